@@ -1,0 +1,84 @@
+# Every target works by itself in a fresh clone, with Python 3.11 or later and a package index.
+
+PYTHON ?= python3
+# Further arguments of the target's command: make test ARGS="-k stream"
+ARGS ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+EMBEDDED := server/classwire_server/models/stars-en
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test check style types contract leaks proto lock \
+	train-embedded reference wheels test-wheels clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Create .venv from the lock, with both packages as they stand in this checkout
+
+# The second install finds everything in place: where the lock misses something it stops here.
+$(INSTALLED): requirements.lock pyproject.toml client/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing what requirements.lock names into .venv (minutes, the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install -r requirements.lock
+	@$(PIP) install --no-index --no-build-isolation -e ./client -e '.[dev,train]'
+	@touch $@
+
+demo: setup ## Start a server, classify one sentence by every kind of call, stop it
+	@$(BIN)/classwire demo $(ARGS)
+
+serve: setup ## Serve the embedded checkpoint until interrupted (ARGS: options of `classwire serve`)
+	@$(BIN)/classwire serve $(ARGS)
+
+test: setup ## Run the tests (ARGS: arguments of pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: style types contract leaks ## Check style, types, the contract, and that nothing leaks
+	@echo "make check: all is well"
+
+style: setup ## Check formatting and lint
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: setup ## Check types, strictly
+	@$(BIN)/mypy client server tests training scripts
+
+contract: setup ## Check the contract's style, its compatibility and the code generated from it
+	@scripts/check-contract
+
+leaks: setup ## Check that no machine path, registry host or secret is committed
+	@$(BIN)/python scripts/leaks.py
+
+proto: setup ## Generate the client's stubs from protos/
+	@$(BIN)/buf format --write
+	@scripts/generate-stubs client
+
+lock: setup ## Resolve requirements.in into requirements.lock (ARGS=--upgrade: into the newest)
+	@scripts/lock $(ARGS)
+
+train-embedded: setup ## Train the embedded checkpoint on the data in CLASSWIRE_TRAINING_DATA
+	@test -n "$(CLASSWIRE_TRAINING_DATA)" || \
+		{ echo "CLASSWIRE_TRAINING_DATA must name the folder of the training data" >&2; exit 2; }
+	$(BIN)/python -m training --data "$(CLASSWIRE_TRAINING_DATA)" --output $(EMBEDDED) $(ARGS)
+
+reference: setup ## Compare with nlptown's published outputs (weights in CLASSWIRE_NLPTOWN_WEIGHTS)
+	@test -n "$(CLASSWIRE_NLPTOWN_WEIGHTS)" || \
+		{ echo "CLASSWIRE_NLPTOWN_WEIGHTS must name the folder of the reference checkpoint" >&2; exit 2; }
+	@CLASSWIRE_NLPTOWN_WEIGHTS="$(CLASSWIRE_NLPTOWN_WEIGHTS)" \
+		$(BIN)/python -m pytest tests/parity/test_golden.py $(ARGS)
+
+wheels: setup ## Build both distributions into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist client
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+
+test-wheels: wheels ## Test the built wheels in new environments, out of reach of the sources
+	@scripts/test-wheels
+
+clean: ## Remove .venv and everything built
+	@rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
