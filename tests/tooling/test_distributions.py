@@ -1,0 +1,70 @@
+"""The two distributions of the checkout belong together."""
+
+import importlib.metadata
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from classwire._version import __version__
+
+ROOT = Path(__file__).parents[2]
+CLIENT = tomllib.loads((ROOT / "client/pyproject.toml").read_text())["project"]
+SERVER = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_both_have_one_version_and_ask_for_each_other_at_it() -> None:
+    """Server and client are released together: neither may be paired with another release."""
+    assert f"classwire=={__version__}" in SERVER["dependencies"]
+    assert CLIENT["optional-dependencies"]["server"] == [f"classwire-server=={__version__}"]
+    assert importlib.metadata.version("classwire") == __version__
+    assert importlib.metadata.version("classwire-server") == __version__
+
+
+def test_ranges_that_both_state_are_equal() -> None:
+    """A dependency of both is held to one range, so that the two always install together."""
+    client = {Requirement(line).name: line for line in CLIENT["dependencies"]}
+    server = {Requirement(line).name: line for line in SERVER["dependencies"]}
+
+    shared = client.keys() & server.keys()
+
+    assert {"grpcio", "protobuf"} <= shared
+    assert {name: client[name] for name in shared} == {name: server[name] for name in shared}
+
+
+def test_client_needs_no_torch() -> None:
+    """Callers never download a server: what the client needs is small."""
+    heavy = {"torch", "transformers", "numpy", "classwire-server"}
+
+    assert heavy.isdisjoint(Requirement(line).name for line in CLIENT["dependencies"])
+
+
+def test_license_travels_with_both() -> None:
+    """The client cannot reach the root's licence: it has the same text of its own."""
+    assert (ROOT / "client/LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize("name", ["classwire", "classwire-server"])
+def test_lock_pins_every_dependency(name: str) -> None:
+    """Set-up installs exact versions, each within the range that the distribution states."""
+    locked = {
+        canonicalize_name(pin.name): pin
+        for pin in map(Requirement, lock_lines())
+        if pin.marker is None or pin.marker.evaluate()
+    }
+    assert all(str(pin.specifier).startswith("==") for pin in locked.values())
+
+    for line in importlib.metadata.requires(name) or []:
+        needed = Requirement(line)
+        pin = locked.get(canonicalize_name(needed.name))
+        if not needed.name.startswith("classwire"):
+            assert pin is not None, f"{line} is not locked: run `make lock`"
+            assert needed.specifier.contains(str(pin.specifier).removeprefix("=="))
+
+
+def lock_lines() -> list[str]:
+    """The pins of the lock, without its comments."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
