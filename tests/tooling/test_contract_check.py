@@ -1,4 +1,4 @@
-"""`make contract` fails when the contract is malformed, breaks a release or left its stubs behind."""
+"""`make contract` fails on a malformed contract, on one that breaks a release, on stale stubs."""
 
 import shutil
 import subprocess

@@ -1,0 +1,22 @@
+"""Prints the lowest version of each dependency of a distribution as constraints for pip.
+
+The path of its pyproject.toml is the only argument.
+"""
+
+import sys
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+
+def lowest(line: str) -> str:
+    """Returns the pin of a requirement's lower bound, which it must have."""
+    requirement = Requirement(line)
+    (version,) = (part.version for part in requirement.specifier if part.operator == ">=")
+    return f"{requirement.name}=={version}"
+
+
+if __name__ == "__main__":
+    project = tomllib.loads(Path(sys.argv[1]).read_text())["project"]
+    print("\n".join(lowest(line) for line in project["dependencies"]))

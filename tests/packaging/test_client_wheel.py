@@ -1,0 +1,98 @@
+"""The installed client: complete, typed, quiet, and without the server's weight."""
+
+import importlib.metadata
+import importlib.util
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from classwire.testing import FakeServer
+
+import classwire
+from classwire.v1 import classwire_pb2, classwire_pb2_grpc
+
+COMMAND = Path(sysconfig.get_path("scripts")) / "classwire"
+INSTALLED = Path(sysconfig.get_path("purelib"))
+SERVER_INSTALLED = importlib.util.find_spec("classwire_server") is not None
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end and returns what it printed."""
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_package_is_the_installed_one() -> None:
+    """What is tested here comes from the wheel, not from a checkout."""
+    assert Path(classwire.__file__).is_relative_to(INSTALLED)
+    assert classwire.__version__ == importlib.metadata.version("classwire")
+
+
+def test_wheel_carries_types_stubs_and_licence() -> None:
+    """A type checker finds the package typed, and the licence came along."""
+    files = {str(path) for path in importlib.metadata.files("classwire") or []}
+
+    assert {"classwire/py.typed", "classwire/v1/classwire_pb2.pyi"} <= files
+    assert any(path.endswith("licenses/LICENSE") for path in files)
+    assert not any(path.startswith(("tests", "classwire_server")) for path in files)
+
+
+@pytest.mark.skipif(SERVER_INSTALLED, reason="the server's environment has torch, by design")
+def test_environment_has_no_torch() -> None:
+    """The client's wheel alone never brings the server or what the server needs."""
+    for heavy in ("classwire_server", "torch", "transformers", "numpy"):
+        assert importlib.util.find_spec(heavy) is None
+
+
+def test_imports_are_silent_and_light() -> None:
+    """Every public module imports with warnings as errors, and none of them imports torch."""
+    code = (
+        "import sys, classwire, classwire.testing, classwire.cli, classwire.v1.classwire_pb2_grpc;"
+        "sys.exit(not {'torch', 'transformers', 'classwire_server'}.isdisjoint(sys.modules))"
+    )
+
+    ended = run(sys.executable, "-W", "error", "-c", code)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_every_public_name_is_there() -> None:
+    """`__all__` promises nothing that the wheel does not hold."""
+    assert all(hasattr(classwire, name) for name in classwire.__all__)
+
+
+def test_round_trip_with_fake_server() -> None:
+    """The client classifies over a real channel, with the fake that users test against."""
+    with FakeServer() as server, classwire.Client(server.target) as client:
+        result = client.classify("I really love this book")
+
+    assert result.label == result.scores[0].label
+    assert result.score == max(entry.score for entry in result.scores)
+
+
+def test_generated_stubs_serve_bare_callers() -> None:
+    """The messages and stubs are usable without the client class."""
+    request = classwire_pb2.ClassifyRequest(input=classwire_pb2.TextInput(text="good"))
+
+    assert classwire_pb2.ClassifyRequest.FromString(request.SerializeToString()) == request
+    assert classwire_pb2_grpc.ClassifyServiceStub.__module__.startswith("classwire.v1")
+
+
+def test_command_is_installed() -> None:
+    """`classwire --help` lists the commands."""
+    ended = run(COMMAND, "--help")
+
+    assert ended.returncode == 0
+    assert "classify" in ended.stdout
+    assert ended.stderr == ""
+
+
+@pytest.mark.skipif(SERVER_INSTALLED, reason="with the server installed, serve does serve")
+def test_serve_without_the_server_says_what_to_install() -> None:
+    """The client alone cannot serve; it says so in one line."""
+    ended = run(COMMAND, "serve")
+
+    assert ended.returncode != 0
+    assert "classwire[server]" in ended.stderr
+    assert ended.stderr.count("\n") == 1

@@ -1,0 +1,76 @@
+"""The installed pair: the server's wheel serves the checkpoint that it carries."""
+
+import importlib.metadata
+import json
+import signal
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import classwire_server
+
+COMMAND = Path(sysconfig.get_path("scripts")) / "classwire"
+INSTALLED = Path(sysconfig.get_path("purelib"))
+LABELS = ["1 star", "2 stars", "3 stars", "4 stars", "5 stars"]
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[str]:
+    """The address of `classwire serve`, ready, with nothing but its defaults and a free port.
+
+    Its end is part of the test: SIGTERM drains it, and it exits with 0.
+    """
+    command = [str(COMMAND), "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            address = server.stdout.readline().removeprefix("listening on ").strip()
+            assert server.stdout.readline() == "serving\n"
+            yield address
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(timeout=60) == 0
+        finally:
+            server.kill()
+
+
+def test_package_is_the_installed_one() -> None:
+    """What is tested comes from the wheel, with types, the checkpoint's card and its weights."""
+    files = {str(path) for path in importlib.metadata.files("classwire-server") or []}
+    embedded = "classwire_server/models/stars-en"
+
+    assert Path(classwire_server.__file__).is_relative_to(INSTALLED)
+    assert "classwire_server/py.typed" in files
+    assert {f"{embedded}/model.safetensors", f"{embedded}/README.md"} <= files
+
+
+def test_command_classifies_with_the_embedded_checkpoint(target: str) -> None:
+    """The reference sentence comes back with a score for each of the five stars."""
+    ended = classify(target)
+
+    assert ended.returncode == 0, ended.stderr
+    assert all(label in ended.stdout for label in LABELS)
+
+
+def test_scores_are_machine_readable(target: str) -> None:
+    """`--json` gives the same labels, highest score first, and they sum to one."""
+    ended = classify(target, "--json")
+
+    assert ended.returncode == 0, ended.stderr
+    scores = [(entry["label"], entry["score"]) for entry in json.loads(ended.stdout)["scores"]]
+    assert sorted(label for label, _ in scores) == LABELS
+    assert scores == sorted(scores, key=lambda entry: -entry[1])
+    assert sum(score for _, score in scores) == pytest.approx(1, abs=1e-4)
+
+
+def classify(target: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Runs `classwire classify` on the reference sentence and returns how it ended."""
+    return subprocess.run(
+        [COMMAND, "classify", "--target", target, *options, "I really love this book"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
