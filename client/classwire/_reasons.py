@@ -20,7 +20,7 @@ class Reason(StrEnum):
     BAD_OPTION = "BAD_OPTION"
     """An option is NaN or out of range."""
     TOO_MANY_ITEMS = "TOO_MANY_ITEMS"
-    """A batch, or a message of a stream, holds no item or more items than the limit."""
+    """A batch, or a message of a stream, holds more items than the limit."""
     BAD_ID = "BAD_ID"
     """The id of a stream's item is empty, too long, or already used by an unanswered item."""
     BAD_STREAM_START = "BAD_STREAM_START"

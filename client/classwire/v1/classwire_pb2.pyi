@@ -225,7 +225,7 @@ class _LayoutEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Layout.ValueTy
     LAYOUT_PACKED: _Layout.ValueType  # 1
     """One row of tokens without padding; attention stays inside each text."""
     LAYOUT_PADDED: _Layout.ValueType  # 2
-    """One row for each text, padded to the longest."""
+    """One row for each text, padded where lengths differ."""
 
 class Layout(_Layout, metaclass=_LayoutEnumTypeWrapper):
     """Layout is how the texts of a batch lie side by side."""
@@ -235,7 +235,7 @@ LAYOUT_UNSPECIFIED: Layout.ValueType  # 0
 LAYOUT_PACKED: Layout.ValueType  # 1
 """One row of tokens without padding; attention stays inside each text."""
 LAYOUT_PADDED: Layout.ValueType  # 2
-"""One row for each text, padded to the longest."""
+"""One row for each text, padded where lengths differ."""
 Global___Layout: _TypeAlias = Layout  # noqa: Y015
 
 class _ModelState:
@@ -407,8 +407,8 @@ class BatchClassifyRequest(_message.Message):
     """Name of the model. Empty means the server's default model."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextInput]:
-        """The texts, at least 1 and at most ModelLimits.max_texts_per_call (or
-        max_texts_per_call_with_tokens, when options.include_tokens is set).
+        """The texts, at most ModelLimits.max_texts_per_call (or max_texts_per_call_with_tokens, when
+        options.include_tokens is set). None is legal, and has no outcomes.
         """
 
     @_builtins.property
@@ -549,7 +549,7 @@ class StreamItems(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamItem]:
-        """The items, at least 1 and at most StreamStarted.max_items_per_message."""
+        """The items, at most StreamStarted.max_items_per_message."""
 
     def __init__(
         self,

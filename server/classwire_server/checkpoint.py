@@ -1,0 +1,165 @@
+"""A folder or hub id -> model, tokenizer, labels, activation, fingerprint.
+
+`transformers` is imported when the first checkpoint is loaded: it takes seconds.
+"""
+
+import inspect
+import json
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import ModelSource, ServerConfig
+from .errors import CheckpointError
+from .fingerprint import fingerprint
+from .scoring import Activation
+from .tokenization import Tokenization, Truncation, check_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FALLBACK_MAX_TOKENS = 512
+"""For checkpoints whose tokenizer and config name no limit."""
+
+
+class ProblemType(Enum):
+    """What a checkpoint was trained for; the values are transformers' own."""
+
+    SINGLE_LABEL = "single_label_classification"
+    MULTI_LABEL = "multi_label_classification"
+    REGRESSION = "regression"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint in memory, ready for an engine.
+
+    `model` is in evaluation mode, on the CPU, float32. `labels` are in the order of their ids.
+    `revision` is the hub's commit, or empty for a folder. `fingerprint` is 64 hexadecimal digits.
+    """
+
+    name: str
+    location: str
+    revision: str
+    architecture: str
+    model: "PreTrainedModel"
+    tokenization: Tokenization
+    labels: tuple[str, ...]
+    problem_type: ProblemType
+    activation: Activation
+    fingerprint: str
+
+
+def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
+    """Load a checkpoint from a folder, the hub's cache or the hub.
+
+    Weights are taken to float32 whatever they were stored in. Safetensors are preferred; `.bin` files
+    go through torch's weights-only loader. Raises CheckpointError, one line, for anything that cannot
+    be served: no such place, no sequence-classification head, missing weights, a broken tokenizer.
+    """
+    if config.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's library is imported: it reads it once
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    location = str(Path(source.location).expanduser()) if source.is_folder else source.location
+    if not source.is_folder and _looks_like_a_path(source.location):
+        raise CheckpointError(f"{source.location}: no such folder")
+    options: dict[str, Any] = {
+        "revision": source.revision or None,
+        "cache_dir": config.cache_dir or None,
+        "local_files_only": config.offline,
+        "trust_remote_code": config.trust_remote_code,
+    }
+    try:
+        model_config = transformers.AutoConfig.from_pretrained(location, **options)
+        raw_config = _raw_config(location, options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
+        model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
+            location, dtype="float32", output_loading_info=True, **options
+        )
+    except Exception as error:  # every library below has errors of its own for a bad checkpoint
+        raise CheckpointError(f"{source.location}: {_first_line(error)}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        names = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+        raise CheckpointError(
+            f"{source.location}: weights are missing ({names}); "
+            "it has no trained sequence-classification head or is incomplete"
+        )
+    rust_json = check_tokenizer(
+        tokenizer, model.get_input_embeddings().num_embeddings, source.location
+    )
+    problem_type, activation = problem_of(model_config.problem_type, model_config.num_labels)
+    takes = inspect.signature(model.forward).parameters
+    return Checkpoint(
+        name=source.name,
+        location=location if not source.is_folder else Path(location).resolve().name,
+        revision="" if source.is_folder else (model_config._commit_hash or source.revision),
+        architecture=type(model).__name__,
+        model=model.eval(),
+        tokenization=Tokenization(
+            rust_json,
+            max_tokens=_max_tokens(model, tokenizer, config),
+            uses_token_types="token_type_ids" in tokenizer.model_input_names
+            and "token_type_ids" in takes,
+            default_truncation=Truncation(config.truncation),
+        ),
+        labels=tuple(model_config.id2label[i] for i in range(model_config.num_labels)),
+        problem_type=problem_type,
+        activation=activation,
+        fingerprint=fingerprint(raw_config, rust_json, model.state_dict()),
+    )
+
+
+def problem_of(problem_type: str | None, labels: int) -> tuple[ProblemType, Activation]:
+    """What a config's problem type means, by the rule of transformers' text-classification pipeline.
+
+    Regression is identity; multi-label, or one label only, is sigmoid; else softmax.
+    """
+    if problem_type == ProblemType.REGRESSION.value:
+        return ProblemType.REGRESSION, Activation.IDENTITY
+    if problem_type == ProblemType.MULTI_LABEL.value or labels == 1:
+        return ProblemType.MULTI_LABEL, Activation.SIGMOID
+    return ProblemType.SINGLE_LABEL, Activation.SOFTMAX
+
+
+def _looks_like_a_path(location: str) -> bool:
+    return location.startswith((".", "/", "~")) or location.count("/") > 1
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def _raw_config(location: str, options: dict[str, Any]) -> dict[str, Any]:
+    from transformers.utils import cached_file
+
+    options = {key: value for key, value in options.items() if key != "trust_remote_code"}
+    path = cached_file(location, "config.json", **options)
+    if path is None:
+        raise CheckpointError(f"{location}: has no config.json")
+    config: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return config
+
+
+def _max_tokens(model: Any, tokenizer: Any, config: ServerConfig) -> int:
+    limits = [config.max_tokens] if config.max_tokens else []
+    if tokenizer.model_max_length < 1 << 24:  # transformers writes 1e30 for "unknown"
+        limits.append(tokenizer.model_max_length)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions and positions > 0:
+        limits.append(positions - first_position(model))
+    return int(min(limits, default=FALLBACK_MAX_TOKENS))
+
+
+def first_position(model: Any) -> int:
+    """The position id of a text's first token: 0, or the padding id plus 1 for RoBERTa's kind."""
+    embeddings = getattr(model.base_model, "embeddings", None)
+    if hasattr(embeddings, "create_position_ids_from_input_ids"):
+        return int(embeddings.padding_idx) + 1
+    return 0

@@ -1,0 +1,111 @@
+"""`classwire serve`: settings from the command line, the environment and a file; signals; exit codes."""
+
+import dataclasses
+import logging
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+import click
+
+from .config import ServerConfig
+from .errors import StartError
+from .lifecycle import Server
+from .settings import ENVIRONMENT_PREFIX, kind, resolve
+
+log = logging.getLogger(__name__)
+
+
+def _option(field: "dataclasses.Field[Any]") -> click.Option:
+    flag = "--" + field.name.replace("_", "-")
+    wanted = kind(field)
+    text = field.metadata["help"]
+    if field.default not in ("", (), False):
+        default = "on" if field.default is True else field.default
+        text += f" [default: {default}]"
+    if wanted is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
+    if wanted is tuple:
+        return click.Option([flag], multiple=True, metavar="[NAME=]CHECKPOINT", help=text)
+    return click.Option([flag], type=wanted, default=None, help=text)
+
+
+def _serve(config: str | None, **flags: Any) -> None:
+    """Serve text classifiers over gRPC.
+
+    Every setting is also an environment variable (CLASSWIRE_MAX_STREAMS) and a key of the TOML file
+    (max_streams). The command line wins over the environment, the environment over the file, the file
+    over the default.
+
+    Prints "listening on ADDRESS" once the port is bound, and "serving" once every model answers. SIGTERM
+    or Ctrl-C drains and exits with 0; a second one exits at once.
+    """
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    try:
+        file = config or os.environ.get(ENVIRONMENT_PREFIX + "CONFIG")
+        settings = resolve(given, os.environ, file)
+        _configure_logging(settings.log_level)
+        _run(Server(settings))
+    except StartError as error:
+        print(f"classwire serve: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(
+        stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="WARNING"
+    )
+    logging.getLogger("classwire_server").setLevel(level.upper())
+
+
+def _run(server: Server) -> None:
+    """Serve until a signal. Loading runs beside, so that a signal is heard while it takes its time."""
+    wake = threading.Event()
+    failures: list[BaseException] = []
+    signals = 0
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal signals
+        signals += 1
+        if signals > 1:
+            os._exit(128 + number)
+        wake.set()
+
+    def load() -> None:
+        try:
+            server.load()
+            print("serving", flush=True)
+        except BaseException as error:  # handed to the main thread, whatever it is
+            failures.append(error)
+            wake.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, hear)
+    server.listen()
+    print(f"listening on {server.target}", flush=True)
+    loading = threading.Thread(target=load, name="load", daemon=True)
+    loading.start()
+    wake.wait()
+    if failures:
+        raise failures[0]
+    log.info("draining; a second signal exits at once")
+    server.stop()
+    if loading.is_alive():
+        os._exit(
+            0
+        )  # a thread inside torch can't be ended, and would crash the interpreter's own exit
+
+
+serve = click.Command(
+    "serve",
+    callback=_serve,
+    help=_serve.__doc__,
+    params=[
+        click.Option(["--config"], metavar="FILE", help="TOML file with settings."),
+        *map(_option, dataclasses.fields(ServerConfig)),
+    ],
+    context_settings={"max_content_width": 100},
+)

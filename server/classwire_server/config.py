@@ -1,0 +1,192 @@
+"""The server's settings: frozen, and checked where they are built.
+
+Every field of `ServerConfig` is a setting. Its name gives the flag (`--max-streams`), the environment
+variable (`CLASSWIRE_MAX_STREAMS`) and the key in the TOML file (`max_streams`); `settings.py` resolves
+the three.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+
+DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+MODEL_NAME = re.compile(r"[a-z0-9._-]{1,63}")
+TRUNCATIONS = ("reject", "drop_end", "drop_start")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+EMBEDDED_MODEL = "stars-en"
+EMBEDDED_FOLDER = Path(__file__).parent / "models" / EMBEDDED_MODEL
+
+SPARE_RPC_THREADS = 4
+"""Pool threads that streams must always leave free for other calls."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where one model comes from, and the name it is served under.
+
+    `location` is a folder or a hub id; `revision` is a branch, tag or commit of the hub, or empty.
+    """
+
+    name: str
+    location: str
+    revision: str = ""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the location is a folder of this machine."""
+        return Path(self.location).expanduser().is_dir()
+
+    @staticmethod
+    def parse(text: str, default_revision: str = "") -> "ModelSource":
+        """Parse `[name=]folder` or `[name=]id[@revision]`.
+
+        Raises ConfigError when the name is not legal.
+        """
+        name, separator, location = text.partition("=")
+        if not separator:
+            name, location = "", text
+        revision = default_revision
+        is_folder = Path(location).expanduser().exists()
+        if not is_folder and "@" in location:
+            location, _, revision = location.rpartition("@")
+        if not location:
+            raise ConfigError("model", f"{text!r} names no folder and no hub id")
+        if not separator:
+            last = Path(location).expanduser().resolve().name if is_folder else location
+            name = re.sub(r"[^a-z0-9._-]+", "-", last.rsplit("/", 1)[-1].lower())[:63]
+        if not MODEL_NAME.fullmatch(name):
+            raise ConfigError("model", f"the name {name!r} is not of the form [a-z0-9._-]{{1,63}}")
+        return ModelSource(name, location, "" if is_folder else revision)
+
+
+def _setting(default: Any, help: str, **metadata: Any) -> Any:
+    return field(default=default, metadata={"help": help, **metadata})
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """All settings of one server.
+
+    Raises ConfigError, naming the setting to change, for values that are out of range or contradict
+    each other. May be built on any thread.
+    """
+
+    model: tuple[str, ...] = _setting(
+        (),
+        "Checkpoint to serve: a folder or a hub id, as [name=]folder or [name=]id[@revision]. "
+        "May be repeated; the first is the default model. None: the embedded English star model.",
+    )
+    revision: str = _setting("", "Hub revision of models that name none: branch, tag or commit.")
+    offline: bool = _setting(
+        False, "Never ask the hub; use its cache on disk (as HF_HUB_OFFLINE=1)."
+    )
+    cache_dir: str = _setting(
+        "", "Folder of the hub's cache. Default: transformers' own (HF_HOME)."
+    )
+    trust_remote_code: bool = _setting(
+        False, "Run Python code that comes with a checkpoint. Only for checkpoints that you trust."
+    )
+    device: str = _setting("auto", "Where the model runs: auto, cpu, cuda, cuda:N or mps.")
+    torch_threads: int = _setting(0, "Threads of torch on the CPU. 0: one for each core.")
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(50051, "Port to listen on. 0: any free port, printed at start.")
+    unix_socket: str = _setting("", "Path of a Unix domain socket to listen on as well.")
+    truncation: str = _setting(
+        "reject",
+        "What happens to texts of too many tokens when a call does not say: "
+        "reject, drop_end or drop_start.",
+        choices=TRUNCATIONS,
+    )
+    max_tokens: int = _setting(
+        0, "Largest number of tokens of a text, below the model's own limit. 0: the model's own."
+    )
+    max_text_bytes: int = _setting(65_536, "Largest text, in bytes of UTF-8.")
+    max_texts_per_call: int = _setting(
+        256, "Largest number of texts of a batch call (less where answers would pass 4 MiB)."
+    )
+    max_message_bytes: int = _setting(16_777_216, "Largest request message, in bytes.")
+    default_timeout_s: float = _setting(
+        30.0, "Time limit of calls that bring no deadline, in seconds."
+    )
+    rpc_threads: int = _setting(64, "Threads that serve calls; each open stream holds one.")
+    max_streams: int = _setting(32, "Largest number of open streams.")
+    stream_window_items: int = _setting(256, "Unanswered items after which a stream is not read.")
+    stream_items_per_message: int = _setting(
+        64, "Largest number of items in a message of a stream."
+    )
+    batch_tokens: int = _setting(1_024, "Tokens of a batch for the device (one text always fits).")
+    max_queue_tokens: int = _setting(
+        262_144, "Tokens that may wait for the device, for each model."
+    )
+    keepalive_time_s: float = _setting(60.0, "Ping idle connections after so many seconds.")
+    keepalive_timeout_s: float = _setting(
+        20.0, "Close a connection whose ping is not answered in time."
+    )
+    min_ping_interval_s: float = _setting(
+        10.0, "Clients may ping this often, with or without calls (ours does every 30 s)."
+    )
+    drain_timeout_s: float = _setting(30.0, "On shutdown, wait so long for calls in flight.")
+    reflection: bool = _setting(True, "Serve gRPC reflection.")
+    log_level: str = _setting("info", "Least level of log lines.", choices=LOG_LEVELS)
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        if not DEVICES.fullmatch(self.device):
+            raise ConfigError("device", f"{self.device!r} is none of auto, cpu, cuda, cuda:N, mps")
+        for name, choices in (("truncation", TRUNCATIONS), ("log_level", LOG_LEVELS)):
+            if getattr(self, name) not in choices:
+                raise ConfigError(name, f"{getattr(self, name)!r} is none of {', '.join(choices)}")
+        for name, least, most in _RANGES:
+            if not least <= getattr(self, name) <= most:
+                raise ConfigError(
+                    name, f"{getattr(self, name)} is not within {least:g} and {most:g}"
+                )
+        if not self.host and not self.unix_socket:
+            raise ConfigError("host", "is empty, and there is no --unix-socket either")
+        if self.max_streams > self.rpc_threads - SPARE_RPC_THREADS:
+            raise ConfigError(
+                "max_streams",
+                f"{self.max_streams} streams would leave fewer than {SPARE_RPC_THREADS} of "
+                f"--rpc-threads {self.rpc_threads} for other calls",
+            )
+        if self.stream_items_per_message > self.stream_window_items:
+            raise ConfigError("stream_items_per_message", "is larger than --stream-window-items")
+        if self.max_text_bytes >= self.max_message_bytes:
+            raise ConfigError("max_text_bytes", "does not fit into --max-message-bytes")
+        names = [source.name for source in self.sources]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ConfigError("model", f"the name {twice!r} is given twice; use NAME=…")
+
+    @property
+    def sources(self) -> tuple[ModelSource, ...]:
+        """The models to serve, the default one first."""
+        if not self.model:
+            return (ModelSource(EMBEDDED_MODEL, str(EMBEDDED_FOLDER)),)
+        return tuple(ModelSource.parse(text, self.revision) for text in self.model)
+
+
+_MEBIBYTE = 1 << 20
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("torch_threads", 0, 1_024),
+    ("port", 0, 65_535),
+    ("max_tokens", 0, 1 << 20),
+    ("max_text_bytes", 1, 1_024 * _MEBIBYTE),
+    ("max_texts_per_call", 1, 10_000),
+    ("max_message_bytes", 1_024, 1_024 * _MEBIBYTE),
+    ("default_timeout_s", 0.001, 86_400),
+    ("rpc_threads", SPARE_RPC_THREADS + 1, 4_096),
+    ("max_streams", 1, 4_096),
+    ("stream_window_items", 1, 65_536),
+    ("stream_items_per_message", 1, 4_096),
+    ("batch_tokens", 1, 1 << 20),
+    ("max_queue_tokens", 1, 1 << 30),
+    ("keepalive_time_s", 1, 86_400),
+    ("keepalive_timeout_s", 1, 3_600),
+    ("min_ping_interval_s", 1, 3_600),
+    ("drain_timeout_s", 0, 86_400),
+)

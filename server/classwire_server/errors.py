@@ -1,0 +1,63 @@
+"""Domain errors, without any transport in them.
+
+ClasswireServerError
+├── RequestError   one call, or one text of it, cannot be answered; carries a `Reason`
+└── StartError     the server cannot start as it was asked to; one line for people
+    ├── ConfigError      a setting is wrong; names it
+    └── CheckpointError  a checkpoint cannot be served
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from classwire._reasons import Reason
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class ClasswireServerError(Exception):
+    """Base of the server's own errors."""
+
+
+class RequestError(ClasswireServerError):
+    """One call, or one text of it, cannot be answered.
+
+    `message` is for people and never holds the caller's text. `field` is the path of the wrong field
+    in the request, such as `inputs[3].text`, or empty. `metadata` holds the values that the message
+    speaks of. `retry_after_s` is in seconds, or None.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        field: str = "",
+        metadata: Mapping[str, str] = _NOTHING,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.field = field
+        self.metadata = metadata
+        self.retry_after_s = retry_after_s
+
+
+class StartError(ClasswireServerError):
+    """The server cannot start as it was asked to; its text is one line for people."""
+
+
+class ConfigError(StartError):
+    """A setting is wrong.
+
+    `setting` is its name, as in `ServerConfig`; the text names it in the form it has on the command line.
+    """
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"--{setting.replace('_', '-')}: {problem}")
+        self.setting = setting
+
+
+class CheckpointError(StartError):
+    """A checkpoint cannot be served; the text says which and why."""

@@ -1,0 +1,53 @@
+"""Where calls come in: counted while they are in flight, refused while the server drains."""
+
+import threading
+from collections.abc import Callable
+
+from classwire._reasons import Reason
+
+from .errors import RequestError
+
+
+class Gate:
+    """Counts calls in flight and refuses new ones once closed. Safe for use by any thread."""
+
+    def __init__(self) -> None:
+        self._open = True
+        self._in_flight = 0
+        self._listeners: set[Callable[[], None]] = set()
+        self._changed = threading.Condition()  # guards all of the above
+
+    def enter(self) -> None:
+        """Count a call as in flight. Raises RequestError DRAINING once the gate is closed."""
+        with self._changed:
+            if not self._open:
+                raise RequestError(Reason.DRAINING, "the server is shutting down")
+            self._in_flight += 1
+
+    def leave(self) -> None:
+        """Count a call that entered as over."""
+        with self._changed:
+            self._in_flight -= 1
+            self._changed.notify_all()
+
+    def listen(self, closing: Callable[[], None]) -> Callable[[], None]:
+        """Call `closing` when the gate closes, at once when it is closed; returns what ends that."""
+        with self._changed:
+            is_open = self._open
+            self._listeners.add(closing)
+        if not is_open:
+            closing()
+        return lambda: self._listeners.discard(closing)
+
+    def close(self) -> None:
+        """Let no new call in, and tell the listeners."""
+        with self._changed:
+            self._open = False
+            listeners = list(self._listeners)
+        for closing in listeners:
+            closing()
+
+    def wait_until_empty(self, timeout_s: float) -> bool:
+        """Wait until no call is in flight; False when that takes longer than timeout_s."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._in_flight, timeout_s)

@@ -1,0 +1,206 @@
+"""Build, warm up, answer health checks, drain, stop."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import grpc
+from grpc_health.v1 import health
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+from .config import ModelSource, ServerConfig
+from .dispatch import Dispatcher
+from .errors import StartError
+from .gate import Gate
+from .limits import limits_of
+from .registry import Registry, ServedModel
+from .service.registration import (
+    CLASSIFY_SERVICE,
+    MODEL_SERVICE,
+    register_contract,
+    register_health,
+    register_reflection,
+)
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
+    from .engine import Engine
+    from .engine.selection import Deviation
+
+log = logging.getLogger(__name__)
+
+LIVENESS = "classwire.liveness"
+FAREWELL_S = 1.0
+"""How long the last answers may take to leave, once all calls are done."""
+
+EngineFactory = Callable[["Checkpoint", str], "tuple[Engine, Deviation]"]
+
+
+class Server:
+    """One server: its port, its models, its health.
+
+    `listen`, `load` and `stop` are called in this order, by any thread; `start` is the first two. As a
+    context manager it starts and stops. `engine_factory` takes a checkpoint and a device, and is
+    `engine.selection.select_engine` unless given.
+    """
+
+    def __init__(self, config: ServerConfig, engine_factory: EngineFactory | None = None) -> None:
+        self.config = config
+        self.port = 0
+        self._engine_factory = engine_factory
+        self._registry = Registry(config.sources)
+        self._gate = Gate()
+        self._health = health.HealthServicer()
+        self._calls = ThreadPoolExecutor(config.rpc_threads, thread_name_prefix="rpc")
+        self._health_checks = ThreadPoolExecutor(2, thread_name_prefix="health")
+        self._reflections = ThreadPoolExecutor(2, thread_name_prefix="reflection")
+        self._stopping = threading.Lock()  # guards _stopped
+        self._stopped = False
+        self._grpc = grpc.server(self._calls, options=_options(config))
+        register_contract(self._grpc, self._registry, self._gate, config)
+        register_health(self._grpc, self._health, self._health_checks)
+        if config.reflection:
+            register_reflection(self._grpc, self._reflections)
+
+    @property
+    def target(self) -> str:
+        """Where a client finds the server: `host:port`, or `unix:path`."""
+        if not self.config.host:
+            return f"unix:{self.config.unix_socket}"
+        host = self.config.host
+        return f"{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def start(self) -> None:
+        """Listen and load. Raises StartError, with nothing left running."""
+        self.listen()
+        self.load()
+
+    def listen(self) -> None:
+        """Bind the port: alive, and not ready. Raises StartError when the address cannot be had."""
+        config = self.config
+        if config.host:
+            self.port = config.port
+            self.port = self._bind(self.target)
+        if config.unix_socket:
+            self._bind(f"unix:{config.unix_socket}")
+        self._set_health(HealthCheckResponse.NOT_SERVING)
+        self._health.set(LIVENESS, HealthCheckResponse.SERVING)
+        self._grpc.start()
+
+    def load(self) -> None:
+        """Load and warm up every model, then say SERVING.
+
+        Raises StartError when one of them cannot be served; the server is stopped then.
+        """
+        for source in self.config.sources:
+            try:
+                served = self._load(source)
+            except StartError as error:
+                self._registry.failed(source.name, str(error))
+                self.stop(drain_timeout_s=0)
+                raise
+            self._registry.ready(source.name, served)
+        with self._stopping:
+            if not self._stopped:
+                self._set_health(HealthCheckResponse.SERVING)
+
+    def stop(self, drain_timeout_s: float | None = None) -> None:
+        """Drain, then stop: health says NOT_SERVING, calls in flight finish, new ones get DRAINING.
+
+        Waits at most drain_timeout_s (default: the config's) for calls in flight, then cancels them.
+        Does nothing the second time.
+        """
+        with self._stopping:
+            if self._stopped:
+                return
+            self._stopped = True
+            self._set_health(HealthCheckResponse.NOT_SERVING)
+        if drain_timeout_s is None:
+            drain_timeout_s = self.config.drain_timeout_s
+        self._gate.close()
+        drained = self._gate.wait_until_empty(drain_timeout_s)
+        if not drained:
+            log.warning("calls are still in flight after %g s; cancelling them", drain_timeout_s)
+        self._grpc.stop(FAREWELL_S if drained else 0).wait()
+        for entry in self._registry.entries():
+            if entry.served is not None:
+                entry.served.dispatcher.close()
+        for pool in (self._calls, self._health_checks, self._reflections):
+            pool.shutdown(wait=False)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _bind(self, address: str) -> int:
+        try:
+            return self._grpc.add_insecure_port(address)
+        except RuntimeError:
+            raise StartError(
+                f"cannot listen on {address}: the port is in use, or the address is not this machine's"
+            ) from None
+
+    def _load(self, source: ModelSource) -> ServedModel:
+        from .checkpoint import load_checkpoint
+        from .engine.selection import prepare_device, select_engine
+
+        started_s = time.monotonic()
+        device = prepare_device(self.config)
+        checkpoint = load_checkpoint(source, self.config)
+        engine, deviation = (self._engine_factory or select_engine)(checkpoint, device)
+        log.info(
+            "%s: %s on %s, %s, loaded in %.1f s; scores within %.1e of plain float32",
+            source.name,
+            checkpoint.architecture,
+            engine.traits.device,
+            engine.traits.layout.value,
+            time.monotonic() - started_s,
+            deviation.max_score_difference,
+        )
+        tokenization = checkpoint.tokenization
+        return ServedModel(
+            checkpoint,
+            engine.traits,
+            deviation,
+            Dispatcher(
+                engine,
+                batch_tokens=self.config.batch_tokens,
+                max_queue_tokens=self.config.max_queue_tokens,
+                name=source.name,
+            ),
+            limits_of(
+                checkpoint.labels,
+                tokenization.max_tokens,
+                tokenization.longest_token_bytes,
+                self.config,
+            ),
+        )
+
+    def _set_health(self, status: "HealthCheckResponse.ServingStatus.ValueType") -> None:
+        models = [f"classwire.model.{source.name}" for source in self.config.sources]
+        for service in ("", CLASSIFY_SERVICE, MODEL_SERVICE, *models):
+            self._health.set(service, status)
+
+
+def _options(config: ServerConfig) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
+        ("grpc.max_receive_message_length", config.max_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.keepalive_time_ms", round(config.keepalive_time_s * 1e3)),
+        ("grpc.keepalive_timeout_ms", round(config.keepalive_timeout_s * 1e3)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", round(config.min_ping_interval_s * 1e3)),
+    ]

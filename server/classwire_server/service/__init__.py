@@ -1,0 +1,1 @@
+"""protobuf <-> domain: the RPCs of the contract, and the one table of status codes."""

@@ -1,0 +1,108 @@
+"""From gRPC's handlers to ours: raw bytes in and out, one deadline, errors in one form.
+
+Handlers take raw bytes and parse them themselves, since grpcio would answer INTERNAL for bytes that are
+no message.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc_status import rpc_status
+
+from ..gate import Gate
+from .messages import parse
+from .status import request_error, status
+
+Request = TypeVar("Request", bound=Message)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a caller.
+
+    `received_s` and `deadline_s` are instants of the monotonic clock; the deadline is the caller's own
+    or the server's default, whichever comes first.
+    """
+
+    received_s: float
+    deadline_s: float
+    _context: grpc.ServicerContext
+
+    @staticmethod
+    def of(context: grpc.ServicerContext, default_timeout_s: float = math.inf) -> "Call":
+        """The call that belongs to a gRPC context that has just begun."""
+        now_s = time.monotonic()
+        remaining_s = context.time_remaining()
+        timeout_s = (
+            default_timeout_s if remaining_s is None else min(default_timeout_s, remaining_s)
+        )
+        return Call(now_s, now_s + timeout_s, context)
+
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Run a callback once, on a thread of gRPC's, when the call is over; at once when it already is.
+
+        What a stream holds is given back so: grpcio drops the generator of a call that is over.
+        """
+        if not self._context.add_callback(callback):
+            callback()
+
+
+def unary(
+    method: Callable[[Request, Call], Message],
+    request_type: type[Request],
+    gate: Gate,
+    default_timeout_s: float,
+) -> grpc.RpcMethodHandler:
+    """A handler of a unary RPC whose work `gate` counts and may refuse."""
+
+    def handle(raw: bytes, context: grpc.ServicerContext) -> bytes:
+        call = Call.of(context, default_timeout_s)
+        try:
+            gate.enter()
+            try:
+                return method(parse(request_type, raw), call).SerializeToString()
+            finally:
+                gate.leave()
+        except CancelledError:
+            failure = None
+        except Exception as error:  # whatever it is, the caller gets a status and no text of ours
+            failure = request_error(error)
+        _end(context, failure)
+        return b""
+
+    return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def bidirectional(
+    method: Callable[[Iterator[bytes], Call], Iterator[Message]], gate: Gate
+) -> grpc.RpcMethodHandler:
+    """A handler of a bidirectional RPC; the method parses its messages itself."""
+
+    def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        call = Call.of(context)
+        try:
+            gate.enter()
+            call.when_over(gate.leave)
+            for message in method(requests, call):
+                yield message.SerializeToString()
+            return
+        except CancelledError:
+            failure = None
+        except Exception as error:  # as above
+            failure = request_error(error)
+        _end(context, failure)
+
+    return grpc.stream_stream_rpc_method_handler(handle)
+
+
+def _end(context: grpc.ServicerContext, failure: Exception | None) -> None:
+    if failure is None:
+        context.abort(grpc.StatusCode.CANCELLED, "the caller has gone")
+    else:
+        context.abort_with_status(rpc_status.to_status(status(request_error(failure))))

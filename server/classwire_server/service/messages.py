@@ -1,0 +1,221 @@
+"""Protobuf messages <-> the server's own types."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from classwire._reasons import Reason
+from classwire.v1 import classwire_pb2 as pb
+from google.protobuf.message import DecodeError, Message
+
+from ..engine import Execution, Layout, Precision
+from ..errors import RequestError
+from ..registry import ServedModel
+from ..scheduling import Answer, Priority
+from ..scoring import Activation, ranked, scores
+from ..tokenization import Encoding, OffsetUnit, Text, Token, Truncation
+
+M = TypeVar("M", bound=Message)
+E = TypeVar("E", bound=Enum)
+
+ACTIVATIONS: Mapping[Any, Activation] = {
+    pb.ACTIVATION_SOFTMAX: Activation.SOFTMAX,
+    pb.ACTIVATION_SIGMOID: Activation.SIGMOID,
+    pb.ACTIVATION_IDENTITY: Activation.IDENTITY,
+}
+TRUNCATIONS: Mapping[Any, Truncation] = {
+    pb.TRUNCATION_REJECT: Truncation.REJECT,
+    pb.TRUNCATION_DROP_END: Truncation.DROP_END,
+    pb.TRUNCATION_DROP_START: Truncation.DROP_START,
+}
+OFFSET_UNITS: Mapping[Any, OffsetUnit] = {
+    pb.OFFSET_UNIT_UNICODE: OffsetUnit.UNICODE,
+    pb.OFFSET_UNIT_UTF8: OffsetUnit.UTF8,
+    pb.OFFSET_UNIT_UTF16: OffsetUnit.UTF16,
+}
+PRIORITIES: Mapping[Any, Priority] = {
+    pb.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
+    pb.PRIORITY_BULK: Priority.BULK,
+}
+PRECISIONS: Mapping[Precision, Any] = {Precision.FLOAT32: pb.PRECISION_FLOAT32}
+EXECUTIONS: Mapping[Execution, Any] = {Execution.PLAIN: pb.EXECUTION_PLAIN}
+LAYOUTS: Mapping[Layout, Any] = {
+    Layout.PACKED: pb.LAYOUT_PACKED,
+    Layout.PADDED: pb.LAYOUT_PADDED,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a call asks for, with every default filled in but `truncation` (None: the model's)."""
+
+    top_k: int
+    min_score: float | None
+    activation: Activation
+    truncation: Truncation | None
+    include_logits: bool
+    include_tokens: bool
+    offset_unit: OffsetUnit
+    priority: Priority
+
+
+def parse(message_type: type[M], raw: bytes) -> M:
+    """A message from its bytes. Raises RequestError BAD_ENCODING."""
+    try:
+        return message_type.FromString(raw)
+    except DecodeError:
+        raise RequestError(
+            Reason.BAD_ENCODING, f"the bytes are no {message_type.__name__}, or a text is not UTF-8"
+        ) from None
+
+
+def parse_enum(value: int, known: Mapping[Any, E], field: str) -> E | None:
+    """The domain's value, None for UNSPECIFIED. Raises RequestError UNKNOWN_ENUM, naming `field`."""
+    if value == 0:
+        return None
+    if value not in known:
+        raise RequestError(
+            Reason.UNKNOWN_ENUM,
+            f"{value} is not a known value",
+            field=field,
+            metadata={"value": str(value)},
+        )
+    return known[value]
+
+
+def parse_options(
+    options: pb.ClassifyOptions, model_activation: Activation, priority: Priority, field: str
+) -> Options:
+    """The options of a call; `priority` is its default, `field` the path of the options.
+
+    Raises RequestError UNKNOWN_ENUM or BAD_OPTION, naming the field.
+    """
+    activation = parse_enum(options.activation, ACTIVATIONS, f"{field}.activation")
+    activation = activation or model_activation
+    min_score = options.min_score if options.HasField("min_score") else None
+    if min_score is not None:
+        bounded = activation is not Activation.IDENTITY
+        if not math.isfinite(min_score) or (bounded and not 0.0 <= min_score <= 1.0):
+            raise RequestError(
+                Reason.BAD_OPTION,
+                f"is not a finite number{' within 0 and 1' if bounded else ''}",
+                field=f"{field}.min_score",
+            )
+    unit = parse_enum(options.offset_unit, OFFSET_UNITS, f"{field}.offset_unit")
+    return Options(
+        top_k=options.top_k,
+        min_score=min_score,
+        activation=activation,
+        truncation=parse_enum(options.truncation, TRUNCATIONS, f"{field}.truncation"),
+        include_logits=options.include_logits,
+        include_tokens=options.include_tokens,
+        offset_unit=unit or OffsetUnit.UNICODE,
+        priority=PRIORITIES.get(options.priority, priority),
+    )
+
+
+def parse_text(message: pb.TextInput, max_text_bytes: int, field: str) -> Text:
+    """The text or pair of an input; `field` is the path of the input.
+
+    Raises RequestError EMPTY_TEXT or TEXT_TOO_LARGE, naming the field.
+    """
+    pair = message.text_pair if message.HasField("text_pair") else None
+    for name, text in (("text", message.text), ("text_pair", pair)):
+        if text is None:
+            continue
+        if not text.strip():
+            raise RequestError(Reason.EMPTY_TEXT, "is empty or blank", field=f"{field}.{name}")
+        size = len(text.encode())
+        if size > max_text_bytes:
+            raise RequestError(
+                Reason.TEXT_TOO_LARGE,
+                f"{size} bytes, and the limit is {max_text_bytes}",
+                field=f"{field}.{name}",
+                metadata={"bytes": str(size), "max_text_bytes": str(max_text_bytes)},
+            )
+    return Text(message.text, pair)
+
+
+def classification(
+    model: ServedModel, encoding: Encoding, answer: Answer, options: Options
+) -> pb.Classification:
+    """The scores of one text, as asked for.
+
+    Raises ValueError when a logit is NaN: a defect, never a score.
+    """
+    values = scores(answer.logits, options.activation)
+    if values.shape != (len(model.checkpoint.labels),) or any(map(math.isnan, values)):
+        raise ValueError("the engine gave logits that are no scores")
+    labels = model.checkpoint.labels
+    return pb.Classification(
+        scores=[
+            pb.LabelScore(label=labels[s.label_id], label_id=s.label_id, score=s.score)
+            for s in ranked(values, options.top_k, options.min_score)
+        ],
+        activation=key_of(ACTIVATIONS, options.activation),
+        token_count=len(encoding.ids),
+        truncated_tokens=encoding.truncated_tokens,
+        logits=answer.logits.tolist() if options.include_logits else (),
+        tokens=map(token, encoding.tokens(options.offset_unit)) if options.include_tokens else (),
+    )
+
+
+def token(value: Token) -> pb.Token:
+    """A token on the wire."""
+    return pb.Token(
+        id=value.id,
+        text=value.text,
+        start=value.start,
+        end=value.end,
+        special=value.special,
+        token_type_id=value.token_type_id,
+        sequence_index=value.sequence_index,
+    )
+
+
+def engine(model: ServedModel) -> pb.Engine:
+    """What runs the forward pass, on the wire."""
+    traits = model.traits
+    return pb.Engine(execution=EXECUTIONS[traits.execution], layout=LAYOUTS[traits.layout])
+
+
+def model_ref(model: ServedModel) -> pb.ModelRef:
+    """All that the numbers depend on, on the wire."""
+    return pb.ModelRef(
+        name=model.checkpoint.name,
+        fingerprint=model.checkpoint.fingerprint,
+        precision=PRECISIONS[model.traits.precision],
+        engine=engine(model),
+    )
+
+
+def microseconds(seconds: float) -> int:
+    """A duration in microseconds, saturating at the largest uint32."""
+    return min(max(round(seconds * 1e6), 0), 0xFFFF_FFFF)
+
+
+class TimingOf:
+    """Gathers the timing of a message: of each figure, the largest. Used by one thread."""
+
+    def __init__(self) -> None:
+        self.message = pb.Timing()
+
+    def add(self, tokenize_s: float, answer: Answer | None, total_s: float) -> None:
+        """Count one text; `answer` is None when it has none."""
+        self._raise_to("tokenize_us", microseconds(tokenize_s))
+        self._raise_to("total_us", microseconds(total_s))
+        if answer is not None:
+            self._raise_to("queue_us", microseconds(answer.queue_s))
+            self._raise_to("inference_us", microseconds(answer.inference_s))
+            self._raise_to("batch_texts", answer.batch_texts)
+            self._raise_to("batch_tokens", answer.batch_tokens)
+
+    def _raise_to(self, field: str, value: int) -> None:
+        setattr(self.message, field, max(getattr(self.message, field), value))
+
+
+def key_of(mapping: Mapping[Any, E], value: E) -> Any:
+    """The protobuf number of a domain value."""
+    return next(key for key, known in mapping.items() if known is value)

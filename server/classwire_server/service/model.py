@@ -1,0 +1,132 @@
+"""ModelService: what is served, and within which limits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from classwire._reasons import Reason
+from classwire.v1 import classwire_pb2 as pb
+
+from .. import __version__
+from ..checkpoint import ProblemType
+from ..config import ServerConfig
+from ..errors import RequestError
+from ..registry import Entry, ModelState, Registry, ServedModel
+from .handlers import Call
+from .messages import ACTIVATIONS, PRECISIONS, TRUNCATIONS, engine, key_of
+from .status import duration
+
+FEATURES = ("classify", "batch_classify", "stream_classify", "tokenize", "text_pair")
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1_000
+MAX_PAGE_BYTES = 2 << 20
+
+STATES: Mapping[ModelState, Any] = {
+    ModelState.LOADING: pb.MODEL_STATE_LOADING,
+    ModelState.READY: pb.MODEL_STATE_READY,
+    ModelState.FAILED: pb.MODEL_STATE_FAILED,
+}
+PROBLEM_TYPES: Mapping[ProblemType, Any] = {
+    ProblemType.SINGLE_LABEL: pb.PROBLEM_TYPE_SINGLE_LABEL_CLASSIFICATION,
+    ProblemType.MULTI_LABEL: pb.PROBLEM_TYPE_MULTI_LABEL_CLASSIFICATION,
+    ProblemType.REGRESSION: pb.PROBLEM_TYPE_REGRESSION,
+}
+
+
+class ModelService:
+    """The RPCs of ModelService, as functions on messages. Safe for use by any thread."""
+
+    def __init__(self, registry: Registry, config: ServerConfig) -> None:
+        self._registry = registry
+        self._config = config
+
+    def list_models(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
+        """A page of models, the default one first, then by name; the token is the last name before."""
+        if request.page_size > MAX_PAGE_SIZE:
+            raise RequestError(
+                Reason.BAD_OPTION,
+                f"is over {MAX_PAGE_SIZE}",
+                field="page_size",
+                metadata={"max_page_size": str(MAX_PAGE_SIZE)},
+            )
+        entries = self._registry.entries()
+        start = 0
+        if request.page_token:
+            names = [entry.source.name for entry in entries]
+            if request.page_token not in names:
+                raise RequestError(Reason.BAD_OPTION, "is no page's token", field="page_token")
+            start = names.index(request.page_token) + 1
+        response = pb.ListModelsResponse()
+        for entry in entries[start : start + (request.page_size or DEFAULT_PAGE_SIZE)]:
+            response.models.append(_model(entry))
+            if response.ByteSize() > MAX_PAGE_BYTES:
+                break
+        end = start + len(response.models)
+        if end < len(entries):
+            response.next_page_token = entries[end - 1].source.name
+        return response
+
+    def get_model(self, request: pb.GetModelRequest, call: Call) -> pb.GetModelResponse:
+        """One model."""
+        return pb.GetModelResponse(model=_model(self._registry.entry(request.name, "name")))
+
+    def get_server_info(
+        self, request: pb.GetServerInfoRequest, call: Call
+    ) -> pb.GetServerInfoResponse:
+        """The server itself."""
+        config = self._config
+        return pb.GetServerInfoResponse(
+            version=__version__,
+            features=FEATURES,
+            limits=pb.ServerLimits(
+                max_message_bytes=config.max_message_bytes,
+                max_streams=config.max_streams,
+                default_timeout=duration(config.default_timeout_s),
+            ),
+        )
+
+
+def _model(entry: Entry) -> pb.Model:
+    message = pb.Model(
+        name=entry.source.name,
+        is_default=entry.is_default,
+        state=STATES[entry.state],
+        failure=entry.failure,
+        checkpoint=entry.source.location.rstrip("/").rsplit("/", 1)[-1]
+        if entry.source.is_folder
+        else entry.source.location,
+    )
+    if entry.served is not None:
+        _describe(message, entry.served)
+    return message
+
+
+def _describe(message: pb.Model, served: ServedModel) -> None:
+    checkpoint, limits, deviation = served.checkpoint, served.limits, served.deviation
+    tokenization = checkpoint.tokenization
+    message.MergeFrom(
+        pb.Model(
+            revision=checkpoint.revision,
+            architecture=checkpoint.architecture,
+            labels=checkpoint.labels,
+            problem_type=PROBLEM_TYPES[checkpoint.problem_type],
+            activation=key_of(ACTIVATIONS, checkpoint.activation),
+            max_tokens=tokenization.max_tokens,
+            default_truncation=key_of(TRUNCATIONS, tokenization.default_truncation),
+            device=served.traits.device,
+            precision=PRECISIONS[served.traits.precision],
+            engine=engine(served),
+            deviation=pb.Deviation(
+                texts=deviation.texts,
+                label_agreement=deviation.label_agreement,
+                max_score_difference=deviation.max_score_difference,
+            ),
+            limits=pb.ModelLimits(
+                max_texts_per_call=limits.max_texts_per_call,
+                max_texts_per_call_with_tokens=limits.max_texts_per_call_with_tokens,
+                max_text_bytes=limits.max_text_bytes,
+                stream_window_items=limits.stream_window_items,
+                stream_items_per_message=limits.stream_items_per_message,
+            ),
+            fingerprint=checkpoint.fingerprint,
+        )
+    )

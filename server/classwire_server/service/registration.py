@@ -1,0 +1,110 @@
+"""All services of the port, registered with a gRPC server."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from classwire.v1 import classwire_pb2 as pb
+from grpc_health.v1 import health, health_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from ..config import ServerConfig
+from ..gate import Gate
+from ..registry import Registry
+from .classify import ClassifyService
+from .handlers import bidirectional, unary
+from .model import ModelService
+
+CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
+MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
+
+
+def register_contract(
+    server: grpc.Server, registry: Registry, gate: Gate, config: ServerConfig
+) -> None:
+    """Register ClassifyService and ModelService."""
+    classify = ClassifyService(registry, gate, config)
+    models = ModelService(registry, config)
+    timeout_s = config.default_timeout_s
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                CLASSIFY_SERVICE,
+                {
+                    "Classify": unary(classify.classify, pb.ClassifyRequest, gate, timeout_s),
+                    "BatchClassify": unary(
+                        classify.batch_classify, pb.BatchClassifyRequest, gate, timeout_s
+                    ),
+                    "StreamClassify": bidirectional(classify.stream_classify, gate),
+                    "Tokenize": unary(classify.tokenize, pb.TokenizeRequest, gate, timeout_s),
+                },
+            ),
+            grpc.method_handlers_generic_handler(
+                MODEL_SERVICE,
+                {
+                    "ListModels": unary(models.list_models, pb.ListModelsRequest, gate, timeout_s),
+                    "GetModel": unary(models.get_model, pb.GetModelRequest, gate, timeout_s),
+                    "GetServerInfo": unary(
+                        models.get_server_info, pb.GetServerInfoRequest, gate, timeout_s
+                    ),
+                },
+            ),
+        )
+    )
+
+
+def register_health(
+    server: grpc.Server, servicer: health.HealthServicer, pool: ThreadPoolExecutor
+) -> None:
+    """Register the health service on a pool of its own, so that calls and streams can't starve it."""
+
+    def check(request: Any, context: grpc.ServicerContext) -> Any:
+        return servicer.Check(request, context)
+
+    def watch(request: Any, context: grpc.ServicerContext, send: Any) -> Any:
+        return servicer.Watch(request, context, send)
+
+    check.experimental_thread_pool = pool  # type: ignore[attr-defined]
+    watch.experimental_thread_pool = pool  # type: ignore[attr-defined]
+    watch.experimental_non_blocking = True  # type: ignore[attr-defined]
+    codec = {
+        "request_deserializer": health_pb2.HealthCheckRequest.FromString,
+        "response_serializer": health_pb2.HealthCheckResponse.SerializeToString,
+    }
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                health.SERVICE_NAME,
+                {
+                    "Check": grpc.unary_unary_rpc_method_handler(check, **codec),
+                    "Watch": grpc.unary_stream_rpc_method_handler(watch, **codec),  # type: ignore[arg-type]
+                },
+            ),
+        )
+    )
+
+
+def register_reflection(server: grpc.Server, pool: ThreadPoolExecutor) -> None:
+    """Register reflection on a pool of its own: each of its streams holds a thread while it is open."""
+    servicer = reflection.ReflectionServicer(
+        (CLASSIFY_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    )
+
+    def info(requests: Any, context: grpc.ServicerContext) -> Any:
+        return servicer.ServerReflectionInfo(requests, context)
+
+    info.experimental_thread_pool = pool  # type: ignore[attr-defined]
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                reflection.SERVICE_NAME,
+                {
+                    "ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(
+                        info,
+                        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+                        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+                    )
+                },
+            ),
+        )
+    )

@@ -1,0 +1,108 @@
+"""The one table of status codes, and errors in the form they have on the wire."""
+
+import logging
+import secrets
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import grpc
+from classwire._reasons import DOMAIN, Reason
+from classwire.v1 import classwire_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+
+from ..errors import RequestError
+
+log = logging.getLogger(__name__)
+
+CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
+    {
+        Reason.EMPTY_TEXT: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.TEXT_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.TOO_MANY_TOKENS: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.UNKNOWN_ENUM: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.BAD_OPTION: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.TOO_MANY_ITEMS: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.BAD_ID: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.BAD_STREAM_START: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.BAD_ENCODING: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.UNKNOWN_MODEL: grpc.StatusCode.NOT_FOUND,
+        Reason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        Reason.TOO_MANY_STREAMS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        Reason.EXPIRED_IN_QUEUE: grpc.StatusCode.DEADLINE_EXCEEDED,
+        Reason.LOADING: grpc.StatusCode.UNAVAILABLE,
+        Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
+        Reason.WORKER_LOST: grpc.StatusCode.UNAVAILABLE,
+        Reason.POISON_INPUT: grpc.StatusCode.INTERNAL,
+        Reason.MISSING_CREDENTIALS: grpc.StatusCode.UNAUTHENTICATED,
+        Reason.BAD_CREDENTIALS: grpc.StatusCode.UNAUTHENTICATED,
+        Reason.NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
+        Reason.INTERNAL: grpc.StatusCode.INTERNAL,
+    }
+)
+
+
+def request_error(error: BaseException) -> RequestError:
+    """The error that the caller sees: the error itself, or INTERNAL with an id that finds the log line.
+
+    A defect's own text stays in the log, and there only its type and place: it may quote the input.
+    """
+    if isinstance(error, RequestError):
+        return error
+    defect_id = secrets.token_hex(8)
+    log.error("defect %s: %s at %s", defect_id, type(error).__name__, _place(error))
+    return RequestError(
+        Reason.INTERNAL,
+        f"a defect of the server, logged as {defect_id}",
+        metadata={"id": defect_id},
+    )
+
+
+def _place(error: BaseException) -> str:
+    """Where an error was raised: the innermost frames as file:line, innermost last."""
+    frames = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        frames.append(f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}")
+        traceback = traceback.tb_next
+    return " > ".join(frames[-4:]) or "an unknown place"
+
+
+def duration(seconds: float) -> Duration:
+    """A protobuf Duration of so many seconds, to the microsecond."""
+    result = Duration()
+    result.FromMicroseconds(round(seconds * 1e6))
+    return result
+
+
+def item_error(error: RequestError) -> pb.ItemError:
+    """The error of one text of a batch or stream."""
+    return pb.ItemError(
+        code=_number(error),
+        reason=error.reason,
+        message=error.message,
+        field=error.field,
+        metadata=error.metadata,
+        retry_after=None if error.retry_after_s is None else duration(error.retry_after_s),
+    )
+
+
+def status(error: RequestError) -> status_pb2.Status:
+    """The error of a call: google.rpc.Status with ErrorInfo, and BadRequest and RetryInfo where they apply."""
+    result = status_pb2.Status(code=_number(error), message=error.message)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    result.details.add().Pack(info)
+    if error.field:
+        bad_request = error_details_pb2.BadRequest()
+        bad_request.field_violations.add(field=error.field, description=error.message)
+        result.details.add().Pack(bad_request)
+    if error.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo(retry_delay=duration(error.retry_after_s))
+        result.details.add().Pack(retry)
+    return result
+
+
+def _number(error: RequestError) -> int:
+    number, _ = CODES[error.reason].value
+    return int(number)

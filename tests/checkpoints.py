@@ -1,0 +1,224 @@
+"""Tiny random checkpoints of every architecture, with real tokenizers, made on the spot."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+STARS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
+MAX_TOKENS = 512
+
+_CORPUS = [
+    "I really love this book, and the one before it was good as well.",
+    "The hotel room was clean but the breakfast was cold and the staff rude.",
+    "Terrible software: it crashed twice a day and lost all of my work!",
+    "It's fine, I suppose; nothing special. 1234567890 €",
+    "Das Buch ist gut. El libro es bueno. Le livre est bon. 这本书很好",
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZ abcdefghijklmnopqrstuvwxyz",
+]
+_VOCABULARY_SIZE = 400
+_SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+}
+
+
+def make_checkpoint(
+    architecture: str,
+    folder: Path,
+    *,
+    labels: tuple[str, ...] = STARS,
+    problem_type: str | None = None,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    **config: Any,
+) -> Path:
+    """Write a checkpoint with random weights into `folder`, and return it.
+
+    `architecture` is a key of ARCHITECTURES. Weights are large enough that every token matters.
+    """
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer, model_config, model_class = ARCHITECTURES[architecture]()
+    model_config.id2label = dict(enumerate(labels))
+    model_config.label2id = {label: index for index, label in enumerate(labels)}
+    model_config.problem_type = problem_type
+    model_config.vocab_size = len(tokenizer)
+    for key, value in config.items():
+        setattr(model_config, key, value)
+    model = model_class(model_config).eval()
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=_deviation(name, parameter))
+    model.to(dtype).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _deviation(name: str, parameter: torch.Tensor) -> float:
+    """Variance-keeping for products, ample for embeddings and for the head."""
+    if "embeddings" in name:
+        return 1.0
+    return 1.5 / parameter.shape[1] ** 0.5
+
+
+def _word_piece() -> Any:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=_VOCABULARY_SIZE,
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_CORPUS, trainer)
+    return transformers.BertTokenizer(vocab=tokenizer.get_vocab(), model_max_length=MAX_TOKENS)
+
+
+def _byte_level() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_VOCABULARY_SIZE,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_CORPUS, trainer)
+    return tokenizer
+
+
+def _fast(tokenizer: Tokenizer, **special: str) -> Any:
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=MAX_TOKENS,
+        model_input_names=["input_ids", "attention_mask"],
+        **special,
+    )
+
+
+def _bert() -> Any:
+    config = transformers.BertConfig(**_SIZES, max_position_embeddings=MAX_TOKENS)
+    return _word_piece(), config, transformers.BertForSequenceClassification
+
+
+def _minilm() -> Any:
+    sizes = {**_SIZES, "hidden_size": 48, "num_attention_heads": 12}
+    config = transformers.BertConfig(**sizes, max_position_embeddings=MAX_TOKENS)
+    return _word_piece(), config, transformers.BertForSequenceClassification
+
+
+def _roberta() -> Any:
+    tokenizer = _byte_level()
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    config = transformers.RobertaConfig(
+        **_SIZES, max_position_embeddings=MAX_TOKENS + 2, type_vocab_size=1
+    )
+    wrapped = _fast(
+        tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
+        cls_token="<s>", sep_token="</s>", mask_token="<mask>",
+    )  # fmt: skip
+    return wrapped, config, transformers.RobertaForSequenceClassification
+
+
+def _xlm_roberta() -> Any:
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=_VOCABULARY_SIZE,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        unk_token="<unk>",
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_CORPUS, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
+    )
+    config = transformers.XLMRobertaConfig(
+        **_SIZES, max_position_embeddings=MAX_TOKENS + 2, type_vocab_size=1
+    )
+    wrapped = _fast(
+        tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
+        cls_token="<s>", sep_token="</s>", mask_token="<mask>",
+    )  # fmt: skip
+    return wrapped, config, transformers.XLMRobertaForSequenceClassification
+
+
+def _distilbert() -> Any:
+    config = transformers.DistilBertConfig(
+        dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=MAX_TOKENS
+    )
+    return _word_piece(), config, transformers.DistilBertForSequenceClassification
+
+
+def _electra() -> Any:
+    config = transformers.ElectraConfig(
+        **_SIZES, embedding_size=16, max_position_embeddings=MAX_TOKENS
+    )
+    return _word_piece(), config, transformers.ElectraForSequenceClassification
+
+
+def _modernbert(pooling: str = "cls") -> Any:
+    tokenizer = _byte_level()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    config = transformers.ModernBertConfig(
+        **{**_SIZES, "num_hidden_layers": 4},
+        max_position_embeddings=MAX_TOKENS,
+        local_attention=16,
+        global_attn_every_n_layers=2,
+        classifier_pooling=pooling,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        cls_token_id=0,
+        sep_token_id=2,
+    )
+    wrapped = _fast(
+        tokenizer, pad_token="<pad>", unk_token="<unk>", cls_token="<s>", sep_token="</s>",
+        mask_token="<mask>",
+    )  # fmt: skip
+    return wrapped, config, transformers.ModernBertForSequenceClassification
+
+
+def _modernbert_mean() -> Any:
+    return _modernbert("mean")
+
+
+def _xlnet() -> Any:
+    config = transformers.XLNetConfig(d_model=32, n_layer=2, n_head=4, d_inner=64)
+    config.pad_token_id = 0
+    return _word_piece(), config, transformers.XLNetForSequenceClassification
+
+
+ARCHITECTURES: dict[str, Callable[[], Any]] = {
+    "bert": _bert,
+    "minilm": _minilm,
+    "roberta": _roberta,
+    "xlm-roberta": _xlm_roberta,
+    "distilbert": _distilbert,
+    "electra": _electra,
+    "modernbert": _modernbert,
+    "modernbert-mean": _modernbert_mean,
+    "xlnet": _xlnet,
+}
+"""All but the last are packed; XLNet's relative attention can't be, so it shows the other engine."""
