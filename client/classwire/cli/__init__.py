@@ -1,0 +1,85 @@
+"""The `classwire` command: classify, look inside, serve.
+
+Nothing heavy is imported here: rich and the server are loaded by the command that uses them, so
+that `classwire --help` is instant and the client's install never needs torch.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from .classify import classify
+from .demo import demo
+from .failures import FAILED, Interrupted, explain
+from .inspection import health, models, tokenize
+from .serving import serve
+
+
+class _Commands(click.Group):
+    """A group that knows how a command in a pipe, or under Ctrl-C, ends."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the subcommand; an interrupt and a reader that left become exit codes."""
+        try:
+            result: object = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
+        except BrokenPipeError:
+            # What is still buffered has nowhere to go; without this Python complains at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(FAILED) from None
+
+
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from .._version import __version__
+
+        click.echo(f"classwire {__version__}")
+        context.exit()
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 all went well; 1 something failed (the server, or one of several texts); "
+    "2 the command or its input was wrong; 130 interrupted. "
+    "With CLASSWIRE_DEBUG=1 an error prints its traceback.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
+def command() -> None:
+    """Typed text in, labelled scores out: Hugging Face text classifiers over gRPC."""
+
+
+for _subcommand in (classify, tokenize, models, health, demo, serve):
+    command.add_command(_subcommand)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line (`sys.argv` unless given) and return its exit code.
+
+    Every error is one line on standard error, `classwire: ...`, and no traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+    try:
+        code = command.main(args, prog_name="classwire", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except Exception as error:
+        if os.environ.get("CLASSWIRE_DEBUG"):
+            traceback.print_exc()
+        message, failure_code = explain(error)
+        click.echo(f"classwire: {message}", err=True)
+        return failure_code

@@ -1,0 +1,94 @@
+"""`classwire classify`: texts from the command line, standard input or a file."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .connection import Connection, connection_options
+from .failures import FAILED
+
+
+@click.command()
+@click.argument("texts", nargs=-1, metavar="[TEXT]...")
+@click.option("--pair", metavar="TEXT", help="Second text, classified together with each text.")
+@click.option("--top-k", type=click.IntRange(min=0), default=0, help="Only so many labels; 0: all.")
+@click.option("--min-score", type=float, help="Only labels with at least this score.")
+@click.option(
+    "--activation",
+    type=click.Choice(["softmax", "sigmoid", "identity"]),
+    help="How logits become scores, if not by the model's own rule.",
+)
+@click.option(
+    "--truncation",
+    type=click.Choice(["reject", "drop_end", "drop_start"]),
+    help="What becomes of a text of too many tokens.  [default: the server's setting]",
+)
+@click.option(
+    "--priority",
+    type=click.Choice(["interactive", "bulk"]),
+    help="Which work goes first.  [default: interactive for TEXT, bulk for lines and files]",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each text.")
+@click.option("--stages", is_flag=True, help="Show tokens, logits and probabilities.")
+@click.option(
+    "--file",
+    "source",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Classify every row of a .csv, .jsonl or .txt file.",
+)
+@click.option("--column", metavar="NAME", help="Column of --file that holds the text.")
+@click.option("--pair-column", metavar="NAME", help="Column that holds the second text.")
+@click.option("--id-column", metavar="NAME", help="Column to copy to the output as id.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default=Path("-"),
+    help="Where the results of --file go, as JSON lines.  [default: standard output]",
+)
+@click.option("--force", is_flag=True, help="Overwrite --output if it exists.")
+@connection_options
+def classify(
+    *,
+    connection: Connection,
+    texts: tuple[str, ...],
+    pair: str | None,
+    as_json: bool,
+    stages: bool,
+    source: Path | None,
+    column: str | None,
+    pair_column: str | None,
+    id_column: str | None,
+    output: Path,
+    force: bool,
+    **scoring: Any,
+) -> None:
+    """Score texts: each label as a bar, the highest first.
+
+    Without TEXT, or with -, every line of standard input is a text, and results appear as they
+    come. With --file the rows of a whole file are streamed, and each output line says which row
+    it belongs to: "row" counts the data rows from 0, "id" is the value of --id-column.
+
+    The command goes on past a text that cannot be classified, says why, and exits 1 at the end.
+    """
+    options = {"model": connection.model, **scoring}
+    if source is not None:
+        if texts or pair is not None or stages:
+            raise click.UsageError("--file goes with neither TEXT, --pair nor --stages.")
+        from .files import classify_file
+        from .rows import Columns
+
+        columns = Columns(column or "", pair_column or "", id_column or "")
+        errors = classify_file(connection, source, columns, output, force=force, **options)
+    else:
+        if column or pair_column or id_column or force or output != Path("-"):
+            raise click.UsageError(
+                "--column, --pair-column, --id-column, --output and --force go with --file."
+            )
+        from .texts import classify_texts
+
+        errors = classify_texts(
+            connection, texts, pair=pair, as_json=as_json, stages=stages, **options
+        )
+    if errors:
+        raise click.exceptions.Exit(FAILED)

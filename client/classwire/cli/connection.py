@@ -1,0 +1,78 @@
+"""Which server a command talks to, and what it says when none is there."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from .failures import Failure
+
+if TYPE_CHECKING:
+    from .. import Client
+
+
+DEFAULT_TIMEOUT_S = 30.0
+DEFAULT_ITEM_TIMEOUT_S = 600.0
+"""A stream keeps the server's window full: on a slow machine a text waits long for its turn."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The options that every client command has."""
+
+    target: str
+    """Address of the server, as gRPC understands it."""
+    model: str
+    """Name of the model; empty means the server's default."""
+    timeout_s: float | None
+    """How long a call, or a text of a stream, may take in seconds; None means the defaults."""
+
+    @property
+    def item_timeout_s(self) -> float:
+        """How long a text of a stream may take, in seconds."""
+        return self.timeout_s or DEFAULT_ITEM_TIMEOUT_S
+
+    @contextmanager
+    def open(self) -> Iterator["Client"]:
+        """Yield a client; raises Failure when no server answers."""
+        from .. import Client, Unavailable
+
+        with Client(self.target, timeout_s=self.timeout_s or DEFAULT_TIMEOUT_S) as client:
+            try:
+                yield client
+            except Unavailable as error:
+                if error.reason:  # a server did answer, and says why it cannot serve now
+                    raise
+                raise Failure(
+                    f"no server answers at {self.target}; start one with `classwire serve`"
+                ) from error
+
+
+def connection_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --target, --model and --timeout-s, and pass them on as `connection`."""
+
+    @click.option(
+        "--target",
+        envvar="CLASSWIRE_TARGET",
+        default="127.0.0.1:50051",
+        show_default=True,
+        show_envvar=True,
+        help="Address of the server.",
+    )
+    @click.option("--model", default="", metavar="NAME", help="Model, if not the server's default.")
+    @click.option(
+        "--timeout-s",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Longest time for a call, or for a text of a stream, in seconds.  "
+        f"[default: {DEFAULT_TIMEOUT_S:g}, in a stream {DEFAULT_ITEM_TIMEOUT_S:g}]",
+    )
+    @functools.wraps(command)
+    def with_connection(
+        *, target: str, model: str, timeout_s: float | None, **others: object
+    ) -> None:
+        command(connection=Connection(target, model, timeout_s), **others)
+
+    return with_connection

@@ -1,0 +1,53 @@
+"""How a command fails: one line for people, one exit code for scripts."""
+
+import click
+
+FAILED = 1
+"""The server or the machine failed, or one of several texts could not be classified."""
+WRONG_USE = 2
+"""The command line or its input was wrong: doing the same again fails again."""
+INTERRUPTED = 130
+"""Ctrl-C, as shells count it: 128 + SIGINT."""
+
+
+class Failure(click.ClickException):
+    """Ends the command with one line on standard error and `exit_code`."""
+
+    exit_code = FAILED
+
+
+class WrongUse(Failure):
+    """The command line, or a file that it names, is wrong."""
+
+    exit_code = WRONG_USE
+
+
+class Interrupted(Failure):
+    """Ctrl-C."""
+
+    exit_code = INTERRUPTED
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """Return the line and the exit code for an error that ended a command."""
+    from .. import ClasswireError, InvalidInput, UnknownModel
+
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "classwire"
+        return f"{one_line(error.format_message())} Try '{path} --help'.", WRONG_USE
+    if isinstance(error, click.ClickException):
+        return one_line(error.format_message()), error.exit_code
+    if isinstance(error, click.Abort):
+        return "interrupted", INTERRUPTED
+    if isinstance(error, ClasswireError):
+        wrong_use = isinstance(error, InvalidInput | UnknownModel)
+        return one_line(error.message), WRONG_USE if wrong_use else FAILED
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return one_line(f"{name}{error.strerror}"), FAILED
+    return f"{type(error).__name__}: {one_line(str(error))}", FAILED
+
+
+def one_line(message: str) -> str:
+    """Return the message without line breaks."""
+    return " ".join(message.split())

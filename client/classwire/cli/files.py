@@ -1,0 +1,118 @@
+"""A whole file through one stream: rows in, JSON lines out, progress on standard error."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from .. import ClasswireError, Outcome
+from .connection import Connection
+from .failures import WrongUse
+from .ordering import classify_rows
+from .records import json_line, outcome_record
+from .rendering import console
+from .rows import Columns, Row, open_rows
+
+STDOUT = Path("-")
+
+
+def classify_file(
+    connection: Connection,
+    source: Path,
+    columns: Columns,
+    output: Path,
+    *,
+    force: bool,
+    **options: Any,
+) -> int:
+    """Classify every row of `source` into `output` and return how many rows failed.
+
+    Raises WrongUse before anything is written when the file, a column or the output is wrong.
+    """
+    _check_output(output, source, force)
+    with open_rows(source, columns) as rows, connection.open() as client:
+        client.model(connection.model)  # no server, no such model: said before a file is created
+        with _opened(output) as out, FileProgress(source, output) as progress:
+
+            def emit(row: Row, outcome: Outcome) -> None:
+                identity = {"row": row.index} | ({"id": row.key} if columns.key else {})
+                out.write(json_line(identity | outcome_record(outcome)))
+                out.flush()
+                progress.advance(row, outcome)
+
+            return classify_rows(
+                client, rows, emit, item_timeout_s=connection.item_timeout_s, **options
+            )
+
+
+class FileProgress:
+    """A bar with rate, errors and remaining time while a file is read, and a line when it is done.
+
+    The bar counts bytes, since the number of rows is known only at the end. Without a terminal
+    only the line is printed.
+    """
+
+    def __init__(self, source: Path, output: Path) -> None:
+        self.rows = 0
+        self.errors = 0
+        self._output = output
+        self._started_s = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(compact=True),
+            console=(terminal := console(stderr=True)),
+            disable=not terminal.is_terminal,
+            transient=True,
+            expand=True,
+        )
+        self._task = self._bar.add_task(source.name, total=source.stat().st_size, state="")
+
+    def __enter__(self) -> "FileProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        place = "" if self._output == STDOUT else f" in {self._output}"
+        click.echo(f"{self._state()}, {self._elapsed_s():.1f} s{place}", err=True)
+
+    def advance(self, row: Row, outcome: Outcome) -> None:
+        """Count one more row, and its error if it has one."""
+        self.rows += 1
+        self.errors += isinstance(outcome, ClasswireError)
+        self._bar.update(self._task, completed=row.end_bytes, state=self._state())
+
+    def _state(self) -> str:
+        rate = self.rows / self._elapsed_s()
+        rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
+        errors = "1 error" if self.errors == 1 else f"{self.errors:,} errors"
+        return f"{rows}, {rate:,.0f} texts/s, {errors}"
+
+    def _elapsed_s(self) -> float:
+        return max(time.monotonic() - self._started_s, 1e-6)
+
+
+def _check_output(output: Path, source: Path, force: bool) -> None:
+    if output == STDOUT or not output.exists():
+        return
+    if output.samefile(source):
+        raise WrongUse(f"{output} is the file to read")
+    if not force and output.is_file():
+        raise WrongUse(f"{output} exists; --force overwrites it")
+
+
+@contextmanager
+def _opened(output: Path) -> Iterator[BinaryIO]:
+    if output == STDOUT:
+        yield sys.stdout.buffer
+        return
+    with output.open("wb") as file:
+        yield file

@@ -1,0 +1,155 @@
+"""`classwire tokenize`, `models` and `health`: what a server sees, serves and says of itself."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from .connection import Connection, connection_options
+from .failures import FAILED
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from .. import Model
+    from .._requests import OffsetUnit, Truncation
+
+
+@click.command()
+@click.argument("text")
+@click.option("--pair", metavar="TEXT", help="Second text of a pair.")
+@click.option(
+    "--truncation",
+    type=click.Choice(["reject", "drop_end", "drop_start"]),
+    help="What becomes of a text of too many tokens.  [default: the server's setting]",
+)
+@click.option(
+    "--offset-unit",
+    type=click.Choice(["unicode", "utf8", "utf16"]),
+    help="What spans count: code points, bytes, UTF-16 code units.  [default: unicode]",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@connection_options
+def tokenize(
+    *,
+    connection: Connection,
+    text: str,
+    pair: str | None,
+    truncation: "Truncation | None",
+    offset_unit: "OffsetUnit | None",
+    as_json: bool,
+) -> None:
+    """Show the tokens that the model would see for TEXT."""
+    with connection.open() as client:
+        seen = client.tokenize(
+            text, pair, model=connection.model, truncation=truncation, offset_unit=offset_unit
+        )
+    if as_json:
+        _print_json(dataclasses.asdict(seen))
+        return
+    from .rendering import console, visible
+
+    table = _table("", "token", "id", "span", "type", "mask", right=(0, 2, 4, 5))
+    for position, (token, mask) in enumerate(zip(seen.tokens, seen.attention_mask, strict=True)):
+        which = "pair " if token.sequence_index else ""
+        table.add_row(
+            str(position),
+            visible(token.text),
+            str(token.id),
+            "special" if token.special else f"{which}{token.start}-{token.end}",
+            str(token.token_type_id),
+            str(mask),
+            style="dim" if token.special else "",
+        )
+    out = console()
+    out.print(table)
+    if seen.truncated_tokens:
+        out.print(f"({seen.truncated_tokens} tokens left out)", style="dim")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each model.")
+@connection_options
+def models(*, connection: Connection, as_json: bool) -> None:
+    """List the models of the server (or the one named by --model)."""
+    with connection.open() as client:
+        served = [client.model(connection.model)] if connection.model else client.models()
+    if as_json:
+        for model in served:
+            _print_json(dataclasses.asdict(model))
+        return
+    from .rendering import console
+
+    out = console()
+    if not served:
+        out.print("(no models)", style="dim")
+        return
+    # Models side by side: their facts are too long for one line, and a terminal holds about three.
+    for start in range(0, len(served), 3):
+        if start:
+            out.print()
+        out.print(_models_table(served[start : start + 3]))
+
+
+def _models_table(served: Sequence["Model"]) -> "Table":
+    from .rendering import visible
+
+    table = _table("model", *(visible(model.name) for model in served))
+    facts: dict[str, Callable[[Model], str]] = {
+        "default": lambda model: "yes" if model.is_default else "no",
+        "state": lambda model: f"{model.state} {visible(model.failure)}".strip(),
+        "architecture": lambda model: model.architecture,
+        "labels": lambda model: ", ".join(visible(label) for label in model.labels),
+        "max tokens": lambda model: str(model.max_tokens),
+        "device": lambda model: model.device,
+        "precision": lambda model: model.precision,
+        "engine": lambda model: f"{model.execution}, {model.layout}",
+        "fingerprint": lambda model: model.fingerprint[:12],
+    }
+    for name, fact in facts.items():
+        table.add_row(name, *(fact(model) for model in served))
+    return table
+
+
+@click.command()
+@click.argument("service", default="")
+@click.option(
+    "--wait-s",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Wait so many seconds for the server to be ready.",
+)
+@connection_options
+def health(*, connection: Connection, service: str, wait_s: float | None) -> None:
+    """Print the health of the server; exit 0 only when SERVING.
+
+    SERVICE is classwire.v1.ClassifyService, classwire.model.NAME (short: --model NAME), or
+    classwire.liveness.
+    """
+    if connection.model and not service:
+        service = f"classwire.model.{connection.model}"
+    with connection.open() as client:
+        if wait_s is not None:
+            client.wait_until_ready(wait_s)
+        status = client.health(service)
+    click.echo(status)
+    if status != "SERVING":
+        raise click.exceptions.Exit(FAILED)
+
+
+def _table(*names: str, right: Sequence[int] = ()) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for index, name in enumerate(names):
+        table.add_column(name, justify="right" if index in right else "left", overflow="fold")
+    return table
+
+
+def _print_json(record: object) -> None:
+    from .records import json_line
+
+    out = sys.stdout.buffer
+    out.write(json_line(record))
+    out.flush()

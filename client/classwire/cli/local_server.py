@@ -1,0 +1,85 @@
+"""A Classwire server as a child process: started on a free port, stopped as an operator would."""
+
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from types import TracebackType
+from typing import IO, Self
+
+from .failures import Failure, one_line
+
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 30.0
+
+
+class LocalServer:
+    """Starts on entry and waits until it serves; on exit sends SIGTERM and waits.
+
+    Raises Failure with the server's last word when it does not start, or does not stop cleanly.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.target = ""
+        """Address of the server, once it serves."""
+        self.exit_code: int | None = None
+        """What the process ended with, once it did."""
+        self._command = [sys.executable, "-m", "classwire", "serve"]
+        self._command += ["--host", "127.0.0.1", "--port", "0"]
+        self._command += ["--device", device] if device else []
+
+    def __enter__(self) -> Self:
+        self._log: IO[bytes] = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            self._command,
+            bufsize=0,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,  # Ctrl-C is ours to pass on, once
+        )
+        try:
+            deadline_s = time.monotonic() + START_TIMEOUT_S
+            self.target = self._announced("listening on ", deadline_s)
+            self._announced("serving", deadline_s)
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        last_words = self._stop()
+        if error is None and self.exit_code != 0:
+            raise Failure(f"the server ended with exit code {self.exit_code}{last_words}")
+
+    def _announced(self, prefix: str, deadline_s: float) -> str:
+        """Read the next line of the server's standard output, and return what follows `prefix`."""
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._process.stdout, selectors.EVENT_READ)
+            in_time = ready.select(max(deadline_s - time.monotonic(), 0))
+        line = self._process.stdout.readline().decode().strip() if in_time else ""
+        if not line.startswith(prefix):
+            why = self._stop() if in_time else f" within {START_TIMEOUT_S:g} s{self._stop()}"
+            raise Failure(f"the server did not start{why}")
+        return line.removeprefix(prefix)
+
+    def _stop(self) -> str:
+        """End the process, by force if it must be, and return its last words."""
+        if self.exit_code is not None:
+            return ""
+        self._process.terminate()
+        try:
+            self.exit_code = self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self.exit_code = self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        with self._log:
+            self._log.seek(0)
+            lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return f": {one_line(lines[-1])}" if lines else ""

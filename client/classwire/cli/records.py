@@ -1,0 +1,84 @@
+"""Results as JSON: one object a line, UTF-8, numbers as exact as the server's float32."""
+
+import dataclasses
+import json
+from typing import Any
+
+from .. import Classification, ClasswireError, LabelScore, Outcome, Text
+
+
+def json_line(record: object) -> bytes:
+    """Return a record as one line of JSON in UTF-8.
+
+    An unpaired surrogate has no UTF-8; it leaves as the JSON escape that it must have come from.
+    """
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def outcome_record(outcome: Outcome) -> dict[str, Any]:
+    """Return the scores, or the error, of one text."""
+    if isinstance(outcome, ClasswireError):
+        return {"error": error_record(outcome)}
+    best = outcome.scores[0] if outcome.scores else None
+    return {
+        "label": best.label if best else None,
+        "score": shortest(best.score) if best else None,
+        "scores": [score_record(score) for score in outcome.scores],
+    }
+
+
+def full_record(text: Text | ClasswireError, outcome: Outcome) -> dict[str, Any]:
+    """Return what `classify --json` says of one text; a line that could not be read has no text."""
+    record: dict[str, Any] = {}
+    if isinstance(text, Text):
+        record["text"] = text.text
+        if text.text_pair is not None:
+            record["text_pair"] = text.text_pair
+    record |= outcome_record(outcome)
+    if isinstance(outcome, Classification):
+        record |= {
+            "activation": outcome.activation,
+            "token_count": outcome.token_count,
+            "truncated_tokens": outcome.truncated_tokens,
+            "model": dataclasses.asdict(outcome.model),
+            "timing": dataclasses.asdict(outcome.timing),
+        }
+    return record
+
+
+def stages_record(
+    result: Classification, mask: tuple[int, ...], labels: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the three stages of a classification, each in the order of its ids."""
+    by_id = sorted(result.scores, key=lambda score: score.label_id)
+    return {
+        "tokens": [token.text for token in result.tokens],
+        "input_ids": [token.id for token in result.tokens],
+        "token_type_ids": [token.token_type_id for token in result.tokens],
+        "attention_mask": list(mask),
+        "logits": [
+            {"label": label, "label_id": label_id, "logit": shortest(logit)}
+            for label_id, (label, logit) in enumerate(zip(labels, result.logits, strict=True))
+        ],
+        "probabilities": [score_record(score) for score in by_id],
+    }
+
+
+def score_record(score: LabelScore) -> dict[str, Any]:
+    """Return one label's score."""
+    return {"label": score.label, "label_id": score.label_id, "score": shortest(score.score)}
+
+
+def error_record(error: ClasswireError) -> dict[str, Any]:
+    """Return what a program needs to know of an error."""
+    return {
+        "code": error.code.name,
+        "reason": error.reason or None,
+        "message": error.message,
+        "field": error.field or None,
+    }
+
+
+def shortest(value: float) -> float:
+    """Return a float32 as the double with the fewest digits that reads back as the same float32."""
+    return float(f"{value:.9g}")

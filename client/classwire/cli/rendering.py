@@ -1,0 +1,143 @@
+"""Scores and tokens drawn for people: aligned bars and columns as wide as the terminal allows."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, takewhile
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from .. import Classification, LabelScore, Token
+
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_LONGEST_BAR = 40
+_JOINERS = "\u200c\u200d"  # invisible, but emoji and several scripts are wrong without them
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that takes every text literally: no markup, no emoji codes, no guesses."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def visible(text: str) -> str:
+    """Return the text with control characters as escapes, so that it cannot drive the terminal."""
+    return "".join(
+        char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def fitted(text: str, width: int) -> str:
+    """Return the visible text, cut to so many terminal cells with an ellipsis."""
+    shown = visible(text)
+    return shown if cell_len(shown) <= width else set_cell_size(shown, max(width - 1, 0)) + "…"
+
+
+def heading(text: str, width: int) -> Text:
+    """Return a text as the heading of its scores."""
+    return Text(fitted(text, width), style="bold")
+
+
+def score_lines(
+    scores: Sequence[LabelScore], activation: str, width: int, *, digits: int = 4
+) -> Iterator[Text]:
+    """Yield a line for each score: label, bar, number. Probabilities fill the bar at 1.
+
+    Scores without a scale of their own (identity) are drawn against the largest of them; those
+    below zero are drawn hollow.
+    """
+    if not scores:
+        yield Text("(no label reaches the minimum score)", style="dim")
+        return
+    full = 1.0 if activation != "identity" else max(abs(score.score) for score in scores) or 1.0
+    sign = "+" if activation == "identity" else ""
+    numbers = [f"{score.score:{sign}.{digits}f}" for score in scores]
+    number_width = max(map(len, numbers))
+    label_width = min(max(cell_len(visible(score.label)) for score in scores), max(width // 3, 8))
+    bar_width = max(min(_LONGEST_BAR, width - label_width - number_width - 4), 1)
+    best = max(score.score for score in scores)
+    for score, number in zip(scores, numbers, strict=True):
+        style = "bold green" if score.score == best else "cyan"
+        drawn = _bar(abs(score.score) / full, bar_width, hollow=score.score < 0)
+        label = set_cell_size(fitted(score.label, label_width), label_width)
+        yield Text.assemble(
+            (label, "bold" if score.score == best else ""),
+            "  ",
+            (set_cell_size(drawn, bar_width), style),
+            "  ",
+            number.rjust(number_width),
+        )
+
+
+def logit_lines(labels: Sequence[str], logits: Sequence[float], width: int) -> Iterator[Text]:
+    """Yield a line for each label with its logit, the decimal points below each other."""
+    label_width = min(max(map(cell_len, map(visible, labels))), max(width - 16, 8))
+    numbers = [f"{logit:+.6f}" for logit in logits]
+    for label, number in zip(labels, numbers, strict=True):
+        yield Text(
+            set_cell_size(fitted(label, label_width), label_width)
+            + "  "
+            + number.rjust(max(map(len, numbers)))
+        )
+
+
+def token_blocks(tokens: Sequence[Token], mask: Sequence[int], width: int) -> Iterator[Text]:
+    """Yield the tokens side by side, their facts below them, in blocks that fit the width."""
+    names = ("token", "id", "type", "mask")
+    name_width = max(map(len, names))
+    columns = [
+        (fitted(token.text, width // 2), str(token.id), str(token.token_type_id), str(attended))
+        for token, attended in zip(tokens, mask, strict=True)
+    ]
+    widths = [2 + max(map(cell_len, column)) for column in columns]
+    start = 0
+    while start < len(columns):
+        ends = accumulate(widths[start:])
+        end = start + max(1, sum(1 for _ in takewhile(lambda x: x <= width - name_width, ends)))
+        if start:
+            yield Text()
+        for row, name in enumerate(names):
+            line = Text.assemble((name.ljust(name_width), "dim"))
+            for place in range(start, end):
+                cell = columns[place][row]
+                cell = " " * (widths[place] - cell_len(cell)) + cell
+                line.append(cell, style="dim" if tokens[place].special else "")
+            yield line
+        start = end
+
+
+def stage_lines(
+    result: Classification, mask: Sequence[int], labels: Sequence[str], width: int
+) -> Iterator[Text]:
+    """Yield the three stages of the reference job: the model's input, its logits, the scores."""
+    by_id = sorted(result.scores, key=lambda score: score.label_id)
+    outcome = "scores" if result.activation == "identity" else "probabilities"
+    dropped = f", {result.truncated_tokens} more left out" if result.truncated_tokens else ""
+    yield _title(f"Stage 1: {len(result.tokens)} tokens, as the model reads them{dropped}")
+    yield from token_blocks(result.tokens, mask, width)
+    yield Text()
+    yield _title("Stage 2: logits")
+    yield from logit_lines(labels, result.logits, width)
+    yield Text()
+    yield _title(f"Stage 3: {outcome} ({result.activation})")
+    yield from score_lines(by_id, result.activation, width, digits=6)
+
+
+def print_lines(out: Console, lines: Iterable[Text], indent: int = 0) -> None:
+    """Print lines below each other, never wrapped."""
+    for line in lines:
+        out.print(Text(" " * indent) + line if indent else line)
+
+
+def _title(text: str) -> Text:
+    return Text(text, style="bold")
+
+
+def _bar(fraction: float, width: int, *, hollow: bool) -> str:
+    eighths = round(min(max(fraction, 0.0), 1.0) * width * 8)
+    if not (sys.stdout.encoding or "").lower().startswith("utf"):
+        return ("-" if hollow else "#") * round(eighths / 8)
+    if hollow:
+        return "░" * round(eighths / 8)
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

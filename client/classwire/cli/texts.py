@@ -1,0 +1,148 @@
+"""Texts of the command line and of standard input, each answered where people can see it."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from .. import ClasswireError, Client, InvalidInput, Outcome, Text
+from .connection import Connection
+from .ordering import classify_rows
+from .records import full_record, json_line, stages_record
+from .rendering import console, heading, print_lines, score_lines, stage_lines
+from .rows import Row, line_rows
+
+Show = Callable[[Row, Outcome], None]
+
+
+def classify_texts(
+    connection: Connection,
+    texts: tuple[str, ...],
+    *,
+    pair: str | None,
+    as_json: bool,
+    stages: bool,
+    **options: Any,
+) -> int:
+    """Classify the texts, or the lines of standard input, and return how many failed."""
+    from_stdin = texts in ((), ("-",))
+    rows = _stdin_rows() if from_stdin else _argument_rows(texts)
+    rows = (_with_pair(row, pair) for row in rows)
+    several = from_stdin or len(texts) > 1
+    if not from_stdin and options.get("priority") is None:
+        options["priority"] = "interactive"
+    with connection.open() as client:
+        if stages:
+            return _classify_in_stages(client, rows, as_json, several, **options)
+        show = _show_json if as_json else _ScorePrinter(several)
+        if several:
+            options["item_timeout_s"] = connection.item_timeout_s
+            return classify_rows(client, rows, show, **options)
+        return _classify_one(client, next(rows), show, as_json, **options)
+
+
+def _classify_one(client: Client, row: Row, show: Show, as_json: bool, **options: Any) -> int:
+    """Classify a single text by a unary call; if it is wrong, the command was."""
+    try:
+        if isinstance(row.content, ClasswireError):
+            raise row.content
+        show(row, client.classify(row.content, **options))
+    except InvalidInput as error:
+        if as_json:
+            _show_json(row, error)
+        raise
+    return 0
+
+
+def _classify_in_stages(
+    client: Client, rows: Iterator[Row], as_json: bool, several: bool, **options: Any
+) -> int:
+    labels = client.model(options["model"]).labels
+    errors = 0
+    out = console()
+    for row in rows:
+        try:
+            if isinstance(row.content, ClasswireError):
+                raise row.content
+            result = client.classify(
+                row.content, include_logits=True, include_tokens=True, **options
+            )
+            seen = client.tokenize(
+                row.content, model=options["model"], truncation=options["truncation"]
+            )
+        except InvalidInput as error:
+            if not several or error.field.startswith("options"):
+                raise
+            errors += 1
+            (_show_json if as_json else _complain)(row, error)
+            continue
+        if as_json:
+            stages = stages_record(result, seen.attention_mask, labels)
+            _write(full_record(row.content, result) | {"stages": stages})
+            continue
+        if several:
+            print_lines(out, [heading(_heading(row), out.width)])
+        print_lines(out, stage_lines(result, seen.attention_mask, labels, out.width))
+        if several:
+            out.print()
+    return errors
+
+
+class _ScorePrinter:
+    """Prints scores as bars, under the text when there are several."""
+
+    def __init__(self, several: bool) -> None:
+        self._several = several
+        self._console = console()
+
+    def __call__(self, row: Row, outcome: Outcome) -> None:
+        if isinstance(outcome, ClasswireError):
+            _complain(row, outcome)
+            return
+        out = self._console
+        indent = 2 if self._several else 0
+        if self._several:
+            print_lines(out, [heading(_heading(row), out.width)])
+        lines = score_lines(outcome.scores, outcome.activation, out.width - indent)
+        print_lines(out, lines, indent)
+        if outcome.truncated_tokens:
+            out.print(f"{' ' * indent}({outcome.truncated_tokens} tokens left out)", style="dim")
+        sys.stdout.flush()
+
+
+def _show_json(row: Row, outcome: Outcome) -> None:
+    _write(full_record(row.content, outcome))
+
+
+def _write(record: dict[str, Any]) -> None:
+    out = sys.stdout.buffer
+    out.write(json_line(record))
+    out.flush()
+
+
+def _complain(row: Row, error: ClasswireError) -> None:
+    click.echo(f"classwire: text {row.index + 1}: {error.message}", err=True)
+
+
+def _heading(row: Row) -> str:
+    return row.content.text if isinstance(row.content, Text) else ""
+
+
+def _with_pair(row: Row, pair: str | None) -> Row:
+    if pair is None or not isinstance(row.content, Text):
+        return row
+    return replace(row, content=Text(row.content.text, pair))
+
+
+def _argument_rows(texts: tuple[str, ...]) -> Iterator[Row]:
+    return (Row(index, None, Text(text)) for index, text in enumerate(texts))
+
+
+def _stdin_rows() -> Iterator[Row]:
+    # Read below the buffer: a thread that waits inside the buffer's lock stops Python from leaving.
+    stdin = sys.stdin.buffer
+    if sys.stdin.isatty():
+        click.echo("One text a line; Ctrl-D ends.", err=True)
+    return line_rows(getattr(stdin, "raw", stdin).read, "standard input")
