@@ -55,9 +55,10 @@ class Checkpoint:
 def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
     """Load a checkpoint from a folder, the hub's cache or the hub.
 
-    Weights are taken to float32 whatever they were stored in. Safetensors are preferred; `.bin` files
-    go through torch's weights-only loader. Raises CheckpointError, one line, for anything that cannot
-    be served: no such place, no sequence-classification head, missing weights, a broken tokenizer.
+    Weights are taken to float32 whatever they were stored in. Safetensors are preferred; `.bin`
+    files go through torch's weights-only loader. Raises CheckpointError, one line, for anything
+    that cannot be served: no such place, no sequence-classification head, missing weights, a broken
+    tokenizer.
     """
     if config.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's library is imported: it reads it once
@@ -66,7 +67,7 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     location = str(Path(source.location).expanduser()) if source.is_folder else source.location
-    if not source.is_folder and _looks_like_a_path(source.location):
+    if not source.is_folder and _looks_like_a_path(location):
         raise CheckpointError(f"{source.location}: no such folder")
     options: dict[str, Any] = {
         "revision": source.revision or None,
@@ -116,7 +117,7 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
 
 
 def problem_of(problem_type: str | None, labels: int) -> tuple[ProblemType, Activation]:
-    """What a config's problem type means, by the rule of transformers' text-classification pipeline.
+    """What a config's problem type means, by the rule of transformers' own pipeline.
 
     Regression is identity; multi-label, or one label only, is sigmoid; else softmax.
     """
@@ -159,7 +160,7 @@ def _max_tokens(model: Any, tokenizer: Any, config: ServerConfig) -> int:
 
 def first_position(model: Any) -> int:
     """The position id of a text's first token: 0, or the padding id plus 1 for RoBERTa's kind."""
-    embeddings = getattr(model.base_model, "embeddings", None)
+    embeddings: Any = getattr(model.base_model, "embeddings", None)
     if hasattr(embeddings, "create_position_ids_from_input_ids"):
         return int(embeddings.padding_idx) + 1
     return 0

@@ -1,4 +1,6 @@
-"""`classwire serve`: settings from the command line, the environment and a file; signals; exit codes."""
+"""`classwire serve`: settings from the command line, the environment and a file; signals; exit
+codes.
+"""
 
 import dataclasses
 import logging
@@ -37,11 +39,11 @@ def _serve(config: str | None, **flags: Any) -> None:
     """Serve text classifiers over gRPC.
 
     Every setting is also an environment variable (CLASSWIRE_MAX_STREAMS) and a key of the TOML file
-    (max_streams). The command line wins over the environment, the environment over the file, the file
-    over the default.
+    (max_streams). The command line wins over the environment, the environment over the file, the
+    file over the default.
 
-    Prints "listening on ADDRESS" once the port is bound, and "serving" once every model answers. SIGTERM
-    or Ctrl-C drains and exits with 0; a second one exits at once.
+    Prints "listening on ADDRESS" once the port is bound, and "serving" once every model answers.
+    SIGTERM or Ctrl-C drains and exits with 0; a second one exits at once.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
@@ -62,7 +64,7 @@ def _configure_logging(level: str) -> None:
 
 
 def _run(server: Server) -> None:
-    """Serve until a signal. Loading runs beside, so that a signal is heard while it takes its time."""
+    """Serve until a signal, which is heard while loading takes its time."""
     wake = threading.Event()
     failures: list[BaseException] = []
     signals = 0

@@ -1,8 +1,8 @@
 """The server's settings: frozen, and checked where they are built.
 
-Every field of `ServerConfig` is a setting. Its name gives the flag (`--max-streams`), the environment
-variable (`CLASSWIRE_MAX_STREAMS`) and the key in the TOML file (`max_streams`); `settings.py` resolves
-the three.
+Every field of `ServerConfig` is a setting. Its name gives the flag (`--max-streams`), the
+environment variable (`CLASSWIRE_MAX_STREAMS`) and the key in the TOML file (`max_streams`);
+`settings.py` resolves the three.
 """
 
 import re

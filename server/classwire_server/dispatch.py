@@ -6,13 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import InvalidStateError
+from contextlib import suppress
 
 import numpy as np
+
 from classwire._reasons import Reason
 
 from .engine import Engine
 from .errors import RequestError
-from .scheduling import Answer, Batch, Pending, Priority, Queue, tokens_of
+from .scheduling import Answer, Batch, Pending, Queue, tokens_of
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,8 @@ class Dispatcher:
     def submit(self, texts: Sequence[Pending]) -> None:
         """Let texts wait for the engine: all of them or none.
 
-        Raises RequestError OVERLOADED, with the time that the queue needs to drain, when it is full.
+        Raises RequestError OVERLOADED, with the time that the queue needs to drain, when it is
+        full.
         """
         with self._changed:
             if self._closed:
@@ -55,8 +58,8 @@ class Dispatcher:
     def submit_when_room(self, pending: Pending, given_up: Callable[[], bool]) -> None:
         """Wait for room, then let the text wait for the engine.
 
-        Its future fails when its deadline passes before there is room, or the dispatcher closes; it is
-        cancelled when given_up comes true: whoever makes it true calls `withdraw` afterwards.
+        Its future fails when its deadline passes before there is room, or the dispatcher closes; it
+        is cancelled when given_up comes true: whoever makes it true calls `withdraw` afterwards.
         """
         with self._changed:
             while not self._closed and not given_up():
@@ -92,7 +95,7 @@ class Dispatcher:
         _fail(expired, _expired())
 
     def close(self) -> None:
-        """Refuse what still waits as DRAINING, let the batch in flight finish, and free the engine."""
+        """Refuse what still waits as DRAINING, let the batch in flight finish, free the engine."""
         with self._changed:
             self._closed = True
             batch = self._queue.take(1 << 62, time.monotonic())
@@ -124,7 +127,9 @@ class Dispatcher:
                 self._infer(batch)
 
     def _infer(self, batch: Batch) -> None:
-        """Run a batch; a batch that fails is run again text by text, so that only the bad one fails."""
+        """Run a batch; a batch that fails is run again text by text, so that only the bad one
+        fails.
+        """
         texts = batch.texts
         started_s = time.monotonic()
         try:
@@ -162,15 +167,11 @@ def _draining() -> RequestError:
 
 
 def _resolve(pending: Pending, answer: Answer) -> None:
-    try:
+    with suppress(InvalidStateError):  # its caller has cancelled it meanwhile
         pending.future.set_result(answer)
-    except InvalidStateError:
-        pass  # its caller has cancelled it meanwhile
 
 
 def _fail(texts: Sequence[Pending], error: Exception) -> None:
     for pending in texts:
-        try:
+        with suppress(InvalidStateError):  # its caller has cancelled it meanwhile
             pending.future.set_exception(error)
-        except InvalidStateError:
-            pass  # its caller has cancelled it meanwhile

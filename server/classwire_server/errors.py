@@ -22,9 +22,9 @@ class ClasswireServerError(Exception):
 class RequestError(ClasswireServerError):
     """One call, or one text of it, cannot be answered.
 
-    `message` is for people and never holds the caller's text. `field` is the path of the wrong field
-    in the request, such as `inputs[3].text`, or empty. `metadata` holds the values that the message
-    speaks of. `retry_after_s` is in seconds, or None.
+    `message` is for people and never holds the caller's text. `field` is the path of the wrong
+    field in the request, such as `inputs[3].text`, or empty. `metadata` holds the values that the
+    message speaks of. `retry_after_s` is in seconds, or None.
     """
 
     def __init__(
@@ -51,7 +51,8 @@ class StartError(ClasswireServerError):
 class ConfigError(StartError):
     """A setting is wrong.
 
-    `setting` is its name, as in `ServerConfig`; the text names it in the form it has on the command line.
+    `setting` is its name, as in `ServerConfig`; the text names it in the form it has on the command
+    line.
     """
 
     def __init__(self, setting: str, problem: str) -> None:

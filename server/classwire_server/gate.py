@@ -31,7 +31,7 @@ class Gate:
             self._changed.notify_all()
 
     def listen(self, closing: Callable[[], None]) -> Callable[[], None]:
-        """Call `closing` when the gate closes, at once when it is closed; returns what ends that."""
+        """Call `closing` when the gate closes, at once when it has; returns what ends that."""
         with self._changed:
             is_open = self._open
             self._listeners.add(closing)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 from grpc_health.v1 import health
@@ -43,9 +43,9 @@ EngineFactory = Callable[["Checkpoint", str], "tuple[Engine, Deviation]"]
 class Server:
     """One server: its port, its models, its health.
 
-    `listen`, `load` and `stop` are called in this order, by any thread; `start` is the first two. As a
-    context manager it starts and stops. `engine_factory` takes a checkpoint and a device, and is
-    `engine.selection.select_engine` unless given.
+    `listen`, `load` and `stop` are called in this order, by any thread; `start` is the first two.
+    As a context manager it starts and stops. `engine_factory` takes a checkpoint and a device, and
+    is `engine.selection.select_engine` unless given.
     """
 
     def __init__(self, config: ServerConfig, engine_factory: EngineFactory | None = None) -> None:
@@ -111,8 +111,8 @@ class Server:
     def stop(self, drain_timeout_s: float | None = None) -> None:
         """Drain, then stop: health says NOT_SERVING, calls in flight finish, new ones get DRAINING.
 
-        Waits at most drain_timeout_s (default: the config's) for calls in flight, then cancels them.
-        Does nothing the second time.
+        Waits at most drain_timeout_s (default: the config's) for calls in flight, then cancels
+        them. Does nothing the second time.
         """
         with self._stopping:
             if self._stopped:
@@ -149,7 +149,7 @@ class Server:
             return self._grpc.add_insecure_port(address)
         except RuntimeError:
             raise StartError(
-                f"cannot listen on {address}: the port is in use, or the address is not this machine's"
+                f"cannot listen on {address}: in use, or not an address of this machine"
             ) from None
 
     def _load(self, source: ModelSource) -> ServedModel:
@@ -188,7 +188,7 @@ class Server:
             ),
         )
 
-    def _set_health(self, status: "HealthCheckResponse.ServingStatus.ValueType") -> None:
+    def _set_health(self, status: Any) -> None:
         models = [f"classwire.model.{source.name}" for source in self.config.sources]
         for service in ("", CLASSIFY_SERVICE, MODEL_SERVICE, *models):
             self._health.set(service, status)

@@ -33,8 +33,8 @@ class Priority(Enum):
 class Answer:
     """What became of one text in the engine.
 
-    `logits` is of shape (labels,), float32. Durations are in seconds. `batch_texts` and `batch_tokens`
-    describe the batch that held the text.
+    `logits` is of shape (labels,), float32. Durations are in seconds. `batch_texts` and
+    `batch_tokens` describe the batch that held the text.
     """
 
     logits: "np.ndarray"
@@ -159,7 +159,9 @@ class Queue:
         )
 
     def drain_s(self) -> float:
-        """How long the device needs for what waits, by the measured rate; 1 s before any measurement."""
+        """How long the device needs for what waits, by the measured rate; 1 s before any
+        measurement.
+        """
         return self.tokens / self._tokens_per_s if self._tokens_per_s else 1.0
 
 

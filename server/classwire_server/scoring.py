@@ -25,15 +25,15 @@ class Score:
 def scores(logits: np.ndarray, activation: Activation) -> np.ndarray:
     """Scores of one text, computed in float64: (labels,) -> (labels,).
 
-    Softmax is shifted by the largest logit, which leaves its value as it is and keeps every exponent
-    at most 0 (Goodfellow, Bengio, Courville: Deep Learning, 2016, section 4.1).
+    Softmax is shifted by the largest logit, which leaves its value as it is and keeps every
+    exponent at most 0 (Goodfellow, Bengio, Courville: Deep Learning, 2016, section 4.1).
     """
     logits = logits.astype(np.float64)
     if activation is Activation.IDENTITY:
         return logits
     if activation is Activation.SIGMOID:
         decay = np.exp(-np.abs(logits))
-        return np.where(logits >= 0, 1.0, decay) / (1.0 + decay)
+        return np.asarray(np.where(logits >= 0, 1.0, decay) / (1.0 + decay))
     exponentials = np.exp(logits - logits.max())
     return np.asarray(exponentials / exponentials.sum())
 

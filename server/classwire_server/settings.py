@@ -1,4 +1,4 @@
-"""Where settings come from: the command line, then the environment, then a TOML file, then the default."""
+"""Where settings come from: the command line, the environment, a TOML file, the default."""
 
 import dataclasses
 import tomllib
@@ -18,9 +18,10 @@ def resolve(
 ) -> ServerConfig:
     """The settings of a server.
 
-    `flags` holds the settings given on the command line, by field name; `environment` is the process's
-    (`CLASSWIRE_MAX_STREAMS` and so on; several models are separated by commas); `file` is the path of
-    a TOML file whose keys are field names. Raises ConfigError, one line, for unknown keys and bad values.
+    `flags` holds the settings given on the command line, by field name; `environment` is the
+    process's (`CLASSWIRE_MAX_STREAMS` and so on; several models are separated by commas); `file` is
+    the path of a TOML file whose keys are field names. Raises ConfigError, one line, for unknown
+    keys and bad values.
     """
     from_file = _read_file(file) if file else {}
     values: dict[str, Any] = {}

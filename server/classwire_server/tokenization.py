@@ -1,7 +1,7 @@
 """Text -> Encoding: what the model will see of a text, and where each token comes from.
 
-The Rust tokenizer is used directly, on private copies: `transformers`' own call sets truncation on a
-shared object, which is not safe with several threads.
+The Rust tokenizer is used directly, on private copies: `transformers`' own call sets truncation on
+a shared object, which is not safe with several threads.
 """
 
 import itertools
@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 import tokenizers
+
 from classwire._reasons import Reason
 
 from .errors import CheckpointError, RequestError
@@ -56,7 +57,7 @@ class Token:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Encoding:
-    """What the model sees of one text: ids and token type ids of equal length, special tokens included.
+    """What the model sees of one text: ids and token type ids, special tokens included.
 
     `truncated_tokens` is how many tokens truncation took away.
     """
@@ -102,8 +103,9 @@ def _place_in(text: str, unit: OffsetUnit) -> Callable[[int], int]:
 class Tokenization:
     """Tokenizes texts for one model; safe for use by several threads at once.
 
-    `rust_json` is the tokenizer in the form of tokenizer.json, `max_tokens` the longest encoding the
-    model takes, `uses_token_types` whether the model receives token type ids (else they are all 0).
+    `rust_json` is the tokenizer in the form of tokenizer.json, `max_tokens` the longest encoding
+    the model takes, `uses_token_types` whether the model receives token type ids (else they are all
+    0).
     """
 
     def __init__(
@@ -176,17 +178,16 @@ _SAMPLES = ("I really love this book", "Ce livre est bon.", "这本书很好", "
 def check_tokenizer(tokenizer: Any, vocabulary_rows: int, checkpoint: str) -> str:
     """Check that a transformers tokenizer can be served, and return its tokenizer.json.
 
-    `vocabulary_rows` is the number of rows of the model's embedding table. Raises CheckpointError when
-    the tokenizer has no Rust form, has ids that the model does not know, or knows no text at all.
+    `vocabulary_rows` is the number of rows of the model's embedding table. Raises CheckpointError
+    when the tokenizer has no Rust form, has ids that the model does not know, or knows no text at
+    all.
     """
     rust = getattr(tokenizer, "backend_tokenizer", None)
     if rust is None:
         raise CheckpointError(f"{checkpoint}: its tokenizer has no fast (Rust) form")
     largest_id = max(rust.get_vocab(with_added_tokens=True).values(), default=-1)
     if largest_id >= vocabulary_rows:
-        raise CheckpointError(
-            f"{checkpoint}: its tokenizer has ids up to {largest_id}, its model only {vocabulary_rows}"
-        )
+        raise CheckpointError(f"{checkpoint}: its tokenizer has ids that its model does not know")
     rust_json: str = rust.to_str()
     unknown_id = tokenizer.unk_token_id
     plain = _load(rust_json)

@@ -47,7 +47,8 @@ class Engine(Protocol):
     def infer(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """Logits of the texts, in their order: float32, (texts, labels).
 
-        A row depends on its own text alone. Any exception means that no text of the batch has an answer.
+        A row depends on its own text alone. Any exception means that no text of the batch has an
+        answer.
         """
         ...
 

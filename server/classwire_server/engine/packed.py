@@ -1,10 +1,10 @@
 """All texts of a batch in one row of tokens, without padding.
 
 The model's own modules run on the row; three things keep the texts apart. Attention is a function
-registered with transformers that runs inside each text; position ids restart with each text; and the
-hidden states are cut down to what the head reads (each text's first token, or its mean) before the
-head sees them, so that the head runs on a batch of texts as ever. Same idea: unpadding in ModernBERT
-(Warner et al. 2024, arXiv:2412.13663, section 2.1.2).
+registered with transformers that runs inside each text; position ids restart with each text; and
+the hidden states are cut down to what the head reads (each text's first token, or its mean) before
+the head sees them, so that the head runs on a batch of texts as ever. Same idea: unpadding in
+ModernBERT (Warner et al. 2024, arXiv:2412.13663, section 2.1.2).
 """
 
 from collections.abc import Sequence
@@ -36,9 +36,10 @@ def attend_within_texts(
     sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of each token to the tokens of its own text: (1, heads, tokens, size) -> (1, tokens, heads, size).
+    """Attention of each token to the tokens of its own text.
 
-    Text i lies at text_bounds[i]:text_bounds[i + 1]. `sliding_window` is one more than the largest
+    Query, key and value are (1, heads, tokens, size), the result is (1, tokens, heads, size). Text
+    i lies at text_bounds[i]:text_bounds[i + 1]. `sliding_window` is one more than the largest
     distance at which tokens see each other, as ModernBERT passes it.
     """
     output = torch.empty_like(query)  # (1, heads, tokens, size)
@@ -63,9 +64,9 @@ AttentionInterface.register(ATTENTION, attend_within_texts)
 class PackedEngine:
     """Runs encoder models on packed rows; one thread at a time.
 
-    `model` is moved to the device and changed to packed attention. Raises ValueError when the model's
-    class does not take position ids or a registered attention function; whether its numbers are right
-    is for the self-check to say.
+    `model` is moved to the device and changed to packed attention. Raises ValueError when the
+    model's class does not take position ids or a registered attention function; whether its numbers
+    are right is for the self-check to say.
     """
 
     def __init__(self, model: PreTrainedModel, device: str) -> None:
@@ -73,7 +74,7 @@ class PackedEngine:
         if model.config._attn_implementation != ATTENTION:
             raise ValueError("its attention cannot be replaced")
         self.traits = EngineTraits(device, Precision.FLOAT32, Execution.PLAIN, Layout.PACKED)
-        self._model = model.to(device)
+        self._model = model.to(device)  # type: ignore[arg-type]
         self._first_position = first_position(model)
         self._padding_id: int | None = model.config.pad_token_id if self._first_position else None
         self._takes_token_types = "token_type_ids" in signature(model.forward).parameters

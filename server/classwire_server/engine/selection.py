@@ -51,7 +51,7 @@ class Deviation:
 
 
 def prepare_device(config: ServerConfig) -> str:
-    """The device to use, with torch's thread count set. Raises ConfigError as resolve_device does."""
+    """The device to use, with torch's thread count set. Raises ConfigError."""
     if config.torch_threads:
         torch.set_num_threads(config.torch_threads)
     return resolve_device(config.device)
@@ -116,7 +116,9 @@ def _select_stacked(
 def measure_deviation(
     engine: Engine, checkpoint: Checkpoint, encodings: Sequence[Encoding], plain: np.ndarray
 ) -> Deviation:
-    """Compare an engine, all texts in one batch, with plain float32 logits of shape (texts, labels)."""
+    """Compare an engine, all texts in one batch, with plain float32 logits of shape (texts,
+    labels).
+    """
     measured = engine.infer(encodings)
     expected = np.stack([scores(row, checkpoint.activation) for row in plain])
     actual = np.stack([scores(row, checkpoint.activation) for row in measured])

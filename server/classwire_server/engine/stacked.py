@@ -17,14 +17,15 @@ from . import EngineTraits, Execution, Layout, Precision
 
 
 class StackedEngine:
-    """Runs any sequence classifier, one group of equally long texts at a time; one thread at a time.
+    """Runs any sequence classifier, one group of equally long texts at a time.
 
-    With `one_by_one` each text runs alone: plain transformers use, what other engines are measured by.
+    With `one_by_one` each text runs alone: plain transformers use, what other engines are measured
+    by.
     """
 
     def __init__(self, model: PreTrainedModel, device: str, *, one_by_one: bool = False) -> None:
         self.traits = EngineTraits(device, Precision.FLOAT32, Execution.PLAIN, Layout.PADDED)
-        self._model = model.to(device)
+        self._model = model.to(device)  # type: ignore[arg-type]
         self._one_by_one = one_by_one or model.config.pad_token_id is None
         self._takes_token_types = "token_type_ids" in signature(model.forward).parameters
 
@@ -49,4 +50,5 @@ class StackedEngine:
         if self._takes_token_types:
             types = [list(e.token_type_ids) for e in encodings]
             inputs["token_type_ids"] = torch.tensor(types, device=device)
-        return self._model(**inputs).logits.float().cpu().numpy()  # (texts, labels)
+        logits: torch.Tensor = self._model(**inputs).logits  # (texts, labels)
+        return logits.float().cpu().numpy()

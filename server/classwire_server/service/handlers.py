@@ -1,7 +1,7 @@
 """From gRPC's handlers to ours: raw bytes in and out, one deadline, errors in one form.
 
-Handlers take raw bytes and parse them themselves, since grpcio would answer INTERNAL for bytes that are
-no message.
+Handlers take raw bytes and parse them themselves, since grpcio would answer INTERNAL for bytes that
+are no message.
 """
 
 import math
@@ -26,8 +26,8 @@ Request = TypeVar("Request", bound=Message)
 class Call:
     """One call of a caller.
 
-    `received_s` and `deadline_s` are instants of the monotonic clock; the deadline is the caller's own
-    or the server's default, whichever comes first.
+    `received_s` and `deadline_s` are instants of the monotonic clock; the deadline is the caller's
+    own or the server's default, whichever comes first.
     """
 
     received_s: float
@@ -45,7 +45,7 @@ class Call:
         return Call(now_s, now_s + timeout_s, context)
 
     def when_over(self, callback: Callable[[], None]) -> None:
-        """Run a callback once, on a thread of gRPC's, when the call is over; at once when it already is.
+        """Run a callback once, on a thread of gRPC's, when the call is over; at once when it is.
 
         What a stream holds is given back so: grpcio drops the generator of a call that is over.
         """
@@ -58,7 +58,7 @@ def unary(
     request_type: type[Request],
     gate: Gate,
     default_timeout_s: float,
-) -> grpc.RpcMethodHandler:
+) -> grpc.RpcMethodHandler[bytes, bytes]:
     """A handler of a unary RPC whose work `gate` counts and may refuse."""
 
     def handle(raw: bytes, context: grpc.ServicerContext) -> bytes:
@@ -81,7 +81,7 @@ def unary(
 
 def bidirectional(
     method: Callable[[Iterator[bytes], Call], Iterator[Message]], gate: Gate
-) -> grpc.RpcMethodHandler:
+) -> grpc.RpcMethodHandler[bytes, bytes]:
     """A handler of a bidirectional RPC; the method parses its messages itself."""
 
     def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:

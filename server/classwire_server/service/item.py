@@ -13,10 +13,10 @@ from .status import item_error, request_error
 
 
 class Item:
-    """A text that has been read: it waits for the engine as `pending`, or `error` says why it cannot.
+    """A text that has been read: `pending` for the engine, or `error` says why it cannot be.
 
-    `field` is the path of the input in the request; `received_s` and `deadline_s` are instants of the
-    monotonic clock. Used by one thread at a time.
+    `field` is the path of the input in the request; `received_s` and `deadline_s` are instants of
+    the monotonic clock. Used by one thread at a time.
     """
 
     def __init__(

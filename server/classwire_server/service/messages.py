@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
+from google.protobuf.message import DecodeError, Message
+
 from classwire._reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
-from google.protobuf.message import DecodeError, Message
 
 from ..engine import Execution, Layout, Precision
 from ..errors import RequestError
@@ -72,7 +73,7 @@ def parse(message_type: type[M], raw: bytes) -> M:
 
 
 def parse_enum(value: int, known: Mapping[Any, E], field: str) -> E | None:
-    """The domain's value, None for UNSPECIFIED. Raises RequestError UNKNOWN_ENUM, naming `field`."""
+    """The domain's value, None for UNSPECIFIED. Raises RequestError UNKNOWN_ENUM."""
     if value == 0:
         return None
     if value not in known:

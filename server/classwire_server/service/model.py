@@ -40,7 +40,7 @@ class ModelService:
         self._config = config
 
     def list_models(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
-        """A page of models, the default one first, then by name; the token is the last name before."""
+        """A page of models, the default one first; its token is the last name before."""
         if request.page_size > MAX_PAGE_SIZE:
             raise RequestError(
                 Reason.BAD_OPTION,

@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from classwire.v1 import classwire_pb2 as pb
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from classwire.v1 import classwire_pb2 as pb
 
 from ..config import ServerConfig
 from ..gate import Gate
@@ -56,7 +57,7 @@ def register_contract(
 def register_health(
     server: grpc.Server, servicer: health.HealthServicer, pool: ThreadPoolExecutor
 ) -> None:
-    """Register the health service on a pool of its own, so that calls and streams can't starve it."""
+    """Register the health service on a pool of its own, which calls can't starve."""
 
     def check(request: Any, context: grpc.ServicerContext) -> Any:
         return servicer.Check(request, context)
@@ -67,7 +68,7 @@ def register_health(
     check.experimental_thread_pool = pool  # type: ignore[attr-defined]
     watch.experimental_thread_pool = pool  # type: ignore[attr-defined]
     watch.experimental_non_blocking = True  # type: ignore[attr-defined]
-    codec = {
+    codec: Any = {
         "request_deserializer": health_pb2.HealthCheckRequest.FromString,
         "response_serializer": health_pb2.HealthCheckResponse.SerializeToString,
     }
@@ -77,7 +78,7 @@ def register_health(
                 health.SERVICE_NAME,
                 {
                     "Check": grpc.unary_unary_rpc_method_handler(check, **codec),
-                    "Watch": grpc.unary_stream_rpc_method_handler(watch, **codec),  # type: ignore[arg-type]
+                    "Watch": grpc.unary_stream_rpc_method_handler(watch, **codec),
                 },
             ),
         )
@@ -85,7 +86,9 @@ def register_health(
 
 
 def register_reflection(server: grpc.Server, pool: ThreadPoolExecutor) -> None:
-    """Register reflection on a pool of its own: each of its streams holds a thread while it is open."""
+    """Register reflection on a pool of its own: each of its streams holds a thread while it is
+    open.
+    """
     servicer = reflection.ReflectionServicer(
         (CLASSIFY_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
     )

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
 from classwire._reasons import DOMAIN, Reason
 from classwire.v1 import classwire_pb2 as pb
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2, status_pb2
 
 from ..errors import RequestError
 
@@ -44,7 +45,7 @@ CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
 
 
 def request_error(error: BaseException) -> RequestError:
-    """The error that the caller sees: the error itself, or INTERNAL with an id that finds the log line.
+    """What the caller sees: the error itself, or INTERNAL with an id that finds the log line.
 
     A defect's own text stays in the log, and there only its type and place: it may quote the input.
     """
@@ -89,7 +90,9 @@ def item_error(error: RequestError) -> pb.ItemError:
 
 
 def status(error: RequestError) -> status_pb2.Status:
-    """The error of a call: google.rpc.Status with ErrorInfo, and BadRequest and RetryInfo where they apply."""
+    """The error of a call: google.rpc.Status with ErrorInfo, and BadRequest and RetryInfo where
+    they apply.
+    """
     result = status_pb2.Status(code=_number(error), message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     result.details.add().Pack(info)

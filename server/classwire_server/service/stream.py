@@ -1,7 +1,7 @@
 """One StreamClassify call: items are read on one thread, results are written on another.
 
-The reader stops at the window, so HTTP/2 slows the sender; an item leaves the window when gRPC has sent
-its result, so a caller that stops reading costs a window of items and no more.
+The reader stops at the window, so HTTP/2 slows the sender; an item leaves the window when gRPC has
+sent its result, so a caller that stops reading costs a window of items and no more.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from .status import request_error
 
 MAX_ID_BYTES = 128
 MAX_RESULTS_BYTES = 1 << 20
-"""A message of results is sent once it is this large: far below the 4 MiB that other clients take."""
+"""A message of results is sent once it is this large: far below other clients' 4 MiB."""
 
 
 class Ordering(Enum):
@@ -231,7 +231,7 @@ class StreamSession:
     def _messages(
         self, settings: _Settings, items: list[tuple[str, Item]]
     ) -> Iterator[pb.StreamClassifyResponse]:
-        """Results packed into messages; an item leaves the window once gRPC has sent its message."""
+        """Results in messages; an item leaves the window once gRPC has sent its message."""
         limit = settings.model.limits.stream_items_per_message
         results, timing, size = pb.StreamResults(), TimingOf(), 0
         for index, (item_id, item) in enumerate(items, start=1):

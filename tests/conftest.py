@@ -1,0 +1,64 @@
+"""Real servers, shared by the tests of a session."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from classwire_server.config import EMBEDDED_FOLDER, ServerConfig
+from classwire_server.lifecycle import Server
+from transformers.utils import logging as transformers_logging
+
+from tests.checkpoints import make_checkpoint
+
+transformers_logging.disable_progress_bar()
+
+
+@pytest.fixture(scope="session")
+def embedded_folder() -> Path:
+    """The folder of the embedded checkpoint."""
+    return EMBEDDED_FOLDER
+
+
+@pytest.fixture(scope="session")
+def target() -> Iterator[str]:
+    """The address of a server with the embedded checkpoint, and every default setting."""
+    with Server(ServerConfig(port=0)) as server:
+        yield server.target
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes tiny random checkpoints, each once: `checkpoint("bert", labels=("a", "b"))`."""
+    made: dict[str, Path] = {}
+
+    def make(architecture: str, **options: Any) -> Path:
+        key = repr((architecture, sorted(options.items())))
+        if key not in made:
+            folder = tmp_path_factory.mktemp(architecture)
+            made[key] = make_checkpoint(architecture, folder, **options)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Starts servers for one test: `serve(model=(str(folder),), max_streams=1)`."""
+    with ExitStack() as servers:
+
+        def start(engine_factory: Any = None, **settings: Any) -> Server:
+            return servers.enter_context(
+                Server(ServerConfig(port=0, **settings), engine_factory=engine_factory)
+            )
+
+        yield start
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], grpc.Channel]]:
+    """Opens channels for one test."""
+    with ExitStack() as channels:
+        yield lambda target: channels.enter_context(grpc.insecure_channel(target))
