@@ -1,0 +1,132 @@
+"""Drives a `StreamState` with tasks, for `AsyncClient`: as `_threaded_stream` does with threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from typing import Any
+
+import grpc
+
+from ._stream import StreamState
+from .errors import Cancelled, ClasswireError, from_rpc_error
+from .results import Item, Outcome, Text
+from .v1 import classwire_pb2 as pb
+
+Source = Iterator[str | Text | Item] | AsyncIterator[str | Text | Item]
+OpenCall = Callable[[AsyncIterator[pb.StreamClassifyRequest]], Any]
+
+
+class AsyncStream:
+    """One stream, run while the async generator of `outcomes` is. All on one event loop."""
+
+    def __init__(
+        self,
+        state: StreamState,
+        source: Source,
+        open_call: OpenCall,
+    ) -> None:
+        self._state = state
+        self._source = source
+        self._open_call = open_call
+        self._can_pull = asyncio.Event()
+        self._can_send = asyncio.Event()
+        self._can_take = asyncio.Event()
+
+    async def outcomes(self) -> AsyncGenerator[tuple[str, Outcome], None]:
+        """Yield each id with its outcome, then raise what the stream or its source ended with."""
+        call = self._open_call(self._requests())
+        tasks = [asyncio.create_task(self._pull()), asyncio.create_task(self._read(call))]
+        try:
+            while True:
+                await _until(self._can_take, lambda: self._state.has_outcome or self._state.is_over)
+                if not self._state.has_outcome:
+                    break
+                taken = self._state.take()
+                self._can_pull.set()
+                yield taken
+            self._state.finish()
+        finally:
+            call.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _pull(self) -> None:
+        """Feed the state from the caller's iterable."""
+        failure: BaseException | None = None
+        source = self._source
+        try:
+            async with _closing(source):
+                while await self._wait_to_pull():
+                    try:
+                        if isinstance(source, AsyncIterator):
+                            item = await anext(source)
+                        else:
+                            item = next(source)
+                    except (StopIteration, StopAsyncIteration):
+                        break
+                    self._state.add(item)
+                    self._can_send.set()
+                    self._can_take.set()
+        except (Exception, asyncio.CancelledError) as error:  # the caller's, or our end
+            failure = error
+        self._state.exhausted(failure)
+        self._can_send.set()
+
+    async def _wait_to_pull(self) -> bool:
+        await _until(self._can_pull, lambda: self._state.is_over or self._state.wants_item)
+        return not self._state.is_over
+
+    async def _requests(self) -> AsyncIterator[pb.StreamClassifyRequest]:
+        """What gRPC sends; it ends when nothing more will be."""
+        yield self._state.first_request
+        while True:
+            await _until(
+                self._can_send, lambda: self._state.wants_message or self._state.sending_is_over
+            )
+            if not self._state.wants_message:
+                return
+            yield self._state.next_message()
+
+    async def _read(self, call: Any) -> None:
+        """Feed the state from the server."""
+        failure: ClasswireError | None = None
+        try:
+            async for response in call:
+                self._state.receive(response)
+                self._set_all()
+        except grpc.RpcError as error:
+            failure = from_rpc_error(error)
+            failure.__cause__ = error
+        except ClasswireError as error:
+            failure = error
+            call.cancel()
+        except asyncio.CancelledError:  # the client was closed, or this is our own end
+            failure = Cancelled("the stream was cancelled")
+        self._state.ended(failure)
+        self._set_all()
+
+    def _set_all(self) -> None:
+        for event in (self._can_pull, self._can_send, self._can_take):
+            event.set()
+
+
+@contextlib.asynccontextmanager
+async def _closing(source: Source) -> AsyncIterator[None]:
+    """Close the caller's iterable in the end, if it is a generator of either kind."""
+    try:
+        yield
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+        elif isinstance(source, Generator):
+            source.close()
+
+
+async def _until(changed: asyncio.Event, holds: Callable[[], bool]) -> None:
+    """Wait until a condition holds; whoever may make it hold sets the event."""
+    while not holds():
+        changed.clear()
+        await changed.wait()

@@ -1,0 +1,177 @@
+"""Every unary operation as a generator that yields calls and is sent their responses.
+
+`Client` and `AsyncClient` differ only in how they wait for a response, so what is asked, in which
+order, and what is made of the answers stands here once. An error of a call is thrown in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar, cast
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from . import _requests, _responses
+from ._reasons import Reason
+from .errors import ClasswireError, InternalError, InvalidInput
+from .results import Classification, Model, ModelLimits, Outcome, ServerInfo, Text, Tokenization
+from .v1 import classwire_pb2 as pb
+from .v1 import classwire_pb2_grpc as pb_grpc
+
+ServingStatus: TypeAlias = Literal["SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One unary call to make: a method of a service, and its request."""
+
+    service: Literal["classify", "models", "health"]
+    method: str
+    request: Any
+
+
+R = TypeVar("R")
+Steps: TypeAlias = Generator[Call, Any, R]
+
+
+class Stubs:
+    """The stubs of one channel, of either kind."""
+
+    def __init__(self, channel: grpc.Channel | grpc.aio.Channel) -> None:
+        # The generated stubs are typed for one kind at a time; `invoke` and the streams know
+        # theirs.
+        self.classify: Any = pb_grpc.ClassifyServiceStub(cast(grpc.Channel, channel))
+        self.models: Any = pb_grpc.ModelServiceStub(cast(grpc.Channel, channel))
+        self.health: Any = health_pb2_grpc.HealthStub(cast(grpc.Channel, channel))
+
+    def invoke(self, call: Call, **how: Any) -> Any:
+        """Start a call: the response itself of a plain channel, an awaitable of an asyncio one."""
+        return getattr(getattr(self, call.service), call.method)(call.request, **how)
+
+
+def classify(
+    text: str | Text, text_pair: str | None, model: str, options: pb.ClassifyOptions
+) -> Steps[Classification]:
+    """Score one text."""
+    request = pb.ClassifyRequest(
+        input=_requests.text_input(text, text_pair),
+        model=_requests.unicode(model, "model"),
+        options=options,
+    )
+    response = yield Call("classify", "Classify", request)
+    return _responses.classification(
+        response.result, _responses.model_ref(response.model), _responses.timing(response.timing)
+    )
+
+
+def classify_batch(
+    texts: Iterable[str | Text],
+    model: str,
+    options: pb.ClassifyOptions,
+    limits: MutableMapping[str, ModelLimits],
+) -> Steps[list[Outcome]]:
+    """Score texts in as few calls as the model's limits allow, one after the other.
+
+    `limits` remembers each model's limits from its first batch on.
+    """
+    _requests.unicode(model, "model")
+    outcomes: dict[int, Outcome] = {}
+    inputs: list[tuple[int, pb.TextInput]] = []
+    for given, text in enumerate(_requests.elements(texts)):
+        try:
+            inputs.append((given, _requests.text_input(text, field=f"inputs[{given}]")))
+        except InvalidInput as error:
+            outcomes[given] = error
+    if not inputs:
+        return [outcomes[given] for given in range(len(outcomes))]
+    known = limits.get(model) or (yield from describe(model)).limits
+    if known.max_texts_per_call:  # not known before the model is loaded
+        limits[model] = known
+    most = (
+        known.max_texts_per_call_with_tokens if options.include_tokens else known.max_texts_per_call
+    )
+    for batch in _requests.batches(inputs, most or len(inputs)):
+        request = pb.BatchClassifyRequest(
+            inputs=[message for _, message in batch], model=model, options=options
+        )
+        try:
+            response = yield Call("classify", "BatchClassify", request)
+        except ClasswireError as error:
+            if error.reason == Reason.TOO_MANY_ITEMS:
+                limits.pop(model, None)  # they have changed since: the next batch asks again
+            raise
+        if len(response.outcomes) != len(batch):
+            raise InternalError(
+                "the server broke the contract: "
+                f"{len(response.outcomes)} outcomes for {len(batch)} texts"
+            )
+        ref, timing = _responses.model_ref(response.model), _responses.timing(response.timing)
+        for sent, ((given, _), result) in enumerate(zip(batch, response.outcomes, strict=True)):
+            outcomes[given] = _responses.outcome(result, ref, timing, index=(sent, given))
+    return [outcomes[given] for given in range(len(outcomes))]
+
+
+def tokenize(
+    text: str | Text,
+    text_pair: str | None,
+    model: str,
+    truncation: _requests.Truncation | None,
+    offset_unit: _requests.OffsetUnit | None,
+) -> Steps[Tokenization]:
+    """Ask what the model would see."""
+    options = _requests.classify_options(truncation=truncation, offset_unit=offset_unit)
+    request = pb.TokenizeRequest(
+        input=_requests.text_input(text, text_pair),
+        model=_requests.unicode(model, "model"),
+        truncation=options.truncation,
+        offset_unit=options.offset_unit,
+    )
+    return _responses.tokenization((yield Call("classify", "Tokenize", request)))
+
+
+def list_models() -> Steps[list[Model]]:
+    """List all models, page after page."""
+    found: list[Model] = []
+    page_token = ""
+    while True:
+        response = yield Call("models", "ListModels", pb.ListModelsRequest(page_token=page_token))
+        found += map(_responses.model, response.models)
+        page_token = response.next_page_token
+        if not page_token:
+            return found
+
+
+def describe(name: str) -> Steps[Model]:
+    """Describe one model."""
+    request = pb.GetModelRequest(name=_requests.unicode(name, "name"))
+    response = yield Call("models", "GetModel", request)
+    return _responses.model(response.model)
+
+
+def server_info() -> Steps[ServerInfo]:
+    """Describe the server."""
+    response = yield Call("models", "GetServerInfo", pb.GetServerInfoRequest())
+    return _responses.server_info(response)
+
+
+def health(service: str) -> Steps[ServingStatus]:
+    """Ask for the health of a service."""
+    request = health_pb2.HealthCheckRequest(service=_requests.unicode(service, "service"))
+    try:
+        response = yield Call("health", "Check", request)
+    except ClasswireError as error:
+        if error.code is grpc.StatusCode.NOT_FOUND:
+            return "SERVICE_UNKNOWN"
+        raise
+    return serving_status(response)
+
+
+def serving_status(response: health_pb2.HealthCheckResponse) -> ServingStatus:
+    """The word for a health response; what is not SERVING takes no calls."""
+    if response.status == health_pb2.HealthCheckResponse.SERVING:
+        return "SERVING"
+    if response.status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+        return "SERVICE_UNKNOWN"
+    return "NOT_SERVING"

@@ -1,0 +1,56 @@
+"""The contract's enums as the lower-case words that callers write and read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._reasons import Reason
+from .errors import InvalidInput
+from .v1 import classwire_pb2 as pb
+
+
+class EnumWords:
+    """One enum: `ACTIVATION_SOFTMAX` is `softmax` to the caller, and nothing stands for
+    UNSPECIFIED.
+    """
+
+    def __init__(self, enum: Any) -> None:
+        names: dict[int, str] = {number: name for name, number in enum.items()}
+        prefix = names[0].removesuffix("UNSPECIFIED")
+        self._words = {number: name.removeprefix(prefix).lower() for number, name in names.items()}
+        self._words[0] = ""
+        self._numbers = {word: number for number, word in self._words.items() if word}
+
+    def number(self, word: str | None, option: str) -> Any:
+        """The number for a word, 0 for None; InvalidInput names the choices, TypeError what was
+        given.
+        """
+        if word is None:
+            return 0
+        if not isinstance(word, str):
+            raise TypeError(f"{option} must be a str, not {type(word).__name__}")
+        try:
+            return self._numbers[word]
+        except KeyError:
+            raise InvalidInput(
+                f"{option} must be one of {', '.join(self._numbers)}",
+                reason=Reason.UNKNOWN_ENUM,
+                field=f"options.{option}",
+            ) from None
+
+    def word(self, number: int) -> str:
+        """The word for a number; the number in digits when a newer server sends one not known
+        here.
+        """
+        return self._words.get(number, str(number))
+
+
+ACTIVATION = EnumWords(pb.Activation)
+EXECUTION = EnumWords(pb.Execution)
+LAYOUT = EnumWords(pb.Layout)
+MODEL_STATE = EnumWords(pb.ModelState)
+OFFSET_UNIT = EnumWords(pb.OffsetUnit)
+PRECISION = EnumWords(pb.Precision)
+PRIORITY = EnumWords(pb.Priority)
+PROBLEM_TYPE = EnumWords(pb.ProblemType)
+TRUNCATION = EnumWords(pb.Truncation)

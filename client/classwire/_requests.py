@@ -1,0 +1,155 @@
+"""Arguments to protobuf messages: what can be known to be wrong without asking the server.
+
+Rules that the server has anyway (an empty text, too many tokens) are left to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias, TypedDict, TypeVar
+
+from . import _enums
+from ._reasons import Reason
+from .errors import InvalidInput
+from .results import Item, Text
+from .v1 import classwire_pb2 as pb
+
+Activation: TypeAlias = Literal["softmax", "sigmoid", "identity"]
+Truncation: TypeAlias = Literal["reject", "drop_end", "drop_start"]
+OffsetUnit: TypeAlias = Literal["unicode", "utf8", "utf16"]
+Priority: TypeAlias = Literal["interactive", "bulk"]
+
+Elements = TypeVar("Elements")
+
+MAX_MESSAGE_BYTES = 1 << 20
+"""A message takes no further text once it would pass this: far below the 4 MiB that gRPC takes
+by default.
+"""
+
+
+class ClassifyOptions(TypedDict, total=False):
+    """How to score and what to return: the keyword arguments that all classify methods share."""
+
+    top_k: int
+    """Return only so many of the highest scores. 0, the default, means all."""
+    min_score: float | None
+    """Return only scores of at least this, in the scale of the activation. Default: all."""
+    activation: Activation | None
+    """softmax, sigmoid or identity. Default: the model's own."""
+    truncation: Truncation | None
+    """For a text of too many tokens: reject, drop_end or drop_start. Default: the server's
+    setting.
+    """
+    include_logits: bool
+    """Whether to return the logits. Default: False."""
+    include_tokens: bool
+    """Whether to return the tokens that the model saw. Default: False."""
+    offset_unit: OffsetUnit | None
+    """What a token's start and end count: unicode (code points, the default), utf8 or utf16."""
+    priority: Priority | None
+    """interactive (the default of calls) or bulk (the default of streams), which yields to it."""
+
+
+def classify_options(
+    *,
+    top_k: int = 0,
+    min_score: float | None = None,
+    activation: Activation | None = None,
+    truncation: Truncation | None = None,
+    include_logits: bool = False,
+    include_tokens: bool = False,
+    offset_unit: OffsetUnit | None = None,
+    priority: Priority | None = None,
+) -> pb.ClassifyOptions:
+    """The options of a classify call; InvalidInput or TypeError says which one is wrong."""
+    options = pb.ClassifyOptions(
+        min_score=min_score,
+        activation=_enums.ACTIVATION.number(activation, "activation"),
+        truncation=_enums.TRUNCATION.number(truncation, "truncation"),
+        include_logits=include_logits,
+        include_tokens=include_tokens,
+        offset_unit=_enums.OFFSET_UNIT.number(offset_unit, "offset_unit"),
+        priority=_enums.PRIORITY.number(priority, "priority"),
+    )
+    options.top_k = count(top_k, "top_k", at_least=0)
+    return options
+
+
+def text_input(
+    text: str | Text, text_pair: str | None = None, *, field: str = "input"
+) -> pb.TextInput:
+    """A text or pair; InvalidInput when it has no UTF-8, TypeError when it is no text at all."""
+    if isinstance(text, Text):
+        if text_pair is not None:
+            raise TypeError("text_pair is given twice: by itself and inside a classwire.Text")
+        return text_input(text.text, text.text_pair, field=field)
+    message = pb.TextInput(text=unicode(text, f"{field}.text"))
+    if text_pair is not None:
+        message.text_pair = unicode(text_pair, f"{field}.text_pair")
+    return message
+
+
+def elements(items: Elements) -> Elements:
+    """The same iterable; TypeError when it is one text, whose characters nobody meant."""
+    if isinstance(items, (str, bytes, Text, Item)):
+        raise TypeError(f"expected an iterable of texts, not one {type(items).__name__}")
+    return items
+
+
+def unicode(value: str, field: str) -> str:
+    """The same string when UTF-8 can carry it; `field` names it in the error."""
+    if not isinstance(value, str):
+        raise TypeError(f"{field} must be a str, not {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        position = error.start
+    else:
+        return value
+    # Outside of the handler, since the UnicodeEncodeError carries the text.
+    raise InvalidInput(
+        f"{field} has an unpaired surrogate at character {position}: half of a character, "
+        "which UTF-8 cannot carry",
+        reason=Reason.BAD_ENCODING,
+        field=field,
+        metadata={"position": str(position)},
+    )
+
+
+def batches(
+    inputs: Sequence[tuple[int, pb.TextInput]], max_texts: int
+) -> Iterator[Sequence[tuple[int, pb.TextInput]]]:
+    """Cut numbered inputs into runs that one message holds. A text over the bound goes alone."""
+    start, size = 0, 0
+    for end, (_, message) in enumerate(inputs):
+        length = message.ByteSize()
+        if end > start and (end - start == max_texts or size + length > MAX_MESSAGE_BYTES):
+            yield inputs[start:end]
+            start, size = end, 0
+        size += length
+    if start < len(inputs):
+        yield inputs[start:]
+
+
+def count(value: int, option: str, *, at_least: int) -> int:
+    """A whole number that a uint32 holds."""
+    if not isinstance(value, int):
+        raise TypeError(f"{option} must be an int, not {type(value).__name__}")
+    if not at_least <= value < 1 << 32:
+        raise InvalidInput(
+            f"{option} must be at least {at_least} and below 2**32, not {value}",
+            reason=Reason.BAD_OPTION,
+            field=f"options.{option}",
+        )
+    return value
+
+
+def seconds(value: float, option: str) -> float | None:
+    """A positive time; `math.inf` means no limit, which is None to gRPC."""
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"{option} must be a number of seconds, not {type(value).__name__}")
+    if not value > 0:
+        message = f"{option} must be positive, not {value}"
+        raise InvalidInput(message, reason=Reason.BAD_OPTION, field=option)
+    return None if math.isinf(value) else float(value)

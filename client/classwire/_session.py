@@ -1,0 +1,103 @@
+"""What `Client` and `AsyncClient` have in common: settings, defaults, and whether they may be
+used.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from google.protobuf import duration_pb2
+
+from . import _channel, _requests
+from ._stream import StreamState
+from .errors import UnusableClient
+from .results import ModelLimits
+from .v1 import classwire_pb2 as pb
+
+Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+
+DEFAULT_TARGET = "127.0.0.1:50051"
+DEFAULT_TIMEOUT_S = 30.0
+
+
+class Session:
+    """The settings of a client. Any thread may use it: what changes is changed in one step."""
+
+    def __init__(self, target: _channel.Target, timeout_s: float, metadata: Metadata) -> None:
+        self.target = _channel.target_uri(target)
+        self.limits: dict[str, ModelLimits] = {}
+        self._timeout_s = timeout_s
+        self._metadata = tuple(metadata)
+        self._pid = os.getpid()
+        self._closed = False
+        _requests.seconds(timeout_s, "timeout_s")
+
+    def close(self) -> bool:
+        """Mark as closed; whether there is a channel of this process to close."""
+        was_open, self._closed = not self._closed, True
+        return was_open and self._pid == os.getpid()
+
+    def check(self) -> None:
+        """Raise UnusableClient when no call can be made."""
+        if self._closed:
+            raise UnusableClient("the client is closed")
+        if self._pid != os.getpid():
+            raise UnusableClient(
+                f"the client was made in process {self._pid} and gRPC does not survive a fork: "
+                f"make a new one in process {os.getpid()}"
+            )
+
+    def deadline(self, timeout_s: float | None) -> Deadline:
+        """The deadline of a call that starts now."""
+        return Deadline(self._seconds(timeout_s, "timeout_s"))
+
+    def metadata(self, extra: Metadata) -> tuple[tuple[str, str | bytes], ...]:
+        """The client's metadata, then the call's."""
+        return (*self._metadata, *extra)
+
+    def stream(
+        self,
+        model: str,
+        options: pb.ClassifyOptions,
+        *,
+        in_order: bool,
+        window: int | None,
+        item_timeout_s: float | None,
+    ) -> StreamState:
+        """The state of a new stream."""
+        if window is not None:
+            _requests.count(window, "window", at_least=1)
+        config = pb.StreamConfig(
+            model=_requests.unicode(model, "model"),
+            options=options,
+            ordering=pb.ORDERING_IN_ORDER if in_order else pb.ORDERING_AS_COMPLETED,
+        )
+        item_limit_s = self._seconds(item_timeout_s, "item_timeout_s")
+        if item_limit_s is not None:
+            config.item_timeout.CopyFrom(_duration(item_limit_s))
+        return StreamState(config, window)
+
+    def _seconds(self, timeout_s: float | None, option: str) -> float | None:
+        return _requests.seconds(self._timeout_s if timeout_s is None else timeout_s, option)
+
+
+class Deadline:
+    """A point in time, made once, however many calls an operation takes."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self.timeout_s = timeout_s
+        self._end = None if timeout_s is None else time.monotonic() + timeout_s
+
+    def left_s(self) -> float | None:
+        """Seconds that are left, at least 0; None when there is no limit."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+
+def _duration(seconds: float) -> duration_pb2.Duration:
+    duration = duration_pb2.Duration()
+    # At least a nanosecond: the contract wants a positive time.
+    duration.FromNanoseconds(max(1, round(seconds * 1e9)))
+    return duration

@@ -1,0 +1,263 @@
+"""`Client`: the synchronous client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from . import _calls, _channel, _requests
+from ._readiness import Readiness
+from ._requests import ClassifyOptions
+from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
+from ._threaded_stream import ThreadedStream
+from .errors import from_rpc_error
+from .results import Classification, Item, Model, Outcome, ServerInfo, Text, Tokenization
+
+R = TypeVar("R")
+
+
+class Client:
+    """A connection to one server, or to several that it balances over.
+
+    Any thread may call any method, and several may at the same time; make one client and share it.
+    It does not survive a fork: make it in the process that uses it. Use it as a context manager, or
+    call `close`. Connecting happens at the first call.
+
+    Args:
+        target: `host:port`, `dns:///host:port` (balances over all addresses of the name),
+            `unix:path`, or a list of `IP:port` to balance over.
+        timeout_s: The deadline of each call, and the limit for each item of a stream, unless the
+            call names one. `math.inf` for none.
+        metadata: Key-value pairs sent with every call.
+        credentials: From `grpc.ssl_channel_credentials` and the like; None for plain text.
+        compression: gRPC's compression of requests.
+        interceptors: `grpc.UnaryUnaryClientInterceptor` and its kin, the first one outermost.
+        options: Options of the gRPC channel; they win over the client's own.
+
+    Raises:
+        InvalidInput: Several targets that gRPC has no common name for, or a timeout that is not
+            positive.
+
+    What all calls raise: `Unavailable`, `DeadlineExceeded`, `Overloaded`, `InvalidInput`,
+    `UnknownModel` and the other classes of `classwire.errors`; TypeError for what is no text. gRPC
+    itself tries a call that is UNAVAILABLE up to four times within its deadline; nothing else is
+    retried.
+    """
+
+    def __init__(
+        self,
+        target: _channel.Target = DEFAULT_TARGET,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        metadata: Metadata = (),
+        credentials: grpc.ChannelCredentials | None = None,
+        compression: grpc.Compression | None = None,
+        interceptors: Sequence[Any] = (),
+        options: _channel.ChannelOptions = (),
+    ) -> None:
+        self._session = Session(target, timeout_s, metadata)
+        how: dict[str, Any] = {
+            "options": _channel.channel_options(options),
+            "compression": compression,
+        }
+        if credentials is None:
+            channel = grpc.insecure_channel(self._session.target, **how)
+        else:
+            channel = grpc.secure_channel(self._session.target, credentials, **how)
+        self._channel = channel
+        self._stubs = _calls.Stubs(grpc.intercept_channel(channel, *interceptors))
+
+    def classify(
+        self,
+        text: str | Text,
+        text_pair: str | None = None,
+        *,
+        model: str = "",
+        timeout_s: float | None = None,
+        metadata: Metadata = (),
+        **options: Unpack[ClassifyOptions],
+    ) -> Classification:
+        """Score one text, or one pair. `ClassifyOptions` lists the options; `model` "" is the
+        default's.
+        """
+        wanted = _requests.classify_options(**options)
+        return self._run(_calls.classify(text, text_pair, model, wanted), timeout_s, metadata)
+
+    def classify_batch(
+        self,
+        texts: Iterable[str | Text],
+        *,
+        model: str = "",
+        timeout_s: float | None = None,
+        metadata: Metadata = (),
+        **options: Unpack[ClassifyOptions],
+    ) -> list[Outcome]:
+        """Score several texts: for each, in order, its classification or its error. [] for no
+        texts.
+
+        More texts than the server takes in one call go in several, one after the other, under the
+        one deadline; for very many, `classify_stream` is the better way. The first batch for a
+        model asks the server for the model's limits. An error of a whole call is raised, and no
+        text of any call then has an outcome.
+        """
+        wanted = _requests.classify_options(**options)
+        steps = _calls.classify_batch(texts, model, wanted, self._session.limits)
+        return self._run(steps, timeout_s, metadata)
+
+    def classify_stream(
+        self,
+        items: Iterable[str | Text | Item],
+        *,
+        model: str = "",
+        in_order: bool = False,
+        window: int | None = None,
+        item_timeout_s: float | None = None,
+        timeout_s: float | None = None,
+        metadata: Metadata = (),
+        **options: Unpack[ClassifyOptions],
+    ) -> Generator[tuple[str, Outcome], None, None]:
+        """Score texts for as long as `items` yields them: `(id, outcome)`, as each is known.
+
+        The id is the `Item`'s, or the position of a bare text as a decimal string, "0" the first.
+        `items` is consumed lazily, on a thread of the client's. It may block: results that are
+        there come through. If it raises, or yields what is no item, or an id that an unanswered
+        item has, the outcomes of all elements before come first, then that error.
+
+        Stopping early (leaving the loop and dropping the generator, or its `close`) cancels the
+        stream, closes `items` if it is a generator, and waits for it, up to a second: one that
+        blocks longer is left to its thread, and closed when it comes back.
+
+        Args:
+            items: Texts, or `Item`s with ids of their own.
+            model: Name of the model; "" is the default one.
+            in_order: Results in the order of `items`; a slow one holds back those behind it.
+            window: How many elements may be between `items` and your loop; the server's window is
+                the default and the most.
+            item_timeout_s: Longest time for the server from reading an item to its answer; a late
+                item gets `DeadlineExceeded` as its outcome. Default: the client's `timeout_s`.
+            timeout_s: Deadline of the whole stream. Default: none.
+            metadata: Key-value pairs sent with the call, after the client's.
+            options: As `ClassifyOptions` lists them.
+
+        Raises:
+            Unavailable: The server went away or shuts down; `unanswered` has the ids to send again.
+        """
+        wanted = _requests.classify_options(**options)
+        self._session.check()
+        state = self._session.stream(
+            model, wanted, in_order=in_order, window=window, item_timeout_s=item_timeout_s
+        )
+        limit_s = None if timeout_s is None else _requests.seconds(timeout_s, "timeout_s")
+        all_metadata = self._session.metadata(metadata)
+        return ThreadedStream(
+            state,
+            iter(_requests.elements(items)),
+            lambda requests: self._stubs.classify.StreamClassify(
+                requests, timeout=limit_s, metadata=all_metadata
+            ),
+        ).outcomes()
+
+    def tokenize(
+        self,
+        text: str | Text,
+        text_pair: str | None = None,
+        *,
+        model: str = "",
+        truncation: _requests.Truncation | None = None,
+        offset_unit: _requests.OffsetUnit | None = None,
+        timeout_s: float | None = None,
+        metadata: Metadata = (),
+    ) -> Tokenization:
+        """Ask what the model would see for a text or pair, after the truncation asked for."""
+        steps = _calls.tokenize(text, text_pair, model, truncation, offset_unit)
+        return self._run(steps, timeout_s, metadata)
+
+    def models(self, *, timeout_s: float | None = None, metadata: Metadata = ()) -> list[Model]:
+        """List all models, the default one first, then by name."""
+        return self._run(_calls.list_models(), timeout_s, metadata)
+
+    def model(
+        self, name: str = "", *, timeout_s: float | None = None, metadata: Metadata = ()
+    ) -> Model:
+        """Describe one model; "" is the default one."""
+        return self._run(_calls.describe(name), timeout_s, metadata)
+
+    def server_info(self, *, timeout_s: float | None = None, metadata: Metadata = ()) -> ServerInfo:
+        """Describe the server."""
+        return self._run(_calls.server_info(), timeout_s, metadata)
+
+    def health(
+        self, service: str = "", *, timeout_s: float | None = None, metadata: Metadata = ()
+    ) -> _calls.ServingStatus:
+        """Ask for the health of the server, or of a service of it: SERVING, NOT_SERVING or
+        SERVICE_UNKNOWN.
+        """
+        return self._run(_calls.health(service), timeout_s, metadata)
+
+    def wait_until_ready(self, timeout_s: float | None = None, *, metadata: Metadata = ()) -> None:
+        """Block until the server says SERVING; over several addresses, until one of them does.
+
+        Raises:
+            DeadlineExceeded: It did not within `timeout_s` (default: the client's); says what was
+                heard last.
+        """
+        deadline = self._session.deadline(timeout_s)
+        readiness = Readiness(self._session.target, deadline)
+        while True:
+            self._session.check()
+            watch = self._stubs.health.Watch(
+                health_pb2.HealthCheckRequest(),
+                timeout=deadline.left_s(),
+                metadata=self._session.metadata(metadata),
+                wait_for_ready=True,
+            )
+            try:
+                if any(map(readiness.heard, watch)):
+                    return
+            except grpc.RpcError as error:
+                readiness.failed(error)
+            finally:
+                watch.cancel()
+            time.sleep(readiness.pause_s())
+
+    def close(self) -> None:
+        """Close the connection. Calls that are running end as `Cancelled`. May be called again."""
+        if self._session.close():
+            self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, steps: _calls.Steps[R], timeout_s: float | None, metadata: Metadata) -> R:
+        self._session.check()
+        deadline = self._session.deadline(timeout_s)
+        all_metadata = self._session.metadata(metadata)
+        try:
+            call = next(steps)
+            while True:
+                try:
+                    response = self._stubs.invoke(
+                        call, timeout=deadline.left_s(), metadata=all_metadata
+                    )
+                except grpc.RpcError as error:
+                    failure = from_rpc_error(error)
+                    failure.__cause__ = error
+                    call = steps.throw(failure)
+                else:
+                    call = steps.send(response)
+        except StopIteration as done:
+            result: R = done.value
+            return result

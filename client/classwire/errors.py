@@ -1,0 +1,287 @@
+"""What can go wrong, as classes.
+
+    ClasswireError
+    ├── InvalidInput (ValueError)       the text, an option or an id is wrong; the same call fails
+    again ├── UnknownModel                    no model of that name
+    ├── Overloaded                      too much at once; come back after `retry_after_s`
+    ├── MessageTooLarge                 a message over gRPC's own size limit, either way
+    ├── Unavailable                     nobody answers, or the server is loading or shutting down
+    ├── DeadlineExceeded (TimeoutError) the time of the call, or of a stream's item, ran out
+    ├── Cancelled                       the call was cancelled
+    ├── Unauthenticated                 credentials are missing or not known
+    ├── PermissionDenied                the caller is known, and may not do this
+    ├── Unimplemented                   the server does not have this method
+    ├── InternalError                   a defect of the server, or of what is between
+    │   └── PoisonInput                 this text brought the engine down twice; never send it again
+    └── UnusableClient (RuntimeError)   a closed client, or one used across a fork or another event
+    loop
+
+An error of a whole call is raised. An error of one text of a batch or stream is that text's
+outcome, and raising it is up to the caller.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from ._reasons import DOMAIN, Reason
+from .v1 import classwire_pb2 as pb
+
+__all__ = [
+    "Cancelled",
+    "ClasswireError",
+    "DeadlineExceeded",
+    "InternalError",
+    "InvalidInput",
+    "MessageTooLarge",
+    "Overloaded",
+    "PermissionDenied",
+    "PoisonInput",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "UnknownModel",
+    "UnusableClient",
+]
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+class ClasswireError(Exception):
+    """The base of all errors of a call, or of one text of it. `str()` is one line; they pickle.
+
+    Attributes:
+        code: The gRPC status code.
+        reason: Why, as a `Reason`; the plain string when the server is newer than this client;
+            empty when the error is not Classwire's own (nobody listens, the deadline passed on this
+            side).
+        message: What is wrong, for people. Never contains the text.
+        field: Path of the field that is wrong, such as `inputs[3].text`; empty when no field is.
+        metadata: Values that the message speaks of, such as `max_tokens`.
+        retry_after_s: Seconds to wait before a retry; None when the server named no time.
+        unanswered: Where the error ended a stream: the ids that were taken from the caller's
+            iterable and have no outcome, in that order.
+    """
+
+    code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: grpc.StatusCode | None = None,
+        reason: Reason | str = "",
+        field: str = "",
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+        unanswered: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+        self.message = message
+        self.reason = _known(reason)
+        self.field = field
+        self.metadata: Mapping[str, str] = dict(metadata or {})
+        self.retry_after_s = retry_after_s
+        self.unanswered = unanswered
+
+    def __str__(self) -> str:
+        where = f" ({self.field})" if self.field and self.field not in self.message else ""
+        return f"{self.reason or self.code.name}: {' '.join(self.message.split())}{where}"
+
+    def __reduce__(self) -> tuple[Callable[..., ClasswireError], tuple[str]]:
+        facts: dict[str, Any] = {
+            "code": self.code,
+            "reason": self.reason,
+            "field": self.field,
+            "metadata": self.metadata,
+            "retry_after_s": self.retry_after_s,
+            "unanswered": self.unanswered,
+        }
+        return functools.partial(type(self), **facts), (self.message,)
+
+
+class InvalidInput(ClasswireError, ValueError):
+    """The text, an option or an id is wrong: the same call would fail again."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class UnknownModel(ClasswireError):
+    """The server has no model of that name, or none that the caller may see."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class Overloaded(ClasswireError):
+    """Too much at once: a full queue, too many streams, or the caller's own rate; `reason` says
+    which.
+
+    `retry_after_s` is when to come back.
+    """
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class MessageTooLarge(ClasswireError):
+    """A request or an answer is over gRPC's own limit of bytes for a message."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class Unavailable(ClasswireError):
+    """Nobody answers at the target, or the server is loading or shutting down. Safe to retry.
+
+    Unary calls were already retried by gRPC when this is raised; a stream was not (see
+    `unanswered`).
+    """
+
+    code = grpc.StatusCode.UNAVAILABLE
+
+
+class DeadlineExceeded(ClasswireError, TimeoutError):
+    """The time of the call, or of a stream's item, ran out."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class Cancelled(ClasswireError):
+    """The call was cancelled, as by closing the client while it ran."""
+
+    code = grpc.StatusCode.CANCELLED
+
+
+class Unauthenticated(ClasswireError):
+    """The server asks for credentials, and the call has none or unknown ones."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class PermissionDenied(ClasswireError):
+    """The caller is known, and may not do this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
+class Unimplemented(ClasswireError):
+    """The server does not have this method: it is older, or it is no Classwire server."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+
+
+class InternalError(ClasswireError):
+    """A defect of the server, or of what lies between; `metadata["id"]`, where given, finds its
+    log.
+    """
+
+    code = grpc.StatusCode.INTERNAL
+
+
+class PoisonInput(InternalError):
+    """This text brought the engine down twice. Never send it again."""
+
+
+class UnusableClient(ClasswireError, RuntimeError):
+    """The client was closed, or is used in a forked process or on another event loop."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+_BY_CODE: Mapping[grpc.StatusCode, type[ClasswireError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
+    grpc.StatusCode.NOT_FOUND: UnknownModel,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.CANCELLED: Cancelled,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
+    grpc.StatusCode.INTERNAL: InternalError,
+    # A Classwire server never sends those below: a proxy may, and a handler that died says UNKNOWN.
+    grpc.StatusCode.UNKNOWN: InternalError,
+    grpc.StatusCode.DATA_LOSS: InternalError,
+    grpc.StatusCode.ABORTED: InternalError,
+    grpc.StatusCode.ALREADY_EXISTS: InternalError,
+    grpc.StatusCode.FAILED_PRECONDITION: InternalError,
+    grpc.StatusCode.OUT_OF_RANGE: InternalError,
+    grpc.StatusCode.OK: InternalError,
+}
+
+_BY_NUMBER: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _known(reason: Reason | str) -> Reason | str:
+    return Reason(reason) if reason in Reason.__members__ else reason
+
+
+def _class_for(code: grpc.StatusCode, reason: Reason | str) -> type[ClasswireError]:
+    """The one map from what a server says to a class."""
+    if reason == Reason.POISON_INPUT:
+        return PoisonInput
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not reason:
+        return MessageTooLarge
+    return _BY_CODE[code]
+
+
+def from_rpc_error(error: grpc.RpcError) -> ClasswireError:
+    """Make the error of a call from gRPC's, of either kind of channel."""
+    trailers: Any = error.trailing_metadata() or ()  # pairs, or grpc.aio's mapping
+    return from_status(error.code(), error.details() or "", dict(trailers).get(_DETAILS_KEY))
+
+
+def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None) -> ClasswireError:
+    """Make an error from a status and the bytes of its `google.rpc.Status`."""
+    info, violation, retry_after_s = error_details_pb2.ErrorInfo(), None, None
+    for detail in _parsed(details).details:
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            candidate = error_details_pb2.ErrorInfo.FromString(detail.value)
+            info = candidate if candidate.domain == DOMAIN else info
+        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            violation = next(
+                iter(error_details_pb2.BadRequest.FromString(detail.value).field_violations),
+                violation,
+            )
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry_info = error_details_pb2.RetryInfo.FromString(detail.value)
+            retry_after_s = retry_info.retry_delay.ToTimedelta().total_seconds()
+    return _class_for(code, info.reason)(
+        message or code.value[1],
+        code=code,
+        reason=info.reason,
+        field=violation.field if violation else "",
+        metadata=info.metadata,
+        retry_after_s=retry_after_s,
+    )
+
+
+def from_item_error(error: pb.ItemError, field: str | None = None) -> ClasswireError:
+    """Make the error of one text; `field` replaces the server's path where the caller's differs."""
+    code = _BY_NUMBER.get(error.code, grpc.StatusCode.UNKNOWN)
+    retry_after_s = None
+    if error.HasField("retry_after"):
+        retry_after_s = error.retry_after.ToTimedelta().total_seconds()
+    return _class_for(code, error.reason)(
+        error.message or code.value[1],
+        code=code,
+        reason=error.reason,
+        field=error.field if field is None else field,
+        metadata=error.metadata,
+        retry_after_s=retry_after_s,
+    )
+
+
+def _parsed(details: str | bytes | None) -> Any:
+    """The `google.rpc.Status` of the trailers; an empty one when what came is none of ours."""
+    try:
+        return status_pb2.Status.FromString(details if isinstance(details, bytes) else b"")
+    except (
+        Exception
+    ):  # DecodeError of whichever protobuf runtime; a proxy's trailers must not hide the code
+        return status_pb2.Status()

@@ -1,0 +1,91 @@
+"""Errors as a real server gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from .._reasons import DOMAIN, Reason
+from ..v1 import classwire_pb2 as pb
+
+CODES: Mapping[Reason, grpc.StatusCode] = {
+    **dict.fromkeys(
+        (
+            Reason.EMPTY_TEXT,
+            Reason.TEXT_TOO_LARGE,
+            Reason.TOO_MANY_TOKENS,
+            Reason.UNKNOWN_ENUM,
+            Reason.BAD_OPTION,
+            Reason.TOO_MANY_ITEMS,
+            Reason.BAD_ID,
+            Reason.BAD_STREAM_START,
+            Reason.BAD_ENCODING,
+        ),
+        grpc.StatusCode.INVALID_ARGUMENT,
+    ),
+    Reason.UNKNOWN_MODEL: grpc.StatusCode.NOT_FOUND,
+    Reason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TOO_MANY_STREAMS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.EXPIRED_IN_QUEUE: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Reason.LOADING: grpc.StatusCode.UNAVAILABLE,
+    Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
+    Reason.WORKER_LOST: grpc.StatusCode.UNAVAILABLE,
+    Reason.POISON_INPUT: grpc.StatusCode.INTERNAL,
+    Reason.INTERNAL: grpc.StatusCode.INTERNAL,
+    Reason.MISSING_CREDENTIALS: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.BAD_CREDENTIALS: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
+}
+"""The status code that each reason comes with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error that the fake gives: as the status of a call, or as the outcome of one text."""
+
+    reason: Reason
+    retry_after_s: float | None = None
+
+    @property
+    def message(self) -> str:
+        """What the error says."""
+        return f"the fake server was told to fail with {self.reason}"
+
+    def item_error(self, field: str) -> pb.ItemError:
+        """The error of one text, at this path."""
+        error = pb.ItemError(
+            code=CODES[self.reason].value[0],
+            reason=self.reason,
+            message=self.message,
+            field=field,
+        )
+        if self.retry_after_s is not None:
+            error.retry_after.FromNanoseconds(round(self.retry_after_s * 1e9))
+        return error
+
+    def abort(self, context: grpc.ServicerContext, field: str = "") -> NoReturn:
+        """End a call with the status and details of a real server."""
+        details: list[Any] = [error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN)]
+        if field:
+            violation = error_details_pb2.BadRequest.FieldViolation(
+                field=field, description=self.message, reason=self.reason
+            )
+            details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+        if self.retry_after_s is not None:
+            retry_info = error_details_pb2.RetryInfo()
+            retry_info.retry_delay.FromNanoseconds(round(self.retry_after_s * 1e9))
+            details.append(retry_info)
+        code = CODES[self.reason]
+        status = status_pb2.Status(code=code.value[0], message=self.message)
+        for detail in details:
+            packed = any_pb2.Any()
+            packed.Pack(detail)
+            status.details.append(packed)
+        context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+        context.abort(code, self.message)

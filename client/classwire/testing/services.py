@@ -1,0 +1,217 @@
+"""The services of the fake server: the contract's messages, without a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Protocol, TypeAlias
+
+import grpc
+
+from .._reasons import Reason
+from ..v1 import classwire_pb2 as pb
+from ..v1 import classwire_pb2_grpc as pb_grpc
+from .failures import Failure
+
+Request: TypeAlias = (
+    pb.ClassifyRequest | pb.BatchClassifyRequest | pb.StreamClassifyRequest | pb.TokenizeRequest
+)
+
+
+class Script(Protocol):
+    """What the services ask the fake server."""
+
+    model: pb.Model
+
+    def begin(self, context: grpc.ServicerContext) -> None:
+        """Note a call, and end it if it is to fail."""
+
+    def record(self, request: Request) -> None:
+        """Note a request."""
+
+    def wait_for_release(self) -> None:
+        """Wait while calls are held."""
+
+    def next_stream_failure(self) -> tuple[int, Failure] | None:
+        """After how many results the stream that starts is to end, and how."""
+
+    def scores(self, given: pb.TextInput) -> Mapping[str, float] | Failure:
+        """Give the answer to a text, or its failure."""
+
+
+class ClassifyService(pb_grpc.ClassifyServiceServicer):
+    """Classifies and tokenizes as the script says."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def Classify(
+        self, request: pb.ClassifyRequest, context: grpc.ServicerContext
+    ) -> pb.ClassifyResponse:
+        """Answer one text."""
+        self._begin(request, request.model, context)
+        scores = self._script.scores(request.input)
+        if isinstance(scores, Failure):
+            scores.abort(context, "input.text")
+        return pb.ClassifyResponse(
+            result=_classification(scores, request.input, request.options),
+            model=_ref(self._script.model),
+            timing=_timing(request.input),
+        )
+
+    def BatchClassify(
+        self, request: pb.BatchClassifyRequest, context: grpc.ServicerContext
+    ) -> pb.BatchClassifyResponse:
+        """Answer several texts."""
+        self._begin(request, request.model, context)
+        if not 1 <= len(request.inputs) <= self._script.model.limits.max_texts_per_call:
+            Failure(Reason.TOO_MANY_ITEMS).abort(context, "inputs")
+        return pb.BatchClassifyResponse(
+            outcomes=[
+                self._outcome(given, request.options, f"inputs[{index}].text")
+                for index, given in enumerate(request.inputs)
+            ],
+            model=_ref(self._script.model),
+            timing=_timing(*request.inputs),
+        )
+
+    def StreamClassify(
+        self, request_iterator: Iterator[pb.StreamClassifyRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.StreamClassifyResponse]:
+        """Answer each message of items with one message of results, in order."""
+        first = next(request_iterator)
+        if first.WhichOneof("event") != "config":
+            Failure(Reason.BAD_STREAM_START).abort(context)
+        self._begin(first, first.config.model, context)
+        breaking = self._script.next_stream_failure()
+        limits, ref = self._script.model.limits, _ref(self._script.model)
+        started = pb.StreamStarted(
+            model=ref,
+            window_items=limits.stream_window_items,
+            max_items_per_message=limits.stream_items_per_message,
+        )
+        yield pb.StreamClassifyResponse(started=started)
+        given = 0
+        for request in request_iterator:
+            self._script.record(request)
+            self._script.wait_for_release()
+            items = list(request.items.items)
+            if not 1 <= len(items) <= limits.stream_items_per_message:
+                Failure(Reason.TOO_MANY_ITEMS).abort(context, "items")
+            last = breaking is not None and given + len(items) >= breaking[0]
+            if breaking is not None and last:
+                items = items[: breaking[0] - given]
+            results = [
+                pb.StreamResult(
+                    id=item.id,
+                    outcome=self._outcome(item.input, first.config.options, "input.text"),
+                )
+                for item in items
+            ]
+            given += len(results)
+            if results:
+                timing = _timing(*(item.input for item in items))
+                yield pb.StreamClassifyResponse(
+                    results=pb.StreamResults(results=results, model=ref, timing=timing)
+                )
+            if breaking is not None and last:
+                breaking[1].abort(context)
+
+    def Tokenize(
+        self, request: pb.TokenizeRequest, context: grpc.ServicerContext
+    ) -> pb.TokenizeResponse:
+        """Answer with the words of the text."""
+        self._begin(request, request.model, context)
+        tokens = _tokens(request.input)
+        return pb.TokenizeResponse(
+            tokens=tokens, attention_mask=[1] * len(tokens), model=_ref(self._script.model)
+        )
+
+    def _begin(self, request: Request, model: str, context: grpc.ServicerContext) -> None:
+        self._script.record(request)
+        self._script.begin(context)
+        if model not in ("", self._script.model.name):
+            Failure(Reason.UNKNOWN_MODEL).abort(context)
+        if not isinstance(request, pb.StreamClassifyRequest):
+            self._script.wait_for_release()
+
+    def _outcome(self, given: pb.TextInput, options: pb.ClassifyOptions, field: str) -> pb.Outcome:
+        scores = self._script.scores(given)
+        if isinstance(scores, Failure):
+            return pb.Outcome(error=scores.item_error(field))
+        return pb.Outcome(classification=_classification(scores, given, options))
+
+
+class ModelService(pb_grpc.ModelServiceServicer):
+    """Describes the one model."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def ListModels(
+        self, request: pb.ListModelsRequest, context: grpc.ServicerContext
+    ) -> pb.ListModelsResponse:
+        """List the one model."""
+        return pb.ListModelsResponse(models=[self._script.model])
+
+    def GetModel(
+        self, request: pb.GetModelRequest, context: grpc.ServicerContext
+    ) -> pb.GetModelResponse:
+        """Describe the one model."""
+        if request.name not in ("", self._script.model.name):
+            Failure(Reason.UNKNOWN_MODEL).abort(context)
+        return pb.GetModelResponse(model=self._script.model)
+
+    def GetServerInfo(
+        self, request: pb.GetServerInfoRequest, context: grpc.ServicerContext
+    ) -> pb.GetServerInfoResponse:
+        """Describe the fake."""
+        limits = pb.ServerLimits(max_message_bytes=4 << 20, max_streams=8)
+        limits.default_timeout.FromSeconds(30)
+        return pb.GetServerInfoResponse(version="0.0.0", features=["fake"], limits=limits)
+
+
+def _classification(
+    scores: Mapping[str, float], given: pb.TextInput, options: pb.ClassifyOptions
+) -> pb.Classification:
+    ranked = sorted(
+        (
+            pb.LabelScore(label=label, label_id=label_id, score=score)
+            for label_id, (label, score) in enumerate(scores.items())
+        ),
+        key=lambda each: (-each.score, each.label_id),
+    )
+    if options.HasField("min_score"):
+        ranked = [each for each in ranked if each.score >= options.min_score]
+    tokens = _tokens(given)
+    return pb.Classification(
+        scores=ranked[: options.top_k or None],
+        activation=options.activation or pb.ACTIVATION_SOFTMAX,
+        token_count=len(tokens),
+        logits=scores.values() if options.include_logits else (),
+        tokens=tokens if options.include_tokens else (),
+    )
+
+
+def _tokens(given: pb.TextInput) -> list[pb.Token]:
+    texts = [given.text, *([given.text_pair] if given.HasField("text_pair") else [])]
+    return [
+        pb.Token(text=word.group(), start=word.start(), end=word.end(), sequence_index=index)
+        for index, text in enumerate(texts)
+        for word in re.finditer(r"\S+", text)
+    ]
+
+
+def _ref(model: pb.Model) -> pb.ModelRef:
+    return pb.ModelRef(
+        name=model.name,
+        fingerprint=model.fingerprint,
+        precision=model.precision,
+        engine=model.engine,
+    )
+
+
+def _timing(*inputs: pb.TextInput) -> pb.Timing:
+    return pb.Timing(
+        batch_texts=len(inputs), batch_tokens=sum(len(_tokens(each)) for each in inputs)
+    )
