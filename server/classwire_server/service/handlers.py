@@ -58,7 +58,7 @@ def unary(
     request_type: type[Request],
     gate: Gate,
     default_timeout_s: float,
-) -> grpc.RpcMethodHandler[bytes, bytes]:
+) -> "grpc.RpcMethodHandler[bytes, bytes]":
     """A handler of a unary RPC whose work `gate` counts and may refuse."""
 
     def handle(raw: bytes, context: grpc.ServicerContext) -> bytes:
@@ -81,7 +81,7 @@ def unary(
 
 def bidirectional(
     method: Callable[[Iterator[bytes], Call], Iterator[Message]], gate: Gate
-) -> grpc.RpcMethodHandler[bytes, bytes]:
+) -> "grpc.RpcMethodHandler[bytes, bytes]":
     """A handler of a bidirectional RPC; the method parses its messages itself."""
 
     def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:

@@ -1,0 +1,184 @@
+"""Scores over the wire are those of direct transformers use, to 1e-5."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import torch
+from transformers import AttentionInterface, AutoTokenizer, BertForSequenceClassification
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ModelServiceStub
+from classwire_server.checkpoint import Checkpoint
+from classwire_server.config import ServerConfig
+from classwire_server.engine import Engine, packed
+from classwire_server.engine.packed import PackedEngine
+from classwire_server.engine.selection import Deviation
+from classwire_server.lifecycle import Server
+from classwire_server.tokenization import Encoding
+from tests.checkpoints import ARCHITECTURES
+from tests.parity.direct import TEXTS, Direct, Pairable, largest_difference
+from tests.parity.wire import WAYS, Way, alone, in_a_batch, scores_by_id
+
+TOLERANCE = 1e-5
+NOT_PACKED = {"xlnet"}
+VARIANTS = {
+    "multi-label": {"problem_type": "multi_label_classification", "labels": ("a", "b", "c")},
+    "regression": {"problem_type": "regression", "labels": ("score",)},
+    "one-label": {"labels": ("relevant",)},
+    "float16": {"dtype": torch.float16},
+    "bfloat16": {"dtype": torch.bfloat16},
+}
+
+Folders = dict[str, Path]
+
+
+@pytest.fixture(scope="module")
+def folders(checkpoint: Callable[..., Path], embedded_folder: Path) -> Folders:
+    """A checkpoint of each architecture and variant, by the name it is served under."""
+    made = {name: checkpoint(name) for name in ARCHITECTURES}
+    made |= {name: checkpoint("bert", **options) for name, options in VARIANTS.items()}
+    return made | {"embedded": embedded_folder}
+
+
+@pytest.fixture(scope="module")
+def channel(folders: Folders) -> Iterator[grpc.Channel]:
+    """A channel to a server with all of them."""
+    models = tuple(f"{name}={folder}" for name, folder in folders.items())
+    with (
+        Server(ServerConfig(model=models, port=0)) as server,
+        grpc.insecure_channel(server.target) as channel,
+    ):
+        yield channel
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *VARIANTS, "embedded"])
+def test_scores_are_those_of_direct_use(
+    channel: grpc.Channel, folders: Folders, name: str, way: Way
+) -> None:
+    """Each way in gives direct use's scores, with the labels and order of config.id2label."""
+    direct = Direct.load(folders[name])
+    answers = way(channel, TEXTS, name)
+    expected = [direct.scores(text) for text in TEXTS]
+    assert largest_difference([scores_by_id(answer) for answer in answers], expected) <= TOLERANCE
+    for answer in answers:
+        assert [direct.labels[s.label_id] for s in answer.scores] == [
+            s.label for s in answer.scores
+        ]
+        assert all(left.score >= right.score for left, right in pairwise(answer.scores))
+        assert len(answer.scores) == len(direct.labels)
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "embedded"])
+def test_architectures_are_packed(channel: grpc.Channel, name: str) -> None:
+    """All but XLNet run packed, within 1e-5 of plain float32 as the server measures it."""
+    model = ModelServiceStub(channel).GetModel(pb.GetModelRequest(name=name), timeout=60).model
+    expected = pb.LAYOUT_PADDED if name in NOT_PACKED else pb.LAYOUT_PACKED
+    assert model.engine.layout == expected
+    assert model.deviation.texts > 1
+    assert model.deviation.max_score_difference <= TOLERANCE
+    assert model.deviation.label_agreement == 1.0
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_one_changed_token_shows(folders: Folders, name: str) -> None:
+    """The random checkpoints are sharp: one changed word moves a score by more than 0.05."""
+    direct = Direct.load(folders[name])
+    words = ("book", "room", "hotel", "work")
+    scores = [direct.scores(f"I really love this {word}, and it was good") for word in words]
+    moves = [largest_difference([scores[0]], [other]) for other in scores[1:]]
+    assert max(moves) > 0.05
+
+
+@pytest.fixture
+def unchecked_difference(serve: Callable[..., Server], folders: Folders) -> Callable[[Way], float]:
+    """What parity finds on a tiny BERT when the engine's own self-check is taken out."""
+
+    def unchecked(loaded: Checkpoint, device: str) -> tuple[Engine, Deviation]:
+        return PackedEngine(loaded.model, device), Deviation(0, 1.0, 0.0)
+
+    def difference(way: Way) -> float:
+        server = serve(model=(f"bert={folders['bert']}",), engine_factory=unchecked)
+        direct = Direct.load(folders["bert"])
+        with grpc.insecure_channel(server.target) as channel:
+            answers = way(channel, TEXTS, "bert")
+        expected = [direct.scores(text) for text in TEXTS]
+        return largest_difference([scores_by_id(answer) for answer in answers], expected)
+
+    return difference
+
+
+def test_parity_holds_without_the_self_check(
+    unchecked_difference: Callable[[Way], float],
+) -> None:
+    """The packed engine is right by itself, not because the self-check chose another."""
+    assert unchecked_difference(in_a_batch) <= TOLERANCE
+
+
+def test_parity_needs_positions_that_restart(
+    unchecked_difference: Callable[[Way], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Position ids that run on from text to text turn parity red."""
+    row = PackedEngine.infer
+
+    def run_on(self: PackedEngine, encodings: Sequence[Encoding]) -> np.ndarray:
+        starts = dict(
+            zip(map(id, encodings), accumulate(len(e.ids) for e in encodings), strict=True)
+        )
+        monkeypatch.setattr(
+            self,
+            "_positions",
+            lambda e: range(starts[id(e)] - len(e.ids), starts[id(e)]),
+        )
+        return row(self, encodings)
+
+    monkeypatch.setattr(PackedEngine, "infer", run_on)
+    assert unchecked_difference(in_a_batch) > 0.05
+
+
+def test_parity_needs_attention_within_texts(
+    unchecked_difference: Callable[[Way], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attention across the whole row turns parity red."""
+
+    def across(*inputs: Any, text_bounds: Sequence[int], **options: Any) -> Any:
+        return packed.attend_within_texts(*inputs, text_bounds=[0, text_bounds[-1]], **options)
+
+    monkeypatch.setitem(AttentionInterface._global_mapping, packed.ATTENTION, across)
+    assert unchecked_difference(in_a_batch) > 0.05
+
+
+@pytest.mark.parametrize("logits", [(-60.0, 30.0), (-1e4, 1e4), (1e4, 1e4)])
+def test_softmax_survives_extreme_logits(
+    checkpoint: Callable[..., Path],
+    serve: Callable[..., Server],
+    connect: Callable[[str], grpc.Channel],
+    tmp_path: Path,
+    logits: tuple[float, float],
+) -> None:
+    """Logits of [-60, 30] and of 1e4 either way give the scores that torch gives, and no NaN."""
+    source = checkpoint("bert", labels=("no", "yes"))
+    model = BertForSequenceClassification.from_pretrained(source)
+    torch.nn.init.zeros_(model.classifier.weight)
+    model.classifier.bias.data = torch.tensor(logits)
+    model.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path)
+    channel = connect(serve(model=(f"extreme={tmp_path}",)).target)
+    (answer,) = alone(channel, ["I really love this book"], "extreme")
+    expected = torch.tensor(logits, dtype=torch.float64).softmax(dim=0).tolist()
+    assert scores_by_id(answer) == pytest.approx(expected, rel=1e-6, abs=1e-38)
+
+
+@pytest.mark.parametrize("text", ["a <pad> b", "<pad>", "x</s>y <s>"])
+def test_special_tokens_in_the_text(channel: grpc.Channel, folders: Folders, text: str) -> None:
+    """A padding token that stands in a text keeps the position that RoBERTa gives it."""
+    texts: list[Pairable] = [text, "I really love this book"]
+    direct = Direct.load(folders["roberta"])
+    answers = in_a_batch(channel, texts, "roberta")
+    expected = [direct.scores(text) for text in texts]
+    assert largest_difference([scores_by_id(answer) for answer in answers], expected) <= TOLERANCE
