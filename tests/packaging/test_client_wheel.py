@@ -8,9 +8,9 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from classwire.testing import FakeServer
 
 import classwire
+from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2, classwire_pb2_grpc
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "classwire"
@@ -63,12 +63,19 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_round_trip_with_fake_server() -> None:
-    """The client classifies over a real channel, with the fake that users test against."""
-    with FakeServer() as server, classwire.Client(server.target) as client:
+    """The client classifies by call, batch and stream, against the fake that users test with."""
+    with (
+        FakeServer(lambda text, pair: {"bad": 0.25, "good": 0.75}) as server,
+        classwire.Client(server.target) as client,
+    ):
         result = client.classify("I really love this book")
+        outcomes = [
+            *client.classify_batch(["a", "b"]),
+            *dict(client.classify_stream(["c", "d"])).values(),
+        ]
 
-    assert result.label == result.scores[0].label
-    assert result.score == max(entry.score for entry in result.scores)
+    assert (result.label, result.score) == ("good", 0.75)
+    assert [getattr(outcome, "label", outcome) for outcome in outcomes] == ["good"] * 4
 
 
 def test_generated_stubs_serve_bare_callers() -> None:
