@@ -26,7 +26,9 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 def test_package_is_the_installed_one() -> None:
     """What is tested here comes from the wheel, not from a checkout."""
     assert Path(classwire.__file__).is_relative_to(INSTALLED)
-    assert classwire.__version__ == importlib.metadata.version("classwire")
+    assert (
+        run(COMMAND, "--version").stdout == f"classwire {importlib.metadata.version('classwire')}\n"
+    )
 
 
 def test_wheel_carries_types_stubs_and_licence() -> None:
