@@ -1,0 +1,119 @@
+"""TF-IDF with logistic regression: what the checkpoint has to beat, and one of its teachers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import FeatureUnion
+
+from training.data import STARS, Review
+from training.evaluation import Labels, Probabilities, Quality, quality
+
+STRENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
+BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """`strength` is scikit-learn's C; a class weighs its inverse frequency to the power `balance`."""
+
+    strength: float
+    balance: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One setting with its quality on validation and its class probabilities on other sets."""
+
+    setting: Setting
+    validation: Quality
+    probabilities: dict[str, Probabilities]
+
+
+def labels_of(reviews: Sequence[Review]) -> Labels:
+    """Class ids, shape `(reviews,)`."""
+    return np.array([review.label for review in reviews], dtype=np.int64)
+
+
+def features() -> FeatureUnion:
+    """Word 1-2-grams and character 2-5-grams within words, sublinear TF-IDF."""
+    return FeatureUnion(
+        [
+            ("words", TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)),
+            (
+                "characters",
+                TfidfVectorizer(
+                    analyzer="char_wb", ngram_range=(2, 5), min_df=5, sublinear_tf=True
+                ),
+            ),
+        ]
+    )
+
+
+def class_weights(labels: Labels, balance: float) -> dict[int, float]:
+    """Weight of each class id, scaled so that the mean weight of a text is 1."""
+    counts = np.bincount(labels, minlength=len(STARS))
+    weights = counts.astype(float) ** -balance
+    weights *= counts.sum() / (weights * counts).sum()
+    return {label: float(weight) for label, weight in enumerate(weights)}
+
+
+def regression(labels: Labels, setting: Setting) -> LogisticRegression:
+    """A multinomial logistic regression, not yet fitted."""
+    return LogisticRegression(
+        C=setting.strength,
+        class_weight=class_weights(labels, setting.balance),
+        max_iter=200,
+        tol=1e-3,
+    )
+
+
+def tune(
+    train: Sequence[Review], validation: Sequence[Review], held_out: Sequence[Review], log: Log
+) -> list[Run]:
+    """Fit every setting on `train`; each run keeps its probabilities on the other two sets."""
+    vectors = features()
+    seen = vectors.fit_transform([review.full_text for review in train])
+    others = {
+        "validation": vectors.transform([review.full_text for review in validation]),
+        "test": vectors.transform([review.full_text for review in held_out]),
+    }
+    truth = labels_of(validation)
+    runs = []
+    for balance in BALANCES:
+        for strength in STRENGTHS:
+            setting = Setting(strength, balance)
+            model = regression(labels_of(train), setting).fit(seen, labels_of(train))
+            probabilities = {name: model.predict_proba(matrix) for name, matrix in others.items()}
+            run = Run(
+                setting, quality(truth, probabilities["validation"].argmax(axis=1)), probabilities
+            )
+            log(f"baseline {setting} validation {run.validation.rounded()}")
+            runs.append(run)
+    return runs
+
+
+def out_of_fold(
+    train: Sequence[Review], setting: Setting, folds: int, seed: int, log: Log
+) -> Probabilities:
+    """Class probabilities `(reviews, classes)`, each from a model that saw no review of that product."""
+    groups = sorted({review.group for review in train})
+    fold_of = dict(
+        zip(groups, np.random.default_rng(seed).permutation(len(groups)) % folds, strict=True)
+    )
+    fold = np.array([fold_of[review.group] for review in train])
+    texts = np.array([review.full_text for review in train], dtype=object)
+    labels = labels_of(train)
+    answer = np.zeros((len(train), len(STARS)))
+    for index in range(folds):
+        vectors = features()
+        model = regression(labels[fold != index], setting).fit(
+            vectors.fit_transform(texts[fold != index]), labels[fold != index]
+        )
+        answer[fold == index] = model.predict_proba(vectors.transform(texts[fold == index]))
+        log(f"baseline out of fold {index + 1}/{folds}")
+    return answer

@@ -1,0 +1,66 @@
+"""Token ids grouped into batches of like length, at random positions."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.vocabulary import MAX_TOKENS
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`rows` says which example each line is; the tensors are `(texts, tokens)`, padded with 0 on the right."""
+
+    rows: list[int]
+    input_ids: Tensor
+    attention_mask: Tensor
+    position_ids: Tensor
+
+
+def positions(lengths: Sequence[int], width: int, generator: random.Random) -> Tensor:
+    """Position ids `(texts, width)`: `[CLS]` at 0, for half of the texts the rest moved right at random.
+
+    Reviews are short; moving them is what trains the embeddings of positions up to 511.
+    """
+    lines = []
+    for length in lengths:
+        offset = generator.randint(0, MAX_TOKENS - length) if generator.random() < 0.5 else 0
+        lines.append([0, *(min(offset + index, MAX_TOKENS - 1) for index in range(1, width))])
+    return torch.tensor(lines)
+
+
+def batches(
+    examples: Sequence[Sequence[int]], tokens: int, generator: random.Random | None = None
+) -> Iterator[Batch]:
+    """Cut examples into batches of about `tokens` tokens, padding included.
+
+    With a generator: random order of batches, neighbours of like length, positions moved. Without:
+    shortest first and plain positions, for measuring.
+    """
+    order = list(range(len(examples)))
+    jitter = [generator.uniform(0.0, 6.0) if generator else 0.0 for _ in order]
+    order.sort(key=lambda row: len(examples[row]) + jitter[row])
+    cuts: list[list[int]] = [[]]
+    widest = 0
+    for row in order:
+        widest = max(widest, len(examples[row]))
+        if cuts[-1] and widest * (len(cuts[-1]) + 1) > tokens:
+            cuts.append([])
+            widest = len(examples[row])
+        cuts[-1].append(row)
+    if generator:
+        generator.shuffle(cuts)
+    for rows in cuts:
+        lengths = [len(examples[row]) for row in rows]
+        width = max(lengths)
+        input_ids = torch.zeros(len(rows), width, dtype=torch.long)
+        for line, row in enumerate(rows):
+            input_ids[line, : lengths[line]] = torch.tensor(examples[row])
+        mask = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
+        plain = torch.arange(width).expand(len(rows), width)
+        yield Batch(
+            rows, input_ids, mask, positions(lengths, width, generator) if generator else plain
+        )
