@@ -1,5 +1,6 @@
 """Tiny random checkpoints of every architecture, with real tokenizers, made on the spot."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,23 +70,26 @@ def make_checkpoint(
 
 
 def _deviation(name: str, parameter: torch.Tensor) -> float:
-    """Variance-keeping for products, ample for embeddings and for the head."""
+    """Ample for word embeddings; for products more than variance-keeping, so that tokens mix."""
     if "embeddings" in name:
-        return 1.0
-    return 1.5 / parameter.shape[1] ** 0.5
+        return 0.5 if "position" in name or "token_type" in name else 1.0
+    gain = 4.0 if "att" in name else 1.5
+    return gain / float(parameter.shape[1]) ** 0.5
+
+
+def _words_and_letters(pattern: str) -> tuple[list[str], list[str]]:
+    """What a vocabulary is made of; trainers would give another one in every process."""
+    words = {word for text in _CORPUS for word in re.findall(pattern, text)}
+    return sorted(words), sorted({letter for word in words for letter in word})
 
 
 def _word_piece() -> Any:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=_VOCABULARY_SIZE,
-        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_CORPUS, trainer)
-    return transformers.BertTokenizer(vocab=tokenizer.get_vocab(), model_max_length=MAX_TOKENS)
+    words, letters = _words_and_letters(r"\w+|[^\w\s]")
+    pieces = [*words, *letters, *(f"##{letter}" for letter in letters)]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    known = dict.fromkeys([*special, *(piece.lower() for piece in pieces)])
+    vocabulary = {piece: index for index, piece in enumerate(known)}
+    return transformers.BertTokenizer(vocab=vocabulary, model_max_length=MAX_TOKENS)
 
 
 def _byte_level() -> Tokenizer:
@@ -136,17 +140,15 @@ def _roberta() -> Any:
 
 
 def _xlm_roberta() -> Any:
-    tokenizer = Tokenizer(models.Unigram())
+    words, letters = _words_and_letters(r"\S+")
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    pieces = dict.fromkeys([*(f"\u2581{word}" for word in words), "\u2581", *letters])
+    vocabulary = [(piece, 0.0) for piece in special]
+    vocabulary += [(piece, -2.0 if len(piece) > 1 else -6.0) for piece in pieces]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=_VOCABULARY_SIZE,
-        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
-        unk_token="<unk>",
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_CORPUS, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",
@@ -221,4 +223,4 @@ ARCHITECTURES: dict[str, Callable[[], Any]] = {
     "modernbert-mean": _modernbert_mean,
     "xlnet": _xlnet,
 }
-"""All but the last are packed; XLNet's relative attention can't be, so it shows the other engine."""
+"""All but the last can be packed; XLNet's relative attention needs the other engine."""
