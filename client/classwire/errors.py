@@ -82,8 +82,7 @@ class ClasswireError(Exception):
         unanswered: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
-        if code is not None:
-            self.code = code
+        self.code = type(self).code if code is None else code
         self.message = message
         self.reason = _known(reason)
         self.field = field

@@ -14,6 +14,6 @@ all methods, and its errors have the status and details of the real one's.
 """
 
 from .failures import CODES
-from .server import FakeServer
+from .server import FakeServer, ReceivedCall
 
-__all__ = ["CODES", "FakeServer"]
+__all__ = ["CODES", "FakeServer", "ReceivedCall"]

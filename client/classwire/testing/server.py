@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -19,6 +20,17 @@ from .failures import Failure
 from .services import ClassifyService, ModelService, Request
 
 Answer: TypeAlias = Callable[[str, str | None], Mapping[str, float]]
+
+
+_ENDLESS_S = 1e12
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedCall:
+    """What came with a call, besides its requests; `time_left_s` is None without a deadline."""
+
+    metadata: Mapping[str, str | bytes]
+    time_left_s: float | None
 
 
 class FakeServer:
@@ -52,7 +64,7 @@ class FakeServer:
         port: int = 0,
     ) -> None:
         self.requests: list[Request] = []
-        self.metadata: list[dict[str, str | bytes]] = []
+        self.calls: list[ReceivedCall] = []
         self.model = pb.Model(
             name=model,
             is_default=True,
@@ -145,8 +157,12 @@ class FakeServer:
 
     def begin(self, context: grpc.ServicerContext) -> None:
         """Note a call, and end it if it is to fail. For the services."""
+        left_s = context.time_remaining()
+        # Without a deadline grpcio says an endless time, or nothing.
+        endless = left_s is None or left_s > _ENDLESS_S
+        received = ReceivedCall(dict(context.invocation_metadata()), None if endless else left_s)
         with self._lock:
-            self.metadata.append(dict(context.invocation_metadata()))
+            self.calls.append(received)
             failure = self._call_failures.pop(0) if self._call_failures else None
         if failure is not None:
             failure.abort(context)

@@ -1,0 +1,83 @@
+"""A fake server, and both clients behind one blocking face."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from classwire import AsyncClient, Client
+from classwire.testing import FakeServer
+
+
+def by_length(text: str, text_pair: str | None) -> dict[str, float]:
+    """An answer that depends on text and pair."""
+    return {"short": 1 / len(text), "long": 1 - 1 / len(text), "pair": 0.25 if text_pair else 0.0}
+
+
+class BlockingAsyncClient:
+    """An AsyncClient whose methods run to their end: one test serves both clients."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._runner = asyncio.Runner()
+        self._client = AsyncClient(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        method = getattr(self._client, name)
+        return lambda *args, **options: self._runner.run(method(*args, **options))
+
+    def classify_stream(self, *args: Any, **options: Any) -> Iterator[Any]:
+        """The async generator as a generator."""
+
+        async def start() -> Any:
+            return self._client.classify_stream(*args, **options)
+
+        def results() -> Iterator[Any]:
+            try:
+                while True:
+                    yield self._runner.run(anext(stream))
+            except StopAsyncIteration:
+                return
+            finally:
+                self._runner.run(stream.aclose())
+
+        stream = self._runner.run(start())
+        return results()
+
+    def close(self) -> None:
+        """Close the client."""
+        self._runner.run(self._client.close())
+
+    def stop(self) -> None:
+        """Close the client, and its loop with whatever was left behind in it."""
+        self.close()
+        self._runner.close()
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    """A fake server that answers by the length of the text."""
+    with FakeServer(by_length) as running:
+        yield running
+
+
+@pytest.fixture(params=[Client, BlockingAsyncClient], ids=["sync", "async"])
+def make_client(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """Makes clients of either kind, and closes them."""
+    with ExitStack() as clients:
+
+        def make(*args: Any, **options: Any) -> Any:
+            client = request.param(*args, **options)
+            clients.callback(getattr(client, "stop", client.close))
+            return client
+
+        yield make
+
+
+@pytest.fixture
+def client(make_client: Callable[..., Any], server: FakeServer) -> Any:
+    """A client of either kind, of the fake server."""
+    return make_client(server.target)

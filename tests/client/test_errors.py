@@ -1,0 +1,226 @@
+"""Each status and each reason has one class, and all that the server said comes through."""
+
+import copy
+import pickle
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+import classwire
+from classwire import (
+    Cancelled,
+    ClasswireError,
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    MessageTooLarge,
+    Overloaded,
+    PermissionDenied,
+    PoisonInput,
+    Reason,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+    UnknownModel,
+    UnusableClient,
+    errors,
+)
+from classwire.testing import CODES, FakeServer
+from classwire.v1 import classwire_pb2 as pb
+
+BY_CODE = {
+    grpc.StatusCode.OK: InternalError,
+    grpc.StatusCode.CANCELLED: Cancelled,
+    grpc.StatusCode.UNKNOWN: InternalError,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.NOT_FOUND: UnknownModel,
+    grpc.StatusCode.ALREADY_EXISTS: InternalError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: MessageTooLarge,
+    grpc.StatusCode.FAILED_PRECONDITION: InternalError,
+    grpc.StatusCode.ABORTED: InternalError,
+    grpc.StatusCode.OUT_OF_RANGE: InternalError,
+    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
+    grpc.StatusCode.INTERNAL: InternalError,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.DATA_LOSS: InternalError,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+}
+
+BY_REASON = {
+    Reason.EMPTY_TEXT: InvalidInput,
+    Reason.TEXT_TOO_LARGE: InvalidInput,
+    Reason.TOO_MANY_TOKENS: InvalidInput,
+    Reason.UNKNOWN_ENUM: InvalidInput,
+    Reason.BAD_OPTION: InvalidInput,
+    Reason.TOO_MANY_ITEMS: InvalidInput,
+    Reason.BAD_ID: InvalidInput,
+    Reason.BAD_STREAM_START: InvalidInput,
+    Reason.BAD_ENCODING: InvalidInput,
+    Reason.UNKNOWN_MODEL: UnknownModel,
+    Reason.OVERLOADED: Overloaded,
+    Reason.TOO_MANY_STREAMS: Overloaded,
+    Reason.RATE_LIMITED: Overloaded,
+    Reason.EXPIRED_IN_QUEUE: DeadlineExceeded,
+    Reason.LOADING: Unavailable,
+    Reason.DRAINING: Unavailable,
+    Reason.WORKER_LOST: Unavailable,
+    Reason.POISON_INPUT: PoisonInput,
+    Reason.MISSING_CREDENTIALS: Unauthenticated,
+    Reason.BAD_CREDENTIALS: Unauthenticated,
+    Reason.NOT_ALLOWED: PermissionDenied,
+    Reason.INTERNAL: InternalError,
+}
+
+
+def details(*messages: Any) -> bytes:
+    """The bytes of a google.rpc.Status with these details."""
+    status = status_pb2.Status()
+    for message in messages:
+        packed = any_pb2.Any()
+        packed.Pack(message)
+        status.details.append(packed)
+    serialized: bytes = status.SerializeToString()
+    return serialized
+
+
+def test_every_code_has_its_class() -> None:
+    """All status codes of gRPC, as gRPC itself gives them: without a reason."""
+    made = {code: type(errors.from_status(code, "", None)) for code in grpc.StatusCode}
+    assert made == BY_CODE
+
+
+def test_every_reason_has_its_class_in_a_call(client: Any, server: FakeServer) -> None:
+    """All reasons, as statuses with details over the wire."""
+    made = {}
+    for reason in Reason:
+        # gRPC tries what is UNAVAILABLE four times.
+        server.fail_next(reason, times=4 if CODES[reason] is grpc.StatusCode.UNAVAILABLE else 1)
+        with pytest.raises(ClasswireError) as raised:
+            client.classify("text")
+        assert raised.value.reason is reason
+        assert raised.value.code is CODES[reason]
+        made[reason] = type(raised.value)
+    assert made == BY_REASON
+
+
+def test_every_reason_has_its_class_in_an_outcome(client: Any, server: FakeServer) -> None:
+    """All reasons, as errors of single texts: by the same map."""
+    for reason in Reason:
+        server.fail_text(str(reason), reason)
+    outcomes = client.classify_batch([str(reason) for reason in Reason])
+    assert dict(zip(Reason, map(type, outcomes), strict=True)) == BY_REASON
+    assert [outcome.reason for outcome in outcomes] == list(Reason)
+
+
+def test_all_details_of_a_status_come_through() -> None:
+    """Reason and metadata from ErrorInfo, the field from BadRequest, the wait from RetryInfo."""
+    info = error_details_pb2.ErrorInfo(
+        reason="TOO_MANY_TOKENS", domain="classwire", metadata={"max_tokens": "512"}
+    )
+    violation = error_details_pb2.BadRequest.FieldViolation(field="input.text")
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromMilliseconds(1500)
+    bad_request = error_details_pb2.BadRequest(field_violations=[violation])
+    error = errors.from_status(
+        grpc.StatusCode.INVALID_ARGUMENT, "too long", details(info, bad_request, retry)
+    )
+    assert type(error) is InvalidInput
+    assert error.reason is Reason.TOO_MANY_TOKENS
+    assert error.message == "too long"
+    assert error.field == "input.text"
+    assert error.metadata == {"max_tokens": "512"}
+    assert error.retry_after_s == 1.5
+
+
+def test_all_fields_of_an_item_error_come_through() -> None:
+    """The plain fields of an ItemError say the same."""
+    item = pb.ItemError(
+        code=8, reason="OVERLOADED", message="full", field="input", metadata={"queue": "9"}
+    )
+    item.retry_after.FromMilliseconds(250)
+    error = errors.from_item_error(item)
+    assert type(error) is Overloaded
+    assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.OVERLOADED)
+    assert (error.message, error.field, error.metadata) == ("full", "input", {"queue": "9"})
+    assert error.retry_after_s == 0.25
+
+
+def test_a_wait_comes_through_a_call(client: Any, server: FakeServer) -> None:
+    """RetryInfo in the trailers is retry_after_s; the call is not tried again."""
+    server.fail_next(Reason.OVERLOADED, retry_after_s=0.75)
+    with pytest.raises(Overloaded) as raised:
+        client.classify("text")
+    assert raised.value.retry_after_s == 0.75
+    assert len(server.requests) == 1
+
+
+def test_a_newer_servers_reason_stays_a_string() -> None:
+    """A reason that this client does not know is kept, and the code decides the class."""
+    info = error_details_pb2.ErrorInfo(reason="TOO_FUNNY", domain="classwire")
+    error = errors.from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "", details(info))
+    assert type(error) is Overloaded
+    assert error.reason == "TOO_FUNNY"
+    assert type(errors.from_item_error(pb.ItemError(code=99, reason="ODD"))) is InternalError
+
+
+def test_anothers_reason_is_not_taken_for_ours() -> None:
+    """An ErrorInfo of another domain, as a proxy may add, gives no reason."""
+    info = error_details_pb2.ErrorInfo(reason="POISON_INPUT", domain="example.com")
+    error = errors.from_status(grpc.StatusCode.INTERNAL, "", details(info))
+    assert type(error) is InternalError
+    assert error.reason == ""
+
+
+def test_details_that_are_no_status_are_passed_over() -> None:
+    """Broken trailers do not hide the code."""
+    error = errors.from_status(grpc.StatusCode.UNAVAILABLE, "gone", b"\xff\xff\xff")
+    assert type(error) is Unavailable
+    assert error.message == "gone"
+
+
+@pytest.mark.parametrize("kind", [getattr(classwire, name) for name in errors.__all__])
+def test_errors_pickle_and_copy(kind: type[ClasswireError]) -> None:
+    """Every class goes through pickle and copy with all that it keeps."""
+    error = kind(
+        "no",
+        reason=Reason.LOADING,
+        field="inputs[3].text",
+        metadata={"a": "b"},
+        retry_after_s=2.0,
+        unanswered=("1", "2"),
+    )
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is kind
+        assert vars(again) == vars(error)
+        assert str(again) == str(error)
+
+
+def test_an_error_is_one_line() -> None:
+    """Reason (or code), message and field, whatever line breaks the message has."""
+    error = InvalidInput("too\n long", reason=Reason.TOO_MANY_TOKENS, field="input.text")
+    assert str(error) == "TOO_MANY_TOKENS: too long (input.text)"
+    assert str(Unavailable("nobody there")) == "UNAVAILABLE: nobody there"
+    assert str(InvalidInput("input.text is empty", field="input.text")).count("input.text") == 1
+
+
+def test_errors_are_also_pythons_own() -> None:
+    """What Python has a class for can be caught as that."""
+    assert issubclass(InvalidInput, ValueError)
+    assert issubclass(DeadlineExceeded, TimeoutError)
+    assert issubclass(UnusableClient, RuntimeError)
+    assert issubclass(PoisonInput, InternalError)
+
+
+def test_the_tree_is_drawn_as_it_is() -> None:
+    """The module's docstring has every class, and no other."""
+    drawn = {
+        line.split("── ")[-1].split()[0]
+        for line in (errors.__doc__ or "").splitlines()
+        if "── " in line
+    }
+    assert drawn | {"ClasswireError"} == set(errors.__all__)
