@@ -2,9 +2,10 @@
 
 import io
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -49,14 +50,24 @@ def classwire(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.Mo
 def spawn() -> Callable[..., subprocess.Popen[bytes]]:
     """Starts `python -m classwire` as a process with pipes for everything."""
 
-    def start(*args: str, **environment: str) -> subprocess.Popen[bytes]:
+    def start(
+        *args: str, stderr: int = subprocess.PIPE, **environment: str
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "classwire", *args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             env=os.environ | environment,
             start_new_session=True,
         )
 
     return start
+
+
+@pytest.fixture
+def unanswered_target() -> Iterator[str]:
+    """An address that is taken, and where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .failures import Failure
+from .failures import Failure, WrongUse
 
 if TYPE_CHECKING:
     from .. import Client
@@ -37,8 +37,8 @@ class Connection:
 
     @contextmanager
     def open(self) -> Iterator["Client"]:
-        """Yield a client; raises Failure when no server answers."""
-        from .. import Client, Unavailable
+        """Yield a client; raises Failure without a server, WrongUse without the model."""
+        from .. import Client, Unavailable, UnknownModel
 
         with Client(self.target, timeout_s=self.timeout_s or DEFAULT_TIMEOUT_S) as client:
             try:
@@ -48,6 +48,10 @@ class Connection:
                     raise
                 raise Failure(
                     f"no server answers at {self.target}; start one with `classwire serve`"
+                ) from error
+            except UnknownModel as error:
+                raise WrongUse(
+                    f"no model named {self.model!r}; `classwire models` lists them"
                 ) from error
 
 

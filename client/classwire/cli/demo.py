@@ -25,6 +25,8 @@ def demo(context: click.Context, *, connection: Connection, device: str) -> None
     out = console()
     source = context.get_parameter_source("target")
     if source is not click.core.ParameterSource.DEFAULT:
+        if device:
+            raise click.UsageError("--device is for the demo's own server; --target names another.")
         with connection.open() as client:
             Showcase(client, connection, out).run()
         return
@@ -35,8 +37,9 @@ def demo(context: click.Context, *, connection: Connection, device: str) -> None
         sys.exit(128 + number)  # unwinds, so that the server below is stopped
 
     signal.signal(signal.SIGTERM, terminated)
+    out.print("Starting a server of the demo's own ...")
     with LocalServer(device) as server:
         own = Connection(server.target, connection.model, connection.timeout_s)
         with own.open() as client:
             Showcase(client, own, out).run()
-    out.print(f"Server stopped, exit code {server.exit_code}.")
+    out.print(f"Server stopped, exit code {server.exit_code}. Times vary, from run to run too.")

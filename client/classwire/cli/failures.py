@@ -1,6 +1,12 @@
 """How a command fails: one line for people, one exit code for scripts."""
 
+import re
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from .. import ClasswireError
 
 FAILED = 1
 """The server or the machine failed, or one of several texts could not be classified."""
@@ -8,6 +14,8 @@ WRONG_USE = 2
 """The command line or its input was wrong: doing the same again fails again."""
 INTERRUPTED = 130
 """Ctrl-C, as shells count it: 128 + SIGINT."""
+
+_PATH = re.compile(r"^(?:items\.items\[\d+\]\.|inputs\[\d+\]\.)?(?:(?:config|input|options)\.)*")
 
 
 class Failure(click.ClickException):
@@ -41,11 +49,25 @@ def explain(error: Exception) -> tuple[str, int]:
         return "interrupted", INTERRUPTED
     if isinstance(error, ClasswireError):
         wrong_use = isinstance(error, InvalidInput | UnknownModel)
-        return one_line(error.message), WRONG_USE if wrong_use else FAILED
+        return described(error), WRONG_USE if wrong_use else FAILED
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename is not None else ""
         return one_line(f"{name}{error.strerror}"), FAILED
     return f"{type(error).__name__}: {one_line(str(error))}", FAILED
+
+
+def described(error: "ClasswireError", subject: str = "text") -> str:
+    """Return what is wrong, and with what; `subject` stands for the text that is classified."""
+    field = field_name(error)
+    message = one_line(error.message)
+    if not field or field in message:
+        return message
+    return f"{subject if field == 'text' else field}: {message}"
+
+
+def field_name(error: "ClasswireError") -> str:
+    """Return the field that is wrong without its path, which leads through messages nobody sees."""
+    return _PATH.sub("", error.field)
 
 
 def one_line(message: str) -> str:

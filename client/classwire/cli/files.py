@@ -68,6 +68,7 @@ class FileProgress:
             TaskProgressColumn(),
             TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(compact=True),
+            TextColumn("left"),
             console=(terminal := console(stderr=True)),
             disable=not terminal.is_terminal,
             transient=True,
@@ -79,10 +80,11 @@ class FileProgress:
         self._bar.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._bar.stop()
+        stopped = "stopped after " if kind else ""
         place = "" if self._output == STDOUT else f" in {self._output}"
-        click.echo(f"{self._state()}, {self._elapsed_s():.1f} s{place}", err=True)
+        click.echo(f"{stopped}{self._state()}, {self._elapsed_s():.1f} s{place}", err=True)
 
     def advance(self, row: Row, outcome: Outcome) -> None:
         """Count one more row, and its error if it has one."""

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from .. import Classification, ClasswireError, LabelScore, Outcome, Text
+from .failures import field_name
 
 
 def json_line(record: object) -> bytes:
@@ -75,7 +76,7 @@ def error_record(error: ClasswireError) -> dict[str, Any]:
         "code": error.code.name,
         "reason": error.reason or None,
         "message": error.message,
-        "field": error.field or None,
+        "field": field_name(error) or None,
     }
 
 

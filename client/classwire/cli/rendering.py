@@ -52,19 +52,24 @@ def score_lines(
         return
     full = 1.0 if activation != "identity" else max(abs(score.score) for score in scores) or 1.0
     sign = "+" if activation == "identity" else ""
-    numbers = [f"{score.score:{sign}.{digits}f}" for score in scores]
-    number_width = max(map(len, numbers))
-    label_width = min(max(cell_len(visible(score.label)) for score in scores), max(width // 3, 8))
+    yield from bar_lines(
+        [(each.label, each.score / full, f"{each.score:{sign}.{digits}f}") for each in scores],
+        width,
+    )
+
+
+def bar_lines(bars: Sequence[tuple[str, float, str]], width: int) -> Iterator[Text]:
+    """Yield a line for each label, its share of a full bar (-1 to 1) and its number."""
+    label_width = min(max(cell_len(visible(label)) for label, _, _ in bars), max(width // 3, 8))
+    number_width = max(len(number) for _, _, number in bars)
     bar_width = max(min(_LONGEST_BAR, width - label_width - number_width - 4), 1)
-    best = max(score.score for score in scores)
-    for score, number in zip(scores, numbers, strict=True):
-        style = "bold green" if score.score == best else "cyan"
-        drawn = _bar(abs(score.score) / full, bar_width, hollow=score.score < 0)
-        label = set_cell_size(fitted(score.label, label_width), label_width)
+    highest = max(share for _, share, _ in bars)
+    for label, share, number in bars:
+        best = share == highest
         yield Text.assemble(
-            (label, "bold" if score.score == best else ""),
+            (set_cell_size(fitted(label, label_width), label_width), "bold" if best else ""),
             "  ",
-            (set_cell_size(drawn, bar_width), style),
+            (set_cell_size(_bar(share, bar_width), bar_width), "bold green" if best else "cyan"),
             "  ",
             number.rjust(number_width),
         )
@@ -127,17 +132,17 @@ def stage_lines(
 def print_lines(out: Console, lines: Iterable[Text], indent: int = 0) -> None:
     """Print lines below each other, never wrapped."""
     for line in lines:
-        out.print(Text(" " * indent) + line if indent else line)
+        out.print(Text(" " * indent) + line if line else line)
 
 
 def _title(text: str) -> Text:
     return Text(text, style="bold")
 
 
-def _bar(fraction: float, width: int, *, hollow: bool) -> str:
-    eighths = round(min(max(fraction, 0.0), 1.0) * width * 8)
+def _bar(share: float, width: int) -> str:
+    eighths = round(min(abs(share), 1.0) * width * 8)
     if not (sys.stdout.encoding or "").lower().startswith("utf"):
-        return ("-" if hollow else "#") * round(eighths / 8)
-    if hollow:
+        return ("-" if share < 0 else "#") * round(eighths / 8)
+    if share < 0:
         return "░" * round(eighths / 8)
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

@@ -2,29 +2,23 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text as Line
 
-from .. import Classification, ClasswireError, Client, LabelScore, Outcome
-from .connection import DEFAULT_TIMEOUT_S, Connection
-from .rendering import (
-    fitted,
-    print_lines,
-    score_lines,
-    stage_lines,
-    visible,
-)
+from .. import Classification, ClasswireError, Client, Reason
+from .connection import Connection
+from .rendering import bar_lines, fitted, print_lines, stage_lines
 
 REFERENCE_TEXT = "I really love this book"
 
 BATCH = (
-    "The fabric is soft, it fits perfectly and I wear it every week.",
+    "The fabric is soft, and it fits perfectly.",
     "Nice colour, but it runs small and the seams feel cheap.",
     "It's okay. Nothing special.",
     "Fell apart in the first wash. I want my money back!",
-    "Best pasta in town, and the waiter was a delight.",
+    "Best pasta in town, and such a friendly waiter.",
     "   ",
 )
 
@@ -38,6 +32,8 @@ _OPINIONS = (
     "My sister is very happy with her {}!",
 )
 READY_TIMEOUT_S = 120.0
+_INDENT = 2
+_LONGEST_LABEL = 20
 
 
 class Showcase:
@@ -47,8 +43,8 @@ class Showcase:
         self._client = client
         self._model = connection.model
         self._target = connection.target
-        self._timeout_s = connection.timeout_s or DEFAULT_TIMEOUT_S
         self._out = out
+        self._labels: tuple[str, ...] = ()
 
     def run(self) -> None:
         """Do all of it; raises ClasswireError when the server fails."""
@@ -60,75 +56,66 @@ class Showcase:
     def _meet(self) -> None:
         self._client.wait_until_ready(READY_TIMEOUT_S)
         served = self._client.model(self._model)
-        self._model = served.name
-        self._labels = served.labels
-        self._say(
-            f"{served.name} at {self._target}: {served.architecture}, "
-            f"{len(served.labels)} labels, {served.device}, {served.precision}"
+        self._model, self._labels = served.name, served.labels
+        self._say(f"Model {served.name} at {self._target}")
+        self._note(
+            f"{served.architecture}, {len(served.labels)} labels, "
+            f"{served.precision} on {served.device}"
         )
 
     def _unary(self) -> None:
-        self._title("One text, by unary call", REFERENCE_TEXT)
+        self._title("One text by unary call", f'"{REFERENCE_TEXT}"')
         result = self._client.classify(
             REFERENCE_TEXT, model=self._model, include_logits=True, include_tokens=True
         )
         seen = self._client.tokenize(REFERENCE_TEXT, model=self._model)
-        lines = stage_lines(result, seen.attention_mask, self._labels, self._out.width - 2)
-        print_lines(self._out, lines, indent=2)
+        width = self._out.width - _INDENT
+        lines = stage_lines(result, seen.attention_mask, self._labels, width)
+        print_lines(self._out, lines, _INDENT)
         spent = result.timing
         parts = (spent.total_us, spent.tokenize_us, spent.queue_us, spent.inference_us)
         total, tokenize, queue, model = (f"{part / 1000:.1f}" for part in parts)
-        self._say(f"  {total} ms in the server: tokenize {tokenize}, queue {queue}, model {model}")
+        self._note(f"{total} ms in the server: tokenize {tokenize}, queue {queue}, model {model}")
 
     def _batch(self) -> None:
-        self._title(f"{len(BATCH)} texts, one call", "a bad text fails alone")
+        self._title(f"{len(BATCH)} texts in one call", "a bad text fails alone")
         outcomes = self._client.classify_batch(BATCH, model=self._model)
+        label_width = max(cell_len(fitted(label, _LONGEST_LABEL)) for label in self._labels)
+        verdict_width = max(label_width + len("  0.0000"), len(Reason.EMPTY_TEXT))
         for text, outcome in zip(BATCH, outcomes, strict=True):
-            self._say(f"  {self._verdict(outcome)}  {fitted(repr(text), self._text_width())}")
+            if isinstance(outcome, ClasswireError):
+                verdict = outcome.reason or outcome.code.name
+            else:
+                label = set_cell_size(fitted(outcome.label, _LONGEST_LABEL), label_width)
+                verdict = f"{label}  {outcome.score:.4f}"
+            line = f"{set_cell_size(verdict, verdict_width)}  "
+            room = max(self._out.width - _INDENT - cell_len(line), 20)
+            self._say(" " * _INDENT + line + fitted(f'"{text}"', room))
 
     def _stream(self) -> None:
-        texts = list(_sentences())
-        self._title(f"{len(texts)} texts, one stream", "answers come back as they are ready")
+        texts = [opinion.format(subject) for subject in _SUBJECTS for opinion in _OPINIONS]
+        self._title(f"{len(texts)} texts by one stream", "how many got which label")
         started_s = time.perf_counter()
         outcomes = [
             outcome for _, outcome in self._client.classify_stream(texts, model=self._model)
         ]
         elapsed_s = time.perf_counter() - started_s
-        results = [outcome for outcome in outcomes if isinstance(outcome, Classification)]
-        found = Counter(result.label for result in results)
-        shares = [
-            LabelScore(label, label_id, found[label] / max(len(results), 1))
-            for label_id, label in enumerate(self._labels)
+        found = Counter(each.label for each in outcomes if isinstance(each, Classification))
+        bars = [
+            (label, found[label] / len(outcomes), str(found[label]))
+            for label in dict.fromkeys(self._labels)
         ]
-        print_lines(self._out, score_lines(shares, "softmax", self._out.width - 2), indent=2)
-        errors = len(outcomes) - len(results)
-        self._say(
-            f"  {len(outcomes)} answers, {errors} errors, "
-            f"{elapsed_s:.2f} s: {len(outcomes) / elapsed_s:,.0f} texts/s"
-        )
+        print_lines(self._out, bar_lines(bars, self._out.width - _INDENT), _INDENT)
+        errors = len(outcomes) - found.total()
+        self._note(f"{elapsed_s:.2f} s, {len(outcomes) / elapsed_s:,.0f} texts/s, {errors} errors")
         self._say("")
-
-    def _verdict(self, outcome: Outcome) -> str:
-        if isinstance(outcome, ClasswireError):
-            return str(outcome.reason or outcome.code.name).ljust(self._verdict_width())
-        shown = f"{fitted(outcome.label, 20)}  {outcome.score:.4f}"
-        return shown.ljust(self._verdict_width())
-
-    def _verdict_width(self) -> int:
-        return max(len("EMPTY_TEXT"), max(len(fitted(name, 20)) for name in self._labels) + 8)
-
-    def _text_width(self) -> int:
-        return max(self._out.width - self._verdict_width() - 4, 20)
 
     def _title(self, what: str, detail: str) -> None:
         self._out.print()
-        self._out.print(Line.assemble((what, "bold"), (f" ({visible(detail)})", "dim")))
+        self._out.print(Line.assemble((what, "bold"), f": {detail}"))
+
+    def _note(self, note: str) -> None:
+        self._out.print(Line(" " * _INDENT + note, style="dim"))
 
     def _say(self, line: str) -> None:
         self._out.print(Line(line))
-
-
-def _sentences() -> Iterator[str]:
-    for subject in _SUBJECTS:
-        for opinion in _OPINIONS:
-            yield opinion.format(subject)

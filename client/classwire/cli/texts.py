@@ -9,6 +9,7 @@ import click
 
 from .. import ClasswireError, Client, InvalidInput, Outcome, Text
 from .connection import Connection
+from .failures import described
 from .ordering import classify_rows
 from .records import full_record, json_line, stages_record
 from .rendering import console, heading, print_lines, score_lines, stage_lines
@@ -123,7 +124,7 @@ def _write(record: dict[str, Any]) -> None:
 
 
 def _complain(row: Row, error: ClasswireError) -> None:
-    click.echo(f"classwire: text {row.index + 1}: {error.message}", err=True)
+    click.echo(f"classwire: {described(error, f'text {row.index + 1}')}", err=True)
 
 
 def _heading(row: Row) -> str:

@@ -1,0 +1,52 @@
+"""`classwire demo`, from starting a server to stopping it."""
+
+import subprocess
+from collections.abc import Callable
+
+from tests.cli.conftest import Run
+
+Spawn = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def test_the_demo_does_the_reference_job_on_a_running_server(classwire: Run, target: str) -> None:
+    """By unary call with its three stages, by batch with an error of one text, and by stream."""
+    ended = classwire("demo", "--target", target)
+    assert (ended.code, ended.err) == (0, "")
+    assert f"Model stars-en at {target}\n  BertForSequenceClassification, 5 labels" in ended.out
+    unary, batch, stream = ended.out.split("\nOne text")[1].split(" texts ")
+    assert '"I really love this book"' in unary
+    assert [f"Stage {number}" in unary for number in (1, 2, 3)] == [True] * 3
+    assert batch.count('"\n') == 6
+    assert "EMPTY_TEXT" in batch
+    counts = [int(line.split()[-1]) for line in stream.splitlines() if " star" in line]
+    assert (len(counts), sum(counts)) == (5, 48)
+    assert "0 errors" in stream
+    assert "Server stopped" not in ended.out
+
+
+def test_the_demo_starts_and_stops_a_server_of_its_own(spawn: Spawn) -> None:
+    """From nothing to the answers and back, exit 0."""
+    with spawn("demo", COLUMNS="80") as process:
+        out, err = process.communicate(timeout=110)
+    shown = out.decode()
+    assert (process.returncode, err) == (0, b"")
+    assert "Stage 3: probabilities (softmax)" in shown
+    assert shown.splitlines()[-1].startswith("Server stopped, exit code 0.")
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_server_that_does_not_start_is_said_in_one_line(spawn: Spawn) -> None:
+    """With the server's own last word."""
+    with spawn("demo", "--device", "no-such-device") as process:
+        _, err = process.communicate(timeout=110)
+    (line,) = err.decode().splitlines()
+    assert process.returncode == 1
+    assert line.startswith("classwire: the server did not start: ")
+    assert "no-such-device" in line
+
+
+def test_a_device_is_for_the_demos_own_server(classwire: Run, target: str) -> None:
+    """It would have no effect on one that runs."""
+    ended = classwire("demo", "--target", target, "--device", "cpu")
+    assert ended.code == 2
+    assert "--device" in ended.complaint

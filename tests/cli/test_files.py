@@ -1,0 +1,197 @@
+"""`classwire classify --file`: whole files, through one stream."""
+
+import json
+import os
+import pty
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from classwire import Client, Reason
+from classwire.testing import FakeServer
+from tests.cli.conftest import Run
+
+CSV = (
+    b'id,note,review\r\nx1,a,"I really love\nthis book"\r\nx2,b,\r\nx3,c,caf\xe9\r\nx4,d,Awful.\r\n'
+)
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """Parse a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_row_of_a_csv_comes_back_under_its_number_and_id(
+    classwire: Run, target: str, tmp_path: Path
+) -> None:
+    """In the order of the input, scores or an error for each; quoted line breaks are kept."""
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_bytes(CSV)
+    columns = ["--column", "review", "--id-column", "id"]
+    ended = classwire(
+        "classify", "--target", target, "--file", str(source), *columns, "--output", str(output)
+    )
+    assert (ended.code, ended.out) == (1, "")
+    found = records(output)
+    assert [(each["row"], each["id"]) for each in found] == [
+        (0, "x1"),
+        (1, "x2"),
+        (2, "x3"),
+        (3, "x4"),
+    ]
+    with Client(target) as client:
+        direct = client.classify("I really love\nthis book")
+    assert found[0]["label"] == direct.label
+    assert [each["score"] for each in found[0]["scores"]] == pytest.approx(
+        [each.score for each in direct.scores], abs=1e-6
+    )
+    assert [each.get("error", {}).get("reason") for each in found] == [
+        None,
+        "EMPTY_TEXT",
+        "BAD_ENCODING",
+        None,
+    ]
+    (summary,) = ended.err.splitlines()
+    assert summary.startswith("4 rows, ")
+    assert "2 errors" in summary
+    assert str(output) in summary
+
+
+def test_jsonl_pairs_and_txt_go_to_standard_output(
+    classwire: Run, target: str, tmp_path: Path
+) -> None:
+    """Without --output the lines are the output, and the summary stays beside it."""
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"q": "good?", "a": "yes", "n": 7}\n{"q": "bad?", "a": "no", "n": 8}\n')
+    columns = ["--column", "q", "--pair-column", "a", "--id-column", "n"]
+    ended = classwire("classify", "--target", target, "--file", str(source), *columns)
+    first, second = map(json.loads, ended.out.splitlines())
+    assert (first["id"], second["id"], ended.code) == (7, 8, 0)
+    with Client(target) as client:
+        assert first["score"] == pytest.approx(client.classify("good?", "yes").score, abs=1e-6)
+
+    text = tmp_path / "in.txt"
+    text.write_text("good\n\nbad")
+    ended = classwire("classify", "--target", target, "--file", str(text), "--output", "-")
+    found = [json.loads(line) for line in ended.out.splitlines()]
+    assert [each["row"] for each in found] == [0, 1, 2]
+    assert "id" not in found[0]
+    assert found[1]["error"]["reason"] == "EMPTY_TEXT"
+
+
+def test_a_long_file_keeps_its_order(classwire: Run, tmp_path: Path) -> None:
+    """Many more rows than the window holds, every seventh of them no JSON."""
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    rows = 20_000
+    lines = ("{" if n % 7 == 3 else json.dumps({"text": f"word {n}"}) for n in range(rows))
+    source.write_text("\n".join(lines))
+
+    def answer(text: str, pair: str | None) -> dict[str, float]:
+        return {text: 1.0}
+
+    with FakeServer(answer) as server:
+        options = ["--target", server.target, "--column", "text", "--output", str(output)]
+        assert classwire("classify", "--file", str(source), *options).code == 1
+    for n, record in enumerate(records(output)):
+        assert record["row"] == n
+        assert record.get("label") == (None if n % 7 == 3 else f"word {n}")
+    assert n == rows - 1
+
+
+def test_a_missing_column_is_named_before_anything_is_written(
+    classwire: Run, target: str, tmp_path: Path
+) -> None:
+    """One line with the columns that are there, exit 2, no output file."""
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_bytes(CSV)
+    files = ["--file", str(source), "--output", str(output)]
+    ended = classwire("classify", "--target", target, *files, "--column", "text")
+    assert (ended.code, ended.out, output.exists()) == (2, "", False)
+    assert "no column 'text'; the columns are: id, note, review" in ended.complaint
+
+
+def test_an_output_that_exists_is_kept(classwire: Run, target: str, tmp_path: Path) -> None:
+    """Unless --force says otherwise; the input is never overwritten."""
+    source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source.write_text("good")
+    output.write_text("precious")
+    command = ["classify", "--target", target, "--file", str(source), "--output"]
+    ended = classwire(*command, str(output))
+    assert (ended.code, output.read_text()) == (2, "precious")
+    assert "--force overwrites it" in ended.complaint
+    assert classwire(*command, str(output), "--force").code == 0
+    assert len(records(output)) == 1
+    assert classwire(*command, str(source), "--force").code == 2
+    assert source.read_text() == "good"
+
+
+def test_an_unknown_model_leaves_no_output(classwire: Run, target: str, tmp_path: Path) -> None:
+    """Said before the file is made, so that the next try is not refused."""
+    source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source.write_text("good")
+    files = ["--file", str(source), "--output", str(output)]
+    assert classwire("classify", "--target", target, "--model", "nope", *files).code == 2
+    assert not output.exists()
+
+
+def test_a_stream_that_breaks_leaves_what_came(classwire: Run, tmp_path: Path) -> None:
+    """The rows before are in the output, the failure is said, and how far it came."""
+    source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source.write_text("a\n" * 100)
+    with FakeServer(["x"], max_items_per_message=1) as server:
+        server.break_stream(Reason.DRAINING, after_results=10)
+        files = ["--file", str(source), "--output", str(output)]
+        ended = classwire("classify", "--target", server.target, *files)
+    assert ended.code == 1
+    assert [each["row"] for each in records(output)] == list(range(10))
+    stopped, failure = ended.err.splitlines()
+    assert stopped.startswith("stopped after 10 rows")
+    assert failure.startswith("classwire: ")
+
+
+def test_a_terminal_sees_rate_errors_and_remaining_time(
+    spawn: Callable[..., Any], tmp_path: Path
+) -> None:
+    """On standard error, while standard output holds the results alone."""
+    source = tmp_path / "in.txt"
+    source.write_text("good\n\n" * 300)
+    ours, theirs = pty.openpty()
+    with FakeServer(["x"]) as server:
+        files = ["--file", str(source), "--target", server.target]
+        process = spawn("classify", *files, stderr=theirs, TERM="xterm", COLUMNS="100")
+        os.close(theirs)
+        out, _ = process.communicate(timeout=30)
+        shown = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        except OSError:  # what a terminal says when the last writer is gone
+            pass
+        os.close(ours)
+    assert len(out.splitlines()) == 600
+    for part in (b"in.txt", b"%", b"texts/s", b"300 errors", b"left"):
+        assert part in shown
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--file", "FILE", "text"],
+        ["--file", "FILE", "--stages"],
+        ["--file", "FILE", "--pair", "x"],
+        ["--column", "text", "text"],
+        ["--output", "out.jsonl", "text"],
+        ["--file", "nowhere.csv", "--column", "text"],
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    classwire: Run, tmp_path: Path, options: list[str]
+) -> None:
+    """One line and exit 2, before any server is asked."""
+    source = tmp_path / "in.txt"
+    source.write_text("good")
+    ended = classwire("classify", *(str(source) if each == "FILE" else each for each in options))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.complaint.endswith("Try 'classwire classify --help'.")

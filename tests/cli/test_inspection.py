@@ -1,0 +1,116 @@
+"""`classwire tokenize`, `models` and `health`."""
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from classwire import Client
+from classwire.testing import FakeServer
+from tests.cli.conftest import Run
+
+
+def test_tokenize_shows_what_the_model_would_see(
+    classwire: Run, target: str, embedded_folder: Path
+) -> None:
+    """A line for each token: id, span, type and mask; special ones have no span."""
+    tokenizer = AutoTokenizer.from_pretrained(embedded_folder)
+    expected = tokenizer("I love it", return_offsets_mapping=True)
+    ended = classwire("tokenize", "--target", target, "I love it")
+    header, *lines = [line.split() for line in ended.out.splitlines()]
+    assert ended.code == 0
+    assert header == ["token", "id", "span", "type", "mask"]
+    assert [line[1] for line in lines] == tokenizer.convert_ids_to_tokens(expected["input_ids"])
+    assert [int(line[2]) for line in lines] == expected["input_ids"]
+    spans = [f"{start}-{end}" for start, end in expected["offset_mapping"]]
+    assert [line[3] for line in lines] == ["special", *spans[1:-1], "special"]
+    assert {tuple(line[4:]) for line in lines} == {("0", "1")}
+
+
+def test_tokenize_as_json_counts_in_the_unit_asked_for(classwire: Run, target: str) -> None:
+    """An emoji is one code point, four bytes, two code units; pairs have a second sequence."""
+    for unit, start in (("unicode", 2), ("utf8", 5), ("utf16", 3)):
+        options = ["--target", target, "--json", "--offset-unit", unit, "--pair", "bad"]
+        record = json.loads(classwire("tokenize", *options, "😀 good").out)
+        good = next(token for token in record["tokens"] if token["text"] == "good")
+        assert good["start"] == start
+        assert {token["sequence_index"] for token in record["tokens"]} == {0, 1}
+        assert set(record["attention_mask"]) == {1}
+
+
+def test_tokenize_says_what_was_left_out(classwire: Run, target: str) -> None:
+    """Truncation is never silent."""
+    long = "good " * 1000
+    ended = classwire("tokenize", "--target", target, "--truncation", "drop_end", long)
+    assert "tokens left out)" in ended.out.splitlines()[-1]
+    refused = classwire("tokenize", "--target", target, long)
+    assert refused.code == 2
+    assert "tokens" in refused.complaint
+
+
+def test_models_shows_every_fact(classwire: Run, target: str) -> None:
+    """Name, default, state, architecture, labels, max tokens, device, precision, engine, print."""
+    with Client(target) as client:
+        (model,) = client.models()
+    ended = classwire("models", "--target", target)
+    shown = {line[:14].strip(): line[14:].strip() for line in ended.out.splitlines()}
+    assert ended.code == 0
+    assert shown == {
+        "model": "stars-en",
+        "default": "yes",
+        "state": "ready",
+        "architecture": "BertForSequenceClassification",
+        "labels": "1 star, 2 stars, 3 stars, 4 stars, 5 stars",
+        "max tokens": str(model.max_tokens),
+        "device": model.device,
+        "precision": model.precision,
+        "engine": f"{model.execution}, {model.layout}",
+        "fingerprint": model.fingerprint[:12],
+    }
+
+
+def test_models_as_json_is_all_there_is_to_know(classwire: Run, target: str) -> None:
+    """With limits and the whole fingerprint; --model asks for one."""
+    (line,) = classwire("models", "--target", target, "--json").out.splitlines()
+    record = json.loads(line)
+    assert len(record["fingerprint"]) == 64
+    assert record["limits"]["stream_window_items"] > 0
+    ended = classwire("models", "--target", target, "--json", "--model", "stars-en")
+    assert json.loads(ended.out) == record
+    assert classwire("models", "--target", target, "--model", "nope").code == 2
+
+
+def test_health_exits_0_only_when_serving(classwire: Run, target: str) -> None:
+    """The status on standard output, for scripts and people."""
+    for name in ([], ["classwire.v1.ClassifyService"], ["--model", "stars-en"]):
+        ended = classwire("health", "--target", target, *name)
+        assert (ended.code, ended.out) == (0, "SERVING\n")
+    ended = classwire("health", "--target", target, "no.such.Service")
+    assert (ended.code, ended.out) == (1, "SERVICE_UNKNOWN\n")
+    with FakeServer(["x"]) as server:
+        server.set_serving(False)
+        ended = classwire("health", "--target", server.target)
+        assert (ended.code, ended.out) == (1, "NOT_SERVING\n")
+
+
+def test_health_waits_as_long_as_it_is_told(classwire: Run, target: str) -> None:
+    """A server that is ready answers at once; one that never is ends in one line."""
+    assert classwire("health", "--target", target, "--wait-s", "30").code == 0
+    with FakeServer(["x"]) as server:
+        server.set_serving(False)
+        ended = classwire("health", "--target", server.target, "--wait-s", "0.2")
+        assert (ended.code, ended.out) == (1, "")
+        assert "not ready within 0.2 s" in ended.complaint
+
+
+@pytest.mark.parametrize("command", [["tokenize", "x"], ["models"], ["health"], ["classify", "x"]])
+def test_a_server_that_is_not_there_is_named(
+    classwire: Run, unanswered_target: str, command: list[str]
+) -> None:
+    """With the address that was tried, and what to do; exit 1."""
+    ended = classwire(*command, "--target", unanswered_target)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.complaint == (
+        f"no server answers at {unanswered_target}; start one with `classwire serve`"
+    )
