@@ -29,7 +29,7 @@ _CORPUS = [
     "ABCDEFGHIJKLMNOPQRSTUVWXYZ abcdefghijklmnopqrstuvwxyz",
 ]
 _VOCABULARY_SIZE = 400
-_SIZES = {
+_SIZES: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -74,7 +74,7 @@ def _deviation(name: str, parameter: torch.Tensor) -> float:
     if "embeddings" in name:
         return 0.5 if "position" in name or "token_type" in name else 1.0
     gain = 4.0 if "att" in name else 1.5
-    return gain / float(parameter.shape[1]) ** 0.5
+    return float(gain / parameter.shape[1] ** 0.5)
 
 
 def _words_and_letters(pattern: str) -> tuple[list[str], list[str]]:
@@ -178,7 +178,7 @@ def _electra() -> Any:
     return _word_piece(), config, transformers.ElectraForSequenceClassification
 
 
-def _modernbert(pooling: str = "cls") -> Any:
+def _modernbert(pooling: Any = "cls") -> Any:
     tokenizer = _byte_level()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
@@ -187,7 +187,7 @@ def _modernbert(pooling: str = "cls") -> Any:
         **{**_SIZES, "num_hidden_layers": 4},
         max_position_embeddings=MAX_TOKENS,
         local_attention=16,
-        global_attn_every_n_layers=2,
+        layer_types=["full_attention", "sliding_attention"] * 2,
         classifier_pooling=pooling,
         pad_token_id=1,
         bos_token_id=0,

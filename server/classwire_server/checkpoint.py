@@ -5,7 +5,6 @@
 
 import inspect
 import json
-import os
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -60,8 +59,6 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
     that cannot be served: no such place, no sequence-classification head, missing weights, a broken
     tokenizer.
     """
-    if config.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's library is imported: it reads it once
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -76,8 +73,9 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
         "trust_remote_code": config.trust_remote_code,
     }
     try:
+        raw_config, commit = _raw_config(location, options)
+        options["revision"] = commit or options["revision"]  # all files of one commit
         model_config = transformers.AutoConfig.from_pretrained(location, **options)
-        raw_config = _raw_config(location, options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
         model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
             location, dtype="float32", output_loading_info=True, **options
@@ -99,7 +97,7 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
     return Checkpoint(
         name=source.name,
         location=location if not source.is_folder else Path(location).resolve().name,
-        revision="" if source.is_folder else (model_config._commit_hash or source.revision),
+        revision="" if source.is_folder else (commit or source.revision),
         architecture=type(model).__name__,
         model=model.eval(),
         tokenization=Tokenization(
@@ -137,15 +135,17 @@ def _first_line(error: Exception) -> str:
     return lines[0].strip() if lines else type(error).__name__
 
 
-def _raw_config(location: str, options: dict[str, Any]) -> dict[str, Any]:
+def _raw_config(location: str, options: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """config.json as stored, and the hub's commit that it is of."""
     from transformers.utils import cached_file
+    from transformers.utils.hub import extract_commit_hash
 
     options = {key: value for key, value in options.items() if key != "trust_remote_code"}
     path = cached_file(location, "config.json", **options)
     if path is None:
         raise CheckpointError(f"{location}: has no config.json")
     config: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-    return config
+    return config, extract_commit_hash(path, None)
 
 
 def _max_tokens(model: Any, tokenizer: Any, config: ServerConfig) -> int:

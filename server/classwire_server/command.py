@@ -50,6 +50,8 @@ def _serve(config: str | None, **flags: Any) -> None:
         file = config or os.environ.get(ENVIRONMENT_PREFIX + "CONFIG")
         settings = resolve(given, os.environ, file)
         _configure_logging(settings.log_level)
+        if settings.offline:
+            os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's library reads it once, when imported
         _run(Server(settings))
     except StartError as error:
         print(f"classwire serve: {error}", file=sys.stderr)

@@ -32,7 +32,7 @@ GOLDEN: dict[str, list[dict[str, Any]]] = json.loads(
 
 needs_folder = pytest.mark.skipif(
     not FOLDER,
-    reason="CLASSWIRE_NLPTOWN_FOLDER names no folder of the reference checkpoint's shape",
+    reason="CLASSWIRE_NLPTOWN_FOLDER names no folder of the shape",
 )
 needs_weights = pytest.mark.skipif(
     not WEIGHTS, reason="CLASSWIRE_NLPTOWN_WEIGHTS names no folder with the reference weights"

@@ -26,7 +26,7 @@ from tests.parity.wire import WAYS, Way, alone, in_a_batch, scores_by_id
 
 TOLERANCE = 1e-5
 NOT_PACKED = {"xlnet"}
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "multi-label": {"problem_type": "multi_label_classification", "labels": ("a", "b", "c")},
     "regression": {"problem_type": "regression", "labels": ("score",)},
     "one-label": {"labels": ("relevant",)},
