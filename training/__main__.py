@@ -15,6 +15,7 @@ from training.data import load_reviews, split_by_group
 from training.evaluation import selection_score
 from training.finetuning import Recipe, balance_bias, finetune, predict
 from training.pretraining import pretrain
+from training.stages import Stages
 from training.vocabulary import train_tokenizer
 
 SEED = 1
@@ -26,13 +27,11 @@ def parse() -> argparse.Namespace:
     """The command line; the data folder may also come from the environment."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     known = os.environ.get("CLASSWIRE_TRAINING_DATA")
-    parser.add_argument(
-        "--data", type=Path, default=known, required=not known, help="folder with reviews.jsonl"
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, help="folder of the checkpoint to write"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+    add = parser.add_argument
+    add("--data", type=Path, default=known, required=not known, help="folder with reviews.jsonl")
+    add("--output", type=Path, required=True, help="folder of the checkpoint to write")
+    add("--keep", type=Path, help="folder for the outcomes of single steps, used again if there")
+    add("--threads", type=int, default=1, help="torch threads (default 1)")
     return parser.parse_args()
 
 
@@ -47,51 +46,57 @@ def main() -> None:
     def log(line: str) -> None:
         print(f"{time.monotonic() - started:7.0f} s  {line}", flush=True)
 
+    stages = Stages(arguments.keep, log)
     split = split_by_group(load_reviews(arguments.data))
-    log(
-        f"reviews: {len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
-    )
-    texts = [review.full_text for review in split.train]
-    truth = baseline.labels_of(split.validation)
+    train, validation = split.train, split.validation
+    log(f"reviews: {len(train)} train, {len(validation)} validation, {len(split.test)} test")
 
-    runs = baseline.tune(split.train, split.validation, split.test, log)
-    best = max(runs, key=lambda run: selection_score(run.validation))
+    runs = stages.run("baselines", lambda: baseline.tune(train, validation, split.test, log))
     baselines = {
-        "TF-IDF and logistic regression": best,
+        "TF-IDF and logistic regression": max(
+            runs, key=lambda run: selection_score(run.validation)
+        ),
         "the same, tuned for macro-F1 alone": max(runs, key=lambda run: run.validation.macro_f1),
         "the same, tuned for absolute error alone": min(
             runs, key=lambda run: run.validation.mean_absolute_error
         ),
     }
-    recipe = Recipe()
-    teacher = baseline.out_of_fold(split.train, best.setting, folds=5, seed=SEED, log=log)
 
+    recipe = Recipe()
+    alike = [run for run in runs if run.setting.balance == recipe.balance]
+    setting = max(alike, key=lambda run: selection_score(run.validation)).setting
+    teacher = stages.run("teacher", lambda: baseline.out_of_fold(train, setting, 5, SEED, log))
+
+    texts = [review.full_text for review in train]
     tokenizer = train_tokenizer(texts, VOCABULARY_SIZE, arguments.output)
     config = bert_config(len(tokenizer))
-    pretrained = pretrain(texts, tokenizer, config, epochs=PRETRAINING_EPOCHS, seed=SEED, log=log)
-    model = finetune(
-        split.train,
-        split.validation,
-        tokenizer,
-        pretrained,
-        recipe,
-        seed=SEED,
-        log=log,
-        teacher=teacher,
+    encoder = stages.run(
+        "encoder",
+        lambda: pretrain(texts, tokenizer, config, epochs=PRETRAINING_EPOCHS, seed=SEED, log=log),
     )
-    probabilities = predict(model, tokenizer, [review.full_text for review in split.validation])
-    offsets = balance_bias(probabilities, truth)
-    log(f"class offsets folded into classifier.bias: {offsets.round(2).tolist()}")
+    model = stages.run(
+        "classifier",
+        lambda: finetune(
+            train, validation, tokenizer, encoder, recipe, seed=SEED, log=log, teacher=teacher
+        ),
+    )
+
+    probabilities = predict(model, tokenizer, [review.full_text for review in validation])
+    offsets = balance_bias(probabilities, baseline.labels_of(validation))
+    log(f"class offsets added to classifier.bias: {offsets.round(2).tolist()}")
     with torch.no_grad():
         model.classifier.bias.add_(torch.from_numpy(offsets).float())
-
     checkpoint.store(model, arguments.output)
-    made = {"minutes": round((time.monotonic() - started) / 60, 1), "seed": SEED}
+
+    made = {
+        "minutes": round(sum(stages.seconds.values()) / 60, 1),
+        "seconds_by_step": {name: round(seconds) for name, seconds in stages.seconds.items()},
+        "class_offsets": offsets.round(2).tolist(),
+    }
     results = report.measure(arguments.output, split, baselines, made)
-    report_text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-    card.RESULTS.write_text(report_text, encoding="utf-8")
+    card.RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     card.write(results, arguments.output)
-    log("measured: " + json.dumps(results["test"]["this checkpoint"]))
+    log("measured on unseen products: " + json.dumps(results["test"]["this checkpoint"]))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Setting:
-    """`strength` is scikit-learn's C; a class weighs its inverse frequency to the power `balance`."""
+    """`strength` is scikit-learn's C; a class weighs its inverse share to the power `balance`."""
 
     strength: float
     balance: float
@@ -100,7 +100,7 @@ def tune(
 def out_of_fold(
     train: Sequence[Review], setting: Setting, folds: int, seed: int, log: Log
 ) -> Probabilities:
-    """Class probabilities `(reviews, classes)`, each from a model that saw no review of that product."""
+    """Class probabilities `(reviews, classes)`, each from a model that never saw that product."""
     groups = sorted({review.group for review in train})
     fold_of = dict(
         zip(groups, np.random.default_rng(seed).permutation(len(groups)) % folds, strict=True)

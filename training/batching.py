@@ -12,7 +12,7 @@ from training.vocabulary import MAX_TOKENS
 
 @dataclass(frozen=True)
 class Batch:
-    """`rows` says which example each line is; the tensors are `(texts, tokens)`, padded with 0 on the right."""
+    """`rows` says which example each line is; the tensors are `(texts, tokens)`, padded with 0."""
 
     rows: list[int]
     input_ids: Tensor
@@ -21,9 +21,9 @@ class Batch:
 
 
 def positions(lengths: Sequence[int], width: int, generator: random.Random) -> Tensor:
-    """Position ids `(texts, width)`: `[CLS]` at 0, for half of the texts the rest moved right at random.
+    """Position ids `(texts, width)`: `[CLS]` at 0, the rest moved right at random or not.
 
-    Reviews are short; moving them is what trains the embeddings of positions up to 511.
+    Reviews are short; moving half of them is what trains the embeddings of positions up to 511.
     """
     lines = []
     for length in lengths:

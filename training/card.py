@@ -8,11 +8,13 @@ from typing import Any
 ROOM = Path(__file__).parent
 RESULTS = ROOM / "results.json"
 BEGIN, END = "<!-- quality: begin -->", "<!-- quality: end -->"
-LICENCE = """The weights, vocabulary and configuration in this folder are licensed under the Apache License, Version 2.0
-(SPDX-License-Identifier: Apache-2.0), see https://www.apache.org/licenses/LICENSE-2.0
+LICENCE = """The weights, vocabulary and configuration in this folder are licensed under the
+Apache License, Version 2.0 (SPDX-License-Identifier: Apache-2.0),
+see https://www.apache.org/licenses/LICENSE-2.0
 
-They were trained on "Women's E-Commerce Clothing Reviews", which its publisher placed in the public domain
-(CC0 1.0, SPDX-License-Identifier: CC0-1.0), see https://creativecommons.org/publicdomain/zero/1.0/
+They were trained on "Women's E-Commerce Clothing Reviews", which its publisher placed in the
+public domain (CC0 1.0, SPDX-License-Identifier: CC0-1.0),
+see https://creativecommons.org/publicdomain/zero/1.0/
 """
 
 
@@ -22,7 +24,7 @@ def share(value: float) -> str:
 
 
 def quality_table(results: dict[str, Any]) -> str:
-    """Markdown: the checkpoint beside what it has to beat on unseen products, then the sentences."""
+    """Markdown: the checkpoint beside what it has to beat on unseen products; the sentences."""
     lines = [
         "| | exact | off by one | macro-F1 | mean absolute error |",
         "|---|---:|---:|---:|---:|",
@@ -38,9 +40,10 @@ def quality_table(results: dict[str, Any]) -> str:
     )
     lines += [
         "",
-        f"{split['test']['reviews']:,} reviews of {split['test']['products']} products of which no review was seen in "
-        "training or selection; error in stars; the weights as stored (float16), computed in float32. F1 by label: "
-        f"{per_class}. Expected calibration error {results['test_calibration_error']:.3f} (15 bins).",
+        f"{split['test']['reviews']:,} reviews of {split['test']['products']} products of which no "
+        "review was seen in training or selection; error in stars; weights as stored (float16), "
+        f"computed in float32. F1 by label: {per_class}. "
+        f"Expected calibration error {results['test_calibration_error']:.3f} (15 bins).",
         "",
         f"| {sentences['all']['texts']} own sentences on other topics | exact | off by one |",
         "|---|---:|---:|",
@@ -52,8 +55,9 @@ def quality_table(results: dict[str, Any]) -> str:
     made = results["made"]
     lines += [
         "",
-        f"Measured {made['date']} on {made['machine']}; training took {made['minutes']:.0f} minutes there, "
-        f"with {made['threads']} thread{'s' if made['threads'] > 1 else ''} ({made['software']}).",
+        f"Measured {made['date']} on {made['machine']}, shared with other work; making it took "
+        f"{made['minutes']:.0f} minutes there, on "
+        f"{made['threads']} thread{'s' if made['threads'] > 1 else ''} ({made['software']}).",
     ]
     return "\n".join(lines)
 
@@ -81,7 +85,7 @@ def between_markers(text: str, table: str) -> str:
 
 
 def write(results: dict[str, Any], folder: Path) -> None:
-    """Write model card and licence note into the checkpoint's folder, and the table into this room's README."""
+    """Write card and licence note into the checkpoint's folder, and the table into our README."""
     table = quality_table(results)
     card = (ROOM / "card.md").read_text(encoding="utf-8")
     for name, value in facts(results).items():

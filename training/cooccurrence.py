@@ -20,9 +20,10 @@ def vectors(
 ) -> NDArray[np.float32]:
     """One vector per word piece, `(vocabulary, width)`, from a factored table of shared contexts.
 
-    The table holds positive pointwise mutual information of pieces at most `WINDOW` apart, nearer ones
-    weighing more; Levy and Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization".
-    Pieces that never occur and special tokens get random vectors; `deviation` is that of all entries.
+    The table holds positive pointwise mutual information of pieces at most `WINDOW` apart, nearer
+    ones weighing more; Levy and Goldberg 2014, "Neural Word Embedding as Implicit Matrix
+    Factorization". Pieces that never occur and special tokens get random vectors. `deviation` is
+    that of all entries.
     """
     table = csr_matrix((vocabulary_size, vocabulary_size))
     flat = np.concatenate([np.asarray(example[1:-1]) for example in examples])  # (tokens,)

@@ -25,8 +25,8 @@ class Recipe:
     """What fine-tuning is told; every value was chosen on the validation split.
 
     `neighbour_share` is the share of a label's weight given to the stars beside it, `teacher_share`
-    the share of the target that comes from a teacher, `replaced_share` the share of word pieces hidden
-    or swapped, `balance` the power of the inverse class frequency that weighs an example.
+    the share of the target that comes from a teacher, `replaced_share` the share of word pieces
+    hidden or swapped, `balance` the power of the inverse class frequency that weighs an example.
     """
 
     epochs: int = 5
@@ -41,7 +41,7 @@ class Recipe:
 
 
 def view(review: Review, generator: random.Random) -> str:
-    """One way to read a review: mostly whole, else its text, its title, or one to three sentences in a row."""
+    """One way to read a review: mostly whole, else its text, its title or a few sentences."""
     fate = generator.random()
     if fate < 0.6:
         return review.full_text
@@ -70,7 +70,7 @@ def noise(
 ) -> Tensor:
     """Hide or swap a share of the pieces, half each; `(texts, tokens)` in and out.
 
-    It keeps the classifier from leaning on single words, and gives it practice with words that say nothing.
+    It keeps the classifier from leaning on single words, and used to words that say nothing.
     """
     special = torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids))
     fate = torch.rand(input_ids.shape, generator=generator)
@@ -84,7 +84,7 @@ def noise(
 def predict(
     model: BertForSequenceClassification, tokenizer: BertTokenizer, texts: Sequence[str]
 ) -> Probabilities:
-    """Class probabilities `(texts, classes)` in float32, longest texts cut at the tokenizer's limit."""
+    """Class probabilities `(texts, classes)`; texts are cut at the tokenizer's limit."""
     model.eval()
     examples = tokenizer(list(texts), truncation=True)["input_ids"]
     answer = np.zeros((len(texts), len(STARS)))
@@ -108,7 +108,7 @@ def finetune(
     log: Log,
     teacher: Probabilities | None = None,
 ) -> BertForSequenceClassification:
-    """Train a classifier on top of a copy of the pretrained encoder; the answer holds averaged weights.
+    """Train a classifier on a copy of the pretrained encoder; the answer holds averaged weights.
 
     `teacher` is `(len(train), classes)`, tilted to the same class balance as the recipe. The
     validation split is only looked at for the log.
@@ -164,7 +164,7 @@ def finetune(
         averaged = cast(BertForSequenceClassification, average.module)
         measured = quality(truth, predict(averaged, tokenizer, texts).argmax(axis=1))
         log(
-            f"fine-tuning seed {seed} epoch {epoch + 1}/{recipe.epochs} loss {total / len(deck):.3f} "
+            f"fine-tuning epoch {epoch + 1}/{recipe.epochs} loss {total / len(deck):.3f} "
             f"validation {measured.rounded()} selection {selection_score(measured):.4f}"
         )
     average.module.eval()
@@ -174,7 +174,8 @@ def finetune(
 def balance_bias(probabilities: Probabilities, truth: Labels, step: float = 0.05) -> Probabilities:
     """Class offsets `(classes,)` to add to the logits, found by climbing the selection score.
 
-    One class is moved at a time, by at most 1 in all and by `step` or four steps at once, while the score grows.
+    One class is moved at a time, by at most 1 in all, one or four steps at once, while the score
+    grows.
     """
     logits = np.log(probabilities)
     offsets = np.zeros(len(STARS))

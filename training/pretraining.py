@@ -1,5 +1,6 @@
 """Masked-language pretraining on the texts of the train split."""
 
+import copy
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ Log = Callable[[str], None]
 def mask(
     input_ids: Tensor, tokenizer: BertTokenizer, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Hide a share of the tokens; both answers are `(texts, tokens)`: what is seen, and what was hidden.
+    """Hide a share of the tokens; answers what is seen and what was hidden, both `(texts, tokens)`.
 
     80 % become `[MASK]`, 10 % a random piece, 10 % stay; everything not chosen is `IGNORED` in the
     second answer. Devlin et al. 2019, section 3.1.
@@ -53,8 +54,13 @@ def pretrain(
     learning_rate: float = 1e-3,
     batch_tokens: int = 2048,
 ) -> BertForMaskedLM:
-    """Train a model that guesses hidden word pieces; the encoder is what fine-tuning starts from."""
+    """Train a model that guesses hidden word pieces; the encoder is what fine-tuning starts from.
+
+    Without dropout: in a few epochs there is little to overfit, and much to learn.
+    """
     torch.manual_seed(seed)
+    config = copy.deepcopy(config)
+    config.hidden_dropout_prob = 0.0
     model = BertForMaskedLM(config)
     model.train()
     generator, order = torch.Generator().manual_seed(seed), random.Random(seed)
@@ -89,6 +95,7 @@ def pretrain(
             total, count, step = total + loss.item(), count + 1, step + 1
             if step % 50 == 0:
                 log(
-                    f"pretraining step {step}/{steps} epoch {epoch + 1}/{epochs} loss {total / count:.3f}"
+                    f"pretraining step {step}/{steps} epoch {epoch + 1}/{epochs} "
+                    f"loss {total / count:.3f}"
                 )
     return model

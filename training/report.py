@@ -54,7 +54,7 @@ def sentence_figures(predicted: Labels, rows: Sequence[dict[str, Any]]) -> dict[
 def measure(
     folder: Path, split: Split, baselines: dict[str, Run], made: dict[str, Any]
 ) -> dict[str, Any]:
-    """Read the checkpoint back from `folder` and measure it as stored, beside majority class and baselines."""
+    """Measure the checkpoint as stored in `folder`, beside majority class and baselines."""
     model, tokenizer = load(folder)
     truth = labels_of(split.test)
     probabilities = predict(model, tokenizer, [review.full_text for review in split.test])

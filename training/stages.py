@@ -10,9 +10,10 @@ Outcome = TypeVar("Outcome")
 
 
 class Stages:
-    """Runs named steps and adds up their seconds; with a folder, outcomes found there are used again.
+    """Runs named steps and notes their seconds; with a folder, outcomes found there are used again.
 
-    A kept outcome counts with the seconds it took when it was made. Empty the folder after changing a step.
+    A kept outcome counts with the seconds it took when it was made. Empty the folder after changing
+    a step.
     """
 
     def __init__(self, folder: Path | None, log: Callable[[str], None]) -> None:

@@ -4,27 +4,40 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import BertWordPieceTokenizer
+from tokenizers.normalizers import BertNormalizer
 from transformers import BertTokenizer
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_TOKENS = 512
 
 
-def train_tokenizer(texts: Sequence[str], size: int, folder: Path) -> BertTokenizer:
-    """Learn at most `size` lowercase word pieces and leave the tokenizer's files in `folder`."""
+def learn_pieces(texts: Sequence[str], size: int) -> list[str]:
+    """At most `size` lowercase word pieces in id order, the same for the same texts.
+
+    Single characters are named beforehand: left to itself, the learner numbers them in the order of
+    a hash table, and breaks ties between pieces by these numbers.
+    """
+    normalizer = BertNormalizer(lowercase=True)
+    characters = sorted(set("".join(normalizer.normalize_str(text) for text in texts)) - {" "})
+    following = [f"##{character}" for character in characters if character.isalnum()]
+    fixed = [*SPECIAL_TOKENS, *characters, *following]
     learner = BertWordPieceTokenizer(lowercase=True)
     learner.train_from_iterator(
-        texts,
-        vocab_size=size,
-        min_frequency=3,
-        special_tokens=list(SPECIAL_TOKENS),
-        show_progress=False,
+        texts, vocab_size=size, min_frequency=3, special_tokens=fixed, show_progress=False
     )
-    pieces = sorted(learner.get_vocab().items(), key=lambda item: item[1])
+    ids = learner.get_vocab()
+    return sorted(ids, key=lambda piece: ids[piece])
+
+
+def train_tokenizer(texts: Sequence[str], size: int, folder: Path) -> BertTokenizer:
+    """Learn a vocabulary and leave the tokenizer's files in `folder`."""
+    pieces = learn_pieces(texts, size)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.txt").write_text(
-        "".join(f"{piece}\n" for piece, _ in pieces), encoding="utf-8"
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+    tokenizer = BertTokenizer(
+        vocab={piece: index for index, piece in enumerate(pieces)},
+        do_lower_case=True,
+        model_max_length=MAX_TOKENS,
     )
-    tokenizer = BertTokenizer(vocab=dict(pieces), do_lower_case=True, model_max_length=MAX_TOKENS)
     tokenizer.save_pretrained(folder)
     return tokenizer
