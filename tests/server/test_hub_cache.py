@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from classwire_server.checkpoint import load_checkpoint
 from classwire_server.config import ModelSource, ServerConfig
 from classwire_server.errors import CheckpointError
