@@ -136,6 +136,8 @@ class TextClassificationPipeline:
             result = self._client.classify(_text(inputs), model=self._model, **settings.options)
             shaped = settings.shape(result)
             return [shaped] if isinstance(inputs, str) and top_k == "" else shaped
+        if not hasattr(inputs, "__iter__") and not hasattr(inputs, "__getitem__"):
+            raise TypeError(f"inputs must be texts, not {type(inputs).__name__}")
         results = _Results(functools.partial(self._stream, settings=settings), inputs)
         return list(results) if isinstance(inputs, (list, tuple)) else results
 
@@ -156,7 +158,7 @@ class TextClassificationPipeline:
 
     def _stream(self, inputs: Iterable[Any], settings: _Settings) -> Iterator[Shape]:
         stream = self._client.classify_stream(
-            map(_text, inputs), model=self._model, in_order=True, **settings.options
+            map(_text, _elements(inputs)), model=self._model, in_order=True, **settings.options
         )
         with contextlib.closing(stream):
             for _, outcome in stream:
@@ -223,6 +225,13 @@ def pipeline(
     """
     settings = _Settings().replaced(top_k, function_to_apply, truncation, max_length)
     return TextClassificationPipeline(Client(target, **client_options), model, settings)
+
+
+def _elements(inputs: Any) -> Iterable[Any]:
+    """The inputs one by one; a dataset of torch has a length and elements, and need not iterate."""
+    if hasattr(inputs, "__iter__"):
+        return inputs  # type: ignore[no-any-return]
+    return (inputs[index] for index in range(len(inputs)))
 
 
 def _text(element: Any) -> Text:

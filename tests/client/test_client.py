@@ -37,7 +37,8 @@ def test_classify(client: Any) -> None:
     """A text's scores, highest first, with all that stands beside them."""
     result = client.classify("four words are here")
     assert isinstance(result, Classification)
-    assert (result.label, result.score) == ("long", pytest.approx(18 / 19))
+    assert result.label == "long"
+    assert result.score == pytest.approx(18 / 19)
     assert [score.label for score in result.scores] == ["long", "short", "pair"]
     assert [score.label_id for score in result.scores] == [1, 0, 2]
     assert result.activation == "softmax"

@@ -1,0 +1,121 @@
+"""What importing the package brings, and what it does not."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import classwire
+from classwire import ClassifyOptions, InvalidInput, errors
+from classwire._channel import channel_options, target_uri
+from classwire._requests import classify_options
+from classwire.v1 import classwire_pb2 as pb
+
+HEAVY = ("torch", "transformers", "numpy", "classwire_server", "classwire.testing", "classwire.cli")
+
+
+def run(program: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout
+
+
+def test_importing_the_client_imports_nothing_heavy() -> None:
+    """Neither torch nor the server, nor what only tests and the command need."""
+    program = f"import sys, classwire; print([name for name in {HEAVY} if name in sys.modules])"
+    assert run(program) == "[]\n"
+
+
+def test_the_fake_server_needs_no_torch() -> None:
+    """Users' tests run without it."""
+    program = "import sys, classwire.testing; print('torch' in sys.modules)"
+    assert run(program) == "False\n"
+
+
+def test_public_names() -> None:
+    """All there, each once, in order; every error class is one of them."""
+    assert classwire.__all__ == sorted(set(classwire.__all__))
+    assert all(hasattr(classwire, name) for name in classwire.__all__)
+    assert set(errors.__all__) <= set(classwire.__all__)
+
+
+def test_the_options_are_those_of_the_contract() -> None:
+    """Each field of the contract's ClassifyOptions is a keyword, and each is read."""
+    fields = {field.name for field in pb.ClassifyOptions.DESCRIPTOR.fields}
+    assert set(ClassifyOptions.__annotations__) == fields
+    assert classify_options() == pb.ClassifyOptions()
+
+
+@pytest.mark.parametrize(
+    ("target", "uri"),
+    [
+        ("host:1", "host:1"),
+        ("dns:///host:1", "dns:///host:1"),
+        ("unix:/run/classwire.sock", "unix:/run/classwire.sock"),
+        (["host:1"], "host:1"),
+        (["10.0.0.1:1", "10.0.0.2:2"], "ipv4:10.0.0.1:1,10.0.0.2:2"),
+        (("[::1]:1", "[fe80::2]:2"), "ipv6:[::1]:1,[fe80::2]:2"),
+    ],
+)
+def test_targets(target: Any, uri: str) -> None:
+    """A string is gRPC's; several addresses become one name of gRPC's."""
+    assert target_uri(target) == uri
+
+
+@pytest.mark.parametrize(
+    "target", [[], ["a:1", "b:1"], ["10.0.0.1:1", "[::1]:1"], ["10.0.0.1", "10.0.0.2"]]
+)
+def test_targets_without_a_name(target: list[str]) -> None:
+    """What gRPC has no name for is refused, with what to do instead."""
+    with pytest.raises(InvalidInput, match="dns:///"):
+        target_uri(target)
+
+
+def test_only_unavailable_calls_are_retried_and_streams_never() -> None:
+    """As the service config says it to gRPC."""
+    config = json.loads(dict(channel_options(()))["grpc.service_config"])
+    (methods,) = config["methodConfig"]
+    assert methods["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert methods["retryPolicy"]["maxAttempts"] == 4
+    retried = {(name["service"], name.get("method")) for name in methods["name"]}
+    assert retried == {
+        ("classwire.v1.ClassifyService", "Classify"),
+        ("classwire.v1.ClassifyService", "BatchClassify"),
+        ("classwire.v1.ClassifyService", "Tokenize"),
+        ("classwire.v1.ModelService", None),
+    }
+    assert config["loadBalancingConfig"] == [{"round_robin": {}}]
+
+
+def test_the_channel_is_pinged() -> None:
+    """Every 30 s, idle or not, with 10 s to answer; answers up to 64 MiB."""
+    options = dict(channel_options([("grpc.keepalive_timeout_ms", 5)]))
+    assert options["grpc.keepalive_time_ms"] == 30_000
+    assert options["grpc.keepalive_permit_without_calls"] == 1
+    assert options["grpc.keepalive_timeout_ms"] == 5
+    assert options["grpc.max_receive_message_length"] == 64 << 20
+
+
+def test_a_client_used_in_a_forked_process() -> None:
+    """Really forked: the child gets the error at once, and the parent goes on."""
+    program = """
+import os, sys
+from classwire import Client, UnusableClient
+from classwire.testing import FakeServer
+with FakeServer(["yes"]) as server, Client(server.target) as client:
+    client.classify("text")
+    child = os.fork()
+    if not child:
+        try:
+            client.classify("text")
+        except UnusableClient as error:
+            os._exit(7)
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), client.classify("text").label)
+"""
+    assert run(program) == "7 yes\n"
