@@ -1,12 +1,14 @@
 """How the tests run the command: in this process where that is enough, else as users do."""
 
 import io
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,11 @@ class Ended:
     err: str
 
     @property
+    def records(self) -> list[dict[str, Any]]:
+        """The JSON lines on standard output."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
     def complaint(self) -> str:
         """The one line on standard error; fails when there are more, or a traceback."""
         (line,) = self.err.splitlines()
@@ -30,15 +37,17 @@ class Ended:
 
 
 Run = Callable[..., Ended]
+Spawn = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
 def classwire(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `main` in this process, with `stdin` as its input and a terminal `columns` wide."""
+    """Runs `main` in this process; `stdin` is its input (None: closed), `columns` its width."""
 
-    def run(*args: str, stdin: bytes = b"", columns: int = 80) -> Ended:
+    def run(*args: str, stdin: bytes | None = b"", columns: int = 80) -> Ended:
         monkeypatch.setenv("COLUMNS", str(columns))
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        given = None if stdin is None else io.TextIOWrapper(io.BytesIO(stdin))
+        monkeypatch.setattr(sys, "stdin", given)
         code = main(list(args))
         out, err = capsysbinary.readouterr()
         return Ended(code, out.decode(), err.decode())
@@ -47,7 +56,7 @@ def classwire(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def spawn() -> Callable[..., subprocess.Popen[bytes]]:
+def spawn() -> Spawn:
     """Starts `python -m classwire` as a process with pipes for everything."""
 
     def start(

@@ -1,29 +1,16 @@
 """`classwire classify`: texts from the command line and from standard input."""
 
-import json
 import os
-import signal
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from classwire import Client, Reason
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, Spawn
 
 REFERENCE_TEXT = "I really love this book"
-Spawn = Callable[..., "subprocess.Popen[bytes]"]
-
-
-def records(out: str) -> list[dict[str, Any]]:
-    """Parse JSON lines."""
-    return [json.loads(line) for line in out.splitlines()]
 
 
 def good_or_bad(text: str, pair: str | None) -> dict[str, float]:
@@ -65,7 +52,7 @@ def test_several_texts_stand_under_headings_and_a_bad_one_fails_alone(
 def test_json_is_one_object_for_each_text(classwire: Run, target: str) -> None:
     """All that a program wants: scores, counts, the model, the time; or the error."""
     ended = classwire("classify", "--target", target, "--json", REFERENCE_TEXT, " ")
-    good, bad = records(ended.out)
+    good, bad = ended.records
     assert (ended.code, ended.err) == (1, "")
     assert good["text"] == REFERENCE_TEXT
     assert good["label"] == good["scores"][0]["label"]
@@ -105,122 +92,6 @@ def test_options_reach_the_server(classwire: Run) -> None:
     assert pairs == ["second", "second"]
 
 
-def direct_stages(folder: Path, text: str) -> tuple[dict[str, Any], torch.Tensor, torch.Tensor]:
-    """The reference job: transformers itself, in this process."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
-    encoding = tokenizer(text, return_tensors="pt")
-    with torch.no_grad():
-        logits = model(**encoding).logits[0]
-    inputs = {name: values[0].tolist() for name, values in encoding.items()}
-    inputs["tokens"] = tokenizer.convert_ids_to_tokens(inputs["input_ids"])
-    return inputs, logits, torch.softmax(logits, dim=-1)
-
-
-def test_stages_are_those_of_transformers(
-    classwire: Run, target: str, embedded_folder: Path
-) -> None:
-    """Ids, token types and mask; logits; probabilities: as the checkpoint gives them in-process."""
-    inputs, logits, probabilities = direct_stages(embedded_folder, REFERENCE_TEXT)
-    ended = classwire("classify", "--target", target, "--stages", "--json", REFERENCE_TEXT)
-    ((record,), code) = records(ended.out), ended.code
-    stages = record["stages"]
-    assert code == 0
-    for name in ("tokens", "input_ids", "token_type_ids", "attention_mask"):
-        assert stages[name] == inputs[name]
-    labels = ["1 star", "2 stars", "3 stars", "4 stars", "5 stars"]
-    for stage, key, direct in (
-        ("logits", "logit", logits),
-        ("probabilities", "score", probabilities),
-    ):
-        assert [each["label"] for each in stages[stage]] == labels
-        assert [each[key] for each in stages[stage]] == pytest.approx(direct.tolist(), abs=1e-5)
-
-
-def test_stages_are_printed_in_three_parts(
-    classwire: Run, target: str, embedded_folder: Path
-) -> None:
-    """People see the same numbers, ids below tokens, in the order of the labels."""
-    inputs, logits, probabilities = direct_stages(embedded_folder, REFERENCE_TEXT)
-    ended = classwire("classify", "--target", target, "--stages", REFERENCE_TEXT)
-    first, second, third = [part.splitlines() for part in ended.out.split("\n\n")]
-    assert [line.split()[1:] for line in first[1:]] == [
-        inputs["tokens"],
-        [str(value) for value in inputs["input_ids"]],
-        [str(value) for value in inputs["token_type_ids"]],
-        [str(value) for value in inputs["attention_mask"]],
-    ]
-    for lines, direct in ((second, logits), (third, probabilities)):
-        shown = [float(line.split()[-1]) for line in lines[1:]]
-        assert shown == pytest.approx(direct.tolist(), abs=1e-5)
-
-
-def test_stages_of_several_texts_go_on_past_a_bad_one(classwire: Run, target: str) -> None:
-    """As without stages: an error line, the other texts, exit 1."""
-    ended = classwire("classify", "--target", target, "--stages", "fine", " ", "good")
-    assert (ended.code, ended.complaint) == (1, "text 2: is empty or blank")
-    assert ended.out.count("Stage 3") == 2
-
-
-@pytest.mark.parametrize("dash", [[], ["-"]])
-def test_every_line_of_standard_input_is_a_text(
-    classwire: Run, target: str, dash: list[str]
-) -> None:
-    """In order; a blank line and one that is not UTF-8 get their errors, and stop nothing."""
-    ended = classwire(
-        "classify", "--target", target, "--json", *dash, stdin=b"one\r\n\ncaf\xe9\nlast"
-    )
-    assert ended.code == 1
-    found = records(ended.out)
-    assert [each.get("text") for each in found] == ["one", "", None, "last"]
-    assert [each.get("error", {}).get("reason") for each in found] == [
-        None,
-        "EMPTY_TEXT",
-        "BAD_ENCODING",
-        None,
-    ]
-    assert found[2]["error"]["message"] == "line 3 is not UTF-8: byte 0xe9 at offset 9"
-
-
-def test_nothing_on_standard_input_is_nothing_to_do(classwire: Run, target: str) -> None:
-    """An empty input is no error."""
-    ended = classwire("classify", "--target", target)
-    assert (ended.code, ended.out, ended.err) == (0, "", "")
-
-
-def test_results_appear_while_the_input_is_still_open(spawn: Spawn) -> None:
-    """Each line is answered before the next one is written, a bad one too."""
-    with (
-        FakeServer(good_or_bad) as server,
-        spawn("classify", "--target", server.target, "--json") as process,
-    ):
-        assert process.stdin
-        assert process.stdout
-        for line, expected in ((b"good\n", "good"), (b"\xff\n", None), (b"poor\n", "bad")):
-            process.stdin.write(line)
-            process.stdin.flush()
-            assert json.loads(process.stdout.readline()).get("label") == expected
-        process.stdin.close()
-        assert process.wait(10) == 1
-
-
-def test_ctrl_c_exits_130_with_one_line(spawn: Spawn) -> None:
-    """Also while standard input is being read."""
-    with (
-        FakeServer(good_or_bad) as server,
-        spawn("classify", "--target", server.target, "--json") as process,
-    ):
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        process.stdin.write(b"good\n")
-        process.stdin.flush()
-        assert process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
-        assert process.stderr.read() == b"classwire: interrupted\n"
-
-
 def test_a_reader_that_leaves_ends_the_command_quietly(spawn: Spawn, tmp_path: Path) -> None:
     """As in `classwire classify --file ... | head -1`: no traceback, no zero."""
     source = tmp_path / "many.txt"
@@ -244,14 +115,14 @@ def test_a_blank_text_is_wrong_use(classwire: Run, target: str) -> None:
     assert (ended.code, ended.out, ended.complaint) == (2, "", "text: is empty or blank")
     ended = classwire("classify", "--target", target, "", "--json")
     assert (ended.code, ended.complaint) == (2, "text: is empty or blank")
-    assert records(ended.out)[0]["error"]["reason"] == "EMPTY_TEXT"
+    assert ended.records[0]["error"]["reason"] == "EMPTY_TEXT"
 
 
 def test_bytes_that_are_no_text_are_named(classwire: Run, target: str) -> None:
     """A shell hands on what it is given; JSON answers with the escape of what came."""
     text = os.fsdecode(b"caf\xe9")
     ended = classwire("classify", "--target", target, "--json", text, "fine")
-    bad, good = records(ended.out)
+    bad, good = ended.records
     assert ended.code == 1
     assert bad["text"] == text
     assert bad["error"]["reason"] == "BAD_ENCODING"
@@ -271,6 +142,26 @@ def test_a_bad_option_ends_the_command_once(classwire: Run, target: str, texts: 
     ended = classwire("classify", "--target", target, "--min-score", "7", *texts)
     assert ended.code == 2
     assert ended.complaint.startswith("min_score: ")
+
+
+def test_a_server_that_does_not_answer_in_time_is_named(classwire: Run) -> None:
+    """With the time that was given, exit 1."""
+    with FakeServer(good_or_bad) as server:
+        server.hold()
+        ended = classwire("classify", "--target", server.target, "--timeout-s", "0.2", "a")
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.complaint == f"no answer from {server.target} within 0.2 s (--timeout-s)"
+
+
+def test_a_terminal_without_unicode_gets_plain_signs(spawn: Spawn) -> None:
+    """Bars of # and escapes instead of an error."""
+    with FakeServer(good_or_bad) as server:
+        command = ["classify", "--target", server.target, "good café", "bad"]
+        with spawn(*command, PYTHONIOENCODING="ascii") as process:
+            out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, b"")
+    assert b"good caf\\xe9" in out
+    assert b"###" in out
 
 
 def test_a_server_that_fails_is_a_failure(classwire: Run) -> None:

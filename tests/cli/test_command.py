@@ -44,6 +44,11 @@ def test_wrong_use_is_one_line_and_exit_2(classwire: Run, args: list[str]) -> No
     assert ended.complaint.endswith("--help'.")
 
 
+def test_without_a_command_there_is_help(classwire: Run) -> None:
+    """As for --help."""
+    assert classwire() == classwire("--help")
+
+
 def test_serve_is_the_servers_own_command(classwire: Run) -> None:
     """Its help lists the server's settings."""
     ended = classwire("serve", "--help")

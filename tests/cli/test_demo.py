@@ -1,11 +1,6 @@
 """`classwire demo`, from starting a server to stopping it."""
 
-import subprocess
-from collections.abc import Callable
-
-from tests.cli.conftest import Run
-
-Spawn = Callable[..., "subprocess.Popen[bytes]"]
+from tests.cli.conftest import Run, Spawn
 
 
 def test_the_demo_does_the_reference_job_on_a_running_server(classwire: Run, target: str) -> None:
@@ -33,6 +28,16 @@ def test_the_demo_starts_and_stops_a_server_of_its_own(spawn: Spawn) -> None:
     assert "Stage 3: probabilities (softmax)" in shown
     assert shown.splitlines()[-1].startswith("Server stopped, exit code 0.")
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_stopping_the_demo_stops_its_server(spawn: Spawn) -> None:
+    """SIGTERM unwinds instead of leaving the server behind: 143, not death by the signal."""
+    with spawn("demo") as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith(b"Starting a server")
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (143, b"")
 
 
 def test_a_server_that_does_not_start_is_said_in_one_line(spawn: Spawn) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import pty
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from classwire import Client, Reason
 from classwire.testing import FakeServer
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, Spawn
 
 CSV = (
     b'id,note,review\r\nx1,a,"I really love\nthis book"\r\nx2,b,\r\nx3,c,caf\xe9\r\nx4,d,Awful.\r\n'
@@ -151,9 +150,7 @@ def test_a_stream_that_breaks_leaves_what_came(classwire: Run, tmp_path: Path) -
     assert failure.startswith("classwire: ")
 
 
-def test_a_terminal_sees_rate_errors_and_remaining_time(
-    spawn: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_terminal_sees_rate_errors_and_remaining_time(spawn: Spawn, tmp_path: Path) -> None:
     """On standard error, while standard output holds the results alone."""
     source = tmp_path / "in.txt"
     source.write_text("good\n\n" * 300)

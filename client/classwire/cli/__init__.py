@@ -45,6 +45,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 
 @click.group(
     cls=_Commands,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 all went well; 1 something failed (the server, or one of several texts); "
     "2 the command or its input was wrong; 130 interrupted. "
@@ -58,8 +59,11 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
     callback=_print_version,
     help="Print the version and exit.",
 )
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> None:
     """Typed text in, labelled scores out: Hugging Face text classifiers over gRPC."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for _subcommand in (classify, tokenize, models, health, demo, serve):

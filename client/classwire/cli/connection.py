@@ -31,6 +31,11 @@ class Connection:
     """How long a call, or a text of a stream, may take in seconds; None means the defaults."""
 
     @property
+    def call_timeout_s(self) -> float:
+        """How long a call may take, in seconds."""
+        return self.timeout_s or DEFAULT_TIMEOUT_S
+
+    @property
     def item_timeout_s(self) -> float:
         """How long a text of a stream may take, in seconds."""
         return self.timeout_s or DEFAULT_ITEM_TIMEOUT_S
@@ -38,9 +43,9 @@ class Connection:
     @contextmanager
     def open(self) -> Iterator["Client"]:
         """Yield a client; raises Failure without a server, WrongUse without the model."""
-        from .. import Client, Unavailable, UnknownModel
+        from .. import Client, DeadlineExceeded, Unavailable, UnknownModel
 
-        with Client(self.target, timeout_s=self.timeout_s or DEFAULT_TIMEOUT_S) as client:
+        with Client(self.target, timeout_s=self.call_timeout_s) as client:
             try:
                 yield client
             except Unavailable as error:
@@ -48,6 +53,12 @@ class Connection:
                     raise
                 raise Failure(
                     f"no server answers at {self.target}; start one with `classwire serve`"
+                ) from error
+            except DeadlineExceeded as error:
+                if error.reason or self.target in error.message:  # says more than gRPC would
+                    raise
+                raise Failure(
+                    f"no answer from {self.target} within {self.call_timeout_s:g} s (--timeout-s)"
                 ) from error
             except UnknownModel as error:
                 raise WrongUse(
@@ -77,6 +88,8 @@ def connection_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_connection(
         *, target: str, model: str, timeout_s: float | None, **others: object
     ) -> None:
+        if not target:
+            raise click.UsageError("--target is empty.")
         command(connection=Connection(target, model, timeout_s), **others)
 
     return with_connection

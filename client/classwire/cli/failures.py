@@ -50,9 +50,10 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, ClasswireError):
         wrong_use = isinstance(error, InvalidInput | UnknownModel)
         return described(error), WRONG_USE if wrong_use else FAILED
+    if isinstance(error, OSError) and error.filename is not None:
+        return one_line(f"{error.filename}: {error.strerror}"), WRONG_USE
     if isinstance(error, OSError) and error.strerror:
-        name = f"{error.filename}: " if error.filename is not None else ""
-        return one_line(f"{name}{error.strerror}"), FAILED
+        return one_line(error.strerror), FAILED
     return f"{type(error).__name__}: {one_line(str(error))}", FAILED
 
 

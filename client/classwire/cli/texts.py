@@ -9,7 +9,7 @@ import click
 
 from .. import ClasswireError, Client, InvalidInput, Outcome, Text
 from .connection import Connection
-from .failures import described
+from .failures import WrongUse, described
 from .ordering import classify_rows
 from .records import full_record, json_line, stages_record
 from .rendering import console, heading, print_lines, score_lines, stage_lines
@@ -143,6 +143,8 @@ def _argument_rows(texts: tuple[str, ...]) -> Iterator[Row]:
 
 def _stdin_rows() -> Iterator[Row]:
     # Read below the buffer: a thread that waits inside the buffer's lock stops Python from leaving.
+    if sys.stdin is None:
+        raise WrongUse("standard input is closed; give a TEXT")
     stdin = sys.stdin.buffer
     if sys.stdin.isatty():
         click.echo("One text a line; Ctrl-D ends.", err=True)

@@ -1,0 +1,80 @@
+"""`classwire classify` on lines of standard input."""
+
+import json
+import signal
+
+import pytest
+
+from classwire.testing import FakeServer
+from tests.cli.conftest import Run, Spawn
+
+
+def good_or_bad(text: str, pair: str | None) -> dict[str, float]:
+    """Answer of a fake server: "good" is good, all else is bad."""
+    score = 0.75 if "good" in text else 0.25
+    return {"good": score, "bad": 1 - score}
+
+
+@pytest.mark.parametrize("dash", [[], ["-"]])
+def test_every_line_of_standard_input_is_a_text(
+    classwire: Run, target: str, dash: list[str]
+) -> None:
+    """In order; a blank line and one that is not UTF-8 get their errors, and stop nothing."""
+    ended = classwire(
+        "classify", "--target", target, "--json", *dash, stdin=b"one\r\n\ncaf\xe9\nlast"
+    )
+    assert ended.code == 1
+    found = ended.records
+    assert [each.get("text") for each in found] == ["one", "", None, "last"]
+    assert [each.get("error", {}).get("reason") for each in found] == [
+        None,
+        "EMPTY_TEXT",
+        "BAD_ENCODING",
+        None,
+    ]
+    assert found[2]["error"]["message"] == "line 3 is not UTF-8: byte 0xe9 at offset 9"
+
+
+def test_nothing_on_standard_input_is_nothing_to_do(classwire: Run, target: str) -> None:
+    """An empty input is no error."""
+    ended = classwire("classify", "--target", target)
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+
+
+def test_results_appear_while_the_input_is_still_open(spawn: Spawn) -> None:
+    """Each line is answered before the next one is written, a bad one too."""
+    with (
+        FakeServer(good_or_bad) as server,
+        spawn("classify", "--target", server.target, "--json") as process,
+    ):
+        assert process.stdin
+        assert process.stdout
+        for line, expected in ((b"good\n", "good"), (b"\xff\n", None), (b"poor\n", "bad")):
+            process.stdin.write(line)
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline()).get("label") == expected
+        process.stdin.close()
+        assert process.wait(10) == 1
+
+
+def test_ctrl_c_exits_130_with_one_line(spawn: Spawn) -> None:
+    """Also while standard input is being read."""
+    with (
+        FakeServer(good_or_bad) as server,
+        spawn("classify", "--target", server.target, "--json") as process,
+    ):
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdin.write(b"good\n")
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr.read() == b"classwire: interrupted\n"
+
+
+def test_a_closed_standard_input_is_said(classwire: Run, target: str) -> None:
+    """Python has no such stream then."""
+    ended = classwire("classify", "--target", target, stdin=None)
+    assert (ended.code, ended.complaint) == (2, "standard input is closed; give a TEXT")
