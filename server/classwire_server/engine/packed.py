@@ -70,6 +70,7 @@ class PackedEngine:
     """
 
     def __init__(self, model: PreTrainedModel, device: str) -> None:
+        self._own_attention = model.config._attn_implementation
         model.set_attn_implementation(ATTENTION)
         if model.config._attn_implementation != ATTENTION:
             raise ValueError("its attention cannot be replaced")
@@ -102,9 +103,10 @@ class PackedEngine:
         return logits.float().cpu().numpy()  # (texts, labels)
 
     def close(self) -> None:
-        """Take the hooks off the model."""
+        """Give the model back as it was."""
         for hook in self._hooks:
             hook.remove()
+        self._model.set_attn_implementation(self._own_attention)
 
     def _row(self, values: list[int]) -> torch.Tensor:
         return torch.tensor([values], device=self.traits.device)  # (1, tokens)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,16 +89,24 @@ def select_engine(checkpoint: Checkpoint, device: str) -> tuple[Engine, Deviatio
     if not np.isfinite(plain).all():
         raise CheckpointError(f"{checkpoint.location}: its logits are not finite")
     try:
-        packed = PackedEngine(checkpoint.model, device)
-        deviation = measure_deviation(packed, checkpoint, encodings, plain)
-        if deviation.max_score_difference <= MAX_DEVIATION:
-            return packed, deviation
-        packed.close()
-        why = f"scores would move by {deviation.max_score_difference:.1e}"
+        return _select_packed(checkpoint, device, encodings, plain)
     except Exception as error:  # any failure of a foreign model under packing means: do not pack it
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
     log.info("%s: cannot be packed (%s); stacking texts of equal length", checkpoint.name, why)
     return _select_stacked(checkpoint, device, encodings, plain)
+
+
+def _select_packed(
+    checkpoint: Checkpoint, device: str, encodings: Sequence[Encoding], plain: np.ndarray
+) -> tuple[Engine, Deviation]:
+    packed = PackedEngine(checkpoint.model, device)
+    with ExitStack() as undo:
+        undo.callback(packed.close)
+        deviation = measure_deviation(packed, checkpoint, encodings, plain)
+        if deviation.max_score_difference > MAX_DEVIATION:
+            raise ValueError(f"scores would move by {deviation.max_score_difference:.1e}")
+        undo.pop_all()
+    return packed, deviation
 
 
 def _select_stacked(

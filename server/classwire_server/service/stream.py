@@ -162,6 +162,8 @@ class StreamSession:
             self._refuse_bad_id(message.id, f"{field}.id")
             self._unanswered[message.id] = item
             self._in_window += 1
+            if settings.item_timeout_s != math.inf:
+                self._changed.notify_all()  # the writer may know of no deadline yet
         if item.pending is None:
             self._note_end(message.id)
             return

@@ -1,0 +1,1 @@
+"""Measured, never asserted: what things cost, as ratios taken in one run."""
