@@ -74,10 +74,15 @@ def _classify_in_stages(
                 row.content, model=options["model"], truncation=options["truncation"]
             )
         except InvalidInput as error:
-            if not several or error.field.startswith("options"):
+            if error.field.startswith("options"):
+                raise  # wrong for every text
+            if as_json:
+                _show_json(row, error)
+            if not several:
                 raise
+            if not as_json:
+                _complain(row, error)
             errors += 1
-            (_show_json if as_json else _complain)(row, error)
             continue
         if as_json:
             stages = stages_record(result, seen.attention_mask, labels)
