@@ -1,0 +1,77 @@
+"""Engines that answer without a model, for what a real one cannot be made to do."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from classwire_server.engine import EngineTraits, Execution, Layout, Precision
+from classwire_server.engine.selection import Deviation
+from classwire_server.tokenization import Encoding
+
+PATIENCE_S = 20.0
+"""How long anything may take before a test fails; nothing is expected to take it."""
+
+LOGITS = (0.0, 1.0, 2.0, 3.0, 4.0)
+
+
+class FakeEngine:
+    """Gives every text the same logits; obeys words that it finds in the texts.
+
+    `slow` waits for `release()`; `boom` raises an exception that quotes the text; `nan` gives NaN.
+    """
+
+    def __init__(self, logits: Sequence[float] = LOGITS) -> None:
+        self.traits = EngineTraits("cpu", Precision.FLOAT32, Execution.PLAIN, Layout.PADDED)
+        self.batches: list[list[str]] = []
+        self.closed = False
+        self._logits = logits
+        self._released = threading.Event()
+        self._changed = threading.Condition()
+
+    def infer(self, encodings: Sequence[Encoding]) -> np.ndarray:
+        """Logits of the texts: float32, (texts, labels)."""
+        texts = [encoding.source.text for encoding in encodings]
+        with self._changed:
+            self.batches.append(texts)
+            self._changed.notify_all()
+        if any("slow" in text for text in texts):
+            assert self._released.wait(PATIENCE_S)
+        if any("boom" in text for text in texts):
+            raise ValueError(f"cannot compute {texts}")
+        rows = [[np.nan] * len(self._logits) if "nan" in t else self._logits for t in texts]
+        return np.array(rows, dtype=np.float32)
+
+    def close(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True
+
+    def release(self) -> None:
+        """Let all slow texts go on."""
+        self._released.set()
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts that came, in their order."""
+        return [text for batch in self.batches for text in batch]
+
+    def wait_for(self, condition: Callable[["FakeEngine"], bool]) -> None:
+        """Wait until what came satisfies a condition."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: condition(self), PATIENCE_S)
+
+    def factory(self, checkpoint: Any, device: str) -> tuple["FakeEngine", Deviation]:
+        """What a Server takes as its engine_factory."""
+        return self, Deviation(0, 1.0, 0.0)
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether a condition that nobody announces becomes true in time."""
+    tick = threading.Event()
+    return any(condition() or tick.wait(0.01) for _ in range(int(PATIENCE_S / 0.01)))
+
+
+def readers() -> list[threading.Thread]:
+    """The threads that read streams."""
+    return [thread for thread in threading.enumerate() if thread.name == "stream-reader"]
