@@ -2,8 +2,8 @@
 
     python -m benchmarks.layouts [--hidden 768 --layers 12] [--texts 32] [--rounds 3]
 
-Random weights, texts with the lengths of real reviews (log-normal, median 40 tokens), all on the CPU.
-The layouts take turns, so that a noisy machine is noisy to all of them.
+Random weights, lengths like those of real reviews (log-normal, median 40 tokens), on the CPU. The
+layouts take turns, so that a noisy machine is noisy to all of them.
 """
 
 import argparse
@@ -85,7 +85,10 @@ def main() -> None:
             run()
             seconds[name].append(time.perf_counter() - started_s)
     tokens = sum(len(encoding.ids) for encoding in batch)
-    print(f"\r{arguments.layers} layers of {arguments.hidden}, {arguments.texts} texts,", end=" ")
+    print(
+        f"\r\033[K{arguments.layers} layers of {arguments.hidden}, {arguments.texts} texts,",
+        end=" ",
+    )
     print(f"{tokens} tokens, longest {max(lengths(arguments.texts))},", end=" ")
     print(
         f"{torch.get_num_threads()} threads\n\n| layout | tokens/s | times padded |\n|---|---|---|"

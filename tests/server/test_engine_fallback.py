@@ -31,7 +31,7 @@ def test_fallback_keeps_parity(
     monkeypatch: pytest.MonkeyPatch,
     positions: Callable[[PackedEngine, Encoding], Sequence[int]],
 ) -> None:
-    """When packing gives wrong scores, or fails, the server says PADDED and its scores are right."""
+    """When packing gives wrong scores, or fails, the server says PADDED and scores are right."""
     monkeypatch.setattr(PackedEngine, "_positions", positions)
     channel = connect(serve(model=(f"bert={checkpoint('bert')}",)).target)
     model = ModelServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=60).model

@@ -1,0 +1,8 @@
+"""Every setting is documented as the code defines it."""
+
+from scripts.settings_page import PAGE, page
+
+
+def test_page_is_up_to_date() -> None:
+    """docs/settings.md is what the settings' definitions say."""
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python scripts/settings_page.py"
