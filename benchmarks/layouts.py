@@ -89,7 +89,10 @@ def main() -> None:
         f"\r\033[K{arguments.layers} layers of {arguments.hidden}, {arguments.texts} texts,",
         end=" ",
     )
-    print(f"{tokens} tokens, longest {max(lengths(arguments.texts))},", end=" ")
+    print(
+        f"{arguments.texts} texts, {tokens} tokens, longest {max(lengths(arguments.texts))},",
+        end=" ",
+    )
     print(
         f"{torch.get_num_threads()} threads\n\n| layout | tokens/s | times padded |\n|---|---|---|"
     )

@@ -143,7 +143,7 @@ class Tokenization:
             if truncation is Truncation.REJECT:
                 raise RequestError(
                     Reason.TOO_MANY_TOKENS,
-                    f"{tokens} tokens, and the model takes {self.max_tokens}",
+                    f"the text has {tokens} tokens, and the model takes {self.max_tokens}",
                     field=field,
                     metadata={"tokens": str(tokens), "max_tokens": str(self.max_tokens)},
                 )

@@ -101,7 +101,7 @@ def parse_options(
         if not math.isfinite(min_score) or (bounded and not 0.0 <= min_score <= 1.0):
             raise RequestError(
                 Reason.BAD_OPTION,
-                f"is not a finite number{' within 0 and 1' if bounded else ''}",
+                f"min_score is not a finite number{' within 0 and 1' if bounded else ''}",
                 field=f"{field}.min_score",
             )
     unit = parse_enum(options.offset_unit, OFFSET_UNITS, f"{field}.offset_unit")
@@ -127,12 +127,14 @@ def parse_text(message: pb.TextInput, max_text_bytes: int, field: str) -> Text:
         if text is None:
             continue
         if not text.strip():
-            raise RequestError(Reason.EMPTY_TEXT, "is empty or blank", field=f"{field}.{name}")
+            raise RequestError(
+                Reason.EMPTY_TEXT, "the text is empty or blank", field=f"{field}.{name}"
+            )
         size = len(text.encode())
         if size > max_text_bytes:
             raise RequestError(
                 Reason.TEXT_TOO_LARGE,
-                f"{size} bytes, and the limit is {max_text_bytes}",
+                f"the text has {size} bytes, and the limit is {max_text_bytes}",
                 field=f"{field}.{name}",
                 metadata={"bytes": str(size), "max_text_bytes": str(max_text_bytes)},
             )

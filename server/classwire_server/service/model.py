@@ -44,7 +44,7 @@ class ModelService:
         if request.page_size > MAX_PAGE_SIZE:
             raise RequestError(
                 Reason.BAD_OPTION,
-                f"is over {MAX_PAGE_SIZE}",
+                f"page_size is over {MAX_PAGE_SIZE}",
                 field="page_size",
                 metadata={"max_page_size": str(MAX_PAGE_SIZE)},
             )
@@ -53,7 +53,9 @@ class ModelService:
         if request.page_token:
             names = [entry.source.name for entry in entries]
             if request.page_token not in names:
-                raise RequestError(Reason.BAD_OPTION, "is no page's token", field="page_token")
+                raise RequestError(
+                    Reason.BAD_OPTION, "page_token is no page's token", field="page_token"
+                )
             start = names.index(request.page_token) + 1
         response = pb.ListModelsResponse()
         for entry in entries[start : start + (request.page_size or DEFAULT_PAGE_SIZE)]:

@@ -175,12 +175,12 @@ class StreamSession:
         if not 1 <= size <= MAX_ID_BYTES:
             raise RequestError(
                 Reason.BAD_ID,
-                f"has {size} bytes, not 1 to {MAX_ID_BYTES}",
+                f"the id has {size} bytes, not 1 to {MAX_ID_BYTES}",
                 field=field,
                 metadata={"bytes": str(size)},
             )
         if item_id in self._unanswered:
-            raise RequestError(Reason.BAD_ID, "is the id of an unanswered item", field=field)
+            raise RequestError(Reason.BAD_ID, "an unanswered item has the same id", field=field)
 
     def _wait_for_settings(self) -> _Settings | None:
         with self._changed:
@@ -276,6 +276,8 @@ def _item_timeout_s(config: pb.StreamConfig) -> float:
     seconds = timeout.seconds + timeout.nanos / 1e9
     if not 0 < seconds <= 315_576_000_000 or not -1_000_000_000 < timeout.nanos < 1_000_000_000:
         raise RequestError(
-            Reason.BAD_OPTION, "is not a positive duration", field="config.item_timeout"
+            Reason.BAD_OPTION,
+            "item_timeout is not a positive duration",
+            field="config.item_timeout",
         )
     return seconds
