@@ -13,7 +13,8 @@ Each is a flag of `classwire serve`, an environment variable (`--max-streams` is
 `{ENVIRONMENT_PREFIX}MAX_STREAMS`) and a key of the TOML file (`max_streams`). The flag wins
 over the variable, the variable over the file (`--config FILE` or `{ENVIRONMENT_PREFIX}CONFIG`), the
 file over the default. Several models are separated by commas in the variable, and are a list in the
-file; switches are `true` or `false`, and `--no-…` turns one off. Written by `python scripts/settings_page.py`.
+file; switches are `true` or `false`, and `--no-…` turns one off. Written by
+`python scripts/settings_page.py`.
 
 | flag | type | default | what it does |
 |---|---|---|---|
