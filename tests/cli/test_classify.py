@@ -46,7 +46,7 @@ def test_several_texts_stand_under_headings_and_a_bad_one_fails_alone(
     assert ended.code == 1
     assert [line for line in ended.out.splitlines() if not line.startswith("  ")] == ["fine", "bad"]
     assert len(ended.out.splitlines()) == 4
-    assert ended.complaint == "text 2: is empty or blank"
+    assert ended.complaint == "text 2: the text is empty or blank"
 
 
 def test_json_is_one_object_for_each_text(classwire: Run, target: str) -> None:
@@ -64,7 +64,7 @@ def test_json_is_one_object_for_each_text(classwire: Run, target: str) -> None:
     assert bad["error"] == {
         "code": "INVALID_ARGUMENT",
         "reason": "EMPTY_TEXT",
-        "message": "is empty or blank",
+        "message": "the text is empty or blank",
         "field": "text",
     }
 
@@ -112,9 +112,9 @@ def test_a_reader_that_leaves_ends_the_command_quietly(spawn: Spawn, tmp_path: P
 def test_a_blank_text_is_wrong_use(classwire: Run, target: str) -> None:
     """One text that cannot be classified is a wrong command: exit 2, the reason in JSON too."""
     ended = classwire("classify", "--target", target, "")
-    assert (ended.code, ended.out, ended.complaint) == (2, "", "text: is empty or blank")
+    assert (ended.code, ended.out, ended.complaint) == (2, "", "the text is empty or blank")
     ended = classwire("classify", "--target", target, "", "--json")
-    assert (ended.code, ended.complaint) == (2, "text: is empty or blank")
+    assert (ended.code, ended.complaint) == (2, "the text is empty or blank")
     assert ended.records[0]["error"]["reason"] == "EMPTY_TEXT"
 
 
@@ -141,7 +141,7 @@ def test_a_bad_option_ends_the_command_once(classwire: Run, target: str, texts: 
     """Not once for every text."""
     ended = classwire("classify", "--target", target, "--min-score", "7", *texts)
     assert ended.code == 2
-    assert ended.complaint.startswith("min_score: ")
+    assert ended.complaint.startswith("min_score ")
 
 
 def test_a_server_that_does_not_answer_in_time_is_named(classwire: Run) -> None:

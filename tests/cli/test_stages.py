@@ -65,8 +65,8 @@ def test_stages_are_printed_in_three_parts(
 def test_stages_of_several_texts_go_on_past_a_bad_one(classwire: Run, target: str) -> None:
     """As without stages: an error line, the other texts, exit 1."""
     ended = classwire("classify", "--target", target, "--stages", "fine", " ", "good")
-    assert (ended.code, ended.complaint) == (1, "text 2: is empty or blank")
+    assert (ended.code, ended.complaint) == (1, "text 2: the text is empty or blank")
     assert ended.out.count("Stage 3") == 2
     ended = classwire("classify", "--target", target, "--stages", "--json", " ")
-    assert (ended.code, ended.complaint) == (2, "text: is empty or blank")
+    assert (ended.code, ended.complaint) == (2, "the text is empty or blank")
     assert ended.records[0]["error"]["reason"] == "EMPTY_TEXT"

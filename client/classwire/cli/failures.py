@@ -57,13 +57,13 @@ def explain(error: Exception) -> tuple[str, int]:
     return f"{type(error).__name__}: {one_line(str(error))}", FAILED
 
 
-def described(error: "ClasswireError", subject: str = "text") -> str:
-    """Return what is wrong, and with what; `subject` stands for the text that is classified."""
+def described(error: "ClasswireError", subject: str = "") -> str:
+    """Return what is wrong, and with what: the field where the message does not say, the subject."""
     field = field_name(error)
     message = one_line(error.message)
-    if not field or field in message:
-        return message
-    return f"{subject if field == 'text' else field}: {message}"
+    if field not in message:
+        message = f"{field}: {message}"
+    return f"{subject}: {message}" if subject else message
 
 
 def field_name(error: "ClasswireError") -> str:
