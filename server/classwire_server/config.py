@@ -108,7 +108,7 @@ class ServerConfig:
     max_texts_per_call: int = _setting(
         256, "Largest number of texts of a batch call (less where answers would pass 4 MiB)."
     )
-    max_message_bytes: int = _setting(16_777_216, "Largest request message, in bytes.")
+    max_message_bytes: int = _setting(20_971_520, "Largest request message, in bytes.")
     default_timeout_s: float = _setting(
         30.0, "Time limit of calls that bring no deadline, in seconds."
     )
