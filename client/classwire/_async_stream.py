@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from ._stream import StreamState
-from .errors import Cancelled, ClasswireError, from_rpc_error
+from .errors import Cancelled, from_rpc_error
 from .results import Item, Outcome, Text
 from .v1 import classwire_pb2 as pb
 
@@ -21,12 +21,7 @@ OpenCall = Callable[[AsyncIterator[pb.StreamClassifyRequest]], Any]
 class AsyncStream:
     """One stream, run while the async generator of `outcomes` is. All on one event loop."""
 
-    def __init__(
-        self,
-        state: StreamState,
-        source: Source,
-        open_call: OpenCall,
-    ) -> None:
+    def __init__(self, state: StreamState, source: Source, open_call: OpenCall) -> None:
         self._state = state
         self._source = source
         self._open_call = open_call
@@ -92,15 +87,15 @@ class AsyncStream:
 
     async def _read(self, call: Any) -> None:
         """Feed the state from the server."""
-        failure: ClasswireError | None = None
+        failure: Exception | None = None
         try:
-            async for response in call:
-                self._state.receive(response)
-                self._set_all()
-        except grpc.RpcError as error:
-            failure = from_rpc_error(error)
-            failure.__cause__ = error
-        except ClasswireError as error:
+            try:
+                async for response in call:
+                    self._state.receive(response)
+                    self._set_all()
+            except grpc.RpcError as error:
+                raise from_rpc_error(error) from error
+        except Exception as error:  # whatever it is, the caller must not wait for ever
             failure = error
             call.cancel()
         except asyncio.CancelledError:  # the client was closed, or this is our own end

@@ -30,7 +30,7 @@ class Readiness:
     def failed(self, error: grpc.RpcError) -> None:
         """Take the end of a watch; raise when waiting longer is no use, or the time is over."""
         failure = from_rpc_error(error)
-        if isinstance(failure, DeadlineExceeded) or not self._deadline.left_s():
+        if isinstance(failure, DeadlineExceeded) or self._deadline.left_s() == 0:
             raise self.timed_out() from error
         if not isinstance(failure, Unavailable):
             raise failure from error

@@ -44,7 +44,7 @@ class StreamState:
         self._exhausted = False
         self._over = False
         self._source_error: BaseException | None = None
-        self._error: ClasswireError | None = None
+        self._error: Exception | None = None
 
     @property
     def wants_item(self) -> bool:
@@ -133,13 +133,14 @@ class StreamState:
                 self._in_flight.remove(result.id)
                 self._answer(result.id, _responses.outcome(result.outcome, ref, timing))
 
-    def ended(self, error: ClasswireError | None = None) -> None:
-        """Note that the server has ended the stream, well or with an error."""
+    def ended(self, error: Exception | None = None) -> None:
+        """Note that the stream is over: the server ended it, well or with an error, or it broke."""
         complete = self._exhausted and not self._unanswered
         if error is None and not complete:
             error = _broken(f"the stream ended with {len(self._unanswered)} items unanswered")
         if error is not None and not complete:
-            error.unanswered = tuple(self._unanswered)
+            if isinstance(error, ClasswireError):
+                error.unanswered = tuple(self._unanswered)
             self._error = error
         self._over = True
 

@@ -15,22 +15,21 @@ from typing import Any
 import grpc
 
 from ._stream import StreamState
-from .errors import ClasswireError, from_rpc_error
+from .errors import from_rpc_error
 from .results import Item, Outcome, Text
 from .v1 import classwire_pb2 as pb
 
 JOIN_TIMEOUT_S = 1.0
 """How long the end of a stream waits for a source that is in the middle of making an item."""
 
+Source = Iterator[str | Text | Item]
 OpenCall = Callable[[Iterator[pb.StreamClassifyRequest]], Any]
 
 
 class ThreadedStream:
     """One stream, run while the generator of `outcomes` is."""
 
-    def __init__(
-        self, state: StreamState, source: Iterator[str | Text | Item], open_call: OpenCall
-    ) -> None:
+    def __init__(self, state: StreamState, source: Source, open_call: OpenCall) -> None:
         self._state = state
         self._source = source
         self._open_call = open_call
@@ -66,8 +65,6 @@ class ThreadedStream:
                         self._can_pull.notify()
                 yield taken
             self._state.finish()
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
         finally:
             self._close(threads)
 
@@ -76,11 +73,7 @@ class ThreadedStream:
         failure: BaseException | None = None
         source = self._source
         try:
-            with (
-                contextlib.closing(source)
-                if isinstance(source, Generator)
-                else contextlib.nullcontext()
-            ):
+            with _closing(source):
                 while self._wait_to_pull():
                     try:
                         item = next(source)
@@ -92,9 +85,7 @@ class ThreadedStream:
                             self._can_send.notify()
                         if self._state.has_outcome:
                             self._can_take.notify()
-        except (
-            BaseException
-        ) as error:  # whatever the caller's iterable raises is the caller's to see
+        except BaseException as error:  # whatever the iterable raises is the caller's to see
             failure = error
         with self._can_pull:
             self._state.exhausted(failure)
@@ -120,16 +111,16 @@ class ThreadedStream:
 
     def _read(self) -> None:
         """Feed the state from the server, on a thread of its own."""
-        failure: ClasswireError | None = None
+        failure: Exception | None = None
         try:
-            for response in self._call:
-                with self._can_take:
-                    self._state.receive(response)
-                    self._notify_all()
-        except grpc.RpcError as error:
-            failure = from_rpc_error(error)
-            failure.__cause__ = error
-        except ClasswireError as error:
+            try:
+                for response in self._call:
+                    with self._can_take:
+                        self._state.receive(response)
+                        self._notify_all()
+            except grpc.RpcError as error:
+                raise from_rpc_error(error) from error
+        except Exception as error:  # whatever it is, the caller must not wait for ever
             failure = error
             self._call.cancel()
         with self._can_take:
@@ -153,3 +144,8 @@ class ThreadedStream:
         for thread in threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(JOIN_TIMEOUT_S)
+
+
+def _closing(source: Source) -> contextlib.AbstractContextManager[object]:
+    """Close the caller's iterable in the end, if it is a generator."""
+    return contextlib.closing(source) if isinstance(source, Generator) else contextlib.nullcontext()

@@ -231,7 +231,8 @@ def _class_for(code: grpc.StatusCode, reason: Reason | str) -> type[ClasswireErr
 
 def from_rpc_error(error: grpc.RpcError) -> ClasswireError:
     """Make the error of a call from gRPC's, of either kind of channel."""
-    trailers: Any = error.trailing_metadata() or ()  # pairs, or grpc.aio's mapping
+    # Pairs, or grpc.aio's mapping, which iterates as pairs but which dict() takes for a mapping.
+    trailers: Any = iter(error.trailing_metadata() or ())
     return from_status(error.code(), error.details() or "", dict(trailers).get(_DETAILS_KEY))
 
 

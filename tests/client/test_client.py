@@ -4,10 +4,13 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2
 
 from classwire import (
     Classification,
@@ -19,18 +22,26 @@ from classwire import (
     Text,
     Token,
     Unavailable,
+    Unimplemented,
     UnknownModel,
     UnusableClient,
     _calls,
     _responses,
 )
+from classwire._readiness import Readiness
 from classwire._requests import MAX_MESSAGE_BYTES
+from classwire._session import Deadline
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
 from .conftest import by_length
 
 MakeClient = Callable[..., Any]
+
+
+def rpc_error(code: grpc.StatusCode) -> grpc.RpcError:
+    """An error as gRPC gives it."""
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), "told so")
 
 
 def test_classify(client: Any) -> None:
@@ -439,13 +450,37 @@ def test_wait_until_ready_waits_for_serving(make_client: MakeClient) -> None:
         serving.join()
 
 
-def test_wait_until_ready_waits_for_the_server(make_client: MakeClient) -> None:
-    """It may be called before the server listens; a vain wait says that nobody answered."""
-    with FakeServer(["yes"]) as server:
-        gone = server.target
-    client = make_client(gone)
+def test_wait_until_ready_waits_for_the_server(make_client: MakeClient, tmp_path: Path) -> None:
+    """It may be called before anybody listens; a vain wait says that nobody answered."""
+    target = f"unix:{tmp_path}/server.sock"
+    client = make_client(target)
     with pytest.raises(DeadlineExceeded, match=r"not ready within 0\.2 s: nobody answers"):
         client.wait_until_ready(0.2)
+    started: list[FakeServer] = []
+
+    def start() -> None:
+        started.append(FakeServer(["yes"], address=target))
+        started[0].start()
+
+    starting = threading.Timer(0.1, start)
+    starting.start()
+    client.wait_until_ready(30)
+    assert client.classify("text").label == "yes"
+    starting.join()
+    started[0].stop()
+
+
+def test_what_waiting_for_readiness_does_not_outwait() -> None:
+    """UNAVAILABLE is waited out, for ever if asked; what waiting does not mend is raised."""
+    readiness = Readiness("there", Deadline(None))
+    readiness.failed(rpc_error(grpc.StatusCode.UNAVAILABLE))
+    assert readiness.pause_s() > 0
+    with pytest.raises(Unimplemented):
+        readiness.failed(rpc_error(grpc.StatusCode.UNIMPLEMENTED))
+    late = Readiness("there", Deadline(1e-9))
+    late.heard(health_pb2.HealthCheckResponse(status="NOT_SERVING"))
+    with pytest.raises(DeadlineExceeded, match="there was not ready within 1e-09 s: it says NOT"):
+        late.failed(rpc_error(grpc.StatusCode.UNAVAILABLE))
 
 
 def test_a_closed_client_says_so(make_client: MakeClient, server: FakeServer) -> None:

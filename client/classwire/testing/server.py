@@ -44,7 +44,7 @@ class FakeServer:
         number. max_texts_per_call: Largest batch.
         window_items: Largest number of unanswered items of a stream.
         max_items_per_message: Largest number of items in one message of a stream.
-        port: Where to listen on 127.0.0.1; 0 takes a free port.
+        address: Where to listen: host and port, of which 0 takes a free one, or `unix:path`.
 
     Attributes:
         target: Where it listens: what to give to a client.
@@ -61,7 +61,7 @@ class FakeServer:
         max_texts_per_call: int = 64,
         window_items: int = 256,
         max_items_per_message: int = 64,
-        port: int = 0,
+        address: str = "127.0.0.1:0",
     ) -> None:
         self.requests: list[Request] = []
         self.calls: list[ReceivedCall] = []
@@ -101,7 +101,9 @@ class FakeServer:
         pb_grpc.add_ClassifyServiceServicer_to_server(ClassifyService(self), self._server)
         pb_grpc.add_ModelServiceServicer_to_server(ModelService(self), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.target = f"127.0.0.1:{self._server.add_insecure_port(f'127.0.0.1:{port}')}"
+        port = self._server.add_insecure_port(address)
+        is_socket = address.startswith("unix:")
+        self.target = address if is_socket else f"{address.rpartition(':')[0]}:{port}"
 
     def fail_text(self, text: str, reason: Reason, *, retry_after_s: float | None = None) -> None:
         """Let this text fail from now on: its outcome in a batch or stream, the call elsewhere."""
