@@ -70,7 +70,7 @@ class Dispatcher:
                     break
             closed = self._closed
         if given_up():
-            pending.future.cancel()
+            _cancel(pending)
         else:
             _fail([pending], _draining() if closed else _expired())
 
@@ -85,7 +85,7 @@ class Dispatcher:
             withdrawn = [pending for pending in texts if self._queue.remove(pending)]
             self._changed.notify_all()
         for pending in withdrawn:
-            pending.future.cancel()
+            _cancel(pending)
 
     def expire(self) -> None:
         """End all waiting texts whose deadline has passed with EXPIRED_IN_QUEUE."""
@@ -169,6 +169,11 @@ def _draining() -> RequestError:
 def _resolve(pending: Pending, answer: Answer) -> None:
     with suppress(InvalidStateError):  # its caller has cancelled it meanwhile
         pending.future.set_result(answer)
+
+
+def _cancel(pending: Pending) -> None:
+    if pending.future.cancel():
+        pending.future.set_running_or_notify_cancel()  # only this wakes who waits for it
 
 
 def _fail(texts: Sequence[Pending], error: Exception) -> None:

@@ -1,0 +1,92 @@
+"""Callers that go away: what they asked for is dropped, and what they held is free again."""
+
+from collections.abc import Callable
+
+import grpc
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.lifecycle import Server
+from tests.contract.conversation import Conversation, item
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
+from tests.contract.failures import SECRET
+from tests.contract.test_busy import hold, waiting
+
+Connect = Callable[[str], grpc.Channel]
+
+
+def test_cancelled_calls_leave_the_queue_and_their_threads(
+    fake: Callable[..., Server], connect: Connect
+) -> None:
+    """Texts of a call that is cancelled never reach the engine, and no thread waits for them."""
+    engine = FakeEngine()
+    server = fake(engine, rpc_threads=5, max_streams=1)
+    stub = ClassifyServiceStub(connect(server.target))
+    held = hold(stub, engine)
+    for _ in range(2):  # twice as many as there are threads left
+        unary = [stub.Classify.future(request(f"u{n}"), timeout=PATIENCE_S) for n in range(3)]
+        batch = stub.BatchClassify.future(
+            pb.BatchClassifyRequest(inputs=[request("b").input] * 3), timeout=PATIENCE_S
+        )
+        assert eventually(lambda: len(waiting(server)) == 6)
+        for call in (*unary, batch):
+            call.cancel()
+        assert eventually(lambda: not waiting(server))
+    engine.release()
+
+    assert held.result().result.scores
+    assert stub.Classify(request("next"), timeout=PATIENCE_S).result.scores
+    assert engine.texts == [f"slow {SECRET}", f"next {SECRET}"]
+    assert server._gate.wait_until_empty(PATIENCE_S)
+
+
+def test_deadline_of_the_caller(fake: Callable[..., Server], connect: Connect) -> None:
+    """A caller's own deadline ends the call, and takes its text out of the queue."""
+    engine = FakeEngine()
+    server = fake(engine)
+    stub = ClassifyServiceStub(connect(server.target))
+    held = hold(stub, engine)
+
+    late = stub.Classify.future(request("late"), timeout=0.3)
+
+    error = late.exception(PATIENCE_S)
+    assert isinstance(error, grpc.Call)
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert eventually(lambda: not waiting(server))
+    engine.release()
+    assert held.result().result.scores
+    assert f"late {SECRET}" not in engine.texts
+    assert server._gate.wait_until_empty(PATIENCE_S)
+
+
+def test_cancelled_streams_leave_nothing_behind(
+    fake: Callable[..., Server], connect: Connect
+) -> None:
+    """Cancelling in mid-stream empties the queue, ends the reader and frees the place."""
+    before = set(readers())
+    engine = FakeEngine()
+    server = fake(engine, max_streams=1, max_queue_tokens=16)
+    channel = connect(server.target)
+    held = hold(ClassifyServiceStub(channel), engine)
+    for _ in range(3):
+        with Conversation(channel) as stream:
+            stream.read_started()
+            for index in range(10):  # more than the queue takes: the reader waits in there
+                stream.send_items(item(str(index), SECRET))
+            assert eventually(lambda: len(waiting(server)) == 2)
+        assert eventually(lambda: not waiting(server))
+        assert eventually(lambda: not set(readers()) - before)
+    engine.release()
+
+    assert held.result().result.scores
+    with Conversation(channel) as stream:
+        stream.send_items(item("next", SECRET))
+        stream.half_close()
+        assert [result.id for result in stream.read_to_end()] == ["next"]
+    assert engine.texts == [f"slow {SECRET}", SECRET]
+    assert server._gate.wait_until_empty(PATIENCE_S)
+
+
+def request(text: str) -> pb.ClassifyRequest:
+    """A request with a text of its own."""
+    return pb.ClassifyRequest(input=pb.TextInput(text=f"{text} {SECRET}"))
