@@ -45,7 +45,7 @@ style: setup ## Check formatting and lint
 	@$(BIN)/ruff check .
 
 types: setup ## Check types, strictly
-	@$(BIN)/mypy client server tests training scripts
+	@$(BIN)/mypy client server tests training benchmarks scripts
 
 contract: setup ## Check the contract's style, its compatibility and the code generated from it
 	@scripts/check-contract
