@@ -1,0 +1,44 @@
+"""Logits to scores."""
+
+import numpy as np
+import pytest
+import torch
+
+from classwire_server.scoring import Activation, Score, ranked, scores
+
+EXTREMES = ([-60.0, 30.0], [1e4, -1e4], [1e4, 1e4], [0.0], [-3e38, 3e38], [1.0, 2.0, 3.0, -4.0])
+
+
+@pytest.mark.parametrize("logits", EXTREMES)
+def test_softmax_is_that_of_torch(logits: list[float]) -> None:
+    """Softmax is right for all float32 logits: finite, positive, and 1 in sum."""
+    expected = torch.tensor(logits, dtype=torch.float64).softmax(dim=0).numpy()
+    actual = scores(np.array(logits, dtype=np.float32), Activation.SOFTMAX)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    assert actual.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("logits", EXTREMES)
+def test_sigmoid_is_that_of_torch(logits: list[float]) -> None:
+    """Sigmoid is right for all float32 logits, without a warning of overflow."""
+    expected = torch.tensor(logits, dtype=torch.float64).sigmoid().numpy()
+    actual = scores(np.array(logits, dtype=np.float32), Activation.SIGMOID)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-300)
+
+
+def test_identity_changes_nothing() -> None:
+    """Identity gives the logits."""
+    logits = np.array([-60.0, 30.0], dtype=np.float32)
+    assert scores(logits, Activation.IDENTITY).tolist() == [-60.0, 30.0]
+
+
+def test_ranking() -> None:
+    """Highest first, ties by label id; top_k and min_score cut from the end."""
+    values = np.array([0.1, 0.4, 0.1, 0.4])
+    every = [Score(1, 0.4), Score(3, 0.4), Score(0, 0.1), Score(2, 0.1)]
+    assert ranked(values) == every
+    assert ranked(values, top_k=9) == every
+    assert ranked(values, top_k=3) == every[:3]
+    assert ranked(values, min_score=0.4) == every[:2]
+    assert ranked(values, top_k=1, min_score=0.4) == every[:1]
+    assert ranked(values, min_score=0.5) == []

@@ -1,0 +1,148 @@
+"""Settings: where they come from, and what is refused."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from classwire_server.config import EMBEDDED_MODEL, ModelSource, ServerConfig
+from classwire_server.errors import ConfigError
+from classwire_server.settings import resolve
+
+
+def _file(folder: Path, text: str) -> str:
+    path = folder / "classwire.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_the_flag_wins_then_the_environment_then_the_file(tmp_path: Path) -> None:
+    """Each source covers those behind it, setting by setting."""
+    file = _file(tmp_path, "port = 1\nmax_streams = 1\nrpc_threads = 11\n")
+    environment = {"CLASSWIRE_PORT": "2", "CLASSWIRE_MAX_STREAMS": "2"}
+    config = resolve({"port": 3}, environment, file)
+    assert (config.port, config.max_streams, config.rpc_threads) == (3, 2, 11)
+    assert config.host == ServerConfig().host
+
+
+def test_every_kind_of_value(tmp_path: Path) -> None:
+    """Variables and files hold texts, numbers, switches and lists alike."""
+    environment = {
+        "CLASSWIRE_MODEL": "a=x/a, b=x/b",
+        "CLASSWIRE_REFLECTION": "no",
+        "CLASSWIRE_DEFAULT_TIMEOUT_S": "2.5",
+        "CLASSWIRE_DEVICE": "cpu",
+    }
+    file = _file(
+        tmp_path,
+        'model = ["a=x/a", "b=x/b"]\nreflection = false\ndefault_timeout_s = 2.5\ndevice = "cpu"\n',
+    )
+    from_environment, from_file = resolve({}, environment, None), resolve({}, {}, file)
+    assert from_environment == from_file
+    assert from_file.model == ("a=x/a", "b=x/b")
+    assert not from_file.reflection
+    assert from_file.default_timeout_s == 2.5
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("prot = 1", "no such setting: prot"),
+        ("port = 'x'", "--port"),
+        ("port = true", "--port"),
+        ("reflection = 1", "--reflection"),
+        ("model = [1]", "--model"),
+        ("port = ", "classwire.toml"),
+    ],
+)
+def test_a_bad_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    """Unknown keys, values of the wrong type and broken files are named."""
+    with pytest.raises(ConfigError, match=said):
+        resolve({}, {}, _file(tmp_path, text))
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    """The path is named."""
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+        resolve({}, {}, str(tmp_path / "nowhere.toml"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CLASSWIRE_PORT", "many"),
+        ("CLASSWIRE_REFLECTION", "maybe"),
+        ("CLASSWIRE_DEFAULT_TIMEOUT_S", ""),
+    ],
+)
+def test_a_bad_variable_is_refused(variable: str, value: str) -> None:
+    """The variable is named."""
+    with pytest.raises(ConfigError, match=variable):
+        resolve({}, {variable: value}, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting"),
+    [
+        ({"device": "gpu"}, "device"),
+        ({"device": "cuda:"}, "device"),
+        ({"truncation": "middle"}, "truncation"),
+        ({"log_level": "loud"}, "log_level"),
+        ({"port": 65_536}, "port"),
+        ({"port": -1}, "port"),
+        ({"default_timeout_s": 0.0}, "default_timeout_s"),
+        ({"default_timeout_s": float("nan")}, "default_timeout_s"),
+        ({"max_streams": 0}, "max_streams"),
+        ({"max_streams": 61}, "max_streams"),
+        ({"rpc_threads": 8}, "max_streams"),
+        ({"stream_items_per_message": 257}, "stream_items_per_message"),
+        ({"max_text_bytes": 1 << 25}, "max_text_bytes"),
+        ({"host": ""}, "host"),
+        ({"batch_tokens": 0}, "batch_tokens"),
+        ({"model": ("a=x", "a=y")}, "model"),
+        ({"model": ("Not Legal=x",)}, "model"),
+        ({"model": ("name=",)}, "model"),
+    ],
+)
+def test_impossible_settings_name_what_to_change(settings: dict[str, Any], setting: str) -> None:
+    """A value out of range, or two that contradict each other, end in one line with the flag."""
+    with pytest.raises(ConfigError) as refusal:
+        ServerConfig(**settings)
+    assert refusal.value.setting == setting
+    assert str(refusal.value).startswith(f"--{setting.replace('_', '-')}: ")
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_model_means_the_embedded_one() -> None:
+    """Without --model the embedded checkpoint is served."""
+    (source,) = ServerConfig().sources
+    assert source.name == EMBEDDED_MODEL
+    assert source.is_folder
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("acme/Stars_v2", ModelSource("stars_v2", "acme/Stars_v2")),
+        ("acme/stars@v1", ModelSource("stars", "acme/stars", "v1")),
+        ("best=acme/stars@v1", ModelSource("best", "acme/stars", "v1")),
+        ("acme/stärs", ModelSource("st-rs", "acme/stärs")),
+    ],
+)
+def test_models_by_id(text: str, expected: ModelSource) -> None:
+    """`[name=]id[@revision]`: the name is the id's last part, in lower case, unless given."""
+    assert ModelSource.parse(text) == expected
+
+
+def test_models_by_folder(tmp_path: Path) -> None:
+    """A folder has no revision, even with an @ in its name, and gives the model its name."""
+    folder = tmp_path / "My@Stars"
+    folder.mkdir()
+    assert ModelSource.parse(str(folder), "v1") == ModelSource("my-stars", str(folder))
+
+
+def test_every_setting_says_what_it_does() -> None:
+    """Each has a help text, which the command line and the settings page show."""
+    for field in dataclasses.fields(ServerConfig):
+        assert field.metadata["help"].endswith((".", ")."))
