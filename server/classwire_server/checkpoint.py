@@ -81,7 +81,11 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
             location, dtype="float32", output_loading_info=True, **options
         )
     except Exception as error:  # every library below has errors of its own for a bad checkpoint
-        raise CheckpointError(f"{source.location}: {_first_line(error)}") from error
+        if "trust_remote_code" in str(error) and not config.trust_remote_code:
+            problem = "it comes with code of its own, which only --trust-remote-code runs"
+        else:
+            problem = _first_line(error)
+        raise CheckpointError(f"{source.location}: {problem}") from error
     missing = sorted(report["missing_keys"])
     if missing:
         names = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")

@@ -1,0 +1,247 @@
+"""Loading checkpoints: what is taken, what is refused in one clear line, and what is never run."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from transformers import dynamic_module_utils
+
+from classwire_server.checkpoint import Checkpoint, load_checkpoint
+from classwire_server.config import ServerConfig
+from classwire_server.errors import CheckpointError
+
+
+def _load(folder: Path, **settings: Any) -> Checkpoint:
+    config = ServerConfig(model=(f"model={folder}",), **settings)
+    return load_checkpoint(config.sources[0], config)
+
+
+def _refusal(folder: Path, **settings: Any) -> str:
+    with pytest.raises(CheckpointError) as refusal:
+        _load(folder, **settings)
+    assert "\n" not in str(refusal.value)
+    return str(refusal.value)
+
+
+@pytest.fixture
+def folder(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
+    """A copy of a tiny BERT, for one test to spoil."""
+    return Path(shutil.copytree(checkpoint("bert"), tmp_path / "bert"))
+
+
+def _edit_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    model = transformers.BertForSequenceClassification.from_pretrained(folder)
+    return dict(model.state_dict())
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    """A path that does not exist is said so, and is not looked up on the hub."""
+    assert "no such folder" in _refusal(tmp_path / "nowhere" / "at-all")
+
+
+def test_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
+    """A folder without config.json is refused."""
+    assert "config.json" in _refusal(tmp_path)
+
+
+def test_no_weights(folder: Path) -> None:
+    """A folder without weights is refused."""
+    (folder / "model.safetensors").unlink()
+    assert "model.safetensors" in _refusal(folder)
+
+
+def test_no_sequence_classification_head(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    """A masked-language model would get a random head; it is refused."""
+    source = checkpoint("bert")
+    config = transformers.BertConfig.from_pretrained(source)
+    transformers.BertForMaskedLM(config).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path)
+    refusal = _refusal(tmp_path)
+    assert "no trained sequence-classification head" in refusal
+    assert "classifier.bias" in refusal
+
+
+def test_missing_weights(folder: Path) -> None:
+    """A layer that is not in the file would be random; it is refused by name."""
+    weights = _weights(folder)
+    removed = "bert.encoder.layer.1.output.dense.weight"
+    del weights[removed]
+    model = transformers.BertForSequenceClassification.from_pretrained(folder)
+    model.save_pretrained(folder, state_dict=weights)
+    assert removed in _refusal(folder)
+
+
+def test_weights_of_another_shape(folder: Path) -> None:
+    """Weights that don't fit the config are refused."""
+    _edit_config(folder, intermediate_size=128)
+    _refusal(folder)
+
+
+def test_an_architecture_that_classifies_nothing(folder: Path) -> None:
+    """A model type without sequence classification is refused."""
+    _edit_config(folder, model_type="vit", architectures=["ViTModel"])
+    _refusal(folder)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model(folder: Path) -> None:
+    """Ids outside of the embedding table would end in a crash on some text; they are refused."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<brand-new>"])
+    tokenizer.save_pretrained(folder)
+    assert "ids that its model does not know" in _refusal(folder)
+
+
+def test_a_tokenizer_that_knows_no_word(folder: Path) -> None:
+    """A vocabulary of special tokens alone makes every text unknown; it is refused."""
+    for file in ("tokenizer.json", "vocab.txt"):
+        (folder / file).unlink(missing_ok=True)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (folder / "vocab.txt").write_text("\n".join(special))
+    assert "its tokenizer is broken" in _refusal(folder)
+
+
+def test_no_tokenizer(folder: Path) -> None:
+    """A checkpoint without any tokenizer file is refused."""
+    for file in folder.iterdir():
+        if file.name not in {"config.json", "model.safetensors"}:
+            file.unlink()
+    _refusal(folder)
+
+
+def test_logits_that_are_not_finite(folder: Path, serve: Callable[..., Any]) -> None:
+    """Weights that give NaN are refused at start, not served."""
+    model = transformers.BertForSequenceClassification.from_pretrained(folder)
+    torch.nn.init.constant_(model.classifier.bias, float("nan"))
+    model.save_pretrained(folder)
+    with pytest.raises(CheckpointError, match="not finite"):
+        serve(model=(f"model={folder}",))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_are_taken_to_float32(checkpoint: Callable[..., Path], dtype: torch.dtype) -> None:
+    """Whatever the weights were stored in, the model is float32."""
+    loaded = _load(checkpoint("bert", dtype=dtype))
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
+    assert not loaded.model.training
+
+
+def test_bin_weights_load(folder: Path) -> None:
+    """pytorch_model.bin is read, and gives what safetensors gave."""
+    before = _load(folder).fingerprint
+    torch.save(_weights(folder), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert _load(folder).fingerprint == before
+
+
+class _Touch:
+    """Pickles as a call that leaves a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_is_never_run(folder: Path, tmp_path: Path) -> None:
+    """A .bin that is more than weights is refused, and what it would run is not run."""
+    trap = tmp_path / "trap"
+    torch.save({"classifier.bias": _Touch(trap)}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    _refusal(folder)
+    assert not trap.exists()
+
+
+def test_remote_code_is_run_only_when_asked_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python that comes with a checkpoint runs with trust_remote_code, and not without it."""
+    ran = tmp_path / "ran"
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    (folder / "modeling_own.py").write_text(
+        "from pathlib import Path\n"
+        "from transformers import BertConfig, BertForSequenceClassification\n"
+        f"Path({str(ran)!r}).touch()\n"
+        "class OwnConfig(BertConfig):\n    model_type = 'own-bert'\n"
+        "class OwnModel(BertForSequenceClassification):\n    config_class = OwnConfig\n"
+    )
+    _edit_config(
+        folder,
+        model_type="own-bert",
+        architectures=["OwnModel"],
+        auto_map={
+            "AutoConfig": "modeling_own.OwnConfig",
+            "AutoModelForSequenceClassification": "modeling_own.OwnModel",
+        },
+    )
+    assert "--trust-remote-code" in _refusal(folder)
+    assert not ran.exists()
+    assert _load(folder, trust_remote_code=True).architecture == "OwnModel"
+    assert ran.exists()
+
+
+def test_the_fingerprint_is_of_what_the_numbers_depend_on(
+    checkpoint: Callable[..., Path], folder: Path, tmp_path: Path
+) -> None:
+    """Another place changes nothing; another weight, label or word does."""
+    before = _load(folder).fingerprint
+    assert len(before) == 64
+    assert _load(checkpoint("bert")).fingerprint == before
+
+    relabelled = Path(shutil.copytree(folder, tmp_path / "labels"))
+    _edit_config(relabelled, id2label={str(i): f"{i} stars" for i in range(5)}, label2id={})
+    nudged = Path(shutil.copytree(folder, tmp_path / "weights"))
+    model = transformers.BertForSequenceClassification.from_pretrained(nudged)
+    model.classifier.bias.data[0] += 1e-6
+    model.save_pretrained(nudged)
+    reworded = Path(shutil.copytree(folder, tmp_path / "words"))
+    tokenizer = json.loads((reworded / "tokenizer.json").read_text())
+    words = tokenizer["model"]["vocab"]
+    words["book"], words["hotel"] = words["hotel"], words["book"]
+    (reworded / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+    others = {_load(other).fingerprint for other in (relabelled, nudged, reworded)}
+    assert len(others | {before}) == 4
+
+
+def test_the_fingerprint_does_not_depend_on_how_weights_are_stored(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The same values stored as float16 and as float32 are the same checkpoint."""
+    half = checkpoint("bert", dtype=torch.float16)
+    model = transformers.BertForSequenceClassification.from_pretrained(half, dtype=torch.float32)
+    full = Path(shutil.copytree(half, tmp_path / "full"))
+    model.save_pretrained(full)
+    assert _load(full).fingerprint == _load(half).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("architecture", "max_tokens"),
+    [("bert", 512), ("roberta", 512), ("modernbert", 512), ("distilbert", 512)],
+)
+def test_max_tokens(checkpoint: Callable[..., Path], architecture: str, max_tokens: int) -> None:
+    """The most tokens are what tokenizer and positions allow, or the setting when that is less."""
+    folder = checkpoint(architecture)
+    assert _load(folder).tokenization.max_tokens == max_tokens
+    assert _load(folder, max_tokens=100).tokenization.max_tokens == 100
+    assert _load(folder, max_tokens=10_000).tokenization.max_tokens == max_tokens
+
+
+def test_max_tokens_from_positions_alone(folder: Path) -> None:
+    """A tokenizer that names no limit leaves it to the positions of the model."""
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config["model_max_length"] = int(1e30)
+    path.write_text(json.dumps(config))
+    assert _load(folder).tokenization.max_tokens == 512
