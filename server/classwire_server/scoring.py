@@ -23,19 +23,20 @@ class Score:
 
 
 def scores(logits: np.ndarray, activation: Activation) -> np.ndarray:
-    """Scores of one text, computed in float64: (labels,) -> (labels,).
+    """Scores of one text, computed in float64, rounded to float32: (labels,) -> (labels,).
 
-    Softmax is shifted by the largest logit, which leaves its value as it is and keeps every
-    exponent at most 0 (Goodfellow, Bengio, Courville: Deep Learning, 2016, section 4.1).
+    Callers see float32, so it is there that order, ties and lower bounds must hold. Softmax is
+    shifted by the largest logit, which leaves its value as it is and keeps every exponent at most 0
+    (Goodfellow, Bengio, Courville: Deep Learning, 2016, section 4.1).
     """
-    logits = logits.astype(np.float64)
-    if activation is Activation.IDENTITY:
-        return logits
+    exact = logits.astype(np.float64)
     if activation is Activation.SIGMOID:
-        decay = np.exp(-np.abs(logits))
-        return np.asarray(np.where(logits >= 0, 1.0, decay) / (1.0 + decay))
-    exponentials = np.exp(logits - logits.max())
-    return np.asarray(exponentials / exponentials.sum())
+        decay = np.exp(-np.abs(exact))
+        exact = np.where(exact >= 0, 1.0, decay) / (1.0 + decay)
+    elif activation is Activation.SOFTMAX:
+        exponentials = np.exp(exact - exact.max())
+        exact = exponentials / exponentials.sum()
+    return exact.astype(np.float32)
 
 
 def ranked(values: np.ndarray, top_k: int = 0, min_score: float | None = None) -> list[Score]:
