@@ -67,21 +67,23 @@ class Encoding:
     truncated_tokens: int
     source: Text
     _rust: Any
+    _tokenizer: Any = None
 
     def tokens(self, unit: OffsetUnit) -> Iterator[Token]:
         """The tokens with their spans in the original text, in the unit asked for."""
         places = [_place_in(self.source.text, unit), _place_in(self.source.text_pair or "", unit)]
         sequence_index = 0
         rust = self._rust
-        for id_, text, (start, end), special, type_id, sequence in zip(
+        for id_, (start, end), special, type_id, sequence in zip(
             rust.ids,
-            rust.tokens,
             rust.offsets,
             rust.special_tokens_mask,
             self.token_type_ids,
             rust.sequence_ids,
             strict=True,
         ):
+            # Rust's own texts are pieces of the caller's text where the vocabulary has no entry.
+            text = self._tokenizer.id_to_token(id_)
             if special:
                 yield Token(id_, text, 0, 0, True, type_id, sequence_index)
                 continue
@@ -150,7 +152,7 @@ class Tokenization:
             rust = self._truncating_tokenizer(truncation).encode(source.text, source.text_pair)
         ids = rust.ids
         type_ids = rust.type_ids if self._uses_token_types else [0] * len(ids)
-        return Encoding(ids, type_ids, tokens - len(ids), source, rust)
+        return Encoding(ids, type_ids, tokens - len(ids), source, rust, self._whole)
 
     def _truncating_tokenizer(self, truncation: Truncation) -> tokenizers.Tokenizer:
         with self._lock:
