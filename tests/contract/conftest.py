@@ -35,6 +35,7 @@ def server(bert: Path) -> Iterator[Server]:
         max_texts_per_call=16,
         stream_window_items=16,
         stream_items_per_message=4,
+        max_message_bytes=4_194_304,
     )
     with Server(config) as server:
         yield server

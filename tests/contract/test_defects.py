@@ -1,0 +1,122 @@
+"""Defects of the server: an id for the caller, the place in the log, and no word of the text."""
+
+import logging
+from collections.abc import Callable
+
+import grpc
+import pytest
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.lifecycle import Server
+from tests.contract.conversation import Conversation, item
+from tests.contract.engines import PATIENCE_S, FakeEngine
+from tests.contract.failures import SECRET, Failure, item_failure, refusal
+
+Connect = Callable[[str], grpc.Channel]
+
+
+def assert_defect(failure: Failure, log: pytest.LogCaptureFixture) -> None:
+    """The error says nothing but an id, which finds exactly one line of the log."""
+    assert failure == Failure(grpc.StatusCode.INTERNAL, "INTERNAL", metadata=failure.metadata)
+    assert list(failure.metadata) == ["id"]
+    assert "Traceback" not in failure.message
+    assert ".py" not in failure.message
+    [line] = [
+        record for record in log.records if f"defect {failure.metadata['id']}" in record.message
+    ]
+    assert line.levelno == logging.ERROR
+    assert "ValueError" in line.message
+    assert ".py:" in line.message
+
+
+@pytest.mark.parametrize("word", ["boom", "nan"])
+def test_unary(
+    fake: Callable[..., Server],
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    word: str,
+) -> None:
+    """An engine that raises, or gives NaN, is INTERNAL for this call; the next is answered."""
+    stub = ClassifyServiceStub(connect(fake(FakeEngine()).target))
+    bad = pb.ClassifyRequest(input=pb.TextInput(text=f"{word} {SECRET}"))
+
+    failure = refusal(lambda: stub.Classify(bad, timeout=PATIENCE_S))
+
+    assert_defect(failure, caplog)
+    good = pb.ClassifyRequest(input=pb.TextInput(text=SECRET))
+    assert stub.Classify(good, timeout=PATIENCE_S).result.scores
+
+
+@pytest.mark.parametrize("word", ["boom", "nan"])
+def test_batch(
+    fake: Callable[..., Server],
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    word: str,
+) -> None:
+    """The text that the engine fails on fails alone, though it shared a batch of the device."""
+    stub = ClassifyServiceStub(connect(fake(FakeEngine()).target))
+    texts = (SECRET, f"{word} {SECRET}", SECRET)
+
+    answer = stub.BatchClassify(
+        pb.BatchClassifyRequest(inputs=[pb.TextInput(text=text) for text in texts]),
+        timeout=PATIENCE_S,
+    )
+
+    before, failed, behind = answer.outcomes
+    assert_defect(item_failure(failed), caplog)
+    assert before.classification.scores
+    assert before.classification == behind.classification
+
+
+@pytest.mark.parametrize("word", ["boom", "nan"])
+def test_stream(
+    fake: Callable[..., Server],
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    word: str,
+) -> None:
+    """The item fails alone, and the stream goes on."""
+    with Conversation(connect(fake(FakeEngine()).target)) as stream:
+        stream.send_items(item("a", SECRET), item("bad", f"{word} {SECRET}"), item("b", SECRET))
+        outcomes = {result.id: result.outcome for result in stream_results(stream, 3)}
+        stream.send_items(item("c", SECRET))
+        stream.half_close()
+
+        assert [result.id for result in stream.read_to_end()] == ["c"]
+
+    assert_defect(item_failure(outcomes["bad"]), caplog)
+    assert outcomes["a"].classification.scores
+    assert outcomes["b"].classification.scores
+
+
+def test_each_defect_has_an_id_of_its_own(
+    fake: Callable[..., Server], connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two texts that fail have two ids and two log lines."""
+    stub = ClassifyServiceStub(connect(fake(FakeEngine()).target))
+    inputs = [pb.TextInput(text=f"boom {SECRET}")] * 2
+
+    answer = stub.BatchClassify(pb.BatchClassifyRequest(inputs=inputs), timeout=PATIENCE_S)
+
+    first, second = map(item_failure, answer.outcomes)
+    assert_defect(first, caplog)
+    assert_defect(second, caplog)
+    assert first.metadata["id"] != second.metadata["id"]
+
+
+def test_too_few_logits(fake: Callable[..., Server], connect: Connect) -> None:
+    """An engine that does not know the checkpoint's labels is a defect, not an answer."""
+    stub = ClassifyServiceStub(connect(fake(FakeEngine(logits=(0.0, 1.0))).target))
+    request = pb.ClassifyRequest(input=pb.TextInput(text=SECRET))
+
+    failure = refusal(lambda: stub.Classify(request, timeout=PATIENCE_S))
+
+    assert failure.reason == "INTERNAL"
+
+
+def stream_results(stream: Conversation, count: int) -> list[pb.StreamResult]:
+    """The first results of a stream."""
+    stream.read_started()
+    return stream.read_results(count)
