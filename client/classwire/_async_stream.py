@@ -32,7 +32,10 @@ class AsyncStream:
     async def outcomes(self) -> AsyncGenerator[tuple[str, Outcome], None]:
         """Yield each id with its outcome, then raise what the stream or its source ended with."""
         call = self._open_call(self._requests())
-        tasks = [asyncio.create_task(self._pull()), asyncio.create_task(self._read(call))]
+        tasks = [
+            asyncio.create_task(self._pull(), name="classwire-pull"),
+            asyncio.create_task(self._read(call), name="classwire-read"),
+        ]
         try:
             while True:
                 await _until(self._can_take, lambda: self._state.has_outcome or self._state.is_over)
@@ -41,12 +44,12 @@ class AsyncStream:
                 taken = self._state.take()
                 self._can_pull.set()
                 yield taken
-            self._state.finish()
         finally:
             call.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        self._state.finish()
 
     async def _pull(self) -> None:
         """Feed the state from the caller's iterable."""
@@ -65,8 +68,10 @@ class AsyncStream:
                     self._state.add(item)
                     self._can_send.set()
                     self._can_take.set()
-        except (Exception, asyncio.CancelledError) as error:  # the caller's, or our end
+        except Exception as error:  # whatever the iterable raises is the caller's to see
             failure = error
+        except asyncio.CancelledError as error:  # the iterable's too, unless it is our own end
+            failure = None if self._state.is_over else error
         self._state.exhausted(failure)
         self._can_send.set()
 

@@ -86,6 +86,9 @@ class StreamState:
             id_, text = str(self._count), item
         self._count += 1
         self._check_id(id_)
+        if self._over:  # it was on its way when the stream ended: the caller has to know of it
+            self._unanswered[id_] = None
+            return
         try:
             message = pb.StreamItem(id=id_, input=_requests.text_input(text))
         except InvalidInput as error:
@@ -138,9 +141,7 @@ class StreamState:
         complete = self._exhausted and not self._unanswered
         if error is None and not complete:
             error = _broken(f"the stream ended with {len(self._unanswered)} items unanswered")
-        if error is not None and not complete:
-            if isinstance(error, ClasswireError):
-                error.unanswered = tuple(self._unanswered)
+        if not complete:
             self._error = error
         self._over = True
 
@@ -152,10 +153,15 @@ class StreamState:
         return taken
 
     def finish(self) -> None:
-        """Raise what the stream ended with, the caller's own error first. Only once it is over."""
+        """Raise what the stream ended with, the caller's own error first.
+
+        Only once it is over, and nobody adds any more.
+        """
         if self._source_error is not None:
             raise self._source_error
         if self._error is not None:
+            if isinstance(self._error, ClasswireError):
+                self._error.unanswered = tuple(self._unanswered)
             raise self._error
 
     def _start(self, started: pb.StreamStarted) -> None:

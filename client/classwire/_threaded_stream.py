@@ -64,9 +64,9 @@ class ThreadedStream:
                     if self._state.wants_item:
                         self._can_pull.notify()
                 yield taken
-            self._state.finish()
         finally:
             self._close(threads)
+        self._state.finish()
 
     def _pull(self) -> None:
         """Feed the state from the caller's iterable, on a thread of its own."""

@@ -244,6 +244,16 @@ def test_the_error_of_a_stream_has_the_unanswered_ids() -> None:
     assert taken(state) == ["1"]
 
 
+def test_an_item_that_comes_too_late_is_unanswered() -> None:
+    """The source was making it when the stream ended."""
+    state = stream()
+    state.ended(Unavailable("draining"))
+    state.add("text")
+    with pytest.raises(Unavailable) as raised:
+        state.finish()
+    assert raised.value.unanswered == ("0",)
+
+
 def test_in_order_what_was_not_given_is_unanswered() -> None:
     """A result that waits for its turn is lost with the stream: it has to be sent again."""
     state = stream(in_order=True)

@@ -32,11 +32,8 @@ WAIT_S = 30
 
 def stream_threads() -> list[threading.Thread]:
     """The threads of streams that are alive."""
-    return [
-        thread
-        for thread in threading.enumerate()
-        if thread.name.startswith("classwire-pull") or thread.name.startswith("classwire-read")
-    ]
+    names = {"classwire-pull", "classwire-read"}
+    return [thread for thread in threading.enumerate() if thread.name in names]
 
 
 def sizes(server: FakeServer) -> list[int]:
@@ -259,16 +256,19 @@ def test_a_broken_stream_says_what_is_unanswered(client: Any, server: FakeServer
     assert not stream_threads()
 
 
-def test_a_server_that_goes_away_ends_the_stream(make_client: MakeClient) -> None:
-    """As an error of the stream, with the ids."""
+def test_a_server_that_goes_away_loses_no_text(make_client: MakeClient) -> None:
+    """Whatever was taken from the source has an outcome, or is unanswered in the error."""
     with FakeServer(["yes"]) as server:
-        stream = make_client(server.target).classify_stream(Source().texts)
+        source = Source()
+        stream = make_client(server.target).classify_stream(source.texts)
         next(stream)
         server.hold()
         server.stop()
-        _, raised = drained(stream)
+        answered, raised = drained(stream)
     assert isinstance(raised, Unavailable)
-    assert raised.unanswered
+    ids = {"0", *answered, *raised.unanswered}
+    assert ids == {str(number) for number in range(source.given)}
+    assert 1 + len(answered) + len(raised.unanswered) == source.given
 
 
 def test_a_stream_that_is_refused(client: Any, server: FakeServer) -> None:
@@ -362,8 +362,25 @@ def test_async_sources(server: FakeServer) -> None:
             async with contextlib.aclosing(endless):
                 await anext(endless)
             assert closed == [True, True]
-            await asyncio.sleep(0)
-            assert asyncio.all_tasks() == {asyncio.current_task()}
+            names = {task.get_name() for task in asyncio.all_tasks()}
+            assert not names & {"classwire-pull", "classwire-read"}
+
+    asyncio.run(run())
+
+
+def test_a_broken_stream_does_not_wait_for_an_async_source(server: FakeServer) -> None:
+    """Its error is raised while the source still waits for its next text."""
+
+    async def source() -> AsyncIterator[str]:
+        yield "one"
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        async with AsyncClient(server.target) as client:
+            server.break_stream(Reason.DRAINING, after_results=0)
+            with pytest.raises(Unavailable) as raised:
+                await anext(client.classify_stream(source()))
+            assert raised.value.unanswered == ("0",)
 
     asyncio.run(run())
 
