@@ -1,0 +1,224 @@
+"""Health and reflection, on the same port, whatever the server is busy with."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.config import ServerConfig
+from classwire_server.errors import StartError
+from classwire_server.lifecycle import Server
+from tests.contract.conversation import Conversation, item
+from tests.contract.engines import PATIENCE_S, FakeEngine
+
+Connect = Callable[[str], grpc.Channel]
+
+READINESS = (
+    "",
+    "classwire.v1.ClassifyService",
+    "classwire.v1.ModelService",
+    "classwire.model.tiny",
+)
+LIVENESS = "classwire.liveness"
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+
+
+def health(channel: grpc.Channel, service: str = "") -> int:
+    """The health of a service."""
+    request = HealthCheckRequest(service=service)
+    stub: Any = HealthStub(channel)
+    return int(stub.Check(request, timeout=PATIENCE_S).status)
+
+
+@pytest.mark.parametrize("service", [*READINESS, LIVENESS])
+def test_serving(channel: grpc.Channel, service: str) -> None:
+    """A server that has warmed up is ready, each of its services, and each of its models."""
+    assert health(channel, service) == SERVING
+
+
+@pytest.mark.parametrize("service", ["classwire.model.other", "classwire.v1.NoService"])
+def test_unknown_services(channel: grpc.Channel, service: str) -> None:
+    """A service or model that is not there has no health."""
+    with pytest.raises(grpc.RpcError) as caught:
+        health(channel, service)
+
+    assert isinstance(caught.value, grpc.Call)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_ready_only_after_the_warm_up(bert: Path, connect: Connect) -> None:
+    """Alive as soon as the port is bound, ready once the engine is there, not while draining."""
+    seen: list[dict[str, int]] = []
+    server = Server(ServerConfig(port=0, model=(f"tiny={bert}",)), engine_factory=None)
+
+    def factory(checkpoint: object, device: str) -> object:
+        seen.append(everything())
+        return FakeEngine().factory(checkpoint, device)
+
+    server._engine_factory = factory  # type: ignore[assignment]
+    server.listen()
+    channel = connect(server.target)
+
+    def everything() -> dict[str, int]:
+        return {service: health(channel, service) for service in (*READINESS, LIVENESS)}
+
+    alive = {**dict.fromkeys(READINESS, NOT_SERVING), LIVENESS: SERVING}
+    try:
+        assert everything() == alive
+        server.load()
+        assert seen == [alive]
+        assert everything() == dict.fromkeys((*READINESS, LIVENESS), SERVING)
+        server._gate.listen(lambda: seen.append(everything()))
+    finally:
+        server.stop()
+    assert seen == [alive, alive]
+
+
+def test_models_that_cannot_be_loaded(tmp_path: Path, connect: Connect) -> None:
+    """A server whose model is not there never says SERVING, and stops."""
+    server = Server(ServerConfig(port=0, model=(f"tiny={tmp_path}",)))
+    server.listen()
+    assert health(connect(server.target)) == NOT_SERVING
+
+    with pytest.raises(StartError):
+        server.load()
+
+    with pytest.raises(grpc.RpcError):
+        health(connect(server.target))
+
+
+def test_watch(fake: Callable[..., Server], connect: Connect) -> None:
+    """A watcher hears what is, and every change."""
+    server = fake(FakeEngine())
+    stub: Any = HealthStub(connect(server.target))
+    watching = stub.Watch(HealthCheckRequest(service="classwire.model.tiny"), timeout=PATIENCE_S)
+    unknown = stub.Watch(HealthCheckRequest(service="other"), timeout=PATIENCE_S)
+    assert next(watching).status == SERVING
+    assert next(unknown).status == HealthCheckResponse.SERVICE_UNKNOWN
+
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(server.stop)
+        assert next(watching).status == NOT_SERVING
+        watching.cancel()
+        unknown.cancel()
+        stopping.result(PATIENCE_S)
+
+
+def test_health_answers_while_every_thread_is_busy(
+    fake: Callable[..., Server], connect: Connect
+) -> None:
+    """Streams, calls that fill the pool, watchers: none of them starves Check."""
+    engine = FakeEngine()
+    server = fake(engine, rpc_threads=6, max_streams=2)
+    channel = connect(server.target)
+    stub = ClassifyServiceStub(channel)
+    checks: Any = HealthStub(channel)
+    request = pb.ClassifyRequest(input=pb.TextInput(text="slow"))
+    watching = [checks.Watch(HealthCheckRequest(), timeout=PATIENCE_S) for _ in range(10)]
+    with Conversation(channel) as first, Conversation(channel) as second:
+        for stream in (first, second):
+            stream.read_started()
+            stream.send_items(item("held", "slow"))
+        calls = [stub.Classify.future(request, timeout=PATIENCE_S) for _ in range(20)]
+        engine.wait_for(lambda engine: bool(engine.batches))
+
+        for service in (*READINESS, LIVENESS):
+            assert health(channel, service) == SERVING
+        assert [next(watcher).status for watcher in watching] == [SERVING] * 10
+
+        engine.release()
+        for call in calls:
+            assert call.result().result.scores
+        for watcher in watching:
+            watcher.cancel()
+
+
+def test_streams_do_not_starve_calls(fake: Callable[..., Server], connect: Connect) -> None:
+    """With every stream open and idle, calls are still answered."""
+    channel = connect(fake(FakeEngine(), rpc_threads=6, max_streams=2).target)
+    with Conversation(channel) as first, Conversation(channel) as second:
+        first.read_started()
+        second.read_started()
+        request = pb.ClassifyRequest(input=pb.TextInput(text="ok"))
+        answers = [
+            ClassifyServiceStub(channel).Classify.future(request, timeout=PATIENCE_S)
+            for _ in range(10)
+        ]
+        assert all(answer.result().result.scores for answer in answers)
+
+
+def services(channel: grpc.Channel) -> set[str]:
+    """The services that reflection lists."""
+    outbox: queue.SimpleQueue[ServerReflectionRequest | None] = queue.SimpleQueue()
+    outbox.put(ServerReflectionRequest(list_services=""))
+    outbox.put(None)
+
+    def requests() -> Iterator[ServerReflectionRequest]:
+        while (request := outbox.get()) is not None:
+            yield request
+
+    stub: Any = ServerReflectionStub(channel)
+    [response] = stub.ServerReflectionInfo(requests(), timeout=PATIENCE_S)
+    return {service.name for service in response.list_services_response.service}
+
+
+def test_reflection(channel: grpc.Channel) -> None:
+    """Reflection lists every service of the port."""
+    assert services(channel) == {
+        "classwire.v1.ClassifyService",
+        "classwire.v1.ModelService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+
+
+def test_reflection_knows_the_contract(channel: grpc.Channel) -> None:
+    """Tools can fetch the definition of what they call."""
+    request = ServerReflectionRequest(file_containing_symbol="classwire.v1.ClassifyService")
+
+    stub: Any = ServerReflectionStub(channel)
+    [response] = stub.ServerReflectionInfo(iter([request]), timeout=PATIENCE_S)
+
+    assert pb.DESCRIPTOR.serialized_pb in response.file_descriptor_response.file_descriptor_proto
+
+
+def test_reflection_can_be_turned_off(fake: Callable[..., Server], connect: Connect) -> None:
+    """Without reflection nobody lists anything."""
+    channel = connect(fake(FakeEngine(), reflection=False).target)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        services(channel)
+
+    assert isinstance(caught.value, grpc.Call)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_open_reflection_streams_starve_nobody(channel: grpc.Channel) -> None:
+    """A tool that leaves its reflection stream open holds no thread of calls or health."""
+    ended = threading.Event()
+
+    def idle() -> Iterator[ServerReflectionRequest]:
+        yield ServerReflectionRequest(list_services="")
+        ended.wait(PATIENCE_S)
+
+    stub: Any = ServerReflectionStub(channel)
+    opened = [stub.ServerReflectionInfo(idle(), timeout=PATIENCE_S) for _ in range(2)]
+    try:
+        for stream in opened:
+            assert next(stream)
+        assert health(channel) == SERVING
+    finally:
+        ended.set()
+        for stream in opened:
+            stream.cancel()
