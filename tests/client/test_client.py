@@ -517,3 +517,17 @@ def test_options_of_the_channel_win(make_client: MakeClient) -> None:
             client.classify("text")
     assert type(raised.value).__name__ == "MessageTooLarge"
     assert raised.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_credentials_and_compression_reach_grpc(
+    make_client: MakeClient, server: FakeServer
+) -> None:
+    """A secured channel does not talk to a server in the open; a compressed request is understood."""
+    secured = make_client(server.target, credentials=grpc.ssl_channel_credentials())
+    with pytest.raises(Unavailable):
+        secured.classify("text")
+    assert not server.requests
+    local = make_client(server.target, credentials=grpc.local_channel_credentials())
+    assert local.classify("text").label == "long"
+    packed = make_client(server.target, compression=grpc.Compression.Gzip)
+    assert packed.classify("text").label == "long"

@@ -1,0 +1,44 @@
+"""The client's pages are true: their code runs, and they leave out no class, reason or method."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import classwire
+from classwire import Client, Reason, errors
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def page(name: str) -> str:
+    """The text of a page."""
+    return (DOCS / name).read_text()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_code_runs(index: int, target: str) -> None:
+    """Each example of the Python page, against a real server."""
+    blocks = re.findall(r"```python\n(.*?)```", page("clients/python.md"), re.DOTALL)
+    assert len(blocks) == 2
+    exec(compile(blocks[index].replace("127.0.0.1:50051", target), "python.md", "exec"), {})
+
+
+def test_every_error_is_listed_with_its_code_and_reasons() -> None:
+    """The table has a row for each class, and each reason once."""
+    rows = re.findall(r"^\| `(\w+)`[^|]*\| ([^|]*)\| ([^|]*)\|", page("clients/python.md"), re.M)
+    table = {name: (code, reasons) for name, code, reasons in rows}
+    for name in errors.__all__:
+        if name != "ClasswireError":
+            assert getattr(classwire, name).code.name in table[name][0]
+    listed = re.findall(
+        r"\b[A-Z]+(?:_[A-Z]+)*\b", " ".join(reasons for _, reasons in table.values())
+    )
+    assert sorted(listed) == sorted(Reason)
+
+
+def test_every_method_is_named() -> None:
+    """Of the client, on its page."""
+    text = page("clients/python.md")
+    methods = [name for name in vars(Client) if not name.startswith("_") and name != "close"]
+    assert all(f"`{name}`" in text for name in methods)
