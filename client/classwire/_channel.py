@@ -57,9 +57,7 @@ def channel_options(extra: ChannelOptions) -> list[tuple[str, Any]]:
 
 
 def target_uri(target: Target) -> str:
-    """What gRPC connects to: a string as it is, several addresses as one name that is balanced
-    over.
-    """
+    """What gRPC connects to: a string as it is; several addresses as one name of gRPC's."""
     if isinstance(target, str):
         return target
     addresses = list(target)

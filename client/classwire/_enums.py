@@ -10,9 +10,7 @@ from .v1 import classwire_pb2 as pb
 
 
 class EnumWords:
-    """One enum: `ACTIVATION_SOFTMAX` is `softmax` to the caller, and nothing stands for
-    UNSPECIFIED.
-    """
+    """One enum: `ACTIVATION_SOFTMAX` is `softmax` to the caller, UNSPECIFIED is nothing."""
 
     def __init__(self, enum: Any) -> None:
         names: dict[int, str] = {number: name for name, number in enum.items()}
@@ -22,9 +20,7 @@ class EnumWords:
         self._numbers = {word: number for number, word in self._words.items() if word}
 
     def number(self, word: str | None, option: str) -> Any:
-        """The number for a word, 0 for None; InvalidInput names the choices, TypeError what was
-        given.
-        """
+        """The number for a word, 0 for None; InvalidInput lists the choices."""
         if word is None:
             return 0
         if not isinstance(word, str):
@@ -39,9 +35,7 @@ class EnumWords:
             ) from None
 
     def word(self, number: int) -> str:
-        """The word for a number; the number in digits when a newer server sends one not known
-        here.
-        """
+        """The word for a number; its digits, when a newer server sends one not known here."""
         return self._words.get(number, str(number))
 
 

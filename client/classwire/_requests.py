@@ -23,9 +23,7 @@ Priority: TypeAlias = Literal["interactive", "bulk"]
 Elements = TypeVar("Elements")
 
 MAX_MESSAGE_BYTES = 1 << 20
-"""A message takes no further text once it would pass this: far below the 4 MiB that gRPC takes
-by default.
-"""
+"""A message takes no text that would take it past this: a quarter of what gRPC takes by default."""
 
 
 class ClassifyOptions(TypedDict, total=False):
@@ -38,9 +36,7 @@ class ClassifyOptions(TypedDict, total=False):
     activation: Activation | None
     """softmax, sigmoid or identity. Default: the model's own."""
     truncation: Truncation | None
-    """For a text of too many tokens: reject, drop_end or drop_start. Default: the server's
-    setting.
-    """
+    """For too many tokens: reject, drop_end or drop_start. Default: the server's setting."""
     include_logits: bool
     """Whether to return the logits. Default: False."""
     include_tokens: bool

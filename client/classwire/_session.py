@@ -1,6 +1,4 @@
-"""What `Client` and `AsyncClient` have in common: settings, defaults, and whether they may be
-used.
-"""
+"""What `Client` and `AsyncClient` share: settings, defaults, whether they may be used."""
 
 from __future__ import annotations
 

@@ -100,16 +100,12 @@ class StreamState:
         self._full = len(self._unanswered) + len(self._outcomes) >= self._window
 
     def exhausted(self, error: BaseException | None = None) -> None:
-        """Note that the caller's iterable has ended, or has raised; `finish` raises that in the
-        end.
-        """
+        """Note that the caller's iterable has ended, or has raised what `finish` will raise."""
         self._exhausted = True
         self._source_error = error
 
     def next_message(self) -> pb.StreamClassifyRequest:
-        """Move what is queued, as far as one message holds it, to the server. Only if
-        `wants_message`.
-        """
+        """Send what is queued, as far as one message holds it. Only if `wants_message`."""
         items = [self._queued.popleft()]
         size = items[0].ByteSize()
         while self._queued and len(items) < self._max_items:

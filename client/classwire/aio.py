@@ -220,9 +220,7 @@ class AsyncClient:
             return result
 
     def _stubs(self) -> _calls.Stubs:
-        """The stubs, made at the first call: a channel of grpc.aio belongs to the loop it is
-        made on.
-        """
+        """The stubs, made at the first call: a channel of grpc.aio belongs to its loop."""
         self._session.check()
         loop = asyncio.get_running_loop()
         if self._made_stubs is None:

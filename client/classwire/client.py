@@ -82,8 +82,9 @@ class Client:
         metadata: Metadata = (),
         **options: Unpack[ClassifyOptions],
     ) -> Classification:
-        """Score one text, or one pair. `ClassifyOptions` lists the options; `model` "" is the
-        default's.
+        """Score one text, or one pair, by the default model unless `model` names another.
+
+        `ClassifyOptions` lists the options.
         """
         wanted = _requests.classify_options(**options)
         return self._run(_calls.classify(text, text_pair, model, wanted), timeout_s, metadata)
@@ -97,8 +98,7 @@ class Client:
         metadata: Metadata = (),
         **options: Unpack[ClassifyOptions],
     ) -> list[Outcome]:
-        """Score several texts: for each, in order, its classification or its error. [] for no
-        texts.
+        """Score several texts: for each, in order, its classification or its error.
 
         More texts than the server takes in one call go in several, one after the other, under the
         one deadline; for very many, `classify_stream` is the better way. The first batch for a
@@ -194,9 +194,7 @@ class Client:
     def health(
         self, service: str = "", *, timeout_s: float | None = None, metadata: Metadata = ()
     ) -> _calls.ServingStatus:
-        """Ask for the health of the server, or of a service of it: SERVING, NOT_SERVING or
-        SERVICE_UNKNOWN.
-        """
+        """Ask for the health of the server, or of one service of it."""
         return self._run(_calls.health(service), timeout_s, metadata)
 
     def wait_until_ready(self, timeout_s: float | None = None, *, metadata: Metadata = ()) -> None:

@@ -175,9 +175,7 @@ class Unimplemented(ClasswireError):
 
 
 class InternalError(ClasswireError):
-    """A defect of the server, or of what lies between; `metadata["id"]`, where given, finds its
-    log.
-    """
+    """A defect of the server, or of what lies between; `metadata["id"]` may find its log line."""
 
     code = grpc.StatusCode.INTERNAL
 

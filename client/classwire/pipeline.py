@@ -53,9 +53,7 @@ class _Settings:
         truncation: bool | str | None = None,
         max_length: int | None = None,
     ) -> _Settings:
-        """The settings of a call; `top_k` "" is not given, as in transformers, where None means
-        all.
-        """
+        """The settings of a call. `top_k` "" is not given, since None means all."""
         changes: dict[str, Any] = {}
         if top_k is None or isinstance(top_k, int):
             changes |= {"top_k": top_k, "is_single": False}
@@ -86,9 +84,7 @@ class _Settings:
 
 
 class TextClassificationPipeline:
-    """A served model, called as a pipeline of transformers. Any thread may call it, several at a
-    time.
-    """
+    """A served model, called as a pipeline of transformers. Any thread may call it."""
 
     def __init__(self, client: Client, model: str, settings: _Settings) -> None:
         self._client = client
@@ -180,9 +176,7 @@ class TextClassificationPipeline:
 
 
 class _Results:
-    """The results of an iterable, one after the other; it has a length where the iterable has
-    one.
-    """
+    """The results of an iterable, in order; as long as it, where it has a length."""
 
     def __init__(self, stream: Any, inputs: Iterable[Any]) -> None:
         self._start = functools.partial(stream, inputs)

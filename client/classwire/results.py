@@ -18,9 +18,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An element of a stream under the caller's own id: 1 to 128 bytes, unique among the
-    unanswered.
-    """
+    """An element of a stream with an id of its own: 1 to 128 bytes, unique among the unanswered."""
 
     id: str
     text: str | Text
@@ -124,9 +122,7 @@ Outcome: TypeAlias = Classification | ClasswireError
 
 @dataclass(frozen=True, slots=True)
 class Tokenization:
-    """What the model would see: the tokens, 1 for each that it attends to, and how many were cut
-    off.
-    """
+    """What the model would see: tokens, 1 for each attended to, and how many were cut off."""
 
     tokens: tuple[Token, ...]
     attention_mask: tuple[int, ...]
@@ -136,9 +132,7 @@ class Tokenization:
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """The measured difference of a model's precision and engine from plain float32 over `texts`
-    texts.
-    """
+    """How far precision and engine are from plain float32, measured over `texts` texts."""
 
     texts: int
     label_agreement: float

@@ -522,7 +522,7 @@ def test_options_of_the_channel_win(make_client: MakeClient) -> None:
 def test_credentials_and_compression_reach_grpc(
     make_client: MakeClient, server: FakeServer
 ) -> None:
-    """A secured channel does not talk to a server in the open; a compressed request is understood."""
+    """A secured channel does not talk to an open server; a compressed request is understood."""
     secured = make_client(server.target, credentials=grpc.ssl_channel_credentials())
     with pytest.raises(Unavailable):
         secured.classify("text")
