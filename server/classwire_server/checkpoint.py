@@ -63,9 +63,7 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    location = str(Path(source.location).expanduser()) if source.is_folder else source.location
-    if not source.is_folder and _looks_like_a_path(location):
-        raise CheckpointError(f"{source.location}: no such folder")
+    location = locate(source)
     options: dict[str, Any] = {
         "revision": source.revision or None,
         "cache_dir": config.cache_dir or None,
@@ -116,6 +114,15 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
         activation=activation,
         fingerprint=fingerprint(raw_config, rust_json, model.state_dict()),
     )
+
+
+def locate(source: ModelSource) -> str:
+    """A folder's path or a hub id. Raises CheckpointError for the path of no folder."""
+    if source.is_folder:
+        return str(Path(source.location).expanduser())
+    if _looks_like_a_path(source.location):
+        raise CheckpointError(f"{source.location}: no such folder")
+    return source.location
 
 
 def problem_of(problem_type: str | None, labels: int) -> tuple[ProblemType, Activation]:

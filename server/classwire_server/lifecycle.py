@@ -153,7 +153,9 @@ class Server:
             ) from None
 
     def _load(self, source: ModelSource) -> ServedModel:
-        from .checkpoint import load_checkpoint
+        from .checkpoint import load_checkpoint, locate
+
+        locate(source)  # a wrong path is said at once: what follows imports torch
         from .engine.selection import prepare_device, select_engine
 
         started_s = time.monotonic()
