@@ -73,7 +73,7 @@ def test_ordinary_text_passes(repository: Path) -> None:
     (repository / "local").mkdir()
     (repository / "local" / "notes.md").write_text(PLANTED["home"][1])
     (repository / "notes.md").write_text(
-        "client/home/page, https://example.com/home/page, ~/work/x, --model /path/to/model, "
+        "client/home/page, https://example.com/home/page, ~/home/x, --model /path/to/model, "
         "hf_hub_download, http://localhost:8080/@x, {user}:{secret}@host\n"
     )
 
