@@ -1,6 +1,7 @@
 """A fake server, and both clients behind one blocking face."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -14,6 +15,23 @@ from classwire.testing import FakeServer
 def by_length(text: str, text_pair: str | None) -> dict[str, float]:
     """An answer that depends on text and pair."""
     return {"short": 1 / len(text), "long": 1 - 1 / len(text), "pair": 0.25 if text_pair else 0.0}
+
+
+class Source:
+    """A generator of texts that notes how far it went, and that it was closed."""
+
+    def __init__(self, count: int = 1_000_000) -> None:
+        self.given = 0
+        self.closed = threading.Event()
+        self.texts = self._texts(count)
+
+    def _texts(self, count: int) -> Iterator[str]:
+        try:
+            for _ in range(count):
+                self.given += 1
+                yield "text"
+        finally:
+            self.closed.set()
 
 
 class BlockingAsyncClient:

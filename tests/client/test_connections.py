@@ -1,0 +1,220 @@
+"""How both clients reach a server: retries, deadlines, balancing, readiness, closing."""
+
+import math
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2
+
+from classwire import (
+    ClasswireError,
+    DeadlineExceeded,
+    Reason,
+    Unavailable,
+    Unimplemented,
+    UnusableClient,
+)
+from classwire._readiness import Readiness
+from classwire._session import Deadline
+from classwire.testing import FakeServer
+from classwire.v1 import classwire_pb2 as pb
+
+MakeClient = Callable[..., Any]
+
+
+def rpc_error(code: grpc.StatusCode) -> grpc.RpcError:
+    """An error as gRPC gives it."""
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), "told so")
+
+
+def test_metadata_of_client_and_call(make_client: MakeClient, server: FakeServer) -> None:
+    """Both are sent, with every kind of call."""
+    client = make_client(server.target, metadata=[("x-client", "1")])
+    client.classify("text", metadata=[("x-call", "2")])
+    client.classify_batch(["text"], metadata=[("x-call", "2")])
+    list(client.classify_stream(["text"], metadata=[("x-call", "2")]))
+    client.tokenize("text", metadata=[("x-call", "2")])
+    assert [(c.metadata["x-client"], c.metadata["x-call"]) for c in server.calls] == [
+        ("1", "2")
+    ] * 4
+
+
+def test_what_is_unavailable_is_tried_again(client: Any, server: FakeServer) -> None:
+    """By gRPC, up to four times in all; the caller sees only the answer."""
+    server.fail_next(Reason.LOADING, times=3)
+    assert client.classify("text").label == "long"
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("reason", [Reason.OVERLOADED, Reason.INTERNAL, Reason.POISON_INPUT])
+def test_nothing_else_is_tried_again(client: Any, server: FakeServer, reason: Reason) -> None:
+    """One request, one error."""
+    server.fail_next(reason)
+    with pytest.raises(ClasswireError):
+        client.classify("text")
+    assert len(server.requests) == 1
+
+
+def test_a_call_has_a_deadline(make_client: MakeClient, server: FakeServer) -> None:
+    """Its own, or the client's."""
+    server.hold()
+    client = make_client(server.target, timeout_s=0.2)
+    with pytest.raises(DeadlineExceeded):
+        client.classify("text")
+    with pytest.raises(TimeoutError):
+        client.classify("text", timeout_s=0.1)
+    with pytest.raises(DeadlineExceeded):
+        client.classify_batch(["text"])
+    server.release()
+    assert client.classify("text", timeout_s=math.inf).label == "long"
+
+
+def test_every_call_has_one_by_default(client: Any, server: FakeServer) -> None:
+    """30 s, as the server sees it; a stream has an item timeout instead."""
+    client.classify("text")
+    client.classify("text", timeout_s=math.inf)
+    list(client.classify_stream(["text"]))
+    list(client.classify_stream(["text"], item_timeout_s=1.5, timeout_s=60))
+    list(client.classify_stream(["text"], item_timeout_s=math.inf))
+    seconds = [call.time_left_s and round(call.time_left_s) for call in server.calls]
+    assert seconds == [30, None, None, 60, None]
+    configs = [
+        request.config
+        for request in server.requests
+        if isinstance(request, pb.StreamClassifyRequest) and request.HasField("config")
+    ]
+    assert [config.item_timeout.ToMilliseconds() for config in configs] == [30_000, 1_500, 0]
+    assert not configs[2].HasField("item_timeout")
+
+
+def test_nobody_there(make_client: MakeClient) -> None:
+    """An address where nobody listens: one clear error."""
+    with FakeServer(["yes"]) as server:
+        gone = server.target
+    with pytest.raises(Unavailable, match="UNAVAILABLE: "):
+        make_client(gone).classify("text")
+    with pytest.raises(Unavailable) as raised:
+        list(make_client(gone).classify_stream(["text"]))
+    assert raised.value.unanswered == ()
+
+
+def test_several_addresses_share_the_calls(make_client: MakeClient) -> None:
+    """Round robin over a list of addresses."""
+    with FakeServer(["one"]) as one, FakeServer(["two"]) as two:
+        client = make_client([one.target, two.target])
+        labels = set()
+        for _ in range(200):  # the second connection may be a moment later than the first
+            labels.add(client.classify("text").label)
+            if len(labels) == 2:
+                break
+        assert labels == {"one", "two"}
+
+
+def test_health(client: Any, server: FakeServer) -> None:
+    """Of the server, and of a service that it does not have."""
+    assert client.health() == "SERVING"
+    assert client.health("nothing") == "SERVICE_UNKNOWN"
+    server.set_serving(False)
+    assert client.health() == "NOT_SERVING"
+
+
+def test_wait_until_ready_waits_for_serving(make_client: MakeClient) -> None:
+    """It returns once the server says so, and not before."""
+    with FakeServer(["yes"]) as server:
+        server.set_serving(False)
+        client = make_client(server.target)
+        with pytest.raises(DeadlineExceeded, match=r"not ready within 0\.2 s: it says NOT_SERVING"):
+            client.wait_until_ready(0.2)
+        serving = threading.Timer(0.1, server.set_serving, [True])
+        serving.start()
+        client.wait_until_ready(30)
+        serving.join()
+
+
+def test_wait_until_ready_waits_for_the_server(make_client: MakeClient, tmp_path: Path) -> None:
+    """It may be called before anybody listens; a vain wait says that nobody answered."""
+    target = f"unix:{tmp_path}/server.sock"
+    client = make_client(target)
+    with pytest.raises(DeadlineExceeded, match=r"not ready within 0\.2 s: nobody answers"):
+        client.wait_until_ready(0.2)
+    started: list[FakeServer] = []
+
+    def start() -> None:
+        started.append(FakeServer(["yes"], address=target))
+        started[0].start()
+
+    starting = threading.Timer(0.1, start)
+    starting.start()
+    client.wait_until_ready(30)
+    assert client.classify("text").label == "yes"
+    starting.join()
+    started[0].stop()
+
+
+def test_what_waiting_for_readiness_does_not_outwait() -> None:
+    """UNAVAILABLE is waited out, for ever if asked; what waiting does not mend is raised."""
+    readiness = Readiness("there", Deadline(None))
+    readiness.failed(rpc_error(grpc.StatusCode.UNAVAILABLE))
+    assert readiness.pause_s() > 0
+    with pytest.raises(Unimplemented):
+        readiness.failed(rpc_error(grpc.StatusCode.UNIMPLEMENTED))
+    late = Readiness("there", Deadline(1e-9))
+    late.heard(health_pb2.HealthCheckResponse(status="NOT_SERVING"))
+    with pytest.raises(DeadlineExceeded, match="there was not ready within 1e-09 s: it says NOT"):
+        late.failed(rpc_error(grpc.StatusCode.UNAVAILABLE))
+
+
+def test_a_closed_client_says_so(make_client: MakeClient, server: FakeServer) -> None:
+    """Every call of it does; closing again does nothing."""
+    client = make_client(server.target)
+    client.classify("text")
+    client.close()
+    client.close()
+    for call in (client.classify, client.classify_batch, client.classify_stream):
+        with pytest.raises(UnusableClient, match="closed"):
+            call(["text"])
+
+
+def test_a_forked_client_says_so(
+    make_client: MakeClient, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GRPC would hang in the child; the client names the two processes instead."""
+    client = make_client(server.target)
+    client.classify("text")
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(UnusableClient, match="does not survive a fork"):
+            client.classify("text")
+        with pytest.raises(UnusableClient):
+            client.classify_stream(["text"])
+    assert client.classify("text").label == "long"
+
+
+def test_options_of_the_channel_win(make_client: MakeClient) -> None:
+    """As here, a smaller limit of an answer's size, which is gRPC's own error."""
+    with FakeServer(lambda text, pair: {"x" * 5000: 1.0}) as server:
+        client = make_client(server.target, options=[("grpc.max_receive_message_length", 4000)])
+        with pytest.raises(ClasswireError) as raised:
+            client.classify("text")
+    assert type(raised.value).__name__ == "MessageTooLarge"
+    assert raised.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_credentials_and_compression_reach_grpc(
+    make_client: MakeClient, server: FakeServer
+) -> None:
+    """A secured channel does not talk to an open server; a compressed request is understood."""
+    secured = make_client(server.target, credentials=grpc.ssl_channel_credentials())
+    with pytest.raises(Unavailable):
+        secured.classify("text")
+    assert not server.requests
+    local = make_client(server.target, credentials=grpc.local_channel_credentials())
+    assert local.classify("text").label == "long"
+    packed = make_client(server.target, compression=grpc.Compression.Gzip)
+    assert packed.classify("text").label == "long"

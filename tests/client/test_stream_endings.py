@@ -1,0 +1,191 @@
+"""How a stream ends, early or not, and that nothing is lost or left behind."""
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from classwire import (
+    ClasswireError,
+    Client,
+    DeadlineExceeded,
+    InvalidInput,
+    Item,
+    Overloaded,
+    Reason,
+    Unavailable,
+)
+from classwire.testing import FakeServer
+
+from .conftest import Source
+
+MakeClient = Callable[..., Any]
+
+
+WAIT_S = 30
+
+
+def stream_threads() -> list[threading.Thread]:
+    """The threads of streams that are alive."""
+    names = {"classwire-pull", "classwire-read"}
+    return [thread for thread in threading.enumerate() if thread.name in names]
+
+
+def drained(stream: Iterator[tuple[str, Any]]) -> tuple[list[str], Exception | None]:
+    """The ids that a stream answers, and the error that it ends with."""
+    answered = []
+    try:
+        for id_, _ in stream:
+            answered.append(id_)
+    except Exception as error:
+        return answered, error
+    return answered, None
+
+
+def test_stopping_early_cleans_up(client: Any) -> None:
+    """The source is closed when the stream is, and no thread is left."""
+    source = Source()
+    stream = client.classify_stream(source.texts)
+    next(stream)
+    stream.close()
+    assert source.closed.is_set()
+    assert not stream_threads()
+
+
+def test_a_dropped_stream_cleans_up(server: FakeServer) -> None:
+    """Leaving the loop is enough: the generator goes with it."""
+    source = Source()
+    with Client(server.target) as client:
+        for _ in client.classify_stream(source.texts):
+            break
+        gc.collect()
+        assert source.closed.is_set()
+        assert not stream_threads()
+
+
+def test_a_source_that_blocks_is_closed_when_it_comes_back(server: FakeServer) -> None:
+    """Stopping does not wait for ever for it."""
+    blocked, closed = threading.Event(), threading.Event()
+
+    def source() -> Iterator[str]:
+        try:
+            yield "one"
+            blocked.wait(WAIT_S)
+            yield "two"
+        finally:
+            closed.set()
+
+    with Client(server.target) as client:
+        stream = client.classify_stream(source())
+        assert next(stream)[0] == "0"
+        stream.close()
+        assert not closed.is_set()
+        blocked.set()
+        assert closed.wait(WAIT_S)
+
+
+def test_an_early_stop_reaches_the_server(client: Any) -> None:
+    """The call is cancelled: streams that were left don't hold the server's threads."""
+    for _ in range(20):  # more than the fake has threads
+        stream = client.classify_stream(Source().texts)
+        next(stream)
+        stream.close()
+    assert client.classify("text").label == "long"
+
+
+def test_an_error_of_the_source_comes_last(client: Any) -> None:
+    """All that was given before has its outcome; then the caller's own exception, as it was."""
+    error = KeyError("mine")
+
+    def source() -> Iterator[str]:
+        yield from ["one", "two"]
+        raise error
+
+    answered, raised = drained(client.classify_stream(source()))
+    assert answered == ["0", "1"]
+    assert raised is error
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind"),
+    [(Item("a", "text"), InvalidInput), (Item("", "text"), InvalidInput), (b"text", TypeError)],
+    ids=["repeated id", "no id", "no text"],
+)
+def test_a_bad_element_comes_last(
+    client: Any, server: FakeServer, bad: Any, kind: type[Exception]
+) -> None:
+    """It ends the stream after the outcomes of those before; the source is closed."""
+    server.hold()
+    closed = threading.Event()
+
+    def source() -> Iterator[Any]:
+        try:
+            yield Item("a", "text")
+            yield bad
+            yield "never asked for"
+        finally:
+            closed.set()
+            server.release()
+
+    answered, raised = drained(client.classify_stream(source()))
+    assert answered == ["a"]
+    assert isinstance(raised, kind)
+    assert closed.is_set()
+
+
+def test_a_broken_stream_says_what_is_unanswered(client: Any, server: FakeServer) -> None:
+    """What was answered before comes first; the others' ids are in the error. No silent retry."""
+    server.break_stream(Reason.DRAINING, after_results=5)
+    stream = client.classify_stream([Item(f"id-{number}", "text") for number in range(9)])
+    answered, raised = drained(stream)
+    assert isinstance(raised, Unavailable)
+    assert raised.reason is Reason.DRAINING
+    assert answered == [f"id-{number}" for number in range(5)]
+    assert raised.unanswered == tuple(f"id-{number}" for number in range(5, 9))
+    assert len(server.calls) == 1
+    assert not stream_threads()
+
+
+def test_a_server_that_goes_away_loses_no_text(make_client: MakeClient) -> None:
+    """Whatever was taken from the source has an outcome, or is unanswered in the error."""
+    with FakeServer(["yes"]) as server:
+        source = Source()
+        stream = make_client(server.target).classify_stream(source.texts)
+        next(stream)
+        server.hold()
+        server.stop()
+        answered, raised = drained(stream)
+    assert isinstance(raised, Unavailable)
+    ids = {"0", *answered, *raised.unanswered}
+    assert ids == {str(number) for number in range(source.given)}
+    assert 1 + len(answered) + len(raised.unanswered) == source.given
+
+
+def test_a_stream_that_is_refused(client: Any, server: FakeServer) -> None:
+    """Its error is raised, and nothing of the source was consumed."""
+    source = Source()
+    server.fail_next(Reason.TOO_MANY_STREAMS, retry_after_s=0.5)
+    with pytest.raises(Overloaded) as raised:
+        list(client.classify_stream(source.texts))
+    assert raised.value.reason is Reason.TOO_MANY_STREAMS
+    assert raised.value.retry_after_s == 0.5
+    assert source.given == 0
+
+
+def test_a_stream_may_have_a_deadline(client: Any, server: FakeServer) -> None:
+    """When asked for: then what is unanswered is in the error."""
+    server.hold()
+    with pytest.raises(DeadlineExceeded) as raised:
+        list(client.classify_stream(["text"], timeout_s=0.3))
+    assert raised.value.unanswered == ("0",)
+
+
+def test_closing_the_client_ends_its_streams(make_client: MakeClient, server: FakeServer) -> None:
+    """With an error, rather than a loop that waits for ever."""
+    client = make_client(server.target)
+    stream = client.classify_stream(Source().texts)
+    next(stream)
+    client.close()
+    assert isinstance(drained(stream)[1], ClasswireError)
