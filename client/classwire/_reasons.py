@@ -1,4 +1,4 @@
-"""The reasons of the contract: what `google.rpc.ErrorInfo.reason` and `ItemError.reason` may say."""
+"""The reasons of the contract: values of `google.rpc.ErrorInfo.reason` and `ItemError.reason`."""
 
 from enum import StrEnum
 

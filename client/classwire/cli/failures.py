@@ -58,7 +58,7 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def described(error: "ClasswireError", subject: str = "") -> str:
-    """Return what is wrong, and with what: the field where the message does not say, the subject."""
+    """Return what is wrong; with the field where the message does not say, and the subject."""
     field = field_name(error)
     message = one_line(error.message)
     if field not in message:
