@@ -109,7 +109,7 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
             and "token_type_ids" in takes,
             default_truncation=Truncation(config.truncation),
         ),
-        labels=tuple(model_config.id2label[i] for i in range(model_config.num_labels)),
+        labels=_labels(model_config, source.location),
         problem_type=problem_type,
         activation=activation,
         fingerprint=fingerprint(raw_config, rust_json, model.state_dict()),
@@ -135,6 +135,13 @@ def problem_of(problem_type: str | None, labels: int) -> tuple[ProblemType, Acti
     if problem_type == ProblemType.MULTI_LABEL.value or labels == 1:
         return ProblemType.MULTI_LABEL, Activation.SIGMOID
     return ProblemType.SINGLE_LABEL, Activation.SOFTMAX
+
+
+def _labels(config: Any, location: str) -> tuple[str, ...]:
+    try:
+        return tuple(config.id2label[i] for i in range(config.num_labels))
+    except KeyError as error:
+        raise CheckpointError(f"{location}: its id2label has no label {error}") from None
 
 
 def _looks_like_a_path(location: str) -> bool:

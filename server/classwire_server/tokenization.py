@@ -15,7 +15,7 @@ import tokenizers
 
 from classwire._reasons import Reason
 
-from .errors import CheckpointError, RequestError
+from .errors import CheckpointError, ConfigError, RequestError
 
 
 class Truncation(Enum):
@@ -107,7 +107,7 @@ class Tokenization:
 
     `rust_json` is the tokenizer in the form of tokenizer.json, `max_tokens` the longest encoding
     the model takes, `uses_token_types` whether the model receives token type ids (else they are all
-    0).
+    0). Raises ConfigError when max_tokens leaves no room for a text.
     """
 
     def __init__(
@@ -123,6 +123,11 @@ class Tokenization:
         self._json = rust_json
         self._uses_token_types = uses_token_types
         self._whole = _load(rust_json)
+        special = self._whole.num_special_tokens_to_add(is_pair=True)
+        if max_tokens <= special:
+            raise ConfigError(
+                "max_tokens", f"{max_tokens} leave no room for text beside {special} special tokens"
+            )
         self._truncating: dict[Truncation, tokenizers.Tokenizer] = {}
         self._lock = threading.Lock()  # guards _truncating
 

@@ -88,6 +88,12 @@ def test_weights_of_another_shape(folder: Path) -> None:
     _refusal(folder)
 
 
+def test_labels_that_leave_an_id_out(folder: Path) -> None:
+    """An id2label that does not start at 0 names no label for some score; it is refused."""
+    _edit_config(folder, id2label={str(n): f"{n} stars" for n in range(1, 6)}, label2id={})
+    assert "id2label has no label 0" in _refusal(folder)
+
+
 def test_an_architecture_that_classifies_nothing(folder: Path) -> None:
     """A model type without sequence classification is refused."""
     _edit_config(folder, model_type="vit", architectures=["ViTModel"])

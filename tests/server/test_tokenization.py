@@ -1,0 +1,105 @@
+"""Text -> Encoding, by many threads at once and at the edges of the model's length."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import transformers
+
+from classwire_server.errors import ConfigError, RequestError
+from classwire_server.tokenization import OffsetUnit, Text, Tokenization, Truncation
+
+TEXTS = [Text("I really love this book " * repeats, "or not") for repeats in (1, 3, 30, 200)]
+
+
+@pytest.fixture
+def rust_json(checkpoint: Callable[..., Path]) -> str:
+    """The tokenizer.json of a tiny BERT."""
+    return (checkpoint("bert") / "tokenizer.json").read_text()
+
+
+def tokenization(rust_json: str, max_tokens: int = 32, token_types: bool = True) -> Tokenization:
+    """A tokenization that refuses long texts unless told otherwise."""
+    return Tokenization(
+        rust_json,
+        max_tokens=max_tokens,
+        uses_token_types=token_types,
+        default_truncation=Truncation.REJECT,
+    )
+
+
+def test_threads_do_not_disturb_each_other(rust_json: str, checkpoint: Callable[..., Path]) -> None:
+    """Whatever other threads truncate meanwhile, each gets what it gets alone."""
+    shared = tokenization(rust_json)
+    reference = transformers.AutoTokenizer.from_pretrained(checkpoint("bert"))
+
+    def expected(text: Text, truncation: Truncation) -> list[int]:
+        reference.truncation_side = "left" if truncation is Truncation.DROP_START else "right"
+        ids = reference(text.text, text.text_pair, truncation="longest_first", max_length=32)
+        return list(ids["input_ids"])
+
+    work = [
+        (text, truncation)
+        for text in TEXTS
+        for truncation in (Truncation.DROP_END, Truncation.DROP_START)
+    ] * 50
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(shared.encode, *job, field="input.text") for job in work]
+        assert [list(answer.result().ids) for answer in answers] == [expected(*job) for job in work]
+
+
+def test_truncation_and_padding_of_the_checkpoint_are_left_out(rust_json: str) -> None:
+    """A tokenizer.json that was saved with truncation or padding switched on does neither."""
+    switched_on = json.loads(rust_json) | {
+        "truncation": {
+            "direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0,
+        },
+        "padding": {
+            "strategy": {"Fixed": 20}, "direction": "Right", "pad_to_multiple_of": None,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]",
+        },
+    }  # fmt: skip
+    text = Text("I really love this book, and the one before")
+
+    encoding = tokenization(json.dumps(switched_on)).encode(text, None, "input.text")
+
+    assert encoding.ids == tokenization(rust_json).encode(text, None, "input.text").ids
+    assert encoding.truncated_tokens == 0
+
+
+@pytest.mark.parametrize("max_tokens", [1, 2, 3])
+def test_no_room_for_text(rust_json: str, max_tokens: int) -> None:
+    """A limit that special tokens alone would fill is refused, naming the setting."""
+    with pytest.raises(ConfigError, match=r"^--max-tokens: "):
+        tokenization(rust_json, max_tokens)
+
+
+@pytest.mark.parametrize("truncation", [Truncation.DROP_END, Truncation.DROP_START])
+def test_least_room_for_text(rust_json: str, truncation: Truncation) -> None:
+    """With room for one token of text a pair keeps one."""
+    encoding = tokenization(rust_json, 4).encode(TEXTS[0], truncation, "input.text")
+
+    assert len(encoding.ids) == 4
+    assert sum(not token.special for token in encoding.tokens(OffsetUnit.UNICODE)) == 1
+
+
+def test_the_default_is_used(rust_json: str) -> None:
+    """Without a truncation asked for, the model's own holds; the error names field and figures."""
+    with pytest.raises(RequestError) as refused:
+        tokenization(rust_json).encode(TEXTS[-1], None, "inputs[3].text")
+
+    assert refused.value.reason == "TOO_MANY_TOKENS"
+    assert refused.value.field == "inputs[3].text"
+    assert refused.value.metadata["max_tokens"] == "32"
+
+
+def test_models_without_token_types(rust_json: str) -> None:
+    """Where the model takes no token types they are 0, whatever the tokenizer makes of a pair."""
+    with_types = tokenization(rust_json).encode(TEXTS[0], None, "input.text")
+    without = tokenization(rust_json, token_types=False).encode(TEXTS[0], None, "input.text")
+
+    assert set(with_types.token_type_ids) == {0, 1}
+    assert set(without.token_type_ids) == {0}
+    assert {token.token_type_id for token in without.tokens(OffsetUnit.UTF8)} == {0}
