@@ -1,8 +1,8 @@
 """What can go wrong, as classes.
 
     ClasswireError
-    ├── InvalidInput (ValueError)       the text, an option or an id is wrong; the same call fails
-    again ├── UnknownModel                    no model of that name
+    ├── InvalidInput (ValueError)       a text, an option or an id is wrong; the same call fails again
+    ├── UnknownModel                    no model of that name
     ├── Overloaded                      too much at once; come back after `retry_after_s`
     ├── MessageTooLarge                 a message over gRPC's own size limit, either way
     ├── Unavailable                     nobody answers, or the server is loading or shutting down
@@ -13,8 +13,7 @@
     ├── Unimplemented                   the server does not have this method
     ├── InternalError                   a defect of the server, or of what is between
     │   └── PoisonInput                 this text brought the engine down twice; never send it again
-    └── UnusableClient (RuntimeError)   a closed client, or one used across a fork or another event
-    loop
+    └── UnusableClient (RuntimeError)   a client that is closed, or used across a fork or event loop
 
 An error of a whole call is raised. An error of one text of a batch or stream is that text's
 outcome, and raising it is up to the caller.
