@@ -12,6 +12,7 @@
 
 from ._reasons import Reason
 from ._requests import ClassifyOptions
+from ._version import __version__
 from .aio import AsyncClient
 from .client import Client
 from .errors import (
@@ -82,5 +83,6 @@ __all__ = [
     "Unimplemented",
     "UnknownModel",
     "UnusableClient",
+    "__version__",
     "pipeline",
 ]

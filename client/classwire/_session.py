@@ -19,6 +19,8 @@ Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 30.0
+DEFAULT_ITEM_TIMEOUT_S = 600.0
+"""Much longer than a call's: a stream keeps a whole window before the device, which may be slow."""
 
 
 class Session:
@@ -73,7 +75,9 @@ class Session:
             options=options,
             ordering=pb.ORDERING_IN_ORDER if in_order else pb.ORDERING_AS_COMPLETED,
         )
-        item_limit_s = self._seconds(item_timeout_s, "item_timeout_s")
+        if item_timeout_s is None:
+            item_timeout_s = DEFAULT_ITEM_TIMEOUT_S
+        item_limit_s = _requests.seconds(item_timeout_s, "item_timeout_s")
         if item_limit_s is not None:
             config.item_timeout.CopyFrom(_duration(item_limit_s))
         return StreamState(config, window)

@@ -31,8 +31,7 @@ class Client:
     Args:
         target: `host:port`, `dns:///host:port` (balances over all addresses of the name),
             `unix:path`, or a list of `IP:port` to balance over.
-        timeout_s: The deadline of each call, and the limit for each item of a stream, unless the
-            call names one. `math.inf` for none.
+        timeout_s: The deadline of each call, unless the call names one. `math.inf` for none.
         metadata: Key-value pairs sent with every call.
         credentials: From `grpc.ssl_channel_credentials` and the like; None for plain text.
         compression: gRPC's compression of requests.
@@ -139,7 +138,7 @@ class Client:
             window: How many elements may be between `items` and your loop; the server's window is
                 the default and the most.
             item_timeout_s: Longest time for the server from reading an item to its answer; a late
-                item gets `DeadlineExceeded` as its outcome. Default: the client's `timeout_s`.
+                item gets `DeadlineExceeded` as its outcome. Default: 600; `math.inf` for none.
             timeout_s: Deadline of the whole stream. Default: none.
             metadata: Key-value pairs sent with the call, after the client's.
             options: As `ClassifyOptions` lists them.

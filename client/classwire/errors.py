@@ -1,7 +1,7 @@
 """What can go wrong, as classes.
 
     ClasswireError
-    ├── InvalidInput (ValueError)       a text, an option or an id is wrong; the same call fails again
+    ├── InvalidInput (ValueError)       the text, an option or an id is wrong; mend it first
     ├── UnknownModel                    no model of that name
     ├── Overloaded                      too much at once; come back after `retry_after_s`
     ├── MessageTooLarge                 a message over gRPC's own size limit, either way

@@ -89,7 +89,7 @@ def test_every_call_has_one_by_default(client: Any, server: FakeServer) -> None:
         for request in server.requests
         if isinstance(request, pb.StreamClassifyRequest) and request.HasField("config")
     ]
-    assert [config.item_timeout.ToMilliseconds() for config in configs] == [30_000, 1_500, 0]
+    assert [config.item_timeout.ToMilliseconds() for config in configs] == [600_000, 1_500, 0]
     assert not configs[2].HasField("item_timeout")
 
 
