@@ -7,10 +7,10 @@ from typing import Any
 
 import grpc
 import pytest
-from classwire_server.config import EMBEDDED_FOLDER, ServerConfig
-from classwire_server.lifecycle import Server
 from transformers.utils import logging as transformers_logging
 
+from classwire_server.config import EMBEDDED_FOLDER, ServerConfig
+from classwire_server.lifecycle import Server
 from tests.checkpoints import make_checkpoint
 
 transformers_logging.disable_progress_bar()
