@@ -59,10 +59,12 @@ def _serve(config: str | None, **flags: Any) -> None:
 
 
 def _configure_logging(level: str) -> None:
-    logging.basicConfig(
-        stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="WARNING"
-    )
-    logging.getLogger("classwire_server").setLevel(level.upper())
+    # The libraries' loggers have handlers of their own, which a root handler would double.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("classwire_server")
+    logger.addHandler(handler)
+    logger.setLevel(level.upper())
 
 
 def _run(server: Server) -> None:
