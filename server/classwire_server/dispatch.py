@@ -1,7 +1,6 @@
 """Between callers and one engine: a queue, and the thread that empties it."""
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -76,7 +75,7 @@ class Dispatcher:
 
     def _wait_until(self, deadline_s: float) -> bool:
         remaining_s = deadline_s - time.monotonic()
-        self._changed.wait(None if remaining_s == math.inf else max(0.0, remaining_s))
+        self._changed.wait(min(max(0.0, remaining_s), threading.TIMEOUT_MAX))
         return time.monotonic() < deadline_s
 
     def withdraw(self, texts: Sequence[Pending]) -> None:

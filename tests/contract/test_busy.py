@@ -162,6 +162,26 @@ def test_item_timeout(fake: Callable[..., Server], connect: Connect) -> None:
         assert result.outcome.HasField("classification")
 
 
+def test_longest_item_timeout(fake: Callable[..., Server], connect: Connect) -> None:
+    """The longest duration that protobuf knows is as good as no timeout: items wait, in the engine
+    and in front of the queue, and are answered.
+    """
+    engine = FakeEngine()
+    server = fake(engine, max_queue_tokens=2)
+    with Conversation(
+        connect(server.target), item_timeout=Duration(seconds=315_576_000_000)
+    ) as stream:
+        stream.send_items(*(item(str(index), f"slow {SECRET}") for index in range(3)))
+        stream.half_close()
+        assert eventually(lambda: bool(waiting(server)))
+        engine.release()
+
+        results = stream.read_to_end()
+
+    assert [result.id for result in results] == ["0", "1", "2"]
+    assert all(result.outcome.HasField("classification") for result in results)
+
+
 def test_loading(bert: Path, connect: Connect) -> None:
     """A server that only listens yet tells callers of any model to come back."""
     server = Server(ServerConfig(port=0, model=(f"tiny={bert}",)), FakeEngine().factory)

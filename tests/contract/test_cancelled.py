@@ -1,12 +1,15 @@
 """Callers that go away: what they asked for is dropped, and what they held is free again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import grpc
+import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.lifecycle import Server
+from classwire_server.service.handlers import Call
+from classwire_server.service.stream import StreamSession
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import SECRET
@@ -86,6 +89,32 @@ def test_cancelled_streams_leave_nothing_behind(
         assert [result.id for result in stream.read_to_end()] == ["next"]
     assert engine.texts == [f"slow {SECRET}", SECRET]
     assert server._gate.wait_until_empty(PATIENCE_S)
+
+
+def test_a_cancelled_stream_is_no_defect(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """The reading of a cancelled stream may end before grpcio says that its call is over."""
+
+    def requests() -> Iterator[bytes]:
+        yield pb.StreamClassifyRequest(config=pb.StreamConfig()).SerializeToString()
+        raise grpc.RpcError
+
+    call = Call.of(_NeverOver())  # type: ignore[arg-type]
+
+    responses = list(StreamSession(server._registry, requests(), call).responses())
+
+    assert [response.WhichOneof("event") for response in responses] == ["started"]
+    assert "defect" not in caplog.text
+
+
+class _NeverOver:
+    """The context of a call whose end has not been announced yet."""
+
+    def time_remaining(self) -> None:
+        """No deadline."""
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Taken, and not called."""
+        return True
 
 
 def request(text: str) -> pb.ClassifyRequest:

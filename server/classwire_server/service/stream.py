@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import grpc
+
 from classwire._reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 
@@ -109,9 +111,10 @@ class StreamSession:
                 if not self._wait_for_window(settings.model.limits.stream_window_items):
                     return
             self._stop_reading(None)
+        except grpc.RpcError:  # how grpcio ends the iterator of a call that was cancelled
+            self._stop_reading(None)
         except Exception as error:
-            # grpcio ends the iterator of a call that is over with an exception of its own.
-            self._stop_reading(None if self._over else request_error(error))
+            self._stop_reading(request_error(error))
 
     def _parse_config(self, raw: bytes) -> _Settings:
         first = parse(pb.StreamClassifyRequest, raw)
@@ -210,7 +213,7 @@ class StreamSession:
                 deadline_s = self._next_deadline_s()
                 now_s = time.monotonic()
                 if deadline_s > now_s:
-                    self._changed.wait(None if deadline_s == math.inf else deadline_s - now_s)
+                    self._changed.wait(min(deadline_s - now_s, threading.TIMEOUT_MAX))
                     continue
                 self._expired_s = now_s
             settings.model.dispatcher.expire()
