@@ -1,6 +1,9 @@
-"""The reasons of the contract: values of `google.rpc.ErrorInfo.reason` and `ItemError.reason`."""
+"""The reasons of the contract (`ErrorInfo.reason`, `ItemError.reason`) and their status codes."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+
+import grpc
 
 DOMAIN = "classwire"
 """`google.rpc.ErrorInfo.domain` of every error that is Classwire's own."""
@@ -53,3 +56,35 @@ class Reason(StrEnum):
     """The caller is known, and may not do this."""
     INTERNAL = "INTERNAL"
     """A defect of the server; the metadata's `id` finds the log line."""
+
+
+CODES: Mapping[Reason, grpc.StatusCode] = {
+    **dict.fromkeys(
+        (
+            Reason.EMPTY_TEXT,
+            Reason.TEXT_TOO_LARGE,
+            Reason.TOO_MANY_TOKENS,
+            Reason.UNKNOWN_ENUM,
+            Reason.BAD_OPTION,
+            Reason.TOO_MANY_ITEMS,
+            Reason.BAD_ID,
+            Reason.BAD_STREAM_START,
+            Reason.BAD_ENCODING,
+        ),
+        grpc.StatusCode.INVALID_ARGUMENT,
+    ),
+    Reason.UNKNOWN_MODEL: grpc.StatusCode.NOT_FOUND,
+    Reason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TOO_MANY_STREAMS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.EXPIRED_IN_QUEUE: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Reason.LOADING: grpc.StatusCode.UNAVAILABLE,
+    Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
+    Reason.WORKER_LOST: grpc.StatusCode.UNAVAILABLE,
+    Reason.POISON_INPUT: grpc.StatusCode.INTERNAL,
+    Reason.INTERNAL: grpc.StatusCode.INTERNAL,
+    Reason.MISSING_CREDENTIALS: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.BAD_CREDENTIALS: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
+}
+"""The one table of status codes: which one each reason comes with."""

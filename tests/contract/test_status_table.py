@@ -4,9 +4,9 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 
-from classwire._reasons import Reason
+from classwire._reasons import CODES, Reason
 from classwire_server.errors import RequestError
-from classwire_server.service.status import CODES, item_error, status
+from classwire_server.service.status import item_error, status
 
 TABLE = {
     grpc.StatusCode.INVALID_ARGUMENT: (

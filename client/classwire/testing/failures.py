@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -10,39 +9,8 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from .._reasons import DOMAIN, Reason
+from .._reasons import CODES, DOMAIN, Reason
 from ..v1 import classwire_pb2 as pb
-
-CODES: Mapping[Reason, grpc.StatusCode] = {
-    **dict.fromkeys(
-        (
-            Reason.EMPTY_TEXT,
-            Reason.TEXT_TOO_LARGE,
-            Reason.TOO_MANY_TOKENS,
-            Reason.UNKNOWN_ENUM,
-            Reason.BAD_OPTION,
-            Reason.TOO_MANY_ITEMS,
-            Reason.BAD_ID,
-            Reason.BAD_STREAM_START,
-            Reason.BAD_ENCODING,
-        ),
-        grpc.StatusCode.INVALID_ARGUMENT,
-    ),
-    Reason.UNKNOWN_MODEL: grpc.StatusCode.NOT_FOUND,
-    Reason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Reason.TOO_MANY_STREAMS: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Reason.EXPIRED_IN_QUEUE: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Reason.LOADING: grpc.StatusCode.UNAVAILABLE,
-    Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
-    Reason.WORKER_LOST: grpc.StatusCode.UNAVAILABLE,
-    Reason.POISON_INPUT: grpc.StatusCode.INTERNAL,
-    Reason.INTERNAL: grpc.StatusCode.INTERNAL,
-    Reason.MISSING_CREDENTIALS: grpc.StatusCode.UNAUTHENTICATED,
-    Reason.BAD_CREDENTIALS: grpc.StatusCode.UNAUTHENTICATED,
-    Reason.NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
-}
-"""The status code that each reason comes with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,47 +1,17 @@
-"""The one table of status codes, and errors in the form they have on the wire."""
+"""Errors in the form they have on the wire."""
 
 import logging
 import secrets
-from collections.abc import Mapping
-from types import MappingProxyType
 
-import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from classwire._reasons import DOMAIN, Reason
+from classwire._reasons import CODES, DOMAIN, Reason
 from classwire.v1 import classwire_pb2 as pb
 
 from ..errors import RequestError
 
 log = logging.getLogger(__name__)
-
-CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
-    {
-        Reason.EMPTY_TEXT: grpc.StatusCode.INVALID_ARGUMENT,
-        Reason.TEXT_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
-        Reason.TOO_MANY_TOKENS: grpc.StatusCode.INVALID_ARGUMENT,
-        Reason.UNKNOWN_ENUM: grpc.StatusCode.INVALID_ARGUMENT,
-        Reason.BAD_OPTION: grpc.StatusCode.INVALID_ARGUMENT,
-        Reason.TOO_MANY_ITEMS: grpc.StatusCode.INVALID_ARGUMENT,
-        Reason.BAD_ID: grpc.StatusCode.INVALID_ARGUMENT,
-        Reason.BAD_STREAM_START: grpc.StatusCode.INVALID_ARGUMENT,
-        Reason.BAD_ENCODING: grpc.StatusCode.INVALID_ARGUMENT,
-        Reason.UNKNOWN_MODEL: grpc.StatusCode.NOT_FOUND,
-        Reason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-        Reason.TOO_MANY_STREAMS: grpc.StatusCode.RESOURCE_EXHAUSTED,
-        Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-        Reason.EXPIRED_IN_QUEUE: grpc.StatusCode.DEADLINE_EXCEEDED,
-        Reason.LOADING: grpc.StatusCode.UNAVAILABLE,
-        Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
-        Reason.WORKER_LOST: grpc.StatusCode.UNAVAILABLE,
-        Reason.POISON_INPUT: grpc.StatusCode.INTERNAL,
-        Reason.MISSING_CREDENTIALS: grpc.StatusCode.UNAUTHENTICATED,
-        Reason.BAD_CREDENTIALS: grpc.StatusCode.UNAUTHENTICATED,
-        Reason.NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
-        Reason.INTERNAL: grpc.StatusCode.INTERNAL,
-    }
-)
 
 
 def request_error(error: BaseException) -> RequestError:
