@@ -145,13 +145,14 @@ def test_item_timeout(fake: Callable[..., Server], connect: Connect) -> None:
     engine = FakeEngine()
     server = fake(engine)
     channel = connect(server.target)
-    hold(ClassifyServiceStub(channel), engine)
+    held = hold(ClassifyServiceStub(channel), engine)
     with Conversation(channel, item_timeout=Duration(nanos=100_000_000)) as stream:
         stream.read_started()
         stream.send_items(item("late", SECRET), item("late too", SECRET))
 
         late = stream.read_results(2)
 
+        assert not held.done()
         assert {result.id for result in late} == {"late", "late too"}
         assert [item_failure(result.outcome) for result in late] == [EXPIRED] * 2
         engine.release()
