@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+import torch
 from transformers.utils import logging as transformers_logging
 
 from classwire_server.config import EMBEDDED_FOLDER, ServerConfig
@@ -14,6 +15,7 @@ from classwire_server.lifecycle import Server
 from tests.checkpoints import make_checkpoint
 
 transformers_logging.disable_progress_bar()
+torch.set_num_threads(1)  # several only wait for each other on models this small
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import grpc
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
+from .addresses import check_port, check_unix_socket
 from .config import ModelSource, ServerConfig
 from .dispatch import Dispatcher
 from .errors import StartError
@@ -83,9 +84,11 @@ class Server:
         """Bind the port: alive, and not ready. Raises StartError when the address cannot be had."""
         config = self.config
         if config.host:
+            check_port(config.host, config.port)
             self.port = config.port
             self.port = self._bind(self.target)
         if config.unix_socket:
+            check_unix_socket(config.unix_socket)
             self._bind(f"unix:{config.unix_socket}")
         self._set_health(HealthCheckResponse.NOT_SERVING)
         self._health.set(LIVENESS, HealthCheckResponse.SERVING)
@@ -99,7 +102,7 @@ class Server:
         for source in self.config.sources:
             try:
                 served = self._load(source)
-            except StartError as error:
+            except Exception as error:
                 self._registry.failed(source.name, str(error))
                 self.stop(drain_timeout_s=0)
                 raise
@@ -148,9 +151,7 @@ class Server:
         try:
             return self._grpc.add_insecure_port(address)
         except RuntimeError:
-            raise StartError(
-                f"cannot listen on {address}: in use, or not an address of this machine"
-            ) from None
+            raise StartError(f"cannot listen on {address}") from None
 
     def _load(self, source: ModelSource) -> ServedModel:
         from .checkpoint import load_checkpoint, locate

@@ -144,7 +144,7 @@ class Tokenization:
         takes and truncation is REJECT.
         """
         truncation = truncation or self.default_truncation
-        rust = self._whole.encode(source.text, source.text_pair)
+        rust = _encode(self._whole, source)
         tokens = len(rust.ids)
         if tokens > self.max_tokens:
             if truncation is Truncation.REJECT:
@@ -154,7 +154,7 @@ class Tokenization:
                     field=field,
                     metadata={"tokens": str(tokens), "max_tokens": str(self.max_tokens)},
                 )
-            rust = self._truncating_tokenizer(truncation).encode(source.text, source.text_pair)
+            rust = _encode(self._truncating_tokenizer(truncation), source)
         ids = rust.ids
         type_ids = rust.type_ids if self._uses_token_types else [0] * len(ids)
         return Encoding(ids, type_ids, tokens - len(ids), source, rust, self._whole)
@@ -170,6 +170,16 @@ class Tokenization:
                 )
                 self._truncating[truncation] = tokenizer
             return self._truncating[truncation]
+
+
+def _encode(tokenizer: tokenizers.Tokenizer, source: Text) -> Any:
+    try:
+        return tokenizer.encode(source.text, source.text_pair)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        # A panic in Rust is no Exception, and would pass by all who answer the caller.
+        raise RuntimeError("the tokenizer panicked") from None
 
 
 def _load(rust_json: str) -> tokenizers.Tokenizer:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-import torch
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
@@ -14,8 +13,6 @@ from classwire_server.config import ServerConfig
 from classwire_server.lifecycle import Server
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine
-
-torch.set_num_threads(1)  # several only wait for each other on models this small
 
 Classify = Callable[..., pb.ClassifyResponse]
 

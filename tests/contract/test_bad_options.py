@@ -105,6 +105,7 @@ def test_unknown_orderings(converse: Callable[..., Conversation]) -> None:
         Duration(nanos=-1),
         Duration(seconds=1, nanos=1_000_000_000),
         Duration(seconds=315_576_000_001),
+        Duration(seconds=1, nanos=-500_000_000),
     ],
     ids=str,
 )

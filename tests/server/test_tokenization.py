@@ -103,3 +103,19 @@ def test_models_without_token_types(rust_json: str) -> None:
     assert set(with_types.token_type_ids) == {0, 1}
     assert set(without.token_type_ids) == {0}
     assert {token.token_type_id for token in without.tokens(OffsetUnit.UTF8)} == {0}
+
+
+def test_a_panic_of_the_tokenizer_is_an_error_like_others(
+    rust_json: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A panic in Rust is no Exception to Python; it is made one, so that the caller is answered."""
+    panic = type("PanicException", (BaseException,), {})
+
+    class Panicking:
+        def encode(self, *_: object) -> None:
+            raise panic("caller's text")
+
+    tokenizer = tokenization(rust_json)
+    monkeypatch.setattr(tokenizer, "_whole", Panicking())
+    with pytest.raises(RuntimeError, match="^the tokenizer panicked$"):
+        tokenizer.encode(TEXTS[0], None, "input.text")

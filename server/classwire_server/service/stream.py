@@ -277,7 +277,7 @@ def _item_timeout_s(config: pb.StreamConfig) -> float:
         return math.inf
     timeout = config.item_timeout
     seconds = timeout.seconds + timeout.nanos / 1e9
-    if not 0 < seconds <= 315_576_000_000 or not -1_000_000_000 < timeout.nanos < 1_000_000_000:
+    if not 0 < seconds <= 315_576_000_000 or not 0 <= timeout.nanos < 1_000_000_000:
         raise RequestError(
             Reason.BAD_OPTION,
             "item_timeout is not a positive duration",

@@ -1,0 +1,42 @@
+"""Whether an address can be listened on, said in words: gRPC only says that it can't.
+
+It also takes over the Unix socket of a server that is running, without a word.
+"""
+
+import os
+import socket
+import stat
+
+from .errors import StartError
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise StartError when the port of this host cannot be bound. Port 0 always can."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC itself does
+            probe.bind(address)
+    except OSError as error:
+        raise _refusal(f"{host}:{port}", error) from None
+
+
+def check_unix_socket(path: str) -> None:
+    """Raise StartError when a server answers at the path, or something else lies there."""
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(path)
+    except FileNotFoundError:
+        return
+    except ConnectionRefusedError:
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            return  # left behind by a server that is gone; gRPC replaces it
+        raise StartError(f"cannot listen on {path}: it is no socket") from None
+    except OSError as error:
+        raise _refusal(path, error) from None
+    raise StartError(f"cannot listen on {path}: a server answers there already")
+
+
+def _refusal(address: str, error: OSError) -> StartError:
+    return StartError(f"cannot listen on {address}: {(error.strerror or str(error)).lower()}")
