@@ -117,5 +117,5 @@ def test_a_panic_of_the_tokenizer_is_an_error_like_others(
 
     tokenizer = tokenization(rust_json)
     monkeypatch.setattr(tokenizer, "_whole", Panicking())
-    with pytest.raises(RuntimeError, match="^the tokenizer panicked$"):
+    with pytest.raises(RuntimeError, match=r"^the tokenizer panicked$"):
         tokenizer.encode(TEXTS[0], None, "input.text")
