@@ -5,7 +5,6 @@ Rules that the server has anyway (an empty text, too many tokens) are left to it
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias, TypedDict, TypeVar
 
@@ -24,6 +23,10 @@ Elements = TypeVar("Elements")
 
 MAX_MESSAGE_BYTES = 1 << 20
 """A message takes no text that would take it past this: a quarter of what gRPC takes by default."""
+
+
+LONGEST_TIME_S = 1e9
+"""About 31 years. Much later deadlines overflow inside gRPC, and have then passed already."""
 
 
 class ClassifyOptions(TypedDict, total=False):
@@ -142,10 +145,10 @@ def count(value: int, option: str, *, at_least: int) -> int:
 
 
 def seconds(value: float, option: str) -> float | None:
-    """A positive time; `math.inf` means no limit, which is None to gRPC."""
+    """A positive time; `math.inf`, or longer than gRPC can count, means no limit: None to gRPC."""
     if not isinstance(value, (int, float)):
         raise TypeError(f"{option} must be a number of seconds, not {type(value).__name__}")
     if not value > 0:
         message = f"{option} must be positive, not {value}"
         raise InvalidInput(message, reason=Reason.BAD_OPTION, field=option)
-    return None if math.isinf(value) else float(value)
+    return None if value > LONGEST_TIME_S else float(value)

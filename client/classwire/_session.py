@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from google.protobuf import duration_pb2
@@ -49,6 +50,16 @@ class Session:
                 f"the client was made in process {self._pid} and gRPC does not survive a fork: "
                 f"make a new one in process {os.getpid()}"
             )
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """Around the start of a call on a plain channel: UnusableClient once that is closed."""
+        self.check()
+        try:
+            yield
+        except ValueError:  # gRPC's own word, when the channel was closed just now
+            self.check()
+            raise
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         """The deadline of a call that starts now."""

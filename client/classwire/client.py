@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -17,6 +17,7 @@ from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
 from ._threaded_stream import ThreadedStream
 from .errors import from_rpc_error
 from .results import Classification, Item, Model, Outcome, ServerInfo, Text, Tokenization
+from .v1 import classwire_pb2 as pb
 
 R = TypeVar("R")
 
@@ -153,13 +154,14 @@ class Client:
         )
         limit_s = None if timeout_s is None else _requests.seconds(timeout_s, "timeout_s")
         all_metadata = self._session.metadata(metadata)
-        return ThreadedStream(
-            state,
-            iter(_requests.elements(items)),
-            lambda requests: self._stubs.classify.StreamClassify(
-                requests, timeout=limit_s, metadata=all_metadata
-            ),
-        ).outcomes()
+
+        def open_call(requests: Iterator[pb.StreamClassifyRequest]) -> Any:
+            with self._session.starting():
+                return self._stubs.classify.StreamClassify(
+                    requests, timeout=limit_s, metadata=all_metadata
+                )
+
+        return ThreadedStream(state, iter(_requests.elements(items)), open_call).outcomes()
 
     def tokenize(
         self,
@@ -206,13 +208,13 @@ class Client:
         deadline = self._session.deadline(timeout_s)
         readiness = Readiness(self._session.target, deadline)
         while True:
-            self._session.check()
-            watch = self._stubs.health.Watch(
-                health_pb2.HealthCheckRequest(),
-                timeout=deadline.left_s(),
-                metadata=self._session.metadata(metadata),
-                wait_for_ready=True,
-            )
+            with self._session.starting():
+                watch = self._stubs.health.Watch(
+                    health_pb2.HealthCheckRequest(),
+                    timeout=deadline.left_s(),
+                    metadata=self._session.metadata(metadata),
+                    wait_for_ready=True,
+                )
             try:
                 if any(map(readiness.heard, watch)):
                     return
@@ -246,9 +248,10 @@ class Client:
             call = next(steps)
             while True:
                 try:
-                    response = self._stubs.invoke(
-                        call, timeout=deadline.left_s(), metadata=all_metadata
-                    )
+                    with self._session.starting():
+                        response = self._stubs.invoke(
+                            call, timeout=deadline.left_s(), metadata=all_metadata
+                        )
                 except grpc.RpcError as error:
                     failure = from_rpc_error(error)
                     failure.__cause__ = error

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2
 
 from classwire import (
     ClasswireError,
+    Client,
     DeadlineExceeded,
     Reason,
     Unavailable,
@@ -179,6 +180,41 @@ def test_a_closed_client_says_so(make_client: MakeClient, server: FakeServer) ->
     for call in (client.classify, client.classify_batch, client.classify_stream):
         with pytest.raises(UnusableClient, match="closed"):
             call(["text"])
+
+
+def test_a_client_closed_before_its_stream_began_says_so(
+    make_client: MakeClient, server: FakeServer
+) -> None:
+    """The stream is begun by the loop over it, which may come later."""
+    client = make_client(server.target)
+    client.classify("text")
+    stream = client.classify_stream(["text"])
+    client.close()
+    with pytest.raises(UnusableClient, match="closed"):
+        list(stream)
+
+
+def test_a_client_closed_on_the_way_to_a_call_says_so(server: FakeServer) -> None:
+    """As by another thread, in the middle of a method."""
+
+    class Closing(grpc.UnaryUnaryClientInterceptor):
+        """Closes the client before its call goes out."""
+
+        def intercept_unary_unary(self, proceed: Any, details: Any, request: Any) -> Any:
+            client.close()
+            return proceed(details, request)
+
+    client = Client(server.target, interceptors=[Closing()])
+    with pytest.raises(UnusableClient, match="closed"):
+        client.classify("text")
+
+
+@pytest.mark.parametrize("timeout_s", [1e10, 1e12, 1e300, 10**400])
+def test_very_long_times_are_no_limit(client: Any, server: FakeServer, timeout_s: float) -> None:
+    """Times that gRPC cannot count to: their deadlines would have passed at once."""
+    client.classify("text", timeout_s=timeout_s)
+    list(client.classify_stream(["text"], timeout_s=timeout_s, item_timeout_s=timeout_s))
+    assert [call.time_left_s for call in server.calls] == [None, None]
 
 
 def test_a_forked_client_says_so(
