@@ -36,7 +36,10 @@ def parse() -> argparse.Namespace:
     add("--output", type=Path, required=True, help="folder of the checkpoint to write")
     add("--keep", type=Path, help="folder for the outcomes of single steps, used again if there")
     add("--threads", type=int, default=1, help="torch threads (default 1)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not (arguments.data / "reviews.jsonl").is_file():
+        parser.error("--data names no folder with reviews.jsonl; set CLASSWIRE_TRAINING_DATA")
+    return arguments
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """The checkpoint's own WordPiece vocabulary and tokenizer."""
 
+import string
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +13,11 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_TOKENS = 512
 
 
+def splits(character: str) -> bool:
+    """Whether BERT cuts words at this character, so that no piece can continue with it."""
+    return character in string.punctuation or unicodedata.category(character).startswith("P")
+
+
 def learn_pieces(texts: Sequence[str], size: int) -> list[str]:
     """At most `size` lowercase word pieces in id order, the same for the same texts.
 
@@ -19,7 +26,9 @@ def learn_pieces(texts: Sequence[str], size: int) -> list[str]:
     """
     normalizer = BertNormalizer(lowercase=True)
     characters = sorted(set("".join(normalizer.normalize_str(text) for text in texts)) - {" "})
-    following = [f"##{character}" for character in characters if character.isalnum()]
+    letters = [each for each in characters if each.isalnum()]
+    symbols = [each for each in characters if not each.isalnum() and not splits(each)]
+    following = [f"##{each}" for each in (*letters, *symbols)]
     fixed = [*SPECIAL_TOKENS, *characters, *following]
     learner = BertWordPieceTokenizer(lowercase=True)
     learner.train_from_iterator(
