@@ -1,6 +1,6 @@
 """How a batch is laid out decides what it costs: padded, stacked, or packed.
 
-    python -m benchmarks.layouts [--hidden 768 --layers 12] [--texts 32] [--rounds 3]
+    python -m benchmarks.layouts [--hidden 768 --layers 12] [--texts 32] [--threads 1]
 
 Random weights, lengths like those of real reviews (log-normal, median 40 tokens), on the CPU. The
 layouts take turns, so that a noisy machine is noisy to all of them.
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--texts", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     config = BertConfig(
         vocab_size=VOCABULARY,
@@ -65,6 +66,7 @@ def main() -> None:
         num_attention_heads=arguments.hidden // 64,
         intermediate_size=4 * arguments.hidden,
     )
+    torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     plain = BertForSequenceClassification(config).eval()
     to_pack = copy.deepcopy(plain)
@@ -86,15 +88,9 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - started_s)
     tokens = sum(len(encoding.ids) for encoding in batch)
     print(
-        f"\r\033[K{arguments.layers} layers of {arguments.hidden}, {arguments.texts} texts,",
-        end=" ",
-    )
-    print(
-        f"{arguments.texts} texts, {tokens} tokens, longest {max(lengths(arguments.texts))},",
-        end=" ",
-    )
-    print(
-        f"{torch.get_num_threads()} threads\n\n| layout | tokens/s | times padded |\n|---|---|---|"
+        f"\r\033[K{arguments.layers} layers of {arguments.hidden}, {arguments.texts} texts, "
+        f"{tokens} tokens, longest {max(lengths(arguments.texts))}, {arguments.threads} threads\n\n"
+        "| layout | tokens/s | times padded |\n|---|---|---|"
     )
     median = {name: statistics.median(times) for name, times in seconds.items()}
     for name, time_s in median.items():
