@@ -83,7 +83,7 @@ def _run(server: Server) -> None:
     def load() -> None:
         try:
             server.load()
-            print("serving", flush=True)
+            _say("serving")
         except BaseException as error:  # handed to the main thread, whatever it is
             failures.append(error)
             wake.set()
@@ -91,7 +91,7 @@ def _run(server: Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hear)
     server.listen()
-    print(f"listening on {server.target}", flush=True)
+    _say(f"listening on {server.target}")
     loading = threading.Thread(target=load, name="load", daemon=True)
     loading.start()
     wake.wait()
@@ -103,6 +103,16 @@ def _run(server: Server) -> None:
         os._exit(
             0
         )  # a thread inside torch can't be ended, and would crash the interpreter's own exit
+
+
+def _say(line: str) -> None:
+    """Print a line for whoever waits for it; a reader that has left does not stop the server."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        log.warning("standard output: %s", error.strerror)
+        # What is still buffered has nowhere to go, and would fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 serve = click.Command(

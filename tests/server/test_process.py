@@ -179,6 +179,23 @@ def refused(process: Process) -> str:
     return line
 
 
+def test_a_reader_that_leaves(
+    launch: Callable[..., Process], bert: Path, connect: Callable[[str], grpc.Channel]
+) -> None:
+    """As `classwire serve | head -1`: the server goes on without anybody who reads its lines."""
+    process = launch("--port", "0", "--model", f"tiny={bert}")
+    channel = connect(process.address())
+    assert process.popen.stdout is not None
+    process.popen.stdout.close()
+
+    assert eventually(lambda: "standard output: Broken pipe" in process.log), process.log
+
+    request = pb.ClassifyRequest(input=pb.TextInput(text="book"))
+    assert ClassifyServiceStub(channel).Classify(request, timeout=PATIENCE_S).result.scores
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
+
+
 def test_a_port_in_use(launch: Callable[..., Process], bert: Path) -> None:
     """The line names the address."""
     with socket.socket() as other:
