@@ -98,7 +98,7 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
     takes = inspect.signature(model.forward).parameters
     return Checkpoint(
         name=source.name,
-        location=location if not source.is_folder else Path(location).resolve().name,
+        location=source.public_location,
         revision="" if source.is_folder else (commit or source.revision),
         architecture=type(model).__name__,
         model=model.eval(),

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from .config import ServerConfig
-from .errors import StartError
+from .errors import ConfigError, StartError
 from .lifecycle import Server
 from .settings import ENVIRONMENT_PREFIX, kind, resolve
 
@@ -55,7 +55,7 @@ def _serve(config: str | None, **flags: Any) -> None:
         _run(Server(settings))
     except StartError as error:
         print(f"classwire serve: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
 def _configure_logging(level: str) -> None:

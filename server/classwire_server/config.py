@@ -40,6 +40,13 @@ class ModelSource:
         """Whether the location is a folder of this machine."""
         return Path(self.location).expanduser().is_dir()
 
+    @property
+    def public_location(self) -> str:
+        """What callers may see of the location: a hub id, or the last part of a folder's path."""
+        path = Path(self.location).expanduser()
+        is_path = path.exists() or self.location.startswith(("/", "~", "."))
+        return path.resolve().name if is_path else self.location
+
     @staticmethod
     def parse(text: str, default_revision: str = "") -> "ModelSource":
         """Parse `[name=]folder` or `[name=]id[@revision]`.

@@ -97,3 +97,10 @@ def test_a_defect_is_one_line_too(classwire: Run, monkeypatch: pytest.MonkeyPatc
 def classwire_models() -> object:
     """The `models` command."""
     return classwire.cli.command.commands["models"]
+
+
+def test_a_closed_standard_output_changes_nothing(target: str) -> None:
+    """With `>&-` the answer has nowhere to go; the command does its work and ends well."""
+    command = f"{sys.executable} -m classwire classify --target {target} good >&-"
+    ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -172,9 +172,9 @@ def test_a_signal_while_loading(launch: Callable[..., Process], bert: Path) -> N
     assert "Traceback" not in process.log
 
 
-def refused(process: Process) -> str:
+def refused(process: Process, code: int = 1) -> str:
     """The one line of a server that does not start."""
-    assert process.wait() == 1
+    assert process.wait() == code
     [line] = process.log.splitlines()
     return line
 
@@ -222,9 +222,9 @@ def test_bad_settings(launch: Callable[..., Process], tmp_path: Path) -> None:
     by_environment = launch(CLASSWIRE_PORT="http")
     by_file = launch("--config", str(tmp_path / "bad.toml"))
 
-    assert refused(by_flag).startswith("classwire serve: --max-streams: 100 streams")
-    assert "CLASSWIRE_PORT='http'" in refused(by_environment)
-    assert refused(by_file).endswith("bad.toml: no such setting: max_stream")
+    assert refused(by_flag, code=2).startswith("classwire serve: --max-streams: 100 streams")
+    assert "CLASSWIRE_PORT='http'" in refused(by_environment, code=2)
+    assert refused(by_file, code=2).endswith("bad.toml: no such setting: max_stream")
 
 
 def test_bad_flags(launch: Callable[..., Process]) -> None:

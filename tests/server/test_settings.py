@@ -146,3 +146,14 @@ def test_every_setting_says_what_it_does() -> None:
     """Each has a help text, which the command line and the settings page show."""
     for field in dataclasses.fields(ServerConfig):
         assert field.metadata["help"].endswith((".", ")."))
+
+
+def test_callers_see_no_path(tmp_path: Path) -> None:
+    """Of a folder they see its last part, also when it is gone; of a hub id all of it."""
+    folder = tmp_path / "stars"
+    folder.mkdir()
+    source = ModelSource.parse(f"{folder}/")
+    assert source.public_location == "stars"
+    folder.rmdir()
+    assert source.public_location == "stars"
+    assert ModelSource.parse("acme/stars").public_location == "acme/stars"

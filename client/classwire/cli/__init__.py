@@ -75,6 +75,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Every error is one line on standard error, `classwire: ...`, and no traceback.
     """
+    # Python has None for a stream that was closed before it started (`>&-`).
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")

@@ -93,9 +93,7 @@ def _model(entry: Entry) -> pb.Model:
         is_default=entry.is_default,
         state=STATES[entry.state],
         failure=entry.failure,
-        checkpoint=entry.source.location.rstrip("/").rsplit("/", 1)[-1]
-        if entry.source.is_folder
-        else entry.source.location,
+        checkpoint=entry.source.public_location,
     )
     if entry.served is not None:
         _describe(message, entry.served)
