@@ -5,7 +5,8 @@ Rules that the server has anyway (an empty text, too many tokens) are left to it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias, TypedDict, TypeVar
 
 from . import _enums
@@ -19,7 +20,12 @@ Truncation: TypeAlias = Literal["reject", "drop_end", "drop_start"]
 OffsetUnit: TypeAlias = Literal["unicode", "utf8", "utf16"]
 Priority: TypeAlias = Literal["interactive", "bulk"]
 
+Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+
 Elements = TypeVar("Elements")
+
+_METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
+_METADATA_TEXT = re.compile(r"[ -~]*")
 
 MAX_MESSAGE_BYTES = 1 << 20
 """A message takes no text that would take it past this: a quarter of what gRPC takes by default."""
@@ -129,6 +135,27 @@ def batches(
         size += length
     if start < len(inputs):
         yield inputs[start:]
+
+
+def metadata(pairs: Metadata) -> tuple[tuple[str, str | bytes], ...]:
+    """The same pairs when HTTP/2 can carry them; gRPC would call them an error of the server's."""
+    if isinstance(pairs, (str, bytes, Mapping)):
+        raise TypeError(f"metadata must be pairs of key and value, not a {type(pairs).__name__}")
+    checked = tuple((key, value) for key, value in pairs)
+    for key, value in checked:
+        binary = key.endswith("-bin")
+        if not _METADATA_KEY.fullmatch(key):
+            problem = f"the key {key!r} has characters other than 0-9 a-z _ . -"
+        elif binary is not isinstance(value, bytes):
+            problem = f"the value of {key!r} must be {'bytes' if binary else 'a str'}"
+        elif isinstance(value, str) and not _METADATA_TEXT.fullmatch(value):
+            problem = (
+                f"the value of {key!r} is not printable ASCII (keys ending in -bin take bytes)"
+            )
+        else:
+            continue
+        raise InvalidInput(problem, reason=Reason.BAD_OPTION, field="metadata")
+    return checked
 
 
 def count(value: int, option: str, *, at_least: int) -> int:

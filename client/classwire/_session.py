@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TypeAlias
 
 from google.protobuf import duration_pb2
@@ -16,7 +16,7 @@ from .errors import UnusableClient
 from .results import ModelLimits
 from .v1 import classwire_pb2 as pb
 
-Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+Metadata: TypeAlias = _requests.Metadata
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 30.0
@@ -31,7 +31,7 @@ class Session:
         self.target = _channel.target_uri(target)
         self.limits: dict[str, ModelLimits] = {}
         self._timeout_s = timeout_s
-        self._metadata = tuple(metadata)
+        self._metadata = _requests.metadata(metadata)
         self._pid = os.getpid()
         self._closed = False
         _requests.seconds(timeout_s, "timeout_s")
@@ -67,7 +67,7 @@ class Session:
 
     def metadata(self, extra: Metadata) -> tuple[tuple[str, str | bytes], ...]:
         """The client's metadata, then the call's."""
-        return (*self._metadata, *extra)
+        return (*self._metadata, *_requests.metadata(extra))
 
     def stream(
         self,

@@ -225,7 +225,10 @@ class Client:
             time.sleep(readiness.pause_s())
 
     def close(self) -> None:
-        """Close the connection. Calls that are running end as `Cancelled`. May be called again."""
+        """Close the connection. Calls that are running end as `Cancelled`. May be called again.
+
+        With interceptors, let no other thread start a call meanwhile: grpcio may crash the process.
+        """
         if self._session.close():
             self._channel.close()
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from classwire import (
     ClasswireError,
     Client,
     DeadlineExceeded,
+    InvalidInput,
     Reason,
     Unavailable,
     Unimplemented,
@@ -255,3 +257,25 @@ def test_credentials_and_compression_reach_grpc(
     assert local.classify("text").label == "long"
     packed = make_client(server.target, compression=grpc.Compression.Gzip)
     assert packed.classify("text").label == "long"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ([("A key", "x")], "the key 'A key'"),
+        ([("", "x")], "the key ''"),
+        ([("key", "naïve")], "the value of 'key' is not printable ASCII"),
+        ([("key", b"x")], "the value of 'key' must be a str"),
+        ([("key-bin", "x")], "the value of 'key-bin' must be bytes"),
+    ],
+)
+def test_metadata_that_cannot_be_sent(
+    client: Any, server: FakeServer, metadata: Any, said: str
+) -> None:
+    """It is the caller's mistake, named before anything is sent."""
+    with pytest.raises(InvalidInput, match=re.escape(said)) as refused:
+        client.classify("text", metadata=metadata)
+    assert refused.value.field == "metadata"
+    assert not server.requests
+    with pytest.raises(TypeError, match="not a dict"):
+        client.classify("text", metadata={"key": "value"})
