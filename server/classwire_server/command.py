@@ -52,6 +52,8 @@ def _serve(config: str | None, **flags: Any) -> None:
         _configure_logging(settings.log_level)
         if settings.offline:
             os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's library reads it once, when imported
+        # Torch's threads sleep while they wait for each other: docs/decisions/0005.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         _run(Server(settings))
     except StartError as error:
         print(f"classwire serve: {error}", file=sys.stderr)
