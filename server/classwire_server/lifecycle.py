@@ -61,7 +61,7 @@ class Server:
         self._reflections = ThreadPoolExecutor(2, thread_name_prefix="reflection")
         self._stopping = threading.Lock()  # guards _stopped
         self._stopped = False
-        self._grpc = grpc.server(self._calls, options=_options(config))
+        self._grpc = grpc.server(self._calls, options=grpc_options(config))
         register_contract(self._grpc, self._registry, self._gate, config)
         register_health(self._grpc, self._health, self._health_checks)
         if config.reflection:
@@ -197,7 +197,8 @@ class Server:
             self._health.set(service, status)
 
 
-def _options(config: ServerConfig) -> list[tuple[str, int]]:
+def grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
+    """The options of the gRPC server."""
     return [
         ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
         ("grpc.max_receive_message_length", config.max_message_bytes),

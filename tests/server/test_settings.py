@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from classwire._channel import channel_options
 from classwire_server.config import EMBEDDED_MODEL, ModelSource, ServerConfig
 from classwire_server.errors import ConfigError
+from classwire_server.lifecycle import grpc_options
 from classwire_server.settings import resolve
 
 
@@ -157,3 +159,13 @@ def test_callers_see_no_path(tmp_path: Path) -> None:
     folder.rmdir()
     assert source.public_location == "stars"
     assert ModelSource.parse("acme/stars").public_location == "acme/stars"
+
+
+def test_our_client_is_not_sent_away_for_pinging() -> None:
+    """The server permits pings more often than the client sends them, calls or no calls."""
+    client = dict(channel_options(()))
+    server = dict(grpc_options(ServerConfig()))
+    ping_interval_ms = server["grpc.http2.min_ping_interval_without_data_ms"]
+    assert client["grpc.keepalive_time_ms"] > ping_interval_ms
+    assert client["grpc.keepalive_permit_without_calls"] == 1
+    assert server["grpc.keepalive_permit_without_calls"] == 1

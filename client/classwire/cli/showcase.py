@@ -7,13 +7,14 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text as Line
 
-from .. import Classification, ClasswireError, Client, Reason
+from .. import Classification, ClasswireError, Client, Outcome, Reason
 from .connection import Connection
 from .rendering import bar_lines, fitted, print_lines, stage_lines
 
 REFERENCE_TEXT = "I really love this book"
 
 BATCH = (
+    REFERENCE_TEXT,
     "The fabric is soft, and it fits perfectly.",
     "Nice colour, but it runs small and the seams feel cheap.",
     "It's okay. Nothing special.",
@@ -80,27 +81,20 @@ class Showcase:
     def _batch(self) -> None:
         self._title(f"{len(BATCH)} texts in one call", "a bad text fails alone")
         outcomes = self._client.classify_batch(BATCH, model=self._model)
-        label_width = max(cell_len(fitted(label, _LONGEST_LABEL)) for label in self._labels)
-        verdict_width = max(label_width + len("  0.0000"), len(Reason.EMPTY_TEXT))
         for text, outcome in zip(BATCH, outcomes, strict=True):
-            if isinstance(outcome, ClasswireError):
-                verdict = outcome.reason or outcome.code.name
-            else:
-                label = set_cell_size(fitted(outcome.label, _LONGEST_LABEL), label_width)
-                verdict = f"{label}  {outcome.score:.4f}"
-            line = f"{set_cell_size(verdict, verdict_width)}  "
-            room = max(self._out.width - _INDENT - cell_len(line), 20)
-            self._say(" " * _INDENT + line + fitted(f'"{text}"', room))
+            self._verdict(text, outcome)
 
     def _stream(self) -> None:
         texts = [opinion.format(subject) for subject in _SUBJECTS for opinion in _OPINIONS]
-        self._title(f"{len(texts)} texts by one stream", "how many got which label")
+        texts.insert(0, REFERENCE_TEXT)
+        self._title(f"{len(texts)} texts by one stream", "the first, and how many got which label")
         started_s = time.perf_counter()
-        outcomes = [
-            outcome for _, outcome in self._client.classify_stream(texts, model=self._model)
-        ]
+        outcomes = dict(self._client.classify_stream(texts, model=self._model))
         elapsed_s = time.perf_counter() - started_s
-        found = Counter(each.label for each in outcomes if isinstance(each, Classification))
+        self._verdict(REFERENCE_TEXT, outcomes["0"])
+        found = Counter(
+            each.label for each in outcomes.values() if isinstance(each, Classification)
+        )
         bars = [
             (label, found[label] / len(outcomes), str(found[label]))
             for label in dict.fromkeys(self._labels)
@@ -109,6 +103,19 @@ class Showcase:
         errors = len(outcomes) - found.total()
         self._note(f"{elapsed_s:.2f} s, {len(outcomes) / elapsed_s:,.0f} texts/s, {errors} errors")
         self._say("")
+
+    def _verdict(self, text: str, outcome: Outcome) -> None:
+        """Print the highest label with its score, or the reason of the error, beside the text."""
+        label_width = max(cell_len(fitted(label, _LONGEST_LABEL)) for label in self._labels)
+        verdict_width = max(label_width + len("  0.0000"), len(Reason.EMPTY_TEXT))
+        if isinstance(outcome, ClasswireError):
+            verdict = outcome.reason or outcome.code.name
+        else:
+            label = set_cell_size(fitted(outcome.label, _LONGEST_LABEL), label_width)
+            verdict = f"{label}  {outcome.score:.4f}"
+        line = f"{set_cell_size(verdict, verdict_width)}  "
+        room = max(self._out.width - _INDENT - cell_len(line), 20)
+        self._say(" " * _INDENT + line + fitted(f'"{text}"', room))
 
     def _title(self, what: str, detail: str) -> None:
         self._out.print()
