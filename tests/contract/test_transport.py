@@ -22,8 +22,8 @@ def test_messages_above_the_limit(
     """A message over max_message_bytes is refused by gRPC itself, unary and in a stream."""
     text = pb.TextInput(text="a" * (5_000_000))
     stream = converse()
-    stream.send_items(pb.StreamItem(id="a", input=text))
     stream.read_started()
+    stream.send_items(pb.StreamItem(id="a", input=text))
 
     for call in (
         lambda: classifier.Classify(pb.ClassifyRequest(input=text), timeout=PATIENCE_S),
