@@ -1,6 +1,4 @@
-"""`classwire serve`: settings from the command line, the environment and a file; signals; exit
-codes.
-"""
+"""`classwire serve`: settings from all their sources, signals, exit codes."""
 
 import dataclasses
 import logging

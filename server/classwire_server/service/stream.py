@@ -67,9 +67,7 @@ class StreamSession:
         self._changed = threading.Condition()  # guards all below
         self._settings: _Settings | None = None
         self._unanswered: dict[str, Item] = {}  # in the order in which they were read
-        self._ended: list[
-            str
-        ] = []  # ids of the unanswered that have ended, in the order of their ends
+        self._ended: list[str] = []  # ids of unanswered items, in the order of their ends
         self._in_window = 0  # items that were read and whose results gRPC has not sent
         self._expired_s = -math.inf  # items with deadlines until then have left the queue
         self._reading = True
