@@ -1,6 +1,6 @@
 """A folder or hub id -> model, tokenizer, labels, activation, fingerprint.
 
-`transformers` is imported when the first checkpoint is loaded: it takes seconds.
+`transformers` is imported when a checkpoint is loaded: only an engine's own process does that.
 """
 
 import inspect
@@ -33,31 +33,45 @@ class ProblemType(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A checkpoint in memory, ready for an engine.
+    """What is known of a checkpoint, without its weights.
 
-    `model` is in evaluation mode, on the CPU, float32. `labels` are in the order of their ids.
-    `revision` is the hub's commit, or empty for a folder. `fingerprint` is 64 hexadecimal digits.
+    `tokenizer_json` is its tokenizer in the form of tokenizer.json, `max_tokens` the longest
+    encoding it takes, `uses_token_types` whether it receives token type ids. `labels` are in the
+    order of their ids. `revision` is the hub's commit, or empty for a folder. `fingerprint` is 64
+    hexadecimal digits.
     """
 
     name: str
     location: str
     revision: str
     architecture: str
-    model: "PreTrainedModel"
-    tokenization: Tokenization
+    tokenizer_json: str
+    max_tokens: int
+    uses_token_types: bool
     labels: tuple[str, ...]
     problem_type: ProblemType
     activation: Activation
     fingerprint: str
 
+    def tokenization(self, default_truncation: Truncation) -> Tokenization:
+        """The checkpoint's tokenizer at work. Raises ConfigError as Tokenization does."""
+        return Tokenization(
+            self.tokenizer_json,
+            max_tokens=self.max_tokens,
+            uses_token_types=self.uses_token_types,
+            default_truncation=default_truncation,
+        )
 
-def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
+
+def load_checkpoint(
+    source: ModelSource, config: ServerConfig
+) -> "tuple[Checkpoint, PreTrainedModel]":
     """Load a checkpoint from a folder, the hub's cache or the hub.
 
-    Weights are taken to float32 whatever they were stored in. Safetensors are preferred; `.bin`
-    files go through torch's weights-only loader. Raises CheckpointError, one line, for anything
-    that cannot be served: no such place, no sequence-classification head, missing weights, a broken
-    tokenizer.
+    The model is in evaluation mode, on the CPU, float32 whatever its weights were stored in.
+    Safetensors are preferred; `.bin` files go through torch's weights-only loader. Raises
+    CheckpointError, one line, for anything that cannot be served: no such place, no
+    sequence-classification head, missing weights, a broken tokenizer.
     """
     import transformers
 
@@ -96,24 +110,21 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
     )
     problem_type, activation = problem_of(model_config.problem_type, model_config.num_labels)
     takes = inspect.signature(model.forward).parameters
-    return Checkpoint(
+    checkpoint = Checkpoint(
         name=source.name,
         location=source.public_location,
         revision="" if source.is_folder else (commit or source.revision),
         architecture=type(model).__name__,
-        model=model.eval(),
-        tokenization=Tokenization(
-            rust_json,
-            max_tokens=_max_tokens(model, tokenizer, config),
-            uses_token_types="token_type_ids" in tokenizer.model_input_names
-            and "token_type_ids" in takes,
-            default_truncation=Truncation(config.truncation),
-        ),
+        tokenizer_json=rust_json,
+        max_tokens=_max_tokens(model, tokenizer, config),
+        uses_token_types="token_type_ids" in tokenizer.model_input_names
+        and "token_type_ids" in takes,
         labels=_labels(model_config, source.location),
         problem_type=problem_type,
         activation=activation,
         fingerprint=fingerprint(raw_config, rust_json, model.state_dict()),
     )
+    return checkpoint, model.eval()
 
 
 def locate(source: ModelSource) -> str:

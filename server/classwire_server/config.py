@@ -5,8 +5,9 @@ environment variable (`CLASSWIRE_MAX_STREAMS`) and the key in the TOML file (`ma
 `settings.py` resolves the three.
 """
 
+import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from .errors import ConfigError
 
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 MODEL_NAME = re.compile(r"[a-z0-9._-]{1,63}")
+PRECISIONS = ("float32", "bfloat16", "float16", "int8", "auto")
 TRUNCATIONS = ("reject", "drop_end", "drop_start")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -98,7 +100,35 @@ class ServerConfig:
         False, "Run Python code that comes with a checkpoint. Only for checkpoints that you trust."
     )
     device: str = _setting("auto", "Where the model runs: auto, cpu, cuda, cuda:N or mps.")
-    torch_threads: int = _setting(0, "Threads of torch on the CPU. 0: one for each core.")
+    precision: str = _setting(
+        "float32",
+        "Arithmetic: float32, bfloat16, float16, int8, or auto: the fastest whose scores stay within "
+        "--min-label-agreement and --max-score-difference of float32.",
+        choices=PRECISIONS,
+    )
+    compile: bool = _setting(
+        False,
+        "Compile the model in the background and change over to it; kept in --compile-cache.",
+    )
+    compile_cache: str = _setting(
+        "", "Folder of compiled models. Default: classwire in the user's cache folder."
+    )
+    deterministic: bool = _setting(
+        False, "One text at a time, so that not one bit of its scores depends on other texts."
+    )
+    calibration: str = _setting(
+        "", "File of texts, one a line, to compare precisions on. Default: texts of our own."
+    )
+    min_label_agreement: float = _setting(
+        0.99, "Least share of calibration texts that must keep their label under --precision auto."
+    )
+    max_score_difference: float = _setting(
+        0.03, "Largest difference of any score that --precision auto accepts."
+    )
+    lanes: int = _setting(
+        0, "Batches that a CPU computes at the same time. 0: what --threads leaves cores for."
+    )
+    threads: int = _setting(0, "Threads of each lane. 0: measured at start.")
     host: str = _setting("127.0.0.1", "Address to listen on.")
     port: int = _setting(50051, "Port to listen on. 0: any free port, printed at start.")
     unix_socket: str = _setting("", "Path of a Unix domain socket to listen on as well.")
@@ -125,7 +155,9 @@ class ServerConfig:
     stream_items_per_message: int = _setting(
         64, "Largest number of items in a message of a stream."
     )
-    batch_tokens: int = _setting(1_024, "Tokens of a batch for the device (one text always fits).")
+    batch_tokens: int = _setting(
+        0, "Tokens of a batch for the device (one text always fits). 0: measured at start."
+    )
     max_queue_tokens: int = _setting(
         262_144, "Tokens that may wait for the device, for each model."
     )
@@ -144,9 +176,11 @@ class ServerConfig:
         """Check every field."""
         if not DEVICES.fullmatch(self.device):
             raise ConfigError("device", f"{self.device!r} is none of auto, cpu, cuda, cuda:N, mps")
-        for name, choices in (("truncation", TRUNCATIONS), ("log_level", LOG_LEVELS)):
-            if getattr(self, name) not in choices:
-                raise ConfigError(name, f"{getattr(self, name)!r} is none of {', '.join(choices)}")
+        for field_ in fields(self):
+            choices = field_.metadata.get("choices")
+            value = getattr(self, field_.name)
+            if choices and value not in choices:
+                raise ConfigError(field_.name, f"{value!r} is none of {', '.join(choices)}")
         for name, least, most in _RANGES:
             if not least <= getattr(self, name) <= most:
                 raise ConfigError(
@@ -164,6 +198,8 @@ class ServerConfig:
             raise ConfigError("stream_items_per_message", "is larger than --stream-window-items")
         if self.max_text_bytes >= self.max_message_bytes:
             raise ConfigError("max_text_bytes", "does not fit into --max-message-bytes")
+        if self.calibration and not Path(self.calibration).expanduser().is_file():
+            raise ConfigError("calibration", f"{self.calibration}: no such file")
         names = [source.name for source in self.sources]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -179,7 +215,10 @@ class ServerConfig:
 
 _MEBIBYTE = 1 << 20
 _RANGES: tuple[tuple[str, float, float], ...] = (
-    ("torch_threads", 0, 1_024),
+    ("min_label_agreement", 0, 1),
+    ("max_score_difference", 0, math.inf),
+    ("lanes", 0, 1_024),
+    ("threads", 0, 1_024),
     ("port", 0, 65_535),
     ("max_tokens", 0, 1 << 20),
     ("max_text_bytes", 1, 1_024 * _MEBIBYTE),
@@ -190,7 +229,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("max_streams", 1, 4_096),
     ("stream_window_items", 1, 65_536),
     ("stream_items_per_message", 1, 4_096),
-    ("batch_tokens", 1, 1 << 20),
+    ("batch_tokens", 0, 1 << 20),
     ("max_queue_tokens", 1, 1 << 30),
     ("keepalive_time_s", 1, 86_400),
     ("keepalive_timeout_s", 1, 3_600),

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
 
-import numpy as np
-
 from classwire._reasons import Reason
 
 from .engine import Engine
@@ -133,8 +131,8 @@ class Dispatcher:
         started_s = time.monotonic()
         try:
             logits = self._engine.infer([pending.encoding for pending in texts])
-            if len(logits) != len(texts):
-                raise RuntimeError(f"{len(logits)} rows of logits for {len(texts)} texts")
+            if len(logits.values) != len(texts):
+                raise RuntimeError(f"{len(logits.values)} rows of logits for {len(texts)} texts")
         except Exception as error:
             if len(texts) > 1:
                 log.warning("a batch of %d texts failed; running them one by one", len(texts))
@@ -146,11 +144,12 @@ class Dispatcher:
         inference_s = time.monotonic() - started_s
         with self._changed:
             self._queue.drained(batch.tokens, inference_s)
-        for pending, row in zip(texts, logits, strict=True):
+        for pending, row in zip(texts, logits.values, strict=True):
             answer = Answer(
-                np.asarray(row),
+                row,
+                logits.traits,
                 queue_s=batch.taken_s - pending.queued_s,
-                inference_s=inference_s,
+                inference_s=logits.inference_s,
                 batch_texts=len(texts),
                 batch_tokens=batch.tokens,
             )

@@ -22,7 +22,7 @@ def fingerprint(config: Mapping[str, Any], tokenizer_json: str, weights: Mapping
         values = weights[name].detach().float().contiguous().numpy()
         shape = "x".join(map(str, values.shape))
         digest.update(f"{name} {shape}\n".encode())
-        digest.update(values.astype("<f4", copy=False).tobytes())
+        digest.update(values.astype("<f4", copy=False).data)  # no copy: embeddings are large
     return digest.hexdigest()
 
 

@@ -15,8 +15,8 @@ from .limits import Limits
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
     from .dispatch import Dispatcher
-    from .engine import EngineTraits
-    from .engine.selection import Deviation
+    from .engine import Engine
+    from .tokenization import Tokenization
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,8 @@ class ServedModel:
     """A model that answers calls."""
 
     checkpoint: "Checkpoint"
-    traits: "EngineTraits"
-    deviation: "Deviation"
+    tokenization: "Tokenization"
+    engine: "Engine"
     dispatcher: "Dispatcher"
     limits: Limits
 

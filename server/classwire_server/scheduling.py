@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+    from .engine import EngineTraits
     from .tokenization import Encoding
 
 
@@ -33,11 +34,12 @@ class Priority(Enum):
 class Answer:
     """What became of one text in the engine.
 
-    `logits` is of shape (labels,), float32. Durations are in seconds. `batch_texts` and
-    `batch_tokens` describe the batch that held the text.
+    `logits` is of shape (labels,), float32, and `traits` is what computed them. Durations are in
+    seconds. `batch_texts` and `batch_tokens` describe the batch that held the text.
     """
 
     logits: "np.ndarray"
+    traits: "EngineTraits"
     queue_s: float
     inference_s: float
     batch_texts: int

@@ -1,4 +1,7 @@
-"""The seam between serving and the device: encodings in, logits out."""
+"""The seam between serving and the device: encodings in, logits out.
+
+Nothing here imports torch: the server's own process never does.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +17,16 @@ class Precision(Enum):
     """Arithmetic of the forward pass."""
 
     FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    INT8 = "int8"
 
 
 class Execution(Enum):
     """How the model's operators are run."""
 
     PLAIN = "plain"
+    COMPILED = "compiled"
 
 
 class Layout(Enum):
@@ -39,13 +46,53 @@ class EngineTraits:
     layout: Layout
 
 
-class Engine(Protocol):
-    """Runs the model. Called by one thread at a time."""
+@dataclass(frozen=True)
+class Deviation:
+    """A measured difference from plain float32, one text at a time.
 
+    `label_agreement` is the share of texts with the same highest label; `max_score_difference` the
+    largest difference of any score, for regression divided by the spread of the float32 answers.
+    """
+
+    texts: int
+    label_agreement: float
+    max_score_difference: float
+
+
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """What the model said of a batch.
+
+    `values` are float32, (texts, labels), in the order of the texts. `traits` is what computed
+    them, and `inference_s` how long that took on the device.
+    """
+
+    values: np.ndarray
     traits: EngineTraits
+    inference_s: float
 
-    def infer(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """Logits of the texts, in their order: float32, (texts, labels).
+
+class Engine(Protocol):
+    """Runs the model.
+
+    `lanes` batches run at the same time; as many threads as that, and one more, may call `infer` at
+    once: the batch that is one too many lies ready and starts the moment a lane is free.
+    """
+
+    lanes: int
+
+    @property
+    def traits(self) -> EngineTraits:
+        """What would run the next batch: a compiled engine takes over from a plain one."""
+        ...
+
+    @property
+    def deviation(self) -> Deviation:
+        """How far that engine's scores are from plain float32."""
+        ...
+
+    def infer(self, encodings: Sequence[Encoding]) -> Logits:
+        """The logits of the texts.
 
         A row depends on its own text alone. Any exception means that no text of the batch has an
         answer.

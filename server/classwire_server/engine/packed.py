@@ -7,126 +7,82 @@ the head sees them, so that the head runs on a batch of texts as ever. Same idea
 ModernBERT (Warner et al. 2024, arXiv:2412.13663, section 2.1.2).
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable
 from inspect import signature
-from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import PreTrainedModel
 
 from ..checkpoint import first_position
-from ..tokenization import Encoding
 from . import EngineTraits, Execution, Layout, Precision
+from .attention import ATTENTION, mean_within_texts
+from .packing import PackedTexts
 
-ATTENTION = "classwire_packed"
-
-
-def attend_within_texts(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    *,
-    text_bounds: Sequence[int],
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention of each token to the tokens of its own text.
-
-    Query, key and value are (1, heads, tokens, size), the result is (1, tokens, heads, size). Text
-    i lies at text_bounds[i]:text_bounds[i + 1]. `sliding_window` is one more than the largest
-    distance at which tokens see each other, as ModernBERT passes it.
-    """
-    output = torch.empty_like(query)  # (1, heads, tokens, size)
-    for start, end in pairwise(text_bounds):
-        mask = None
-        if sliding_window is not None and end - start > sliding_window:
-            places = torch.arange(end - start, device=query.device)
-            mask = (places[:, None] - places[None, :]).abs() < sliding_window  # (length, length)
-        output[:, :, start:end] = scaled_dot_product_attention(
-            query[:, :, start:end],
-            key[:, :, start:end],
-            value[:, :, start:end],
-            attn_mask=mask,
-            scale=scaling,
-        )
-    return output.transpose(1, 2), None
+Forward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""What PackedModel.forward is; a compiled model is another."""
 
 
-AttentionInterface.register(ATTENTION, attend_within_texts)
+class PackedModel(torch.nn.Module):
+    """A classifier whose forward pass takes packed rows. Safe for use by several threads at once.
 
-
-class PackedEngine:
-    """Runs encoder models on packed rows; one thread at a time.
-
-    `model` is moved to the device and changed to packed attention. Raises ValueError when the
-    model's class does not take position ids or a registered attention function; whether its numbers
-    are right is for the self-check to say.
+    `model` is changed to packed attention, until `unpack`. Raises ValueError when its class does
+    not take a registered attention function; whether its numbers are right is for the self-check to
+    say.
     """
 
-    def __init__(self, model: PreTrainedModel, device: str) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
         self._own_attention = model.config._attn_implementation
         model.set_attn_implementation(ATTENTION)
         if model.config._attn_implementation != ATTENTION:
             raise ValueError("its attention cannot be replaced")
-        self.traits = EngineTraits(device, Precision.FLOAT32, Execution.PLAIN, Layout.PACKED)
-        self._model = model.to(device)  # type: ignore[arg-type]
-        self._first_position = first_position(model)
-        self._padding_id: int | None = model.config.pad_token_id if self._first_position else None
+        self.model = model
+        self.first_position = first_position(model)
+        self.padding_id: int | None = model.config.pad_token_id if self.first_position else None
         self._takes_token_types = "token_type_ids" in signature(model.forward).parameters
         self._pools_mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
-        self._bounds: list[int] = []
+        self._row = threading.local()  # the bounds of the row that each thread works on
         base = model.base_model
         pooler = getattr(base, "pooler", None)
         if pooler is not None:
-            self._hooks = [pooler.register_forward_pre_hook(self._cut_pooler_input)]
+            self._hook = pooler.register_forward_pre_hook(self._cut_pooler_input)
         else:
-            self._hooks = [base.register_forward_hook(self._cut_hidden_states)]
+            self._hook = base.register_forward_hook(self._cut_hidden_states)
 
-    @torch.inference_mode()
-    def infer(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """Logits of the texts: float32, (texts, labels)."""
-        ids = [id_ for encoding in encodings for id_ in encoding.ids]
-        self._bounds = list(accumulate((len(encoding.ids) for encoding in encodings), initial=0))
-        inputs = {
-            "input_ids": self._row(ids),
-            "position_ids": self._row([p for e in encodings for p in self._positions(e)]),
-        }
+    def forward(
+        self,
+        ids: torch.Tensor,
+        token_type_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        bounds: torch.Tensor,
+    ) -> torch.Tensor:
+        """Logits of the texts, (texts, labels), in the model's dtype.
+
+        The first three are int64, (1, tokens), on the device; `bounds` is int64, (texts + 1,), on
+        the CPU: text i lies at bounds[i]:bounds[i + 1].
+        """
+        device_bounds = bounds.to(device=ids.device, dtype=torch.int32)
+        self._row.bounds, self._row.starts = bounds, device_bounds[:-1]
+        inputs = {"input_ids": ids, "position_ids": position_ids}
         if self._takes_token_types:
-            inputs["token_type_ids"] = self._row([t for e in encodings for t in e.token_type_ids])
-        logits: torch.Tensor = self._model(**inputs, text_bounds=self._bounds).logits
-        return logits.float().cpu().numpy()  # (texts, labels)
+            inputs["token_type_ids"] = token_type_ids
+        logits: torch.Tensor = self.model(**inputs, text_bounds=(bounds, device_bounds)).logits
+        return logits
 
-    def close(self) -> None:
+    def unpack(self) -> PreTrainedModel:
         """Give the model back as it was."""
-        for hook in self._hooks:
-            hook.remove()
-        self._model.set_attn_implementation(self._own_attention)
-
-    def _row(self, values: list[int]) -> torch.Tensor:
-        return torch.tensor([values], device=self.traits.device)  # (1, tokens)
-
-    def _positions(self, encoding: Encoding) -> Sequence[int]:
-        """Position ids of one text, which restart with it."""
-        first = self._first_position
-        if self._padding_id is None or self._padding_id not in encoding.ids:
-            return range(first, first + len(encoding.ids))
-        # RoBERTa's kind does not count a padding token that stands in the text itself.
-        kept = [id_ != self._padding_id for id_ in encoding.ids]
-        counts = accumulate(kept)
-        return [first - 1 + count * keep for count, keep in zip(counts, kept, strict=True)]
+        self._hook.remove()
+        self.model.set_attn_implementation(self._own_attention)
+        return self.model
 
     def _cut(self, hidden: torch.Tensor) -> torch.Tensor:
         """(1, tokens, hidden) -> (texts, 1, hidden): all that the head reads of each text."""
         if self._pools_mean:
-            means = [hidden[0, a:b].mean(dim=0) for a, b in pairwise(self._bounds)]
-            return torch.stack(means)[:, None]
-        return hidden[0, self._bounds[:-1]][:, None]
+            return mean_within_texts(hidden[0], self._row.bounds)[:, None]
+        return hidden[0].index_select(0, self._row.starts)[:, None]
 
     def _cut_pooler_input(self, module: Any, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
         return (self._cut(args[0]),)
@@ -134,3 +90,52 @@ class PackedEngine:
     def _cut_hidden_states(self, module: Any, args: Any, output: Any) -> Any:
         output.last_hidden_state = self._cut(output.last_hidden_state)
         return output
+
+
+class PackedEngine:
+    """Runs a packed model. Safe for use by several threads at once, one for each lane.
+
+    `model` is on the device; `forward` is what runs it, the model itself unless a compiled one is
+    given.
+    """
+
+    def __init__(
+        self,
+        model: PackedModel,
+        device: str,
+        precision: Precision = Precision.FLOAT32,
+        forward: Forward | None = None,
+    ) -> None:
+        execution = Execution.PLAIN if forward is None else Execution.COMPILED
+        self.traits = EngineTraits(device, precision, execution, Layout.PACKED)
+        self.model = model
+        self._forward = forward or model
+
+    def with_forward(self, forward: Forward) -> "PackedEngine":
+        """The same model, run by a compiled forward pass."""
+        return PackedEngine(self.model, self.traits.device, self.traits.precision, forward)
+
+    @torch.inference_mode()
+    def run(self, texts: PackedTexts) -> np.ndarray:
+        """Logits of the texts, in packed order: float32, (texts, labels)."""
+        logits = self._forward(
+            self._on_device(texts.ids),
+            self._on_device(texts.token_type_ids),
+            self._on_device(self._positions(texts)),
+            torch.from_numpy(texts.bounds),
+        )
+        return logits.float().cpu().numpy()  # (texts, labels)
+
+    def _on_device(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values)[None].to(self.traits.device, non_blocking=True)
+
+    def _positions(self, texts: PackedTexts) -> np.ndarray:
+        """Position ids, (tokens,), which restart with each text."""
+        starts = np.repeat(texts.bounds[:-1], texts.lengths)  # (tokens,)
+        if self.model.padding_id is None or self.model.padding_id not in texts.ids:
+            return np.arange(len(texts.ids)) - starts + self.model.first_position
+        # RoBERTa's kind does not count a padding token that stands in the text itself.
+        kept = texts.ids != self.model.padding_id
+        counts = np.concatenate(([0], np.cumsum(kept)))
+        inside = counts[1:] - counts[starts]  # from 1 at the first kept token of each text
+        return self.model.first_position - 1 + inside * kept

@@ -4,51 +4,56 @@ Equal lengths need neither padding nor a mask, so any architecture computes what
 text alone. On a CPU this is also faster than padding to the longest, which computes the padding.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
 from inspect import signature
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from ..tokenization import Encoding
 from . import EngineTraits, Execution, Layout, Precision
+from .packing import PackedTexts
 
 
 class StackedEngine:
     """Runs any sequence classifier, one group of equally long texts at a time.
 
     With `one_by_one` each text runs alone: plain transformers use, what other engines are measured
-    by.
+    by. Safe for use by several threads at once, one for each lane; `model` is on the device.
     """
 
-    def __init__(self, model: PreTrainedModel, device: str, *, one_by_one: bool = False) -> None:
-        self.traits = EngineTraits(device, Precision.FLOAT32, Execution.PLAIN, Layout.PADDED)
-        self._model = model.to(device)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        device: str,
+        precision: Precision = Precision.FLOAT32,
+        *,
+        one_by_one: bool = False,
+    ) -> None:
+        self.traits = EngineTraits(device, precision, Execution.PLAIN, Layout.PADDED)
+        self.model = model
         self._one_by_one = one_by_one or model.config.pad_token_id is None
         self._takes_token_types = "token_type_ids" in signature(model.forward).parameters
 
     @torch.inference_mode()
-    def infer(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """Logits of the texts: float32, (texts, labels)."""
-        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for index, encoding in enumerate(encodings):
-            groups[len(encoding.ids), index if self._one_by_one else 0].append(index)
-        logits = np.empty((len(encodings), self._model.config.num_labels), dtype=np.float32)
-        for indices in groups.values():
-            logits[indices] = self._infer_equal([encodings[index] for index in indices])
-        return logits
+    def run(self, texts: PackedTexts) -> np.ndarray:
+        """Logits of the texts, in packed order: float32, (texts, labels)."""
+        lengths = texts.lengths
+        ends = np.flatnonzero(np.diff(lengths)) + 1  # of groups of equal length
+        if self._one_by_one:
+            ends = np.arange(1, len(lengths))
+        edges = [0, *ends.tolist(), len(lengths)]
+        return np.concatenate(
+            [self._run_equal(texts, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        )
 
-    def close(self) -> None:
-        """Nothing to give back but the model itself."""
+    def _run_equal(self, texts: PackedTexts, first: int, end: int) -> np.ndarray:
+        def rows(values: np.ndarray) -> torch.Tensor:
+            equal = values[texts.bounds[first] : texts.bounds[end]].reshape(end - first, -1)
+            return torch.from_numpy(equal).to(self.traits.device)  # (texts, tokens)
 
-    def _infer_equal(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        device = self.traits.device
-        ids = torch.tensor([list(e.ids) for e in encodings], device=device)  # (texts, tokens)
+        ids = rows(texts.ids)
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         if self._takes_token_types:
-            types = [list(e.token_type_ids) for e in encodings]
-            inputs["token_type_ids"] = torch.tensor(types, device=device)
-        logits: torch.Tensor = self._model(**inputs).logits  # (texts, labels)
+            inputs["token_type_ids"] = rows(texts.token_type_ids)
+        logits: torch.Tensor = self.model(**inputs).logits  # (texts, labels)
         return logits.float().cpu().numpy()

@@ -89,7 +89,7 @@ class ClassifyService:
         truncation = parse_enum(request.truncation, TRUNCATIONS, "truncation")
         unit = parse_enum(request.offset_unit, OFFSET_UNITS, "offset_unit") or OffsetUnit.UNICODE
         text = parse_text(request.input, model.limits.max_text_bytes, "input")
-        encoding = model.checkpoint.tokenization.encode(text, truncation, "input.text")
+        encoding = model.tokenization.encode(text, truncation, "input.text")
         return pb.TokenizeResponse(
             tokens=map(token, encoding.tokens(unit)),
             attention_mask=[1] * len(encoding.ids),

@@ -36,9 +36,7 @@ class Item:
         started_s = time.monotonic()
         try:
             text = parse_text(message, model.limits.max_text_bytes, field)
-            encoding = model.checkpoint.tokenization.encode(
-                text, options.truncation, f"{field}.text"
-            )
+            encoding = model.tokenization.encode(text, options.truncation, f"{field}.text")
             self.pending = Pending(encoding, options.priority, deadline_s)
         except Exception as error:  # one bad text never fails its neighbours
             self.error = request_error(error)

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from classwire._reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 
-from ..engine import Execution, Layout, Precision
+from ..engine import EngineTraits, Execution, Layout, Precision
 from ..errors import RequestError
 from ..registry import ServedModel
 from ..scheduling import Answer, Priority
@@ -40,8 +40,16 @@ PRIORITIES: Mapping[Any, Priority] = {
     pb.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
     pb.PRIORITY_BULK: Priority.BULK,
 }
-PRECISIONS: Mapping[Precision, Any] = {Precision.FLOAT32: pb.PRECISION_FLOAT32}
-EXECUTIONS: Mapping[Execution, Any] = {Execution.PLAIN: pb.EXECUTION_PLAIN}
+PRECISIONS: Mapping[Precision, Any] = {
+    Precision.FLOAT32: pb.PRECISION_FLOAT32,
+    Precision.BFLOAT16: pb.PRECISION_BFLOAT16,
+    Precision.FLOAT16: pb.PRECISION_FLOAT16,
+    Precision.INT8: pb.PRECISION_INT8,
+}
+EXECUTIONS: Mapping[Execution, Any] = {
+    Execution.PLAIN: pb.EXECUTION_PLAIN,
+    Execution.COMPILED: pb.EXECUTION_COMPILED,
+}
 LAYOUTS: Mapping[Layout, Any] = {
     Layout.PACKED: pb.LAYOUT_PACKED,
     Layout.PADDED: pb.LAYOUT_PADDED,
@@ -178,19 +186,18 @@ def token(value: Token) -> pb.Token:
     )
 
 
-def engine(model: ServedModel) -> pb.Engine:
+def engine(traits: EngineTraits) -> pb.Engine:
     """What runs the forward pass, on the wire."""
-    traits = model.traits
     return pb.Engine(execution=EXECUTIONS[traits.execution], layout=LAYOUTS[traits.layout])
 
 
-def model_ref(model: ServedModel) -> pb.ModelRef:
-    """All that the numbers depend on, on the wire."""
+def model_ref(model: ServedModel, traits: EngineTraits) -> pb.ModelRef:
+    """All that the numbers depend on, on the wire; `traits` is what computed them."""
     return pb.ModelRef(
         name=model.checkpoint.name,
         fingerprint=model.checkpoint.fingerprint,
-        precision=PRECISIONS[model.traits.precision],
-        engine=engine(model),
+        precision=PRECISIONS[traits.precision],
+        engine=engine(traits),
     )
 
 

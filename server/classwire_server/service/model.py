@@ -101,8 +101,8 @@ def _model(entry: Entry) -> pb.Model:
 
 
 def _describe(message: pb.Model, served: ServedModel) -> None:
-    checkpoint, limits, deviation = served.checkpoint, served.limits, served.deviation
-    tokenization = checkpoint.tokenization
+    checkpoint, tokenization, limits = served.checkpoint, served.tokenization, served.limits
+    traits, deviation = served.engine.traits, served.engine.deviation
     message.MergeFrom(
         pb.Model(
             revision=checkpoint.revision,
@@ -112,9 +112,9 @@ def _describe(message: pb.Model, served: ServedModel) -> None:
             activation=key_of(ACTIVATIONS, checkpoint.activation),
             max_tokens=tokenization.max_tokens,
             default_truncation=key_of(TRUNCATIONS, tokenization.default_truncation),
-            device=served.traits.device,
-            precision=PRECISIONS[served.traits.precision],
-            engine=engine(served),
+            device=traits.device,
+            precision=PRECISIONS[traits.precision],
+            engine=engine(traits),
             deviation=pb.Deviation(
                 texts=deviation.texts,
                 label_agreement=deviation.label_agreement,

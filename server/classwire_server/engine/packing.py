@@ -1,0 +1,51 @@
+"""The texts of a batch in one row of tokens, as arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain
+
+import numpy as np
+
+from ..tokenization import Encoding
+
+
+@dataclass(frozen=True, eq=False)
+class PackedTexts:
+    """Texts end to end, shortest first, so that texts of equal length lie side by side.
+
+    `ids` and `token_type_ids` are int64, (tokens,); text i lies at bounds[i]:bounds[i + 1], where
+    `bounds` is int64, (texts + 1,). `order[i]` is the place of text i in the batch as it came.
+    """
+
+    ids: np.ndarray
+    token_type_ids: np.ndarray
+    bounds: np.ndarray
+    order: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text, (texts,)."""
+        return np.diff(self.bounds)
+
+    def unsorted(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of the packed texts, back in the order in which the batch came."""
+        result = np.empty_like(rows)
+        result[self.order] = rows
+        return result
+
+
+def pack(encodings: Sequence[Encoding]) -> PackedTexts:
+    """Pack texts; at least one."""
+    order = np.argsort([len(encoding.ids) for encoding in encodings], kind="stable")
+    texts = [encodings[place] for place in order]
+    tokens = sum(len(text.ids) for text in texts)
+    return PackedTexts(
+        ids=np.fromiter(chain.from_iterable(t.ids for t in texts), np.int64, tokens),
+        token_type_ids=np.fromiter(
+            chain.from_iterable(t.token_type_ids for t in texts), np.int64, tokens
+        ),
+        bounds=np.fromiter(
+            accumulate((len(t.ids) for t in texts), initial=0), np.int64, len(texts) + 1
+        ),
+        order=order,
+    )
