@@ -47,7 +47,8 @@ class ClassifyService:
         _run(model, [item], call)
         timing = TimingOf()
         result = item.classification(timing)
-        return pb.ClassifyResponse(result=result, model=model_ref(model), timing=timing.message)
+        ref = model_ref(model, timing.traits or model.engine.traits)
+        return pb.ClassifyResponse(result=result, model=ref, timing=timing.message)
 
     def batch_classify(
         self, request: pb.BatchClassifyRequest, call: Call
@@ -63,9 +64,8 @@ class ClassifyService:
         _run(model, items, call)
         timing = TimingOf()
         outcomes = [item.outcome(timing) for item in items]
-        return pb.BatchClassifyResponse(
-            outcomes=outcomes, model=model_ref(model), timing=timing.message
-        )
+        ref = model_ref(model, timing.traits or model.engine.traits)
+        return pb.BatchClassifyResponse(outcomes=outcomes, model=ref, timing=timing.message)
 
     def stream_classify(
         self, requests: Iterator[bytes], call: Call
@@ -94,7 +94,7 @@ class ClassifyService:
             tokens=map(token, encoding.tokens(unit)),
             attention_mask=[1] * len(encoding.ids),
             truncated_tokens=encoding.truncated_tokens,
-            model=model_ref(model),
+            model=model_ref(model, model.engine.traits),
         )
 
 

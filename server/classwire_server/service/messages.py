@@ -211,12 +211,14 @@ class TimingOf:
 
     def __init__(self) -> None:
         self.message = pb.Timing()
+        self.traits: EngineTraits | None = None
 
     def add(self, tokenize_s: float, answer: Answer | None, total_s: float) -> None:
         """Count one text; `answer` is None when it has none."""
         self._raise_to("tokenize_us", microseconds(tokenize_s))
         self._raise_to("total_us", microseconds(total_s))
         if answer is not None:
+            self.traits = answer.traits
             self._raise_to("queue_us", microseconds(answer.queue_s))
             self._raise_to("inference_us", microseconds(answer.inference_s))
             self._raise_to("batch_texts", answer.batch_texts)

@@ -87,7 +87,7 @@ class StreamSession:
             limits = settings.model.limits
             yield pb.StreamClassifyResponse(
                 started=pb.StreamStarted(
-                    model=model_ref(settings.model),
+                    model=model_ref(settings.model, settings.model.engine.traits),
                     window_items=limits.stream_window_items,
                     max_items_per_message=limits.stream_items_per_message,
                 )
@@ -243,7 +243,8 @@ class StreamSession:
             size += outcome.ByteSize()
             if len(results.results) < limit and size < MAX_RESULTS_BYTES and index < len(items):
                 continue
-            results.model.CopyFrom(model_ref(settings.model))
+            traits = timing.traits or settings.model.engine.traits
+            results.model.CopyFrom(model_ref(settings.model, traits))
             results.timing.CopyFrom(timing.message)
             yield pb.StreamClassifyResponse(results=results)
             with self._changed:
