@@ -1,5 +1,6 @@
 """Real servers, shared by the tests of a session."""
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,11 +12,16 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from classwire_server.config import EMBEDDED_FOLDER, ServerConfig
-from classwire_server.lifecycle import Server
+from classwire_server.engine.process import launch
+from classwire_server.lifecycle import Launch, Server
 from tests.checkpoints import make_checkpoint
+from tests.workers import ForkedWorker
 
 transformers_logging.disable_progress_bar()
 torch.set_num_threads(1)  # several only wait for each other on models this small
+
+launch_forked = functools.partial(launch, spawn=ForkedWorker)
+"""Starts models in worker processes as a server does by itself, only sooner."""
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +33,7 @@ def embedded_folder() -> Path:
 @pytest.fixture(scope="session")
 def target() -> Iterator[str]:
     """The address of a server with the embedded checkpoint, and every default setting."""
-    with Server(ServerConfig(port=0)) as server:
+    with Server(ServerConfig(port=0), launch_forked) as server:
         yield server.target
 
 
@@ -51,10 +57,8 @@ def serve() -> Iterator[Callable[..., Server]]:
     """Starts servers for one test: `serve(model=(str(folder),), max_streams=1)`."""
     with ExitStack() as servers:
 
-        def start(engine_factory: Any = None, **settings: Any) -> Server:
-            return servers.enter_context(
-                Server(ServerConfig(port=0, **settings), engine_factory=engine_factory)
-            )
+        def start(launch: Launch = launch_forked, **settings: Any) -> Server:
+            return servers.enter_context(Server(ServerConfig(port=0, **settings), launch))
 
         yield start
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import ConfigError
 
-DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+DEVICES = re.compile(r"auto|(cpu|mps|cuda(:\d+)?)(,(cpu|mps|cuda(:\d+)?))*")
 MODEL_NAME = re.compile(r"[a-z0-9._-]{1,63}")
 PRECISIONS = ("float32", "bfloat16", "float16", "int8", "auto")
 TRUNCATIONS = ("reject", "drop_end", "drop_start")
@@ -99,7 +99,11 @@ class ServerConfig:
     trust_remote_code: bool = _setting(
         False, "Run Python code that comes with a checkpoint. Only for checkpoints that you trust."
     )
-    device: str = _setting("auto", "Where the model runs: auto, cpu, cuda, cuda:N or mps.")
+    device: str = _setting(
+        "auto",
+        "Where the model runs: auto, cpu, cuda, cuda:N or mps; several, with commas between them, "
+        "share the work.",
+    )
     precision: str = _setting(
         "float32",
         "Arithmetic: float32, bfloat16, float16, int8, or auto: the fastest whose scores stay within "
@@ -204,6 +208,11 @@ class ServerConfig:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ConfigError("model", f"the name {twice!r} is given twice; use NAME=…")
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices to use, as named; each holds a copy of every model."""
+        return tuple(self.device.split(","))
 
     @property
     def sources(self) -> tuple[ModelSource, ...]:

@@ -58,6 +58,10 @@ class ConfigError(StartError):
     def __init__(self, setting: str, problem: str) -> None:
         super().__init__(f"--{setting.replace('_', '-')}: {problem}")
         self.setting = setting
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[str, str]]:
+        return type(self), (self.setting, self.problem)
 
 
 class CheckpointError(StartError):

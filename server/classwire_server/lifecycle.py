@@ -6,15 +6,18 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 import grpc
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from .addresses import check_port, check_unix_socket
+from .checkpoint import Checkpoint, locate
 from .config import ModelSource, ServerConfig
 from .dispatch import Dispatcher
+from .engine import Engine
+from .engine.process import launch
 from .errors import StartError
 from .gate import Gate
 from .limits import limits_of
@@ -26,11 +29,7 @@ from .service.registration import (
     register_health,
     register_reflection,
 )
-
-if TYPE_CHECKING:
-    from .checkpoint import Checkpoint
-    from .engine import Engine
-    from .engine.selection import Deviation
+from .tokenization import Truncation
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +37,41 @@ LIVENESS = "classwire.liveness"
 FAREWELL_S = 1.0
 """How long the last answers may take to leave, once all calls are done."""
 
-EngineFactory = Callable[["Checkpoint", str], "tuple[Engine, Deviation]"]
+
+class Launched(Protocol):
+    """A model that is ready to compute; `batch_tokens` is the size of batch it does best."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What is known of the checkpoint."""
+        ...
+
+    @property
+    def engine(self) -> Engine:
+        """What computes."""
+        ...
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of a batch."""
+        ...
+
+
+Launch = Callable[[ModelSource, ServerConfig, Callable[[str], None]], Launched]
+"""Starts a model's engine; the function given is to be called when the engine is lost."""
 
 
 class Server:
     """One server: its port, its models, its health.
 
     `listen`, `load` and `stop` are called in this order, by any thread; `start` is the first two.
-    As a context manager it starts and stops. `engine_factory` takes a checkpoint and a device, and
-    is `engine.selection.select_engine` unless given.
+    As a context manager it starts and stops. `launch` starts the models' engines.
     """
 
-    def __init__(self, config: ServerConfig, engine_factory: EngineFactory | None = None) -> None:
+    def __init__(self, config: ServerConfig, launch: Launch = launch) -> None:
         self.config = config
         self.port = 0
-        self._engine_factory = engine_factory
+        self._launch = launch
         self._registry = Registry(config.sources)
         self._gate = Gate()
         self._health = health.HealthServicer()
@@ -106,7 +125,13 @@ class Server:
                 self._registry.failed(source.name, str(error))
                 self.stop(drain_timeout_s=0)
                 raise
-            self._registry.ready(source.name, served)
+            with self._stopping:
+                stopped = self._stopped
+                if not stopped:
+                    self._registry.ready(source.name, served)
+            if stopped:
+                served.dispatcher.close()
+                return
         with self._stopping:
             if not self._stopped:
                 self._set_health(HealthCheckResponse.SERVING)
@@ -154,32 +179,36 @@ class Server:
             raise StartError(f"cannot listen on {address}") from None
 
     def _load(self, source: ModelSource) -> ServedModel:
-        from .checkpoint import load_checkpoint, locate
-
-        locate(source)  # a wrong path is said at once: what follows imports torch
-        from .engine.selection import prepare_device, select_engine
-
+        locate(source)  # a wrong path is said at once: a worker takes seconds to start
         started_s = time.monotonic()
-        device = prepare_device(self.config)
-        checkpoint = load_checkpoint(source, self.config)
-        engine, deviation = (self._engine_factory or select_engine)(checkpoint, device)
+        launched = self._launch(source, self.config, lambda why: self._lose(source.name, why))
+        checkpoint, engine = launched.checkpoint, launched.engine
+        try:
+            tokenization = checkpoint.tokenization(Truncation(self.config.truncation))
+        except StartError:
+            engine.close()
+            raise
         log.info(
-            "%s: %s on %s, %s, loaded in %.1f s; scores within %.1e of plain float32",
+            "%s: %s on %s, %s, %s, %d lanes, loaded in %.1f s; "
+            "labels agree with plain float32 on %.1f %% of %d texts, scores within %.1e",
             source.name,
             checkpoint.architecture,
-            engine.traits.device,
+            self.config.device if len(self.config.devices) > 1 else engine.traits.device,
+            engine.traits.precision.value,
             engine.traits.layout.value,
+            engine.lanes,
             time.monotonic() - started_s,
-            deviation.max_score_difference,
+            100 * engine.deviation.label_agreement,
+            engine.deviation.texts,
+            engine.deviation.max_score_difference,
         )
-        tokenization = checkpoint.tokenization
         return ServedModel(
             checkpoint,
-            engine.traits,
-            deviation,
+            tokenization,
+            engine,
             Dispatcher(
                 engine,
-                batch_tokens=self.config.batch_tokens,
+                batch_tokens=launched.batch_tokens,
                 max_queue_tokens=self.config.max_queue_tokens,
                 name=source.name,
             ),
@@ -190,6 +219,13 @@ class Server:
                 self.config,
             ),
         )
+
+    def _lose(self, name: str, why: str) -> None:
+        """A model's process has ended: from now on the server is not ready."""
+        self._registry.failed(name, f"its process {why}")
+        with self._stopping:
+            for service in ("", CLASSIFY_SERVICE, MODEL_SERVICE, f"classwire.model.{name}"):
+                self._health.set(service, HealthCheckResponse.NOT_SERVING)
 
     def _set_health(self, status: Any) -> None:
         models = [f"classwire.model.{source.name}" for source in self.config.sources]

@@ -65,7 +65,7 @@ class Registry:
         self._replace(name, state=ModelState.READY, served=served)
 
     def failed(self, name: str, failure: str) -> None:
-        """The model cannot be loaded."""
+        """The model cannot be loaded, or has lost its engine; calls in flight still end."""
         self._replace(name, state=ModelState.FAILED, failure=failure)
 
     def _replace(self, name: str, **changes: object) -> None:

@@ -92,7 +92,7 @@ def fake(serve: Callable[..., Server], bert: Path) -> Iterator[Callable[..., Ser
 
     def start(engine: FakeEngine, **settings: object) -> Server:
         engines.append(engine)
-        return serve(engine_factory=engine.factory, **{"model": (f"tiny={bert}",), **settings})
+        return serve(engine.launch, **{"model": (f"tiny={bert}",), **settings})
 
     yield start
     for engine in engines:

@@ -2,18 +2,29 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from classwire_server.engine import EngineTraits, Execution, Layout, Precision
-from classwire_server.engine.selection import Deviation
+from classwire_server.checkpoint import Checkpoint, load_checkpoint
+from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.engine import Deviation, EngineTraits, Execution, Layout, Logits, Precision
 from classwire_server.tokenization import Encoding
 
 PATIENCE_S = 20.0
 """How long anything may take before a test fails; nothing is expected to take it."""
 
 LOGITS = (0.0, 1.0, 2.0, 3.0, 4.0)
+
+
+@dataclass(frozen=True)
+class FakeModel:
+    """A model that is ready to compute; see classwire_server.lifecycle.Launched."""
+
+    checkpoint: Checkpoint
+    engine: "FakeEngine"
+    batch_tokens: int
 
 
 class FakeEngine:
@@ -23,15 +34,17 @@ class FakeEngine:
     """
 
     def __init__(self, logits: Sequence[float] = LOGITS) -> None:
+        self.lanes = 1
         self.traits = EngineTraits("cpu", Precision.FLOAT32, Execution.PLAIN, Layout.PADDED)
+        self.deviation = Deviation(0, 1.0, 0.0)
         self.batches: list[list[str]] = []
         self.closed = False
         self._logits = logits
         self._released = threading.Event()
         self._changed = threading.Condition()
 
-    def infer(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """Logits of the texts: float32, (texts, labels)."""
+    def infer(self, encodings: Sequence[Encoding]) -> Logits:
+        """The logits of the texts."""
         texts = [encoding.source.text for encoding in encodings]
         with self._changed:
             self.batches.append(texts)
@@ -41,7 +54,7 @@ class FakeEngine:
         if any("boom" in text for text in texts):
             raise ValueError(f"cannot compute {texts}")
         rows = [[np.nan] * len(self._logits) if "nan" in t else self._logits for t in texts]
-        return np.array(rows, dtype=np.float32)
+        return Logits(np.array(rows, dtype=np.float32), self.traits, 0.0)
 
     def close(self) -> None:
         """Remember that it was closed."""
@@ -61,9 +74,10 @@ class FakeEngine:
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), PATIENCE_S)
 
-    def factory(self, checkpoint: Any, device: str) -> tuple["FakeEngine", Deviation]:
-        """What a Server takes as its engine_factory."""
-        return self, Deviation(0, 1.0, 0.0)
+    def launch(self, source: ModelSource, config: ServerConfig, on_lost: Any) -> "FakeModel":
+        """What a Server takes to start its engines: a real checkpoint, and this engine."""
+        checkpoint, _ = load_checkpoint(source, config)
+        return FakeModel(checkpoint, self, config.batch_tokens or 1_024)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

@@ -185,7 +185,7 @@ def test_longest_item_timeout(fake: Callable[..., Server], connect: Connect) -> 
 
 def test_loading(bert: Path, connect: Connect) -> None:
     """A server that only listens yet tells callers of any model to come back."""
-    server = Server(ServerConfig(port=0, model=(f"tiny={bert}",)), FakeEngine().factory)
+    server = Server(ServerConfig(port=0, model=(f"tiny={bert}",)), FakeEngine().launch)
     server.listen()
     try:
         channel = connect(server.target)

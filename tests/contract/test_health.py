@@ -16,11 +16,11 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.config import ServerConfig
+from classwire_server.config import ModelSource, ServerConfig
 from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server
 from tests.contract.conversation import Conversation, item
-from tests.contract.engines import PATIENCE_S, FakeEngine
+from tests.contract.engines import PATIENCE_S, FakeEngine, FakeModel
 
 Connect = Callable[[str], grpc.Channel]
 
@@ -60,18 +60,17 @@ def test_unknown_services(channel: grpc.Channel, service: str) -> None:
 def test_ready_only_after_the_warm_up(bert: Path, connect: Connect) -> None:
     """Alive as soon as the port is bound, ready once the engine is there, not while draining."""
     seen: list[dict[str, int]] = []
-    server = Server(ServerConfig(port=0, model=(f"tiny={bert}",)), engine_factory=None)
 
-    def factory(checkpoint: object, device: str) -> object:
+    def launch(source: ModelSource, config: ServerConfig, on_lost: Any) -> FakeModel:
         seen.append(everything())
-        return FakeEngine().factory(checkpoint, device)
-
-    server._engine_factory = factory  # type: ignore[assignment]
-    server.listen()
-    channel = connect(server.target)
+        return FakeEngine().launch(source, config, on_lost)
 
     def everything() -> dict[str, int]:
         return {service: health(channel, service) for service in (*READINESS, LIVENESS)}
+
+    server = Server(ServerConfig(port=0, model=(f"tiny={bert}",)), launch)
+    server.listen()
+    channel = connect(server.target)
 
     alive = {**dict.fromkeys(READINESS, NOT_SERVING), LIVENESS: SERVING}
     try:

@@ -1,7 +1,7 @@
 """Scores over the wire are those of direct transformers use, to 1e-5."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,17 @@ from transformers import AttentionInterface, AutoTokenizer, BertForSequenceClass
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ModelServiceStub
-from classwire_server.checkpoint import Checkpoint
-from classwire_server.config import ServerConfig
-from classwire_server.engine import Engine, packed
-from classwire_server.engine.packed import PackedEngine
-from classwire_server.engine.selection import Deviation
+from classwire_server.checkpoint import load_checkpoint
+from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.engine import Deviation
+from classwire_server.engine.attention import ATTENTION
+from classwire_server.engine.packed import PackedEngine, PackedModel
 from classwire_server.lifecycle import Server
-from classwire_server.tokenization import Encoding
 from tests.checkpoints import ARCHITECTURES
+from tests.conftest import launch_forked
 from tests.parity.direct import TEXTS, Direct, Pairable, largest_difference
 from tests.parity.wire import WAYS, Way, alone, in_a_batch, scores_by_id
+from tests.workers import InProcess, InProcessEngine
 
 TOLERANCE = 1e-5
 NOT_PACKED = {"xlnet"}
@@ -35,6 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 Folders = dict[str, Path]
+Bounds = tuple[torch.Tensor, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def channel(folders: Folders) -> Iterator[grpc.Channel]:
     """A channel to a server with all of them."""
     models = tuple(f"{name}={folder}" for name, folder in folders.items())
     with (
-        Server(ServerConfig(model=models, port=0)) as server,
+        Server(ServerConfig(model=models, port=0), launch_forked) as server,
         grpc.insecure_channel(server.target) as channel,
     ):
         yield channel
@@ -99,11 +101,13 @@ def test_one_changed_token_shows(folders: Folders, name: str) -> None:
 def unchecked_difference(serve: Callable[..., Server], folders: Folders) -> Callable[[Way], float]:
     """What parity finds on a tiny BERT when the engine's own self-check is taken out."""
 
-    def unchecked(loaded: Checkpoint, device: str) -> tuple[Engine, Deviation]:
-        return PackedEngine(loaded.model, device), Deviation(0, 1.0, 0.0)
+    def unchecked(source: ModelSource, config: ServerConfig, on_lost: Any) -> InProcess:
+        checkpoint, model = load_checkpoint(source, config)
+        engine = PackedEngine(PackedModel(model), "cpu")
+        return InProcess(checkpoint, InProcessEngine(engine, Deviation(0, 1.0, 0.0)))
 
     def difference(way: Way) -> float:
-        server = serve(model=(f"bert={folders['bert']}",), engine_factory=unchecked)
+        server = serve(unchecked, model=(f"bert={folders['bert']}",))
         direct = Direct.load(folders["bert"])
         with grpc.insecure_channel(server.target) as channel:
             answers = way(channel, TEXTS, "bert")
@@ -124,20 +128,7 @@ def test_parity_needs_positions_that_restart(
     unchecked_difference: Callable[[Way], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Position ids that run on from text to text turn parity red."""
-    row = PackedEngine.infer
-
-    def run_on(self: PackedEngine, encodings: Sequence[Encoding]) -> np.ndarray:
-        starts = dict(
-            zip(map(id, encodings), accumulate(len(e.ids) for e in encodings), strict=True)
-        )
-        monkeypatch.setattr(
-            self,
-            "_positions",
-            lambda e: range(starts[id(e)] - len(e.ids), starts[id(e)]),
-        )
-        return row(self, encodings)
-
-    monkeypatch.setattr(PackedEngine, "infer", run_on)
+    monkeypatch.setattr(PackedEngine, "_positions", lambda self, texts: np.arange(len(texts.ids)))
     assert unchecked_difference(in_a_batch) > 0.05
 
 
@@ -146,10 +137,13 @@ def test_parity_needs_attention_within_texts(
 ) -> None:
     """Attention across the whole row turns parity red."""
 
-    def across(*inputs: Any, text_bounds: Sequence[int], **options: Any) -> Any:
-        return packed.attend_within_texts(*inputs, text_bounds=[0, text_bounds[-1]], **options)
+    own = AttentionInterface._global_mapping[ATTENTION]
 
-    monkeypatch.setitem(AttentionInterface._global_mapping, packed.ATTENTION, across)
+    def across(*inputs: Any, text_bounds: Bounds, **options: Any) -> Any:
+        whole: Any = tuple(bounds[[0, -1]] for bounds in text_bounds)
+        return own(*inputs, text_bounds=whole, **options)
+
+    monkeypatch.setitem(AttentionInterface._global_mapping, ATTENTION, across)
     assert unchecked_difference(in_a_batch) > 0.05
 
 

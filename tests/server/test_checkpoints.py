@@ -19,7 +19,8 @@ from classwire_server.errors import CheckpointError
 
 def _load(folder: Path, **settings: Any) -> Checkpoint:
     config = ServerConfig(model=(f"model={folder}",), **settings)
-    return load_checkpoint(config.sources[0], config)
+    checkpoint, _ = load_checkpoint(config.sources[0], config)
+    return checkpoint
 
 
 def _refusal(folder: Path, **settings: Any) -> str:
@@ -137,9 +138,10 @@ def test_logits_that_are_not_finite(folder: Path, serve: Callable[..., Any]) -> 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_are_taken_to_float32(checkpoint: Callable[..., Path], dtype: torch.dtype) -> None:
     """Whatever the weights were stored in, the model is float32."""
-    loaded = _load(checkpoint("bert", dtype=dtype))
-    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
-    assert not loaded.model.training
+    config = ServerConfig(model=(f"model={checkpoint('bert', dtype=dtype)}",))
+    _, model = load_checkpoint(config.sources[0], config)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert not model.training
 
 
 def test_bin_weights_load(folder: Path) -> None:
@@ -239,9 +241,9 @@ def test_the_fingerprint_does_not_depend_on_how_weights_are_stored(
 def test_max_tokens(checkpoint: Callable[..., Path], architecture: str, max_tokens: int) -> None:
     """The most tokens are what tokenizer and positions allow, or the setting when that is less."""
     folder = checkpoint(architecture)
-    assert _load(folder).tokenization.max_tokens == max_tokens
-    assert _load(folder, max_tokens=100).tokenization.max_tokens == 100
-    assert _load(folder, max_tokens=10_000).tokenization.max_tokens == max_tokens
+    assert _load(folder).max_tokens == max_tokens
+    assert _load(folder, max_tokens=100).max_tokens == 100
+    assert _load(folder, max_tokens=10_000).max_tokens == max_tokens
 
 
 def test_max_tokens_from_positions_alone(folder: Path) -> None:
@@ -250,4 +252,4 @@ def test_max_tokens_from_positions_alone(folder: Path) -> None:
     config = json.loads(path.read_text())
     config["model_max_length"] = int(1e30)
     path.write_text(json.dumps(config))
-    assert _load(folder).tokenization.max_tokens == 512
+    assert _load(folder).max_tokens == 512

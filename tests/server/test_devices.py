@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from classwire_server.engine.selection import resolve_device
+from classwire_server.engine.device import resolve
 from classwire_server.errors import ConfigError
 
 
@@ -22,22 +22,22 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 )
 def test_devices(machine: pytest.MonkeyPatch, setting: str, device: str) -> None:
     """A setting means one device; auto is the best there is."""
-    assert resolve_device(setting) == device
+    assert resolve(setting) == device
 
 
 def test_auto_without_cuda(machine: pytest.MonkeyPatch) -> None:
     """Without CUDA auto is Apple's device, and without that the CPU."""
     machine.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == "cpu"
+    assert resolve("auto") == "cpu"
     machine.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert resolve_device("auto") == "mps"
+    assert resolve("auto") == "mps"
 
 
 @pytest.mark.parametrize("setting", ["cuda:2", "cuda:99", "mps"])
 def test_devices_that_are_not_there(machine: pytest.MonkeyPatch, setting: str) -> None:
     """A device that the machine does not have is refused by name, with the setting to change."""
     with pytest.raises(ConfigError, match=rf"^--device: {setting}: this machine has "):
-        resolve_device(setting)
+        resolve(setting)
 
 
 def test_cuda_that_is_not_usable(machine: pytest.MonkeyPatch) -> None:
@@ -45,4 +45,4 @@ def test_cuda_that_is_not_usable(machine: pytest.MonkeyPatch) -> None:
     machine.setattr(torch.cuda, "is_available", lambda: False)
 
     with pytest.raises(ConfigError, match=r"^--device: cuda: this machine has 0 CUDA devices"):
-        resolve_device("cuda")
+        resolve("cuda")

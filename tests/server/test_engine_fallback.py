@@ -1,25 +1,27 @@
 """A model whose packed scores are not its own is not packed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ModelServiceStub
 from classwire_server.engine.packed import PackedEngine
+from classwire_server.engine.packing import PackedTexts
 from classwire_server.lifecycle import Server
-from classwire_server.tokenization import Encoding
 from tests.parity.direct import TEXTS, Direct, largest_difference
 from tests.parity.wire import in_a_batch, scores_by_id
+from tests.workers import launch_in_process
 
 
-def _run_on(self: PackedEngine, encoding: Encoding) -> Sequence[int]:
-    return range(7, 7 + len(encoding.ids))
+def _run_on(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+    return np.arange(7, 7 + len(texts.ids))
 
 
-def _raise(self: PackedEngine, encoding: Encoding) -> Sequence[int]:
+def _raise(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
     raise RuntimeError("no positions today")
 
 
@@ -29,11 +31,11 @@ def test_fallback_keeps_parity(
     serve: Callable[..., Server],
     connect: Callable[[str], grpc.Channel],
     monkeypatch: pytest.MonkeyPatch,
-    positions: Callable[[PackedEngine, Encoding], Sequence[int]],
+    positions: Callable[[PackedEngine, PackedTexts], np.ndarray],
 ) -> None:
     """When packing gives wrong scores, or fails, the server says PADDED and scores are right."""
     monkeypatch.setattr(PackedEngine, "_positions", positions)
-    channel = connect(serve(model=(f"bert={checkpoint('bert')}",)).target)
+    channel = connect(serve(launch_in_process, model=(f"bert={checkpoint('bert')}",)).target)
     model = ModelServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=60).model
     assert model.engine.layout == pb.LAYOUT_PADDED
     assert model.deviation.max_score_difference <= 1e-5

@@ -27,6 +27,21 @@ class PackedTexts:
         """Tokens of each text, (texts,)."""
         return np.diff(self.bounds)
 
+    def texts(self, first: int, end: int) -> "PackedTexts":
+        """Some of the texts, from `first` to before `end`, as they lie; their order is that."""
+        a, b = self.bounds[first], self.bounds[end]
+        return PackedTexts(
+            self.ids[a:b],
+            self.token_type_ids[a:b],
+            self.bounds[first : end + 1] - a,
+            np.arange(end - first),
+        )
+
+    def halves(self) -> "tuple[PackedTexts, PackedTexts]":
+        """The shorter and the longer texts; there are at least two."""
+        texts = len(self.lengths)
+        return self.texts(0, texts // 2), self.texts(texts // 2, texts)
+
     def unsorted(self, rows: np.ndarray) -> np.ndarray:
         """Rows of the packed texts, back in the order in which the batch came."""
         result = np.empty_like(rows)

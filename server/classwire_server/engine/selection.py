@@ -1,119 +1,171 @@
-"""Which device and which engine a checkpoint gets, decided by measurement."""
+"""Which engine a checkpoint gets, decided by measurement. Runs in the worker process."""
 
+import copy
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack
+import math
+import statistics
+import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
-from ..checkpoint import Checkpoint, ProblemType
-from ..config import ServerConfig
+from ..checkpoint import Checkpoint, load_checkpoint
+from ..config import ModelSource, ServerConfig
 from ..errors import CheckpointError, ConfigError
-from ..scoring import scores
-from ..tokenization import Encoding, Text, Truncation
-from . import Engine
-from .packed import PackedEngine
+from ..tokenization import Text, Truncation
+from . import Deviation, EngineTraits, Layout, Precision
+from .budget import choose_tokens, measure_curve
+from .calibration import PARITY_TEXTS, accepts, calibration_texts, measure_deviation
+from .cores import Division, divide, usable_cores
+from .device import resolve
+from .packed import PackedEngine, PackedModel
+from .packing import PackedTexts, pack
+from .quantization import quantize
 from .stacked import StackedEngine
 
 log = logging.getLogger(__name__)
 
 MAX_DEVIATION = 1e-5
-"""Largest difference of a score from plain float32 that an engine may have."""
+"""Largest difference of a score from plain float32 that a float32 engine may have."""
 
-_SHORT = (
-    "I really love this book",
-    "Not worth the money.",
-    "It's fine, I suppose: nothing special",
-    "ok",
-    "The room was clean and the staff were kind, but breakfast ended far too early for us.",
-    "这本书非常好。 Muy recomendable, lo leería otra vez",
-)
-CALIBRATION = (
-    *(Text(text) for text in _SHORT),
-    Text(" ".join(_SHORT * 8)),
-    Text("A pair has two texts", "and the second one answers the first"),
-)
-"""What an engine is compared on: short and long, single and paired, several scripts."""
+SAMPLE_TEXT_TOKENS = 32
+SAMPLE_TOKENS = 256
+"""Length of a text, and of a batch, that engines are timed on."""
 
 
-@dataclass(frozen=True)
-class Deviation:
-    """A measured difference from plain float32, one text at a time.
+class Runner(Protocol):
+    """Runs the model in the worker. Safe for use by several threads at once, one for each lane."""
 
-    `label_agreement` is the share of texts with the same highest label; `max_score_difference` the
-    largest difference of any score, for regression divided by the spread of the float32 answers.
+    traits: EngineTraits
+
+    def run(self, texts: PackedTexts) -> np.ndarray:
+        """Logits of the texts, in packed order: float32, (texts, labels)."""
+        ...
+
+
+class OneByOne:
+    """Runs each text alone: the same shapes, so the same bits, whatever else is in the batch."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.traits = runner.traits
+        self._runner = runner
+
+    def run(self, texts: PackedTexts) -> np.ndarray:
+        """Logits of the texts, in packed order: float32, (texts, labels)."""
+        alone = (texts.texts(index, index + 1) for index in range(len(texts.lengths)))
+        return np.concatenate([self._runner.run(text) for text in alone])
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Texts that engines are compared on, and what plain float32 says of them.
+
+    `logits` are float32, (texts, labels), in packed order.
     """
 
-    texts: int
-    label_agreement: float
-    max_score_difference: float
+    checkpoint: Checkpoint
+    texts: PackedTexts
+    logits: np.ndarray
+
+    def deviation(self, runner: Runner) -> Deviation:
+        """How far a runner's scores are from plain float32, all texts in one batch."""
+        return measure_deviation(
+            self.logits,
+            runner.run(self.texts),
+            self.checkpoint.activation,
+            self.checkpoint.problem_type,
+        )
 
 
-def prepare_device(config: ServerConfig) -> str:
-    """The device to use, with torch's thread count set. Raises ConfigError."""
-    if config.torch_threads:
-        torch.set_num_threads(config.torch_threads)
-    return resolve_device(config.device)
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The engine that was chosen, and what was measured on the way."""
+
+    checkpoint: Checkpoint
+    runner: Runner
+    deviation: Deviation
+    division: Division
+    batch_tokens: int
 
 
-def resolve_device(device: str) -> str:
-    """The device to use for a setting: "auto" takes the first of cuda:0, mps and cpu that is there.
+def select(source: ModelSource, config: ServerConfig, device: str) -> Selection:
+    """Load a checkpoint and choose its engine, warming it up on the way.
 
-    Raises ConfigError when the machine does not have the device asked for.
+    Raises ConfigError for a device that is not there, and CheckpointError for a checkpoint that
+    cannot be served.
     """
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    mps = torch.backends.mps.is_available()
-    if device == "auto":
-        return "cuda:0" if gpus else "mps" if mps else "cpu"
-    if device.startswith("cuda"):
-        index = int(device.partition(":")[2] or 0)
-        if index >= gpus:
-            raise ConfigError("device", f"{device}: this machine has {gpus} CUDA devices for torch")
-        return f"cuda:{index}"
-    if device == "mps" and not mps:
-        raise ConfigError("device", "mps: this machine has none for torch")
-    return device
+    device = resolve(device)
+    division = (
+        divide(usable_cores(), config.lanes, config.threads)
+        if device == "cpu"
+        else Division(config.lanes or 1, config.threads or 1)
+    )
+    if config.precision == Precision.INT8.value and device != "cpu":
+        raise ConfigError("precision", f"int8 runs on the CPU only, and the device is {device}")
+    torch.set_num_threads(division.threads)
+    checkpoint, model = load_checkpoint(source, config)
+    model = model.to(device)  # type: ignore[arg-type]
+    parity = _trial(checkpoint, PARITY_TEXTS, StackedEngine(model, device, one_by_one=True))
+    runner, deviation = _in_float32(checkpoint, model, device, parity)
+    trial, layout = parity, runner.traits.layout
+    if config.precision != Precision.FLOAT32.value:
+        trial = _trial(checkpoint, calibration_texts(config.calibration), runner)
+        if isinstance(runner, PackedEngine):
+            runner.model.unpack()
+        if config.precision == "auto":
+            runner, lower = _in_fastest_precision(config, model, layout, device, trial)
+            deviation = lower or deviation
+        else:
+            precision = Precision(config.precision)
+            runner, deviation = _in_precision(precision, model, layout, device, trial)
+    if config.deterministic:
+        runner = OneByOne(runner)
+    batch_tokens = config.batch_tokens
+    if not batch_tokens:
+        curve = measure_curve(lambda tokens: runner.run(_sample(parity.texts, tokens)))
+        batch_tokens = choose_tokens(curve)
+        log.info(
+            "%s: batches of %d tokens; %s",
+            checkpoint.name,
+            batch_tokens,
+            ", ".join(f"{p.tokens}: {p.tokens_per_s:,.0f} tokens/s" for p in curve),
+        )
+    return Selection(checkpoint, runner, deviation, division, batch_tokens)
 
 
-def select_engine(checkpoint: Checkpoint, device: str) -> tuple[Engine, Deviation]:
-    """The packed engine where its scores are those of plain float32, else the stacked one.
-
-    Warms the engine up on the way. Raises CheckpointError when the model's logits are not finite.
-    """
-    encodings = [
-        checkpoint.tokenization.encode(text, Truncation.DROP_END, field="") for text in CALIBRATION
-    ]
-    plain = StackedEngine(checkpoint.model, device, one_by_one=True).infer(encodings)
-    if not np.isfinite(plain).all():
+def _trial(checkpoint: Checkpoint, texts: tuple[Text, ...], reference: Runner) -> Trial:
+    tokenization = checkpoint.tokenization(Truncation.DROP_END)
+    packed = pack([tokenization.encode(text, None, field="") for text in texts])
+    logits = reference.run(packed)
+    if not np.isfinite(logits).all():
         raise CheckpointError(f"{checkpoint.location}: its logits are not finite")
+    return Trial(checkpoint, packed, logits)
+
+
+def _in_float32(
+    checkpoint: Checkpoint, model: PreTrainedModel, device: str, parity: Trial
+) -> tuple[Runner, Deviation]:
+    """The packed engine where its scores are those of plain float32, else the stacked one."""
     try:
-        return _select_packed(checkpoint, device, encodings, plain)
-    except Exception as error:  # any failure of a foreign model under packing means: do not pack it
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        packed = PackedModel(model)
+    except ValueError as error:
+        why = str(error)
+    else:
+        try:
+            runner = PackedEngine(packed, device)
+            deviation = parity.deviation(runner)
+            if deviation.max_score_difference <= MAX_DEVIATION:
+                return runner, deviation
+            why = f"scores would move by {deviation.max_score_difference:.1e}"
+        except Exception as error:  # any failure of a foreign model under packing: do not pack it
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+        packed.unpack()
     log.info("%s: cannot be packed (%s); stacking texts of equal length", checkpoint.name, why)
-    return _select_stacked(checkpoint, device, encodings, plain)
-
-
-def _select_packed(
-    checkpoint: Checkpoint, device: str, encodings: Sequence[Encoding], plain: np.ndarray
-) -> tuple[Engine, Deviation]:
-    packed = PackedEngine(checkpoint.model, device)
-    with ExitStack() as undo:
-        undo.callback(packed.close)
-        deviation = measure_deviation(packed, checkpoint, encodings, plain)
-        if deviation.max_score_difference > MAX_DEVIATION:
-            raise ValueError(f"scores would move by {deviation.max_score_difference:.1e}")
-        undo.pop_all()
-    return packed, deviation
-
-
-def _select_stacked(
-    checkpoint: Checkpoint, device: str, encodings: Sequence[Encoding], plain: np.ndarray
-) -> tuple[Engine, Deviation]:
-    stacked = StackedEngine(checkpoint.model, device)
-    deviation = measure_deviation(stacked, checkpoint, encodings, plain)
+    stacked = StackedEngine(model, device)
+    deviation = parity.deviation(stacked)
     if deviation.max_score_difference > MAX_DEVIATION:
         raise CheckpointError(
             f"{checkpoint.location}: its scores depend on the other texts of a batch "
@@ -122,21 +174,81 @@ def _select_stacked(
     return stacked, deviation
 
 
-def measure_deviation(
-    engine: Engine, checkpoint: Checkpoint, encodings: Sequence[Encoding], plain: np.ndarray
-) -> Deviation:
-    """Compare an engine, all texts in one batch, with plain float32 logits of shape (texts,
-    labels).
+def _in_precision(
+    precision: Precision, model: PreTrainedModel, layout: Layout, device: str, trial: Trial
+) -> tuple[Runner, Deviation]:
+    """The engine in the precision that the user names; the model is converted in place."""
+    runner = _build(model, precision, layout, device)
+    deviation = trial.deviation(runner)
+    if not math.isfinite(deviation.max_score_difference):
+        raise CheckpointError(
+            f"{trial.checkpoint.location}: its logits are not finite in {precision.value}"
+        )
+    return runner, deviation
+
+
+def _in_fastest_precision(
+    config: ServerConfig, model: PreTrainedModel, layout: Layout, device: str, trial: Trial
+) -> tuple[Runner, Deviation | None]:
+    """The fastest engine whose scores are near enough to those of float32.
+
+    Its deviation is None when that is float32 itself.
     """
-    measured = engine.infer(encodings)
-    expected = np.stack([scores(row, checkpoint.activation) for row in plain])
-    actual = np.stack([scores(row, checkpoint.activation) for row in measured])
-    difference = float(np.abs(actual - expected).max())
-    if checkpoint.problem_type is ProblemType.REGRESSION:
-        agreement = 1.0
-        difference /= max(float(np.ptp(expected)), 1e-6)
-    else:
-        agreement = float((actual.argmax(axis=1) == expected.argmax(axis=1)).mean())
-    if not np.isfinite(difference):
-        difference = float("inf")
-    return Deviation(len(encodings), agreement, difference)
+    sample = _sample(trial.texts, SAMPLE_TOKENS)
+    best: tuple[float, Runner, Deviation | None] | None = None
+    for precision in (Precision.INT8, Precision.BFLOAT16, Precision.FLOAT16, Precision.FLOAT32):
+        last = precision is Precision.FLOAT32
+        try:
+            runner = _build(model if last else copy.deepcopy(model), precision, layout, device)
+            deviation = trial.deviation(runner)
+            seconds = _seconds(runner, sample)
+        except (RuntimeError, ValueError) as error:  # a device may lack a precision's operators
+            log.info("%s: %s does not run: %s", trial.checkpoint.name, precision.value, error)
+            continue
+        accepted = last or accepts(deviation, config)
+        log.info(
+            "%s: %s at %.0f tokens/s, labels agree on %.1f %%, scores within %.1e: %s",
+            trial.checkpoint.name,
+            precision.value,
+            len(sample.ids) / seconds,
+            100 * deviation.label_agreement,
+            deviation.max_score_difference,
+            "accepted" if accepted else "refused",
+        )
+        if accepted and (best is None or seconds < best[0]):
+            best = seconds, runner, None if last else deviation
+    assert best is not None, "float32 is always accepted"
+    return best[1], best[2]
+
+
+def _build(model: PreTrainedModel, precision: Precision, layout: Layout, device: str) -> Runner:
+    if precision is Precision.INT8:
+        quantize(model)
+    elif precision is not Precision.FLOAT32:
+        model.to(getattr(torch, precision.value))
+    if layout is Layout.PACKED:
+        return PackedEngine(PackedModel(model), device, precision)
+    return StackedEngine(model, device, precision)
+
+
+def _sample(texts: PackedTexts, tokens: int) -> PackedTexts:
+    """Texts of so many tokens in all, made of the ids of others."""
+    length = min(SAMPLE_TEXT_TOKENS, len(texts.ids))
+    count = max(1, tokens // length)
+    return PackedTexts(
+        np.tile(texts.ids[:length], count),
+        np.zeros(count * length, np.int64),
+        np.arange(count + 1) * length,
+        np.arange(count),
+    )
+
+
+def _seconds(runner: Runner, sample: PackedTexts) -> float:
+    """The median time of three runs, after one that warms up."""
+    runner.run(sample)
+    seconds = []
+    for _ in range(3):
+        started_s = time.perf_counter()
+        runner.run(sample)
+        seconds.append(time.perf_counter() - started_s)
+    return statistics.median(seconds)

@@ -1,0 +1,81 @@
+"""What a server and the worker process of a model say to each other.
+
+Both run the same code and trust each other: messages are pickled. A worker has one control
+connection and, for each batch that it may hold, one connection on which batches and logits take
+turns.
+"""
+
+import pickle
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint import Checkpoint
+from ..config import ModelSource, ServerConfig
+from ..errors import StartError
+from . import Deviation, EngineTraits
+
+Link = Connection
+
+
+@dataclass(frozen=True)
+class Job:
+    """The first word of the server: what to serve, and on which device."""
+
+    source: ModelSource
+    config: ServerConfig
+    device: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker answers batches: `lanes` at the same time, best of `batch_tokens` each."""
+
+    checkpoint: Checkpoint
+    traits: EngineTraits
+    deviation: Deviation
+    lanes: int
+    batch_tokens: int
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The worker cannot serve what it was asked to."""
+
+    error: StartError
+
+
+@dataclass(frozen=True)
+class Changed:
+    """From now on another engine computes."""
+
+    traits: EngineTraits
+    deviation: Deviation
+
+
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """Logits of a batch in packed order: float32, (texts, labels)."""
+
+    values: np.ndarray
+    traits: EngineTraits
+    inference_s: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A batch has no logits. `problem` holds nothing of its texts."""
+
+    problem: str
+
+
+def send(connection: Link, message: object) -> None:
+    """Send one message. Raises OSError when the other side has gone."""
+    connection.send_bytes(pickle.dumps(message, protocol=5))
+
+
+def receive(connection: Link) -> Any:
+    """Wait for one message. Raises EOFError or OSError when the other side has gone."""
+    return pickle.loads(connection.recv_bytes())

@@ -1,0 +1,174 @@
+"""The process that holds one model on one device, and computes what its server sends.
+
+It is a process of its own so that the forward pass and the server's Python threads never wait for
+each other's lock: docs/decisions/0006. It ends when its server does, however that ends.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ..errors import StartError
+from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, receive, send
+from .packing import PackedTexts
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .selection import Runner, Selection
+
+log = logging.getLogger(__name__)
+
+DEVICE_LOST_EXIT_CODE = 70
+"""Of sysexits.h, EX_SOFTWARE: the device no longer answers."""
+
+
+def main(control: Link, lanes: Sequence[Link]) -> None:
+    """Take a job from the server and work on it until the server has gone.
+
+    `lanes` are the connections for batches; as many are used as there are lanes, and one more.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # meant for the server, which then ends this
+    job: Job = receive(control)
+    threading.Thread(target=_end_with_server, args=(control,), daemon=True).start()
+    speaking = threading.Lock()  # guards sending on control
+    _forward_logs(control, speaking, job.config.log_level)
+    try:
+        worker = _Worker(job, control, speaking)
+    except StartError as error:
+        send(control, Refused(error))
+        return
+    except Exception as error:
+        log.exception("%s: the engine could not start", job.source.name)
+        problem = f"{job.source.location}: the engine could not start ({type(error).__name__})"
+        send(control, Refused(StartError(problem)))
+        return
+    worker.work(lanes)
+
+
+class _Worker:
+    """The engine of one job, and the lanes that use it."""
+
+    def __init__(self, job: Job, control: Link, speaking: threading.Lock) -> None:
+        from .selection import select
+
+        self._control = control
+        self._speaking = speaking
+        self._device = job.device
+        self._selection: Selection = select(job.source, job.config, job.device)
+        self._runner: Runner = self._selection.runner
+        self._free_lanes = threading.Semaphore(self._selection.division.lanes)
+
+    def work(self, lanes: Sequence[Link]) -> None:
+        """Say that the engine is ready, and compute batches until the server has gone."""
+        selection = self._selection
+        threads = [
+            threading.Thread(target=self._serve, args=(lane,), name=f"lane-{number}")
+            for number, lane in enumerate(lanes[: selection.division.lanes + 1])
+        ]
+        for thread in threads:
+            thread.start()
+        self._say(
+            Ready(
+                selection.checkpoint,
+                self._runner.traits,
+                selection.deviation,
+                selection.division.lanes,
+                selection.batch_tokens,
+            )
+        )
+        for thread in threads:
+            thread.join()
+
+    def _serve(self, lane: Link) -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                texts: PackedTexts = receive(lane)
+                with self._free_lanes:
+                    answer = self._compute(texts)
+                send(lane, answer)
+
+    def _compute(self, texts: PackedTexts) -> Computed | Failed:
+        runner = self._runner
+        started_s = time.perf_counter()
+        try:
+            values = run_within_memory(runner, texts)
+        except Exception as error:  # whatever it is, it is the batch's, and others go on
+            self._end_if_device_is_lost()
+            log.warning("a batch of %d texts failed: %s", len(texts.lengths), type(error).__name__)
+            return Failed(type(error).__name__)
+        return Computed(values, runner.traits, time.perf_counter() - started_s)
+
+    def _end_if_device_is_lost(self) -> None:
+        from .device import answers
+
+        if not answers(self._device):
+            log.critical("the device %s is lost; ending its process", self._device)
+            os._exit(DEVICE_LOST_EXIT_CODE)
+
+    def _say(self, message: object) -> None:
+        with self._speaking, suppress(OSError):
+            send(self._control, message)
+
+
+def run_within_memory(runner: "Runner", texts: PackedTexts) -> "np.ndarray":
+    """Logits of the texts; a batch for which there is no memory is halved until there is."""
+    import numpy as np
+
+    from .device import is_out_of_memory
+
+    try:
+        return runner.run(texts)
+    except Exception as error:
+        if not is_out_of_memory(error) or len(texts.lengths) == 1:
+            raise
+    log.warning("out of memory on %d texts; halving the batch", len(texts.lengths))
+    return np.concatenate([run_within_memory(runner, half) for half in texts.halves()])
+
+
+def _end_with_server(control: Link) -> None:
+    """The server's next word is goodbye; when it has no time for one, the connection ends."""
+    with suppress(EOFError, OSError):
+        receive(control)
+    os._exit(0)
+
+
+class _Forwarding(logging.Handler):
+    """Hands log lines to the server, where all lines have one form and one place."""
+
+    def __init__(self, control: Link, speaking: threading.Lock) -> None:
+        super().__init__()
+        self._control = control
+        self._speaking = speaking
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a line, formatted: its arguments may be nothing that can be sent."""
+        line = logging.makeLogRecord(
+            {"name": record.name, "levelno": record.levelno, "levelname": record.levelname}
+        )
+        line.msg = record.getMessage()
+        if record.exc_info:
+            line.exc_text = logging.Formatter().formatException(record.exc_info)
+        with self._speaking, suppress(OSError):
+            send(self._control, line)
+
+
+def _forward_logs(control: Link, speaking: threading.Lock, level: str) -> None:
+    logger = logging.getLogger("classwire_server")
+    logger.handlers = [_Forwarding(control, speaking)]
+    logger.propagate = False
+    logger.setLevel(level.upper())
+
+
+if __name__ == "__main__":
+    from multiprocessing.connection import Connection
+
+    descriptors = [int(argument) for argument in sys.argv[1:]]
+    main(Connection(descriptors[0]), [Connection(number) for number in descriptors[1:]])

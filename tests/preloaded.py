@@ -1,0 +1,16 @@
+"""What the process that test workers are forked from has in memory.
+
+Torch runs one thread there: forking a process with several would copy one of them.
+"""
+
+import torch
+import transformers.models.bert.modeling_bert
+import transformers.models.distilbert.modeling_distilbert
+import transformers.models.electra.modeling_electra
+import transformers.models.modernbert.modeling_modernbert
+import transformers.models.roberta.modeling_roberta
+import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401
+
+import classwire_server.engine.selection  # noqa: F401
+
+torch.set_num_threads(1)

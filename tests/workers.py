@@ -1,0 +1,78 @@
+"""Workers for tests: forked, so that torch need not be imported again; or in the test's process."""
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from classwire_server.checkpoint import Checkpoint
+from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.engine import Deviation, Logits, worker
+from classwire_server.engine.link import Link
+from classwire_server.engine.packing import pack
+from classwire_server.engine.selection import Runner, select
+from classwire_server.tokenization import Encoding
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["tests.preloaded"])
+
+
+class ForkedWorker:
+    """A process forked from one that has torch and the models' code in memory.
+
+    `main` is what it runs: a worker, or one with a fault.
+    """
+
+    def __init__(
+        self,
+        control: Link,
+        lanes: Sequence[Link],
+        main: Callable[[Link, Sequence[Link]], None] = worker.main,
+    ) -> None:
+        self._process = _forks.Process(target=main, args=(control, lanes), daemon=True)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Its exit code, once it has ended."""
+        self._process.join(timeout_s)
+        return self._process.exitcode
+
+
+class InProcessEngine:
+    """A worker's engine in the test's own process, where a test can take it apart."""
+
+    lanes = 1
+
+    def __init__(self, runner: Runner, deviation: Deviation) -> None:
+        self.traits = runner.traits
+        self.deviation = deviation
+        self._runner = runner
+
+    def infer(self, encodings: Sequence[Encoding]) -> Logits:
+        """The logits of the texts."""
+        texts = pack(encodings)
+        return Logits(texts.unsorted(self._runner.run(texts)), self.traits, 0.0)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """A model that is ready to compute; see classwire_server.lifecycle.Launched."""
+
+    checkpoint: Checkpoint
+    engine: InProcessEngine
+    batch_tokens: int = 1_024
+
+
+def launch_in_process(source: ModelSource, config: ServerConfig, on_lost: Any) -> InProcess:
+    """What a worker does to start a model, in the test's own process."""
+    selection = select(source, config, "cpu")
+    return InProcess(selection.checkpoint, InProcessEngine(selection.runner, selection.deviation))
