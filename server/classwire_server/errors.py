@@ -2,6 +2,7 @@
 
 ClasswireServerError
 ├── RequestError   one call, or one text of it, cannot be answered; carries a `Reason`
+├── CompileError   a model cannot be compiled; the plain one serves as well, and slower
 └── StartError     the server cannot start as it was asked to; one line for people
     ├── ConfigError      a setting is wrong; names it
     └── CheckpointError  a checkpoint cannot be served
@@ -42,6 +43,10 @@ class RequestError(ClasswireServerError):
         self.field = field
         self.metadata = metadata
         self.retry_after_s = retry_after_s
+
+
+class CompileError(ClasswireServerError):
+    """A model cannot be compiled, or not be loaded; its text is one line for people."""
 
 
 class StartError(ClasswireServerError):

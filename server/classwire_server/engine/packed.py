@@ -65,7 +65,9 @@ class PackedModel(torch.nn.Module):
         the CPU: text i lies at bounds[i]:bounds[i + 1].
         """
         device_bounds = bounds.to(device=ids.device, dtype=torch.int32)
-        self._row.bounds, self._row.starts = bounds, device_bounds[:-1]
+        # An empty text at the end, as a compiled model may see, starts behind the last token.
+        self._row.starts = device_bounds[:-1].clamp(max=ids.shape[1] - 1)
+        self._row.bounds = bounds
         inputs = {"input_ids": ids, "position_ids": position_ids}
         if self._takes_token_types:
             inputs["token_type_ids"] = token_type_ids
@@ -118,7 +120,7 @@ class PackedEngine:
     @torch.inference_mode()
     def run(self, texts: PackedTexts) -> np.ndarray:
         """Logits of the texts, in packed order: float32, (texts, labels)."""
-        logits = self._forward(
+        logits: torch.Tensor = self._forward(
             self._on_device(texts.ids),
             self._on_device(texts.token_type_ids),
             self._on_device(self._positions(texts)),
