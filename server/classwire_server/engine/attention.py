@@ -37,18 +37,19 @@ def attend_within_texts(
     """
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
     if query.is_cuda and query.dtype in _HALF:
-        longest = int(bounds.diff().max())
-        sides = (-1, -1) if window is None else (window, window)
-        states = varlen_attn(
-            *(state.contiguous() for state in (query, key, value)),
+        longest = int(bounds.diff().max())  # of what is on the CPU: the device is not waited for
+        output: torch.Tensor = varlen_attn(
+            query.contiguous(),
+            key.contiguous(),
+            value.contiguous(),
             device_bounds,
             device_bounds,
             longest,
             longest,
             scale=scaling,
-            window_size=sides,
+            window_size=(-1, -1) if window is None else (window, window),
         )
-        return states[None]
+        return output[None]
     output = query.new_empty(query.shape)  # (tokens, heads, size), contiguous
     start = 0
     for length, alike in groupby(bounds.diff().tolist()):

@@ -43,9 +43,9 @@ def _quotas(root: Path) -> Iterator[tuple[int, int]]:
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:  # version 2: the file holds both; a parent's limit holds as well
-            mount, names = root / "sys/fs/cgroup", ("cpu.max",)
+            mount, names = root / "sys/fs/cgroup", ["cpu.max"]
         elif "cpu" in controllers.split(","):
-            mount, names = root / "sys/fs/cgroup/cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            mount, names = root / "sys/fs/cgroup/cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
         else:
             continue
         here = mount / path.lstrip("/")

@@ -61,7 +61,6 @@ class _Worker:
 
         self._control = control
         self._speaking = speaking
-        self._device = job.device
         self._selection: Selection = select(job.source, job.config, job.device)
         self._runner: Runner = self._selection.runner
         self._free_lanes = threading.Semaphore(self._selection.division.lanes)
@@ -101,16 +100,16 @@ class _Worker:
         try:
             values = run_within_memory(runner, texts)
         except Exception as error:  # whatever it is, it is the batch's, and others go on
-            self._end_if_device_is_lost()
+            self._end_if_device_is_lost(runner.traits.device)
             log.warning("a batch of %d texts failed: %s", len(texts.lengths), type(error).__name__)
             return Failed(type(error).__name__)
         return Computed(values, runner.traits, time.perf_counter() - started_s)
 
-    def _end_if_device_is_lost(self) -> None:
+    def _end_if_device_is_lost(self, device: str) -> None:
         from .device import answers
 
-        if not answers(self._device):
-            log.critical("the device %s is lost; ending its process", self._device)
+        if not answers(device):
+            log.critical("the device %s is lost; ending its process", device)
             os._exit(DEVICE_LOST_EXIT_CODE)
 
     def _say(self, message: object) -> None:

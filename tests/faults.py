@@ -1,0 +1,74 @@
+"""Worker processes that something befalls."""
+
+import functools
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from classwire_server.engine import device, worker
+from classwire_server.engine.link import Link
+from classwire_server.engine.packed import PackedEngine
+from classwire_server.engine.packing import PackedTexts
+from tests.workers import ForkedWorker
+
+_run = PackedEngine.run
+
+Main = Callable[[Link, Sequence[Link]], None]
+
+
+def spawn_with(main: Main) -> Callable[[Link, Sequence[Link]], ForkedWorker]:
+    """Starts workers that have the fault."""
+    return functools.partial(ForkedWorker, main=main)
+
+
+def _serve(control: Link, lanes: Sequence[Link], run: Callable[..., Any]) -> None:
+    PackedEngine.run = run  # type: ignore[method-assign]
+    worker.main(control, lanes)
+
+
+def _is_long(texts: PackedTexts) -> bool:
+    """A long text among few, which a worker does not compute at start."""
+    return len(texts.lengths) < 4 and int(texts.lengths.max()) > 300
+
+
+def dies_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
+    """Killed from outside while it computes a long text."""
+
+    def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+        if _is_long(texts):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return _run(self, texts)
+
+    _serve(control, lanes, run)
+
+
+def loses_its_device_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
+    """A long text fails, and from then on the device computes nothing."""
+
+    def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+        if _is_long(texts):
+            device.answers = lambda name: False
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return _run(self, texts)
+
+    _serve(control, lanes, run)
+
+
+def has_room_for_three_texts(control: Link, lanes: Sequence[Link]) -> None:
+    """Runs out of memory on more than three short texts; no room for a long one at all."""
+
+    def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+        if _is_long(texts) or (texts.lengths.max() < 10 and len(texts.lengths) > 3):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return _run(self, texts)
+
+    _serve(control, lanes, run)
+
+
+def dies_at_once(control: Link, lanes: Sequence[Link]) -> None:
+    """Killed while it loads."""
+    os.kill(os.getpid(), signal.SIGKILL)
