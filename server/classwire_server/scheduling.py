@@ -7,15 +7,13 @@ import heapq
 import itertools
 import math
 from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from .engine import EngineTraits
+    from .engine import Logits
     from .tokenization import Encoding
 
 
@@ -30,53 +28,47 @@ class Priority(Enum):
     BULK = 5.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
-    """What became of one text in the engine.
+    """What the engine said of a batch, shared by its texts: each has a row of `logits.values`.
 
-    `logits` is of shape (labels,), float32, and `traits` is what computed them. Durations are in
-    seconds. `batch_texts` and `batch_tokens` describe the batch that held the text.
+    `began_s` is the instant at which the device began; `batch_texts` and `batch_tokens` are the
+    size of the batch.
     """
 
-    logits: "np.ndarray"
-    traits: "EngineTraits"
-    queue_s: float
-    inference_s: float
+    logits: "Logits"
+    began_s: float
     batch_texts: int
     batch_tokens: int
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Pending:
-    """One text that waits for the device; its future is made before it is queued.
+    """One text that waits for the device.
 
-    `deadline_s` is an instant of the monotonic clock, math.inf for none. The future ends with an
-    Answer or an exception, or cancelled.
+    `deadline_s` is an instant of the monotonic clock, math.inf for none. The text ends once, with
+    an `answer`, in which it has the `row`, or an `error`; then it is put into the `inbox` of those
+    who wait for it, in a list with others that ended with it.
     """
 
     encoding: "Encoding"
     priority: Priority
+    inbox: "SimpleQueue[list[Any]]"
     deadline_s: float = math.inf
-    future: "Future[Answer]" = field(default_factory=Future)
     queued_s: float = 0.0
+    answer: Answer | None = None
+    row: int = 0
+    error: BaseException | None = None
 
     @property
     def tokens(self) -> int:
         """Number of tokens of the text."""
         return len(self.encoding.ids)
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Texts that go through the model together. `taken_s` is when they left the queue."""
-
-    texts: tuple[Pending, ...]
-    taken_s: float
-
     @property
-    def tokens(self) -> int:
-        """Number of tokens of all texts."""
-        return sum(pending.tokens for pending in self.texts)
+    def ended(self) -> bool:
+        """Whether there is an answer or an error."""
+        return self.answer is not None or self.error is not None
 
 
 class Queue:
@@ -87,11 +79,12 @@ class Queue:
 
     def __init__(self, max_tokens: int) -> None:
         self.tokens = 0
+        self.tokens_per_s = 0.0
+        self.earliest_deadline_s = math.inf
         self._max_tokens = max_tokens
         self._heap: list[tuple[float, int, Pending]] = []
         self._waiting: set[Pending] = set()
         self._order = itertools.count()
-        self._tokens_per_s = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -112,6 +105,7 @@ class Queue:
         heapq.heappush(self._heap, (rank, next(self._order), pending))
         self._waiting.add(pending)
         self.tokens += pending.tokens
+        self.earliest_deadline_s = min(self.earliest_deadline_s, pending.deadline_s)
 
     def remove(self, pending: Pending) -> bool:
         """Take a text out; False when it no longer waits."""
@@ -124,16 +118,23 @@ class Queue:
         return True
 
     def expire(self, now_s: float) -> list[Pending]:
-        """Take out all texts whose deadline has passed."""
+        """Take out all texts whose deadline has passed.
+
+        No deadline passes before `earliest_deadline_s`, so until then there is nothing to do.
+        """
+        if now_s < self.earliest_deadline_s:
+            return []
         expired = [pending for pending in self._waiting if pending.deadline_s <= now_s]
         for pending in expired:
             self.remove(pending)
+        deadlines_s = (pending.deadline_s for pending in self._waiting)
+        self.earliest_deadline_s = min(deadlines_s, default=math.inf)
         return expired
 
-    def take(self, batch_tokens: int, now_s: float) -> Batch | None:
+    def take(self, batch_tokens: int) -> list[Pending]:
         """Take the next batch: texts in order, until the next would pass batch_tokens.
 
-        The first always fits. None when nothing waits.
+        The first always fits. Empty when nothing waits.
         """
         texts: list[Pending] = []
         tokens = 0
@@ -147,24 +148,22 @@ class Queue:
                 self._discard(pending)
                 texts.append(pending)
                 tokens += pending.tokens
-        return Batch(tuple(texts), now_s) if texts else None
+        return texts
 
     def _discard(self, pending: Pending) -> None:
         self._waiting.remove(pending)
         self.tokens -= pending.tokens
 
     def drained(self, tokens: int, seconds: float) -> None:
-        """Learn the drain rate from a batch: so many tokens took so long on the device."""
+        """Learn the drain rate: the device takes so long for so many tokens."""
         rate = tokens / max(seconds, 1e-6)
-        self._tokens_per_s = (
-            rate if not self._tokens_per_s else 0.8 * self._tokens_per_s + 0.2 * rate
-        )
+        self.tokens_per_s = rate if not self.tokens_per_s else 0.8 * self.tokens_per_s + 0.2 * rate
 
     def drain_s(self) -> float:
         """How long the device needs for what waits, by the measured rate; 1 s before any
         measurement.
         """
-        return self.tokens / self._tokens_per_s if self._tokens_per_s else 1.0
+        return self.tokens / self.tokens_per_s if self.tokens_per_s else 1.0
 
 
 def tokens_of(texts: Sequence[Pending]) -> int:

@@ -1,6 +1,5 @@
 """Logits -> scores: activation, order, and what the caller wants to see of them."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
@@ -14,16 +13,8 @@ class Activation(Enum):
     IDENTITY = "identity"
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """The score of the label with this id."""
-
-    label_id: int
-    score: float
-
-
 def scores(logits: np.ndarray, activation: Activation) -> np.ndarray:
-    """Scores of one text, computed in float64, rounded to float32: (labels,) -> (labels,).
+    """Scores, computed in float64, rounded to float32: (..., labels) -> (..., labels).
 
     Callers see float32, so it is there that order, ties and lower bounds must hold. Softmax is
     shifted by the largest logit, which leaves its value as it is and keeps every exponent at most 0
@@ -34,21 +25,11 @@ def scores(logits: np.ndarray, activation: Activation) -> np.ndarray:
         decay = np.exp(-np.abs(exact))
         exact = np.where(exact >= 0, 1.0, decay) / (1.0 + decay)
     elif activation is Activation.SOFTMAX:
-        exponentials = np.exp(exact - exact.max())
-        exact = exponentials / exponentials.sum()
+        exponentials = np.exp(exact - exact.max(axis=-1, keepdims=True))
+        exact = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return exact.astype(np.float32)
 
 
-def ranked(values: np.ndarray, top_k: int = 0, min_score: float | None = None) -> list[Score]:
-    """Scores from the highest to the lowest, ties by label id: (labels,) -> at most top_k of them.
-
-    top_k 0 means all; min_score None means no lower bound.
-    """
-    order = np.argsort(-values, kind="stable")
-    if top_k:
-        order = order[:top_k]
-    return [
-        Score(int(label_id), float(values[label_id]))
-        for label_id in order
-        if min_score is None or values[label_id] >= min_score
-    ]
+def ranking(values: np.ndarray) -> np.ndarray:
+    """Label ids from the highest score to the lowest, ties by id: (..., labels), the same."""
+    return np.argsort(-values, axis=-1, kind="stable")

@@ -5,17 +5,21 @@ a shared object, which is not safe with several threads.
 """
 
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import tokenizers
 
 from classwire._reasons import Reason
 
 from .errors import CheckpointError, ConfigError, RequestError
+
+# On cores that the model keeps busy, the tokenizer's own threads cost a third more for nothing.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 class Truncation(Enum):
@@ -34,8 +38,7 @@ class OffsetUnit(Enum):
     UTF16 = ("utf-16-le", 2)
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """One text, or a pair of texts that is classified together."""
 
     text: str
@@ -59,14 +62,15 @@ class Token:
 class Encoding:
     """What the model sees of one text: ids and token type ids, special tokens included.
 
-    `truncated_tokens` is how many tokens truncation took away.
+    `truncated_tokens` is how many tokens truncation took away. Only an encoding that was made with
+    spans has `tokens`.
     """
 
     ids: Sequence[int]
     token_type_ids: Sequence[int]
     truncated_tokens: int
     source: Text
-    _rust: Any
+    _rust: Any = None
     _tokenizer: Any = None
 
     def tokens(self, unit: OffsetUnit) -> Iterator[Token]:
@@ -138,26 +142,52 @@ class Tokenization:
         return max((len(text.encode()) for text in vocabulary), default=0)
 
     def encode(self, source: Text, truncation: Truncation | None, field: str) -> Encoding:
-        """Encode one text or pair.
+        """Encode one text or pair, with spans.
 
         Raises RequestError TOO_MANY_TOKENS, naming `field`, when the text is longer than the model
         takes and truncation is REJECT.
         """
+        [encoding] = self.encode_all([source], truncation, spans=True)
+        if isinstance(encoding, RequestError):
+            encoding.field = field
+        if isinstance(encoding, Exception):
+            raise encoding
+        return encoding
+
+    def encode_all(
+        self, sources: Sequence[Text], truncation: Truncation | None, *, spans: bool
+    ) -> list[Encoding | Exception]:
+        """Encode texts or pairs; one that can't be has its exception in its place.
+
+        A text of too many tokens has what `encode` raises; its field is that within the input.
+        """
         truncation = truncation or self.default_truncation
-        rust = _encode(self._whole, source)
-        tokens = len(rust.ids)
+        return [
+            self._encoding(source, rust, truncation, spans)
+            for source, rust in zip(sources, _encode(self._whole, sources, spans), strict=True)
+        ]
+
+    def _encoding(
+        self, source: Text, rust: Any, truncation: Truncation, spans: bool
+    ) -> Encoding | Exception:
+        if isinstance(rust, Exception):
+            return rust
+        tokens = len(rust)
         if tokens > self.max_tokens:
             if truncation is Truncation.REJECT:
-                raise RequestError(
+                return RequestError(
                     Reason.TOO_MANY_TOKENS,
                     f"the text has {tokens} tokens, and the model takes {self.max_tokens}",
-                    field=field,
+                    field="text",
                     metadata={"tokens": str(tokens), "max_tokens": str(self.max_tokens)},
                 )
-            rust = _encode(self._truncating_tokenizer(truncation), source)
+            [rust] = _encode(self._truncating_tokenizer(truncation), [source], spans)
+            if isinstance(rust, Exception):
+                return rust
         ids = rust.ids
         type_ids = rust.type_ids if self._uses_token_types else [0] * len(ids)
-        return Encoding(ids, type_ids, tokens - len(ids), source, rust, self._whole)
+        origin = (rust, self._whole) if spans else ()
+        return Encoding(ids, type_ids, tokens - len(ids), source, *origin)
 
     def _truncating_tokenizer(self, truncation: Truncation) -> tokenizers.Tokenizer:
         with self._lock:
@@ -172,14 +202,20 @@ class Tokenization:
             return self._truncating[truncation]
 
 
-def _encode(tokenizer: tokenizers.Tokenizer, source: Text) -> Any:
+def _encode(tokenizer: tokenizers.Tokenizer, sources: Sequence[Text], spans: bool) -> list[Any]:
+    """What Rust makes of the texts; where it fails on one, the exception in its place."""
+    encode = tokenizer.encode_batch if spans else tokenizer.encode_batch_fast
+    inputs = [source.text if source.text_pair is None else tuple(source) for source in sources]
     try:
-        return tokenizer.encode(source.text, source.text_pair)
+        return list(encode(inputs))
     except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
         # A panic in Rust is no Exception, and would pass by all who answer the caller.
-        raise RuntimeError("the tokenizer panicked") from None
+        panicked = type(error).__name__ == "PanicException"
+        if not panicked and not isinstance(error, Exception):
+            raise
+        if len(sources) == 1:
+            return [RuntimeError("the tokenizer panicked") if panicked else error]
+    return [result for source in sources for result in _encode(tokenizer, [source], spans)]
 
 
 def _load(rust_json: str) -> tokenizers.Tokenizer:

@@ -1,16 +1,20 @@
-"""Between callers and one engine: every future ends, and only the guilty text fails."""
+"""Between callers and one engine: every text ends, and only the guilty one fails."""
 
 import math
 import threading
-from collections.abc import Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import replace
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
 
 from classwire_server.dispatch import Dispatcher
+from classwire_server.engine import Logits
 from classwire_server.errors import RequestError
-from classwire_server.scheduling import Pending, Priority
+from classwire_server.scheduling import Answer, Pending, Priority
 from classwire_server.tokenization import Encoding, Text
 from tests.contract.engines import LOGITS, PATIENCE_S, FakeEngine, eventually
 
@@ -18,12 +22,27 @@ from tests.contract.engines import LOGITS, PATIENCE_S, FakeEngine, eventually
 def pending(text: str, tokens: int = 1, deadline_s: float = math.inf) -> Pending:
     """A text of so many tokens that waits for the engine."""
     encoding = Encoding([0] * tokens, [0] * tokens, 0, Text(text), None)
-    return Pending(encoding, Priority.INTERACTIVE, deadline_s)
+    return Pending(encoding, Priority.INTERACTIVE, SimpleQueue(), deadline_s)
+
+
+def answer(text: Pending) -> Answer:
+    """What the engine says of a text, once it has ended."""
+    error = failure(text)
+    assert error is None, error
+    assert text.answer is not None
+    return text.answer
+
+
+def failure(text: Pending) -> BaseException | None:
+    """Why a text has no answer, once it has ended."""
+    if not text.ended:
+        assert text in text.inbox.get(timeout=PATIENCE_S)
+    return text.error
 
 
 def reason(text: Pending) -> str:
-    """Why a text has no answer."""
-    error = text.future.exception(PATIENCE_S)
+    """Why a text was refused."""
+    error = failure(text)
     assert isinstance(error, RequestError)
     return error.reason
 
@@ -53,17 +72,17 @@ def occupy(dispatcher: Dispatcher, engine: FakeEngine) -> Pending:
     return slow
 
 
-def test_answers(dispatcher: Dispatcher) -> None:
+def test_answers(dispatcher: Dispatcher, engine: FakeEngine) -> None:
     """A text's answer has its logits, and how it was computed."""
     text = pending("a", tokens=3)
     dispatcher.submit([text])
 
-    answer = text.future.result(PATIENCE_S)
+    said = answer(text)
 
-    assert answer.logits == pytest.approx(LOGITS)
-    assert (answer.batch_texts, answer.batch_tokens) == (1, 3)
-    assert answer.queue_s >= 0
-    assert answer.inference_s >= 0
+    assert said.logits.values[text.row] == pytest.approx(LOGITS)
+    assert (said.batch_texts, said.batch_tokens) == (1, 3)
+    assert said.logits.traits == engine.traits
+    assert said.began_s >= text.queued_s
 
 
 def test_what_waits_together_goes_together(dispatcher: Dispatcher, engine: FakeEngine) -> None:
@@ -72,10 +91,27 @@ def test_what_waits_together_goes_together(dispatcher: Dispatcher, engine: FakeE
     texts = [pending(name, tokens=2) for name in "abcd"]
     dispatcher.submit(texts)
     engine.release()
-    wait([text.future for text in texts], PATIENCE_S)
+
+    answers = [answer(text) for text in texts]
 
     assert engine.batches == [["slow"], ["a", "b"], ["c", "d"]]
-    assert texts[0].future.result().batch_tokens == 4
+    assert answers[0].batch_tokens == 4
+    assert answers[0] is answers[1]
+    assert [text.row for text in texts] == [0, 1, 0, 1]
+
+
+def test_what_ends_together_wakes_its_caller_once(
+    dispatcher: Dispatcher, engine: FakeEngine
+) -> None:
+    """Texts with one inbox that were in one batch come in one list, without those of others."""
+    occupy(dispatcher, engine)
+    texts = [pending(name) for name in "abc"]
+    texts[2].inbox = texts[0].inbox
+    dispatcher.submit(texts)
+    engine.release()
+
+    assert texts[0].inbox.get(timeout=PATIENCE_S) == [texts[0], texts[2]]
+    assert texts[1].inbox.get(timeout=PATIENCE_S) == [texts[1]]
 
 
 @pytest.mark.parametrize("bad", ["boom", "boom boom"])
@@ -88,22 +124,23 @@ def test_a_failing_text_fails_alone(
     dispatcher.submit(texts)
     engine.release()
 
-    before, failed, behind = (text.future for text in texts)
-    assert isinstance(failed.exception(PATIENCE_S), ValueError)
-    assert before.result(PATIENCE_S).batch_texts == 1
-    assert behind.result(PATIENCE_S).logits == pytest.approx(LOGITS)
+    before, failed, behind = texts
+    assert isinstance(failure(failed), ValueError)
+    assert answer(before).batch_texts == 1
+    assert answer(behind).logits.values[behind.row] == pytest.approx(LOGITS)
     assert engine.batches == [["slow"], ["a", bad, "b"], ["a"], [bad], ["b"]]
     assert "boom" not in caplog.text
 
 
 def test_too_few_rows(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> None:
     """An engine that answers for other than the texts it was given fails them, not the thread."""
-    monkeypatch.setattr(engine, "infer", lambda encodings: np.zeros((0, 5), np.float32))
+    nothing = Logits(np.zeros((0, 5), np.float32), engine.traits, 0.0)
+    monkeypatch.setattr(engine, "infer", lambda encodings: nothing)
     dispatcher = Dispatcher(engine, batch_tokens=4, max_queue_tokens=10, name="test")
     texts = [pending("a"), pending("b")]
     dispatcher.submit(texts)
 
-    assert all(isinstance(text.future.exception(PATIENCE_S), RuntimeError) for text in texts)
+    assert all(isinstance(failure(text), RuntimeError) for text in texts)
     dispatcher.close()
 
 
@@ -121,7 +158,7 @@ def test_all_or_none(dispatcher: Dispatcher, engine: FakeEngine) -> None:
     fits = pending("d", tokens=4)
     dispatcher.submit([fits])
     engine.release()
-    assert fits.future.result(PATIENCE_S)
+    assert answer(fits)
     assert engine.texts == ["slow", "a", "d"]
 
 
@@ -130,50 +167,46 @@ def test_withdrawn_texts_never_run(dispatcher: Dispatcher, engine: FakeEngine) -
     slow = occupy(dispatcher, engine)
     waiting, staying = pending("waiting"), pending("staying")
     dispatcher.submit([waiting, staying])
-    with ThreadPoolExecutor(1) as pool:
-        waiter = pool.submit(wait, [waiting.future], PATIENCE_S)
 
-        dispatcher.withdraw([slow, waiting, pending("never submitted")])
+    dispatcher.withdraw([slow, waiting, pending("never submitted")])
 
-        assert not waiter.result(PATIENCE_S).not_done
-    with pytest.raises(CancelledError):
-        waiting.future.result()
+    assert isinstance(failure(waiting), CancelledError)
     engine.release()
-    assert slow.future.result(PATIENCE_S)
-    assert staying.future.result(PATIENCE_S)
+    assert answer(slow)
+    assert answer(staying)
     assert engine.texts == ["slow", "staying"]
 
 
 def test_late_texts_never_run(dispatcher: Dispatcher, engine: FakeEngine) -> None:
     """A text whose deadline has passed ends before the engine sees it."""
     occupy(dispatcher, engine)
-    late, asked, staying = (
-        pending("late", deadline_s=0.0),
-        pending("b", deadline_s=0.0),
-        pending("c"),
-    )
-    dispatcher.submit([asked])
-    dispatcher.expire()
-    assert reason(asked) == "EXPIRED_IN_QUEUE"
-    dispatcher.submit([late, staying])
+    late, staying = pending("late", deadline_s=time.monotonic() + 0.05), pending("staying")
+    dispatcher.submit([staying, late])
+
+    assert reason(late) == "EXPIRED_IN_QUEUE"  # while the engine is still busy
+    late = pending("late", deadline_s=0.0)
+    dispatcher.submit([late])
     engine.release()
 
     assert reason(late) == "EXPIRED_IN_QUEUE"
-    assert staying.future.result(PATIENCE_S)
-    assert engine.texts == ["slow", "c"]
+    assert answer(staying)
+    assert engine.texts == ["slow", "staying"]
 
 
 def test_waiting_for_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """A text waits for room, and goes once there is some."""
+    """Texts wait for room; each goes as soon as there is some for it, in their order."""
     occupy(dispatcher, engine)
-    dispatcher.submit([pending("full", tokens=10)])
-    text = pending("text")
+    dispatcher.submit([pending("nearly full", tokens=8)])
+    texts = [pending("a", tokens=2), pending("b", tokens=3), pending("c", tokens=1)]
     with ThreadPoolExecutor(1) as pool:
-        submitting = pool.submit(dispatcher.submit_when_room, text, lambda: False)
+        submitting = pool.submit(dispatcher.submit_when_room, texts, lambda: False)
+        assert eventually(lambda: texts[0].queued_s > 0)
+        assert not submitting.done()
         engine.release()
         submitting.result(PATIENCE_S)
 
-    assert text.future.result(PATIENCE_S)
+    assert all(answer(text) for text in texts)
+    assert engine.texts == ["slow", "nearly full", "a", "b", "c"]
 
 
 def test_giving_up_waiting_for_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
@@ -182,12 +215,12 @@ def test_giving_up_waiting_for_room(dispatcher: Dispatcher, engine: FakeEngine) 
     dispatcher.submit([pending("full", tokens=10)])
     text, gone = pending("text"), threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        submitting = pool.submit(dispatcher.submit_when_room, text, gone.is_set)
+        submitting = pool.submit(dispatcher.submit_when_room, [text], gone.is_set)
         gone.set()
         dispatcher.withdraw([])
         submitting.result(PATIENCE_S)
 
-    assert text.future.cancelled()
+    assert isinstance(failure(text), CancelledError)
 
 
 def test_late_before_there_is_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
@@ -196,19 +229,19 @@ def test_late_before_there_is_room(dispatcher: Dispatcher, engine: FakeEngine) -
     dispatcher.submit([pending("full", tokens=10)])
     late = pending("late", deadline_s=0.0)
 
-    dispatcher.submit_when_room(late, lambda: False)
+    dispatcher.submit_when_room([late], lambda: False)
 
     assert reason(late) == "EXPIRED_IN_QUEUE"
 
 
-def test_close_ends_every_future(engine: FakeEngine) -> None:
+def test_close_ends_every_text(engine: FakeEngine) -> None:
     """What runs is answered, what waits or comes later is DRAINING, and the engine is freed."""
     dispatcher = Dispatcher(engine, batch_tokens=4, max_queue_tokens=10, name="test")
     slow = occupy(dispatcher, engine)
     waiting, without_room, late = pending("waiting", tokens=10), pending("room"), pending("late")
     dispatcher.submit([waiting])
     with ThreadPoolExecutor(2) as pool:
-        submitting = pool.submit(dispatcher.submit_when_room, without_room, lambda: False)
+        submitting = pool.submit(dispatcher.submit_when_room, [without_room], lambda: False)
         closing = pool.submit(dispatcher.close)
         assert reason(waiting) == "DRAINING"
         assert not engine.closed
@@ -216,12 +249,112 @@ def test_close_ends_every_future(engine: FakeEngine) -> None:
         closing.result(PATIENCE_S)
         submitting.result(PATIENCE_S)
 
-    assert slow.future.result(PATIENCE_S)
+    assert answer(slow)
     assert reason(without_room) == "DRAINING"
     assert engine.closed
     with pytest.raises(RequestError) as refused:
         dispatcher.submit([late])
     assert refused.value.reason == "DRAINING"
-    dispatcher.submit_when_room(late, lambda: False)
+    dispatcher.submit_when_room([late], lambda: False)
     assert reason(late) == "DRAINING"
     assert eventually(lambda: not any(t.name == "engine-test" for t in threading.enumerate()))
+
+
+class Lanes(FakeEngine):
+    """A FakeEngine with lanes, whose batches take, as it says, so long on the device."""
+
+    def __init__(self, lanes: int, inference_s: float) -> None:
+        super().__init__()
+        self.lanes = lanes
+        self._inference_s = inference_s
+
+    def infer(self, encodings: Sequence[Encoding]) -> Logits:
+        """The logits of the texts."""
+        return replace(super().infer(encodings), inference_s=self._inference_s)
+
+
+@pytest.mark.parametrize("texts", [2, 5])
+def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits when two lanes are free goes half into each, and runs at the same time."""
+    monkeypatch.setattr("classwire_server.dispatch.SHARE_TOKENS", 1)
+    engine = Lanes(2, 1.0)
+    dispatcher = Dispatcher(engine, batch_tokens=100, max_queue_tokens=100, name="test")
+    dispatcher.submit([pending("slow") for _ in range(texts)])
+
+    engine.wait_for(lambda engine: len(engine.batches) == 2)
+
+    assert sorted(map(len, engine.batches)) == [texts // 2, texts - texts // 2]
+    engine.release()
+    dispatcher.close()
+
+
+def test_little_work_is_not_shared() -> None:
+    """Few tokens go together: two lanes would take as long for half of them each."""
+    engine = Lanes(2, 1.0)
+    dispatcher = Dispatcher(engine, batch_tokens=100, max_queue_tokens=100, name="test")
+    texts = [pending(name) for name in "ab"]
+    dispatcher.submit(texts)
+
+    assert answer(texts[0]) is answer(texts[1])
+    dispatcher.close()
+
+
+@pytest.mark.parametrize(("inference_s", "batches"), [(0.01, 3), (1.0, 2)])
+def test_a_batch_is_sent_ahead_if_it_starts_soon(inference_s: float, batches: int) -> None:
+    """While a lane is busy one batch more lies ready in the engine, unless it would lie long."""
+    engine = Lanes(1, inference_s)
+    dispatcher = Dispatcher(engine, batch_tokens=4, max_queue_tokens=100, name="test")
+    first = pending("first", tokens=4)
+    dispatcher.submit([first])
+    assert answer(first)
+
+    dispatcher.submit([pending("slow", tokens=4)])
+    engine.wait_for(lambda engine: "slow" in engine.texts)
+    for _ in range(2):
+        dispatcher.submit([pending("slow behind", tokens=4)])
+    probe = pending("late", tokens=4, deadline_s=time.monotonic() + 0.05)
+    dispatcher.submit([probe])
+    assert reason(probe) == "EXPIRED_IN_QUEUE"  # time enough to have sent too much
+
+    assert len(engine.batches) == batches
+    engine.release()
+    dispatcher.close()
+
+
+def test_little_is_not_sent_ahead() -> None:
+    """A batch smaller than the one that runs is left to grow until the lane is free."""
+    engine = Lanes(1, 0.01)
+    dispatcher = Dispatcher(engine, batch_tokens=9, max_queue_tokens=100, name="test")
+    first = pending("first", tokens=4)
+    dispatcher.submit([first])
+    assert answer(first)
+    dispatcher.submit([pending("slow", tokens=4)])
+    engine.wait_for(lambda engine: "slow" in engine.texts)
+
+    few, more = pending("a", tokens=3), pending("b", tokens=1)
+    dispatcher.submit([few])
+    dispatcher.submit([more])
+
+    assert answer(few) is answer(more)
+    engine.release()
+    dispatcher.close()
+
+
+def test_all_lanes_count_for_the_drain_rate() -> None:
+    """A caller who is sent away is told when two lanes, not one, will have done what waits."""
+    engine = Lanes(2, 2.0)
+    dispatcher = Dispatcher(engine, batch_tokens=8, max_queue_tokens=8, name="test")
+    first = pending("first", tokens=8)
+    dispatcher.submit([first])
+    assert answer(first)
+    for busy in (1, 2):
+        dispatcher.submit([pending("slow", tokens=8)])
+        engine.wait_for(lambda engine, busy=busy: engine.texts.count("slow") == busy)  # type: ignore[misc]
+    dispatcher.submit([pending("waiting", tokens=8)])
+
+    with pytest.raises(RequestError) as refused:
+        dispatcher.submit([pending("too much")])
+
+    assert refused.value.retry_after_s == pytest.approx(1.0)
+    engine.release()
+    dispatcher.close()

@@ -1,6 +1,7 @@
 """What waits for the device: order, budget, bounds, expiry. The clock is passed in."""
 
 import math
+from queue import SimpleQueue
 
 import pytest
 
@@ -14,12 +15,7 @@ def _pending(
     deadline_s: float = math.inf,
 ) -> Pending:
     encoding = Encoding([0] * tokens, [0] * tokens, 0, Text("x"), None)
-    return Pending(encoding, priority, deadline_s)
-
-
-def _take(queue: Queue, batch_tokens: int = 1_000, now_s: float = 0.0) -> tuple[Pending, ...]:
-    batch = queue.take(batch_tokens, now_s)
-    return batch.texts if batch else ()
+    return Pending(encoding, priority, SimpleQueue(), deadline_s)
 
 
 def test_first_come_first_served() -> None:
@@ -27,7 +23,7 @@ def test_first_come_first_served() -> None:
     queue, texts = Queue(1_000), [_pending() for _ in range(5)]
     for text in texts:
         queue.add(text, now_s=1.0)
-    assert list(_take(queue)) == texts
+    assert queue.take(1_000) == texts
     assert len(queue) == 0
     assert queue.tokens == 0
 
@@ -37,7 +33,7 @@ def test_interactive_overtakes_bulk() -> None:
     queue, bulk, interactive = Queue(1_000), _pending(priority=Priority.BULK), _pending()
     queue.add(bulk, now_s=0.0)
     queue.add(interactive, now_s=1.0)
-    assert _take(queue) == (interactive, bulk)
+    assert queue.take(1_000) == [interactive, bulk]
 
 
 def test_bulk_is_never_starved() -> None:
@@ -45,7 +41,7 @@ def test_bulk_is_never_starved() -> None:
     queue, bulk, interactive = Queue(1_000), _pending(priority=Priority.BULK), _pending()
     queue.add(bulk, now_s=0.0)
     queue.add(interactive, now_s=Priority.BULK.value + 0.1)
-    assert _take(queue) == (bulk, interactive)
+    assert queue.take(1_000) == [bulk, interactive]
 
 
 def test_a_batch_keeps_to_its_budget() -> None:
@@ -53,8 +49,8 @@ def test_a_batch_keeps_to_its_budget() -> None:
     queue, texts = Queue(1_000), [_pending(40), _pending(40), _pending(40)]
     for text in texts:
         queue.add(text, now_s=0.0)
-    assert _take(queue, batch_tokens=100) == (texts[0], texts[1])
-    assert _take(queue, batch_tokens=100) == (texts[2],)
+    assert queue.take(100) == [texts[0], texts[1]]
+    assert queue.take(100) == [texts[2]]
 
 
 def test_one_text_always_fits() -> None:
@@ -62,12 +58,12 @@ def test_one_text_always_fits() -> None:
     queue, long = Queue(1_000), _pending(500)
     queue.add(long, now_s=0.0)
     queue.add(_pending(1), now_s=0.0)
-    assert _take(queue, batch_tokens=100) == (long,)
+    assert queue.take(100) == [long]
 
 
 def test_nothing_waits() -> None:
     """An empty queue has no batch."""
-    assert Queue(1_000).take(100, 0.0) is None
+    assert Queue(1_000).take(100) == []
 
 
 def test_room_is_bounded_in_tokens() -> None:
@@ -96,13 +92,16 @@ def test_an_empty_queue_takes_anything() -> None:
 
 
 def test_expiry_takes_what_is_late_and_nothing_else() -> None:
-    """Texts whose deadline has come leave the queue, and no batch holds them."""
+    """Texts whose deadline has come leave the queue, no batch holds them, and the next is known."""
     queue, late, in_time = Queue(1_000), _pending(deadline_s=5.0), _pending(deadline_s=5.1)
     queue.add(late, now_s=0.0)
     queue.add(in_time, now_s=0.0)
+    assert queue.earliest_deadline_s == 5.0
+    assert queue.expire(now_s=4.9) == []
     assert queue.expire(now_s=5.0) == [late]
+    assert queue.earliest_deadline_s == 5.1
     assert queue.tokens == in_time.tokens
-    assert _take(queue, now_s=5.0) == (in_time,)
+    assert queue.take(1_000) == [in_time]
 
 
 def test_removal_happens_once() -> None:
@@ -112,7 +111,7 @@ def test_removal_happens_once() -> None:
     assert queue.remove(text)
     assert not queue.remove(text)
     assert not queue.remove(_pending())
-    assert _take(queue) == ()
+    assert queue.take(1_000) == []
 
 
 def test_many_removals_leave_order_and_count_right() -> None:
@@ -125,7 +124,7 @@ def test_many_removals_leave_order_and_count_right() -> None:
         if text not in stay:
             assert queue.remove(text)
     assert queue.tokens == sum(text.tokens for text in stay)
-    assert list(_take(queue, batch_tokens=1 << 20)) == stay
+    assert queue.take(1 << 20) == stay
 
 
 def test_drain_time_follows_the_measured_rate() -> None:

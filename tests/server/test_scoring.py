@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from classwire_server.scoring import Activation, Score, ranked, scores
+from classwire_server.scoring import Activation, ranking, scores
 
 EXTREMES = ([-60.0, 30.0], [1e4, -1e4], [1e4, 1e4], [0.0], [-3e38, 3e38], [1.0, 2.0, 3.0, -4.0])
 
@@ -32,13 +32,18 @@ def test_identity_changes_nothing() -> None:
     assert scores(logits, Activation.IDENTITY).tolist() == [-60.0, 30.0]
 
 
+@pytest.mark.parametrize("activation", Activation)
+def test_many_texts_at_once(activation: Activation) -> None:
+    """The scores of a text are, to the bit, those it has alone."""
+    logits = np.random.default_rng(1).normal(scale=9, size=(50, 77)).astype(np.float32)
+
+    together = scores(logits, activation)
+
+    for row, alone in zip(together, logits, strict=True):
+        np.testing.assert_array_equal(row, scores(alone, activation))
+
+
 def test_ranking() -> None:
-    """Highest first, ties by label id; top_k and min_score cut from the end."""
-    values = np.array([0.1, 0.4, 0.1, 0.4])
-    every = [Score(1, 0.4), Score(3, 0.4), Score(0, 0.1), Score(2, 0.1)]
-    assert ranked(values) == every
-    assert ranked(values, top_k=9) == every
-    assert ranked(values, top_k=3) == every[:3]
-    assert ranked(values, min_score=0.4) == every[:2]
-    assert ranked(values, top_k=1, min_score=0.4) == every[:1]
-    assert ranked(values, min_score=0.5) == []
+    """Highest first, ties by label id, for each text."""
+    values = np.array([[0.1, 0.4, 0.1, 0.4], [0.3, 0.2, 0.1, 0.0]])
+    assert ranking(values).tolist() == [[1, 3, 0, 2], [0, 1, 2, 3]]

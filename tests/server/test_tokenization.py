@@ -9,7 +9,7 @@ import pytest
 import transformers
 
 from classwire_server.errors import ConfigError, RequestError
-from classwire_server.tokenization import OffsetUnit, Text, Tokenization, Truncation
+from classwire_server.tokenization import Encoding, OffsetUnit, Text, Tokenization, Truncation
 
 TEXTS = [Text("I really love this book " * repeats, "or not") for repeats in (1, 3, 30, 200)]
 
@@ -105,17 +105,62 @@ def test_models_without_token_types(rust_json: str) -> None:
     assert {token.token_type_id for token in without.tokens(OffsetUnit.UTF8)} == {0}
 
 
-def test_a_panic_of_the_tokenizer_is_an_error_like_others(
+@pytest.mark.parametrize("spans", [True, False])
+def test_many_texts_at_once(rust_json: str, spans: bool) -> None:
+    """Together texts become what they become alone; one that is too long has its error in place."""
+    tokenizer = tokenization(rust_json)
+    for truncation in (Truncation.DROP_END, Truncation.DROP_START):
+        together = tokenizer.encode_all(TEXTS, truncation, spans=spans)
+        for text, encoding in zip(TEXTS, together, strict=True):
+            alone = tokenizer.encode(text, truncation, "")
+            assert isinstance(encoding, Encoding)
+            assert encoding.ids == alone.ids
+            assert encoding.token_type_ids == alone.token_type_ids
+            assert encoding.truncated_tokens == alone.truncated_tokens
+
+    short, long, behind = tokenizer.encode_all([TEXTS[0], TEXTS[-1], TEXTS[0]], None, spans=spans)
+
+    assert isinstance(long, RequestError)
+    assert (long.reason, long.field) == ("TOO_MANY_TOKENS", "text")
+    assert isinstance(short, Encoding)
+    assert isinstance(behind, Encoding)
+
+
+def test_a_panic_of_the_tokenizer_fails_its_own_text(
     rust_json: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A panic in Rust is no Exception to Python; it is made one, so that the caller is answered."""
+    """A panic in Rust is no Exception to Python; it is made one, for the text that caused it."""
     panic = type("PanicException", (BaseException,), {})
+    tokenizer = tokenization(rust_json)
+    encode = tokenizer._whole.encode_batch_fast
 
     class Panicking:
-        def encode(self, *_: object) -> None:
-            raise panic("caller's text")
+        def encode_batch_fast(self, inputs: list[str]) -> object:
+            if "bad" in inputs:
+                raise panic("caller's text")
+            return encode(inputs)
+
+    monkeypatch.setattr(tokenizer, "_whole", Panicking())
+
+    good, bad, behind = tokenizer.encode_all(
+        [Text("I love"), Text("bad"), Text("I love")], None, spans=False
+    )
+
+    assert isinstance(bad, RuntimeError)
+    assert str(bad) == "the tokenizer panicked"
+    assert isinstance(good, Encoding)
+    assert isinstance(behind, Encoding)
+    assert good.ids == behind.ids
+
+
+def test_interruptions_are_not_swallowed(rust_json: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no failure of the tokenizer, such as an interrupt from the keyboard, passes."""
+
+    class Interrupted:
+        def encode_batch(self, _: object) -> None:
+            raise KeyboardInterrupt
 
     tokenizer = tokenization(rust_json)
-    monkeypatch.setattr(tokenizer, "_whole", Panicking())
-    with pytest.raises(RuntimeError, match=r"^the tokenizer panicked$"):
+    monkeypatch.setattr(tokenizer, "_whole", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
         tokenizer.encode(TEXTS[0], None, "input.text")

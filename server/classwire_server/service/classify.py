@@ -1,9 +1,8 @@
 """ClassifyService: texts in, labelled scores out."""
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import wait
+from queue import SimpleQueue
 
 from classwire._reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
@@ -12,21 +11,21 @@ from ..config import ServerConfig
 from ..errors import RequestError
 from ..gate import Gate
 from ..registry import Registry, ServedModel
-from ..scheduling import Pending, Priority
+from ..scheduling import Priority
 from ..tokenization import OffsetUnit
 from .handlers import Call
-from .item import Item
+from .item import Item, read_items
 from .messages import (
     OFFSET_UNITS,
     TRUNCATIONS,
     Options,
-    TimingOf,
     model_ref,
     parse_enum,
     parse_options,
     parse_text,
     token,
 )
+from .outcome import timing_of, traits_of, write_outcomes
 from .stream import StreamSession
 
 
@@ -43,12 +42,16 @@ class ClassifyService:
         """Score one text or pair."""
         model = self._registry.served(request.model, "model")
         options = _options(model, request.options)
-        item = Item(model, options, request.input, "input", call.received_s, call.deadline_s)
-        _run(model, [item], call)
-        timing = TimingOf()
-        result = item.classification(timing)
-        ref = model_ref(model, timing.traits or model.engine.traits)
-        return pb.ClassifyResponse(result=result, model=ref, timing=timing.message)
+        items = _run(model, options, [request.input], "input", call)
+        outcome = pb.Outcome()
+        write_outcomes(model, options, items, [outcome])
+        if items[0].error is not None:
+            raise items[0].error
+        return pb.ClassifyResponse(
+            result=outcome.classification,
+            model=model_ref(model, traits_of(items)),
+            timing=timing_of(items),
+        )
 
     def batch_classify(
         self, request: pb.BatchClassifyRequest, call: Call
@@ -57,15 +60,12 @@ class ClassifyService:
         model = self._registry.served(request.model, "model")
         options = _options(model, request.options)
         _refuse_too_many(model, len(request.inputs), options)
-        items = [
-            Item(model, options, text, f"inputs[{index}]", call.received_s, call.deadline_s)
-            for index, text in enumerate(request.inputs)
-        ]
-        _run(model, items, call)
-        timing = TimingOf()
-        outcomes = [item.outcome(timing) for item in items]
-        ref = model_ref(model, timing.traits or model.engine.traits)
-        return pb.BatchClassifyResponse(outcomes=outcomes, model=ref, timing=timing.message)
+        items = _run(model, options, request.inputs, "inputs[{}]", call)
+        response = pb.BatchClassifyResponse()
+        write_outcomes(model, options, items, [response.outcomes.add() for _ in items])
+        response.model.CopyFrom(model_ref(model, traits_of(items)))
+        response.timing.CopyFrom(timing_of(items))
+        return response
 
     def stream_classify(
         self, requests: Iterator[bytes], call: Call
@@ -88,13 +88,17 @@ class ClassifyService:
         model = self._registry.served(request.model, "model")
         truncation = parse_enum(request.truncation, TRUNCATIONS, "truncation")
         unit = parse_enum(request.offset_unit, OFFSET_UNITS, "offset_unit") or OffsetUnit.UNICODE
-        text = parse_text(request.input, model.limits.max_text_bytes, "input")
-        encoding = model.tokenization.encode(text, truncation, "input.text")
+        try:
+            text = parse_text(request.input, model.limits.max_text_bytes)
+            encoding = model.tokenization.encode(text, truncation, "text")
+        except RequestError as error:
+            error.field = f"input.{error.field}"
+            raise
         return pb.TokenizeResponse(
             tokens=map(token, encoding.tokens(unit)),
             attention_mask=[1] * len(encoding.ids),
             truncated_tokens=encoding.truncated_tokens,
-            model=model_ref(model, model.engine.traits),
+            model=model_ref(model, None),
         )
 
 
@@ -118,15 +122,18 @@ def _refuse_too_many(model: ServedModel, texts: int, options: Options) -> None:
         )
 
 
-def _run(model: ServedModel, items: Sequence[Item], call: Call) -> None:
-    """Wait until every future has ended: answered, failed, expired in the queue, or cancelled."""
-    pendings: list[Pending] = [item.pending for item in items if item.pending]
-    if not pendings:
-        return
-    dispatcher = model.dispatcher
-    dispatcher.submit(pendings)
-    call.when_over(lambda: dispatcher.withdraw(pendings))
-    futures = [pending.future for pending in pendings]
-    if wait(futures, max(0.0, call.deadline_s - time.monotonic())).not_done:
-        dispatcher.expire()
-        wait(futures)
+def _run(
+    model: ServedModel, options: Options, inputs: Sequence[pb.TextInput], field: str, call: Call
+) -> list[Item]:
+    """Read texts and wait until each has ended: answered, failed, expired or cancelled."""
+    inbox: SimpleQueue[list[Item]] = SimpleQueue()
+    items = read_items(model, options, inputs, field, inbox, call.received_s, call.deadline_s)
+    left = [item for item in items if not item.ended]
+    if left:
+        dispatcher = model.dispatcher
+        dispatcher.submit(left)
+        call.when_over(lambda: dispatcher.withdraw(left))
+        ended = 0
+        while ended < len(left):
+            ended += len(inbox.get())
+    return items

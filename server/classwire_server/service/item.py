@@ -1,67 +1,74 @@
-"""One text on its way through the server, alike for unary calls, batches and streams."""
+"""Texts on their way through the server, alike for unary calls, batches and streams."""
 
 import time
-from concurrent.futures import CancelledError
+from collections.abc import Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
 
 from classwire.v1 import classwire_pb2 as pb
 
 from ..errors import RequestError
 from ..registry import ServedModel
 from ..scheduling import Pending
-from .messages import Options, TimingOf, classification, parse_text
-from .status import item_error, request_error
+from ..tokenization import Encoding, Text
+from .messages import Options, parse_text
+from .status import request_error
+
+_NOTHING = Encoding([], [], 0, Text(""))
 
 
-class Item:
-    """A text that has been read: `pending` for the engine, or `error` says why it cannot be.
+@dataclass(eq=False, slots=True)
+class Item(Pending):
+    """A text that has been read; one that can't be has ended with its `error`.
 
-    `field` is the path of the input in the request; `received_s` and `deadline_s` are instants of
-    the monotonic clock. Used by one thread at a time.
+    `received_s` is the instant of the monotonic clock at which its message came, `tokenize_s` how
+    long reading and tokenizing took, and `id` what a stream calls it.
     """
 
-    def __init__(
-        self,
-        model: ServedModel,
-        options: Options,
-        message: pb.TextInput,
-        field: str,
-        received_s: float,
-        deadline_s: float,
-    ) -> None:
-        self.pending: Pending | None = None
-        self.error: RequestError | None = None
-        self._model = model
-        self._options = options
-        self._received_s = received_s
-        started_s = time.monotonic()
-        try:
-            text = parse_text(message, model.limits.max_text_bytes, field)
-            encoding = model.tokenization.encode(text, options.truncation, f"{field}.text")
-            self.pending = Pending(encoding, options.priority, deadline_s)
-        except Exception as error:  # one bad text never fails its neighbours
-            self.error = request_error(error)
-        self._tokenize_s = time.monotonic() - started_s
+    received_s: float = 0.0
+    tokenize_s: float = 0.0
+    id: str = ""
 
-    def classification(self, timing: TimingOf) -> pb.Classification:
-        """The scores, once the future has ended. Raises what went wrong."""
-        if self.pending is None:
-            timing.add(self._tokenize_s, None, self._age_s())
-            raise self.error or AssertionError("an item has either an encoding or an error")
-        answer = self.pending.future.result()
-        timing.add(self._tokenize_s, answer, self._age_s())
-        return classification(self._model, self.pending.encoding, answer, self._options)
 
-    def outcome(self, timing: TimingOf) -> pb.Outcome:
-        """The scores or the error, once the future has ended.
+def read_items(
+    model: ServedModel,
+    options: Options,
+    inputs: Sequence[pb.TextInput],
+    field: str,
+    inbox: "SimpleQueue[list[Item]]",
+    received_s: float,
+    deadline_s: float,
+) -> list[Item]:
+    """Read and tokenize the texts of one message, all at once; a bad one never fails another.
 
-        Raises CancelledError when the caller has gone.
-        """
-        try:
-            return pb.Outcome(classification=self.classification(timing))
-        except CancelledError:
-            raise
-        except Exception as error:  # as in __init__
-            return pb.Outcome(error=item_error(request_error(error)))
+    `field` is the path of an input in the request, with {} for its place.
+    """
+    started_s = time.monotonic()
+    texts = [_text(message, model.limits.max_text_bytes) for message in inputs]
+    encodings = iter(
+        model.tokenization.encode_all(
+            [text for text in texts if isinstance(text, Text)],
+            options.truncation,
+            spans=options.include_tokens,
+        )
+    )
+    read = [next(encodings) if isinstance(text, Text) else text for text in texts]
+    tokenize_s = time.monotonic() - started_s
+    items = []
+    for place, encoding in enumerate(read):
+        error = None
+        if isinstance(encoding, Exception):
+            error = request_error(encoding)
+            error.field = error.field and f"{field.format(place)}.{error.field}"
+            encoding = _NOTHING
+        item = Item(encoding, options.priority, inbox, deadline_s, error=error)
+        item.received_s, item.tokenize_s = received_s, tokenize_s
+        items.append(item)
+    return items
 
-    def _age_s(self) -> float:
-        return time.monotonic() - self._received_s
+
+def _text(message: pb.TextInput, max_text_bytes: int) -> Text | Exception:
+    try:
+        return parse_text(message, max_text_bytes)
+    except RequestError as error:
+        return error

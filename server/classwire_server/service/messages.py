@@ -14,9 +14,9 @@ from classwire.v1 import classwire_pb2 as pb
 from ..engine import EngineTraits, Execution, Layout, Precision
 from ..errors import RequestError
 from ..registry import ServedModel
-from ..scheduling import Answer, Priority
-from ..scoring import Activation, ranked, scores
-from ..tokenization import Encoding, OffsetUnit, Text, Token, Truncation
+from ..scheduling import Priority
+from ..scoring import Activation
+from ..tokenization import OffsetUnit, Text, Token, Truncation
 
 M = TypeVar("M", bound=Message)
 E = TypeVar("E", bound=Enum)
@@ -125,52 +125,26 @@ def parse_options(
     )
 
 
-def parse_text(message: pb.TextInput, max_text_bytes: int, field: str) -> Text:
-    """The text or pair of an input; `field` is the path of the input.
+def parse_text(message: pb.TextInput, max_text_bytes: int) -> Text:
+    """The text or pair of an input.
 
-    Raises RequestError EMPTY_TEXT or TEXT_TOO_LARGE, naming the field.
+    Raises RequestError EMPTY_TEXT or TEXT_TOO_LARGE, naming the field within the input.
     """
-    pair = message.text_pair if message.HasField("text_pair") else None
-    for name, text in (("text", message.text), ("text_pair", pair)):
-        if text is None:
+    text = Text(message.text, message.text_pair if message.HasField("text_pair") else None)
+    for name, value in zip(Text._fields, text, strict=True):
+        if value is None:
             continue
-        if not text.strip():
-            raise RequestError(
-                Reason.EMPTY_TEXT, "the text is empty or blank", field=f"{field}.{name}"
-            )
-        size = len(text.encode())
+        if not value.strip():
+            raise RequestError(Reason.EMPTY_TEXT, "the text is empty or blank", field=name)
+        size = len(value.encode())
         if size > max_text_bytes:
             raise RequestError(
                 Reason.TEXT_TOO_LARGE,
                 f"the text has {size} bytes, and the limit is {max_text_bytes}",
-                field=f"{field}.{name}",
+                field=name,
                 metadata={"bytes": str(size), "max_text_bytes": str(max_text_bytes)},
             )
-    return Text(message.text, pair)
-
-
-def classification(
-    model: ServedModel, encoding: Encoding, answer: Answer, options: Options
-) -> pb.Classification:
-    """The scores of one text, as asked for.
-
-    Raises ValueError when a logit is NaN: a defect, never a score.
-    """
-    values = scores(answer.logits, options.activation)
-    if values.shape != (len(model.checkpoint.labels),) or any(map(math.isnan, values)):
-        raise ValueError("the engine gave logits that are no scores")
-    labels = model.checkpoint.labels
-    return pb.Classification(
-        scores=[
-            pb.LabelScore(label=labels[s.label_id], label_id=s.label_id, score=s.score)
-            for s in ranked(values, options.top_k, options.min_score)
-        ],
-        activation=key_of(ACTIVATIONS, options.activation),
-        token_count=len(encoding.ids),
-        truncated_tokens=encoding.truncated_tokens,
-        logits=answer.logits.tolist() if options.include_logits else (),
-        tokens=map(token, encoding.tokens(options.offset_unit)) if options.include_tokens else (),
-    )
+    return text
 
 
 def token(value: Token) -> pb.Token:
@@ -191,41 +165,18 @@ def engine(traits: EngineTraits) -> pb.Engine:
     return pb.Engine(execution=EXECUTIONS[traits.execution], layout=LAYOUTS[traits.layout])
 
 
-def model_ref(model: ServedModel, traits: EngineTraits) -> pb.ModelRef:
-    """All that the numbers depend on, on the wire; `traits` is what computed them."""
+def model_ref(model: ServedModel, traits: EngineTraits | None) -> pb.ModelRef:
+    """All that the numbers depend on, on the wire.
+
+    `traits` is what computed them; None, where nothing was computed, for what would.
+    """
+    traits = traits or model.engine.traits
     return pb.ModelRef(
         name=model.checkpoint.name,
         fingerprint=model.checkpoint.fingerprint,
         precision=PRECISIONS[traits.precision],
         engine=engine(traits),
     )
-
-
-def microseconds(seconds: float) -> int:
-    """A duration in microseconds, saturating at the largest uint32."""
-    return min(max(round(seconds * 1e6), 0), 0xFFFF_FFFF)
-
-
-class TimingOf:
-    """Gathers the timing of a message: of each figure, the largest. Used by one thread."""
-
-    def __init__(self) -> None:
-        self.message = pb.Timing()
-        self.traits: EngineTraits | None = None
-
-    def add(self, tokenize_s: float, answer: Answer | None, total_s: float) -> None:
-        """Count one text; `answer` is None when it has none."""
-        self._raise_to("tokenize_us", microseconds(tokenize_s))
-        self._raise_to("total_us", microseconds(total_s))
-        if answer is not None:
-            self.traits = answer.traits
-            self._raise_to("queue_us", microseconds(answer.queue_s))
-            self._raise_to("inference_us", microseconds(answer.inference_s))
-            self._raise_to("batch_texts", answer.batch_texts)
-            self._raise_to("batch_tokens", answer.batch_tokens)
-
-    def _raise_to(self, field: str, value: int) -> None:
-        setattr(self.message, field, max(getattr(self.message, field), value))
 
 
 def key_of(mapping: Mapping[Any, E], value: E) -> Any:

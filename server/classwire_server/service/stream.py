@@ -4,14 +4,11 @@ The reader stops at the window, so HTTP/2 slows the sender; an item leaves the w
 sent its result, so a caller that stops reading costs a window of items and no more.
 """
 
-import itertools
-import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from queue import SimpleQueue
 
 import grpc
 
@@ -19,39 +16,15 @@ from classwire._reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 
 from ..errors import RequestError
-from ..registry import Registry, ServedModel
-from ..scheduling import Priority
+from ..registry import Registry
 from .handlers import Call
-from .item import Item
-from .messages import Options, TimingOf, model_ref, parse, parse_enum, parse_options
+from .item import Item, read_items
+from .messages import model_ref, parse
+from .outcome import timing_of, traits_of, write_outcomes
 from .status import request_error
+from .stream_config import StreamConfig
 
 MAX_ID_BYTES = 128
-MAX_RESULTS_BYTES = 1 << 20
-"""A message of results is sent once it is this large: far below other clients' 4 MiB."""
-
-
-class Ordering(Enum):
-    """The order in which results come back."""
-
-    AS_COMPLETED = "as_completed"
-    IN_ORDER = "in_order"
-
-
-ORDERINGS: Mapping[Any, Ordering] = {
-    pb.ORDERING_AS_COMPLETED: Ordering.AS_COMPLETED,
-    pb.ORDERING_IN_ORDER: Ordering.IN_ORDER,
-}
-
-
-@dataclass(frozen=True, eq=False)
-class _Settings:
-    """What the stream's config asks for; `item_timeout_s` is math.inf for none."""
-
-    model: ServedModel
-    options: Options
-    in_order: bool
-    item_timeout_s: float
 
 
 class StreamSession:
@@ -64,12 +37,11 @@ class StreamSession:
         self._registry = registry
         self._requests = requests
         self._call = call
+        self._inbox: SimpleQueue[list[Item]] = SimpleQueue()  # an empty list wakes the writer
         self._changed = threading.Condition()  # guards all below
-        self._settings: _Settings | None = None
+        self._config: StreamConfig | None = None
         self._unanswered: dict[str, Item] = {}  # in the order in which they were read
-        self._ended: list[str] = []  # ids of unanswered items, in the order of their ends
         self._in_window = 0  # items that were read and whose results gRPC has not sent
-        self._expired_s = -math.inf  # items with deadlines until then have left the queue
         self._reading = True
         self._over = False
         self._failure: RequestError | None = None
@@ -82,31 +54,25 @@ class StreamSession:
         """All responses of the stream. Raises RequestError when it ends with an error."""
         self._call.when_over(self._abandon)
         threading.Thread(target=self._read, name="stream-reader", daemon=True).start()
-        settings = self._wait_for_settings()
-        if settings is not None:
-            limits = settings.model.limits
-            yield pb.StreamClassifyResponse(
-                started=pb.StreamStarted(
-                    model=model_ref(settings.model, settings.model.engine.traits),
-                    window_items=limits.stream_window_items,
-                    max_items_per_message=limits.stream_items_per_message,
-                )
-            )
-            while items := self._next_items(settings):
-                yield from self._messages(settings, items)
+        config = self._wait_for_config()
+        if config is not None:
+            yield _started(config)
+            for items in self._ready(config):
+                yield _results(config, items)
+                self._leave_window(items)
         if self._failure is not None:
             raise self._failure
 
     def _read(self) -> None:
         """Read until the caller half-closes, the stream drains or fails, or the call is over."""
         try:
-            settings = self._parse_config(next(self._requests, b""))
+            config = StreamConfig.parse(next(self._requests, b""), self._registry)
             with self._changed:
-                self._settings = settings
+                self._config = config
                 self._changed.notify_all()
             for raw in self._requests:
-                self._accept(parse(pb.StreamClassifyRequest, raw), settings)
-                if not self._wait_for_window(settings.model.limits.stream_window_items):
+                self._accept(parse(pb.StreamClassifyRequest, raw), config)
+                if not self._wait_for_window(config.model.limits.stream_window_items):
                     return
             self._stop_reading(None)
         except grpc.RpcError:  # how grpcio ends the iterator of a call that was cancelled
@@ -114,79 +80,66 @@ class StreamSession:
         except Exception as error:
             self._stop_reading(request_error(error))
 
-    def _parse_config(self, raw: bytes) -> _Settings:
-        first = parse(pb.StreamClassifyRequest, raw)
-        if first.WhichOneof("event") != "config":
-            raise RequestError(
-                Reason.BAD_STREAM_START, "a stream starts with a config", field="config"
-            )
-        config = first.config
-        model = self._registry.served(config.model, "config.model")
-        options = parse_options(
-            config.options, model.checkpoint.activation, Priority.BULK, "config.options"
-        )
-        in_order = parse_enum(config.ordering, ORDERINGS, "config.ordering") is Ordering.IN_ORDER
-        return _Settings(model, options, in_order, _item_timeout_s(config))
+    def _accept(self, request: pb.StreamClassifyRequest, config: StreamConfig) -> None:
+        """Read the items of a message, up to one with a bad id, and let them wait for the engine.
 
-    def _accept(self, request: pb.StreamClassifyRequest, settings: _Settings) -> None:
-        if request.WhichOneof("event") != "items":
-            raise RequestError(
-                Reason.BAD_STREAM_START, "a stream has one config, then items", field="config"
-            )
-        messages = request.items.items
-        limit = settings.model.limits.stream_items_per_message
-        if len(messages) > limit:
-            raise RequestError(
-                Reason.TOO_MANY_ITEMS,
-                f"{len(messages)} items in a message, and the limit is {limit}",
-                field="items.items",
-                metadata={"items": str(len(messages)), "max_items": str(limit)},
-            )
+        Raises RequestError when the message must end the stream.
+        """
         read_s = time.monotonic()
-        for index, message in enumerate(messages):
-            self._accept_item(message, f"items.items[{index}]", read_s, settings)
-
-    def _accept_item(
-        self, message: pb.StreamItem, field: str, read_s: float, settings: _Settings
-    ) -> None:
-        item = Item(
-            settings.model,
-            settings.options,
-            message.input,
-            f"{field}.input",
+        model = config.model
+        messages = _messages(request, model.limits.stream_items_per_message)
+        ids = [message.id for message in messages]
+        count, bad_id = self._good_ids(ids)
+        items = read_items(
+            model,
+            config.options,
+            [message.input for message in messages[:count]],
+            "items.items[{}].input",
+            self._inbox,
             read_s,
-            read_s + settings.item_timeout_s,
+            read_s + config.item_timeout_s,
         )
         with self._changed:
             if not self._reading:
                 return
-            self._refuse_bad_id(message.id, f"{field}.id")
-            self._unanswered[message.id] = item
-            self._in_window += 1
-            if settings.item_timeout_s != math.inf:
-                self._changed.notify_all()  # the writer may know of no deadline yet
-        if item.pending is None:
-            self._note_end(message.id)
-            return
-        item.pending.future.add_done_callback(lambda _: self._note_end(message.id))
-        settings.model.dispatcher.submit_when_room(item.pending, lambda: self._over)
+            for item, item_id in zip(items, ids[:count], strict=True):
+                item.id = item_id
+                self._unanswered[item_id] = item
+            self._in_window += count
+        unread = [item for item in items if item.error]
+        if unread:
+            self._inbox.put(unread)
+        model.dispatcher.submit_when_room(
+            [item for item in items if not item.error], lambda: self._over
+        )
+        if bad_id is not None:
+            raise bad_id
 
-    def _refuse_bad_id(self, item_id: str, field: str) -> None:
-        size = len(item_id.encode())
-        if not 1 <= size <= MAX_ID_BYTES:
-            raise RequestError(
-                Reason.BAD_ID,
-                f"the id has {size} bytes, not 1 to {MAX_ID_BYTES}",
-                field=field,
-                metadata={"bytes": str(size)},
-            )
-        if item_id in self._unanswered:
-            raise RequestError(Reason.BAD_ID, "an unanswered item has the same id", field=field)
-
-    def _wait_for_settings(self) -> _Settings | None:
+    def _good_ids(self, ids: Sequence[str]) -> tuple[int, RequestError | None]:
+        """How many ids there are before the first bad one, and what is wrong with that."""
         with self._changed:
-            self._changed.wait_for(lambda: self._settings is not None or not self._reading)
-            return self._settings
+            taken = set(self._unanswered).intersection(ids)
+        for place, item_id in enumerate(ids):
+            size = len(item_id.encode())
+            field = f"items.items[{place}].id"
+            if not 1 <= size <= MAX_ID_BYTES:
+                return place, RequestError(
+                    Reason.BAD_ID,
+                    f"the id has {size} bytes, not 1 to {MAX_ID_BYTES}",
+                    field=field,
+                    metadata={"bytes": str(size)},
+                )
+            if item_id in taken:
+                return place, RequestError(
+                    Reason.BAD_ID, "an unanswered item has the same id", field=field
+                )
+            taken.add(item_id)
+        return len(ids), None
+
+    def _wait_for_config(self) -> StreamConfig | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._config is not None or not self._reading)
+            return self._config
 
     def _wait_for_window(self, window_items: int) -> bool:
         """Wait until the next message may be read; False when none may be read any more."""
@@ -194,63 +147,29 @@ class StreamSession:
             self._changed.wait_for(lambda: self._in_window < window_items or not self._reading)
             return self._reading
 
-    def _note_end(self, item_id: str) -> None:
+    def _leave_window(self, items: Sequence[Item]) -> None:
         with self._changed:
-            self._ended.append(item_id)
+            self._in_window -= len(items)
             self._changed.notify_all()
 
-    def _next_items(self, settings: _Settings) -> list[tuple[str, Item]]:
-        """Wait for results, and take the items of all that are ready; none at the stream's end."""
+    def _ready(self, config: StreamConfig) -> Iterator[list[Item]]:
+        """The items of each message of results, as soon as they are known, to the stream's end."""
+        ended: list[Item] = []
         while True:
             with self._changed:
                 if self._over:
-                    return []
-                items = self._take_ready(settings.in_order)
-                if items or (not self._reading and not self._unanswered):
-                    return items
-                deadline_s = self._next_deadline_s()
-                now_s = time.monotonic()
-                if deadline_s > now_s:
-                    self._changed.wait(min(deadline_s - now_s, threading.TIMEOUT_MAX))
-                    continue
-                self._expired_s = now_s
-            settings.model.dispatcher.expire()
-
-    def _next_deadline_s(self) -> float:
-        deadlines_s = (
-            item.pending.deadline_s for item in self._unanswered.values() if item.pending
-        )
-        return min((d for d in deadlines_s if d > self._expired_s), default=math.inf)
-
-    def _take_ready(self, in_order: bool) -> list[tuple[str, Item]]:
-        ids = self._ended
-        if in_order:
-            ended = set(ids)
-            ids = list(itertools.takewhile(ended.__contains__, self._unanswered))
-        taken = set(ids)
-        self._ended = [item_id for item_id in self._ended if item_id not in taken]
-        return [(item_id, self._unanswered.pop(item_id)) for item_id in ids]
-
-    def _messages(
-        self, settings: _Settings, items: list[tuple[str, Item]]
-    ) -> Iterator[pb.StreamClassifyResponse]:
-        """Results in messages; an item leaves the window once gRPC has sent its message."""
-        limit = settings.model.limits.stream_items_per_message
-        results, timing, size = pb.StreamResults(), TimingOf(), 0
-        for index, (item_id, item) in enumerate(items, start=1):
-            outcome = item.outcome(timing)
-            results.results.add(id=item_id, outcome=outcome)
-            size += outcome.ByteSize()
-            if len(results.results) < limit and size < MAX_RESULTS_BYTES and index < len(items):
-                continue
-            traits = timing.traits or settings.model.engine.traits
-            results.model.CopyFrom(model_ref(settings.model, traits))
-            results.timing.CopyFrom(timing.message)
-            yield pb.StreamClassifyResponse(results=results)
-            with self._changed:
-                self._in_window -= len(results.results)
-                self._changed.notify_all()
-            results, timing, size = pb.StreamResults(), TimingOf(), 0
+                    return
+                if config.in_order:
+                    ended = list(takewhile(lambda item: item.ended, self._unanswered.values()))
+                for item in ended:
+                    del self._unanswered[item.id]
+                is_last = not self._reading and not self._unanswered
+            yield from _portions(ended, config.results_per_message)
+            if is_last:
+                return
+            ended = [*self._inbox.get()]
+            while not self._inbox.empty():
+                ended += self._inbox.get()
 
     def _stop_reading(self, failure: RequestError | None) -> None:
         with self._changed:
@@ -258,6 +177,7 @@ class StreamSession:
                 self._reading = False
                 self._failure = failure
             self._changed.notify_all()
+        self._inbox.put([])
 
     def _abandon(self) -> None:
         """The call is over: wake everyone, and take what still waits out of the queue."""
@@ -265,21 +185,58 @@ class StreamSession:
             self._reading = False
             self._over = True
             self._changed.notify_all()
-            settings = self._settings
-            pendings = [item.pending for item in self._unanswered.values() if item.pending]
-        if settings is not None:
-            settings.model.dispatcher.withdraw(pendings)
+            config, unanswered = self._config, list(self._unanswered.values())
+        self._inbox.put([])
+        if config is not None:
+            config.model.dispatcher.withdraw(unanswered)
 
 
-def _item_timeout_s(config: pb.StreamConfig) -> float:
-    if not config.HasField("item_timeout"):
-        return math.inf
-    timeout = config.item_timeout
-    seconds = timeout.seconds + timeout.nanos / 1e9
-    if not 0 < seconds <= 315_576_000_000 or not 0 <= timeout.nanos < 1_000_000_000:
+def _messages(request: pb.StreamClassifyRequest, limit: int) -> Sequence[pb.StreamItem]:
+    """The items of a message. Raises RequestError when there are none to be, or over the limit."""
+    if request.WhichOneof("event") != "items":
         raise RequestError(
-            Reason.BAD_OPTION,
-            "item_timeout is not a positive duration",
-            field="config.item_timeout",
+            Reason.BAD_STREAM_START, "a stream has one config, then items", field="config"
         )
-    return seconds
+    messages = request.items.items
+    if len(messages) > limit:
+        raise RequestError(
+            Reason.TOO_MANY_ITEMS,
+            f"{len(messages)} items in a message, and the limit is {limit}",
+            field="items.items",
+            metadata={"items": str(len(messages)), "max_items": str(limit)},
+        )
+    return messages
+
+
+def _started(config: StreamConfig) -> pb.StreamClassifyResponse:
+    limits = config.model.limits
+    return pb.StreamClassifyResponse(
+        started=pb.StreamStarted(
+            model=model_ref(config.model, None),
+            window_items=limits.stream_window_items,
+            max_items_per_message=limits.stream_items_per_message,
+        )
+    )
+
+
+def _portions(items: Sequence[Item], limit: int) -> Iterator[list[Item]]:
+    """Items for one message each: at most `limit`, and all computed by the same traits."""
+    portion: list[Item] = []
+    for item in items:
+        before, traits = traits_of(portion), traits_of([item])
+        if len(portion) == limit or (before and traits and before != traits):
+            yield portion
+            portion = []
+        portion.append(item)
+    if portion:
+        yield portion
+
+
+def _results(config: StreamConfig, items: Sequence[Item]) -> pb.StreamClassifyResponse:
+    response = pb.StreamClassifyResponse()
+    results = response.results
+    outcomes = (results.results.add(id=item.id).outcome for item in items)
+    write_outcomes(config.model, config.options, items, outcomes)
+    results.model.CopyFrom(model_ref(config.model, traits_of(items)))
+    results.timing.CopyFrom(timing_of(items))
+    return response

@@ -1,0 +1,101 @@
+"""Items that have ended -> scores or errors, timing and traits, as their answer needs them."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+
+import numpy as np
+
+from classwire.v1 import classwire_pb2 as pb
+
+from ..engine import EngineTraits
+from ..registry import ServedModel
+from ..scoring import ranking, scores
+from .item import Item
+from .messages import ACTIVATIONS, Options, key_of, token
+from .status import item_error, request_error
+
+Row = tuple[list[float], list[float], list[int]]
+"""Of one text: logits, scores, and label ids from the highest score to the lowest."""
+
+
+def write_outcomes(
+    model: ServedModel, options: Options, items: Sequence[Item], outcomes: Iterable[pb.Outcome]
+) -> None:
+    """Fill an empty outcome for each item; an item without scores has its `error` afterwards.
+
+    Messages are filled where they lie, since protobuf copies whatever is put into another. Raises
+    CancelledError when the caller has gone.
+    """
+    rows = _rows(items, options)
+    for item, outcome in zip(items, outcomes, strict=True):
+        try:
+            if item.error is not None:
+                raise item.error
+            _write_scores(outcome.classification, next(rows), model.checkpoint.labels, options)
+            _write_tokens(outcome.classification, item, options)
+        except CancelledError:
+            raise
+        except Exception as error:  # one bad text never fails its neighbours
+            item.error = request_error(error)
+            outcome.error.CopyFrom(item_error(item.error))
+
+
+def _rows(items: Sequence[Item], options: Options) -> Iterator[Row]:
+    """What is said of each item with an answer, computed for all at once."""
+    rows = [item.answer.logits.values[item.row] for item in items if item.answer]
+    if not rows:
+        return iter(())
+    logits = np.stack(rows)  # (texts, labels)
+    values = scores(logits, options.activation)
+    ranked = ranking(values)[:, : options.top_k or None]
+    return zip(logits.tolist(), values.tolist(), ranked.tolist(), strict=True)
+
+
+def _write_scores(
+    message: pb.Classification, row: Row, labels: Sequence[str], options: Options
+) -> None:
+    """Raises ValueError when a logit is NaN: a defect, never a score."""
+    logits, values, ranked = row
+    if len(values) != len(labels) or any(map(math.isnan, values)):
+        raise ValueError("the engine gave logits that are no scores")
+    least = -math.inf if options.min_score is None else options.min_score
+    for label_id in ranked:
+        if values[label_id] >= least:
+            message.scores.add(label=labels[label_id], label_id=label_id, score=values[label_id])
+    message.activation = key_of(ACTIVATIONS, options.activation)
+    if options.include_logits:
+        message.logits.extend(logits)
+
+
+def _write_tokens(message: pb.Classification, item: Item, options: Options) -> None:
+    message.token_count = item.tokens
+    message.truncated_tokens = item.encoding.truncated_tokens
+    if options.include_tokens:
+        message.tokens.extend(map(token, item.encoding.tokens(options.offset_unit)))
+
+
+def timing_of(items: Sequence[Item]) -> pb.Timing:
+    """Of each figure, the largest over the items."""
+    now_s = time.monotonic()
+    answered = [(item, item.answer) for item in items if item.answer]
+    answers = {answer for _, answer in answered}
+    return pb.Timing(
+        tokenize_us=_microseconds(item.tokenize_s for item in items),
+        queue_us=_microseconds(answer.began_s - item.queued_s for item, answer in answered),
+        inference_us=_microseconds(answer.logits.inference_s for answer in answers),
+        total_us=_microseconds(now_s - item.received_s for item in items),
+        batch_texts=max((answer.batch_texts for answer in answers), default=0),
+        batch_tokens=max((answer.batch_tokens for answer in answers), default=0),
+    )
+
+
+def traits_of(items: Sequence[Item]) -> EngineTraits | None:
+    """What computed the last item that has an answer; None when none has."""
+    return next((i.answer.logits.traits for i in reversed(items) if i.answer), None)
+
+
+def _microseconds(durations_s: Iterable[float]) -> int:
+    """The largest duration in microseconds, saturating at the largest uint32."""
+    return min(max(round(max(durations_s, default=0.0) * 1e6), 0), 0xFFFF_FFFF)
