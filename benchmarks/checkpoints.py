@@ -1,0 +1,103 @@
+"""Checkpoints that are measured: shapes with random weights, and the embedded one.
+
+All but the embedded one have a vocabulary in which every word of five letters is one token, so that
+a text of any length in tokens can be written down.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_lowercase, printable
+from typing import TYPE_CHECKING
+
+from .workload import SPECIAL_TOKENS, Workload, mixed, uniform
+
+if TYPE_CHECKING:
+    from transformers import BertForSequenceClassification
+
+VOCABULARY = 105_879
+LABELS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_LETTERS = (*printable.split()[0], *(f"##{letter}" for letter in printable.split()[0]))
+"""So that any other text has tokens, too."""
+_POSITIONS = 512
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a BERT classifier with the reference's vocabulary and labels."""
+
+    name: str
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+
+    @property
+    def linear_flops_per_token(self) -> int:
+        """Of the encoder's linear layers: two for each weight."""
+        per_layer = 4 * self.hidden * self.hidden + 2 * self.hidden * self.intermediate
+        return 2 * self.layers * per_layer
+
+    def attention_flops(self, lengths: Sequence[int]) -> int:
+        """Of the two products of attention, when each text attends to itself alone."""
+        return 4 * self.layers * self.hidden * sum(length * length for length in lengths)
+
+
+BERT_BASE = Shape("bert-base", layers=12, hidden=768, heads=12, intermediate=3_072)
+BERT_SLICE = Shape("bert-base, 3 of its layers", layers=3, hidden=768, heads=12, intermediate=3_072)
+"""For short runs: layers of BERT-base, fewer of them."""
+SMALL = Shape("small", layers=4, hidden=128, heads=2, intermediate=512)
+
+
+def words() -> list[str]:
+    """Those of the vocabulary: five letters each, and each one token."""
+    places = [len(ascii_lowercase) ** power for power in range(4, -1, -1)]
+    # Every hundredth: so that, as in a real vocabulary, words differ in more than their last letter.
+    return [
+        "".join(ascii_lowercase[number // place % len(ascii_lowercase)] for place in places)
+        for number in range(0, 100 * (VOCABULARY - len(_SPECIAL) - len(_LETTERS)), 100)
+    ]
+
+
+def texts(lengths: Sequence[int], seed: int = 0) -> list[str]:
+    """A text of random words for each length in tokens, special tokens included."""
+    drawn = random.Random(seed)
+    vocabulary = words()
+    return [" ".join(drawn.choices(vocabulary, k=n - SPECIAL_TOKENS)) for n in lengths]
+
+
+def build(shape: Shape) -> "BertForSequenceClassification":
+    """The classifier, with the same random weights every time. Imports torch."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.intermediate,
+        max_position_embeddings=_POSITIONS,
+        id2label=dict(enumerate(LABELS)),
+        label2id={label: number for number, label in enumerate(LABELS)},
+    )
+    torch.manual_seed(0)
+    return BertForSequenceClassification(config).eval()
+
+
+def save(shape: Shape, folder: Path) -> None:
+    """Write a checkpoint that the server and transformers load. Imports torch."""
+    from transformers import BertTokenizerFast
+
+    build(shape).save_pretrained(folder)
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("\n".join((*_SPECIAL, *_LETTERS, *words())) + "\n", encoding="utf-8")
+    tokenizer = BertTokenizerFast(vocab=str(vocabulary), model_max_length=_POSITIONS)
+    tokenizer.save_pretrained(folder)
+
+
+def workload_of(shape: Shape) -> Workload:
+    """What a shape is measured on: real lengths, or texts of 16 tokens for the small one."""
+    return uniform(16, 1_024) if shape is SMALL else mixed()

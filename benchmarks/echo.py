@@ -1,0 +1,76 @@
+"""A server that answers without looking: what grpcio itself costs. Prints its address.
+
+It has the paths of ClassifyService, so that the same load runs against both. Each request gets the
+same bytes back; a stream's message of n items gets a message of n results.
+"""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from classwire.v1 import classwire_pb2 as pb
+
+from .load import BATCH_TEXTS, STREAM_ITEMS
+
+RPC_THREADS = 64
+
+
+def _classification() -> pb.Classification:
+    scores = [pb.LabelScore(label=f"{n} stars", label_id=n, score=0.2) for n in range(5)]
+    return pb.Classification(scores=scores, token_count=16)
+
+
+def _results(items: int) -> bytes:
+    outcome = pb.Outcome(classification=_classification())
+    results = [pb.StreamResult(id="any", outcome=outcome)] * items
+    return pb.StreamClassifyResponse(
+        results=pb.StreamResults(results=results, model=_MODEL, timing=_TIMING)
+    ).SerializeToString()
+
+
+_MODEL = pb.ModelRef(name="echo", fingerprint="0" * 64, precision=pb.PRECISION_FLOAT32)
+_TIMING = pb.Timing(tokenize_us=100, queue_us=100, inference_us=1_000, total_us=1_500)
+_ANSWER = pb.ClassifyResponse(result=_classification(), model=_MODEL, timing=_TIMING)
+_OUTCOMES = [pb.Outcome(classification=_classification())] * BATCH_TEXTS
+_BATCH = pb.BatchClassifyResponse(outcomes=_OUTCOMES, model=_MODEL, timing=_TIMING)
+_STARTED = pb.StreamClassifyResponse(
+    started=pb.StreamStarted(model=_MODEL, window_items=256, max_items_per_message=64)
+).SerializeToString()
+_LARGE_MESSAGE_BYTES = 512
+"""Between a message of one item and one of STREAM_ITEMS, at the sizes that are sent here."""
+
+
+def _always(answer: bytes) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+    return lambda request, context: answer
+
+
+def _stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    one, many = _results(1), _results(STREAM_ITEMS)
+    for _ in itertools.islice(requests, 1):
+        yield _STARTED
+    for request in requests:
+        yield many if len(request) > _LARGE_MESSAGE_BYTES else one
+
+
+def main() -> None:
+    """Serve until killed."""
+    server = grpc.server(ThreadPoolExecutor(RPC_THREADS))
+    handlers = {
+        "Classify": grpc.unary_unary_rpc_method_handler(_always(_ANSWER.SerializeToString())),
+        "BatchClassify": grpc.unary_unary_rpc_method_handler(_always(_BATCH.SerializeToString())),
+        "StreamClassify": grpc.stream_stream_rpc_method_handler(_stream),
+    }
+    service = grpc.method_handlers_generic_handler("classwire.v1.ClassifyService", handlers)
+    server.add_generic_rpc_handlers((service,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    print(f"listening on 127.0.0.1:{port}", flush=True)
+    print("serving", flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

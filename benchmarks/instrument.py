@@ -1,0 +1,117 @@
+"""A process that measures on request, so that several can take turns: one JSON object a line.
+
+Each instrument is a module with functions that take and return plain JSON values; `serve` runs them
+in the child, `Instrument` asks for them in the parent.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+END_TIMEOUT_S = 10.0
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+
+
+class Failed(RuntimeError):
+    """An instrument could not measure what it was asked to; says why."""
+
+
+class Instrument:
+    """A child process `python -m MODULE`, on the cores given. For use by one thread."""
+
+    def __init__(
+        self,
+        module: str,
+        cores: Iterable[int],
+        environment: Mapping[str, str] = ONE_THREAD,
+    ) -> None:
+        self.module = module
+        wanted = set(cores)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environment},
+            preexec_fn=lambda: os.sched_setaffinity(0, wanted),
+            text=True,
+        )
+        self.pid = self._process.pid
+
+    def ask(self, function: str, **arguments: Any) -> Any:
+        """Call a function of the instrument and wait for its result. Raises Failed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):  # the missing answer says it
+            self._process.stdin.write(json.dumps([function, arguments]) + "\n")
+            self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise Failed(f"{self.module} ended while it ran {function}")
+        answer = json.loads(line)
+        if "failure" in answer:
+            raise Failed(f"{function}: {answer['failure']}")
+        return answer["result"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):
+                pipe.close()
+        try:
+            self._process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def serve(functions: Mapping[str, Callable[..., Any]]) -> None:
+    """Answer what the parent asks until it has gone; what functions print goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        function, arguments = json.loads(line)
+        try:
+            answer = {"result": functions[function](**arguments)}
+        except Exception as error:  # the parent says it, and goes on without this figure
+            first = (str(error).splitlines() or [""])[0]
+            answer = {"failure": f"{type(error).__name__}: {first}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def pin(pid: int, cores: Iterable[int]) -> None:
+    """Keep all threads of a process, and those that they start, on these cores."""
+    wanted = set(cores)
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(ProcessLookupError):  # a thread that has just ended
+            os.sched_setaffinity(int(task.name), wanted)
+
+
+def children(pid: int) -> list[int]:
+    """The process ids of a process's children."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    """How long one call takes."""
+    started_s = time.perf_counter()
+    run()
+    return time.perf_counter() - started_s

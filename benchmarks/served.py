@@ -1,0 +1,133 @@
+"""Servers to measure: child processes that print where they listen, and then that they serve."""
+
+import os
+import re
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from .instrument import Failed, children, pin
+
+START_TIMEOUT_S = 300.0
+STOP_TIMEOUT_S = 20.0
+
+CLASSWIRE = ("classwire", "serve", "--port", "0", "--log-level", "info")
+ECHO = ("benchmarks.echo",)
+
+
+class Served:
+    """A server, `python -m COMMAND`, from when it serves until the end of the block.
+
+    `start_s` is how long that took. Raises Failed, with the server's last word, when it ends first.
+    """
+
+    def __init__(self, *command: str) -> None:
+        self._log: IO[bytes] = tempfile.TemporaryFile()
+        started_s = time.perf_counter()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            bufsize=0,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+        self.pid = self._process.pid
+        try:
+            self.target = self._line("listening on ")
+            self._line("serving")
+        except BaseException:
+            self._stop()
+            raise
+        self.start_s = time.perf_counter() - started_s
+
+    @property
+    def pids(self) -> list[int]:
+        """The server's process, then those of its models."""
+        return [self.pid, *children(self.pid)]
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+
+    def pin(self, server: Iterable[int], workers: Iterable[int]) -> None:
+        """Keep the server and its models each to their cores."""
+        own, *models = self.pids
+        pin(own, server)
+        for pid in models:
+            pin(pid, workers)
+
+    def memory_bytes(self) -> int:
+        """Memory of all its processes together, what they share counted once."""
+        return sum(map(pss_bytes, self.pids))
+
+    def wait_for_log(self, pattern: str, timeout_s: float) -> str | None:
+        """The first log line that matches, None when there is none in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            found = re.search(f".*(?:{pattern}).*", self.log)
+            if found:
+                return found[0]
+            time.sleep(0.5)
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def _line(self, prefix: str) -> str:
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._process.stdout, selectors.EVENT_READ)
+            in_time = ready.select(START_TIMEOUT_S)
+        line = self._process.stdout.readline().decode().strip() if in_time else ""
+        if not line.startswith(prefix):
+            last = (self.log.strip().splitlines() or ["it said nothing"])[-1]
+            raise Failed(f"the server did not start: {last}")
+        return line.removeprefix(prefix)
+
+    def _stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._log.close()
+
+
+def pss_bytes(pid: int) -> int:
+    """A process's share of memory: pages that n processes share count 1/n (proc(5), smaps_rollup).
+
+    Raises Failed where the system does not tell.
+    """
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError as error:
+        raise Failed(f"memory: {error.strerror}") from None
+    return 1_024 * int(re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)[1])  # type: ignore[index]
+
+
+def seconds_to_import(statement: str, environment: Sequence[tuple[str, str]] = ()) -> float:
+    """How long a bare interpreter takes for a statement, from its start to its end."""
+    started_s = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", statement], env={**os.environ, **dict(environment)}, check=True
+    )
+    return time.perf_counter() - started_s
