@@ -10,7 +10,8 @@ from classwire_server.config import ModelSource, ServerConfig
 from classwire_server.engine import Deviation, Logits, worker
 from classwire_server.engine.link import Link
 from classwire_server.engine.packing import pack
-from classwire_server.engine.selection import Runner, select
+from classwire_server.engine.runner import Runner
+from classwire_server.engine.selection import select
 from classwire_server.tokenization import Encoding
 
 _forks = multiprocessing.get_context("forkserver")
@@ -75,4 +76,5 @@ class InProcess:
 def launch_in_process(source: ModelSource, config: ServerConfig, on_lost: Any) -> InProcess:
     """What a worker does to start a model, in the test's own process."""
     selection = select(source, config, "cpu")
-    return InProcess(selection.checkpoint, InProcessEngine(selection.runner, selection.deviation))
+    runner = selection.finished(selection.engine)
+    return InProcess(selection.checkpoint, InProcessEngine(runner, selection.deviation))

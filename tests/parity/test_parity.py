@@ -136,7 +136,6 @@ def test_parity_needs_attention_within_texts(
     unchecked_difference: Callable[[Way], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attention across the whole row turns parity red."""
-
     own = AttentionInterface._global_mapping[ATTENTION]
 
     def across(*inputs: Any, text_bounds: Bounds, **options: Any) -> Any:

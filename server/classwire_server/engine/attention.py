@@ -38,7 +38,7 @@ def attend_within_texts(
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
     if query.is_cuda and query.dtype in _HALF:
         longest = int(bounds.diff().max())  # of what is on the CPU: the device is not waited for
-        output: torch.Tensor = varlen_attn(
+        attended: Any = varlen_attn(
             query.contiguous(),
             key.contiguous(),
             value.contiguous(),
@@ -49,7 +49,8 @@ def attend_within_texts(
             scale=scaling,
             window_size=(-1, -1) if window is None else (window, window),
         )
-        return output[None]
+        row: torch.Tensor = attended[None]
+        return row
     output = query.new_empty(query.shape)  # (tokens, heads, size), contiguous
     start = 0
     for length, alike in groupby(bounds.diff().tolist()):

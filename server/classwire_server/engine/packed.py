@@ -40,7 +40,7 @@ class PackedModel(torch.nn.Module):
         if model.config._attn_implementation != ATTENTION:
             raise ValueError("its attention cannot be replaced")
         self.model = model
-        self.first_position = first_position(model)
+        self.first_position: int = first_position(model)
         self.padding_id: int | None = model.config.pad_token_id if self.first_position else None
         self._takes_token_types = "token_type_ids" in signature(model.forward).parameters
         self._pools_mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
@@ -83,8 +83,10 @@ class PackedModel(torch.nn.Module):
     def _cut(self, hidden: torch.Tensor) -> torch.Tensor:
         """(1, tokens, hidden) -> (texts, 1, hidden): all that the head reads of each text."""
         if self._pools_mean:
-            return mean_within_texts(hidden[0], self._row.bounds)[:, None]
-        return hidden[0].index_select(0, self._row.starts)[:, None]
+            read: torch.Tensor = mean_within_texts(hidden[0], self._row.bounds)
+        else:
+            read = hidden[0].index_select(0, self._row.starts)
+        return read[:, None]
 
     def _cut_pooler_input(self, module: Any, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
         return (self._cut(args[0]),)
@@ -135,9 +137,11 @@ class PackedEngine:
         """Position ids, (tokens,), which restart with each text."""
         starts = np.repeat(texts.bounds[:-1], texts.lengths)  # (tokens,)
         if self.model.padding_id is None or self.model.padding_id not in texts.ids:
-            return np.arange(len(texts.ids)) - starts + self.model.first_position
+            positions: np.ndarray = np.arange(len(texts.ids)) - starts + self.model.first_position
+            return positions
         # RoBERTa's kind does not count a padding token that stands in the text itself.
         kept = texts.ids != self.model.padding_id
         counts = np.concatenate(([0], np.cumsum(kept)))
         inside = counts[1:] - counts[starts]  # from 1 at the first kept token of each text
-        return self.model.first_position - 1 + inside * kept
+        positions = self.model.first_position - 1 + inside * kept
+        return positions

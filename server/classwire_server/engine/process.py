@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
-from typing import Protocol
+from typing import Any, Protocol
 
 from classwire._reasons import Reason
 
@@ -167,7 +167,7 @@ class Worker:
             log.error("%s: its process %s", self._job.source.name, why)
             self._on_lost(why)
 
-    def _next_message(self) -> object:
+    def _next_message(self) -> Any:
         """The next message that is no line of the log."""
         while True:
             message = receive(self._control)

@@ -6,7 +6,6 @@ import math
 import statistics
 import time
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,16 +14,17 @@ from transformers import PreTrainedModel
 from ..checkpoint import Checkpoint, load_checkpoint
 from ..config import ModelSource, ServerConfig
 from ..errors import CheckpointError, ConfigError
-from ..tokenization import Text, Truncation
-from . import Deviation, EngineTraits, Layout, Precision
+from . import Deviation, Layout, Precision
 from .budget import choose_tokens, measure_curve
-from .calibration import PARITY_TEXTS, accepts, calibration_texts, measure_deviation
+from .calibration import PARITY_TEXTS, accepts, calibration_texts
 from .cores import Division, divide, usable_cores
 from .device import resolve
 from .packed import PackedEngine, PackedModel
-from .packing import PackedTexts, pack
+from .packing import PackedTexts
 from .quantization import quantize
+from .runner import OneByOne, Runner
 from .stacked import StackedEngine
+from .trial import Trial, trial_of
 
 log = logging.getLogger(__name__)
 
@@ -36,59 +36,27 @@ SAMPLE_TOKENS = 256
 """Length of a text, and of a batch, that engines are timed on."""
 
 
-class Runner(Protocol):
-    """Runs the model in the worker. Safe for use by several threads at once, one for each lane."""
-
-    traits: EngineTraits
-
-    def run(self, texts: PackedTexts) -> np.ndarray:
-        """Logits of the texts, in packed order: float32, (texts, labels)."""
-        ...
-
-
-class OneByOne:
-    """Runs each text alone: the same shapes, so the same bits, whatever else is in the batch."""
-
-    def __init__(self, runner: Runner) -> None:
-        self.traits = runner.traits
-        self._runner = runner
-
-    def run(self, texts: PackedTexts) -> np.ndarray:
-        """Logits of the texts, in packed order: float32, (texts, labels)."""
-        alone = (texts.texts(index, index + 1) for index in range(len(texts.lengths)))
-        return np.concatenate([self._runner.run(text) for text in alone])
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """Texts that engines are compared on, and what plain float32 says of them.
-
-    `logits` are float32, (texts, labels), in packed order.
-    """
-
-    checkpoint: Checkpoint
-    texts: PackedTexts
-    logits: np.ndarray
-
-    def deviation(self, runner: Runner) -> Deviation:
-        """How far a runner's scores are from plain float32, all texts in one batch."""
-        return measure_deviation(
-            self.logits,
-            runner.run(self.texts),
-            self.checkpoint.activation,
-            self.checkpoint.problem_type,
-        )
+Engine = PackedEngine | StackedEngine
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The engine that was chosen, and what was measured on the way."""
+    """The engine that was chosen, and what was measured on the way.
+
+    `trial` is what others for the same checkpoint are compared on.
+    """
 
     checkpoint: Checkpoint
-    runner: Runner
+    engine: Engine
     deviation: Deviation
+    trial: Trial
     division: Division
     batch_tokens: int
+    deterministic: bool
+
+    def finished(self, engine: Runner) -> Runner:
+        """An engine as it is to be run."""
+        return OneByOne(engine) if self.deterministic else engine
 
 
 def select(source: ModelSource, config: ServerConfig, device: str) -> Selection:
@@ -108,46 +76,45 @@ def select(source: ModelSource, config: ServerConfig, device: str) -> Selection:
     torch.set_num_threads(division.threads)
     checkpoint, model = load_checkpoint(source, config)
     model = model.to(device)  # type: ignore[arg-type]
-    parity = _trial(checkpoint, PARITY_TEXTS, StackedEngine(model, device, one_by_one=True))
-    runner, deviation = _in_float32(checkpoint, model, device, parity)
-    trial, layout = parity, runner.traits.layout
+    parity = trial_of(checkpoint, PARITY_TEXTS, StackedEngine(model, device, one_by_one=True))
+    engine, deviation = _in_float32(checkpoint, model, device, parity)
+    trial, layout = parity, engine.traits.layout
     if config.precision != Precision.FLOAT32.value:
-        trial = _trial(checkpoint, calibration_texts(config.calibration), runner)
-        if isinstance(runner, PackedEngine):
-            runner.model.unpack()
+        trial = trial_of(checkpoint, calibration_texts(config.calibration), engine)
+        if isinstance(engine, PackedEngine):
+            engine.model.unpack()
         if config.precision == "auto":
-            runner, lower = _in_fastest_precision(config, model, layout, device, trial)
+            engine, lower = _in_fastest_precision(config, model, layout, device, trial)
             deviation = lower or deviation
         else:
             precision = Precision(config.precision)
-            runner, deviation = _in_precision(precision, model, layout, device, trial)
-    if config.deterministic:
-        runner = OneByOne(runner)
-    batch_tokens = config.batch_tokens
-    if not batch_tokens:
-        curve = measure_curve(lambda tokens: runner.run(_sample(parity.texts, tokens)))
-        batch_tokens = choose_tokens(curve)
-        log.info(
-            "%s: batches of %d tokens; %s",
-            checkpoint.name,
-            batch_tokens,
-            ", ".join(f"{p.tokens}: {p.tokens_per_s:,.0f} tokens/s" for p in curve),
-        )
-    return Selection(checkpoint, runner, deviation, division, batch_tokens)
+            engine, deviation = _in_precision(precision, model, layout, device, trial)
+    return Selection(
+        checkpoint,
+        engine,
+        deviation,
+        trial,
+        division,
+        config.batch_tokens or _best_batch_tokens(checkpoint, engine, parity),
+        config.deterministic,
+    )
 
 
-def _trial(checkpoint: Checkpoint, texts: tuple[Text, ...], reference: Runner) -> Trial:
-    tokenization = checkpoint.tokenization(Truncation.DROP_END)
-    packed = pack([tokenization.encode(text, None, field="") for text in texts])
-    logits = reference.run(packed)
-    if not np.isfinite(logits).all():
-        raise CheckpointError(f"{checkpoint.location}: its logits are not finite")
-    return Trial(checkpoint, packed, logits)
+def _best_batch_tokens(checkpoint: Checkpoint, engine: Runner, trial: Trial) -> int:
+    curve = measure_curve(lambda tokens: engine.run(_sample(trial.texts, tokens)))
+    tokens = choose_tokens(curve)
+    log.info(
+        "%s: batches of %d tokens; %s",
+        checkpoint.name,
+        tokens,
+        ", ".join(f"{point.tokens}: {point.tokens_per_s:,.0f} tokens/s" for point in curve),
+    )
+    return tokens
 
 
 def _in_float32(
     checkpoint: Checkpoint, model: PreTrainedModel, device: str, parity: Trial
-) -> tuple[Runner, Deviation]:
+) -> tuple[Engine, Deviation]:
     """The packed engine where its scores are those of plain float32, else the stacked one."""
     try:
         packed = PackedModel(model)
@@ -176,7 +143,7 @@ def _in_float32(
 
 def _in_precision(
     precision: Precision, model: PreTrainedModel, layout: Layout, device: str, trial: Trial
-) -> tuple[Runner, Deviation]:
+) -> tuple[Engine, Deviation]:
     """The engine in the precision that the user names; the model is converted in place."""
     runner = _build(model, precision, layout, device)
     deviation = trial.deviation(runner)
@@ -189,13 +156,13 @@ def _in_precision(
 
 def _in_fastest_precision(
     config: ServerConfig, model: PreTrainedModel, layout: Layout, device: str, trial: Trial
-) -> tuple[Runner, Deviation | None]:
+) -> tuple[Engine, Deviation | None]:
     """The fastest engine whose scores are near enough to those of float32.
 
     Its deviation is None when that is float32 itself.
     """
     sample = _sample(trial.texts, SAMPLE_TOKENS)
-    best: tuple[float, Runner, Deviation | None] | None = None
+    best: tuple[float, Engine, Deviation | None] | None = None
     for precision in (Precision.INT8, Precision.BFLOAT16, Precision.FLOAT16, Precision.FLOAT32):
         last = precision is Precision.FLOAT32
         try:
@@ -221,7 +188,7 @@ def _in_fastest_precision(
     return best[1], best[2]
 
 
-def _build(model: PreTrainedModel, precision: Precision, layout: Layout, device: str) -> Runner:
+def _build(model: PreTrainedModel, precision: Precision, layout: Layout, device: str) -> Engine:
     if precision is Precision.INT8:
         quantize(model)
     elif precision is not Precision.FLOAT32:

@@ -5,6 +5,7 @@ text alone. On a CPU this is also faster than padding to the longest, which comp
 """
 
 from inspect import signature
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ class StackedEngine:
             ends = np.arange(1, len(lengths))
         edges = [0, *ends.tolist(), len(lengths)]
         return np.concatenate(
-            [self._run_equal(texts, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+            [self._run_equal(texts, first, end) for first, end in pairwise(edges)]
         )
 
     def _run_equal(self, texts: PackedTexts, first: int, end: int) -> np.ndarray:

@@ -21,7 +21,8 @@ from .packing import PackedTexts
 if TYPE_CHECKING:
     import numpy as np
 
-    from .selection import Runner, Selection
+    from .runner import Runner
+    from .selection import Selection
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,9 @@ class _Worker:
 
         self._control = control
         self._speaking = speaking
+        self._job = job
         self._selection: Selection = select(job.source, job.config, job.device)
-        self._runner: Runner = self._selection.runner
+        self._runner: Runner = self._selection.finished(self._selection.engine)
         self._free_lanes = threading.Semaphore(self._selection.division.lanes)
 
     def work(self, lanes: Sequence[Link]) -> None:
@@ -83,8 +85,18 @@ class _Worker:
                 selection.batch_tokens,
             )
         )
+        if self._job.config.compile:
+            self._change_over()
         for thread in threads:
             thread.join()
+
+    def _change_over(self) -> None:
+        from .changeover import compiled
+
+        found = compiled(self._selection, self._job.source, self._job.config)
+        if found is not None:
+            self._runner, deviation = found  # between two batches: each reads it once
+            self._say(Changed(self._runner.traits, deviation))
 
     def _serve(self, lane: Link) -> None:
         with suppress(EOFError, OSError):

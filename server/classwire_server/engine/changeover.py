@@ -1,0 +1,72 @@
+"""From the plain engine to the compiled one, while the plain one answers."""
+
+import logging
+
+from ..config import ModelSource, ServerConfig
+from ..errors import ClasswireServerError, CompileError
+from . import Deviation, Precision
+from .calibration import accepts
+from .packed import PackedEngine
+from .runner import Runner
+from .selection import MAX_DEVIATION, Selection
+
+log = logging.getLogger(__name__)
+
+
+def compiled(
+    selection: Selection, source: ModelSource, config: ServerConfig
+) -> tuple[Runner, Deviation] | None:
+    """The compiled engine and its measured deviation, once its scores are found to be right.
+
+    From the cache when it is there; else compiled now, which takes a minute or so. None when there
+    is no compiled engine to be had: the log says why. Runs in the worker, on one thread.
+    """
+    name = selection.checkpoint.name
+    try:
+        runner = _compiled_engine(selection, source, config)
+        deviation = selection.trial.deviation(runner)
+        if not _as_good(deviation, selection.deviation, runner.traits.precision, config):
+            raise CompileError(f"its scores would move by {deviation.max_score_difference:.1e}")
+    except (ClasswireServerError, RuntimeError, OSError) as error:
+        log.warning("%s: not compiled, goes on uncompiled: %s", name, error)
+        return None
+    log.info(
+        "%s: compiled, labels agree with plain float32 on %.1f %%, scores within %.1e",
+        name,
+        100 * deviation.label_agreement,
+        deviation.max_score_difference,
+    )
+    return selection.finished(runner), deviation
+
+
+def _compiled_engine(
+    selection: Selection, source: ModelSource, config: ServerConfig
+) -> PackedEngine:
+    from .compilation import CompiledModel, artefact_key
+    from .compile_cache import CompileCache, cache_folder
+    from .compile_process import compile_elsewhere
+
+    plain = selection.engine
+    if not isinstance(plain, PackedEngine):
+        raise CompileError("only models that can be packed are compiled")
+    if plain.traits.device != "cpu":
+        raise CompileError("only the CPU's engine is compiled")
+    key = artefact_key(selection.checkpoint.fingerprint, plain.traits.precision)
+    folder = CompileCache(cache_folder(config.compile_cache)).find(key)
+    if folder is None:
+        log.info("%s: compiling in the background", selection.checkpoint.name)
+        folder = compile_elsewhere(source, config, plain.traits.precision).folder
+    return plain.with_forward(CompiledModel(folder, plain.model, selection.division.lanes))
+
+
+def _as_good(
+    compiled: Deviation, plain: Deviation, precision: Precision, config: ServerConfig
+) -> bool:
+    """Whether compiled scores are as near to plain float32 as those of the plain engine must be."""
+    if precision is Precision.FLOAT32:
+        return compiled.max_score_difference <= MAX_DEVIATION
+    no_worse = (
+        compiled.label_agreement >= plain.label_agreement
+        and compiled.max_score_difference <= 1.1 * plain.max_score_difference
+    )
+    return no_worse or accepts(compiled, config)

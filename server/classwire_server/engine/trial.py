@@ -1,0 +1,48 @@
+"""Engines on trial: the same texts through plain float32 and through another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..checkpoint import Checkpoint
+from ..errors import CheckpointError
+from ..tokenization import Text, Truncation
+from . import Deviation
+from .calibration import measure_deviation
+from .packing import PackedTexts, pack
+from .runner import Runner
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Texts that engines are compared on, and what plain float32 says of them.
+
+    `logits` are float32, (texts, labels), in packed order.
+    """
+
+    checkpoint: Checkpoint
+    texts: PackedTexts
+    logits: np.ndarray
+
+    def deviation(self, runner: Runner) -> Deviation:
+        """How far a runner's scores are from plain float32, all texts in one batch."""
+        return measure_deviation(
+            self.logits,
+            runner.run(self.texts),
+            self.checkpoint.activation,
+            self.checkpoint.problem_type,
+        )
+
+
+def trial_of(checkpoint: Checkpoint, texts: Sequence[Text], reference: Runner) -> Trial:
+    """A trial on these texts, by what `reference` makes of them.
+
+    Raises CheckpointError when that is not finite.
+    """
+    tokenization = checkpoint.tokenization(Truncation.DROP_END)
+    packed = pack([tokenization.encode(text, None, field="") for text in texts])
+    logits = reference.run(packed)
+    if not np.isfinite(logits).all():
+        raise CheckpointError(f"{checkpoint.location}: its logits are not finite")
+    return Trial(checkpoint, packed, logits)
