@@ -122,7 +122,7 @@ class Dispatcher:
             self._queue.add(pending, now_s)
         if self._queue.earliest_deadline_s < earliest_deadline_s:
             self._deadline.notify()
-        self._work.notify()
+        self._wake()
 
     def _watch_deadlines(self) -> None:
         with self._lock:
@@ -146,7 +146,6 @@ class Dispatcher:
                 self._running.remove(tokens)
                 if inference_s:
                     self._queue.drained(tokens * self._engine.lanes, inference_s)
-                self._work.notify()
             _deliver(texts)
 
     def _next_batch(self) -> list[Pending]:
@@ -154,23 +153,30 @@ class Dispatcher:
         with self._lock:
             while not self._closed:
                 self._expire(time.monotonic())
-                texts = self._queue.take(self._budget_tokens()) if self._may_take() else []
-                if texts:
+                if self._may_take():
+                    texts = self._queue.take(self._budget_tokens())
                     self._running.append(tokens_of(texts))
                     self._room.notify_all()
-                    self._work.notify()  # another lane may be free for what is left
+                    self._wake()  # another lane may be free for what is left
                     return texts
                 self._work.wait()
         return []
 
-    def _may_take(self) -> bool:
-        """Whether a lane is free, or it is time to send a batch ahead of the next free lane.
+    def _wake(self) -> None:
+        """Wake a thread, if one may take a batch: a thread woken in vain costs others Python's
+        lock.
+        """
+        if self._may_take():
+            self._work.notify()
 
-        That pays when at least as much waits as runs; less is better left to grow.
+    def _may_take(self) -> bool:
+        """Whether work waits that a lane is free for, or that may be sent ahead of the next one.
+
+        Sending ahead pays when at least as much waits as runs; less is better left to grow.
         """
         lanes, queue = self._engine.lanes, self._queue
-        if len(self._running) != lanes:
-            return len(self._running) < lanes
+        if not len(queue) or len(self._running) != lanes:
+            return len(queue) > 0 and len(self._running) < lanes
         shortest_tokens = min(self._running)
         soon = shortest_tokens * lanes <= MAX_AHEAD_S * queue.tokens_per_s
         return soon and queue.tokens >= min(shortest_tokens, self._batch_tokens)
