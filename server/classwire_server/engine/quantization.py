@@ -1,8 +1,8 @@
-"""Linear layers and embedding tables in int8.
+"""Models in less than float32: linear layers and embedding tables in int8, or all in half.
 
-Weights have one scale for each output channel, activations one for each token: its own largest
-value. Sums of integers are exact, so the bits of a token depend on nothing else in the batch. Same
-scheme: ZeroQuant (Yao et al. 2022, arXiv:2206.01861, section 3.1).
+Of int8, weights have one scale for each output channel, activations one for each token: its own
+largest value. Sums of integers are exact, so the bits of a token depend on nothing else in the
+batch. Same scheme: ZeroQuant (Yao et al. 2022, arXiv:2206.01861, section 3.1).
 
 What a compiled model contains is the arithmetic around the product of integers, which the compiler
 fuses with what stands before and behind it. The product itself is a custom operator, and the
@@ -43,6 +43,17 @@ def quantize(model: PreTrainedModel) -> None:
                 setattr(module, name, Int8Linear(child, levels))
             elif type(child) is nn.Embedding:
                 setattr(module, name, Int8Embedding(child))
+
+
+def halve(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Turn the parameters of a model into bfloat16 or float16, in place, one at a time.
+
+    Buffers stay as they are, as when transformers loads a model in that dtype: rotary frequencies
+    of 8 bits would be radians off a few hundred tokens into a text. Normalisation and softmax need
+    no float32 here: torch's kernels have it inside.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
 
 
 class Int8Linear(nn.Module):
