@@ -21,7 +21,7 @@ from .cores import Division, divide, usable_cores
 from .device import resolve
 from .packed import PackedEngine, PackedModel
 from .packing import PackedTexts
-from .quantization import quantize
+from .precision import convert
 from .runner import OneByOne, Runner
 from .stacked import StackedEngine
 from .trial import Trial, trial_of
@@ -189,10 +189,7 @@ def _in_fastest_precision(
 
 
 def _build(model: PreTrainedModel, precision: Precision, layout: Layout, device: str) -> Engine:
-    if precision is Precision.INT8:
-        quantize(model)
-    elif precision is not Precision.FLOAT32:
-        model.to(getattr(torch, precision.value))
+    convert(model, precision)
     if layout is Layout.PACKED:
         return PackedEngine(PackedModel(model), device, precision)
     return StackedEngine(model, device, precision)

@@ -1,0 +1,96 @@
+"""A text's answer does not depend on the texts beside it."""
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.config import ServerConfig
+from classwire_server.lifecycle import Server
+from tests.conftest import launch_forked
+from tests.parity.direct import TEXTS, Pairable
+from tests.parity.wire import text_input
+
+PROBE = "The hotel room was clean but the breakfast was cold and the staff rude."
+BATCHES = 50
+LOGITS = pb.ClassifyOptions(include_logits=True)
+
+Logits = tuple[float, ...]
+
+
+@pytest.fixture(scope="module")
+def folder(checkpoint: Callable[..., Path]) -> Path:
+    """A tiny BERT, wide enough that products are cut into pieces."""
+    return checkpoint("bert", hidden_size=192, num_attention_heads=3, intermediate_size=384)
+
+
+def _alone(stub: ClassifyServiceStub) -> Logits:
+    request = pb.ClassifyRequest(input=pb.TextInput(text=PROBE), options=LOGITS)
+    return tuple(stub.Classify(request, timeout=60).result.logits)
+
+
+def _in_random_batches(stub: ClassifyServiceStub) -> Iterator[Logits]:
+    dice = random.Random(0)
+    for _ in range(BATCHES):
+        texts: list[Pairable] = [PROBE, *dice.choices(TEXTS, k=dice.randrange(1, 24))]
+        dice.shuffle(texts)
+        request = pb.BatchClassifyRequest(inputs=map(text_input, texts), options=LOGITS)
+        response = stub.BatchClassify(request, timeout=60)
+        assert response.timing.batch_texts == len(texts)
+        yield tuple(response.outcomes[texts.index(PROBE)].classification.logits)
+
+
+def _in_a_stream(stub: ClassifyServiceStub) -> Iterator[Logits]:
+    def requests() -> Iterator[pb.StreamClassifyRequest]:
+        yield pb.StreamClassifyRequest(config=pb.StreamConfig(options=LOGITS))
+        for message in range(20):
+            texts = [PROBE, *TEXTS[message % len(TEXTS) :]]
+            yield pb.StreamClassifyRequest(
+                items=pb.StreamItems(
+                    items=[
+                        pb.StreamItem(id=f"{message}.{index}", input=text_input(text))
+                        for index, text in enumerate(texts)
+                    ]
+                )
+            )
+
+    for response in stub.StreamClassify(requests(), timeout=60):
+        for result in response.results.results:
+            if result.id.endswith(".0"):
+                yield tuple(result.outcome.classification.logits)
+
+
+@pytest.mark.parametrize(
+    ("precision", "deterministic", "tolerance"),
+    [("float32", False, 1e-6), ("float32", True, 0.0), ("int8", False, 0.0)],
+)
+def test_neighbours_change_nothing(
+    folder: Path, precision: str, deterministic: bool, tolerance: float
+) -> None:
+    """Alone, in 50 random batches and in a stream: int8, and float32 with --deterministic, give the
+    same bits; float32 by itself the same logits to 1e-6 of their size.
+    """
+    config = ServerConfig(
+        port=0,
+        model=(f"m={folder}",),
+        precision=precision,
+        deterministic=deterministic,
+        lanes=1,
+        batch_tokens=1 << 20,
+    )
+    with (
+        Server(config, launch_forked) as server,
+        grpc.insecure_channel(server.target) as channel,
+    ):
+        stub = ClassifyServiceStub(channel)
+        expected = _alone(stub)
+        others = [_alone(stub), *_in_random_batches(stub), *_in_a_stream(stub)]
+    assert len(others) == 1 + BATCHES + 20
+    largest = max(map(abs, expected))
+    for logits in others:
+        differences = [abs(a - b) for a, b in zip(logits, expected, strict=True)]
+        assert max(differences) <= tolerance * largest
