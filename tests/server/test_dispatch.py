@@ -3,9 +3,8 @@
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import replace
 from queue import SimpleQueue
 
 import numpy as np
@@ -258,103 +257,3 @@ def test_close_ends_every_text(engine: FakeEngine) -> None:
     dispatcher.submit_when_room([late], lambda: False)
     assert reason(late) == "DRAINING"
     assert eventually(lambda: not any(t.name == "engine-test" for t in threading.enumerate()))
-
-
-class Lanes(FakeEngine):
-    """A FakeEngine with lanes, whose batches take, as it says, so long on the device."""
-
-    def __init__(self, lanes: int, inference_s: float) -> None:
-        super().__init__()
-        self.lanes = lanes
-        self._inference_s = inference_s
-
-    def infer(self, encodings: Sequence[Encoding]) -> Logits:
-        """The logits of the texts."""
-        return replace(super().infer(encodings), inference_s=self._inference_s)
-
-
-@pytest.mark.parametrize("texts", [2, 5])
-def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits when two lanes are free goes half into each, and runs at the same time."""
-    monkeypatch.setattr("classwire_server.dispatch.SHARE_TOKENS", 1)
-    engine = Lanes(2, 1.0)
-    dispatcher = Dispatcher(engine, batch_tokens=100, max_queue_tokens=100, name="test")
-    dispatcher.submit([pending("slow") for _ in range(texts)])
-
-    engine.wait_for(lambda engine: len(engine.batches) == 2)
-
-    assert sorted(map(len, engine.batches)) == [texts // 2, texts - texts // 2]
-    engine.release()
-    dispatcher.close()
-
-
-def test_little_work_is_not_shared() -> None:
-    """Few tokens go together: two lanes would take as long for half of them each."""
-    engine = Lanes(2, 1.0)
-    dispatcher = Dispatcher(engine, batch_tokens=100, max_queue_tokens=100, name="test")
-    texts = [pending(name) for name in "ab"]
-    dispatcher.submit(texts)
-
-    assert answer(texts[0]) is answer(texts[1])
-    dispatcher.close()
-
-
-@pytest.mark.parametrize(("inference_s", "batches"), [(0.01, 3), (1.0, 2)])
-def test_a_batch_is_sent_ahead_if_it_starts_soon(inference_s: float, batches: int) -> None:
-    """While a lane is busy one batch more lies ready in the engine, unless it would lie long."""
-    engine = Lanes(1, inference_s)
-    dispatcher = Dispatcher(engine, batch_tokens=4, max_queue_tokens=100, name="test")
-    first = pending("first", tokens=4)
-    dispatcher.submit([first])
-    assert answer(first)
-
-    dispatcher.submit([pending("slow", tokens=4)])
-    engine.wait_for(lambda engine: "slow" in engine.texts)
-    for _ in range(2):
-        dispatcher.submit([pending("slow behind", tokens=4)])
-    probe = pending("late", tokens=4, deadline_s=time.monotonic() + 0.05)
-    dispatcher.submit([probe])
-    assert reason(probe) == "EXPIRED_IN_QUEUE"  # time enough to have sent too much
-
-    assert len(engine.batches) == batches
-    engine.release()
-    dispatcher.close()
-
-
-def test_little_is_not_sent_ahead() -> None:
-    """A batch smaller than the one that runs is left to grow until the lane is free."""
-    engine = Lanes(1, 0.01)
-    dispatcher = Dispatcher(engine, batch_tokens=9, max_queue_tokens=100, name="test")
-    first = pending("first", tokens=4)
-    dispatcher.submit([first])
-    assert answer(first)
-    dispatcher.submit([pending("slow", tokens=4)])
-    engine.wait_for(lambda engine: "slow" in engine.texts)
-
-    few, more = pending("a", tokens=3), pending("b", tokens=1)
-    dispatcher.submit([few])
-    dispatcher.submit([more])
-
-    assert answer(few) is answer(more)
-    engine.release()
-    dispatcher.close()
-
-
-def test_all_lanes_count_for_the_drain_rate() -> None:
-    """A caller who is sent away is told when two lanes, not one, will have done what waits."""
-    engine = Lanes(2, 2.0)
-    dispatcher = Dispatcher(engine, batch_tokens=8, max_queue_tokens=8, name="test")
-    first = pending("first", tokens=8)
-    dispatcher.submit([first])
-    assert answer(first)
-    for busy in (1, 2):
-        dispatcher.submit([pending("slow", tokens=8)])
-        engine.wait_for(lambda engine, busy=busy: engine.texts.count("slow") == busy)  # type: ignore[misc]
-    dispatcher.submit([pending("waiting", tokens=8)])
-
-    with pytest.raises(RequestError) as refused:
-        dispatcher.submit([pending("too much")])
-
-    assert refused.value.retry_after_s == pytest.approx(1.0)
-    engine.release()
-    dispatcher.close()
