@@ -1,6 +1,7 @@
 """int8: exact integers, near the float32 model, small, and deaf to the neighbours."""
 
 import random
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from classwire_server.engine import Precision
+from classwire_server.engine import Precision, quantization
 from classwire_server.engine.packed import PackedEngine, PackedModel
 from classwire_server.engine.packing import pack
 from classwire_server.engine.quantization import (
@@ -126,6 +127,23 @@ def test_the_weights_shrink_to_a_quarter(checkpoint: Callable[..., Path]) -> Non
     assert sum(table.numel() for table in tables) == sum(
         size for name, size in before.items() if "embeddings" in name
     )
+
+
+def test_weights_are_let_go_one_at_a_time(
+    checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the next layer is turned, the float32 weight of the one before is gone."""
+    model = _load(checkpoint("bert"))
+    weights = [weakref.ref(p) for p in model.parameters() if p.dim() > 1]
+    alive: list[int] = []
+
+    def observed(weight: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
+        alive.append(sum(reference() is not None for reference in weights))
+        return int8_rows(weight, levels)
+
+    monkeypatch.setattr(quantization, "int8_rows", observed)
+    quantize(model)
+    assert alive == list(range(len(weights), 0, -1))
 
 
 @pytest.mark.parametrize("architecture", PACKABLE)

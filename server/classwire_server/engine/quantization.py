@@ -25,7 +25,7 @@ ACTIVATION_LEVELS = 127
 
 ZERO_POINT = 128
 
-_ROWS_AT_ONCE = 4_096  # bounds the float32 copies made on the way
+_ROWS_AT_ONCE = 256  # the float32 copies made on the way stay in the cache
 _SMALLEST_SCALE = 1e-30
 
 
@@ -37,12 +37,9 @@ def quantize(model: PreTrainedModel) -> None:
     untouched, where torch has no exact integer products.
     """
     levels = weight_levels()
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if type(child) is nn.Linear:
-                setattr(module, name, Int8Linear(child, levels))
-            elif type(child) is nn.Embedding:
-                setattr(module, name, Int8Embedding(child))
+    names = [name for name, module in model.named_modules() if type(module) in _QUANTIZED]
+    for name in names:  # a list of modules would keep all their weights to the end
+        model.set_submodule(name, _int8(model.get_submodule(name), levels))
 
 
 def halve(model: PreTrainedModel, dtype: torch.dtype) -> None:
@@ -94,6 +91,16 @@ class Int8Embedding(nn.Module):
         rows: torch.Tensor = functional.embedding(ids, self.rows)  # int8, (..., hidden)
         scales: torch.Tensor = functional.embedding(ids, self.scales)  # (..., 1)
         return rows * scales
+
+
+_QUANTIZED = (nn.Linear, nn.Embedding)
+
+
+def _int8(module: nn.Module, levels: int) -> nn.Module:
+    if isinstance(module, nn.Linear):
+        return Int8Linear(module, levels)
+    assert isinstance(module, nn.Embedding)
+    return Int8Embedding(module)
 
 
 def int8_rows(weight: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
