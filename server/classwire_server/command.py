@@ -14,23 +14,10 @@ import click
 from .config import ServerConfig
 from .errors import ConfigError, StartError
 from .lifecycle import Server
-from .settings import ENVIRONMENT_PREFIX, kind, resolve
+from .options import option
+from .settings import ENVIRONMENT_PREFIX, resolve
 
 log = logging.getLogger(__name__)
-
-
-def _option(field: "dataclasses.Field[Any]") -> click.Option:
-    flag = "--" + field.name.replace("_", "-")
-    wanted = kind(field)
-    text = field.metadata["help"]
-    if field.default not in ("", (), False):
-        default = "on" if field.default is True else field.default
-        text += f" [default: {default}]"
-    if wanted is bool:
-        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
-    if wanted is tuple:
-        return click.Option([flag], multiple=True, metavar="[NAME=]CHECKPOINT", help=text)
-    return click.Option([flag], type=wanted, default=None, help=text)
 
 
 def _serve(config: str | None, **flags: Any) -> None:
@@ -121,7 +108,7 @@ serve = click.Command(
     help=_serve.__doc__,
     params=[
         click.Option(["--config"], metavar="FILE", help="TOML file with settings."),
-        *map(_option, dataclasses.fields(ServerConfig)),
+        *map(option, dataclasses.fields(ServerConfig)),
     ],
     context_settings={"max_content_width": 100},
 )

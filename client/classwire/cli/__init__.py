@@ -15,7 +15,7 @@ from .classify import classify
 from .demo import demo
 from .failures import FAILED, Interrupted, explain
 from .inspection import health, models, tokenize
-from .serving import serve
+from .serving import compile_, serve
 
 
 class _Commands(click.Group):
@@ -66,7 +66,7 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (classify, tokenize, models, health, demo, serve):
+for _subcommand in (classify, tokenize, models, health, demo, serve, compile_):
     command.add_command(_subcommand)
 
 

@@ -1,5 +1,6 @@
-"""`classwire serve`: the server's own command, loaded only when it is asked for."""
+"""`classwire serve` and `classwire compile`: the server's own commands, loaded when asked for."""
 
+from importlib import import_module
 from typing import Any
 
 import click
@@ -7,20 +8,15 @@ import click
 from .failures import Failure
 
 
-def _server_command() -> click.Command:
-    try:
-        from classwire_server.command import serve
-    except ModuleNotFoundError as error:
-        install = "install it with: pip install 'classwire[server]'"
-        if (error.name or "").partition(".")[0] == "classwire_server":
-            raise Failure(f"the server is not installed; {install}") from error
-        raise Failure(f"the server's package {error.name} is missing; {install}") from error
-    command: click.Command = serve
-    return command
+class _ServerCommand(click.Command):
+    """Stands in the list of commands without importing the server.
 
+    `place` is where the server has the command itself, as in "module:name".
+    """
 
-class _ServeCommand(click.Command):
-    """Stands in the list of commands without importing the server."""
+    def __init__(self, name: str, place: str, help: str) -> None:
+        super().__init__(name, help=help)
+        self._place = place
 
     def make_context(
         self,
@@ -30,7 +26,23 @@ class _ServeCommand(click.Command):
         **extra: Any,
     ) -> click.Context:
         """Parse with the server's own command, which then is what runs."""
-        return _server_command().make_context(info_name, args, parent, **extra)
+        return self._own().make_context(info_name, args, parent, **extra)
+
+    def _own(self) -> click.Command:
+        module, _, name = self._place.partition(":")
+        try:
+            command: click.Command = getattr(import_module(module), name)
+        except ModuleNotFoundError as error:
+            install = "install it with: pip install 'classwire[server]'"
+            if (error.name or "").partition(".")[0] == "classwire_server":
+                raise Failure(f"the server is not installed; {install}") from error
+            raise Failure(f"the server's package {error.name} is missing; {install}") from error
+        return command
 
 
-serve = _ServeCommand("serve", help="Serve classifiers over gRPC.")
+serve = _ServerCommand("serve", "classwire_server.command:serve", "Serve classifiers over gRPC.")
+compile_ = _ServerCommand(
+    "compile",
+    "classwire_server.compile_command:compile_",
+    "Compile models beforehand, for `serve --compile`.",
+)
