@@ -32,4 +32,4 @@ def scores(logits: np.ndarray, activation: Activation) -> np.ndarray:
 
 def ranking(values: np.ndarray) -> np.ndarray:
     """Label ids from the highest score to the lowest, ties by id: (..., labels), the same."""
-    return np.argsort(-values, axis=-1, kind="stable")
+    return (-values).argsort(axis=-1, kind="stable")

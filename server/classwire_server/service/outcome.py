@@ -44,10 +44,10 @@ def write_outcomes(
 
 def _rows(items: Sequence[Item], options: Options) -> Iterator[Row]:
     """What is said of each item with an answer, computed for all at once."""
-    rows = [item.answer.logits.values[item.row] for item in items if item.answer]
+    rows = [i.answer.logits.values[i.row : i.row + 1] for i in items if i.answer]
     if not rows:
         return iter(())
-    logits = np.stack(rows)  # (texts, labels)
+    logits = np.concatenate(rows)  # (texts, labels)
     values = scores(logits, options.activation)
     ranked = ranking(values)[:, : options.top_k or None]
     return zip(logits.tolist(), values.tolist(), ranked.tolist(), strict=True)
