@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check style types contract leaks proto lock \
-	train-embedded reference wheels test-wheels clean
+	train-embedded reference bench wheels test-wheels clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ reference: setup ## Compare with nlptown's published outputs (weights in CLASSWI
 		{ echo "CLASSWIRE_NLPTOWN_WEIGHTS must name the folder of the reference checkpoint" >&2; exit 2; }
 	@CLASSWIRE_NLPTOWN_WEIGHTS="$(CLASSWIRE_NLPTOWN_WEIGHTS)" \
 		$(BIN)/python -m pytest tests/parity/test_golden.py $(ARGS)
+
+bench: setup ## Measure against what must be shown (ARGS=--short: within two minutes)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 wheels: setup ## Build both distributions into dist/
 	@rm -rf dist

@@ -11,7 +11,9 @@ from pathlib import Path
 from string import ascii_lowercase, printable
 from typing import TYPE_CHECKING
 
-from .workload import SPECIAL_TOKENS, Workload, mixed, uniform
+from classwire_server.config import EMBEDDED_FOLDER
+
+from .workload import SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     from transformers import BertForSequenceClassification
@@ -46,7 +48,7 @@ class Shape:
 
 
 BERT_BASE = Shape("bert-base", layers=12, hidden=768, heads=12, intermediate=3_072)
-BERT_SLICE = Shape("bert-base, 3 of its layers", layers=3, hidden=768, heads=12, intermediate=3_072)
+BERT_SLICE = Shape("bert-base, 2 of its layers", layers=2, hidden=768, heads=12, intermediate=3_072)
 """For short runs: layers of BERT-base, fewer of them."""
 SMALL = Shape("small", layers=4, hidden=128, heads=2, intermediate=512)
 
@@ -54,17 +56,22 @@ SMALL = Shape("small", layers=4, hidden=128, heads=2, intermediate=512)
 def words() -> list[str]:
     """Those of the vocabulary: five letters each, and each one token."""
     places = [len(ascii_lowercase) ** power for power in range(4, -1, -1)]
-    # Every hundredth: so that, as in a real vocabulary, words differ in more than their last letter.
+    # Every hundredth, so that words differ in more than their last letter.
     return [
         "".join(ascii_lowercase[number // place % len(ascii_lowercase)] for place in places)
         for number in range(0, 100 * (VOCABULARY - len(_SPECIAL) - len(_LETTERS)), 100)
     ]
 
 
-def texts(lengths: Sequence[int], seed: int = 0) -> list[str]:
+def embedded_words() -> list[str]:
+    """Words that are one token each for the embedded checkpoint."""
+    tokens = (EMBEDDED_FOLDER / "vocab.txt").read_text(encoding="utf-8").split()
+    return [token for token in tokens if token.isascii() and token.isalpha() and len(token) > 2]
+
+
+def texts(lengths: Sequence[int], vocabulary: Sequence[str]) -> list[str]:
     """A text of random words for each length in tokens, special tokens included."""
-    drawn = random.Random(seed)
-    vocabulary = words()
+    drawn = random.Random(0)
     return [" ".join(drawn.choices(vocabulary, k=n - SPECIAL_TOKENS)) for n in lengths]
 
 
@@ -84,20 +91,16 @@ def build(shape: Shape) -> "BertForSequenceClassification":
         label2id={label: number for number, label in enumerate(LABELS)},
     )
     torch.manual_seed(0)
-    return BertForSequenceClassification(config).eval()
+    model: BertForSequenceClassification = BertForSequenceClassification(config).eval()
+    return model
 
 
 def save(shape: Shape, folder: Path) -> None:
     """Write a checkpoint that the server and transformers load. Imports torch."""
-    from transformers import BertTokenizerFast
+    from transformers import BertTokenizer
 
     build(shape).save_pretrained(folder)
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join((*_SPECIAL, *_LETTERS, *words())) + "\n", encoding="utf-8")
-    tokenizer = BertTokenizerFast(vocab=str(vocabulary), model_max_length=_POSITIONS)
+    tokenizer = BertTokenizer(vocab=str(vocabulary), model_max_length=_POSITIONS)
     tokenizer.save_pretrained(folder)
-
-
-def workload_of(shape: Shape) -> Workload:
-    """What a shape is measured on: real lengths, or texts of 16 tokens for the small one."""
-    return uniform(16, 1_024) if shape is SMALL else mixed()

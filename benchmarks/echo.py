@@ -58,7 +58,7 @@ def _stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterato
 def main() -> None:
     """Serve until killed."""
     server = grpc.server(ThreadPoolExecutor(RPC_THREADS))
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Classify": grpc.unary_unary_rpc_method_handler(_always(_ANSWER.SerializeToString())),
         "BatchClassify": grpc.unary_unary_rpc_method_handler(_always(_BATCH.SerializeToString())),
         "StreamClassify": grpc.stream_stream_rpc_method_handler(_stream),

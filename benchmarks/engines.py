@@ -4,28 +4,28 @@ The reference is `transformers` as most servers use it: padded to the longest te
 in the order of arrival or sorted by length. The others run the batches that the server would make.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import BertForSequenceClassification
 
 from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.engine.changeover import compiled
 from classwire_server.engine.packing import pack
-from classwire_server.engine.selection import Runner, select
-from classwire_server.tokenization import Encoding, Text
+from classwire_server.engine.selection import select
+from classwire_server.errors import CompileError
+from classwire_server.tokenization import Encoding
 
 from . import ceiling
+from .batching import batches, encodings, in_batches, padded
 from .instrument import seconds_of, serve
+from .interference import busy_threads
 
 PADDED_BATCH = 32
 ONNX_BATCH = 8
-BUSY_THREADS = 4
-FIRST_ORDINARY_ID = 5
 
 Run = Callable[[Sequence[Encoding]], object]
 """Computes texts, in batches of its own making."""
@@ -46,9 +46,13 @@ class Engines:
         torch.set_num_threads(1)
         self._engines: dict[str, Prepared] = {}
         self._plain: BertForSequenceClassification | None = None
+        self._ours: dict[tuple[str, str], _Ours] = {}
 
-    def prepare(self, engine: str, folder: str, cache: str) -> dict[str, Any]:
-        """Load an engine, by its name in ENGINES; returns what it says of itself."""
+    def prepare(self, engine: str, folder: str, cache: str, threads: int = 1) -> dict[str, Any]:
+        """Load an engine, by its name in `plan`; returns what it says of itself.
+
+        Only our own engines take more threads than one.
+        """
         if engine in _PADDED:
             if self._plain is None:
                 self._plain = BertForSequenceClassification.from_pretrained(folder).eval()
@@ -60,7 +64,9 @@ class Engines:
             prepared = Prepared(onnx_reference.prepare(Path(folder), Path(cache), size), {})
         else:
             precision, _, execution = engine.removeprefix("packed ").partition(", ")
-            prepared = _ours(folder, precision, execution == "compiled", cache)
+            if (folder, precision) not in self._ours:
+                self._ours[folder, precision] = _Ours(folder, precision, cache, threads)
+            prepared = self._ours[folder, precision].prepare(execution == "compiled")
         self._engines[engine] = prepared
         return prepared.about
 
@@ -72,70 +78,11 @@ class Engines:
     def beside_threads(self, engine: str, tokens: int, busy: int, repetitions: int) -> list[float]:
         """Seconds of single forward passes, in a process with so many busy Python threads."""
         text = encodings([tokens])
-        stop = threading.Event()
-        threads = [threading.Thread(target=spin, args=(stop,)) for _ in range(busy)]
-        for thread in threads:
-            thread.start()
-        try:
-            return [
-                seconds_of(lambda: self._engines[engine].run(text)) for _ in range(repetitions)
-            ]
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
+        with busy_threads(busy):
+            return [seconds_of(lambda: self._engines[engine].run(text)) for _ in range(repetitions)]
 
 
-def spin(stop: threading.Event) -> None:
-    """Compute in Python until told to stop."""
-    while not stop.is_set():
-        sum(range(1_000))
-
-
-def encodings(lengths: Sequence[int], vocabulary: int = 6_000) -> list[Encoding]:
-    """Random texts of these lengths; ids are below `vocabulary`, which every checkpoint has."""
-    generator = np.random.default_rng(1)
-    return [
-        Encoding(
-            generator.integers(FIRST_ORDINARY_ID, vocabulary, size=n).tolist(), [0] * n, 0, Text("")
-        )
-        for n in lengths
-    ]
-
-
-def batches(texts: Sequence[Encoding], most_tokens: int) -> Iterator[list[Encoding]]:
-    """Cut texts, in order, into batches as the server's queue does: one text always fits."""
-    batch: list[Encoding] = []
-    tokens = 0
-    for text in texts:
-        if batch and tokens + len(text.ids) > most_tokens:
-            yield batch
-            batch, tokens = [], 0
-        batch.append(text)
-        tokens += len(text.ids)
-    if batch:
-        yield batch
-
-
-def padded(texts: Sequence[Encoding]) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and attention mask, (texts, longest), of a batch."""
-    longest = max(len(text.ids) for text in texts)
-    ids = np.zeros((len(texts), longest), np.int64)
-    mask = np.zeros_like(ids)
-    for row, text in enumerate(texts):
-        ids[row, : len(text.ids)] = text.ids
-        mask[row, : len(text.ids)] = 1
-    return ids, mask
-
-
-def in_batches(texts: Sequence[Encoding], size: int) -> Iterator[Sequence[Encoding]]:
-    """Cut texts, in order, into batches of so many texts."""
-    return (texts[start : start + size] for start in range(0, len(texts), size))
-
-
-def _transformers(
-    size: int, by_length: bool
-) -> Callable[[BertForSequenceClassification], Run]:
+def _transformers(size: int, by_length: bool) -> Callable[[BertForSequenceClassification], Run]:
     def engine(model: BertForSequenceClassification) -> Run:
         @torch.inference_mode()
         def run(texts: Sequence[Encoding]) -> None:
@@ -157,31 +104,38 @@ _PADDED = {
 }
 
 
-def _ours(folder: str, precision: str, compiled: bool, cache: str) -> Prepared:
-    config = ServerConfig(
-        model=(f"measured={folder}",),
-        device="cpu",
-        precision=precision,
-        compile=compiled,
-        compile_cache=cache,
-        lanes=1,
-        threads=1,
-    )
-    selection = select(ModelSource("measured", folder), config, "cpu")
-    runner: Runner = selection.runner
+class _Ours:
+    """The server's engine in one precision, plain and compiled, as a worker would choose it."""
 
-    def run(texts: Sequence[Encoding]) -> None:
-        for batch in batches(texts, selection.batch_tokens):
-            runner.run(pack(batch))
+    def __init__(self, folder: str, precision: str, cache: str, threads: int) -> None:
+        self._source = ModelSource("measured", folder)
+        self._config = ServerConfig(
+            device="cpu", precision=precision, compile_cache=cache, lanes=1, threads=threads
+        )
+        self._selection = select(self._source, self._config, "cpu")
 
-    about = {
-        "batch_tokens": selection.batch_tokens,
-        "precision": runner.traits.precision.value,
-        "execution": runner.traits.execution.value,
-        "layout": runner.traits.layout.value,
-        "max_score_difference": selection.deviation.max_score_difference,
-    }
-    return Prepared(run, about)
+    def prepare(self, is_compiled: bool) -> Prepared:
+        """Raises CompileError where there is no compiled engine."""
+        selection = self._selection
+        runner, deviation = selection.finished(selection.engine), selection.deviation
+        if is_compiled:
+            changed = compiled(selection, self._source, self._config)
+            if changed is None:
+                raise CompileError("it cannot be compiled here, or its scores would move")
+            runner, deviation = changed
+
+        def run(texts: Sequence[Encoding]) -> None:
+            for batch in batches(texts, selection.batch_tokens):
+                runner.run(pack(batch))
+
+        about = {
+            "batch_tokens": selection.batch_tokens,
+            "precision": runner.traits.precision.value,
+            "execution": runner.traits.execution.value,
+            "layout": runner.traits.layout.value,
+            "max_score_difference": deviation.max_score_difference,
+        }
+        return Prepared(run, about)
 
 
 if __name__ == "__main__":

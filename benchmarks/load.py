@@ -228,9 +228,15 @@ SHAPES: dict[str, Callable[[str, Sequence[str], int], dict[str, Any]]] = {
 }
 
 
-def run(target: str, shape: str, lengths: Sequence[int], in_flight: int) -> dict[str, Any]:
-    """Put one shape of load on a server, with texts of these lengths in tokens."""
-    return SHAPES[shape](target, checkpoints.texts(lengths), in_flight)
+def run(
+    target: str, shape: str, lengths: Sequence[int], in_flight: int, words: str = ""
+) -> dict[str, Any]:
+    """Put one shape of load on a server, with texts of these lengths in tokens.
+
+    `words` is "embedded" for the embedded checkpoint, whose vocabulary is its own.
+    """
+    vocabulary = checkpoints.embedded_words() if words == "embedded" else checkpoints.words()
+    return SHAPES[shape](target, checkpoints.texts(lengths, vocabulary), in_flight)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from transformers import BertForSequenceClassification
 
 from classwire_server.tokenization import Encoding
 
+from .batching import in_batches, padded
+
 
 def prepare(folder: Path, cache: Path, batch_texts: int) -> Callable[[Sequence[Encoding]], None]:
     """An engine of one thread that pads batches of so many texts; exports the model once.
@@ -19,8 +21,6 @@ def prepare(folder: Path, cache: Path, batch_texts: int) -> Callable[[Sequence[E
     Raises ImportError where ONNX Runtime is not installed.
     """
     import onnxruntime
-
-    from .engines import in_batches, padded
 
     file = cache / "model.onnx"
     if not file.exists():

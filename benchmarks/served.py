@@ -28,7 +28,7 @@ class Served:
     """
 
     def __init__(self, *command: str) -> None:
-        self._log: IO[bytes] = tempfile.TemporaryFile()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _stop
         started_s = time.perf_counter()
         self._process = subprocess.Popen(
             [sys.executable, "-m", *command],

@@ -15,7 +15,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=400)
     arguments = parser.parse_args()
     lengths = _make(arguments.reviews, arguments.texts)
-    lines = [", ".join(map(str, lengths[a:b])) for a, b in pairwise(range(0, len(lengths) + 20, 20))]
+    lines = [", ".join(map(str, lengths[a : a + 20])) for a in range(0, len(lengths), 20)]
     body = ",\n    ".join(lines)
     FILE.write_text(
         '{\n  "source": "lengths of Women\'s E-Commerce Clothing Reviews (CC0), see workload.py",\n'

@@ -1,0 +1,97 @@
+"""Measure everything, show what comes out against what it must be.
+
+    python -m benchmarks [--short] [--only PART ...] [--output RESULT.json] [--work FOLDER]
+
+Progress goes to standard error, the tables to standard output, all that was measured to a file.
+`--work` keeps the checkpoints and the compiled models, which take minutes to make.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from . import accuracy, tables
+from .plan import FULL, SHORT
+from .suite import Suite
+
+PARTS = ("engines", "served", "interference", "memory", "start", "accuracy")
+SHORT_PARTS = ("engines", "served", "interference", "start")
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n\n")[0], prog="python -m benchmarks"
+    )
+    parser.add_argument("--short", action="store_true", help="two minutes, on fewer layers")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to measure")
+    parser.add_argument("--rounds", type=int, help="how often everything is measured")
+    parser.add_argument("--output", type=Path, default=Path("benchmark.json"))
+    parser.add_argument("--work", type=Path, help="folder for checkpoints and compiled models")
+    parser.add_argument("--reviews", type=Path, help="folder of the training data, for accuracy")
+    arguments = parser.parse_args()
+    plan = SHORT if arguments.short else FULL
+    plan = dataclasses.replace(plan, rounds=arguments.rounds or plan.rounds)
+    parts = arguments.only or (SHORT_PARTS if arguments.short else PARTS)
+    started_s = time.monotonic()
+
+    def say(line: str) -> None:
+        minutes, seconds = divmod(round(time.monotonic() - started_s), 60)
+        print(f"{minutes:3}:{seconds:02}  {line}", file=sys.stderr, flush=True)
+
+    result: dict[str, Any] = {
+        "plan": plan.name,
+        "rounds": plan.rounds,
+        "taken_at": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+    }
+    with contextlib.ExitStack() as ends:
+        work = arguments.work or Path(ends.enter_context(tempfile.TemporaryDirectory()))
+        work.mkdir(parents=True, exist_ok=True)
+        suite = Suite(plan, work.absolute(), say)
+        for part in parts:
+            if part != "accuracy":
+                result[part] = getattr(suite, part)()
+            elif arguments.reviews:
+                result[part] = accuracy.measure(arguments.reviews, say)
+            else:
+                suite.missing.append("accuracy: --reviews names no folder of the training data")
+    result["missing"] = suite.missing
+    result["minutes"] = (time.monotonic() - started_s) / 60
+    arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    say(f"{arguments.output}: all that was measured")
+    print(tables.page(result))
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    named: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            named[key.strip()] = value.strip()
+    flags = named.get("flags", "").split()
+    known = ("amx_int8", "avx512_bf16", "avx512_vnni", "avx512f", "avx_vnni", "avx2")
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": named.get("model name", platform.machine()),
+        "instructions": next(
+            (flag for flag in known if flag in flags), "no vector extensions known"
+        ),
+        "python": platform.python_version(),
+        "torch": importlib.metadata.version("torch"),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""What int8 costs in accuracy: the embedded checkpoint on reviews of unseen products."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from classwire import Classification, Client
+from training.data import load_reviews, split_by_group
+
+from .served import CLASSWIRE, Served
+
+
+def measure(reviews: Path, say: Callable[[str], None]) -> dict[str, float]:
+    """The share of held-out reviews whose stars are right, by precision."""
+    held_out = split_by_group(load_reviews(reviews)).test
+    texts = [review.full_text for review in held_out]
+    right: dict[str, float] = {}
+    for precision in ("float32", "int8"):
+        say(f"accuracy: {precision}, {len(texts)} reviews")
+        with (
+            Served(*CLASSWIRE, "--precision", precision) as server,
+            Client(server.target) as client,
+        ):
+            outcomes = dict(client.classify_stream(texts, in_order=True, truncation="drop_end"))
+        hits = 0
+        for review, outcome in zip(held_out, outcomes.values(), strict=True):
+            if not isinstance(outcome, Classification):
+                raise outcome
+            hits += outcome.scores[0].label_id == review.label
+        right[precision] = hits / len(texts)
+    return right

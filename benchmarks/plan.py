@@ -1,0 +1,86 @@
+"""How much is measured, and by which names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .checkpoints import BERT_BASE, BERT_SLICE, Shape
+
+PRECISIONS = ("float32", "bfloat16", "int8")
+PADDED, SORTED = "transformers, padded", "transformers, sorted"
+FLOAT32, FLOAT32_COMPILED = "packed float32, plain", "packed float32, compiled"
+BFLOAT16 = "packed bfloat16, plain"
+INT8, INT8_COMPILED = "packed int8, plain", "packed int8, compiled"
+ENGINES = (
+    PADDED,
+    SORTED,
+    "transformers, one by one",
+    "onnx by 8",
+    "onnx one by one",
+    FLOAT32,
+    FLOAT32_COMPILED,
+    BFLOAT16,
+    INT8,
+    INT8_COMPILED,
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A shape of load, with so many texts in flight, until `texts` have been answered."""
+
+    shape: str
+    in_flight: int
+    texts: int
+
+
+STREAM_32 = "stream, 32 items a message"
+BIG_CALLS = (
+    Call("batch", 64, 128),
+    Call("stream, 1 item a message", 64, 128),
+    Call(STREAM_32, 64, 128),
+)
+LATENCY_CALLS = tuple(Call("unary", n, max(24, 3 * n)) for n in (1, 2, 4, 8, 16, 32))
+SMALL_CALLS = (
+    Call("unary", 1, 512),
+    Call("unary", 32, 4_096),
+    Call("batch", 64, 8_192),
+    Call("stream, 1 item a message", 64, 4_096),
+    Call(STREAM_32, 128, 16_384),
+)
+CLIENT_CALLS = (Call("Client, unary", 32, 2_048), Call("Client, stream", 256, 8_192))
+FEWER = 8
+"""A short run, or a longer text, means so many times fewer texts in a call."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured: everything, or what fits into two minutes."""
+
+    name: str
+    shape: Shape
+    rounds: int
+    engine_texts: int
+    engines: tuple[str, ...]
+    precisions: tuple[str, ...]
+    is_short: bool
+
+    def calls(self, calls: Sequence[Call]) -> tuple[Call, ...]:
+        """The calls of this plan."""
+        return fewer(calls) if self.is_short else tuple(calls)
+
+
+def fewer(calls: Sequence[Call]) -> tuple[Call, ...]:
+    """The same calls with fewer texts."""
+    return tuple(Call(c.shape, c.in_flight, max(64, c.texts // FEWER)) for c in calls)
+
+
+FULL = Plan("full", BERT_BASE, 3, 64, ENGINES, PRECISIONS, is_short=False)
+SHORT = Plan(
+    "short",
+    BERT_SLICE,
+    1,
+    64,
+    (PADDED, SORTED, FLOAT32, FLOAT32_COMPILED, INT8, INT8_COMPILED),
+    ("float32", "int8"),
+    is_short=True,
+)

@@ -1,0 +1,128 @@
+"""One server under load, in turns with its engine alone or with an echo in its place."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .figures import quantile
+from .instrument import Instrument
+from .plan import STREAM_32, Call
+from .served import CLASSWIRE, ECHO, Served
+
+COMPILE_TIMEOUT_S = 300.0
+CHANGED_OVER = "compiled, labels agree|not compiled"
+"""What the log says when compilation has ended, well or not."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A checkpoint to serve compiled, on texts of these lengths, by these calls.
+
+    Pinned, the server's process and the load have the first core and the worker the last one, with
+    one lane of one thread, and the engine alone takes turns on that last core. Else all share all
+    cores, the server has its own lanes, and an echo takes turns with it.
+    """
+
+    checkpoint: str
+    folder: Path
+    precision: str
+    lengths: Sequence[int]
+    calls: tuple[Call, ...]
+    is_pinned: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in progress and results."""
+        return f"served {self.checkpoint}, {self.precision}"
+
+    def lengths_of(self, call: Call) -> list[int]:
+        """Of the texts of a call."""
+        return [self.lengths[n % len(self.lengths)] for n in range(call.texts)]
+
+
+def serve_and_load(
+    serving: Serving,
+    rounds: int,
+    cache: Path,
+    cores: Sequence[int],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Measure every call in so many rounds. Raises Failed when the server does not start."""
+    first, last = (cores[:1], cores[-1:]) if serving.is_pinned else (cores, cores)
+    options = ["--model", f"m={serving.folder}", "--precision", serving.precision]
+    options += ["--compile", "--compile-cache", str(cache)]
+    options += ["--lanes", "1", "--threads", "1"] if serving.is_pinned else []
+    engine = f"packed {serving.precision}, compiled"
+    record: dict[str, Any] = {
+        "checkpoint": serving.checkpoint,
+        "precision": serving.precision,
+        "pinned": serving.is_pinned,
+        "cores": {"server": first, "load": first, "worker": last},
+        "calls": [
+            {
+                "shape": call.shape,
+                "in_flight": call.in_flight,
+                "rounds": [],
+                "echo": [],
+                "alone": [],
+            }
+            for call in serving.calls
+        ],
+    }
+    say(f"{serving.name}: starting")
+    with ExitStack() as ends:
+        load = ends.enter_context(Instrument("benchmarks.load", first))
+        beside: Instrument | Served
+        if serving.is_pinned:
+            beside = ends.enter_context(Instrument("benchmarks.engines", last))
+        else:
+            beside = ends.enter_context(Served(*ECHO))
+        server = ends.enter_context(Served(*CLASSWIRE, *options))
+        server.wait_for_log(CHANGED_OVER, COMPILE_TIMEOUT_S)
+        if serving.is_pinned:
+            server.pin(first, last)
+        if isinstance(beside, Instrument):
+            how = {"folder": str(serving.folder), "cache": str(cache)}
+            record["alone"] = beside.ask("prepare", engine=engine, **how)
+        words = serving.checkpoint
+        for turn in range(-1, rounds):  # the round before the first one warms up
+            for call, entry in zip(serving.calls, record["calls"], strict=True):
+                say(f"{serving.name}: round {turn + 1} of {rounds}: {call.shape}, {call.in_flight}")
+                lengths = serving.lengths_of(call)
+                if turn < 0:
+                    lengths = lengths[:64]
+                arguments = {"shape": call.shape, "lengths": lengths, "in_flight": call.in_flight}
+                sample = load.ask("run", target=server.target, words=words, **arguments)
+                rounds_of = [("rounds", summary(sample, lengths))]
+                if isinstance(beside, Instrument) and call.shape == STREAM_32:
+                    took_s = beside.ask("run", engine=engine, lengths=lengths)
+                    rounds_of.append(("alone", {"texts_per_s": len(lengths) / took_s}))
+                elif isinstance(beside, Served) and not call.shape.startswith("Client"):
+                    echoed = load.ask("run", target=beside.target, words=words, **arguments)
+                    rounds_of.append(("echo", summary(echoed, lengths)))
+                if turn >= 0:
+                    for kind, taken in rounds_of:
+                        entry[kind].append(taken)
+    return record
+
+
+def summary(sample: dict[str, Any], lengths: Sequence[int]) -> dict[str, Any]:
+    """What is kept of a sample: rates, quantiles of latency, and who computed."""
+    latencies_s, seconds = sample["latencies_s"], sample["seconds"]
+    over_s = [
+        whole - inner for whole, inner in zip(latencies_s, sample["inference_s"], strict=False)
+    ]
+    return {
+        "texts_per_s": sample["texts"] / seconds,
+        "tokens_per_s": sum(lengths) / seconds,
+        "p50_s": quantile(latencies_s, 0.5),
+        "p95_s": quantile(latencies_s, 0.95),
+        "p99_s": quantile(latencies_s, 0.99),
+        "over_inference_p50_s": quantile(over_s, 0.5),
+        "mean_batch_texts": statistics.mean(sample["batch_texts"]),
+        "computed_by": sample["computed_by"],
+        "failed": sample["failed"],
+    }

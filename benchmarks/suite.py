@@ -1,0 +1,190 @@
+"""What is measured, in which order, and on which cores.
+
+Every part gives plain JSON values, one for each round; what is compared takes turns within a round.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from classwire_server.config import EMBEDDED_FOLDER
+
+from . import checkpoints
+from .checkpoints import BERT_BASE, SMALL, Shape
+from .instrument import Failed, Instrument
+from .plan import (
+    BFLOAT16,
+    BIG_CALLS,
+    CLIENT_CALLS,
+    FLOAT32,
+    LATENCY_CALLS,
+    SMALL_CALLS,
+    STREAM_32,
+    Plan,
+    fewer,
+)
+from .served import CLASSWIRE, Served, seconds_to_import
+from .serving import Serving, serve_and_load
+from .workload import mixed
+
+BARE_IMPORT = "import torch; from transformers import BertForSequenceClassification"
+BUSY_THREADS = 4
+BUSY_TOKENS = 64
+SLOW_TEXTS = 20
+"""Texts for an engine whose precision the processor has no instructions for."""
+
+
+class Suite:
+    """One run of a plan. `work` keeps checkpoints and compiled models; `say` shows progress."""
+
+    def __init__(self, plan: Plan, work: Path, say: Callable[[str], None]) -> None:
+        self.plan = plan
+        self.missing: list[str] = []
+        self._work = work
+        self._say = say
+        cores = sorted(os.sched_getaffinity(0))
+        self._all, self._first, self._last = cores, cores[:1], cores[-1:]
+        self._cache = work / "compiled"
+        self._cache.mkdir(mode=0o700, exist_ok=True)
+
+    def folder(self, shape: Shape) -> Path:
+        """A shape's checkpoint, written when it is first asked for."""
+        folder = self._work / shape.name.replace(" ", "-").replace(",", "")
+        if not (folder / "tokenizer.json").exists():
+            self._say(f"writing {shape.name} with random weights")
+            checkpoints.save(shape, folder)
+        return folder
+
+    def engines(self) -> dict[str, Any]:
+        """Ceilings and engines alone, in one process of one thread, on the last core."""
+        plan, folder = self.plan, str(self.folder(self.plan.shape))
+        lengths = mixed().first(plan.engine_texts).lengths
+        ceilings: dict[str, dict[str, list[float]]] = {p: {} for p in plan.precisions}
+        engines: dict[str, dict[str, Any]] = {}
+        with Instrument("benchmarks.engines", self._last) as instrument:
+            for name in plan.engines:
+                self._say(f"engines: preparing {name}")
+                with self._or_missing(name):
+                    about = instrument.ask(
+                        "prepare", engine=name, folder=folder, cache=str(self._cache)
+                    )
+                    texts = SLOW_TEXTS if name == BFLOAT16 else len(lengths)
+                    engines[name] = {
+                        "about": about,
+                        "texts": texts,
+                        "tokens": sum(lengths[:texts]),
+                        "seconds": [],
+                    }
+            for turn in range(plan.rounds):
+                for precision, kernels in ceilings.items():
+                    self._say(f"round {turn + 1} of {plan.rounds}: ceiling of {precision}")
+                    for kernel, rate in instrument.ask("ceiling", precision=precision).items():
+                        kernels.setdefault(kernel, []).append(rate)
+                for name, engine in engines.items():
+                    self._say(f"round {turn + 1} of {plan.rounds}: {name}")
+                    part = lengths[: engine["texts"]]
+                    engine["seconds"].append(instrument.ask("run", engine=name, lengths=part))
+        return {
+            "shape": plan.shape.name,
+            "linear_flops_per_token": plan.shape.linear_flops_per_token,
+            "attention_share": plan.shape.attention_flops(lengths)
+            / (plan.shape.linear_flops_per_token * sum(lengths)),
+            "longest_tokens": max(lengths),
+            "core": self._last,
+            "ceilings": ceilings,
+            "engines": engines,
+        }
+
+    def served(self) -> list[dict[str, Any]]:
+        """Servers under load; where a ratio needs it, pinned, and beside their engine alone."""
+        plan, records = self.plan, []
+        shape, small = plan.shape, self.folder(SMALL)
+        lengths, sixteen = mixed().lengths, (16,) * 1_024
+        wanted = [
+            Serving(SMALL.name, small, "float32", sixteen, plan.calls(SMALL_CALLS[-1:]), True),
+            Serving(
+                SMALL.name, small, "float32", sixteen, plan.calls((*SMALL_CALLS, *CLIENT_CALLS))
+            ),
+        ]
+        if not plan.is_short:
+            big = self.folder(shape)
+            wanted += [
+                Serving(shape.name, big, "float32", lengths, BIG_CALLS[-1:], True),
+                Serving(shape.name, big, "int8", lengths, (*BIG_CALLS, *LATENCY_CALLS), True),
+                Serving("embedded", EMBEDDED_FOLDER, "float32", lengths, fewer(SMALL_CALLS)),
+            ]
+        for serving in wanted:
+            with self._or_missing(serving.name):
+                records.append(
+                    serve_and_load(serving, plan.rounds, self._cache, self._all, self._say)
+                )
+        return records
+
+    def interference(self) -> dict[str, Any]:
+        """A forward pass with busy Python threads in the server's process, and without.
+
+        Both for the engine in a worker's process, and in the process of the threads.
+        """
+        folder = str(self.folder(SMALL if self.plan.is_short else self.plan.shape))
+        here: dict[str, list[float]] = {"idle_s": [], "busy_s": []}
+        worker: dict[str, list[float]] = {"idle_s": [], "busy_s": []}
+        cache = str(self._cache)
+        with (
+            Instrument("benchmarks.interference", self._first) as server,
+            Instrument("benchmarks.engines", self._all) as alone,
+        ):
+            self._say("interference: preparing")
+            server.ask("prepare", folder=folder, cores=self._last)
+            alone.ask("prepare", engine=FLOAT32, folder=folder, cache=cache)
+            for turn in range(max(3, self.plan.rounds)):
+                self._say(f"interference: round {turn + 1}")
+                for kind, busy in (("idle_s", 0), ("busy_s", BUSY_THREADS)):
+                    how = {"tokens": BUSY_TOKENS, "busy": busy}
+                    forwards = server.ask("beside_threads", repetitions=9, **how)["forward_s"]
+                    worker[kind].append(sorted(forwards)[len(forwards) // 2])
+                    times = alone.ask("beside_threads", engine=FLOAT32, repetitions=3, **how)
+                    here[kind].append(sorted(times)[len(times) // 2])
+        return {"tokens": BUSY_TOKENS, "threads": BUSY_THREADS, "worker": worker, "here": here}
+
+    def memory(self) -> dict[str, Any]:
+        """Memory of a server and its worker at rest, after calls, for BERT-base."""
+        folder = self.folder(BERT_BASE)
+        taken: dict[str, Any] = {
+            "weights_bytes": (folder / "model.safetensors").stat().st_size,
+            "total_bytes": {},
+        }
+        for precision in ("float32", "int8"):
+            self._say(f"memory: {precision}")
+            with self._or_missing(f"memory of {precision}"):
+                command = (*CLASSWIRE, "--model", f"m={folder}", "--precision", precision)
+                with (
+                    Served(*command, "--lanes", "1", "--threads", "1") as server,
+                    Instrument("benchmarks.load", self._all) as load,
+                ):
+                    load.ask(
+                        "run", target=server.target, shape=STREAM_32, lengths=mixed().lengths[:64],
+                        in_flight=32,
+                    )  # fmt: skip
+                    taken["total_bytes"][precision] = server.memory_bytes()
+        return taken
+
+    def start(self) -> dict[str, list[float]]:
+        """Until the embedded checkpoint is served, beside a bare import of the libraries."""
+        taken: dict[str, list[float]] = {"serving_s": [], "import_s": []}
+        for turn in range(3):
+            self._say(f"start: round {turn + 1} of 3")
+            taken["import_s"].append(seconds_to_import(BARE_IMPORT))
+            with Served(*CLASSWIRE) as server:
+                taken["serving_s"].append(server.start_s)
+        return taken
+
+    @contextmanager
+    def _or_missing(self, what: str) -> Iterator[None]:
+        """What fails is named in the result; the rest goes on."""
+        try:
+            yield
+        except Failed as failure:
+            self.missing.append(f"{what}: {failure}")
+            self._say(f"missing: {what}: {failure}")

@@ -1,0 +1,164 @@
+"""A result as Markdown. Pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from .figures import digits, figure
+from .targets import TARGETS, Result, ceiling, measured, rates, share_of_ceiling
+
+
+def page(result: Result) -> str:
+    """All tables of a result."""
+    parts = [_heading(result), "## Targets", targets(result)]
+    if "engines" in result:
+        parts += ["## Engines alone", _engines_heading(result), engines(result)]
+        parts += ["## Ceilings", ceilings(result)]
+    for record in result.get("served", ()):
+        parts += [_served_heading(record), served(record)]
+    if "interference" in result:
+        parts += ["## Busy Python threads", interference(result)]
+    if "memory" in result:
+        parts += ["## Memory", memory(result)]
+    if result["missing"]:
+        parts += ["## Not measured", "\n".join(f"- {line}" for line in result["missing"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def targets(result: Result) -> str:
+    """Every target, what was measured, and whether it was met."""
+
+    def rows() -> Iterator[Sequence[object]]:
+        for target in TARGETS:
+            value = measured(target, result)
+            bound = f"{'under' if target.is_upper else 'at least'} {target.bound:g}"
+            if value is None:
+                yield target.name, bound, "not measured", "–"
+            else:
+                yield target.name, bound, value, "met" if target.is_met(value) else "not met"
+
+    return table(("", "target", "measured", ""), rows())
+
+
+def engines(result: Result) -> str:
+    """Tokens per second of each engine, and its share of the ceiling of its precision."""
+
+    def rows() -> Iterator[Sequence[object]]:
+        for name, entry in result["engines"]["engines"].items():
+            precision = entry["about"].get("precision", "float32")
+            share = (
+                share_of_ceiling(result, name, precision)
+                if precision in result["engines"]["ceilings"]
+                else "–"
+            )
+            yield name, entry["texts"], figure(rates(result, name)), share
+
+    return table(("engine", "texts", "tokens/s", "share of ceiling"), rows())
+
+
+def ceilings(result: Result) -> str:
+    """The best rate of each precision, and of each kernel."""
+    rows = (
+        (precision, name, figure([rate / 1e9 for rate in kernel]))
+        for precision, kernels in result["engines"]["ceilings"].items()
+        for name, kernel in sorted(kernels.items(), key=lambda item: -max(item[1]))
+    )
+    best = ", ".join(
+        f"{precision} {digits(figure(ceiling(result, precision)).median / 1e9)}"
+        for precision in result["engines"]["ceilings"]
+    )
+    return f"Giga-operations per second: {best}.\n\n" + table(("precision", "kernel", ""), rows)
+
+
+def served(record: Result) -> str:
+    """Rates and latencies of each call."""
+
+    def rows() -> Iterator[Sequence[object]]:
+        for entry in record["calls"]:
+            rounds = entry["rounds"]
+
+            def median(field: str, scale: float = 1.0, of: Sequence[Result] = rounds) -> str:
+                return digits(figure([scale * taken[field] for taken in of]).median)
+
+            beside = entry["alone"] or entry["echo"]
+            share = (
+                digits(
+                    figure(
+                        [
+                            a["texts_per_s"] / b["texts_per_s"]
+                            for a, b in zip(rounds, beside, strict=True)
+                        ]
+                    ).median
+                )
+                if beside
+                else "–"
+            )
+            yield (
+                entry["shape"], entry["in_flight"], median("texts_per_s"), median("tokens_per_s"),
+                median("p50_s", 1e3), median("p95_s", 1e3), median("p99_s", 1e3),
+                median("mean_batch_texts"), share,
+                ", ".join(sorted({by for taken in rounds for by in taken["computed_by"]})),
+            )  # fmt: skip
+
+    return table(
+        (
+            "call", "in flight", "texts/s", "tokens/s", "p50, ms", "p95, ms", "p99, ms",
+            "texts of a batch", "÷ engine alone" if record["pinned"] else "÷ echo", "computed by",
+        ),
+        rows(),
+    )  # fmt: skip
+
+
+def interference(result: Result) -> str:
+    """A forward pass with busy threads and without, for both architectures."""
+    taken = result["interference"]
+    rows = (
+        (
+            name,
+            figure([1e3 * s for s in taken[kind]["idle_s"]]),
+            figure([1e3 * s for s in taken[kind]["busy_s"]]),
+        )
+        for kind, name in (("worker", "process of its own"), ("here", "process of the threads"))
+    )
+    return table(("engine in a", "alone, ms", f"beside {taken['threads']} threads, ms"), rows)
+
+
+def memory(result: Result) -> str:
+    """Server and worker together, at rest after calls."""
+    taken = result["memory"]
+    rows = [("weights on disk, float32", digits(taken["weights_bytes"] / 1e6))]
+    rows += [(name, digits(total / 1e6)) for name, total in taken["total_bytes"].items()]
+    return table(("BERT-base", "MB"), rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table; all columns but the first are aligned to the right."""
+    lines = [head, ("---", *("---:" for _ in head[1:])), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _heading(result: Result) -> str:
+    machine = result["machine"]
+    return (
+        f"# Benchmark, {result['plan']}, {result['taken_at']}\n\n"
+        f"{machine['cores']} cores of {machine['processor']} ({machine['instructions']}), "
+        f"Python {machine['python']}, torch {machine['torch']}, "
+        f"{result['rounds']} rounds, {result['minutes']:.0f} minutes. "
+        "Medians; in brackets the least and the most of the rounds."
+    )
+
+
+def _engines_heading(result: Result) -> str:
+    taken = result["engines"]
+    return (
+        f"{taken['shape']}, texts of up to {taken['longest_tokens']} tokens, one thread on core "
+        f"{taken['core']}. Share of ceiling: linear layers, "
+        f"{digits(taken['linear_flops_per_token'] / 1e6)} MFLOP a token; attention's products, "
+        f"{100 * taken['attention_share']:.0f} % on top of that, do not count."
+    )
+
+
+def _served_heading(record: Result) -> str:
+    cores = record["cores"]
+    return (
+        f"## Served: {record['checkpoint']}, {record['precision']}\n\n"
+        f"Server and load on cores {cores['server']}, worker on {cores['worker']}."
+    )
