@@ -1,0 +1,40 @@
+"""Put a result into the documentation: its tables between two markers of a page, and its charts.
+
+python -m benchmarks.publication RESULT.json
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from . import charts, tables
+
+PAGE = Path(__file__).parents[1] / "docs" / "measurements.md"
+BEGIN, END = "<!-- benchmark: written by benchmarks.publication -->", "<!-- /benchmark -->"
+
+
+def between_markers(page: str, body: str) -> str:
+    """The page with what stands between its markers replaced. Raises ValueError without them."""
+    before, _, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError("the page has no markers")
+    return f"{before}{BEGIN}\n\n{body.strip()}\n\n{END}{after}"
+
+
+def main() -> None:
+    """Write page and charts."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("result", type=Path)
+    result = json.loads(parser.parse_args().result.read_text(encoding="utf-8"))
+    body = tables.page(result).replace("\n#", "\n##").removeprefix("# ")
+    drawn = charts.draw(result, charts.FOLDER)
+    images = "\n".join(
+        f"![{charts.CHARTS[path.stem][0]}]({path.relative_to(PAGE.parent)})" for path in drawn
+    )
+    text = between_markers(PAGE.read_text(encoding="utf-8"), f"## {body}\n{images}")
+    PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
