@@ -33,7 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").split("\n\n")[0], prog="python -m benchmarks"
     )
-    parser.add_argument("--short", action="store_true", help="two minutes, on fewer layers")
+    parser.add_argument(
+        "--short", action="store_true", help="for every day: fewer layers and rounds"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to measure")
     parser.add_argument("--rounds", type=int, help="how often everything is measured")
     parser.add_argument("--output", type=Path, default=Path("benchmark.json"))
@@ -60,12 +62,14 @@ def main() -> None:
         work.mkdir(parents=True, exist_ok=True)
         suite = Suite(plan, work.absolute(), say)
         for part in parts:
-            if part != "accuracy":
-                result[part] = getattr(suite, part)()
-            elif arguments.reviews:
-                result[part] = accuracy.measure(arguments.reviews, say)
-            else:
+            if part == "accuracy" and not arguments.reviews:
                 suite.missing.append("accuracy: --reviews names no folder of the training data")
+                continue
+            with suite.or_missing(part):
+                if part == "accuracy":
+                    result[part] = accuracy.measure(arguments.reviews, say)
+                else:
+                    result[part] = getattr(suite, part)()
     result["missing"] = suite.missing
     result["minutes"] = (time.monotonic() - started_s) / 60
     arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -15,6 +15,8 @@ class Figure:
     most: float
 
     def __str__(self) -> str:
+        if self.least == self.most:
+            return digits(self.median)
         return f"{digits(self.median)} ({digits(self.least)} to {digits(self.most)})"
 
 

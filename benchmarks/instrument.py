@@ -6,6 +6,7 @@ in the child, `Instrument` asks for them in the parent.
 
 import json
 import os
+import selectors
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+ASK_TIMEOUT_S = 600.0
 END_TIMEOUT_S = 10.0
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
@@ -51,9 +53,13 @@ class Instrument:
         with suppress(BrokenPipeError):  # the missing answer says it
             self._process.stdin.write(json.dumps([function, arguments]) + "\n")
             self._process.stdin.flush()
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._process.stdout, selectors.EVENT_READ)
+            if not ready.select(ASK_TIMEOUT_S):
+                self._process.kill()
         line = self._process.stdout.readline()
         if not line:
-            raise Failed(f"{self.module} ended while it ran {function}")
+            raise Failed(f"{self.module} ended, or took too long, while it ran {function}")
         answer = json.loads(line)
         if "failure" in answer:
             raise Failed(f"{function}: {answer['failure']}")

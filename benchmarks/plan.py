@@ -79,7 +79,7 @@ SHORT = Plan(
     "short",
     BERT_SLICE,
     1,
-    64,
+    40,
     (PADDED, SORTED, FLOAT32, FLOAT32_COMPILED, INT8, INT8_COMPILED),
     ("float32", "int8"),
     is_short=True,

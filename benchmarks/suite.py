@@ -66,7 +66,7 @@ class Suite:
         with Instrument("benchmarks.engines", self._last) as instrument:
             for name in plan.engines:
                 self._say(f"engines: preparing {name}")
-                with self._or_missing(name):
+                with self.or_missing(name):
                     about = instrument.ask(
                         "prepare", engine=name, folder=folder, cache=str(self._cache)
                     )
@@ -85,7 +85,8 @@ class Suite:
                 for name, engine in engines.items():
                     self._say(f"round {turn + 1} of {plan.rounds}: {name}")
                     part = lengths[: engine["texts"]]
-                    engine["seconds"].append(instrument.ask("run", engine=name, lengths=part))
+                    with self.or_missing(name):
+                        engine["seconds"].append(instrument.ask("run", engine=name, lengths=part))
         return {
             "shape": plan.shape.name,
             "linear_flops_per_token": plan.shape.linear_flops_per_token,
@@ -94,7 +95,7 @@ class Suite:
             "longest_tokens": max(lengths),
             "core": self._last,
             "ceilings": ceilings,
-            "engines": engines,
+            "engines": {n: e for n, e in engines.items() if len(e["seconds"]) == plan.rounds},
         }
 
     def served(self) -> list[dict[str, Any]]:
@@ -116,7 +117,7 @@ class Suite:
                 Serving("embedded", EMBEDDED_FOLDER, "float32", lengths, fewer(SMALL_CALLS)),
             ]
         for serving in wanted:
-            with self._or_missing(serving.name):
+            with self.or_missing(serving.name):
                 records.append(
                     serve_and_load(serving, plan.rounds, self._cache, self._all, self._say)
                 )
@@ -157,7 +158,7 @@ class Suite:
         }
         for precision in ("float32", "int8"):
             self._say(f"memory: {precision}")
-            with self._or_missing(f"memory of {precision}"):
+            with self.or_missing(f"memory of {precision}"):
                 command = (*CLASSWIRE, "--model", f"m={folder}", "--precision", precision)
                 with (
                     Served(*command, "--lanes", "1", "--threads", "1") as server,
@@ -173,15 +174,15 @@ class Suite:
     def start(self) -> dict[str, list[float]]:
         """Until the embedded checkpoint is served, beside a bare import of the libraries."""
         taken: dict[str, list[float]] = {"serving_s": [], "import_s": []}
-        for turn in range(3):
-            self._say(f"start: round {turn + 1} of 3")
+        for turn in range(self.plan.rounds):
+            self._say(f"start: round {turn + 1} of {self.plan.rounds}")
             taken["import_s"].append(seconds_to_import(BARE_IMPORT))
             with Served(*CLASSWIRE) as server:
                 taken["serving_s"].append(server.start_s)
         return taken
 
     @contextmanager
-    def _or_missing(self, what: str) -> Iterator[None]:
+    def or_missing(self, what: str) -> Iterator[None]:
         """What fails is named in the result; the rest goes on."""
         try:
             yield

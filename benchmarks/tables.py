@@ -141,7 +141,7 @@ def _heading(result: Result) -> str:
         f"# Benchmark, {result['plan']}, {result['taken_at']}\n\n"
         f"{machine['cores']} cores of {machine['processor']} ({machine['instructions']}), "
         f"Python {machine['python']}, torch {machine['torch']}, "
-        f"{result['rounds']} rounds, {result['minutes']:.0f} minutes. "
+        f"rounds: {result['rounds']}, {result['minutes']:.0f} minutes. "
         "Medians; in brackets the least and the most of the rounds."
     )
 

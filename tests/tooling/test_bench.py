@@ -67,6 +67,7 @@ def test_figures() -> None:
     """The median and the ends; ratios are taken within rounds; quantiles are values that were."""
     assert (figure([3, 1, 2]).median, figure([3, 1, 2]).least, figure([3, 1, 2]).most) == (2, 1, 3)
     assert ratio([2, 40, 6], [1, 10, 2]).median == 3
+    assert (str(figure([1.0, 2.0, 4.0])), str(figure([2.0]))) == ("2.00 (1.00 to 4.00)", "2.00")
     assert [quantile([4, 1, 3, 2], share) for share in (0.5, 0.75, 0.99)] == [2, 3, 4]
     assert [digits(value) for value in (0.01234, 1.5, 1_234.5, 0)] == [
         "0.0123",
