@@ -53,7 +53,7 @@ def _compile(config: str | None, **flags: Any) -> None:
                 _compile_one(source, settings, precision)
     except (StartError, CompileError) as error:
         print(f"classwire compile: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        raise click.exceptions.Exit(2 if isinstance(error, ConfigError) else 1) from None
 
 
 def _compile_one(source: ModelSource, config: ServerConfig, precision: Precision) -> None:
@@ -73,7 +73,10 @@ def _progress(line: str) -> Iterator[None]:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
         progress.add_task(line, total=None)
         yield
 

@@ -42,6 +42,7 @@ _MOST = 1 << 20
 _SETTINGS = {
     "cpp.dynamic_threads": True,
     "aot_inductor.package_constants_in_so": False,
+    "always_keep_tensor_constants": True,  # else the values of small ones are part of the code
     # Nothing else is compiled in that process which could use them.
     "aot_inductor.precompile_headers": False,
     "cpp_cache_precompile_headers": False,

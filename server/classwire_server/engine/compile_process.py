@@ -59,13 +59,14 @@ def compile_elsewhere(source: ModelSource, config: ServerConfig, precision: Prec
         with suppress(OSError):
             CompileCache(cache_folder(config.compile_cache)).sweep()
         raise CompileError(f"the compiling process ended with exit code {process.returncode}")
-    result: Artefact | ClasswireServerError = pickle.loads(answer)
+    result: tuple[Path, bool] | ClasswireServerError = pickle.loads(answer)
     if isinstance(result, ClasswireServerError):
         raise result
-    return result
+    return Artefact(*result)
 
 
-def _compile(source: ModelSource, config: ServerConfig, precision: Precision) -> Artefact:
+def _compile(source: ModelSource, config: ServerConfig, precision: Precision) -> tuple[Path, bool]:
+    """The folder in the cache, and whether it was there."""
     from ..checkpoint import load_checkpoint
     from .compilation import artefact_key, check_compiler, compile_model
     from .packed import PackedModel
@@ -75,14 +76,14 @@ def _compile(source: ModelSource, config: ServerConfig, precision: Precision) ->
     cache = CompileCache(cache_folder(config.compile_cache))
     key = artefact_key(checkpoint.fingerprint, precision)
     if found := cache.find(key):
-        return Artefact(found, was_there=True)
+        return found, True
     check_compiler()
     try:
         convert(model, precision)
         packed = PackedModel(model)
     except ValueError as error:
         raise CompileError(f"{checkpoint.architecture} cannot be compiled: {error}") from error
-    return Artefact(cache.fill(key, lambda folder: compile_model(packed, folder)), was_there=False)
+    return cache.fill(key, lambda folder: compile_model(packed, folder)), False
 
 
 def main() -> None:
@@ -93,7 +94,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     job = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    result: Artefact | ClasswireServerError
+    result: tuple[Path, bool] | ClasswireServerError
     try:
         result = _compile(*job)
     except ClasswireServerError as error:
