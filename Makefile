@@ -71,7 +71,7 @@ reference: setup ## Compare with nlptown's published outputs (weights in CLASSWI
 	@CLASSWIRE_NLPTOWN_WEIGHTS="$(CLASSWIRE_NLPTOWN_WEIGHTS)" \
 		$(BIN)/python -m pytest tests/parity/test_golden.py $(ARGS)
 
-bench: setup ## Measure against what must be shown (ARGS=--short: within two minutes)
+bench: setup ## Measure against what must be shown (ARGS=--short: for every day)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 wheels: setup ## Build both distributions into dist/
