@@ -16,7 +16,9 @@ from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStu
 from classwire_server.checkpoint import load_checkpoint
 from classwire_server.config import ServerConfig
 from classwire_server.engine import Precision, selection
+from classwire_server.engine.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
+from classwire_server.engine.precision import convert
 from classwire_server.engine.selection import Selection, select
 from classwire_server.errors import CheckpointError, ConfigError
 from classwire_server.lifecycle import Server
@@ -71,7 +73,7 @@ def rates(monkeypatch: pytest.MonkeyPatch) -> dict[Precision, float]:
         Precision.FLOAT32: 4.0,
     }
 
-    def measured(runner: Any, sample: PackedTexts) -> float:
+    def measured(runner: Any, sample: PackedTexts, at_most_s: float = 0.0) -> float:
         runner.run(sample)
         return seconds[runner.traits.precision]
 
@@ -87,10 +89,11 @@ def test_auto_takes_the_fastest(
     rates: dict[Precision, float],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Of those that are accepted the fastest is taken, and the log tells what each gave."""
+    """The fastest is taken, what is no faster is not tried, and the log tells what each gave."""
     caplog.set_level(logging.INFO, "classwire_server")
     assert choose(precision="auto", **LENIENT).engine.traits.precision is Precision.INT8
     assert any("int8 at 256 tokens/s" in m and "accepted" in m for m in caplog.messages)
+    assert "bert: bfloat16 at 128 tokens/s: no faster" in caplog.messages
     rates[Precision.BFLOAT16] = 0.5
     assert choose(precision="auto", **LENIENT).engine.traits.precision is Precision.BFLOAT16
     rates[Precision.FLOAT32] = 0.1
@@ -116,12 +119,12 @@ def test_auto_refuses_perturbed_weights(
 ) -> None:
     """An int8 model with one layer spoilt has another deviation, and is not taken."""
     honest = choose(precision="int8")
-    original = selection.convert
 
     def spoil(model: transformers.PreTrainedModel, precision: Precision) -> None:
         if precision is Precision.INT8:
-            torch.nn.init.normal_(model.base_model.encoder.layer[0].output.dense.weight)
-        original(model, precision)
+            bert: Any = model.base_model
+            torch.nn.init.normal_(bert.encoder.layer[0].output.dense.weight)
+        convert(model, precision)
 
     monkeypatch.setattr(selection, "convert", spoil)
     spoilt = choose(precision="int8")
@@ -136,7 +139,7 @@ def test_auto_refuses_perturbed_weights(
 def overflowing(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
     """A checkpoint that is fine in float32 and whose logits float16 cannot hold."""
     source = checkpoint("bert")
-    model = transformers.BertForSequenceClassification.from_pretrained(source)
+    model: Any = transformers.BertForSequenceClassification.from_pretrained(source)
     torch.nn.init.constant_(model.bert.encoder.layer[0].output.dense.bias, 1e6)
     model.save_pretrained(tmp_path)
     transformers.AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path)
@@ -188,12 +191,12 @@ def test_batches_as_asked_for_or_as_measured(
     """--batch-tokens is taken as it is; without it the measured curve decides."""
     assert choose(batch_tokens=77).batch_tokens == 77
     ran: list[int] = []
-    original = selection.PackedEngine.run
+    original = PackedEngine.run
 
     def run(self: Any, texts: PackedTexts) -> np.ndarray:
         ran.append(len(texts.ids))
         return original(self, texts)
 
-    monkeypatch.setattr(selection.PackedEngine, "run", run)
+    monkeypatch.setattr(PackedEngine, "run", run)
     assert choose(batch_tokens=0).batch_tokens in ran
     assert {64, 128} <= set(ran)

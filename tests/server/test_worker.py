@@ -255,8 +255,8 @@ def test_lanes_compute_at_the_same_time_and_right(bert: str) -> None:
 
 
 def _health(channel: grpc.Channel, service: str = "") -> int:
-    request = HealthCheckRequest(service=service)
-    return int(HealthStub(channel).Check(request, timeout=PATIENCE_S).status)
+    stub: Any = HealthStub(channel)
+    return int(stub.Check(HealthCheckRequest(service=service), timeout=PATIENCE_S).status)
 
 
 def _encodings(tokenization: Any) -> Sequence[Encoding]:

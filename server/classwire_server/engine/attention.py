@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import Any
 
 import torch
-from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
@@ -37,6 +36,8 @@ def attend_within_texts(
     """
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
     if query.is_cuda and query.dtype in _HALF:
+        from torch.nn.attention.varlen import varlen_attn  # takes time and memory to import
+
         longest = int(bounds.diff().max())  # of what is on the CPU: the device is not waited for
         attended: Any = varlen_attn(
             query.contiguous(),

@@ -4,17 +4,17 @@ import torch
 from transformers import PreTrainedModel
 
 from . import Precision
-from .quantization import quantize
+from .quantization import halve, quantize
 
 
 def convert(model: PreTrainedModel, precision: Precision) -> None:
     """Turn a float32 model into another precision, in place.
 
-    In bfloat16 and float16 all parameters and activations are of that type; sums inside products,
-    softmax and normalisation are torch's own, float32. Raises ValueError where torch has no exact
-    integer products.
+    Raises ValueError, the model untouched, where torch has no exact integer products.
     """
     if precision is Precision.INT8:
         quantize(model)
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()  # or the checkpoint's file would stay mapped
     elif precision is not Precision.FLOAT32:
-        model.to(getattr(torch, precision.value))
+        halve(model, getattr(torch, precision.value))

@@ -80,15 +80,16 @@ def select(source: ModelSource, config: ServerConfig, device: str) -> Selection:
     engine, deviation = _in_float32(checkpoint, model, device, parity)
     trial, layout = parity, engine.traits.layout
     if config.precision != Precision.FLOAT32.value:
+        torch.set_num_threads(division.lanes * division.threads)  # no other lane is busy yet
         trial = trial_of(checkpoint, calibration_texts(config.calibration), engine)
-        if isinstance(engine, PackedEngine):
-            engine.model.unpack()
+        _unpack(engine)
         if config.precision == "auto":
             engine, lower = _in_fastest_precision(config, model, layout, device, trial)
             deviation = lower or deviation
         else:
             precision = Precision(config.precision)
             engine, deviation = _in_precision(precision, model, layout, device, trial)
+        torch.set_num_threads(division.threads)
     return Selection(
         checkpoint,
         engine,
@@ -161,31 +162,37 @@ def _in_fastest_precision(
 
     Its deviation is None when that is float32 itself.
     """
-    sample = _sample(trial.texts, SAMPLE_TOKENS)
-    best: tuple[float, Engine, Deviation | None] | None = None
-    for precision in (Precision.INT8, Precision.BFLOAT16, Precision.FLOAT16, Precision.FLOAT32):
-        last = precision is Precision.FLOAT32
+    name, sample = trial.checkpoint.name, _sample(trial.texts, SAMPLE_TOKENS)
+    float32 = _build(model, Precision.FLOAT32, layout, device)
+    best_s = _seconds(float32, sample)
+    _unpack(float32)
+    log.info("%s: float32 at %.0f tokens/s", name, len(sample.ids) / best_s)
+    best: tuple[Engine, Deviation] | None = None
+    for precision in (Precision.INT8, Precision.BFLOAT16, Precision.FLOAT16):
         try:
-            runner = _build(model if last else copy.deepcopy(model), precision, layout, device)
-            deviation = trial.deviation(runner)
-            seconds = _seconds(runner, sample)
+            engine = _build(copy.deepcopy(model), precision, layout, device)
+            seconds = _seconds(engine, sample, at_most_s=2 * best_s)
         except (RuntimeError, ValueError) as error:  # a device may lack a precision's operators
-            log.info("%s: %s does not run: %s", trial.checkpoint.name, precision.value, error)
+            log.info("%s: %s does not run: %s", name, precision.value, error)
             continue
-        accepted = last or accepts(deviation, config)
+        rate = len(sample.ids) / seconds
+        if seconds >= best_s:
+            log.info("%s: %s at %.0f tokens/s: no faster", name, precision.value, rate)
+            continue
+        deviation = trial.deviation(engine)
+        accepted = accepts(deviation, config)
         log.info(
             "%s: %s at %.0f tokens/s, labels agree on %.1f %%, scores within %.1e: %s",
-            trial.checkpoint.name,
+            name,
             precision.value,
-            len(sample.ids) / seconds,
+            rate,
             100 * deviation.label_agreement,
             deviation.max_score_difference,
             "accepted" if accepted else "refused",
         )
-        if accepted and (best is None or seconds < best[0]):
-            best = seconds, runner, None if last else deviation
-    assert best is not None, "float32 is always accepted"
-    return best[1], best[2]
+        if accepted:
+            best_s, best = seconds, (engine, deviation)
+    return best or (_build(model, Precision.FLOAT32, layout, device), None)
 
 
 def _build(model: PreTrainedModel, precision: Precision, layout: Layout, device: str) -> Engine:
@@ -207,11 +214,16 @@ def _sample(texts: PackedTexts, tokens: int) -> PackedTexts:
     )
 
 
-def _seconds(runner: Runner, sample: PackedTexts) -> float:
-    """The median time of three runs, after one that warms up."""
+def _unpack(engine: Engine) -> None:
+    if isinstance(engine, PackedEngine):
+        engine.model.unpack()
+
+
+def _seconds(runner: Runner, sample: PackedTexts, at_most_s: float = math.inf) -> float:
+    """The median time of three runs, after one that warms up; of fewer when they take too long."""
     runner.run(sample)
-    seconds = []
-    for _ in range(3):
+    seconds: list[float] = []
+    while len(seconds) < 3 and sum(seconds) <= at_most_s:
         started_s = time.perf_counter()
         runner.run(sample)
         seconds.append(time.perf_counter() - started_s)

@@ -13,6 +13,10 @@ from .calibration import measure_deviation
 from .packing import PackedTexts, pack
 from .runner import Runner
 
+BATCH_TOKENS = 512
+"""Tokens of a batch: activations of all texts at once would take memory that is never used again.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class Trial:
@@ -26,10 +30,10 @@ class Trial:
     logits: np.ndarray
 
     def deviation(self, runner: Runner) -> Deviation:
-        """How far a runner's scores are from plain float32, all texts in one batch."""
+        """How far a runner's scores are from plain float32, many texts in a batch."""
         return measure_deviation(
             self.logits,
-            runner.run(self.texts),
+            _run(runner, self.texts),
             self.checkpoint.activation,
             self.checkpoint.problem_type,
         )
@@ -42,7 +46,19 @@ def trial_of(checkpoint: Checkpoint, texts: Sequence[Text], reference: Runner) -
     """
     tokenization = checkpoint.tokenization(Truncation.DROP_END)
     packed = pack([tokenization.encode(text, None, field="") for text in texts])
-    logits = reference.run(packed)
+    logits = _run(reference, packed)
     if not np.isfinite(logits).all():
         raise CheckpointError(f"{checkpoint.location}: its logits are not finite")
     return Trial(checkpoint, packed, logits)
+
+
+def _run(runner: Runner, texts: PackedTexts) -> np.ndarray:
+    """Logits of all texts, in batches such as callers' texts come in."""
+    rows = []
+    first = 0
+    while first < len(texts.lengths):
+        room = texts.bounds[first] + BATCH_TOKENS
+        end = max(first + 1, int(np.searchsorted(texts.bounds, room, side="right")) - 1)
+        rows.append(runner.run(texts.texts(first, end)))
+        first = end
+    return np.concatenate(rows)

@@ -58,6 +58,7 @@ class _Worker:
     """The engine of one job, and the lanes that use it."""
 
     def __init__(self, job: Job, control: Link, speaking: threading.Lock) -> None:
+        from .memory import give_back
         from .selection import select
 
         self._control = control
@@ -65,6 +66,7 @@ class _Worker:
         self._job = job
         self._selection: Selection = select(job.source, job.config, job.device)
         self._runner: Runner = self._selection.finished(self._selection.engine)
+        give_back()
         self._free_lanes = threading.Semaphore(self._selection.division.lanes)
 
     def work(self, lanes: Sequence[Link]) -> None:
