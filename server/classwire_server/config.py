@@ -106,8 +106,8 @@ class ServerConfig:
     )
     precision: str = _setting(
         "float32",
-        "Arithmetic: float32, bfloat16, float16, int8, or auto: the fastest whose scores stay within "
-        "--min-label-agreement and --max-score-difference of float32.",
+        "Arithmetic: float32, bfloat16, float16, int8, or auto: the fastest that stays within "
+        "--min-label-agreement and --max-score-difference.",
         choices=PRECISIONS,
     )
     compile: bool = _setting(
