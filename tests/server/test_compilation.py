@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,40 +18,19 @@ from classwire_server.checkpoint import load_checkpoint
 from classwire_server.config import ModelSource, ServerConfig
 from classwire_server.engine import Execution, Precision, compilation, compile_process
 from classwire_server.engine.compilation import CompiledModel, artefact_key
-from classwire_server.engine.compile_process import Artefact, compile_elsewhere
 from classwire_server.engine.packed import PackedEngine, PackedModel
 from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import CompileError
 from classwire_server.tokenization import Encoding, Text
 from tests.cli.conftest import Run, classwire
 from tests.contract.engines import PATIENCE_S, eventually
+from tests.server.conftest import Compiled
 
 __all__ = ["classwire"]
 
 pytestmark = pytest.mark.timeout(300)  # one of them compiles, for the others too
 
 MIXTURES = ([20], [512], [2], [1], [2, 1], [3, 5], [7] * 9, [2, 100, 300], [30] * 20 + [60, 70])
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """One tiny model that is compiled once."""
-
-    source: ModelSource
-    config: ServerConfig
-    artefact: Artefact
-
-    def load(self) -> PackedModel:
-        """The plain model."""
-        return PackedModel(load_checkpoint(self.source, self.config)[1])
-
-
-@pytest.fixture(scope="session")
-def compiled(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Compiled:
-    """A BERT of one layer, and what `compile_elsewhere` made of it."""
-    source = ModelSource("tiny", str(checkpoint("bert", num_hidden_layers=1)))
-    config = ServerConfig(compile_cache=str(tmp_path_factory.mktemp("compiled") / "cache"))
-    return Compiled(source, config, compile_elsewhere(source, config, Precision.FLOAT32))
 
 
 def texts(lengths: list[int], seed: int = 0) -> PackedTexts:
