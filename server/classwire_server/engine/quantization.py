@@ -5,20 +5,18 @@ largest value. Sums of integers are exact, so the bits of a token depend on noth
 batch. Same scheme: ZeroQuant (Yao et al. 2022, arXiv:2206.01861, section 3.1).
 
 What a compiled model contains is the arithmetic around the product of integers, which the compiler
-fuses with what stands before and behind it. The product itself is a custom operator, and the
-weights, which oneDNN keeps in a layout of its own, stay outside: the operator finds them by a
-digest of what they are. So an artefact fits any process that has loaded the same checkpoint, and
-several models live side by side.
+fuses with what stands before and behind it. The product itself is a custom operator, whose weights
+stay outside (`onednn.py`).
 """
 
 from functools import cache
-from hashlib import blake2b
-from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
+
+from .onednn import WeightTable, in_steps
 
 ACTIVATION_LEVELS = 127
 """A token's largest activation; codes are uint8, this far to either side of ZERO_POINT."""
@@ -121,8 +119,8 @@ def int8_rows(weight: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Te
 class Int8Weights:
     """Weights of one linear layer, as oneDNN keeps them.
 
-    `packed` is in oneDNN's own layout, `scales` are float32, (outputs,), and `digest` is 63 bits of
-    what the weights are, the same in every process.
+    `packed` is in oneDNN's own layout, `scales` are float32, (outputs,); see WeightTable for the
+    digest.
     """
 
     def __init__(self, digest: int, rows: torch.Tensor, scales: torch.Tensor) -> None:
@@ -137,14 +135,7 @@ class Int8Weights:
 
         The product finds them for as long as they are referenced; equal weights are one object.
         """
-        hashed = blake2b(repr(tuple(rows.shape)).encode(), digest_size=8)
-        hashed.update(rows.numpy().data)
-        hashed.update(scales.numpy().data)
-        digest = int.from_bytes(hashed.digest(), "big") >> 1
-        weights = _WEIGHTS.get(digest)
-        if weights is None:
-            weights = _WEIGHTS[digest] = Int8Weights(digest, rows, scales)
-        return weights
+        return _WEIGHTS.of((rows, scales), lambda digest: Int8Weights(digest, rows, scales))
 
     def product(self, codes: torch.Tensor) -> torch.Tensor:
         """uint8, (tokens, inputs) -> float32, (tokens, outputs), times the weights' scales."""
@@ -155,7 +146,7 @@ class Int8Weights:
         return result
 
 
-_WEIGHTS: WeakValueDictionary[int, Int8Weights] = WeakValueDictionary()
+_WEIGHTS: WeightTable[Int8Weights] = WeightTable()
 
 
 @torch.library.custom_op("classwire::int8_product", mutates_args=())
@@ -165,15 +156,7 @@ def int8_product(codes: torch.Tensor, digest: int, outputs: int) -> torch.Tensor
     uint8, (..., inputs) -> float32, (..., outputs): exact integers times the weights' scales.
     Raises KeyError when no model of this process has such weights.
     """
-    weights = _WEIGHTS[digest]
-    rows = codes.reshape(-1, codes.shape[-1])  # (tokens, inputs)
-    tokens = len(rows)
-    # oneDNN builds a kernel, in half a millisecond or more, for every number of rows that it sees.
-    step = 1 << max(0, (tokens - 1).bit_length() - 5)
-    spare = -tokens % step
-    if spare:
-        rows = functional.pad(rows, (0, 0, 0, spare))
-    return weights.product(rows)[:tokens].view(*codes.shape[:-1], outputs)
+    return in_steps(_WEIGHTS[digest].product, codes)
 
 
 @int8_product.register_fake
