@@ -12,6 +12,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from classwire_server.config import EMBEDDED_FOLDER, ServerConfig
+from classwire_server.engine.calibration import calibration_texts
 from classwire_server.engine.process import launch
 from classwire_server.lifecycle import Launch, Server
 from tests.checkpoints import make_checkpoint
@@ -50,6 +51,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return made[key]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def few_texts(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file to calibrate on where its length does not matter: our own texts take a while."""
+    file = tmp_path_factory.mktemp("calibration") / "texts.txt"
+    file.write_text("\n".join(text.text for text in calibration_texts()[:100:10]), "utf-8")
+    return str(file)
 
 
 @pytest.fixture

@@ -31,8 +31,9 @@ def _serve(control: Link, lanes: Sequence[Link], run: Callable[..., Any]) -> Non
 
 
 def _is_long(texts: PackedTexts) -> bool:
-    """A long text among few, which a worker does not compute at start."""
-    return len(texts.lengths) < 4 and int(texts.lengths.max()) > 300
+    """A long text of the same word, which a worker does not compute at start."""
+    longest = texts.ids[texts.bounds[-2] :]
+    return len(longest) > 300 and len(np.unique(longest)) < 5
 
 
 def dies_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:

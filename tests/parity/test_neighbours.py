@@ -69,7 +69,7 @@ def _in_a_stream(stub: ClassifyServiceStub) -> Iterator[Logits]:
     [("float32", False, 1e-6), ("float32", True, 0.0), ("int8", False, 0.0)],
 )
 def test_neighbours_change_nothing(
-    folder: Path, precision: str, deterministic: bool, tolerance: float
+    folder: Path, few_texts: str, precision: str, deterministic: bool, tolerance: float
 ) -> None:
     """Alone, in 50 random batches and in a stream: int8, and float32 with --deterministic, give the
     same bits; float32 by itself the same logits to 1e-6 of their size.
@@ -81,6 +81,7 @@ def test_neighbours_change_nothing(
         deterministic=deterministic,
         lanes=1,
         batch_tokens=1 << 20,
+        calibration=few_texts,
     )
     with (
         Server(config, launch_forked) as server,

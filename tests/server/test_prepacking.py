@@ -203,6 +203,7 @@ def test_the_chosen_engine_is_checked(
     precision: str,
     capability: Callable[[str], None],
     checkpoint: Callable[..., Path],
+    few_texts: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Packed or stacked, float32 runs on reordered weights, and its deviation is theirs."""
@@ -213,7 +214,9 @@ def test_the_chosen_engine_is_checked(
         "_seconds",
         lambda engine, *_, **__: 1.0 if engine.traits.precision is Precision.FLOAT32 else 2.0,
     )
-    config = ServerConfig(model=(f"m={folder}",), precision=precision, batch_tokens=64)
+    config = ServerConfig(
+        model=(f"m={folder}",), precision=precision, batch_tokens=64, calibration=few_texts
+    )
     capability("AVX512")
     chosen = selection.select(config.sources[0], config, "cpu")
     module = chosen.engine.model

@@ -32,11 +32,12 @@ PRECISIONS = {
 
 
 @pytest.fixture
-def choose(checkpoint: Callable[..., Path]) -> Callable[..., Selection]:
+def choose(checkpoint: Callable[..., Path], few_texts: str) -> Callable[..., Selection]:
     """Selects the engine of a tiny BERT in the test's own process."""
 
     def choose(**settings: Any) -> Selection:
-        settings = {"model": (f"bert={checkpoint('bert')}",), "batch_tokens": 256, **settings}
+        model = f"bert={checkpoint('bert')}"
+        settings = {"model": (model,), "batch_tokens": 256, "calibration": few_texts, **settings}
         config = ServerConfig(**settings)
         return select(config.sources[0], config, "cpu")
 
@@ -49,17 +50,20 @@ def test_precision_as_asked_for(
     checkpoint: Callable[..., Path],
     serve: Callable[..., Server],
     connect: Callable[[str], grpc.Channel],
+    few_texts: str,
 ) -> None:
     """A model runs in the precision asked for; model, answers and the deviation say so."""
-    channel = connect(serve(model=(f"bert={checkpoint('bert')}",), precision=precision).target)
-    model = ModelServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=60).model
+    model = f"bert={checkpoint('bert')}"
+    server = serve(model=(model,), precision=precision, calibration=few_texts, batch_tokens=256)
+    channel = connect(server.target)
+    served = ModelServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=60).model
     request = pb.ClassifyRequest(input=pb.TextInput(text="I really love this book"))
     answer = ClassifyServiceStub(channel).Classify(request, timeout=60)
-    assert model.precision == answer.model.precision == PRECISIONS[precision]
-    assert model.engine.layout == answer.model.engine.layout == pb.LAYOUT_PACKED
-    difference = model.deviation.max_score_difference
+    assert served.precision == answer.model.precision == PRECISIONS[precision]
+    assert served.engine.layout == answer.model.engine.layout == pb.LAYOUT_PACKED
+    difference = served.deviation.max_score_difference
     assert (difference <= 1e-5) == (precision == "float32")
-    assert model.deviation.label_agreement > 0.8
+    assert served.deviation.label_agreement > 0.8
     assert sum(score.score for score in answer.result.scores) == pytest.approx(1, abs=1e-6)
 
 
@@ -176,9 +180,14 @@ def test_a_model_that_cannot_be_packed(
     assert chosen.deviation.label_agreement > 0.8
 
 
-def test_the_float32_model_is_not_kept(checkpoint: Callable[..., Path]) -> None:
+def test_the_float32_model_is_not_kept(checkpoint: Callable[..., Path], few_texts: str) -> None:
     """What int8 serves holds no float32 weight of a linear layer or a table."""
-    config = ServerConfig(model=(f"bert={checkpoint('bert')}",), precision="int8", batch_tokens=256)
+    config = ServerConfig(
+        model=(f"bert={checkpoint('bert')}",),
+        precision="int8",
+        batch_tokens=256,
+        calibration=few_texts,
+    )
     chosen = select(config.sources[0], config, "cpu")
     _, float32 = load_checkpoint(config.sources[0], config)
     kept = sum(parameter.numel() for parameter in chosen.engine.model.parameters())
