@@ -183,7 +183,7 @@ def test_a_key_for_all_that_the_code_depends_on(monkeypatch: pytest.MonkeyPatch)
     assert keys == [artefact_key("a", Precision.INT8)]
     keys += [artefact_key("b", Precision.INT8), artefact_key("a", Precision.FLOAT32)]
     for place, name, value in (
-        (compilation, "FORMAT", 0),
+        (compilation, "_own_code", lambda: "other"),
         (compilation, "__version__", "0"),
         (torch, "__version__", "0"),
         (transformers, "__version__", "0"),

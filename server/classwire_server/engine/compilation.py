@@ -12,7 +12,7 @@ import uuid
 import warnings
 import weakref
 import zipfile
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,6 @@ from ..errors import CompileError
 from . import Precision
 from .packed import PackedModel
 
-FORMAT = 1
-"""Changes whenever artefacts of another version of this file would be wrong."""
 LIBRARY = "model.so"
 OPERATORS = "model.json"
 """The operators that the library calls back; torch looks for it beside the library."""
@@ -57,7 +55,7 @@ def artefact_key(fingerprint: str, precision: Precision) -> str:
     writes the code, and this machine's processor, whose every instruction the code may use.
     """
     parts = (
-        FORMAT,
+        _own_code(),
         fingerprint,
         precision.value,
         __version__,
@@ -69,6 +67,16 @@ def artefact_key(fingerprint: str, precision: Precision) -> str:
         *_processor_flags(),
     )
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
+@cache
+def _own_code() -> str:
+    """A hash of this package's own code: what is exported, and how, depends on all of it."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for path in sorted((*here.glob("*.py"), *here.glob("*.cpp"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def check_compiler() -> None:
