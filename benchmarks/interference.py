@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from classwire_server.config import ModelSource, ServerConfig
-from classwire_server.engine.process import WorkerEngine, launch
+from classwire_server.engine.workers import WorkerEngine, launch
 
 from .batching import encodings
 from .instrument import pin, seconds_of, serve

@@ -23,6 +23,8 @@ waits for the weights to come from memory.
 """
 MAX_AHEAD_S = 0.05
 """A batch is sent ahead if it starts within this: what comes after can't overtake it any more."""
+CLOSE_PATIENCE_S = 5.0
+"""How long batches in flight, for which no caller waits any more, may take at the end."""
 
 
 class Dispatcher:
@@ -104,16 +106,22 @@ class Dispatcher:
         _end(withdrawn, CancelledError())
 
     def close(self) -> None:
-        """Refuse what still waits as DRAINING, let what is in flight finish, free the engine."""
+        """Refuse what still waits as DRAINING, let what is in flight finish, free the engine.
+
+        An engine that does not finish is ended all the same.
+        """
         with self._lock:
             self._closed = True
             waiting = self._queue.take(1 << 62)
             for condition in (self._work, self._room, self._deadline):
                 condition.notify_all()
         _end(waiting, _draining())
+        patience_until_s = time.monotonic() + CLOSE_PATIENCE_S
+        for thread in self._threads:
+            thread.join(max(0.0, patience_until_s - time.monotonic()))
+        self._engine.close()
         for thread in self._threads:
             thread.join()
-        self._engine.close()
 
     def _add(self, texts: Iterable[Pending]) -> None:
         now_s = time.monotonic()
@@ -196,6 +204,10 @@ class Dispatcher:
             logits = self._engine.infer([pending.encoding for pending in texts])
             if len(logits.values) != len(texts):
                 raise RuntimeError(f"{len(logits.values)} rows of logits for {len(texts)} texts")
+        except RequestError as error:  # it is the engine's, and no text's fault
+            for pending in texts:
+                pending.error = error
+            return 0.0
         except Exception as error:
             if len(texts) > 1:
                 log.warning("a batch of %d texts failed; running them one by one", len(texts))

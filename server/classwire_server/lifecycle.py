@@ -17,11 +17,11 @@ from .checkpoint import Checkpoint, locate
 from .config import ModelSource, ServerConfig
 from .dispatch import Dispatcher
 from .engine import Engine
-from .engine.process import launch
+from .engine.workers import launch
 from .errors import StartError
 from .gate import Gate
 from .limits import limits_of
-from .registry import Registry, ServedModel
+from .registry import ModelState, Registry, ServedModel
 from .service.registration import (
     CLASSIFY_SERVICE,
     MODEL_SERVICE,
@@ -133,7 +133,8 @@ class Server:
                 served.dispatcher.close()
                 return
         with self._stopping:
-            if not self._stopped:
+            states = {entry.state for entry in self._registry.entries()}
+            if not self._stopped and states == {ModelState.READY}:
                 self._set_health(HealthCheckResponse.SERVING)
 
     def stop(self, drain_timeout_s: float | None = None) -> None:

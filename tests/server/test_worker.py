@@ -18,9 +18,10 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
+from classwire_server import dispatch
 from classwire_server.config import ServerConfig
-from classwire_server.engine import cores
-from classwire_server.engine.process import WorkerEngine, launch
+from classwire_server.engine import cores, process
+from classwire_server.engine.workers import WorkerEngine, launch
 from classwire_server.errors import CheckpointError, StartError
 from classwire_server.lifecycle import Server
 from classwire_server.tokenization import Encoding, Text, Truncation
@@ -196,27 +197,55 @@ def test_a_refused_checkpoint_leaves_no_process(tmp_path: Path) -> None:
     assert all(worker.wait(0) is not None for worker in workers)
 
 
-def test_several_devices_share_the_work(bert: str) -> None:
-    """Each device has a worker, and the one with less to do gets the next batch."""
-    config = ServerConfig(model=(bert,), device="cpu,cpu", lanes=1, batch_tokens=512)
-    launched = launch(config.sources[0], config, lambda why: None, ForkedWorker)
-    engine = launched.engine
-    try:
-        encodings = _encodings(launched.checkpoint.tokenization(Truncation.REJECT))
-        assert engine.lanes == 2
-        assert len(set(engine.pids)) == 2
-        first, second = engine._workers
-        first.in_flight = 1
-        busy_pid = first.pid
-        os.kill(busy_pid, signal.SIGSTOP)
-        try:
+def test_several_devices_share_the_work(
+    serve: Serve, bert: str, connect: Callable[[str], grpc.Channel]
+) -> None:
+    """Each device has a worker; the one with less to do gets the next batch; when one is lost the
+    others go on, and the server is ready until the last is.
+    """
+    server = serve(model=(bert,), device="cpu,cpu", lanes=1, batch_tokens=512)
+    channel = connect(server.target)
+    engine = server._registry.served("", "model").engine
+    assert isinstance(engine, WorkerEngine)
+    assert engine.lanes == 2
+    first, second = engine.pids
+    encodings = _encodings(server._registry.served("", "model").tokenization)
+    with ThreadPoolExecutor(1) as another:
+        os.kill(first, signal.SIGSTOP)
+        stuck = another.submit(engine.infer, encodings)  # the first of equals is taken
+        assert eventually(lambda: sum(engine._in_flight.values()) == 1)
+        for _ in range(3):
             assert engine.infer(encodings).values.shape == (len(encodings), 5)
-        finally:
-            os.kill(busy_pid, signal.SIGCONT)
-        first.in_flight, second.in_flight = 0, 1
-        assert engine.infer(encodings).values.shape == (len(encodings), 5)
-    finally:
-        engine.close()
+        os.kill(first, signal.SIGCONT)
+        assert stuck.result(PATIENCE_S).values.shape == (len(encodings), 5)
+    os.kill(first, signal.SIGKILL)
+    assert eventually(lambda: engine._workers[0].lost)
+    for _ in range(3):
+        assert classify(channel, "good").result.scores
+    assert _health(channel) == HealthCheckResponse.SERVING
+    os.kill(second, signal.SIGKILL)
+    assert eventually(lambda: _health(channel) == HealthCheckResponse.NOT_SERVING)
+    assert refusal(lambda: classify(channel, "good")) == WORKER_LOST
+
+
+def test_a_worker_that_hangs_does_not_keep_the_server(
+    serve: Serve, bert: str, connect: Callable[[str], grpc.Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server whose worker computes for ever stops all the same, and ends it."""
+    monkeypatch.setattr(dispatch, "CLOSE_PATIENCE_S", 0.1)
+    monkeypatch.setattr(process, "END_TIMEOUT_S", 0.1)
+    server = serve(model=(bert,))
+    engine = server._registry.served("", "model").engine
+    assert isinstance(engine, WorkerEngine)
+    (pid,) = engine.pids
+    os.kill(pid, signal.SIGSTOP)
+    call = ClassifyServiceStub(connect(server.target)).Classify.future(
+        pb.ClassifyRequest(input=pb.TextInput(text="good")), timeout=PATIENCE_S
+    )
+    assert eventually(lambda: sum(engine._in_flight.values()) == 1)
+    server.stop(drain_timeout_s=0)
+    assert is_gone(pid)
+    assert call.exception(PATIENCE_S) is not None
 
 
 def test_lanes_and_threads(

@@ -1,26 +1,20 @@
-"""The worker processes of a model, as the server sees them."""
+"""The worker process of a model, as the server sees it."""
 
 import logging
-import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from typing import Any, Protocol
 
 from classwire._reasons import Reason
 
-from ..checkpoint import Checkpoint
-from ..config import ModelSource, ServerConfig
 from ..errors import RequestError, StartError
-from ..tokenization import Encoding
-from . import Deviation, EngineTraits, Logits
 from .cores import divide, usable_cores
 from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, receive, send
-from .packing import PackedTexts, pack
+from .packing import PackedTexts
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +40,7 @@ Spawn = Callable[[Link, Sequence[Link]], WorkerProcess]
 """Starts a process that runs `worker.main` on these connections."""
 
 
-class _Subprocess:
+class Subprocess:
     """A fresh interpreter: it imports what a worker needs, and nothing of the server's."""
 
     def __init__(self, control: Link, lanes: Sequence[Link]) -> None:
@@ -72,13 +66,18 @@ class _Subprocess:
 class Worker:
     """One worker process. Safe for use by any thread once `ready` has returned.
 
-    `on_lost` is called, on a thread of its own, when the process ends without being asked to.
+    `on_lost` is called, on a thread of its own, when the process ends without being asked to: from
+    then on, and while it is being found out, `lost` is true.
     """
 
     def __init__(self, job: Job, spawn: Spawn, on_lost: Callable[[str], None]) -> None:
         self._job = job
         self._on_lost = on_lost
         self._closing = False
+        self._changed = threading.Condition()  # guards _free
+        self._free: list[Link] = []
+        self._used = 0  # connections that batches may travel on
+        self.lost = False
         self._control, control = Pipe()
         config = job.config
         division = divide(usable_cores(), config.lanes, config.threads)
@@ -91,7 +90,6 @@ class Worker:
             for connection in theirs:
                 connection.close()  # so that the end of the process ends what is said to it
         self.pid = self._process.pid
-        self.in_flight = 0
         self._listener = threading.Thread(
             target=self._listen, name=f"worker-{self.pid}", daemon=True
         )
@@ -113,35 +111,38 @@ class Worker:
             raise message.error
         ready: Ready = message
         self.traits, self.deviation, self.lanes = ready.traits, ready.deviation, ready.lanes
-        self._free: queue.SimpleQueue[Link] = queue.SimpleQueue()
-        for lane in self._lanes[: ready.lanes + 1]:
-            self._free.put(lane)
+        self._free = self._lanes[: ready.lanes + 1]
+        self._used = len(self._free)
         self._listener.start()
         return ready
 
     def compute(self, texts: PackedTexts) -> Computed:
-        """The logits of packed texts.
+        """The logits of packed texts; as many threads as there are lanes, and one more, wait for no
+        other.
 
         Raises RequestError WORKER_LOST when the process ends before it answers, and RuntimeError
         when the forward pass fails.
         """
-        lane = self._free.get()
+        with self._changed:
+            self._changed.wait_for(lambda: self._free)
+            lane = self._free.pop()
         try:
             send(lane, texts)
             answer = receive(lane)
         except (EOFError, OSError):
-            raise RequestError(
-                Reason.WORKER_LOST, "the model's process ended before it answered"
-            ) from None
+            self.lost = True
+            raise lost() from None
         finally:
-            self._free.put(lane)
+            with self._changed:
+                self._free.append(lane)
+                self._changed.notify_all()
         if isinstance(answer, Failed):
             raise RuntimeError(f"the forward pass failed: {answer.problem}")
         computed: Computed = answer
         return computed
 
     def close(self) -> None:
-        """End the process; no thread may be inside `compute` any more."""
+        """End the process; what it computes at the moment is lost."""
         self._closing = True
         with suppress(OSError):
             send(self._control, None)
@@ -150,6 +151,8 @@ class Worker:
             self._process.wait(END_TIMEOUT_S)
         if self._listener.ident:
             self._listener.join()
+        with self._changed:  # a connection closed while it is read might be another's by then
+            self._changed.wait_for(lambda: len(self._free) == self._used, END_TIMEOUT_S)
         for connection in (self._control, *self._lanes):
             connection.close()
 
@@ -162,6 +165,7 @@ class Worker:
                     self.traits, self.deviation = message.traits, message.deviation
         except (EOFError, OSError):
             pass
+        self.lost = True
         if not self._closing:
             why = self._ending()
             log.error("%s: its process %s", self._job.source.name, why)
@@ -180,78 +184,6 @@ class Worker:
         return "hung up" if code is None else f"ended with exit code {code}"
 
 
-class WorkerEngine:
-    """One model on one or several devices, each with a worker process of its own.
-
-    Safe for use by any thread; see Engine for how many at once.
-    """
-
-    def __init__(self, workers: Sequence[Worker]) -> None:
-        self.lanes = sum(worker.lanes for worker in workers)
-        self._workers = workers
-        self._changed = threading.Lock()  # guards in_flight of the workers
-
-    @property
-    def traits(self) -> EngineTraits:
-        """What would run the next batch."""
-        return self._workers[0].traits
-
-    @property
-    def deviation(self) -> Deviation:
-        """How far that engine's scores are from plain float32."""
-        return self._workers[0].deviation
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """The process ids of the workers."""
-        return tuple(worker.pid for worker in self._workers)
-
-    def infer(self, encodings: Sequence[Encoding]) -> Logits:
-        """The logits of the texts, from the worker that has the least to do.
-
-        Raises RequestError WORKER_LOST, or RuntimeError when the forward pass fails.
-        """
-        texts = pack(encodings)
-        with self._changed:
-            worker = min(self._workers, key=lambda worker: worker.in_flight / worker.lanes)
-            worker.in_flight += 1
-        try:
-            computed = worker.compute(texts)
-        finally:
-            with self._changed:
-                worker.in_flight -= 1
-        return Logits(texts.unsorted(computed.values), computed.traits, computed.inference_s)
-
-    def close(self) -> None:
-        """End the workers."""
-        for worker in self._workers:
-            worker.close()
-
-
-@dataclass(frozen=True, eq=False)
-class Launched:
-    """A model that is ready to compute; `batch_tokens` is the size of batch it does best."""
-
-    checkpoint: Checkpoint
-    engine: WorkerEngine
-    batch_tokens: int
-
-
-def launch(
-    source: ModelSource,
-    config: ServerConfig,
-    on_lost: Callable[[str], None],
-    spawn: Spawn = _Subprocess,
-) -> Launched:
-    """Start a worker for each device, and wait until all are ready.
-
-    Raises StartError, with no process left, when one of them cannot serve the model.
-    """
-    workers = [Worker(Job(source, config, device), spawn, on_lost) for device in config.devices]
-    try:
-        ready = [worker.ready() for worker in workers]
-    except BaseException:
-        for worker in workers:
-            worker.close()
-        raise
-    return Launched(ready[0].checkpoint, WorkerEngine(workers), ready[0].batch_tokens)
+def lost() -> RequestError:
+    """What callers see of a worker that has ended."""
+    return RequestError(Reason.WORKER_LOST, "the model's process ended before it answered")

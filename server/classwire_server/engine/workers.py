@@ -1,0 +1,107 @@
+"""One model on all its devices, and how it gets there."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..checkpoint import Checkpoint
+from ..config import ModelSource, ServerConfig
+from ..tokenization import Encoding
+from . import Deviation, EngineTraits, Logits
+from .link import Job
+from .packing import pack
+from .process import Spawn, Subprocess, Worker, lost
+
+
+class WorkerEngine:
+    """One model on one or several devices, each with a worker process of its own.
+
+    Safe for use by any thread; see Engine for how many at once.
+    """
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self.lanes = sum(worker.lanes for worker in workers)
+        self._workers = workers
+        self._lock = threading.Lock()  # guards _in_flight
+        self._in_flight = dict.fromkeys(workers, 0)
+
+    @property
+    def traits(self) -> EngineTraits:
+        """What would run the next batch."""
+        return self._workers[0].traits
+
+    @property
+    def deviation(self) -> Deviation:
+        """How far that engine's scores are from plain float32."""
+        return self._workers[0].deviation
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of the workers."""
+        return tuple(worker.pid for worker in self._workers)
+
+    def infer(self, encodings: Sequence[Encoding]) -> Logits:
+        """The logits of the texts, from the worker that has the least to do.
+
+        Raises RequestError WORKER_LOST, or RuntimeError when the forward pass fails.
+        """
+        texts = pack(encodings)
+        worker = self._take()
+        try:
+            computed = worker.compute(texts)
+        finally:
+            with self._lock:
+                self._in_flight[worker] -= 1
+        return Logits(texts.unsorted(computed.values), computed.traits, computed.inference_s)
+
+    def close(self) -> None:
+        """End the workers; what they compute at the moment is lost."""
+        for worker in self._workers:
+            worker.close()
+
+    def _take(self) -> Worker:
+        """The worker with the least to do of those that are there."""
+        with self._lock:
+            alive = [worker for worker in self._workers if not worker.lost]
+            if not alive:
+                raise lost()
+            worker = min(alive, key=lambda worker: self._in_flight[worker] / worker.lanes)
+            self._in_flight[worker] += 1
+        return worker
+
+
+@dataclass(frozen=True, eq=False)
+class Launched:
+    """A model that is ready to compute; `batch_tokens` is the size of batch it does best."""
+
+    checkpoint: Checkpoint
+    engine: WorkerEngine
+    batch_tokens: int
+
+
+def launch(
+    source: ModelSource,
+    config: ServerConfig,
+    on_lost: Callable[[str], None],
+    spawn: Spawn = Subprocess,
+) -> Launched:
+    """Start a worker for each device, and wait until all are ready.
+
+    `on_lost` is called, on any thread, when the last of them has ended without being asked to.
+    Raises StartError, with no process left, when one of them cannot serve the model.
+    """
+    workers: list[Worker] = []
+
+    def lose(why: str) -> None:
+        if all(worker.lost for worker in workers):
+            on_lost(why)
+
+    try:
+        for device in config.devices:
+            workers.append(Worker(Job(source, config, device), spawn, lose))
+        ready = [worker.ready() for worker in workers]
+    except BaseException:
+        for worker in workers:
+            worker.close()
+        raise
+    return Launched(ready[0].checkpoint, WorkerEngine(workers), ready[0].batch_tokens)
