@@ -3,16 +3,20 @@
 import functools
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from classwire_server.engine import device, worker
+from classwire_server.config import ServerConfig
+from classwire_server.engine import changeover, device, worker
 from classwire_server.engine.link import Link
 from classwire_server.engine.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
+from tests.contract.engines import PATIENCE_S, eventually
 from tests.workers import ForkedWorker
 
 _run = PackedEngine.run
@@ -72,6 +76,48 @@ def has_room_for_three_texts(control: Link, lanes: Sequence[Link]) -> None:
         return _run(self, texts)
 
     _serve(control, lanes, run)
+
+
+def meets_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
+    """A long text is computed only together with another one."""
+    together = threading.Barrier(2)
+
+    def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+        if _is_long(texts):
+            together.wait(PATIENCE_S)
+        return _run(self, texts)
+
+    _serve(control, lanes, run)
+
+
+def breaks_its_lane_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
+    """Something fails that is no part of the forward pass."""
+    compute = worker._Worker._compute
+
+    def fail(self: worker._Worker, texts: PackedTexts) -> Any:
+        if _is_long(texts):
+            raise MemoryError
+        return compute(self, texts)
+
+    worker._Worker._compute = fail  # type: ignore[method-assign]
+    worker.main(control, lanes)
+
+
+def changeover_signal(compile_cache: str) -> Path:
+    """The file that makes `changes_over_when_told` go on."""
+    return Path(compile_cache).parent / "change-over"
+
+
+def changes_over_when_told(control: Link, lanes: Sequence[Link]) -> None:
+    """Takes its compiled engine when a file appears."""
+    compiled = changeover.compiled
+
+    def wait(selection: Any, source: Any, config: ServerConfig) -> Any:
+        assert eventually(changeover_signal(config.compile_cache).exists)
+        return compiled(selection, source, config)
+
+    changeover.compiled = wait
+    worker.main(control, lanes)
 
 
 def dies_at_once(control: Link, lanes: Sequence[Link]) -> None:

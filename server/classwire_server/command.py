@@ -87,9 +87,7 @@ def _run(server: Server) -> None:
     log.info("draining; a second signal exits at once")
     server.stop()
     if loading.is_alive():
-        os._exit(
-            0
-        )  # a thread inside torch can't be ended, and would crash the interpreter's own exit
+        os._exit(0)  # it waits for a worker, which ends when this process does
 
 
 def _say(line: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from .config import ModelSource, ServerConfig
-from .engine import Precision
+from .engine import FASTER_ON_CPU, Precision
 from .engine.compile_process import compile_elsewhere
 from .errors import CompileError, ConfigError, StartError
 from .options import option
@@ -28,8 +28,7 @@ _SETTINGS = (
 )
 """All that an artefact, or finding it again, depends on."""
 
-_ON_CPU = (Precision.INT8, Precision.BFLOAT16, Precision.FLOAT32)
-"""What --precision auto chooses from."""
+_ON_CPU = (*FASTER_ON_CPU, Precision.FLOAT32)
 
 
 def _compile(config: str | None, **flags: Any) -> None:
@@ -48,22 +47,32 @@ def _compile(config: str | None, **flags: Any) -> None:
         file = config or os.environ.get(ENVIRONMENT_PREFIX + "CONFIG")
         settings = resolve(given, os.environ, file)
         precisions = _ON_CPU if settings.precision == "auto" else (Precision(settings.precision),)
-        for source in settings.sources:
-            for precision in precisions:
-                _compile_one(source, settings, precision)
-    except (StartError, CompileError) as error:
+        done = [
+            _compile_one(source, settings, precision)
+            for source in settings.sources
+            for precision in precisions
+        ]
+    except StartError as error:
         print(f"classwire compile: {error}", file=sys.stderr)
         raise click.exceptions.Exit(2 if isinstance(error, ConfigError) else 1) from None
+    if not all(done):
+        raise click.exceptions.Exit(1)
 
 
-def _compile_one(source: ModelSource, config: ServerConfig, precision: Precision) -> None:
+def _compile_one(source: ModelSource, config: ServerConfig, precision: Precision) -> bool:
+    """Whether it could be compiled; one that can't does not keep others from it."""
     what = f"{source.name} in {precision.value}"
     started_s = time.monotonic()
-    with _progress(f"compiling {what}"):
-        artefact = compile_elsewhere(source, config, precision)
+    try:
+        with _progress(f"compiling {what}"):
+            artefact = compile_elsewhere(source, config, precision)
+    except CompileError as error:
+        print(f"classwire compile: {error}", file=sys.stderr)
+        return False
     seconds = time.monotonic() - started_s
     done = "was compiled" if artefact.was_there else f"compiled in {seconds:.0f} s"
     print(f"{what}: {done}, {artefact.size_bytes / 1e6:.1f} MB, {artefact.folder}", flush=True)
+    return True
 
 
 @contextmanager

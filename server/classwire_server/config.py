@@ -130,9 +130,9 @@ class ServerConfig:
         0.03, "Largest difference of any score that --precision auto accepts."
     )
     lanes: int = _setting(
-        0, "Batches that a CPU computes at the same time. 0: what --threads leaves cores for."
+        0, "Batches that a CPU computes at the same time. 0: one for each core, at most four."
     )
-    threads: int = _setting(0, "Threads of each lane. 0: measured at start.")
+    threads: int = _setting(0, "Threads of each lane. 0: the cores, divided among the lanes.")
     host: str = _setting("127.0.0.1", "Address to listen on.")
     port: int = _setting(50051, "Port to listen on. 0: any free port, printed at start.")
     unix_socket: str = _setting("", "Path of a Unix domain socket to listen on as well.")

@@ -47,9 +47,11 @@ class Dispatcher:
         self._work = threading.Condition(self._lock)  # a batch may be taken
         self._room = threading.Condition(self._lock)  # texts have left the queue
         self._deadline = threading.Condition(self._lock)  # the earliest deadline is another
+        targets = {f"engine-{name}-{n}": self._run for n in range(engine.lanes + 1)}
+        targets[f"expiry-{name}"] = self._watch_deadlines
         self._threads = [
-            threading.Thread(target=target, name=f"engine-{name}", daemon=True)
-            for target in (*[self._run] * (engine.lanes + 1), self._watch_deadlines)
+            threading.Thread(target=target, name=thread, daemon=True)
+            for thread, target in targets.items()
         ]
         for thread in self._threads:
             thread.start()

@@ -21,7 +21,7 @@ from .engine.workers import launch
 from .errors import StartError
 from .gate import Gate
 from .limits import limits_of
-from .registry import ModelState, Registry, ServedModel
+from .registry import Registry, ServedModel
 from .service.registration import (
     CLASSIFY_SERVICE,
     MODEL_SERVICE,
@@ -78,8 +78,9 @@ class Server:
         self._calls = ThreadPoolExecutor(config.rpc_threads, thread_name_prefix="rpc")
         self._health_checks = ThreadPoolExecutor(2, thread_name_prefix="health")
         self._reflections = ThreadPoolExecutor(2, thread_name_prefix="reflection")
-        self._stopping = threading.Lock()  # guards _stopped
+        self._stopping = threading.Lock()  # guards _stopped and _lost
         self._stopped = False
+        self._lost: dict[str, str] = {}  # why, by the name of the model
         self._grpc = grpc.server(self._calls, options=grpc_options(config))
         register_contract(self._grpc, self._registry, self._gate, config)
         register_health(self._grpc, self._health, self._health_checks)
@@ -129,12 +130,13 @@ class Server:
                 stopped = self._stopped
                 if not stopped:
                     self._registry.ready(source.name, served)
+                    if why := self._lost.get(source.name):
+                        self._registry.failed(source.name, why)
             if stopped:
                 served.dispatcher.close()
                 return
         with self._stopping:
-            states = {entry.state for entry in self._registry.entries()}
-            if not self._stopped and states == {ModelState.READY}:
+            if not (self._stopped or self._lost):
                 self._set_health(HealthCheckResponse.SERVING)
 
     def stop(self, drain_timeout_s: float | None = None) -> None:
@@ -186,7 +188,7 @@ class Server:
         checkpoint, engine = launched.checkpoint, launched.engine
         try:
             tokenization = checkpoint.tokenization(Truncation(self.config.truncation))
-        except StartError:
+        except BaseException:
             engine.close()
             raise
         log.info(
@@ -223,8 +225,9 @@ class Server:
 
     def _lose(self, name: str, why: str) -> None:
         """A model's process has ended: from now on the server is not ready."""
-        self._registry.failed(name, f"its process {why}")
         with self._stopping:
+            self._lost[name] = f"its process {why}"
+            self._registry.failed(name, self._lost[name])
             for service in ("", CLASSIFY_SERVICE, MODEL_SERVICE, f"classwire.model.{name}"):
                 self._health.set(service, HealthCheckResponse.NOT_SERVING)
 

@@ -1,7 +1,10 @@
 """From the plain engine to the compiled one, under live calls."""
 
+import functools
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,15 @@ from classwire_server.config import ServerConfig
 from classwire_server.engine import (
     Deviation,
     Execution,
-    Precision,
     changeover,
     compilation,
     compile_process,
 )
 from classwire_server.engine.selection import Selection, select
+from classwire_server.engine.workers import launch
 from classwire_server.errors import CompileError
 from classwire_server.lifecycle import Server
+from tests import faults
 from tests.contract.engines import eventually
 from tests.parity.direct import TEXTS, Direct, largest_difference
 from tests.parity.wire import scores_by_id, text_input
@@ -37,10 +41,12 @@ def test_callers_go_on_while_the_engine_changes(
     """Answers come from the plain engine, then from the compiled one, and are right from both; they
     say which it was, callers' texts share its batches, and GetModel has its deviation.
     """
+    cache = Path(compiled.config.compile_cache)
     server = serve(
+        functools.partial(launch, spawn=faults.spawn_with(faults.changes_over_when_told)),
         model=(f"tiny={compiled.source.location}",),
         compile=True,
-        compile_cache=compiled.config.compile_cache,
+        compile_cache=str(cache),
         lanes=1,
         batch_tokens=1 << 20,
     )
@@ -48,17 +54,20 @@ def test_callers_go_on_while_the_engine_changes(
     direct = Direct.load(Path(compiled.source.location))
     expected = [direct.scores(text) for text in TEXTS]
     request = pb.BatchClassifyRequest(inputs=map(text_input, TEXTS))
-    seen = []
 
-    def is_compiled() -> bool:
+    def execution(_: int = 0) -> int:
         response = ClassifyServiceStub(channel).BatchClassify(request, timeout=60)
         answers = [scores_by_id(outcome.classification) for outcome in response.outcomes]
         assert largest_difference(answers, expected) <= 1e-5
-        assert response.timing.batch_texts == len(TEXTS)
-        seen.append(response.model.engine.execution)
-        return bool(seen[-1] == pb.EXECUTION_COMPILED)
+        assert response.timing.batch_texts >= len(TEXTS)
+        return int(response.model.engine.execution)
 
-    assert eventually(is_compiled)
+    assert execution() == pb.EXECUTION_PLAIN
+    with ThreadPoolExecutor(4) as callers:
+        faults.changeover_signal(str(cache)).touch()
+        seen = [*callers.map(execution, range(40))]
+        assert eventually(lambda: execution() == pb.EXECUTION_COMPILED)
+        assert set(callers.map(execution, range(8))) == {pb.EXECUTION_COMPILED}
     assert set(seen) <= {pb.EXECUTION_PLAIN, pb.EXECUTION_COMPILED}
     models = ModelServiceStub(channel)
 
@@ -73,18 +82,43 @@ def test_callers_go_on_while_the_engine_changes(
 
 
 @pytest.fixture
-def choose(checkpoint: Callable[..., Path], compiled: Compiled) -> Callable[..., Any]:
-    """Selects a plain engine in the test's own process, and tries to change over from it."""
+def configure(
+    checkpoint: Callable[..., Path], compiled: Compiled, few_texts: str
+) -> Callable[..., ServerConfig]:
+    """The settings of a server with a tiny model of one layer."""
 
-    def choose(architecture: str = "bert", **settings: Any) -> Any:
-        folder = checkpoint(architecture, num_hidden_layers=1)
-        config = ServerConfig(
-            model=(f"tiny={folder}",),
+    def configure(architecture: str = "bert", **settings: Any) -> ServerConfig:
+        return ServerConfig(
+            model=(f"tiny={checkpoint(architecture, num_hidden_layers=1)}",),
             compile_cache=compiled.config.compile_cache,
             batch_tokens=256,
+            calibration=few_texts,
             **settings,
         )
-        selection: Selection = select(config.sources[0], config, "cpu")
+
+    return configure
+
+
+@pytest.fixture
+def choose_plain(configure: Callable[..., ServerConfig]) -> Callable[..., Selection]:
+    """Selects a plain engine in the test's own process."""
+
+    def choose(*architecture: str, **settings: Any) -> Selection:
+        config = configure(*architecture, **settings)
+        return select(config.sources[0], config, "cpu")
+
+    return choose
+
+
+@pytest.fixture
+def choose(
+    configure: Callable[..., ServerConfig], choose_plain: Callable[..., Selection]
+) -> Callable[..., Any]:
+    """Selects a plain engine, and tries to change over from it."""
+
+    def choose(*architecture: str, **settings: Any) -> Any:
+        config = configure(*architecture, **settings)
+        selection = choose_plain(*architecture, **settings)
         return changeover.compiled(selection, config.sources[0], config)
 
     return choose
@@ -148,16 +182,18 @@ def test_a_library_of_another_model(
     assert choose("roberta") is None
 
 
-def test_compiled_scores_may_be_no_worse() -> None:
+def test_compiled_scores_may_be_no_worse(choose_plain: Callable[..., Selection]) -> None:
     """In a lower precision compiled code must be as near to float32 as the plain engine is, or near
     enough; in float32, within 1e-5.
     """
     lenient, strict = ServerConfig(max_score_difference=0.5), ServerConfig()
-    plain, other = Deviation(100, 0.9, 0.2), Deviation(100, 0.995, 0.3)
     judge = changeover._as_good
-    assert judge(Deviation(100, 0.9, 0.21), plain, Precision.INT8, strict)
-    assert not judge(other, plain, Precision.INT8, strict)
-    assert judge(other, plain, Precision.INT8, lenient)
-    assert not judge(Deviation(100, 0.89, 0.1), plain, Precision.INT8, strict)
-    assert judge(Deviation(8, 1.0, 9e-6), plain, Precision.FLOAT32, lenient)
-    assert not judge(Deviation(8, 1.0, 2e-5), plain, Precision.FLOAT32, lenient)
+    int8 = replace(choose_plain(precision="int8"), deviation=Deviation(100, 0.9, 0.2))
+    other = Deviation(100, 0.995, 0.3)
+    assert judge(Deviation(100, 0.9, 0.21), int8, strict)
+    assert not judge(other, int8, strict)
+    assert judge(other, int8, lenient)
+    assert not judge(Deviation(100, 0.89, 0.1), int8, strict)
+    float32 = choose_plain()
+    assert judge(Deviation(8, 1.0, 9e-6), float32, lenient)
+    assert not judge(Deviation(8, 1.0, 2e-5), float32, lenient)

@@ -27,6 +27,7 @@ from classwire_server.engine.prepacking import (
     restore,
 )
 from classwire_server.engine.stacked import StackedEngine
+from classwire_server.engine.trial import SAME
 from classwire_server.tokenization import Encoding, Text
 
 WIDE = {"hidden_size": 64, "intermediate_size": 128}
@@ -222,7 +223,7 @@ def test_the_chosen_engine_is_checked(
     module = chosen.engine.model
     assert any(isinstance(part, PrepackedLinear) for part in module.modules())
     assert chosen.engine.traits.precision is Precision.FLOAT32
-    assert chosen.deviation.max_score_difference <= selection.MAX_DEVIATION
+    assert chosen.deviation.max_score_difference <= SAME
 
 
 @pytest.mark.parametrize("failure", ["wrong", "raises"])
@@ -247,4 +248,4 @@ def test_weights_are_put_back(
     config = ServerConfig(model=(f"m={checkpoint('bert', **WIDE)}",), batch_tokens=64)
     chosen = selection.select(config.sources[0], config, "cpu")
     assert not any(isinstance(part, PrepackedLinear) for part in chosen.engine.model.modules())
-    assert chosen.deviation.max_score_difference <= selection.MAX_DEVIATION
+    assert chosen.deviation.max_score_difference <= SAME

@@ -22,7 +22,7 @@ from classwire_server import dispatch
 from classwire_server.config import ServerConfig
 from classwire_server.engine import cores, process
 from classwire_server.engine.workers import WorkerEngine, launch
-from classwire_server.errors import CheckpointError, StartError
+from classwire_server.errors import CheckpointError, RequestError, StartError
 from classwire_server.lifecycle import Server
 from classwire_server.tokenization import Encoding, Text, Truncation
 from tests import faults
@@ -248,17 +248,98 @@ def test_a_worker_that_hangs_does_not_keep_the_server(
     assert call.exception(PATIENCE_S) is not None
 
 
-def test_lanes_and_threads(
-    serve: Serve, bert: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without settings there is a lane for each core that may be used; --lanes overrides."""
+def test_lanes_and_threads(serve: Serve, bert: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Without settings there is a lane for each core that may be used; --lanes and --threads
+    override.
+    """
     caplog.set_level(logging.INFO, "classwire_server")
-    server = serve(model=(bert,), lanes=3)
-    engine = server._registry.served("", "model").engine
-    assert engine.lanes == 3
+    server = serve(model=(bert,), lanes=3, threads=2)
+    assert server._registry.served("", "model").engine.lanes == 3
     assert any("3 lanes" in message for message in caplog.messages)
     division = cores.divide(cores.usable_cores(), 0, 0)
     assert serve(model=(bert,))._registry.served("", "model").engine.lanes == division.lanes
+
+
+def test_lanes_compute_at_the_same_time(
+    serve: Serve, bert: str, connect: Callable[[str], grpc.Channel]
+) -> None:
+    """Two texts that are computed only together are computed by two lanes."""
+    server = serve(
+        functools.partial(launch, spawn=faults.spawn_with(faults.meets_on_long_texts)),
+        model=(bert,),
+        lanes=2,
+        batch_tokens=64,
+    )
+    channel = connect(server.target)
+    with ThreadPoolExecutor(2) as callers:
+        answers = list(callers.map(lambda _: classify(channel, LONG), range(2)))
+    assert all(answer.result.scores for answer in answers)
+
+
+def test_a_lane_that_fails(
+    serve_with: Callable[[faults.Main], Server],
+    connect: Callable[[str], grpc.Channel],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A lane never dies alone, which would leave its caller waiting: its process ends with it."""
+    channel = connect(serve_with(faults.breaks_its_lane_on_long_texts).target)
+    assert refusal(lambda: classify(channel, LONG)) == WORKER_LOST
+    assert "a lane failed: MemoryError; ending its process" in caplog.messages
+
+
+def test_a_worker_of_its_own_interpreter(bert: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What a server starts by itself answers batches, and its log lines are the server's."""
+    config = ServerConfig(model=(bert,), lanes=1, batch_tokens=512)
+    launched = launch(config.sources[0], config, lambda why: None)
+    try:
+        encodings = _encodings(launched.checkpoint.tokenization(Truncation.REJECT))
+        assert launched.engine.infer(encodings).values.shape == (len(encodings), 5)
+        unknown = Encoding([1 << 30], [0], 0, Text(""), None)
+        with pytest.raises(RuntimeError, match="IndexError"):
+            launched.engine.infer([unknown])
+        line = ("classwire_server.engine.worker", logging.WARNING)
+        assert eventually(lambda: line in {(r.name, r.levelno) for r in caplog.records})
+    finally:
+        launched.engine.close()
+
+
+def test_an_answer_that_cannot_be_read(bert: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection is not used again, or the next caller would get what is left of it."""
+    config = ServerConfig(model=(bert,), lanes=1, batch_tokens=512)
+    launched = launch(config.sources[0], config, lambda why: None, ForkedWorker)
+    try:
+        encodings = _encodings(launched.checkpoint.tokenization(Truncation.REJECT))
+
+        def fail(connection: object) -> object:
+            raise MemoryError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(process, "receive", fail)
+            with pytest.raises(MemoryError):
+                launched.engine.infer(encodings)
+        with pytest.raises(RequestError, match="process ended"):
+            launched.engine.infer(encodings)
+    finally:
+        launched.engine.close()
+
+
+def test_a_worker_lost_while_another_loads(
+    serve: Serve, bert: str, checkpoint: Callable[..., Path], connect: Callable[[str], grpc.Channel]
+) -> None:
+    """A server that has lost a model before all were loaded never says that it serves."""
+    told: list[Callable[[str], None]] = []
+
+    def start(source: Any, config: Any, on_lost: Callable[[str], None]) -> Any:
+        for tell in told:
+            tell("ended with exit code -9")
+        told.append(on_lost)
+        return launch(source, config, on_lost, ForkedWorker)
+
+    server = serve(start, model=(bert, f"other={checkpoint('bert')}"))
+    channel = connect(server.target)
+    assert _health(channel) == HealthCheckResponse.NOT_SERVING
+    models = ModelServiceStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE_S).models
+    assert [model.state for model in models] == [pb.MODEL_STATE_FAILED, pb.MODEL_STATE_READY]
 
 
 def test_lanes_compute_at_the_same_time_and_right(bert: str) -> None:

@@ -22,6 +22,11 @@ class Precision(Enum):
     INT8 = "int8"
 
 
+FASTER_ON_CPU = (Precision.INT8, Precision.BFLOAT16)
+FASTER_ON_GPU = (Precision.BFLOAT16, Precision.FLOAT16)
+"""What `--precision auto` tries beside float32."""
+
+
 class Execution(Enum):
     """How the model's operators are run."""
 
@@ -48,7 +53,7 @@ class EngineTraits:
 
 @dataclass(frozen=True)
 class Deviation:
-    """A measured difference from plain float32, one text at a time.
+    """A measured difference from plain float32.
 
     `label_agreement` is the share of texts with the same highest label; `max_score_difference` the
     largest difference of any score, for regression divided by the spread of the float32 answers.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 FIRST_TOKENS = 64
-LAST_TOKENS = 4_096
+LAST_TOKENS = 16_384
 NEAR_ENOUGH = 0.95
 """Share of the best rate that a smaller batch, which others wait less for, must reach."""
 PATIENCE_S = 2.0
@@ -25,7 +25,7 @@ def measure_curve(
 ) -> list[Point]:
     """The rate of batches of doubling size, by the better of two runs each.
 
-    `run` computes a batch of so many tokens. Ends where twice the size is no faster, or patience.
+    `run` computes a batch of so many tokens. Ends where twice the size is slower, or patience.
     """
 
     def time_s(tokens: int) -> float:
@@ -39,8 +39,8 @@ def measure_curve(
     while tokens <= LAST_TOKENS:
         seconds = min(time_s(tokens), time_s(tokens))
         points.append(Point(tokens, tokens / max(seconds, 1e-9)))
-        slower = len(points) > 1 and points[-1].tokens_per_s < points[-2].tokens_per_s
-        if slower or clock_s() - started_s > PATIENCE_S:
+        best = max(point.tokens_per_s for point in points)
+        if points[-1].tokens_per_s < NEAR_ENOUGH * best or clock_s() - started_s > PATIENCE_S:
             break
         tokens *= 2
     return points

@@ -66,12 +66,17 @@ def measure_deviation(
         difference = float(np.abs(after - before).max())
     same = finite
     if problem_type is ProblemType.REGRESSION:
-        difference /= max(float(np.ptp(before)), _SMALLEST_SPREAD)
+        difference /= spread(before)
     else:
         same = finite & (after.argmax(axis=1) == before.argmax(axis=1))
     if not (finite.all() and np.isfinite(difference)):
         difference = float("inf")
     return Deviation(len(expected), float(same.mean()), difference)
+
+
+def spread(answers: np.ndarray) -> float:
+    """How far apart the answers of a regression model lie."""
+    return max(float(np.ptp(answers)), _SMALLEST_SPREAD)
 
 
 def accepts(deviation: Deviation, config: ServerConfig) -> bool:

@@ -3,12 +3,12 @@
 import logging
 
 from ..config import ModelSource, ServerConfig
-from ..errors import ClasswireServerError, CompileError
+from ..errors import CompileError
 from . import Deviation, Precision
 from .calibration import accepts
 from .packed import PackedEngine
 from .runner import Runner
-from .selection import MAX_DEVIATION, Selection
+from .selection import Selection
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,11 @@ def compiled(
     try:
         runner = _compiled_engine(selection, source, config)
         deviation = selection.trial.deviation(runner)
-        if not _as_good(deviation, selection.deviation, runner.traits.precision, config):
+        if not _as_good(deviation, selection, config):
             raise CompileError(f"its scores would move by {deviation.max_score_difference:.1e}")
-    except (ClasswireServerError, RuntimeError, OSError) as error:
-        log.warning("%s: not compiled, goes on uncompiled: %s", name, error)
+    except Exception as error:  # whatever it is, the plain engine goes on
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        log.warning("%s: not compiled, goes on uncompiled: %s", name, why)
         return None
     log.info(
         "%s: compiled, labels agree with plain float32 on %.1f %%, scores within %.1e",
@@ -59,12 +60,11 @@ def _compiled_engine(
     return plain.with_forward(CompiledModel(folder, plain.model, selection.division.lanes))
 
 
-def _as_good(
-    compiled: Deviation, plain: Deviation, precision: Precision, config: ServerConfig
-) -> bool:
+def _as_good(compiled: Deviation, selection: Selection, config: ServerConfig) -> bool:
     """Whether compiled scores are as near to plain float32 as those of the plain engine must be."""
-    if precision is Precision.FLOAT32:
-        return compiled.max_score_difference <= MAX_DEVIATION
+    if selection.engine.traits.precision is Precision.FLOAT32:
+        return compiled.max_score_difference <= selection.trial.tolerance
+    plain = selection.deviation
     no_worse = (
         compiled.label_agreement >= plain.label_agreement
         and compiled.max_score_difference <= 1.1 * plain.max_score_difference

@@ -59,7 +59,10 @@ def compile_elsewhere(source: ModelSource, config: ServerConfig, precision: Prec
         with suppress(OSError):
             CompileCache(cache_folder(config.compile_cache)).sweep()
         raise CompileError(f"the compiling process ended with exit code {process.returncode}")
-    result: tuple[Path, bool] | ClasswireServerError = pickle.loads(answer)
+    try:
+        result: tuple[Path, bool] | ClasswireServerError = pickle.loads(answer)
+    except (EOFError, pickle.UnpicklingError):
+        raise CompileError("the compiling process ended while it answered") from None
     if isinstance(result, ClasswireServerError):
         raise result
     return Artefact(*result)

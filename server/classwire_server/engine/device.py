@@ -27,11 +27,11 @@ def resolve(device: str) -> str:
 
 
 def answers(device: str) -> bool:
-    """Whether the device still computes."""
+    """Whether the device still computes, or is only out of memory."""
     try:
         return int(torch.ones(1, device=device).sum().item()) == 1
-    except RuntimeError:
-        return False
+    except RuntimeError as error:
+        return is_out_of_memory(error)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from typing import Any, Protocol
 
@@ -46,9 +46,10 @@ class Subprocess:
     def __init__(self, control: Link, lanes: Sequence[Link]) -> None:
         descriptors = [connection.fileno() for connection in (control, *lanes)]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__}.worker", *map(str, descriptors)],
+            [sys.executable, "-P", "-m", str(__package__), *map(str, descriptors)],
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
+            stdout=2,  # the server's own is for scripts, which wait for its lines
         )
         self.pid = self._process.pid
 
@@ -66,6 +67,8 @@ class Subprocess:
 class Worker:
     """One worker process. Safe for use by any thread once `ready` has returned.
 
+    Raises OSError when it cannot be started.
+
     `on_lost` is called, on a thread of its own, when the process ends without being asked to: from
     then on, and while it is being found out, `lost` is true.
     """
@@ -78,17 +81,18 @@ class Worker:
         self._free: list[Link] = []
         self._used = 0  # connections that batches may travel on
         self.lost = False
-        self._control, control = Pipe()
         config = job.config
         division = divide(usable_cores(), config.lanes, config.threads)
-        pairs = [Pipe() for _ in range(division.lanes + 1)]
-        self._lanes = [ours for ours, _ in pairs]
-        theirs = [control, *(theirs for _, theirs in pairs)]
-        try:
-            self._process = spawn(theirs[0], theirs[1:])
-        finally:
-            for connection in theirs:
-                connection.close()  # so that the end of the process ends what is said to it
+        with ExitStack() as undo, ExitStack() as theirs:
+            pairs = []
+            for _ in range(division.lanes + 2):
+                pairs.append(Pipe())
+                undo.enter_context(pairs[-1][0])
+                theirs.enter_context(pairs[-1][1])  # so that the process's end ends all reads
+            (self._control, control), *lanes = pairs
+            self._lanes = [ours for ours, _ in lanes]
+            self._process = spawn(control, [lane for _, lane in lanes])
+            undo.pop_all()
         self.pid = self._process.pid
         self._listener = threading.Thread(
             target=self._listen, name=f"worker-{self.pid}", daemon=True
@@ -132,6 +136,9 @@ class Worker:
         except (EOFError, OSError):
             self.lost = True
             raise lost() from None
+        except BaseException:
+            self._process.kill()  # what is left of the answer must not be another caller's
+            raise
         finally:
             with self._changed:
                 self._free.append(lane)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from ..checkpoint import Checkpoint, load_checkpoint
 from ..config import ModelSource, ServerConfig
 from ..errors import CheckpointError, ConfigError
-from . import Deviation, Layout, Precision
+from . import FASTER_ON_CPU, FASTER_ON_GPU, Deviation, Layout, Precision
 from .budget import choose_tokens, measure_curve
 from .calibration import PARITY_TEXTS, accepts, calibration_texts
 from .cores import Division, divide, usable_cores
@@ -28,9 +28,6 @@ from .stacked import StackedEngine
 from .trial import Trial, trial_of
 
 log = logging.getLogger(__name__)
-
-MAX_DEVIATION = 1e-5
-"""Largest difference of a score from plain float32 that a float32 engine may have."""
 
 SAMPLE_TEXT_TOKENS = 32
 SAMPLE_TOKENS = 256
@@ -128,7 +125,7 @@ def _in_float32(
         try:
             runner = PackedEngine(packed, device)
             deviation = parity.deviation(runner)
-            if deviation.max_score_difference <= MAX_DEVIATION:
+            if deviation.max_score_difference <= parity.tolerance:
                 return runner, deviation
             why = f"scores would move by {deviation.max_score_difference:.1e}"
         except Exception as error:  # any failure of a foreign model under packing: do not pack it
@@ -137,7 +134,7 @@ def _in_float32(
     log.info("%s: cannot be packed (%s); stacking texts of equal length", checkpoint.name, why)
     stacked = StackedEngine(model, device)
     deviation = parity.deviation(stacked)
-    if deviation.max_score_difference > MAX_DEVIATION:
+    if deviation.max_score_difference > parity.tolerance:
         raise CheckpointError(
             f"{checkpoint.location}: its scores depend on the other texts of a batch "
             f"(by {deviation.max_score_difference:.1e})"
@@ -153,7 +150,7 @@ def _prepacked(engine: Engine, model: PreTrainedModel, parity: Trial) -> Deviati
     prepack(model)
     try:
         deviation = parity.deviation(engine)
-        if deviation.max_score_difference <= MAX_DEVIATION:
+        if deviation.max_score_difference <= parity.tolerance:
             return deviation
         why = f"scores would move by {deviation.max_score_difference:.1e}"
     except Exception as error:  # a foreign model may read the weights of its layers
@@ -189,7 +186,8 @@ def _in_fastest_precision(
     _unpack(float32)
     log.info("%s: float32 at %.0f tokens/s", name, len(sample.ids) / best_s)
     best: tuple[Engine, Deviation] | None = None
-    for precision in (Precision.INT8, Precision.BFLOAT16, Precision.FLOAT16):
+    for precision in FASTER_ON_CPU if device == "cpu" else FASTER_ON_GPU:
+        engine = None  # what was refused makes room for what is tried next
         try:
             engine = _build(copy.deepcopy(model), precision, layout, device)
             seconds = _seconds(engine, sample, at_most_s=2 * best_s)
@@ -225,11 +223,12 @@ def _build(model: PreTrainedModel, precision: Precision, layout: Layout, device:
 
 
 def _sample(texts: PackedTexts, tokens: int) -> PackedTexts:
-    """Texts of so many tokens in all, made of the ids of others."""
-    length = min(SAMPLE_TEXT_TOKENS, len(texts.ids))
+    """Texts of so many tokens in all, made of the start of the longest of others."""
+    longest = texts.ids[texts.bounds[-2] :][:SAMPLE_TEXT_TOKENS]
+    length = len(longest)
     count = max(1, tokens // length)
     return PackedTexts(
-        np.tile(texts.ids[:length], count),
+        np.tile(longest, count),
         np.zeros(count * length, np.int64),
         np.arange(count + 1) * length,
         np.arange(count),

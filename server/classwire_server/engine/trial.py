@@ -5,13 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..checkpoint import Checkpoint
+from ..checkpoint import Checkpoint, ProblemType
 from ..errors import CheckpointError
 from ..tokenization import Text, Truncation
 from . import Deviation
-from .calibration import measure_deviation
+from .calibration import measure_deviation, spread
 from .packing import PackedTexts, pack
 from .runner import Runner
+
+SAME = 1e-5
+"""Largest difference of a score from plain float32 that a float32 engine may have."""
 
 BATCH_TOKENS = 512
 """Tokens of a batch: activations of all texts at once would take memory that is never used again.
@@ -20,14 +23,26 @@ BATCH_TOKENS = 512
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Texts that engines are compared on, and what plain float32 says of them.
+    """Texts that engines are compared on, and what float32 says of them.
 
-    `logits` are float32, (texts, labels), in packed order.
+    `logits` are float32, (texts, labels), in packed order: plain, one text at a time, or of an
+    engine that has been found to compute the same.
     """
 
     checkpoint: Checkpoint
     texts: PackedTexts
     logits: np.ndarray
+
+    @property
+    def tolerance(self) -> float:
+        """The largest deviation of an engine that computes the same: 1e-5 of any score.
+
+        Regression has scores of any size, and its deviation is over their spread.
+        """
+        if self.checkpoint.problem_type is not ProblemType.REGRESSION:
+            return SAME
+        largest = float(np.abs(self.logits).max())
+        return SAME * max(1.0, largest) / spread(self.logits)
 
     def deviation(self, runner: Runner) -> Deviation:
         """How far a runner's scores are from plain float32, many texts in a batch."""

@@ -7,7 +7,6 @@ each other's lock: docs/decisions/0006. It ends when its server does, however th
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import StartError
+from . import Execution
 from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, receive, send
 from .packing import PackedTexts
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEVICE_LOST_EXIT_CODE = 70
-"""Of sysexits.h, EX_SOFTWARE: the device no longer answers."""
+FAILED_EXIT_CODE = 70
+"""Of sysexits.h, EX_SOFTWARE: the device no longer answers, or a lane has failed."""
 
 
 def main(control: Link, lanes: Sequence[Link]) -> None:
@@ -101,12 +101,17 @@ class _Worker:
             self._say(Changed(self._runner.traits, deviation))
 
     def _serve(self, lane: Link) -> None:
-        with suppress(EOFError, OSError):
+        try:
             while True:
                 texts: PackedTexts = receive(lane)
                 with self._free_lanes:
                     answer = self._compute(texts)
                 send(lane, answer)
+        except (EOFError, OSError):
+            pass  # the server has gone
+        except BaseException as error:  # a lane that dies alone would leave its caller waiting
+            log.critical("a lane failed: %s; ending its process", type(error).__name__)
+            os._exit(FAILED_EXIT_CODE)
 
     def _compute(self, texts: PackedTexts) -> Computed | Failed:
         runner = self._runner
@@ -124,7 +129,7 @@ class _Worker:
 
         if not answers(device):
             log.critical("the device %s is lost; ending its process", device)
-            os._exit(DEVICE_LOST_EXIT_CODE)
+            os._exit(FAILED_EXIT_CODE)
 
     def _say(self, message: object) -> None:
         with self._speaking, suppress(OSError):
@@ -140,7 +145,9 @@ def run_within_memory(runner: "Runner", texts: PackedTexts) -> "np.ndarray":
     try:
         return runner.run(texts)
     except Exception as error:
-        if not is_out_of_memory(error) or len(texts.lengths) == 1:
+        # Compiled code does not say what it failed of.
+        may_fit = is_out_of_memory(error) or runner.traits.execution is Execution.COMPILED
+        if not may_fit or len(texts.lengths) == 1:
             raise
     log.warning("out of memory on %d texts; halving the batch", len(texts.lengths))
     return np.concatenate([run_within_memory(runner, half) for half in texts.halves()])
@@ -178,10 +185,3 @@ def _forward_logs(control: Link, speaking: threading.Lock, level: str) -> None:
     logger.handlers = [_Forwarding(control, speaking)]
     logger.propagate = False
     logger.setLevel(level.upper())
-
-
-if __name__ == "__main__":
-    from multiprocessing.connection import Connection
-
-    descriptors = [int(argument) for argument in sys.argv[1:]]
-    main(Connection(descriptors[0]), [Connection(number) for number in descriptors[1:]])

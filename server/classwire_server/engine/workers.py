@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..checkpoint import Checkpoint
 from ..config import ModelSource, ServerConfig
+from ..errors import StartError
 from ..tokenization import Encoding
 from . import Deviation, EngineTraits, Logits
 from .link import Job
@@ -32,8 +33,8 @@ class WorkerEngine:
 
     @property
     def deviation(self) -> Deviation:
-        """How far that engine's scores are from plain float32."""
-        return self._workers[0].deviation
+        """How far scores are from plain float32 where they are farthest."""
+        return max((w.deviation for w in self._workers), key=lambda d: d.max_score_difference)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -100,8 +101,11 @@ def launch(
         for device in config.devices:
             workers.append(Worker(Job(source, config, device), spawn, lose))
         ready = [worker.ready() for worker in workers]
-    except BaseException:
+    except BaseException as error:
         for worker in workers:
             worker.close()
+        if isinstance(error, OSError):
+            raise StartError(f"{source.location}: cannot start a worker: {error}") from error
         raise
-    return Launched(ready[0].checkpoint, WorkerEngine(workers), ready[0].batch_tokens)
+    batch_tokens = min(worker.batch_tokens for worker in ready)
+    return Launched(ready[0].checkpoint, WorkerEngine(workers), batch_tokens)
