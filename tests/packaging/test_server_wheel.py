@@ -37,13 +37,17 @@ def target() -> Iterator[str]:
 
 
 def test_package_is_the_installed_one() -> None:
-    """What is tested comes from the wheel, with types, the checkpoint's card and its weights."""
+    """What is tested comes from the wheel, with types, the checkpoint's card and its weights, and what
+    the engine reads beside its code.
+    """
     files = {str(path) for path in importlib.metadata.files("classwire-server") or []}
     embedded = "classwire_server/models/stars-en"
 
     assert Path(classwire_server.__file__).is_relative_to(INSTALLED)
     assert "classwire_server/py.typed" in files
     assert {f"{embedded}/model.safetensors", f"{embedded}/README.md"} <= files
+    engine = "classwire_server/engine"
+    assert {f"{engine}/calibration.txt", f"{engine}/compiled_runner.cpp"} <= files
 
 
 def test_command_classifies_with_the_embedded_checkpoint(target: str) -> None:
