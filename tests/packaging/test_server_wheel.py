@@ -37,8 +37,8 @@ def target() -> Iterator[str]:
 
 
 def test_package_is_the_installed_one() -> None:
-    """What is tested comes from the wheel, with types, the checkpoint's card and its weights, and what
-    the engine reads beside its code.
+    """What is tested comes from the wheel: types, the checkpoint's card and weights, and what the
+    engine reads beside its code.
     """
     files = {str(path) for path in importlib.metadata.files("classwire-server") or []}
     embedded = "classwire_server/models/stars-en"
