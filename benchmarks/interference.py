@@ -46,6 +46,7 @@ class Interference:
         """Start the worker, on these cores."""
         config = ServerConfig(device="cpu", lanes=1, threads=1)
         launched = launch(ModelSource("measured", folder), config, lambda why: None)
+        assert isinstance(launched.engine, WorkerEngine)
         self._engine = launched.engine
         for pid in self._engine.pids:
             pin(pid, cores)

@@ -90,6 +90,23 @@ def meets_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
     _serve(control, lanes, run)
 
 
+def refuses_company(control: Link, lanes: Sequence[Link]) -> None:
+    """Fails when two batches are computed at the same time."""
+    busy = threading.Lock()
+    moment = threading.Event()
+
+    def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+        if not busy.acquire(blocking=False):
+            raise RuntimeError("two at once")
+        try:
+            moment.wait(0.02)  # as long as a batch of some size
+            return _run(self, texts)
+        finally:
+            busy.release()
+
+    _serve(control, lanes, run)
+
+
 def breaks_its_lane_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
     """Something fails that is no part of the forward pass."""
     compute = worker._Worker._compute

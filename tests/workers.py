@@ -2,12 +2,10 @@
 
 import multiprocessing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from classwire_server.checkpoint import Checkpoint
 from classwire_server.config import ModelSource, ServerConfig
-from classwire_server.engine import Deviation, Logits, worker
+from classwire_server.engine import Deviation, EngineTraits, Launched, Logits, worker
 from classwire_server.engine.link import Link
 from classwire_server.engine.packing import pack
 from classwire_server.engine.runner import Runner
@@ -51,7 +49,7 @@ class InProcessEngine:
     lanes = 1
 
     def __init__(self, runner: Runner, deviation: Deviation) -> None:
-        self.traits = runner.traits
+        self.traits: EngineTraits = runner.traits
         self.deviation = deviation
         self._runner = runner
 
@@ -64,17 +62,9 @@ class InProcessEngine:
         """Nothing to give back."""
 
 
-@dataclass(frozen=True)
-class InProcess:
-    """A model that is ready to compute; see classwire_server.lifecycle.Launched."""
-
-    checkpoint: Checkpoint
-    engine: InProcessEngine
-    batch_tokens: int = 1_024
-
-
-def launch_in_process(source: ModelSource, config: ServerConfig, on_lost: Any) -> InProcess:
+def launch_in_process(source: ModelSource, config: ServerConfig, on_lost: Any) -> Launched:
     """What a worker does to start a model, in the test's own process."""
     selection = select(source, config, "cpu")
     runner = selection.finished(selection.engine)
-    return InProcess(selection.checkpoint, InProcessEngine(runner, selection.deviation))
+    engine = InProcessEngine(runner, selection.deviation)
+    return Launched(selection.checkpoint, engine, selection.batch_tokens)

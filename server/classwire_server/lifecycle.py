@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import grpc
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from .addresses import check_port, check_unix_socket
-from .checkpoint import Checkpoint, locate
+from .checkpoint import locate
 from .config import ModelSource, ServerConfig
 from .dispatch import Dispatcher
-from .engine import Engine
+from .engine import Launched
 from .engine.workers import launch
 from .errors import StartError
 from .gate import Gate
@@ -36,26 +36,6 @@ log = logging.getLogger(__name__)
 LIVENESS = "classwire.liveness"
 FAREWELL_S = 1.0
 """How long the last answers may take to leave, once all calls are done."""
-
-
-class Launched(Protocol):
-    """A model that is ready to compute; `batch_tokens` is the size of batch it does best."""
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """What is known of the checkpoint."""
-        ...
-
-    @property
-    def engine(self) -> Engine:
-        """What computes."""
-        ...
-
-    @property
-    def batch_tokens(self) -> int:
-        """Tokens of a batch."""
-        ...
-
 
 Launch = Callable[[ModelSource, ServerConfig, Callable[[str], None]], Launched]
 """Starts a model's engine; the function given is to be called when the engine is lost."""

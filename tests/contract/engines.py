@@ -2,29 +2,27 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from classwire_server.checkpoint import Checkpoint, load_checkpoint
+from classwire_server.checkpoint import load_checkpoint
 from classwire_server.config import ModelSource, ServerConfig
-from classwire_server.engine import Deviation, EngineTraits, Execution, Layout, Logits, Precision
+from classwire_server.engine import (
+    Deviation,
+    EngineTraits,
+    Execution,
+    Launched,
+    Layout,
+    Logits,
+    Precision,
+)
 from classwire_server.tokenization import Encoding
 
 PATIENCE_S = 20.0
 """How long anything may take before a test fails; nothing is expected to take it."""
 
 LOGITS = (0.0, 1.0, 2.0, 3.0, 4.0)
-
-
-@dataclass(frozen=True)
-class FakeModel:
-    """A model that is ready to compute; see classwire_server.lifecycle.Launched."""
-
-    checkpoint: Checkpoint
-    engine: "FakeEngine"
-    batch_tokens: int
 
 
 class FakeEngine:
@@ -74,10 +72,10 @@ class FakeEngine:
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), PATIENCE_S)
 
-    def launch(self, source: ModelSource, config: ServerConfig, on_lost: Any) -> "FakeModel":
+    def launch(self, source: ModelSource, config: ServerConfig, on_lost: Any) -> Launched:
         """What a Server takes to start its engines: a real checkpoint, and this engine."""
         checkpoint, _ = load_checkpoint(source, config)
-        return FakeModel(checkpoint, self, config.batch_tokens or 1_024)
+        return Launched(checkpoint, self, config.batch_tokens or 1_024)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

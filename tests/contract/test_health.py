@@ -17,10 +17,11 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.engine import Launched
 from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server
 from tests.contract.conversation import Conversation, item
-from tests.contract.engines import PATIENCE_S, FakeEngine, FakeModel
+from tests.contract.engines import PATIENCE_S, FakeEngine
 
 Connect = Callable[[str], grpc.Channel]
 
@@ -61,7 +62,7 @@ def test_ready_only_after_the_warm_up(bert: Path, connect: Connect) -> None:
     """Alive as soon as the port is bound, ready once the engine is there, not while draining."""
     seen: list[dict[str, int]] = []
 
-    def launch(source: ModelSource, config: ServerConfig, on_lost: Any) -> FakeModel:
+    def launch(source: ModelSource, config: ServerConfig, on_lost: Any) -> Launched:
         seen.append(everything())
         return FakeEngine().launch(source, config, on_lost)
 

@@ -15,7 +15,7 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ModelServiceStub
 from classwire_server.checkpoint import load_checkpoint
 from classwire_server.config import ModelSource, ServerConfig
-from classwire_server.engine import Deviation
+from classwire_server.engine import Deviation, Launched
 from classwire_server.engine.attention import ATTENTION
 from classwire_server.engine.packed import PackedEngine, PackedModel
 from classwire_server.lifecycle import Server
@@ -23,7 +23,7 @@ from tests.checkpoints import ARCHITECTURES
 from tests.conftest import launch_forked
 from tests.parity.direct import TEXTS, Direct, Pairable, largest_difference
 from tests.parity.wire import WAYS, Way, alone, in_a_batch, scores_by_id
-from tests.workers import InProcess, InProcessEngine
+from tests.workers import InProcessEngine
 
 TOLERANCE = 1e-5
 NOT_PACKED = {"xlnet"}
@@ -101,10 +101,10 @@ def test_one_changed_token_shows(folders: Folders, name: str) -> None:
 def unchecked_difference(serve: Callable[..., Server], folders: Folders) -> Callable[[Way], float]:
     """What parity finds on a tiny BERT when the engine's own self-check is taken out."""
 
-    def unchecked(source: ModelSource, config: ServerConfig, on_lost: Any) -> InProcess:
+    def unchecked(source: ModelSource, config: ServerConfig, on_lost: Any) -> Launched:
         checkpoint, model = load_checkpoint(source, config)
         engine = PackedEngine(PackedModel(model), "cpu")
-        return InProcess(checkpoint, InProcessEngine(engine, Deviation(0, 1.0, 0.0)))
+        return Launched(checkpoint, InProcessEngine(engine, Deviation(0, 1.0, 0.0)), 1_024)
 
     def difference(way: Way) -> float:
         server = serve(unchecked, model=(f"bert={folders['bert']}",))

@@ -1,5 +1,6 @@
 """What the tests of the engine share."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from classwire_server.config import ModelSource, ServerConfig
 from classwire_server.engine import Precision
 from classwire_server.engine.compile_process import Artefact, compile_elsewhere
 from classwire_server.engine.packed import PackedModel
+from classwire_server.engine.workers import launch
+from classwire_server.lifecycle import Server
+from tests import faults
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,19 @@ def compiled(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathF
     source = ModelSource("tiny", str(checkpoint("bert", num_hidden_layers=1)))
     config = ServerConfig(compile_cache=str(tmp_path_factory.mktemp("compiled") / "cache"))
     return Compiled(source, config, compile_elsewhere(source, config, Precision.FLOAT32))
+
+
+@pytest.fixture
+def bert(checkpoint: Callable[..., Path]) -> str:
+    """A tiny BERT, as a setting."""
+    return f"bert={checkpoint('bert')}"
+
+
+@pytest.fixture
+def serve_with(serve: Callable[..., Server], bert: str) -> Callable[[faults.Main], Server]:
+    """Starts a server whose worker has a fault."""
+    return lambda fault: serve(
+        functools.partial(launch, spawn=faults.spawn_with(fault)),
+        model=(bert,),
+        batch_tokens=512,
+    )

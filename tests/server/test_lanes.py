@@ -27,6 +27,18 @@ class Lanes(FakeEngine):
         return replace(super().infer(encodings), inference_s=self._inference_s)
 
 
+def busy_lane(inference_s: float, batch_tokens: int) -> tuple[Lanes, Dispatcher]:
+    """An engine whose one lane is busy with four tokens, after a batch that took so long."""
+    engine = Lanes(1, inference_s)
+    dispatcher = Dispatcher(engine, batch_tokens=batch_tokens, max_queue_tokens=100, name="test")
+    first = pending("first", tokens=4)
+    dispatcher.submit([first])
+    assert answer(first)
+    dispatcher.submit([pending("slow", tokens=4)])
+    engine.wait_for(lambda engine: "slow" in engine.texts)
+    return engine, dispatcher
+
+
 @pytest.mark.parametrize("texts", [2, 5])
 def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits when two lanes are free goes half into each, and runs at the same time."""
@@ -56,14 +68,7 @@ def test_little_work_is_not_shared() -> None:
 @pytest.mark.parametrize(("inference_s", "batches"), [(0.01, 3), (1.0, 2)])
 def test_a_batch_is_sent_ahead_if_it_starts_soon(inference_s: float, batches: int) -> None:
     """While a lane is busy one batch more lies ready in the engine, unless it would lie long."""
-    engine = Lanes(1, inference_s)
-    dispatcher = Dispatcher(engine, batch_tokens=4, max_queue_tokens=100, name="test")
-    first = pending("first", tokens=4)
-    dispatcher.submit([first])
-    assert answer(first)
-
-    dispatcher.submit([pending("slow", tokens=4)])
-    engine.wait_for(lambda engine: "slow" in engine.texts)
+    engine, dispatcher = busy_lane(inference_s, batch_tokens=4)
     for _ in range(2):
         dispatcher.submit([pending("slow behind", tokens=4)])
     probe = pending("late", tokens=4, deadline_s=time.monotonic() + 0.05)
@@ -77,14 +82,7 @@ def test_a_batch_is_sent_ahead_if_it_starts_soon(inference_s: float, batches: in
 
 def test_little_is_not_sent_ahead() -> None:
     """A batch smaller than the one that runs is left to grow until the lane is free."""
-    engine = Lanes(1, 0.01)
-    dispatcher = Dispatcher(engine, batch_tokens=9, max_queue_tokens=100, name="test")
-    first = pending("first", tokens=4)
-    dispatcher.submit([first])
-    assert answer(first)
-    dispatcher.submit([pending("slow", tokens=4)])
-    engine.wait_for(lambda engine: "slow" in engine.texts)
-
+    engine, dispatcher = busy_lane(0.01, batch_tokens=9)
     few, more = pending("a", tokens=3), pending("b", tokens=1)
     dispatcher.submit([few])
     dispatcher.submit([more])

@@ -212,7 +212,7 @@ def test_the_chosen_engine_is_checked(
     folder = checkpoint(architecture, **sizes)
     monkeypatch.setattr(
         selection,
-        "_seconds",
+        "median_s",
         lambda engine, *_, **__: 1.0 if engine.traits.precision is Precision.FLOAT32 else 2.0,
     )
     config = ServerConfig(

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..checkpoint import Checkpoint
 from ..tokenization import Encoding
 
 
@@ -107,3 +108,12 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give the device back."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Launched:
+    """A model that is ready to compute; `batch_tokens` is the size of batch it does best."""
+
+    checkpoint: Checkpoint
+    engine: Engine
+    batch_tokens: int

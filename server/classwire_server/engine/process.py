@@ -67,10 +67,9 @@ class Subprocess:
 class Worker:
     """One worker process. Safe for use by any thread once `ready` has returned.
 
-    Raises OSError when it cannot be started.
-
     `on_lost` is called, on a thread of its own, when the process ends without being asked to: from
-    then on, and while it is being found out, `lost` is true.
+    then on, and while it is being found out, `lost` is true. Raises OSError when it cannot be
+    started.
     """
 
     def __init__(self, job: Job, spawn: Spawn, on_lost: Callable[[str], None]) -> None:
@@ -137,6 +136,7 @@ class Worker:
             self.lost = True
             raise lost() from None
         except BaseException:
+            self.lost = True
             self._process.kill()  # what is left of the answer must not be another caller's
             raise
         finally:

@@ -3,11 +3,8 @@
 import copy
 import logging
 import math
-import statistics
-import time
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -20,21 +17,19 @@ from .calibration import PARITY_TEXTS, accepts, calibration_texts
 from .cores import Division, divide, usable_cores
 from .device import resolve
 from .packed import PackedEngine, PackedModel
-from .packing import PackedTexts
 from .precision import convert
 from .prepacking import is_worthwhile, prepack, restore
 from .runner import OneByOne, Runner
 from .stacked import StackedEngine
+from .timing import median_s, sample_of
 from .trial import Trial, trial_of
 
 log = logging.getLogger(__name__)
 
-SAMPLE_TEXT_TOKENS = 32
 SAMPLE_TOKENS = 256
-"""Length of a text, and of a batch, that engines are timed on."""
+"""Size of the batch that engines are timed on."""
 
-
-Engine = PackedEngine | StackedEngine
+TorchEngine = PackedEngine | StackedEngine
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +40,7 @@ class Selection:
     """
 
     checkpoint: Checkpoint
-    engine: Engine
+    engine: TorchEngine
     deviation: Deviation
     trial: Trial
     division: Division
@@ -102,7 +97,7 @@ def select(source: ModelSource, config: ServerConfig, device: str) -> Selection:
 
 
 def _best_batch_tokens(checkpoint: Checkpoint, engine: Runner, trial: Trial) -> int:
-    curve = measure_curve(lambda tokens: engine.run(_sample(trial.texts, tokens)))
+    curve = measure_curve(lambda tokens: engine.run(sample_of(trial.texts, tokens)))
     tokens = choose_tokens(curve)
     log.info(
         "%s: batches of %d tokens; %s",
@@ -115,7 +110,7 @@ def _best_batch_tokens(checkpoint: Checkpoint, engine: Runner, trial: Trial) -> 
 
 def _in_float32(
     checkpoint: Checkpoint, model: PreTrainedModel, device: str, parity: Trial
-) -> tuple[Engine, Deviation]:
+) -> tuple[TorchEngine, Deviation]:
     """The packed engine where its scores are those of plain float32, else the stacked one."""
     try:
         packed = PackedModel(model)
@@ -142,7 +137,7 @@ def _in_float32(
     return stacked, deviation
 
 
-def _prepacked(engine: Engine, model: PreTrainedModel, parity: Trial) -> Deviation | None:
+def _prepacked(engine: TorchEngine, model: PreTrainedModel, parity: Trial) -> Deviation | None:
     """Reorder the weights of a float32 engine's model, in place, where its scores stay.
 
     The deviation is None where they do not, and the weights are as they were.
@@ -162,7 +157,7 @@ def _prepacked(engine: Engine, model: PreTrainedModel, parity: Trial) -> Deviati
 
 def _in_precision(
     precision: Precision, model: PreTrainedModel, layout: Layout, device: str, trial: Trial
-) -> tuple[Engine, Deviation]:
+) -> tuple[TorchEngine, Deviation]:
     """The engine in the precision that the user names; the model is converted in place."""
     runner = _build(model, precision, layout, device)
     deviation = trial.deviation(runner)
@@ -175,22 +170,22 @@ def _in_precision(
 
 def _in_fastest_precision(
     config: ServerConfig, model: PreTrainedModel, layout: Layout, device: str, trial: Trial
-) -> tuple[Engine, Deviation | None]:
+) -> tuple[TorchEngine, Deviation | None]:
     """The fastest engine whose scores are near enough to those of float32.
 
     Its deviation is None when that is float32 itself.
     """
-    name, sample = trial.checkpoint.name, _sample(trial.texts, SAMPLE_TOKENS)
+    name, sample = trial.checkpoint.name, sample_of(trial.texts, SAMPLE_TOKENS)
     float32 = _build(model, Precision.FLOAT32, layout, device)
-    best_s = _seconds(float32, sample)
+    best_s = median_s(float32, sample)
     _unpack(float32)
     log.info("%s: float32 at %.0f tokens/s", name, len(sample.ids) / best_s)
-    best: tuple[Engine, Deviation] | None = None
+    best: tuple[TorchEngine, Deviation] | None = None
     for precision in FASTER_ON_CPU if device == "cpu" else FASTER_ON_GPU:
         engine = None  # what was refused makes room for what is tried next
         try:
             engine = _build(copy.deepcopy(model), precision, layout, device)
-            seconds = _seconds(engine, sample, at_most_s=2 * best_s)
+            seconds = median_s(engine, sample, at_most_s=2 * best_s)
         except (RuntimeError, ValueError) as error:  # a device may lack a precision's operators
             log.info("%s: %s does not run: %s", name, precision.value, error)
             continue
@@ -214,7 +209,9 @@ def _in_fastest_precision(
     return best or (_build(model, Precision.FLOAT32, layout, device), None)
 
 
-def _build(model: PreTrainedModel, precision: Precision, layout: Layout, device: str) -> Engine:
+def _build(
+    model: PreTrainedModel, precision: Precision, layout: Layout, device: str
+) -> TorchEngine:
     if precision is not Precision.FLOAT32:  # whose weights stay plain while others start from them
         convert(model, precision)
     if layout is Layout.PACKED:
@@ -222,30 +219,6 @@ def _build(model: PreTrainedModel, precision: Precision, layout: Layout, device:
     return StackedEngine(model, device, precision)
 
 
-def _sample(texts: PackedTexts, tokens: int) -> PackedTexts:
-    """Texts of so many tokens in all, made of the start of the longest of others."""
-    longest = texts.ids[texts.bounds[-2] :][:SAMPLE_TEXT_TOKENS]
-    length = len(longest)
-    count = max(1, tokens // length)
-    return PackedTexts(
-        np.tile(longest, count),
-        np.zeros(count * length, np.int64),
-        np.arange(count + 1) * length,
-        np.arange(count),
-    )
-
-
-def _unpack(engine: Engine) -> None:
+def _unpack(engine: TorchEngine) -> None:
     if isinstance(engine, PackedEngine):
         engine.model.unpack()
-
-
-def _seconds(runner: Runner, sample: PackedTexts, at_most_s: float = math.inf) -> float:
-    """The median time of three runs, after one that warms up; of fewer when they take too long."""
-    runner.run(sample)
-    seconds: list[float] = []
-    while len(seconds) < 3 and sum(seconds) <= at_most_s:
-        started_s = time.perf_counter()
-        runner.run(sample)
-        seconds.append(time.perf_counter() - started_s)
-    return statistics.median(seconds)

@@ -145,11 +145,12 @@ def run_within_memory(runner: "Runner", texts: PackedTexts) -> "np.ndarray":
     try:
         return runner.run(texts)
     except Exception as error:
-        # Compiled code does not say what it failed of.
+        why = "out of memory" if is_out_of_memory(error) else "compiled code failed"
+        # Compiled code does not say of what, so that it may be memory too.
         may_fit = is_out_of_memory(error) or runner.traits.execution is Execution.COMPILED
         if not may_fit or len(texts.lengths) == 1:
             raise
-    log.warning("out of memory on %d texts; halving the batch", len(texts.lengths))
+    log.warning("%s on %d texts; halving the batch", why, len(texts.lengths))
     return np.concatenate([run_within_memory(runner, half) for half in texts.halves()])
 
 

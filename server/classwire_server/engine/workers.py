@@ -2,13 +2,11 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from ..checkpoint import Checkpoint
 from ..config import ModelSource, ServerConfig
 from ..errors import StartError
 from ..tokenization import Encoding
-from . import Deviation, EngineTraits, Logits
+from . import Deviation, EngineTraits, Launched, Logits
 from .link import Job
 from .packing import pack
 from .process import Spawn, Subprocess, Worker, lost
@@ -69,15 +67,6 @@ class WorkerEngine:
             worker = min(alive, key=lambda worker: self._in_flight[worker] / worker.lanes)
             self._in_flight[worker] += 1
         return worker
-
-
-@dataclass(frozen=True, eq=False)
-class Launched:
-    """A model that is ready to compute; `batch_tokens` is the size of batch it does best."""
-
-    checkpoint: Checkpoint
-    engine: WorkerEngine
-    batch_tokens: int
 
 
 def launch(

@@ -1,0 +1,52 @@
+"""What tests of workers ask a server and the system."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.tokenization import Encoding, Text, Tokenization, Truncation
+from tests.contract.engines import PATIENCE_S
+from tests.contract.failures import Failure
+from tests.parity.direct import TEXTS
+
+LONG = "book " * 400
+"""What faults of workers take for a long text."""
+
+WORKER_LOST = Failure(grpc.StatusCode.UNAVAILABLE, "WORKER_LOST")
+
+
+def classify(channel: grpc.Channel, text: str) -> pb.ClassifyResponse:
+    """One call with a deadline of its own."""
+    request = pb.ClassifyRequest(input=pb.TextInput(text=text))
+    response: pb.ClassifyResponse = ClassifyServiceStub(channel).Classify(
+        request, timeout=PATIENCE_S
+    )
+    return response
+
+
+def health(channel: grpc.Channel, service: str = "") -> int:
+    """What a health check says."""
+    stub: Any = HealthStub(channel)
+    return int(stub.Check(HealthCheckRequest(service=service), timeout=PATIENCE_S).status)
+
+
+def encodings(tokenization: Tokenization) -> Sequence[Encoding]:
+    """Texts of many lengths, as a model would see them."""
+    texts = [Text(text) if isinstance(text, str) else Text(*text) for text in TEXTS]
+    return [tokenization.encode(text, Truncation.DROP_END, "") for text in texts]
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
