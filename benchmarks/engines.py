@@ -5,6 +5,7 @@ in the order of arrival or sorted by length. The others run the batches that the
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from transformers import BertForSequenceClassification
 from classwire_server.config import ModelSource, ServerConfig
 from classwire_server.engine.changeover import compiled
 from classwire_server.engine.packing import pack
+from classwire_server.engine.runner import OneByOne, Runner
 from classwire_server.engine.selection import select
 from classwire_server.errors import CompileError
 from classwire_server.tokenization import Encoding
@@ -66,7 +68,7 @@ class Engines:
             precision, _, execution = engine.removeprefix("packed ").partition(", ")
             if (folder, precision) not in self._ours:
                 self._ours[folder, precision] = _Ours(folder, precision, cache, threads)
-            prepared = self._ours[folder, precision].prepare(execution == "compiled")
+            prepared = self._ours[folder, precision].prepare(execution)
         self._engines[engine] = prepared
         return prepared.about
 
@@ -80,6 +82,18 @@ class Engines:
         text = encodings([tokens])
         with busy_threads(busy):
             return [seconds_of(lambda: self._engines[engine].run(text)) for _ in range(repetitions)]
+
+    def at_once(self, engine: str, tokens: int, lanes: int, repetitions: int) -> list[float]:
+        """Seconds until so many threads have each computed a text of so many tokens."""
+        text = encodings([tokens])
+        run = self._engines[engine].run
+        with ThreadPoolExecutor(lanes) as threads:
+
+            def all_lanes() -> None:
+                for done in [threads.submit(run, text) for _ in range(lanes)]:
+                    done.result()
+
+            return [seconds_of(all_lanes) for _ in range(repetitions)]
 
 
 def _transformers(size: int, by_length: bool) -> Callable[[BertForSequenceClassification], Run]:
@@ -114,11 +128,17 @@ class _Ours:
         )
         self._selection = select(self._source, self._config, "cpu")
 
-    def prepare(self, is_compiled: bool) -> Prepared:
-        """Raises CompileError where there is no compiled engine."""
+    def prepare(self, execution: str) -> Prepared:
+        """The engine plain, compiled or deterministic.
+
+        Raises CompileError where there is no compiled engine.
+        """
         selection = self._selection
-        runner, deviation = selection.finished(selection.engine), selection.deviation
-        if is_compiled:
+        runner: Runner = selection.engine
+        deviation = selection.deviation
+        if execution == "deterministic":
+            runner = OneByOne(runner)
+        elif execution == "compiled":
             changed = compiled(selection, self._source, self._config)
             if changed is None:
                 raise CompileError("it cannot be compiled here, or its scores would move")
@@ -145,6 +165,7 @@ if __name__ == "__main__":
             "prepare": engines.prepare,
             "run": engines.run,
             "beside_threads": engines.beside_threads,
+            "at_once": engines.at_once,
             "ceiling": ceiling.measure,
         }
     )

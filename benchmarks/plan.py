@@ -8,6 +8,7 @@ from .checkpoints import BERT_BASE, BERT_SLICE, Shape
 PRECISIONS = ("float32", "bfloat16", "int8")
 PADDED, SORTED = "transformers, padded", "transformers, sorted"
 FLOAT32, FLOAT32_COMPILED = "packed float32, plain", "packed float32, compiled"
+DETERMINISTIC = "packed float32, deterministic"
 BFLOAT16 = "packed bfloat16, plain"
 INT8, INT8_COMPILED = "packed int8, plain", "packed int8, compiled"
 ENGINES = (
@@ -18,6 +19,7 @@ ENGINES = (
     "onnx one by one",
     FLOAT32,
     FLOAT32_COMPILED,
+    DETERMINISTIC,
     BFLOAT16,
     INT8,
     INT8_COMPILED,

@@ -46,8 +46,8 @@ class Suite:
         self._say = say
         cores = sorted(os.sched_getaffinity(0))
         self._all, self._first, self._last = cores, cores[:1], cores[-1:]
-        self._cache = work / "compiled"
-        self._cache.mkdir(mode=0o700, exist_ok=True)
+        self.cache = work / "compiled"
+        self.cache.mkdir(mode=0o700, exist_ok=True)
 
     def folder(self, shape: Shape) -> Path:
         """A shape's checkpoint, written when it is first asked for."""
@@ -68,7 +68,7 @@ class Suite:
                 self._say(f"engines: preparing {name}")
                 with self.or_missing(name):
                     about = instrument.ask(
-                        "prepare", engine=name, folder=folder, cache=str(self._cache)
+                        "prepare", engine=name, folder=folder, cache=str(self.cache)
                     )
                     texts = SLOW_TEXTS if name == BFLOAT16 else len(lengths)
                     engines[name] = {
@@ -119,7 +119,7 @@ class Suite:
         for serving in wanted:
             with self.or_missing(serving.name):
                 records.append(
-                    serve_and_load(serving, plan.rounds, self._cache, self._all, self._say)
+                    serve_and_load(serving, plan.rounds, self.cache, self._all, self._say)
                 )
         return records
 
@@ -131,7 +131,7 @@ class Suite:
         folder = str(self.folder(SMALL if self.plan.is_short else self.plan.shape))
         here: dict[str, list[float]] = {"idle_s": [], "busy_s": []}
         worker: dict[str, list[float]] = {"idle_s": [], "busy_s": []}
-        cache = str(self._cache)
+        cache = str(self.cache)
         with (
             Instrument("benchmarks.interference", self._first) as server,
             Instrument("benchmarks.engines", self._all) as alone,

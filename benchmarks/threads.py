@@ -1,10 +1,10 @@
-"""How torch's threads wait for each other, on idle and on busy cores.
+"""Lanes and threads: how a CPU's cores are best divided, when they are idle and when they are busy.
 
-    python -m benchmarks.threads [--tokens 64] [--rounds 3]
+    python -m benchmarks.threads [--tokens 128] [--rounds 5]
 
-Each setting runs in a process of its own, alone and beside another process that computes; the
-settings take turns. One text of so many tokens, one forward pass at a time, BERT-base with random
-weights, packed, float32.
+Each division of the cores runs in a process of its own, alone and beside another process that
+computes; they take turns. One text of so many tokens in each lane, BERT-base with random weights,
+packed, float32, plain.
 """
 
 import argparse
@@ -15,7 +15,8 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from .checkpoints import BERT_BASE, save
@@ -23,13 +24,32 @@ from .instrument import Instrument
 from .plan import FLOAT32
 
 CORES = sorted(os.sched_getaffinity(0))
-SETTINGS: dict[str, tuple[int, dict[str, str]]] = {
-    "all cores, spinning": (len(CORES), {"OMP_WAIT_POLICY": "active"}),
-    "all cores, sleeping": (len(CORES), {"OMP_WAIT_POLICY": "passive"}),
-    "one thread": (1, {"OMP_WAIT_POLICY": "passive"}),
-}
-REPETITIONS = 9
+REPETITIONS = 5
 BUSY = "while True: pass"
+
+
+@dataclass(frozen=True)
+class Division:
+    """So many lanes of so many threads, which spin or sleep while they wait for each other."""
+
+    lanes: int
+    threads: int
+    waiting: str
+
+    @property
+    def name(self) -> str:
+        """As a row of the table says it."""
+        if self.threads == 1:
+            return f"{self.lanes} lanes of one thread"
+        return f"one lane of {self.threads} threads, {self.waiting}"
+
+
+DIVISIONS = (
+    Division(1, len(CORES), "spinning"),
+    Division(1, len(CORES), "sleeping"),
+    Division(len(CORES), 1, "sleeping"),
+)
+POLICIES = {"spinning": "active", "sleeping": "passive"}
 
 
 @contextmanager
@@ -43,42 +63,49 @@ def busy_process() -> Iterator[None]:
 
 
 def main() -> None:
-    """Print a table of milliseconds."""
+    """Print a table: the time of a lone text, and what all lanes compute together."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    taken: dict[tuple[str, bool], list[float]] = defaultdict(list)
+    tokens = arguments.tokens
+    lone: dict[tuple[Division, bool], list[float]] = defaultdict(list)
+    full: dict[tuple[Division, bool], list[float]] = defaultdict(list)
     with ExitStack() as ends:
         folder = ends.enter_context(tempfile.TemporaryDirectory())
         save(BERT_BASE, Path(folder))
         instruments = {}
-        for name, (threads, environment) in SETTINGS.items():
+        for division in DIVISIONS:
+            environment = {"OMP_WAIT_POLICY": POLICIES[division.waiting]}
             instrument = Instrument("benchmarks.engines", CORES, environment)
-            instruments[name] = ends.enter_context(instrument)
-            instrument.ask("prepare", engine=FLOAT32, folder=folder, cache=folder, threads=threads)
+            instruments[division] = ends.enter_context(instrument)
+            instrument.ask(
+                "prepare", engine=FLOAT32, folder=folder, cache=folder, threads=division.threads
+            )
         for turn in range(arguments.rounds):
             for busy in (False, True):
-                for name, instrument in instruments.items():
-                    print(f"round {turn + 1} of {arguments.rounds}: {name}", file=sys.stderr)
-                    with ExitStack() as beside:
-                        if busy:
-                            beside.enter_context(busy_process())
-                        seconds = instrument.ask(
-                            "beside_threads",
-                            engine=FLOAT32,
-                            tokens=arguments.tokens,
-                            busy=0,
-                            repetitions=REPETITIONS,
-                        )
-                    taken[name, busy].append(statistics.median(seconds))
+                for division, instrument in instruments.items():
+                    print(
+                        f"round {turn + 1} of {arguments.rounds}: {division.name}", file=sys.stderr
+                    )
+                    how = {"engine": FLOAT32, "tokens": tokens, "repetitions": REPETITIONS}
+                    with busy_process() if busy else nullcontext():
+                        alone = instrument.ask("at_once", lanes=1, **how)
+                        together = instrument.ask("at_once", lanes=division.lanes, **how)
+                    lone[division, busy].append(statistics.median(alone))
+                    full[division, busy].append(statistics.median(together))
     print(
-        f"BERT-base, {arguments.tokens} tokens, {len(CORES)} cores, {arguments.rounds} rounds\n\n"
-        "| threads | alone, ms | beside a busy process, ms |\n|---|---:|---:|"
+        f"BERT-base, texts of {tokens} tokens, {len(CORES)} cores, {arguments.rounds} rounds\n\n"
+        "| cores divided into | a lone text, ms | beside a busy process, ms | all lanes, tokens/s "
+        "| beside a busy process, tokens/s |\n|---|---:|---:|---:|---:|"
     )
-    for name in SETTINGS:
-        alone, beside_busy = (1e3 * statistics.median(taken[name, busy]) for busy in (False, True))
-        print(f"| {name} | {alone:.1f} | {beside_busy:.1f} |")
+    for division in DIVISIONS:
+        times = [f"{1e3 * statistics.median(lone[division, busy]):.0f}" for busy in (False, True)]
+        rates = [
+            f"{tokens * division.lanes / statistics.median(full[division, busy]):.0f}"
+            for busy in (False, True)
+        ]
+        print(f"| {division.name} | {' | '.join((*times, *rates))} |")
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def test_lanes_compute_at_the_same_time(
 
 
 def test_a_batch_ahead_waits_for_a_lane(bert: str) -> None:
-    """One batch more than there are lanes may be in the worker, but no more are computed at once."""
+    """One batch more than there are lanes may be in the worker, which computes no more at once."""
     config = ServerConfig(model=(bert,), lanes=1, threads=1, batch_tokens=512)
     spawn = faults.spawn_with(faults.refuses_company)
     launched = launch(config.sources[0], config, lambda why: None, spawn)

@@ -1,0 +1,191 @@
+"""What stands between a server and its ceilings: shares of a pass, hand-overs, memory, calls.
+
+    python -m benchmarks.obstacles [--work FOLDER]
+
+Prints four short tables. The pass is of a slice of BERT-base with random weights, the calls are to
+the benchmark's small checkpoint. `--work` keeps checkpoints and compiled models.
+"""
+
+import argparse
+import os
+import pickle
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from .checkpoints import BERT_SLICE, SMALL
+from .figures import digits
+from .instrument import Failed, Instrument
+from .plan import FULL
+from .served import CLASSWIRE, ECHO, Served
+from .suite import Suite
+
+CORES = sorted(os.sched_getaffinity(0))
+PAUSE_S = 0.005
+IN_FLIGHT = 32
+CALLS = 4_096
+
+IMPORTS = {
+    "nothing": "pass",
+    "what a server's own process imports": "import classwire_server.lifecycle",
+    "torch": "import torch",
+    "torch and transformers' BERT": "import torch; from transformers import "
+    "BertForSequenceClassification",
+    "what a worker imports": "import classwire_server.engine.selection, "
+    "transformers.models.bert.modeling_bert",
+}
+MEASURE = "; import os; from benchmarks.served import pss_bytes; print(pss_bytes(os.getpid()))"
+
+
+def shares_of_a_pass(folder: Path, cache: Path) -> dict[str, float]:
+    """Shares of an int8 compiled forward pass by operator, by torch's profiler, one thread."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from classwire_server.config import ModelSource, ServerConfig
+    from classwire_server.engine.changeover import compiled
+    from classwire_server.engine.packing import pack
+    from classwire_server.engine.selection import select
+
+    from .batching import encodings
+    from .workload import mixed
+
+    source = ModelSource("measured", str(folder))
+    config = ServerConfig(
+        device="cpu",
+        precision="int8",
+        compile_cache=str(cache),
+        lanes=1,
+        threads=1,
+        batch_tokens=512,
+    )
+    changed = compiled(select(source, config, "cpu"), source, config)
+    if changed is None:
+        raise Failed("there is no compiled engine here")
+    runner, _ = changed
+    batch = pack(encodings(mixed().first(12).lengths))
+    for _ in range(3):
+        runner.run(batch)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for _ in range(5):
+            runner.run(batch)
+    kinds = {"qlinear": "int8 products", "attention": "attention, float32"}
+    spent: Counter[str] = Counter()
+    for event in profiled.key_averages():
+        kind = next((name for key, name in kinds.items() if key in event.key), "all else")
+        spent[kind] += event.self_cpu_time_total
+    return {kind: microseconds / spent.total() for kind, microseconds in spent.most_common()}
+
+
+def hand_over_us() -> dict[str, dict[str, float]]:
+    """What Python takes to pack a short text and to pickle it, at once and after a pause."""
+    from classwire_server.engine.packing import pack
+
+    from .batching import encodings
+
+    text = encodings([16])
+    packed = pack(text)
+    message = pickle.dumps(packed, protocol=5)
+    steps: dict[str, Callable[[], object]] = {
+        "pack": lambda: pack(text),
+        "pickle": lambda: pickle.dumps(packed, protocol=5),
+        "unpickle": lambda: pickle.loads(message),
+    }
+    return {
+        step: {
+            "at once": _median_us(run, 0.0),
+            "after 5 ms of sleep": _median_us(run, PAUSE_S),
+        }
+        for step, run in steps.items()
+    }
+
+
+def _median_us(run: Callable[[], object], pause_s: float) -> float:
+    taken = []
+    for _ in range(200):
+        time.sleep(pause_s)
+        started_s = time.perf_counter()
+        run()
+        taken.append(1e6 * (time.perf_counter() - started_s))
+    return statistics.median(taken)
+
+
+def memory_of_imports_mb() -> dict[str, float]:
+    """Memory of an interpreter after imports."""
+    return {
+        name: int(
+            subprocess.run(
+                [sys.executable, "-c", statement + MEASURE],
+                stdout=subprocess.PIPE,
+                check=True,
+                text=True,
+            ).stdout
+        )
+        / 1e6
+        for name, statement in IMPORTS.items()
+    }
+
+
+def processor_us_of_a_call(folder: Path) -> dict[str, float]:
+    """Processor time of a unary call of 16 tokens, 32 in flight, by process."""
+    with ExitStack() as ends:
+        load = ends.enter_context(Instrument("benchmarks.load", CORES))
+        server = ends.enter_context(Served(*CLASSWIRE, "--model", f"m={folder}"))
+        echo = ends.enter_context(Served(*ECHO))
+        own, *workers = server.pids
+        how: dict[str, Any] = {"shape": "unary", "lengths": [16] * CALLS, "in_flight": IN_FLIGHT}
+        taken: dict[str, float] = {}
+        for target, pids in (
+            (server.target, {"the server's process": own, "its worker": workers[0]}),
+            (echo.target, {"the echo's process": echo.pid}),
+        ):
+            load.ask("run", target=target, **how)
+            before = {name: processor_s(pid) for name, pid in pids.items()}
+            load.ask("run", target=target, **how)
+            for name, pid in pids.items():
+                taken[name] = 1e6 * (processor_s(pid) - before[name]) / CALLS
+        return taken
+
+
+def processor_s(pid: int) -> float:
+    """Processor time of a process so far, user and system (proc(5), stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _print(title: str, unit: str, rows: dict[str, float]) -> None:
+    print(f"| {title} | {unit} |\n|---|---:|")
+    for name, value in rows.items():
+        print(f"| {name} | {digits(value)} |")
+    print(flush=True)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--work", type=Path, help="folder for checkpoints and compiled models")
+    arguments = parser.parse_args()
+    with ExitStack() as ends:
+        work = arguments.work or Path(ends.enter_context(tempfile.TemporaryDirectory()))
+        work.mkdir(parents=True, exist_ok=True)
+        suite = Suite(FULL, work.absolute(), lambda line: print(line, file=sys.stderr))
+        print("calls to a server and to an echo", file=sys.stderr)
+        calls = processor_us_of_a_call(suite.folder(SMALL))
+        _print("a unary call of 16 tokens, 32 in flight", "processor time, us", calls)
+        for step, times in hand_over_us().items():
+            _print(f"{step} a text of 16 tokens", "us", times)
+        print("imports", file=sys.stderr)
+        _print("an interpreter with", "MB", memory_of_imports_mb())
+        print("a profile", file=sys.stderr)
+        shares = shares_of_a_pass(suite.folder(BERT_SLICE), suite.cache)
+        _print(f"{BERT_SLICE.name}, int8, compiled", "share", shares)
+
+
+if __name__ == "__main__":
+    main()
