@@ -45,7 +45,7 @@ class Interference:
     def prepare(self, folder: str, cores: Iterable[int]) -> None:
         """Start the worker, on these cores."""
         config = ServerConfig(device="cpu", lanes=1, threads=1)
-        launched = launch(ModelSource("measured", folder), config, lambda why: None)
+        launched = launch(ModelSource("measured", folder), config, lambda: None)
         assert isinstance(launched.engine, WorkerEngine)
         self._engine = launched.engine
         for pid in self._engine.pids:

@@ -47,13 +47,15 @@ class InProcessEngine:
     """A worker's engine in the test's own process, where a test can take it apart."""
 
     lanes = 1
+    is_up = True
+    failure = ""
 
     def __init__(self, runner: Runner, deviation: Deviation) -> None:
         self.traits: EngineTraits = runner.traits
         self.deviation = deviation
         self._runner = runner
 
-    def infer(self, encodings: Sequence[Encoding]) -> Logits:
+    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
         """The logits of the texts."""
         texts = pack(encodings)
         return Logits(texts.unsorted(self._runner.run(texts)), self.traits, 0.0)
@@ -62,7 +64,7 @@ class InProcessEngine:
         """Nothing to give back."""
 
 
-def launch_in_process(source: ModelSource, config: ServerConfig, on_lost: Any) -> Launched:
+def launch_in_process(source: ModelSource, config: ServerConfig, on_change: Any) -> Launched:
     """What a worker does to start a model, in the test's own process."""
     selection = select(source, config, "cpu")
     runner = selection.finished(selection.engine)

@@ -2,6 +2,8 @@
 
 ClasswireServerError
 ├── RequestError   one call, or one text of it, cannot be answered; carries a `Reason`
+├── NoWorker       there is no process to give a batch to
+├── WorkerLost     the process that held a batch has ended
 ├── CompileError   a model cannot be compiled; the plain one serves as well, and slower
 └── StartError     the server cannot start as it was asked to; one line for people
     ├── ConfigError      a setting is wrong; names it
@@ -43,6 +45,17 @@ class RequestError(ClasswireServerError):
         self.field = field
         self.metadata = metadata
         self.retry_after_s = retry_after_s
+
+
+class NoWorker(ClasswireServerError):
+    """A batch was never begun: the model has no process at the moment."""
+
+
+class WorkerLost(ClasswireServerError):
+    """The model's process ended, or was ended, while it held a batch.
+
+    The batch may be the reason.
+    """
 
 
 class CompileError(ClasswireServerError):

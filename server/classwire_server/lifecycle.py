@@ -21,7 +21,7 @@ from .engine.workers import launch
 from .errors import StartError
 from .gate import Gate
 from .limits import limits_of
-from .registry import Registry, ServedModel
+from .registry import ModelState, Registry, ServedModel
 from .service.registration import (
     CLASSIFY_SERVICE,
     MODEL_SERVICE,
@@ -37,8 +37,10 @@ LIVENESS = "classwire.liveness"
 FAREWELL_S = 1.0
 """How long the last answers may take to leave, once all calls are done."""
 
-Launch = Callable[[ModelSource, ServerConfig, Callable[[str], None]], Launched]
-"""Starts a model's engine; the function given is to be called when the engine is lost."""
+Launch = Callable[[ModelSource, ServerConfig, Callable[[], None]], Launched]
+"""Starts a model's engine; the function given is to be called, on any thread, whenever the engine
+may have gone down or come up.
+"""
 
 
 class Server:
@@ -58,9 +60,10 @@ class Server:
         self._calls = ThreadPoolExecutor(config.rpc_threads, thread_name_prefix="rpc")
         self._health_checks = ThreadPoolExecutor(2, thread_name_prefix="health")
         self._reflections = ThreadPoolExecutor(2, thread_name_prefix="reflection")
-        self._stopping = threading.Lock()  # guards _stopped and _lost
+        self._stopping = threading.Lock()  # guards _stopped, _loaded and _said
         self._stopped = False
-        self._lost: dict[str, str] = {}  # why, by the name of the model
+        self._loaded = False
+        self._said: dict[str, Any] = {}  # health, by service: watchers hear of changes only
         self._grpc = grpc.server(self._calls, options=grpc_options(config))
         register_contract(self._grpc, self._registry, self._gate, config)
         register_health(self._grpc, self._health, self._health_checks)
@@ -90,8 +93,9 @@ class Server:
         if config.unix_socket:
             check_unix_socket(config.unix_socket)
             self._bind(f"unix:{config.unix_socket}")
-        self._set_health(HealthCheckResponse.NOT_SERVING)
-        self._health.set(LIVENESS, HealthCheckResponse.SERVING)
+        with self._stopping:
+            self._say_health()
+            self._say(LIVENESS, is_up=True)
         self._grpc.start()
 
     def load(self) -> None:
@@ -103,21 +107,19 @@ class Server:
             try:
                 served = self._load(source)
             except Exception as error:
-                self._registry.failed(source.name, str(error))
+                self._registry.refused(source.name, str(error))
                 self.stop(drain_timeout_s=0)
                 raise
             with self._stopping:
                 stopped = self._stopped
                 if not stopped:
                     self._registry.ready(source.name, served)
-                    if why := self._lost.get(source.name):
-                        self._registry.failed(source.name, why)
             if stopped:
                 served.dispatcher.close()
                 return
         with self._stopping:
-            if not (self._stopped or self._lost):
-                self._set_health(HealthCheckResponse.SERVING)
+            self._loaded = True
+            self._say_health()
 
     def stop(self, drain_timeout_s: float | None = None) -> None:
         """Drain, then stop: health says NOT_SERVING, calls in flight finish, new ones get DRAINING.
@@ -129,7 +131,7 @@ class Server:
             if self._stopped:
                 return
             self._stopped = True
-            self._set_health(HealthCheckResponse.NOT_SERVING)
+            self._say_health()
         if drain_timeout_s is None:
             drain_timeout_s = self.config.drain_timeout_s
         self._gate.close()
@@ -164,7 +166,7 @@ class Server:
     def _load(self, source: ModelSource) -> ServedModel:
         locate(source)  # a wrong path is said at once: a worker takes seconds to start
         started_s = time.monotonic()
-        launched = self._launch(source, self.config, lambda why: self._lose(source.name, why))
+        launched = self._launch(source, self.config, lambda: self._heed(source.name))
         checkpoint, engine = launched.checkpoint, launched.engine
         try:
             tokenization = checkpoint.tokenization(Truncation(self.config.truncation))
@@ -203,17 +205,30 @@ class Server:
             ),
         )
 
-    def _lose(self, name: str, why: str) -> None:
-        """A model's process has ended: from now on the server is not ready."""
+    def _heed(self, name: str) -> None:
+        """A model's engine may have gone down, or come up."""
         with self._stopping:
-            self._lost[name] = f"its process {why}"
-            self._registry.failed(name, self._lost[name])
-            for service in ("", CLASSIFY_SERVICE, MODEL_SERVICE, f"classwire.model.{name}"):
-                self._health.set(service, HealthCheckResponse.NOT_SERVING)
+            self._say_health()
+        served = self._registry.entry(name, "").served
+        if served is not None:
+            served.dispatcher.wake()
 
-    def _set_health(self, status: Any) -> None:
-        models = [f"classwire.model.{source.name}" for source in self.config.sources]
-        for service in ("", CLASSIFY_SERVICE, MODEL_SERVICE, *models):
+    def _say_health(self) -> None:
+        """Publish which models are ready, and whether all are; called with the lock held."""
+        serving = self._loaded and not self._stopped
+        models = {
+            entry.source.name: serving and entry.state()[0] is ModelState.READY
+            for entry in self._registry.entries()
+        }
+        for name, is_up in models.items():
+            self._say(f"classwire.model.{name}", is_up=is_up)
+        for service in ("", CLASSIFY_SERVICE, MODEL_SERVICE):
+            self._say(service, is_up=all(models.values()))
+
+    def _say(self, service: str, *, is_up: bool) -> None:
+        status = HealthCheckResponse.SERVING if is_up else HealthCheckResponse.NOT_SERVING
+        if self._said.get(service) != status:
+            self._said[service] = status
             self._health.set(service, status)
 
 

@@ -40,13 +40,22 @@ class ModelState(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A place in the registry. `served` is there when READY, `failure` when FAILED."""
+    """A place in the registry. `served` is there once the model is loaded.
+
+    `refusal` says why it cannot be.
+    """
 
     source: ModelSource
     is_default: bool
-    state: ModelState = ModelState.LOADING
     served: ServedModel | None = None
-    failure: str = ""
+    refusal: str = ""
+
+    def state(self) -> tuple[ModelState, str]:
+        """Where the model is at this moment, and when FAILED, why."""
+        failure = self.served.engine.failure if self.served is not None else self.refusal
+        if failure:
+            return ModelState.FAILED, failure
+        return (ModelState.LOADING if self.served is None else ModelState.READY), ""
 
 
 class Registry:
@@ -62,11 +71,11 @@ class Registry:
 
     def ready(self, name: str, served: ServedModel) -> None:
         """From now on the model answers calls."""
-        self._replace(name, state=ModelState.READY, served=served)
+        self._replace(name, served=served)
 
-    def failed(self, name: str, failure: str) -> None:
-        """The model cannot be loaded, or has lost its engine; calls in flight still end."""
-        self._replace(name, state=ModelState.FAILED, failure=failure)
+    def refused(self, name: str, refusal: str) -> None:
+        """The model cannot be loaded."""
+        self._replace(name, refusal=refusal)
 
     def _replace(self, name: str, **changes: object) -> None:
         with self._lock:

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from classwire_server.engine import (
     Logits,
     Precision,
 )
+from classwire_server.errors import NoWorker, WorkerLost
 from classwire_server.tokenization import Encoding
 
 PATIENCE_S = 20.0
@@ -28,35 +28,62 @@ LOGITS = (0.0, 1.0, 2.0, 3.0, 4.0)
 class FakeEngine:
     """Gives every text the same logits; obeys words that it finds in the texts.
 
-    `slow` waits for `release()`; `boom` raises an exception that quotes the text; `nan` gives NaN.
+    `slow` waits for `release()`; `boom` raises an exception that quotes the text; `nan` gives NaN;
+    `deadly` loses the worker. Between `lose()` and `come_back()` there is no worker.
     """
 
     def __init__(self, logits: Sequence[float] = LOGITS) -> None:
         self.lanes = 1
         self.traits = EngineTraits("cpu", Precision.FLOAT32, Execution.PLAIN, Layout.PADDED)
         self.deviation = Deviation(0, 1.0, 0.0)
+        self.failure = ""
         self.batches: list[list[str]] = []
+        self.urgent: list[bool] = []
         self.closed = False
         self._logits = logits
         self._released = threading.Event()
         self._changed = threading.Condition()
+        self._on_change: list[Callable[[], None]] = []
 
-    def infer(self, encodings: Sequence[Encoding]) -> Logits:
+    @property
+    def is_up(self) -> bool:
+        """Whether it has a worker."""
+        return not self.failure
+
+    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
         """The logits of the texts."""
+        if self.failure:
+            raise NoWorker
         texts = [encoding.source.text for encoding in encodings]
         with self._changed:
             self.batches.append(texts)
+            self.urgent.append(urgent)
             self._changed.notify_all()
         if any("slow" in text for text in texts):
             assert self._released.wait(PATIENCE_S)
         if any("boom" in text for text in texts):
             raise ValueError(f"cannot compute {texts}")
+        if any("deadly" in text for text in texts):
+            raise WorkerLost
         rows = [[np.nan] * len(self._logits) if "nan" in t else self._logits for t in texts]
         return Logits(np.array(rows, dtype=np.float32), self.traits, 0.0)
 
     def close(self) -> None:
         """Remember that it was closed."""
         self.closed = True
+
+    def lose(self, why: str = "its process was killed") -> None:
+        """From now on there is no worker."""
+        self._become(why)
+
+    def come_back(self) -> None:
+        """There is a worker again."""
+        self._become("")
+
+    def _become(self, failure: str) -> None:
+        self.failure = failure
+        for tell in self._on_change:
+            tell()
 
     def release(self) -> None:
         """Let all slow texts go on."""
@@ -72,8 +99,11 @@ class FakeEngine:
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), PATIENCE_S)
 
-    def launch(self, source: ModelSource, config: ServerConfig, on_lost: Any) -> Launched:
+    def launch(
+        self, source: ModelSource, config: ServerConfig, on_change: Callable[[], None]
+    ) -> Launched:
         """What a Server takes to start its engines: a real checkpoint, and this engine."""
+        self._on_change.append(on_change)
         checkpoint, _ = load_checkpoint(source, config)
         return Launched(checkpoint, self, config.batch_tokens or 1_024)
 

@@ -62,9 +62,9 @@ def test_ready_only_after_the_warm_up(bert: Path, connect: Connect) -> None:
     """Alive as soon as the port is bound, ready once the engine is there, not while draining."""
     seen: list[dict[str, int]] = []
 
-    def launch(source: ModelSource, config: ServerConfig, on_lost: Any) -> Launched:
+    def launch(source: ModelSource, config: ServerConfig, on_change: Any) -> Launched:
         seen.append(everything())
-        return FakeEngine().launch(source, config, on_lost)
+        return FakeEngine().launch(source, config, on_change)
 
     def everything() -> dict[str, int]:
         return {service: health(channel, service) for service in (*READINESS, LIVENESS)}

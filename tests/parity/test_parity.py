@@ -101,7 +101,7 @@ def test_one_changed_token_shows(folders: Folders, name: str) -> None:
 def unchecked_difference(serve: Callable[..., Server], folders: Folders) -> Callable[[Way], float]:
     """What parity finds on a tiny BERT when the engine's own self-check is taken out."""
 
-    def unchecked(source: ModelSource, config: ServerConfig, on_lost: Any) -> Launched:
+    def unchecked(source: ModelSource, config: ServerConfig, on_change: Any) -> Launched:
         checkpoint, model = load_checkpoint(source, config)
         engine = PackedEngine(PackedModel(model), "cpu")
         return Launched(checkpoint, InProcessEngine(engine, Deviation(0, 1.0, 0.0)), 1_024)

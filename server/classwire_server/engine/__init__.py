@@ -82,7 +82,8 @@ class Engine(Protocol):
     """Runs the model.
 
     `lanes` batches run at the same time; as many threads as that, and one more, may call `infer` at
-    once: the batch that is one too many lies ready and starts the moment a lane is free.
+    once: the batch that is one too many lies ready and starts the moment a lane is free. An urgent
+    batch is beside that: it starts at once, whatever the lanes compute, if it is the only one.
     """
 
     lanes: int
@@ -97,11 +98,22 @@ class Engine(Protocol):
         """How far that engine's scores are from plain float32."""
         ...
 
-    def infer(self, encodings: Sequence[Encoding]) -> Logits:
+    @property
+    def is_up(self) -> bool:
+        """Whether a batch could be computed now."""
+        ...
+
+    @property
+    def failure(self) -> str:
+        """Why no batch could be computed now, in words for people; empty when one could."""
+        ...
+
+    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
         """The logits of the texts.
 
-        A row depends on its own text alone. Any exception means that no text of the batch has an
-        answer.
+        A row depends on its own text alone. Raises NoWorker when the batch was never begun, and
+        WorkerLost when what computes ended, or was ended, while it held the batch. Any other
+        exception means that no text of the batch has an answer.
         """
         ...
 

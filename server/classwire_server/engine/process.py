@@ -9,9 +9,7 @@ from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from typing import Any, Protocol
 
-from classwire._reasons import Reason
-
-from ..errors import RequestError, StartError
+from ..errors import StartError, WorkerLost
 from .cores import divide, usable_cores
 from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, receive, send
 from .packing import PackedTexts
@@ -123,8 +121,8 @@ class Worker:
         """The logits of packed texts; as many threads as there are lanes, and one more, wait for no
         other.
 
-        Raises RequestError WORKER_LOST when the process ends before it answers, and RuntimeError
-        when the forward pass fails.
+        Raises WorkerLost when the process ends before it answers, and RuntimeError when the
+        forward pass fails.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._free)
@@ -134,7 +132,7 @@ class Worker:
             answer = receive(lane)
         except (EOFError, OSError):
             self.lost = True
-            raise lost() from None
+            raise WorkerLost from None
         except BaseException:
             self.lost = True
             self._process.kill()  # what is left of the answer must not be another caller's
@@ -189,8 +187,3 @@ class Worker:
     def _ending(self) -> str:
         code = self._process.wait(END_TIMEOUT_S)
         return "hung up" if code is None else f"ended with exit code {code}"
-
-
-def lost() -> RequestError:
-    """What callers see of a worker that has ended."""
-    return RequestError(Reason.WORKER_LOST, "the model's process ended before it answered")

@@ -4,12 +4,12 @@ import threading
 from collections.abc import Callable, Sequence
 
 from ..config import ModelSource, ServerConfig
-from ..errors import StartError
+from ..errors import NoWorker, StartError
 from ..tokenization import Encoding
 from . import Deviation, EngineTraits, Launched, Logits
 from .link import Job
 from .packing import pack
-from .process import Spawn, Subprocess, Worker, lost
+from .process import Spawn, Subprocess, Worker
 
 
 class WorkerEngine:
@@ -39,10 +39,20 @@ class WorkerEngine:
         """The process ids of the workers."""
         return tuple(worker.pid for worker in self._workers)
 
-    def infer(self, encodings: Sequence[Encoding]) -> Logits:
+    @property
+    def is_up(self) -> bool:
+        """Whether one of the workers is there."""
+        return not all(worker.lost for worker in self._workers)
+
+    @property
+    def failure(self) -> str:
+        """Why none of the workers is there."""
+        return "" if self.is_up else "its process has ended"
+
+    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
         """The logits of the texts, from the worker that has the least to do.
 
-        Raises RequestError WORKER_LOST, or RuntimeError when the forward pass fails.
+        Raises NoWorker and WorkerLost, and RuntimeError when the forward pass fails.
         """
         texts = pack(encodings)
         worker = self._take()
@@ -63,7 +73,7 @@ class WorkerEngine:
         with self._lock:
             alive = [worker for worker in self._workers if not worker.lost]
             if not alive:
-                raise lost()
+                raise NoWorker
             worker = min(alive, key=lambda worker: self._in_flight[worker] / worker.lanes)
             self._in_flight[worker] += 1
         return worker
@@ -72,19 +82,18 @@ class WorkerEngine:
 def launch(
     source: ModelSource,
     config: ServerConfig,
-    on_lost: Callable[[str], None],
+    on_change: Callable[[], None],
     spawn: Spawn = Subprocess,
 ) -> Launched:
     """Start a worker for each device, and wait until all are ready.
 
-    `on_lost` is called, on any thread, when the last of them has ended without being asked to.
+    `on_change` is called, on any thread, whenever `is_up` of the engine may have changed.
     Raises StartError, with no process left, when one of them cannot serve the model.
     """
     workers: list[Worker] = []
 
     def lose(why: str) -> None:
-        if all(worker.lost for worker in workers):
-            on_lost(why)
+        on_change()
 
     try:
         for device in config.devices:

@@ -88,11 +88,12 @@ class ModelService:
 
 
 def _model(entry: Entry) -> pb.Model:
+    state, failure = entry.state()
     message = pb.Model(
         name=entry.source.name,
         is_default=entry.is_default,
-        state=STATES[entry.state],
-        failure=entry.failure,
+        state=STATES[state],
+        failure=failure,
         checkpoint=entry.source.public_location,
     )
     if entry.served is not None:
