@@ -183,17 +183,18 @@ def test_a_library_of_another_model(
 
 
 def test_compiled_scores_may_be_no_worse(choose_plain: Callable[..., Selection]) -> None:
-    """In a lower precision compiled code must be as near to float32 as the plain engine is, or near
-    enough; in float32, within 1e-5.
+    """In a lower precision compiled code must be about as near to float32 as the plain engine is, or
+    near enough; in float32, within 1e-5.
     """
     lenient, strict = ServerConfig(max_score_difference=0.5), ServerConfig()
     judge = changeover._as_good
     int8 = replace(choose_plain(precision="int8"), deviation=Deviation(100, 0.9, 0.2))
-    other = Deviation(100, 0.995, 0.3)
-    assert judge(Deviation(100, 0.9, 0.21), int8, strict)
+    other = Deviation(100, 0.995, 0.31)
+    assert judge(Deviation(100, 0.9, 0.29), int8, strict)
     assert not judge(other, int8, strict)
     assert judge(other, int8, lenient)
-    assert not judge(Deviation(100, 0.89, 0.1), int8, strict)
+    assert judge(Deviation(100, 0.895, 0.1), int8, strict)
+    assert not judge(Deviation(100, 0.885, 0.1), int8, strict)
     float32 = choose_plain()
     assert judge(Deviation(8, 1.0, 9e-6), float32, lenient)
     assert not judge(Deviation(8, 1.0, 2e-5), float32, lenient)
