@@ -165,6 +165,9 @@ class ServerConfig:
     max_queue_tokens: int = _setting(
         262_144, "Tokens that may wait for the device, for each model."
     )
+    cache_mb: float = _setting(
+        0.0, "Memory for the answers of texts that may come again, for each model, in MB. 0: none."
+    )
     keepalive_time_s: float = _setting(60.0, "Ping idle connections after so many seconds.")
     keepalive_timeout_s: float = _setting(
         20.0, "Close a connection whose ping is not answered in time."
@@ -240,6 +243,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("stream_items_per_message", 1, 4_096),
     ("batch_tokens", 0, 1 << 20),
     ("max_queue_tokens", 1, 1 << 30),
+    ("cache_mb", 0, 1 << 20),
     ("keepalive_time_s", 1, 86_400),
     ("keepalive_timeout_s", 1, 3_600),
     ("min_ping_interval_s", 1, 3_600),

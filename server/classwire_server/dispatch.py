@@ -1,28 +1,19 @@
 """Between callers and one engine: a queue, and the threads that empty it."""
 
-import logging
-import math
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from queue import SimpleQueue
 
-from classwire._reasons import Reason
-
+from .computation import compute
+from .endings import draining, expired, lost
 from .engine import Engine
-from .errors import RequestError
-from .scheduling import Answer, Pending, Queue, tokens_of
+from .errors import NoWorker, WorkerLost
+from .pending import Batch, Pending, key_of
+from .scheduling import Scheduler
 
-log = logging.getLogger(__name__)
-
-SHARE_TOKENS = 128
-"""Work is shared among idle lanes down to this: a pass over fewer tokens costs as much, since it
-waits for the weights to come from memory.
-"""
-MAX_AHEAD_S = 0.05
-"""A batch is sent ahead if it starts within this: what comes after can't overtake it any more."""
 CLOSE_PATIENCE_S = 5.0
 """How long batches in flight, for which no caller waits any more, may take at the end."""
 
@@ -31,23 +22,35 @@ class Dispatcher:
     """Feeds one engine. Work waits only while the engine is busy; there is no linger timer.
 
     One batch more than the engine has lanes may be in it: it lies ready, and starts the moment a
-    lane is free. All methods may be called by any thread. Every submitted text ends: with an
+    lane is free. Interactive work does not wait for bulk batches in flight: it goes beside them, as
+    an urgent batch. All methods may be called by any thread. Every submitted text ends: with an
     answer, or with an error, which is CancelledError where it was withdrawn.
     """
 
     def __init__(
-        self, engine: Engine, *, batch_tokens: int, max_queue_tokens: int, name: str
+        self,
+        engine: Engine,
+        *,
+        batch_tokens: int,
+        max_queue_tokens: int,
+        name: str,
+        cache_bytes: int = 0,
     ) -> None:
         self._engine = engine
-        self._batch_tokens = batch_tokens
-        self._queue = Queue(max_queue_tokens)
-        self._running: list[int] = []  # tokens of each batch in the engine
+        self._scheduler = Scheduler(
+            lanes=engine.lanes,
+            batch_tokens=batch_tokens,
+            max_queue_tokens=max_queue_tokens,
+            cache_bytes=cache_bytes,
+        )
         self._closed = False
-        self._lock = threading.Lock()  # guards _queue, _running and _closed
+        self._lock = threading.Lock()  # guards _scheduler and _closed
         self._work = threading.Condition(self._lock)  # a batch may be taken
+        self._urgent_work = threading.Condition(self._lock)  # an urgent batch may be taken
         self._room = threading.Condition(self._lock)  # texts have left the queue
         self._deadline = threading.Condition(self._lock)  # the earliest deadline is another
         targets = {f"engine-{name}-{n}": self._run for n in range(engine.lanes + 1)}
+        targets[f"urgent-{name}"] = self._run_urgent
         targets[f"expiry-{name}"] = self._watch_deadlines
         self._threads = [
             threading.Thread(target=target, name=thread, daemon=True)
@@ -57,55 +60,54 @@ class Dispatcher:
             thread.start()
 
     def submit(self, texts: Sequence[Pending]) -> None:
-        """Let texts wait for the engine: all of them or none.
+        """Let a call's texts, all of one priority and deadline, wait for the engine, or none.
 
-        Raises RequestError OVERLOADED, with the time that the queue needs to drain, when it is
-        full.
+        Raises RequestError: OVERLOADED, with the time to come back, when the queue is full or the
+        deadline can't be met; WORKER_LOST while the engine is down.
         """
+        _identify(texts)
         with self._lock:
             if self._closed:
-                raise _draining()
-            if not self._queue.has_room(tokens_of(texts), texts[0].priority):
-                raise RequestError(
-                    Reason.OVERLOADED,
-                    "the queue is full",
-                    metadata={"queue_tokens": str(self._queue.tokens)},
-                    retry_after_s=max(0.001, self._queue.drain_s()),
-                )
+                raise draining()
+            if not self._engine.is_up:
+                raise lost()
+            self._scheduler.admit(texts, time.monotonic())
             self._add(texts)
 
     def submit_when_room(self, texts: Sequence[Pending], given_up: Callable[[], bool]) -> None:
-        """Let texts, all of one deadline, wait for the engine, each as soon as there is room.
+        """Let texts of a stream, all of one deadline, wait for the engine, each as soon as there is
+        room.
 
         Those whose deadline passes before there is room, or whose dispatcher closes, end with that
         error. They are cancelled when given_up comes true: whoever makes it true calls `withdraw`
         afterwards.
         """
+        _identify(texts)
         left = deque(texts)
         with self._lock:
             while not self._closed and not given_up():
-                self._add(self._fitting(left))
+                while left and self._scheduler.has_room(left[0]):
+                    self._add([left.popleft()])
                 remaining_s = left[0].deadline_s - time.monotonic() if left else 0.0
                 if remaining_s <= 0:
                     break
                 self._room.wait(min(remaining_s, threading.TIMEOUT_MAX))
-            closed = self._closed
-        if given_up():
-            _end(left, CancelledError())
-        else:
-            _end(left, _draining() if closed else _expired())
+            error = draining() if self._closed else expired()
+            self._scheduler.end(left, CancelledError() if given_up() else error)
+            self._deliver()
 
-    def _fitting(self, texts: deque[Pending]) -> Iterator[Pending]:
-        """Take texts from the front while the queue, to which each is added, has room."""
-        while texts and self._queue.has_room(texts[0].tokens, texts[0].priority):
-            yield texts.popleft()
-
-    def withdraw(self, texts: Sequence[Pending]) -> None:
-        """Cancel texts whose caller has gone; those already in the engine run to their end."""
+    def withdraw(self, texts: Iterable[Pending]) -> None:
+        """Cancel texts whose caller has gone; a batch in flight runs to its end without them."""
         with self._lock:
-            withdrawn = [pending for pending in texts if self._queue.remove(pending)]
+            self._scheduler.withdraw(texts)
             self._room.notify_all()
-        _end(withdrawn, CancelledError())
+            self._deliver()
+            self._wake()  # what is left may be of another kind
+
+    def wake(self) -> None:
+        """Look again whether the engine is up."""
+        with self._lock:
+            self._wake()
 
     def close(self) -> None:
         """Refuse what still waits as DRAINING, let what is in flight finish, free the engine.
@@ -114,10 +116,10 @@ class Dispatcher:
         """
         with self._lock:
             self._closed = True
-            waiting = self._queue.take(1 << 62)
-            for condition in (self._work, self._room, self._deadline):
+            self._scheduler.close()
+            self._deliver()
+            for condition in (self._work, self._urgent_work, self._room, self._deadline):
                 condition.notify_all()
-        _end(waiting, _draining())
         patience_until_s = time.monotonic() + CLOSE_PATIENCE_S
         for thread in self._threads:
             thread.join(max(0.0, patience_until_s - time.monotonic()))
@@ -126,12 +128,11 @@ class Dispatcher:
             thread.join()
 
     def _add(self, texts: Iterable[Pending]) -> None:
-        now_s = time.monotonic()
-        earliest_deadline_s = self._queue.earliest_deadline_s
-        for pending in texts:
-            self._queue.add(pending, now_s)
-        if self._queue.earliest_deadline_s < earliest_deadline_s:
+        earliest_deadline_s = self._scheduler.earliest_deadline_s
+        self._scheduler.add(texts, time.monotonic())
+        if self._scheduler.earliest_deadline_s < earliest_deadline_s:
             self._deadline.notify()
+        self._deliver()
         self._wake()
 
     def _watch_deadlines(self) -> None:
@@ -139,110 +140,83 @@ class Dispatcher:
             while not self._closed:
                 now_s = time.monotonic()
                 self._expire(now_s)
-                remaining_s = self._queue.earliest_deadline_s - now_s
+                remaining_s = self._scheduler.earliest_deadline_s - now_s
                 self._deadline.wait(min(remaining_s, threading.TIMEOUT_MAX))
 
     def _expire(self, now_s: float) -> None:
-        expired = self._queue.expire(now_s)
-        if expired:
+        self._scheduler.expire(now_s)
+        if self._scheduler.ended:
             self._room.notify_all()
-            _end(expired, _expired())
+            self._deliver()
 
     def _run(self) -> None:
-        while texts := self._next_batch():
-            tokens = tokens_of(texts)
-            inference_s = self._infer(texts)
-            with self._lock:
-                self._running.remove(tokens)
-                if inference_s:
-                    self._queue.drained(tokens * self._engine.lanes, inference_s)
-            _deliver(texts)
+        while batch := self._next_batch(self._scheduler.take, self._work):
+            self._compute(batch)
 
-    def _next_batch(self) -> list[Pending]:
-        """Wait for the next batch, and count it as running; empty when the dispatcher closes."""
+    def _run_urgent(self) -> None:
+        while batch := self._next_batch(self._scheduler.take_urgent, self._urgent_work):
+            self._compute(batch, urgent=True)
+
+    def _next_batch(
+        self, take: Callable[[float], Batch | None], work: threading.Condition
+    ) -> Batch | None:
+        """Wait for the next batch, which counts as running from now on; None when closed."""
         with self._lock:
             while not self._closed:
-                self._expire(time.monotonic())
-                if self._may_take():
-                    texts = self._queue.take(self._budget_tokens())
-                    self._running.append(tokens_of(texts))
+                now_s = time.monotonic()
+                self._expire(now_s)
+                batch = take(now_s) if self._engine.is_up else None
+                self._deliver()
+                if batch is not None:
                     self._room.notify_all()
                     self._wake()  # another lane may be free for what is left
-                    return texts
-                self._work.wait()
-        return []
+                    return batch
+                work.wait()
+        return None
+
+    def _compute(self, batch: Batch, *, urgent: bool = False) -> None:
+        """Give each text of a batch its answer or error, or let it wait again."""
+        encodings = [row[0].encoding for row in batch.rows]
+        try:
+            passes = compute(self._engine, encodings, urgent=urgent)
+        except (NoWorker, WorkerLost) as error:
+            with self._lock:
+                self._scheduler.run_again(batch, has_died=isinstance(error, WorkerLost))
+                if self._closed:
+                    self._scheduler.close()
+                self._deadline.notify()
+                self._settle()
+        else:
+            with self._lock:
+                self._scheduler.finish(batch, passes, time.monotonic())
+                self._settle()
+
+    def _settle(self) -> None:
+        self._deliver()
+        self._wake()
 
     def _wake(self) -> None:
         """Wake a thread, if one may take a batch: a thread woken in vain costs others Python's
         lock.
         """
-        if self._may_take():
-            self._work.notify()
+        if self._engine.is_up:
+            if self._scheduler.may_take:
+                self._work.notify()
+            if self._scheduler.may_take_urgent:
+                self._urgent_work.notify()
 
-    def _may_take(self) -> bool:
-        """Whether work waits that a lane is free for, or that may be sent ahead of the next one.
-
-        Sending ahead pays when at least as much waits as runs; less is better left to grow.
-        """
-        lanes, queue = self._engine.lanes, self._queue
-        if not len(queue) or len(self._running) != lanes:
-            return len(queue) > 0 and len(self._running) < lanes
-        shortest_tokens = min(self._running)
-        soon = shortest_tokens * lanes <= MAX_AHEAD_S * queue.tokens_per_s
-        return soon and queue.tokens >= min(shortest_tokens, self._batch_tokens)
-
-    def _budget_tokens(self) -> int:
-        """Tokens of the next batch: what waits, shared evenly among the lanes that are free."""
-        free_lanes = max(1, self._engine.lanes - len(self._running))
-        share = math.ceil(self._queue.tokens / free_lanes)
-        return min(self._batch_tokens, max(SHARE_TOKENS, share))
-
-    def _infer(self, texts: Sequence[Pending]) -> float:
-        """Give each text its answer or error; returns the seconds on the device.
-
-        A batch that fails is run again text by text, so that only the bad one fails.
-        """
-        try:
-            logits = self._engine.infer([pending.encoding for pending in texts])
-            if len(logits.values) != len(texts):
-                raise RuntimeError(f"{len(logits.values)} rows of logits for {len(texts)} texts")
-        except RequestError as error:  # it is the engine's, and no text's fault
-            for pending in texts:
-                pending.error = error
-            return 0.0
-        except Exception as error:
-            if len(texts) > 1:
-                log.warning("a batch of %d texts failed; running them one by one", len(texts))
-                return sum(self._infer([pending]) for pending in texts)
-            texts[0].error = error
-            return 0.0
-        began_s = time.monotonic() - logits.inference_s
-        answer = Answer(logits, began_s, len(texts), tokens_of(texts))
-        for row, pending in enumerate(texts):
-            pending.row, pending.answer = row, answer
-        return logits.inference_s
+    def _deliver(self) -> None:
+        """Put texts that have ended into their inboxes."""
+        if not self._scheduler.ended:
+            return
+        by_inbox: defaultdict[SimpleQueue[list[Pending]], list[Pending]] = defaultdict(list)
+        for text in self._scheduler.ended:
+            by_inbox[text.inbox].append(text)
+        self._scheduler.ended.clear()
+        for inbox, ended in by_inbox.items():
+            inbox.put(ended)
 
 
-def _expired() -> RequestError:
-    return RequestError(Reason.EXPIRED_IN_QUEUE, "the time limit passed before the model ran")
-
-
-def _draining() -> RequestError:
-    return RequestError(Reason.DRAINING, "the server is shutting down")
-
-
-def _end(texts: Iterable[Pending], error: BaseException) -> None:
-    """End texts with an error."""
-    texts = list(texts)
-    for pending in texts:
-        pending.error = error
-    _deliver(texts)
-
-
-def _deliver(texts: Iterable[Pending]) -> None:
-    """Put texts that have ended into their inboxes; may be called with the lock held."""
-    by_inbox: defaultdict[SimpleQueue[list[Pending]], list[Pending]] = defaultdict(list)
-    for pending in texts:
-        by_inbox[pending.inbox].append(pending)
-    for inbox, ended in by_inbox.items():
-        inbox.put(ended)
+def _identify(texts: Iterable[Pending]) -> None:
+    for text in texts:
+        text.key = key_of(text.encoding)

@@ -195,6 +195,7 @@ class Server:
                 engine,
                 batch_tokens=launched.batch_tokens,
                 max_queue_tokens=self.config.max_queue_tokens,
+                cache_bytes=round(self.config.cache_mb * 1e6),
                 name=source.name,
             ),
             limits_of(

@@ -10,8 +10,8 @@ from classwire.v1 import classwire_pb2 as pb
 from ..config import ServerConfig
 from ..errors import RequestError
 from ..gate import Gate
+from ..pending import Priority
 from ..registry import Registry, ServedModel
-from ..scheduling import Priority
 from ..tokenization import OffsetUnit
 from .handlers import Call
 from .item import Item, read_items

@@ -1,15 +1,15 @@
 """Texts on their way through the server, alike for unary calls, batches and streams."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
 from classwire.v1 import classwire_pb2 as pb
 
 from ..errors import RequestError
+from ..pending import Pending
 from ..registry import ServedModel
-from ..scheduling import Pending
 from ..tokenization import Encoding, Text
 from .messages import Options, parse_text
 from .status import request_error
@@ -38,10 +38,12 @@ def read_items(
     inbox: "SimpleQueue[list[Item]]",
     received_s: float,
     deadline_s: float,
+    flow: Hashable = None,
 ) -> list[Item]:
     """Read and tokenize the texts of one message, all at once; a bad one never fails another.
 
-    `field` is the path of an input in the request, with {} for its place.
+    `field` is the path of an input in the request, with {} for its place; `flow` the stream that
+    they belong to, None for a call.
     """
     started_s = time.monotonic()
     texts = [_text(message, model.limits.max_text_bytes) for message in inputs]
@@ -61,7 +63,7 @@ def read_items(
             error = request_error(encoding)
             error.field = error.field and f"{field.format(place)}.{error.field}"
             encoding = _NOTHING
-        item = Item(encoding, options.priority, inbox, deadline_s, error=error)
+        item = Item(encoding, options.priority, inbox, deadline_s, flow, error=error)
         item.received_s, item.tokenize_s = received_s, tokenize_s
         items.append(item)
     return items

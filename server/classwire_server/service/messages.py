@@ -13,8 +13,8 @@ from classwire.v1 import classwire_pb2 as pb
 
 from ..engine import EngineTraits, Execution, Layout, Precision
 from ..errors import RequestError
+from ..pending import Priority
 from ..registry import ServedModel
-from ..scheduling import Priority
 from ..scoring import Activation
 from ..tokenization import OffsetUnit, Text, Token, Truncation
 

@@ -88,6 +88,7 @@ def timing_of(items: Sequence[Item]) -> pb.Timing:
         total_us=_microseconds(now_s - item.received_s for item in items),
         batch_texts=max((answer.batch_texts for answer in answers), default=0),
         batch_tokens=max((answer.batch_tokens for answer in answers), default=0),
+        cached=any(item.cached for item in items),
     )
 
 

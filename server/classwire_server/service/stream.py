@@ -98,6 +98,7 @@ class StreamSession:
             self._inbox,
             read_s,
             read_s + config.item_timeout_s,
+            flow=self,
         )
         with self._changed:
             if not self._reading:

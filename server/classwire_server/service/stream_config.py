@@ -10,8 +10,8 @@ from classwire._reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 
 from ..errors import RequestError
+from ..pending import Priority
 from ..registry import Registry, ServedModel
-from ..scheduling import Priority
 from .messages import Options, parse, parse_enum, parse_options
 
 LONGEST_TIMEOUT_S = 315_576_000_000

@@ -1,0 +1,71 @@
+"""How fast the engine works, and when those whom it can't serve are to come back.
+
+Pure, as scheduling is.
+"""
+
+import math
+
+from classwire._reasons import Reason
+
+from .errors import RequestError
+
+REMEMBERED = 0.9
+"""What a measurement counts when the next one has come: the drain rate follows within ten."""
+REFUSED_FOR_S = 1.0
+"""How long a refused text counts among those that will want to be computed."""
+UNKNOWN_WAIT_S = 1.0
+"""When to come back before there is any measurement."""
+
+
+class Admission:
+    """Refuses what the measured drain rate can't answer in time.
+
+    Not safe for use by several threads.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        self._lanes = lanes
+        self._tokens = 0.0
+        self._seconds = 0.0
+        self._refused_tokens = 0.0
+        self._refused_s = 0.0
+
+    @property
+    def tokens_per_s(self) -> float:
+        """The measured drain rate of all lanes together; 0 before any measurement."""
+        return self._tokens / self._seconds if self._seconds else 0.0
+
+    def measured(self, tokens: int, seconds: float) -> None:
+        """Learn that all lanes together take so long for so many tokens."""
+        self._tokens = REMEMBERED * self._tokens + tokens
+        self._seconds = REMEMBERED * self._seconds + max(seconds, 1e-6)
+
+    def wait_s(self, tokens: int) -> float:
+        """How long all lanes together need for so many tokens; 0 before any measurement."""
+        return tokens / self.tokens_per_s if self.tokens_per_s else 0.0
+
+    def lane_s(self, tokens: int) -> float:
+        """How long one lane needs for so many tokens; 0 before any measurement."""
+        return self._lanes * self.wait_s(tokens)
+
+    def lane_tokens(self, seconds: float) -> float:
+        """How many tokens one lane computes within a time; math.inf before any measurement."""
+        return seconds * self.tokens_per_s / self._lanes if self.tokens_per_s else math.inf
+
+    def refuse(self, tokens: int, waiting_tokens: int, now_s: float, why: str) -> RequestError:
+        """What a caller with so many tokens hears who is refused while others wait.
+
+        The time to come back is that which the engine needs for all that wait and all that were
+        refused of late, and will come back too: at ten times the capacity it is ten times that of
+        the queue, so that those who keep to it are as many as can be served.
+        """
+        fading = math.exp((self._refused_s - now_s) / REFUSED_FOR_S)
+        self._refused_tokens = self._refused_tokens * fading + tokens
+        self._refused_s = now_s
+        wait_s = self.wait_s(waiting_tokens + math.ceil(self._refused_tokens)) or UNKNOWN_WAIT_S
+        return RequestError(
+            Reason.OVERLOADED,
+            why,
+            metadata={"queue_tokens": str(waiting_tokens)},
+            retry_after_s=max(0.001, wait_s),
+        )

@@ -1,0 +1,59 @@
+"""One batch through the engine: every row gets its logits or its error."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .engine import Engine, Logits
+from .errors import NoWorker, WorkerLost
+from .tokenization import Encoding
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One forward pass: logits of texts, or why there are none."""
+
+    texts: int
+    tokens: int
+    logits: Logits | Exception
+
+
+def compute(engine: Engine, encodings: Sequence[Encoding], *, urgent: bool) -> list[Pass]:
+    """Run the texts through the model, in one pass, or in as many as it takes.
+
+    A batch that fails is halved until the one bad text is alone, which fails when it has failed
+    twice. Raises NoWorker and WorkerLost.
+    """
+    passes: list[Pass] = []
+    _run(engine, encodings, urgent, passes, is_first=True)
+    return passes
+
+
+def _run(
+    engine: Engine,
+    encodings: Sequence[Encoding],
+    urgent: bool,
+    passes: list[Pass],
+    *,
+    is_first: bool,
+) -> None:
+    result: Logits | Exception
+    try:
+        result = engine.infer(encodings, urgent=urgent)
+        if len(result.values) != len(encodings):
+            raise RuntimeError(f"{len(result.values)} rows of logits for {len(encodings)} texts")
+    except (NoWorker, WorkerLost):
+        raise
+    except Exception as error:
+        if is_first:
+            log.warning("a batch of %d texts failed; running it again in parts", len(encodings))
+        if is_first or len(encodings) > 1:
+            middle = len(encodings) // 2
+            for part in filter(len, (encodings[:middle], encodings[middle:])):
+                _run(engine, part, urgent, passes, is_first=False)
+            return
+        result = error
+    tokens = sum(len(encoding.ids) for encoding in encodings)
+    passes.append(Pass(len(encodings), tokens, result))

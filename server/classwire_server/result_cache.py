@@ -1,0 +1,60 @@
+"""Logits of texts that were computed before, within a bound of bytes."""
+
+from collections import OrderedDict
+
+from .engine import Logits
+from .pending import Answer, Key
+
+ENTRY_BYTES = 600
+"""What an entry takes beside its key and its logits, of Python's objects."""
+
+
+class ResultCache:
+    """The latest answers of one engine; the one that was not asked for the longest goes first.
+
+    Not safe for use by several threads.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._answers: OrderedDict[Key, Answer] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def get(self, key: Key) -> Answer | None:
+        """The answer for a key, if there is one."""
+        answer = self._answers.get(key)
+        if answer is not None:
+            self._answers.move_to_end(key)
+        return answer
+
+    def put(self, key: Key, answer: Answer, row: int) -> None:
+        """Keep one row of an answer.
+
+        When another engine has computed it than those before, they are forgotten: no two answers
+        for a text at a time may differ by more than callers were told.
+        """
+        size_bytes = _bytes(key, answer)
+        if size_bytes > self._max_bytes:
+            return
+        latest = next(reversed(self._answers.values()), None)
+        if latest is not None and latest.logits.traits != answer.logits.traits:
+            self._answers.clear()
+            self._bytes = 0
+        if key in self._answers:
+            self._bytes -= size_bytes
+        values = answer.logits.values[row : row + 1].copy()
+        logits = Logits(values, answer.logits.traits, inference_s=0.0)
+        self._answers[key] = Answer(logits, 0.0, batch_texts=0, batch_tokens=0)
+        self._answers.move_to_end(key)
+        self._bytes += size_bytes
+        while self._bytes > self._max_bytes:
+            oldest, forgotten = self._answers.popitem(last=False)
+            self._bytes -= _bytes(oldest, forgotten)
+
+
+def _bytes(key: Key, answer: Answer) -> int:
+    values = answer.logits.values
+    return ENTRY_BYTES + sum(map(len, key)) + int(values[0].nbytes)
