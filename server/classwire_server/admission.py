@@ -52,7 +52,7 @@ class Admission:
         """How many tokens one lane computes within a time; math.inf before any measurement."""
         return seconds * self.tokens_per_s / self._lanes if self.tokens_per_s else math.inf
 
-    def refuse(self, tokens: int, waiting_tokens: int, now_s: float, why: str) -> RequestError:
+    def refuse(self, tokens: int, queue_tokens: int, now_s: float, why: str) -> RequestError:
         """What a caller with so many tokens hears who is refused while others wait.
 
         The time to come back is that which the engine needs for all that wait and all that were
@@ -62,10 +62,10 @@ class Admission:
         fading = math.exp((self._refused_s - now_s) / REFUSED_FOR_S)
         self._refused_tokens = self._refused_tokens * fading + tokens
         self._refused_s = now_s
-        wait_s = self.wait_s(waiting_tokens + math.ceil(self._refused_tokens)) or UNKNOWN_WAIT_S
+        wait_s = self.wait_s(queue_tokens + math.ceil(self._refused_tokens)) or UNKNOWN_WAIT_S
         return RequestError(
             Reason.OVERLOADED,
             why,
-            metadata={"queue_tokens": str(waiting_tokens)},
+            metadata={"queue_tokens": str(queue_tokens)},
             retry_after_s=max(0.001, wait_s),
         )

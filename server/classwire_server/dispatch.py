@@ -59,6 +59,11 @@ class Dispatcher:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def waiting_texts(self) -> int:
+        """How many texts wait for the engine."""
+        return self._scheduler.waiting_texts
+
     def submit(self, texts: Sequence[Pending]) -> None:
         """Let a call's texts, all of one priority and deadline, wait for the engine, or none.
 

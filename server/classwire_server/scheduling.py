@@ -52,6 +52,11 @@ class Scheduler:
         self._interactive_s = -math.inf  # when the last interactive text came
 
     @property
+    def waiting_texts(self) -> int:
+        """How many texts wait for the engine."""
+        return len(self._queue)
+
+    @property
     def earliest_deadline_s(self) -> float:
         """Nothing expires before this."""
         return self._queue.earliest_deadline_s
@@ -70,8 +75,10 @@ class Scheduler:
             return False
         if len(running.batches) != running.lanes:
             return running.free_lanes > 0
-        soon = self._admission.lane_s(running.shortest_tokens) <= MAX_AHEAD_S
-        return soon and queue.tokens >= min(running.shortest_tokens, self._batch_tokens)
+        soon_s = self._admission.lane_s(running.shortest_tokens)
+        return 0 < soon_s <= MAX_AHEAD_S and queue.tokens >= min(
+            running.shortest_tokens, self._batch_tokens
+        )
 
     @property
     def may_take_urgent(self) -> bool:
@@ -102,9 +109,9 @@ class Scheduler:
         longest_s = admission.lane_s(max(text.tokens for text in new))
         finish_s = admission.wait_s(before_tokens) + max(longest_s, admission.wait_s(tokens))
         if self._queue.is_full(tokens, priority):
-            raise admission.refuse(tokens, before_tokens, now_s, "the queue is full")
+            raise admission.refuse(tokens, self._queue.tokens, now_s, "the queue is full")
         if now_s + finish_s > deadline_s:
-            raise admission.refuse(tokens, before_tokens, now_s, TOO_LATE)
+            raise admission.refuse(tokens, self._queue.tokens, now_s, TOO_LATE)
 
     def has_room(self, text: Pending) -> bool:
         """Whether a text of a stream may wait."""
@@ -122,7 +129,6 @@ class Scheduler:
             elif text.key in self._poison:
                 self.end([text], poisonous())
             elif (row := self._running.row(text.key)) is not None:
-                text.cached = True
                 row.append(text)
             else:
                 self._queue.add(text)
@@ -186,6 +192,8 @@ class Scheduler:
             answer = Answer(done.logits, now_s - inference_s, done.texts, done.tokens)
             for number, row in enumerate(its_rows):
                 self._cache.put(row[0].key, answer, number)
+                for text in row[1:]:
+                    text.cached = True
                 self._answer(row, answer, number)
             if inference_s:
                 self._admission.measured(done.tokens * self._running.lanes, inference_s)
@@ -237,8 +245,8 @@ class Scheduler:
             return False
         if now_s + self._admission.lane_s(first.tokens) <= first.deadline_s:
             return False
-        waiting_tokens = self._queue.tokens
-        self.end([first], self._admission.refuse(first.tokens, waiting_tokens, now_s, TOO_LATE))
+        queue_tokens = self._queue.tokens
+        self.end([first], self._admission.refuse(first.tokens, queue_tokens, now_s, TOO_LATE))
         return True
 
     def _budget_tokens(self, priority: Priority, now_s: float) -> int:

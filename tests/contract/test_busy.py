@@ -21,7 +21,10 @@ Connect = Callable[[str], grpc.Channel]
 
 SLOW = pb.ClassifyRequest(input=pb.TextInput(text=f"slow {SECRET}"))
 QUICK = pb.ClassifyRequest(input=pb.TextInput(text=SECRET))
-BATCH = pb.BatchClassifyRequest(inputs=[QUICK.input] * 3)
+OTHER = pb.ClassifyRequest(input=pb.TextInput(text=f"{SECRET} {SECRET}"))
+BATCH = pb.BatchClassifyRequest(
+    inputs=[pb.TextInput(text=f"{number} {SECRET}") for number in (1, 2, 3)]
+)
 OVERLOADED = Failure(
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     "OVERLOADED",
@@ -45,15 +48,15 @@ def queue_one(
 ) -> "grpc.Future[pb.ClassifyResponse]":
     """Have one more call wait behind the one that occupies the engine."""
     call = stub.Classify.future(QUICK, timeout=PATIENCE_S)
-    assert eventually(lambda: bool(len(waiting(server))))
+    assert eventually(lambda: waiting(server) > 0)
     return call
 
 
-def waiting(server: Server) -> set[object]:
-    """The texts that wait for the engine."""
+def waiting(server: Server) -> int:
+    """How many texts wait for the engine."""
     [entry] = server._registry.entries()
     assert entry.served is not None
-    return entry.served.dispatcher._queue._waiting  # type: ignore[return-value]
+    return entry.served.dispatcher.waiting_texts
 
 
 @pytest.mark.parametrize("shape", ["unary", "batch"])
@@ -67,7 +70,7 @@ def test_full_queue(fake: Callable[..., Server], connect: Connect, shape: str) -
 
     failure = refusal(
         lambda: (
-            stub.Classify(QUICK, timeout=PATIENCE_S)
+            stub.Classify(OTHER, timeout=PATIENCE_S)
             if shape == "unary"
             else stub.BatchClassify(BATCH, timeout=PATIENCE_S)
         )
@@ -89,7 +92,7 @@ def test_full_queue_holds_streams_back(fake: Callable[..., Server], connect: Con
     held = hold(ClassifyServiceStub(channel), engine)
     with Conversation(channel) as stream:
         for index in range(10):
-            stream.send_items(item(str(index), SECRET))
+            stream.send_items(item(str(index), f"{index} {SECRET}"))
         stream.half_close()
         stream.read_started()
         assert eventually(lambda: bool(waiting(server)))
@@ -148,7 +151,7 @@ def test_item_timeout(fake: Callable[..., Server], connect: Connect) -> None:
     held = hold(ClassifyServiceStub(channel), engine)
     with Conversation(channel, item_timeout=Duration(nanos=100_000_000)) as stream:
         stream.read_started()
-        stream.send_items(item("late", SECRET), item("late too", SECRET))
+        stream.send_items(item("late", SECRET), item("late too", f"1 {SECRET}"))
 
         late = stream.read_results(2)
 
@@ -172,7 +175,7 @@ def test_longest_item_timeout(fake: Callable[..., Server], connect: Connect) -> 
     with Conversation(
         connect(server.target), item_timeout=Duration(seconds=315_576_000_000)
     ) as stream:
-        stream.send_items(*(item(str(index), f"slow {SECRET}") for index in range(3)))
+        stream.send_items(*(item(str(index), f"slow {index} {SECRET}") for index in range(3)))
         stream.half_close()
         assert eventually(lambda: bool(waiting(server)))
         engine.release()

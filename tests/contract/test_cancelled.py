@@ -29,9 +29,10 @@ def test_cancelled_calls_leave_the_queue_and_their_threads(
     for _ in range(2):  # twice as many as there are threads left
         unary = [stub.Classify.future(request(f"u{n}"), timeout=PATIENCE_S) for n in range(3)]
         batch = stub.BatchClassify.future(
-            pb.BatchClassifyRequest(inputs=[request("b").input] * 3), timeout=PATIENCE_S
+            pb.BatchClassifyRequest(inputs=[request(f"b{n}").input for n in range(3)]),
+            timeout=PATIENCE_S,
         )
-        assert eventually(lambda: len(waiting(server)) == 6)
+        assert eventually(lambda: waiting(server) == 6)
         for call in unary:
             call.cancel()
         batch.cancel()
@@ -76,8 +77,8 @@ def test_cancelled_streams_leave_nothing_behind(
         with Conversation(channel) as stream:
             stream.read_started()
             for index in range(10):  # more than the queue takes: the reader waits in there
-                stream.send_items(item(str(index), SECRET))
-            assert eventually(lambda: len(waiting(server)) == 2)
+                stream.send_items(item(str(index), f"{index} {SECRET}"))
+            assert eventually(lambda: waiting(server) == 2)
         assert eventually(lambda: not waiting(server))
         assert eventually(lambda: not set(readers()) - before)
     engine.release()

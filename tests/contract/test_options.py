@@ -164,11 +164,12 @@ def test_options_of_a_batch_hold_for_all_texts(
 
 
 def test_timing(classify: Classify, classifier: ClassifyServiceStub) -> None:
-    """Where the time went, and how large the batch of the device was."""
+    """Where the time went, how large the batch of the device was, and whether a text was computed
+    for another.
+    """
     response = classify(TEXT)
-    batch = classifier.BatchClassify(
-        pb.BatchClassifyRequest(inputs=[pb.TextInput(text=TEXT)] * 4), timeout=PATIENCE_S
-    )
+    inputs = [pb.TextInput(text=text) for text in (TEXT, f"1{TEXT}", f"2{TEXT}", f"3{TEXT}", TEXT)]
+    batch = classifier.BatchClassify(pb.BatchClassifyRequest(inputs=inputs), timeout=PATIENCE_S)
 
     assert response.timing.tokenize_us > 0
     assert response.timing.inference_us > 0
@@ -177,7 +178,9 @@ def test_timing(classify: Classify, classifier: ClassifyServiceStub) -> None:
     assert response.timing.batch_tokens == response.result.token_count
     assert not response.timing.cached
     assert batch.timing.batch_texts == 4
-    assert batch.timing.batch_tokens == 4 * response.result.token_count
+    tokens = [outcome.classification.token_count for outcome in batch.outcomes]
+    assert batch.timing.batch_tokens == sum(tokens[:4])
+    assert batch.timing.cached
 
 
 def test_model_ref(

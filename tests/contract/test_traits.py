@@ -67,7 +67,7 @@ def test_streams(channel: grpc.Channel, engine: ChangingEngine) -> None:
     """A message of results holds those of one engine, and errors, which none computed."""
     with Conversation(channel, ordering=pb.ORDERING_IN_ORDER) as stream:
         stream.read_started()
-        texts = {"a": "slow plain", "b": "plain", "c": " ", "d": "compiled", "e": "plain"}
+        texts = {"a": "slow plain", "b": "plain", "c": " ", "d": "compiled", "e": "plain 1"}
         stream.send_items(*(item(item_id, text) for item_id, text in texts.items()))
         engine.wait_for(lambda engine: len(engine.texts) == 4)
         stream.half_close()
