@@ -13,9 +13,10 @@ import torch
 
 from classwire_server.config import ServerConfig
 from classwire_server.engine import changeover, device, worker
-from classwire_server.engine.link import Link
+from classwire_server.engine.link import Link, Refused, receive, send
 from classwire_server.engine.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
+from classwire_server.errors import StartError
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.workers import ForkedWorker
 
@@ -29,9 +30,29 @@ def spawn_with(main: Main) -> Callable[[Link, Sequence[Link]], ForkedWorker]:
     return functools.partial(ForkedWorker, main=main)
 
 
-def _serve(control: Link, lanes: Sequence[Link], run: Callable[..., Any]) -> None:
+class Succession:
+    """Starts workers one after the other: each of the mains once, the last again and again.
+
+    `workers` are those that were started. One is not started before `gate` is open.
+    """
+
+    def __init__(self, *mains: Main) -> None:
+        self.workers: list[ForkedWorker] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self._mains = mains
+
+    def __call__(self, control: Link, links: Sequence[Link]) -> ForkedWorker:
+        """Start the next."""
+        assert self.gate.wait(PATIENCE_S)
+        main = self._mains[min(len(self.workers), len(self._mains) - 1)]
+        self.workers.append(ForkedWorker(control, links, main))
+        return self.workers[-1]
+
+
+def _serve(control: Link, links: Sequence[Link], run: Callable[..., Any]) -> None:
     PackedEngine.run = run  # type: ignore[method-assign]
-    worker.main(control, lanes)
+    worker.main(control, links)
 
 
 def _is_long(texts: PackedTexts) -> bool:
@@ -40,7 +61,7 @@ def _is_long(texts: PackedTexts) -> bool:
     return len(longest) > 300 and len(np.unique(longest)) < 5
 
 
-def dies_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
+def dies_on_long_texts(control: Link, links: Sequence[Link]) -> None:
     """Killed from outside while it computes a long text."""
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
@@ -48,14 +69,14 @@ def dies_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return _run(self, texts)
 
-    _serve(control, lanes, run)
+    _serve(control, links, run)
 
 
 def _answers_no_more(device: str) -> bool:
     return False
 
 
-def loses_its_device_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
+def loses_its_device_on_long_texts(control: Link, links: Sequence[Link]) -> None:
     """A long text fails, and from then on the device computes nothing."""
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
@@ -64,10 +85,10 @@ def loses_its_device_on_long_texts(control: Link, lanes: Sequence[Link]) -> None
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         return _run(self, texts)
 
-    _serve(control, lanes, run)
+    _serve(control, links, run)
 
 
-def has_room_for_three_texts(control: Link, lanes: Sequence[Link]) -> None:
+def has_room_for_three_texts(control: Link, links: Sequence[Link]) -> None:
     """Runs out of memory on more than three short texts; no room for a long one at all."""
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
@@ -75,10 +96,10 @@ def has_room_for_three_texts(control: Link, lanes: Sequence[Link]) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return _run(self, texts)
 
-    _serve(control, lanes, run)
+    _serve(control, links, run)
 
 
-def meets_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
+def meets_on_long_texts(control: Link, links: Sequence[Link]) -> None:
     """A long text is computed only together with another one."""
     together = threading.Barrier(2)
 
@@ -87,10 +108,10 @@ def meets_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
             together.wait(PATIENCE_S)
         return _run(self, texts)
 
-    _serve(control, lanes, run)
+    _serve(control, links, run)
 
 
-def refuses_company(control: Link, lanes: Sequence[Link]) -> None:
+def refuses_company(control: Link, links: Sequence[Link]) -> None:
     """Fails when two batches are computed at the same time."""
     busy = threading.Lock()
     moment = threading.Event()
@@ -104,10 +125,10 @@ def refuses_company(control: Link, lanes: Sequence[Link]) -> None:
         finally:
             busy.release()
 
-    _serve(control, lanes, run)
+    _serve(control, links, run)
 
 
-def breaks_its_lane_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
+def breaks_its_lane_on_long_texts(control: Link, links: Sequence[Link]) -> None:
     """Something fails that is no part of the forward pass."""
     compute = worker._Worker._compute
 
@@ -117,7 +138,7 @@ def breaks_its_lane_on_long_texts(control: Link, lanes: Sequence[Link]) -> None:
         return compute(self, texts)
 
     worker._Worker._compute = fail  # type: ignore[method-assign]
-    worker.main(control, lanes)
+    worker.main(control, links)
 
 
 def changeover_signal(compile_cache: str) -> Path:
@@ -125,7 +146,7 @@ def changeover_signal(compile_cache: str) -> Path:
     return Path(compile_cache).parent / "change-over"
 
 
-def changes_over_when_told(control: Link, lanes: Sequence[Link]) -> None:
+def changes_over_when_told(control: Link, links: Sequence[Link]) -> None:
     """Takes its compiled engine when a file appears."""
     compiled = changeover.compiled
 
@@ -134,9 +155,20 @@ def changes_over_when_told(control: Link, lanes: Sequence[Link]) -> None:
         return compiled(selection, source, config)
 
     changeover.compiled = wait
-    worker.main(control, lanes)
+    worker.main(control, links)
 
 
-def dies_at_once(control: Link, lanes: Sequence[Link]) -> None:
+def refuses(control: Link, links: Sequence[Link]) -> None:
+    """Cannot serve what it is asked to."""
+    receive(control)
+    send(control, Refused(StartError("no memory for the weights")))
+
+
+def hangs_at_once(control: Link, links: Sequence[Link]) -> None:
+    """Never gets ready."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def dies_at_once(control: Link, links: Sequence[Link]) -> None:
     """Killed while it loads."""
     os.kill(os.getpid(), signal.SIGKILL)

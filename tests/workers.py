@@ -1,7 +1,9 @@
 """Workers for tests: forked, so that torch need not be imported again; or in the test's process."""
 
 import multiprocessing
+import threading
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
 from typing import Any
 
 from classwire_server.config import ModelSource, ServerConfig
@@ -14,6 +16,7 @@ from classwire_server.tokenization import Encoding
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["tests.preloaded"])
+_one_at_a_time = threading.Lock()  # guards exit codes: can be read once, and each start reads them
 
 
 class ForkedWorker:
@@ -25,11 +28,12 @@ class ForkedWorker:
     def __init__(
         self,
         control: Link,
-        lanes: Sequence[Link],
+        links: Sequence[Link],
         main: Callable[[Link, Sequence[Link]], None] = worker.main,
     ) -> None:
-        self._process = _forks.Process(target=main, args=(control, lanes), daemon=True)
-        self._process.start()
+        self._process = _forks.Process(target=main, args=(control, links), daemon=True)
+        with _one_at_a_time:
+            self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
 
@@ -39,8 +43,9 @@ class ForkedWorker:
 
     def wait(self, timeout_s: float) -> int | None:
         """Its exit code, once it has ended."""
-        self._process.join(timeout_s)
-        return self._process.exitcode
+        wait([self._process.sentinel], timeout_s)
+        with _one_at_a_time:
+            return self._process.exitcode
 
 
 class InProcessEngine:

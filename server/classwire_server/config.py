@@ -162,6 +162,10 @@ class ServerConfig:
     batch_tokens: int = _setting(
         0, "Tokens of a batch for the device (one text always fits). 0: measured at start."
     )
+    worker_timeout_s: float = _setting(
+        60.0,
+        "A batch that takes longer has hung: the model's process is killed, and another started.",
+    )
     max_queue_tokens: int = _setting(
         262_144, "Tokens that may wait for the device, for each model."
     )
@@ -242,6 +246,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("stream_window_items", 1, 65_536),
     ("stream_items_per_message", 1, 4_096),
     ("batch_tokens", 0, 1 << 20),
+    ("worker_timeout_s", 0.1, 86_400),
     ("max_queue_tokens", 1, 1 << 30),
     ("cache_mb", 0, 1 << 20),
     ("keepalive_time_s", 1, 86_400),

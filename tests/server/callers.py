@@ -1,6 +1,7 @@
 """What tests of workers ask a server and the system."""
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.tokenization import Encoding, Text, Tokenization, Truncation
-from tests.contract.engines import PATIENCE_S
+from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import Failure
 from tests.parity.direct import TEXTS
 
@@ -49,4 +50,15 @@ def is_gone(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return _state(Path(f"/proc/{pid}/stat")) == "Z"
+
+
+def stop(pid: int) -> None:
+    """Let a process hang: each of its threads, until SIGCONT or SIGKILL."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = list(Path(f"/proc/{pid}/task").glob("*/stat"))
+    assert eventually(lambda: {_state(thread) for thread in threads} == {"T"})
+
+
+def _state(stat: Path) -> str:
+    return stat.read_text().rpartition(")")[2].split()[0]

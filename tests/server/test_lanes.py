@@ -1,13 +1,16 @@
 """Several lanes, and the batch that is sent ahead of them."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from classwire_server.dispatch import Dispatcher
 from classwire_server.engine import Logits
+from classwire_server.engine.lanes import Lanes as Links
 from classwire_server.errors import RequestError
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import FakeEngine
@@ -110,3 +113,20 @@ def test_all_lanes_count_for_the_drain_rate() -> None:
     assert refused.value.retry_after_s == pytest.approx(1.0)
     engine.release()
     dispatcher.close()
+
+
+def test_since_when_a_batch_is_computed() -> None:
+    """A batch that lies ready has not begun before another is answered, however long that takes."""
+    links: list[Any] = [object(), object(), object()]
+    lanes = Links(links, 2)
+    assert lanes.oldest_s == math.inf
+    first, second = lanes.take(1.0), lanes.take(2.0)
+    ready = lanes.take(3.0)
+    assert lanes.oldest_s == 1.0
+    lanes.give(first, 10.0)
+    assert lanes.oldest_s == 2.0
+    lanes.give(second, 11.0)
+    assert lanes.oldest_s == 10.0  # of what lay ready
+    lanes.give(ready, 12.0)
+    assert lanes.oldest_s == math.inf
+    assert len(lanes.free) == 3

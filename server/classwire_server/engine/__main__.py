@@ -6,5 +6,5 @@ from multiprocessing.connection import Connection
 from .worker import main
 
 if __name__ == "__main__":
-    control, *lanes = (Connection(int(argument)) for argument in sys.argv[1:])
-    main(control, lanes)
+    control, *links = (Connection(int(argument)) for argument in sys.argv[1:])
+    main(control, links)

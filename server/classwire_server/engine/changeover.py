@@ -60,8 +60,8 @@ def _compiled_engine(
     if folder is None:
         log.info("%s: compiling in the background", selection.checkpoint.name)
         folder = compile_elsewhere(source, config, plain.traits.precision).folder
-    callers = selection.division.lanes + 1  # the lanes, and urgent batches beside them
-    return plain.with_forward(CompiledModel(folder, plain.model, callers))
+    lanes = selection.division.lanes + 1  # one for urgent batches
+    return plain.with_forward(CompiledModel(folder, plain.model, lanes))
 
 
 def _as_good(compiled: Deviation, selection: Selection, config: ServerConfig) -> bool:

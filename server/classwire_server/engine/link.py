@@ -2,10 +2,12 @@
 
 Both run the same code and trust each other: messages are pickled. A worker has one control
 connection and, for each batch that it may hold, one connection on which batches and logits take
-turns.
+turns; the first of these is for urgent batches.
 """
 
 import pickle
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -79,3 +81,11 @@ def send(connection: Link, message: object) -> None:
 def receive(connection: Link) -> Any:
     """Wait for one message. Raises EOFError or OSError when the other side has gone."""
     return pickle.loads(connection.recv_bytes())
+
+
+def hang_up(connection: Link) -> None:
+    """End a connection for both sides, and for threads that wait for it; it stays to be closed."""
+    ours = socket.socket(fileno=connection.fileno())
+    with suppress(OSError):  # the other side has gone
+        ours.shutdown(socket.SHUT_RDWR)
+    ours.detach()

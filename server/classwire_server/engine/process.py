@@ -1,23 +1,27 @@
-"""The worker process of a model, as the server sees it."""
+"""One worker process of a model, as the server sees it, from its start to its end."""
 
 import logging
+import math
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from typing import Any, Protocol
 
-from ..errors import StartError, WorkerLost
+from ..errors import NoWorker, StartError, WorkerLost
 from .cores import divide, usable_cores
-from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, receive, send
+from .lanes import Lanes
+from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, hang_up, receive, send
 from .packing import PackedTexts
 
 log = logging.getLogger(__name__)
 
 END_TIMEOUT_S = 5.0
-"""How long a worker may take to end once its server has hung up, before it is killed."""
+"""How long a process may take to end once it has hung up, or been killed."""
 
 
 class WorkerProcess(Protocol):
@@ -41,8 +45,8 @@ Spawn = Callable[[Link, Sequence[Link]], WorkerProcess]
 class Subprocess:
     """A fresh interpreter: it imports what a worker needs, and nothing of the server's."""
 
-    def __init__(self, control: Link, lanes: Sequence[Link]) -> None:
-        descriptors = [connection.fileno() for connection in (control, *lanes)]
+    def __init__(self, control: Link, links: Sequence[Link]) -> None:
+        descriptors = [connection.fileno() for connection in (control, *links)]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", str(__package__), *map(str, descriptors)],
             pass_fds=descriptors,
@@ -63,127 +67,174 @@ class Subprocess:
 
 
 class Worker:
-    """One worker process. Safe for use by any thread once `ready` has returned.
+    """One worker process.
 
-    `on_lost` is called, on a thread of its own, when the process ends without being asked to: from
-    then on, and while it is being found out, `lost` is true. Raises OSError when it cannot be
-    started.
+    The thread that made it calls `ready`, `listen` and `close`, in this order; any thread calls
+    `compute` once it is ready, and `kill`. `has_ended` is true as soon as anybody notices. Raises
+    OSError when the process cannot be started.
     """
 
-    def __init__(self, job: Job, spawn: Spawn, on_lost: Callable[[str], None]) -> None:
+    def __init__(self, job: Job, spawn: Spawn) -> None:
         self._job = job
-        self._on_lost = on_lost
-        self._closing = False
-        self._changed = threading.Condition()  # guards _free
-        self._free: list[Link] = []
-        self._used = 0  # connections that batches may travel on
-        self.lost = False
-        config = job.config
-        division = divide(usable_cores(), config.lanes, config.threads)
+        self._changed = threading.Condition()  # guards all that several threads change
+        self.has_ended = False
+        self._killed = ""  # why, when it was the server who did it
+        self._in_flight = 0
+        self._closed = False
+        self._ended = ""
         with ExitStack() as undo, ExitStack() as theirs:
             pairs = []
-            for _ in range(division.lanes + 2):
+            for _ in range(divide(usable_cores(), job.config.lanes, job.config.threads).lanes + 3):
                 pairs.append(Pipe())
                 undo.enter_context(pairs[-1][0])
                 theirs.enter_context(pairs[-1][1])  # so that the process's end ends all reads
-            (self._control, control), *lanes = pairs
-            self._lanes = [ours for ours, _ in lanes]
-            self._process = spawn(control, [lane for _, lane in lanes])
+            (self._control, control), *links = pairs
+            self._links = [ours for ours, _ in links]
+            self._process = spawn(control, [link for _, link in links])
             undo.pop_all()
         self.pid = self._process.pid
-        self._listener = threading.Thread(
-            target=self._listen, name=f"worker-{self.pid}", daemon=True
-        )
         with suppress(OSError):  # `ready` says how it ended
             send(self._control, job)
 
-    def ready(self) -> Ready:
+    def ready(self, timeout_s: float = math.inf) -> Ready:
         """Wait until the worker answers batches.
 
-        Raises StartError when it refuses, or ends. May be called once, by one thread.
+        Raises StartError when it refuses, or ends, or takes longer than timeout_s.
         """
         try:
-            message = self._next_message()
+            message = self._next_message(time.monotonic() + timeout_s)
+            if message is None:
+                self.kill(f"was not ready after {timeout_s:g} s, and was killed")
+                raise EOFError
         except (EOFError, OSError):
-            why = self._ending()
-            raise StartError(f"{self._job.source.location}: its process {why}") from None
+            raise StartError(f"{self._job.source.location}: its process {self.ending()}") from None
+        except Exception as error:
+            problem = f"its process could not be understood: {type(error).__name__}"
+            raise StartError(f"{self._job.source.location}: {problem}") from error
         if isinstance(message, Refused):
-            self.close()
             raise message.error
         ready: Ready = message
-        self.traits, self.deviation, self.lanes = ready.traits, ready.deviation, ready.lanes
-        self._free = self._lanes[: ready.lanes + 1]
-        self._used = len(self._free)
-        self._listener.start()
+        self.traits, self.deviation = ready.traits, ready.deviation
+        urgent, *links = self._links
+        self._urgent = Lanes([urgent], 1)
+        self._lanes = Lanes(links[: ready.lanes + 1], ready.lanes)
         return ready
 
-    def compute(self, texts: PackedTexts) -> Computed:
+    def compute(self, texts: PackedTexts, *, urgent: bool) -> Computed:
         """The logits of packed texts; as many threads as there are lanes, and one more, wait for no
-        other.
+        other, and nor does one with an urgent batch.
 
-        Raises WorkerLost when the process ends before it answers, and RuntimeError when the
-        forward pass fails.
+        Raises NoWorker when the process has ended before it had the batch, WorkerLost when it ends
+        before it answers, and RuntimeError when the forward pass fails.
         """
+        lanes = self._urgent if urgent else self._lanes
         with self._changed:
-            self._changed.wait_for(lambda: self._free)
-            lane = self._free.pop()
+            self._changed.wait_for(lambda: self.has_ended or lanes.free)
+            if self.has_ended:
+                raise NoWorker
+            link = lanes.take(time.monotonic())
+            self._in_flight += 1
         try:
-            send(lane, texts)
-            answer = receive(lane)
-        except (EOFError, OSError):
-            self.lost = True
-            raise WorkerLost from None
-        except BaseException:
-            self.lost = True
-            self._process.kill()  # what is left of the answer must not be another caller's
-            raise
+            answer = self._answer(link, texts)
         finally:
             with self._changed:
-                self._free.append(lane)
+                lanes.give(link, time.monotonic())
+                self._in_flight -= 1
                 self._changed.notify_all()
         if isinstance(answer, Failed):
             raise RuntimeError(f"the forward pass failed: {answer.problem}")
         computed: Computed = answer
         return computed
 
-    def close(self) -> None:
-        """End the process; what it computes at the moment is lost."""
-        self._closing = True
-        with suppress(OSError):
-            send(self._control, None)
-        if self._process.wait(END_TIMEOUT_S) is None:
-            self._process.kill()
-            self._process.wait(END_TIMEOUT_S)
-        if self._listener.ident:
-            self._listener.join()
-        with self._changed:  # a connection closed while it is read might be another's by then
-            self._changed.wait_for(lambda: len(self._free) == self._used, END_TIMEOUT_S)
-        for connection in (self._control, *self._lanes):
-            connection.close()
+    def ending(self) -> str:
+        """Wait until the process has ended; returns how. For the thread that made it."""
+        if not self._ended:
+            self._notice_end()
+            code = self._process.wait(END_TIMEOUT_S)
+            if code is None:
+                self.kill("hung up, and was killed")
+                code = self._process.wait(END_TIMEOUT_S)
+            if code is None:
+                log.error("%s: process %d cannot be killed", self._job.source.name, self.pid)
+            self._ended = self._killed or _describe(code)
+        return self._ended
 
-    def _listen(self) -> None:
-        """Hear what the worker says of itself, until it ends."""
+    def listen(self) -> None:
+        """Hear what the worker says of itself until it ends; kill it when it hangs."""
+        limit_s = self._job.config.worker_timeout_s
         try:
-            while True:
-                message = self._next_message()
+            while (oldest_s := self._oldest_s()) + limit_s > time.monotonic():
+                # What is sent from now on is not overdue before this has passed.
+                message = self._next_message(min(oldest_s, time.monotonic()) + limit_s)
                 if isinstance(message, Changed):
                     self.traits, self.deviation = message.traits, message.deviation
+            self.kill(f"had no answer to a batch after {limit_s:g} s, and was killed")
         except (EOFError, OSError):
-            pass
-        self.lost = True
-        if not self._closing:
-            why = self._ending()
-            log.error("%s: its process %s", self._job.source.name, why)
-            self._on_lost(why)
+            self._notice_end()
+        except Exception as error:
+            self.kill(f"was killed, since it could not be understood: {type(error).__name__}")
 
-    def _next_message(self) -> Any:
-        """The next message that is no line of the log."""
-        while True:
-            message = receive(self._control)
-            if not isinstance(message, logging.LogRecord):
-                return message
-            logging.getLogger(message.name).handle(message)
+    def kill(self, why: str = "was killed") -> None:
+        """End the process; what it computes at the moment is lost."""
+        with self._changed:
+            self.has_ended = True
+            self._changed.notify_all()
+            if self._closed:
+                return
+            self._killed = self._killed or why
+            self._process.kill()
+            for connection in (self._control, *self._links):
+                hang_up(connection)  # a process that waits for a broken device may not end
 
-    def _ending(self) -> str:
-        code = self._process.wait(END_TIMEOUT_S)
-        return "hung up" if code is None else f"ended with exit code {code}"
+    def close(self) -> None:
+        """End the process, and free what belongs to it once no thread uses that any more."""
+        self.kill()
+        self.ending()
+        with self._changed:  # a connection closed while it is read might be another's by then
+            self._changed.wait_for(lambda: not self._in_flight)
+            self._closed = True
+            for connection in (self._control, *self._links):
+                connection.close()
+
+    def _answer(self, link: Link, texts: PackedTexts) -> Any:
+        is_sent = False
+        try:
+            send(link, texts)
+            is_sent = True
+            return receive(link)
+        except (EOFError, OSError):
+            self._notice_end()
+            raise (WorkerLost if is_sent else NoWorker) from None
+        except BaseException as error:  # what is left of the answer must not be another caller's
+            self.kill(f"was killed, since its answer could not be read: {type(error).__name__}")
+            if isinstance(error, Exception):
+                raise WorkerLost from error
+            raise
+
+    def _oldest_s(self) -> float:
+        with self._changed:
+            return min(self._lanes.oldest_s, self._urgent.oldest_s)
+
+    def _next_message(self, until_s: float) -> Any:
+        """The next message that is no line of the log; None when there is none until then."""
+        while (left_s := until_s - time.monotonic()) > 0:
+            if self._control.poll(None if math.isinf(left_s) else left_s):
+                message = receive(self._control)
+                if not isinstance(message, logging.LogRecord):
+                    return message
+                logging.getLogger(message.name).handle(message)
+        return None
+
+    def _notice_end(self) -> None:
+        with self._changed:
+            self.has_ended = True
+            self._changed.notify_all()
+
+
+def _describe(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

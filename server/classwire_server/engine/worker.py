@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from ..errors import StartError
@@ -30,10 +30,11 @@ FAILED_EXIT_CODE = 70
 """Of sysexits.h, EX_SOFTWARE: the device no longer answers, or a lane has failed."""
 
 
-def main(control: Link, lanes: Sequence[Link]) -> None:
+def main(control: Link, links: Sequence[Link]) -> None:
     """Take a job from the server and work on it until the server has gone.
 
-    `lanes` are the connections for batches; as many are used as there are lanes, and one more.
+    `links` are the connections for batches: the first for urgent ones, and of the others as many
+    are used as there are lanes, and one more.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # meant for the server, which then ends this
@@ -51,7 +52,7 @@ def main(control: Link, lanes: Sequence[Link]) -> None:
         problem = f"{job.source.location}: the engine could not start ({type(error).__name__})"
         send(control, Refused(StartError(problem)))
         return
-    worker.work(lanes)
+    worker.work(links)
 
 
 class _Worker:
@@ -69,13 +70,17 @@ class _Worker:
         give_back()
         self._free_lanes = threading.Semaphore(self._selection.division.lanes)
 
-    def work(self, lanes: Sequence[Link]) -> None:
+    def work(self, links: Sequence[Link]) -> None:
         """Say that the engine is ready, and compute batches until the server has gone."""
         selection = self._selection
+        urgent, *lanes = links
         threads = [
-            threading.Thread(target=self._serve, args=(lane,), name=f"lane-{number}")
-            for number, lane in enumerate(lanes[: selection.division.lanes + 1])
+            threading.Thread(target=self._serve, args=(lane, self._free_lanes), name=f"lane-{n}")
+            for n, lane in enumerate(lanes[: selection.division.lanes + 1])
         ]
+        threads.append(
+            threading.Thread(target=self._serve, args=(urgent, nullcontext()), name="urgent")
+        )
         for thread in threads:
             thread.start()
         self._say(
@@ -100,13 +105,13 @@ class _Worker:
             self._runner, deviation = found  # between two batches: each reads it once
             self._say(Changed(self._runner.traits, deviation))
 
-    def _serve(self, lane: Link) -> None:
+    def _serve(self, link: Link, turn: AbstractContextManager[object]) -> None:
         try:
             while True:
-                texts: PackedTexts = receive(lane)
-                with self._free_lanes:
+                texts: PackedTexts = receive(link)
+                with turn:
                     answer = self._compute(texts)
-                send(lane, answer)
+                send(link, answer)
         except (EOFError, OSError):
             pass  # the server has gone
         except BaseException as error:  # a lane that dies alone would leave its caller waiting

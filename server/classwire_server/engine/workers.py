@@ -4,30 +4,33 @@ import threading
 from collections.abc import Callable, Sequence
 
 from ..config import ModelSource, ServerConfig
-from ..errors import NoWorker, StartError
+from ..errors import NoWorker
 from ..tokenization import Encoding
 from . import Deviation, EngineTraits, Launched, Logits
 from .link import Job
 from .packing import pack
-from .process import Spawn, Subprocess, Worker
+from .process import Spawn, Subprocess
+from .supervision import Supervisor
 
 
 class WorkerEngine:
-    """One model on one or several devices, each with a worker process of its own.
+    """One model on one or several devices, each with a supervised worker process of its own.
 
     Safe for use by any thread; see Engine for how many at once.
     """
 
-    def __init__(self, workers: Sequence[Worker]) -> None:
-        self.lanes = sum(worker.lanes for worker in workers)
+    def __init__(self, workers: Sequence[Supervisor], lanes: Sequence[int]) -> None:
+        self.lanes = sum(lanes)
         self._workers = workers
-        self._lock = threading.Lock()  # guards _in_flight
+        self._lanes = dict(zip(workers, lanes, strict=True))
+        self._lock = threading.Lock()  # guards _in_flight and _urgent
         self._in_flight = dict.fromkeys(workers, 0)
+        self._urgent = dict.fromkeys(workers, 0)
 
     @property
     def traits(self) -> EngineTraits:
         """What would run the next batch."""
-        return self._workers[0].traits
+        return next((w for w in self._workers if w.is_up), self._workers[0]).traits
 
     @property
     def deviation(self) -> Deviation:
@@ -36,47 +39,55 @@ class WorkerEngine:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The process ids of the workers."""
-        return tuple(worker.pid for worker in self._workers)
+        """The process ids of the workers that are up."""
+        return tuple(worker.pid for worker in self._workers if worker.is_up)
 
     @property
     def is_up(self) -> bool:
-        """Whether one of the workers is there."""
-        return not all(worker.lost for worker in self._workers)
+        """Whether one of the workers is."""
+        return any(worker.is_up for worker in self._workers)
 
     @property
     def failure(self) -> str:
-        """Why none of the workers is there."""
-        return "" if self.is_up else "its process has ended"
+        """Why none of the workers is up; empty while one is."""
+        return "" if self.is_up else self._workers[0].failure
 
     def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
         """The logits of the texts, from the worker that has the least to do.
 
-        Raises NoWorker and WorkerLost, and RuntimeError when the forward pass fails.
+        Raises NoWorker and WorkerLost as Engine says, and RuntimeError when the forward pass fails.
         """
         texts = pack(encodings)
-        worker = self._take()
-        try:
-            computed = worker.compute(texts)
-        finally:
-            with self._lock:
-                self._in_flight[worker] -= 1
-        return Logits(texts.unsorted(computed.values), computed.traits, computed.inference_s)
+        while True:
+            worker = self._take(urgent)
+            try:
+                computed = worker.compute(texts, urgent=urgent)
+            except NoWorker:  # it has ended in between; there may be another
+                continue
+            finally:
+                with self._lock:
+                    self._in_flight[worker] -= 1
+                    self._urgent[worker] -= urgent
+            return Logits(texts.unsorted(computed.values), computed.traits, computed.inference_s)
 
     def close(self) -> None:
         """End the workers; what they compute at the moment is lost."""
         for worker in self._workers:
             worker.close()
 
-    def _take(self) -> Worker:
-        """The worker with the least to do of those that are there."""
+    def _take(self, urgent: bool) -> Supervisor:
+        """The worker with the least to do of those that are up."""
         with self._lock:
-            alive = [worker for worker in self._workers if not worker.lost]
-            if not alive:
+            up = [worker for worker in self._workers if worker.is_up]
+            if not up:
                 raise NoWorker
-            worker = min(alive, key=lambda worker: self._in_flight[worker] / worker.lanes)
+            worker = min(up, key=lambda w: (urgent and self._urgent[w], self._load(w)))
             self._in_flight[worker] += 1
+            self._urgent[worker] += urgent
         return worker
+
+    def _load(self, worker: Supervisor) -> float:
+        return self._in_flight[worker] / self._lanes[worker]
 
 
 def launch(
@@ -87,23 +98,18 @@ def launch(
 ) -> Launched:
     """Start a worker for each device, and wait until all are ready.
 
-    `on_change` is called, on any thread, whenever `is_up` of the engine may have changed.
-    Raises StartError, with no process left, when one of them cannot serve the model.
+    From then on a worker that ends is replaced. `on_change` is called, on any thread, whenever
+    `is_up` of the engine may have changed. Raises StartError, with no process left, when one of
+    them cannot serve the model.
     """
-    workers: list[Worker] = []
-
-    def lose(why: str) -> None:
-        on_change()
-
+    workers: list[Supervisor] = []
     try:
         for device in config.devices:
-            workers.append(Worker(Job(source, config, device), spawn, lose))
+            workers.append(Supervisor(Job(source, config, device), spawn, on_change))
         ready = [worker.ready() for worker in workers]
-    except BaseException as error:
+    except BaseException:
         for worker in workers:
             worker.close()
-        if isinstance(error, OSError):
-            raise StartError(f"{source.location}: cannot start a worker: {error}") from error
         raise
-    batch_tokens = min(worker.batch_tokens for worker in ready)
-    return Launched(ready[0].checkpoint, WorkerEngine(workers), batch_tokens)
+    engine = WorkerEngine(workers, [worker.lanes for worker in ready])
+    return Launched(ready[0].checkpoint, engine, min(worker.batch_tokens for worker in ready))

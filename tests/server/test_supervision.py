@@ -1,0 +1,356 @@
+"""A worker that ends, however and whenever, is replaced by another."""
+
+import gc
+import json
+import os
+import re
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.engine import (
+    Deviation,
+    EngineTraits,
+    Execution,
+    Layout,
+    Precision,
+    process,
+    supervision,
+    worker,
+)
+from classwire_server.engine.link import Job, Ready
+from classwire_server.engine.supervision import Backoff, _same_again
+from classwire_server.engine.workers import WorkerEngine, launch
+from classwire_server.errors import NoWorker, WorkerLost
+from classwire_server.tokenization import Text, Truncation
+from tests import faults
+from tests.contract.engines import PATIENCE_S, eventually
+from tests.faults import Succession
+from tests.server.callers import LONG, is_gone, stop
+
+
+class Supervised:
+    """A model whose workers have faults, and what is heard of it."""
+
+    def __init__(self, spawn: Succession, **settings: Any) -> None:
+        settings = {"lanes": 1, "threads": 1, "batch_tokens": 512, **settings}
+        self.spawn = spawn
+        self._changed = threading.Condition()
+        config = ServerConfig(**settings)
+        launched = launch(config.sources[0], config, self._tell, spawn)
+        assert isinstance(launched.engine, WorkerEngine)
+        self.engine = launched.engine
+        tokenization = launched.checkpoint.tokenization(Truncation.REJECT)
+        self.short, self.long = (tokenization.encode(Text(text), None, "") for text in ("a", LONG))
+
+    def kill(self, number: int = signal.SIGKILL, device: int = 0) -> None:
+        """Send the worker of a device a signal."""
+        os.kill(self.engine.pids[device], number)
+
+    def hang(self) -> None:
+        """Let the worker of the first device do nothing more."""
+        stop(self.engine.pids[0])
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        """Wait until a change has made something true."""
+        with self._changed:
+            assert self._changed.wait_for(condition, PATIENCE_S)
+
+    def wait_for_start(self, number: int) -> None:
+        """Wait until so many workers have been started and one is up."""
+        self.wait_for(lambda: len(self.spawn.workers) == number and self.engine.is_up)
+
+    def answers(self) -> bool:
+        """Whether a text is computed."""
+        return self.engine.infer([self.short]).values.shape == (1, 5)
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+
+Start = Callable[..., Supervised]
+
+
+@pytest.fixture
+def start(bert: str) -> Iterator[Start]:
+    """Starts models: `start(faults.dies_at_once, worker.main, worker_timeout_s=1)`."""
+    with ExitStack() as started:
+
+        def start(*mains: faults.Main, **settings: Any) -> Supervised:
+            supervised = Supervised(Succession(*mains), **{"model": (bert,), **settings})
+            started.callback(supervised.engine.close)
+            started.callback(supervised.spawn.gate.set)
+            return supervised
+
+        yield start
+
+
+def test_killed_while_idle(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """Until there is another worker nothing is begun and the reason is there to be read; the log
+    tells how one ended, and that the other is back.
+    """
+    caplog.set_level("INFO", "classwire_server")
+    model = start(worker.main)
+    engine = model.engine
+    (first,) = engine.pids
+    model.spawn.gate.clear()
+    assert (engine.is_up, engine.failure) == (True, "")
+
+    model.kill()
+
+    model.wait_for(lambda: "SIGKILL" in engine.failure)
+    assert engine.failure == "its process was killed by SIGKILL; another is being started"
+    assert (engine.is_up, engine.pids) == (False, ())
+    assert engine.traits.precision is Precision.FLOAT32
+    with pytest.raises(NoWorker):
+        model.answers()
+    model.spawn.gate.set()
+    model.wait_for_start(2)
+    assert model.answers()
+    assert engine.failure == ""
+    assert first not in engine.pids
+    lines = [record.getMessage() for record in caplog.records if "supervision" in record.name]
+    assert lines[0] == "bert: its process was killed by SIGKILL; starting another in 0.1 s"
+    assert re.fullmatch(r"bert: back, \d+\.\d s after its last process ended", lines[1])
+
+
+def test_killed_while_it_computes(start: Start) -> None:
+    """Whoever has a batch in the worker hears of its end at once; the next worker answers."""
+    model = start(faults.dies_on_long_texts)
+
+    with pytest.raises(WorkerLost):
+        model.engine.infer([model.long])
+
+    model.wait_for_start(2)
+    assert model.answers()
+
+
+def test_ends_that_are_no_signal(start: Start) -> None:
+    """A worker that ends by itself is replaced as well, and the reason is its exit code."""
+    model = start(faults.breaks_its_lane_on_long_texts)
+    model.spawn.gate.clear()
+
+    with pytest.raises(WorkerLost):
+        model.engine.infer([model.long])
+
+    model.wait_for(lambda: "ended with exit code 70;" in model.engine.failure)
+    model.spawn.gate.set()
+    model.wait_for_start(2)
+    assert model.answers()
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+def test_a_worker_that_hangs(start: Start, caplog: pytest.LogCaptureFixture, urgent: bool) -> None:
+    """A batch without an answer for too long ends its worker; a worker that holds none may rest."""
+    model = start(worker.main, worker_timeout_s=1)
+    (hung,) = model.engine.pids
+    model.hang()
+
+    with pytest.raises(WorkerLost):
+        model.engine.infer([model.short], urgent=urgent)
+
+    model.wait_for_start(2)
+    assert is_gone(hung)
+    assert model.answers()
+    problem = "bert: its process had no answer to a batch after 1 s, and was killed"
+    assert f"{problem}; starting another in 0.1 s" in caplog.messages
+
+
+def test_a_batch_that_a_hung_worker_does_not_take(start: Start) -> None:
+    """What does not even fit into the connection is not waited for either, and was not begun."""
+    model = start(worker.main, worker_timeout_s=1)
+    model.spawn.gate.clear()
+    model.hang()
+
+    with pytest.raises(NoWorker):
+        model.engine.infer([model.long] * 500)
+
+    model.spawn.gate.set()
+    model.wait_for_start(2)
+    assert model.answers()
+
+
+def test_starts_that_fail(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker that dies or refuses before it is ready is followed by another, later each time;
+    each try is logged with its reason.
+    """
+    model = start(worker.main, faults.dies_at_once, faults.refuses, worker.main)
+
+    model.kill()
+
+    model.wait_for_start(4)
+    assert model.answers()
+    lines = [record.getMessage() for record in caplog.records if "supervision" in record.name]
+    assert [re.sub(r"/\S+: ", "", line) for line in lines if "back" not in line] == [
+        "bert: its process was killed by SIGKILL; starting another in 0.1 s",
+        "bert: no new process: its process was killed by SIGKILL; starting another in 0.2 s",
+        "bert: no new process: no memory for the weights; starting another in 0.4 s",
+    ]
+
+
+def test_a_start_that_hangs(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that takes over and does not get ready in time is replaced too."""
+    monkeypatch.setattr(supervision, "START_TIMEOUT_S", 0.1)
+    model = start(worker.main, faults.hangs_at_once, worker.main)
+
+    model.kill()
+
+    assert eventually(lambda: "was not ready after 0.1 s, and was killed" in caplog.text)
+    monkeypatch.setattr(supervision, "START_TIMEOUT_S", PATIENCE_S)
+    model.wait_for(lambda: model.engine.is_up)
+    assert model.answers()
+
+
+def test_a_checkpoint_that_has_changed(
+    start: Start, checkpoint: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Other files than those the server started with are not served under the same name."""
+    folder = shutil.copytree(checkpoint("bert"), tmp_path / "changing")
+    model = start(worker.main, model=(f"bert={folder}",))
+    original = (folder / "config.json").read_text()
+    config = {**json.loads(original), "layer_norm_eps": 1e-3}
+    (folder / "config.json").write_text(json.dumps(config))
+
+    model.kill()
+
+    assert eventually(lambda: "is not what it was at start" in caplog.text)
+    assert not model.engine.is_up
+    (folder / "config.json").write_text(original)
+    model.wait_for(lambda: model.engine.is_up)
+    assert model.answers()
+
+
+def test_one_of_two_devices_is_lost(start: Start) -> None:
+    """The other goes on; the lost one takes its share again once it is back."""
+    model = start(worker.main, device="cpu,cpu")
+    engine = model.engine
+    assert engine.lanes == 2
+    model.spawn.gate.clear()
+
+    model.kill(device=0)
+    model.wait_for(lambda: len(engine.pids) == 1)
+    assert engine.is_up
+    assert engine.failure == ""
+    assert all(model.answers() for _ in range(3))
+    model.kill()
+    model.wait_for(lambda: not engine.is_up)
+
+    model.spawn.gate.set()
+    model.wait_for(lambda: len(engine.pids) == 2)
+    assert engine.lanes == 2
+    with ThreadPoolExecutor(1) as another:
+        model.hang()
+        stuck = another.submit(model.answers)  # the first of equals is taken
+        assert eventually(lambda: 1 in engine._in_flight.values())
+        assert all(model.answers() for _ in range(3))
+        model.kill(signal.SIGCONT)
+        assert stuck.result(PATIENCE_S)
+
+
+def test_urgent_batches_wait_for_no_lane(start: Start) -> None:
+    """While the only lane holds a batch, which goes on only beside another, an urgent one runs."""
+    model = start(faults.meets_on_long_texts)
+
+    with ThreadPoolExecutor(1) as bulk:
+        held = bulk.submit(model.engine.infer, [model.long])
+        urgent = model.engine.infer([model.long], urgent=True)
+
+    assert abs(held.result().values - urgent.values).max() <= 1e-5
+
+
+def descriptors() -> int:
+    """The number of open files of this process."""
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+def in_service(model: Supervised) -> None:
+    """A worker that waits for work."""
+
+
+def computing(model: Supervised) -> None:
+    """A worker that does not get on with its batches, of which there are as many as may be."""
+    model.hang()
+    for urgent in (False, False, True):
+        threading.Thread(target=_give_up, args=(model, urgent), daemon=True).start()
+    assert eventually(lambda: sum(model.engine._in_flight.values()) == 3)
+
+
+def _give_up(model: Supervised, urgent: bool) -> None:
+    with pytest.raises((NoWorker, WorkerLost)):
+        model.engine.infer([model.short], urgent=urgent)
+
+
+def waiting(model: Supervised) -> None:
+    """No worker, and a while until the next is started."""
+    model.kill()
+    model.wait_for(lambda: "SIGKILL" in model.engine.failure)
+
+
+def restarting(model: Supervised) -> None:
+    """A worker that takes over, and never gets ready."""
+    model.kill()
+    assert eventually(lambda: len(model.spawn.workers) == 2)
+
+
+@pytest.fixture(scope="module")
+def _started_once(checkpoint: Callable[..., Path]) -> None:
+    """What the first start of a worker opens stays open."""
+    Supervised(Succession(worker.main), model=(f"bert={checkpoint('bert')}",)).engine.close()
+
+
+@pytest.mark.usefixtures("_started_once")
+@pytest.mark.parametrize("state", [in_service, computing, waiting, restarting])
+def test_closing_leaves_nothing(
+    bert: str, monkeypatch: pytest.MonkeyPatch, state: Callable[[Supervised], None]
+) -> None:
+    """Whatever state a worker is in, closing ends its process and threads, and closes its files."""
+    if state is waiting:
+        monkeypatch.setattr(supervision, "FIRST_WAIT_S", 1_000.0)
+    monkeypatch.setattr(process, "END_TIMEOUT_S", 1_000.0)  # nothing waits for that
+    threads, files = set(threading.enumerate()), descriptors()
+    model = Supervised(Succession(worker.main, faults.hangs_at_once), model=(bert,))
+    state(model)
+
+    model.engine.close()
+
+    assert all(is_gone(process.pid) for process in model.spawn.workers)
+    assert eventually(lambda: set(threading.enumerate()) <= threads)
+    del model
+    assert descriptors() == files
+
+
+def test_a_worker_takes_over_what_the_first_found() -> None:
+    """It loads the same commit, asks nobody for it, and neither chooses nor measures anew."""
+    config = ServerConfig(device="auto", precision="auto", min_label_agreement=0.9)
+    traits = EngineTraits("cuda:1", Precision.BFLOAT16, Execution.PLAIN, Layout.PACKED)
+    checkpoint: Any = SimpleNamespace(revision="c0ffee")
+    ready = Ready(checkpoint, traits, Deviation(0, 1.0, 0.0), 1, 4_096)
+
+    again = _same_again(Job(ModelSource("m", "acme/spam", "main"), config, "auto"), ready)
+
+    found = replace(config, offline=True, precision="bfloat16", batch_tokens=4_096)
+    assert again == Job(ModelSource("m", "acme/spam", "c0ffee"), found, "cuda:1")
+
+
+def test_waits_grow_and_shrink() -> None:
+    """Each wait is twice the last, up to half a minute; a worker that has served for a minute
+    starts anew.
+    """
+    backoff = Backoff()
+    waits_s = [backoff.wait_s(59.0) for _ in range(10)]
+    assert waits_s == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0]
+    assert [backoff.wait_s(served_s) for served_s in (59.0, 60.0, 0.0)] == [30.0, 0.1, 0.2]
