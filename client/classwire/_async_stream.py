@@ -9,43 +9,50 @@ from typing import Any
 
 import grpc
 
+from ._session import Session
 from ._stream import StreamState
 from .errors import Cancelled, from_rpc_error
 from .results import Item, Outcome, Text
 from .v1 import classwire_pb2 as pb
 
 Source = Iterator[str | Text | Item] | AsyncIterator[str | Text | Item]
-OpenCall = Callable[[AsyncIterator[pb.StreamClassifyRequest]], Any]
+OpenCall = Callable[[AsyncIterator[pb.StreamClassifyRequest], float | None], Any]
 
 
 class AsyncStream:
     """One stream, run while the async generator of `outcomes` is. All on one event loop."""
 
-    def __init__(self, state: StreamState, source: Source, open_call: OpenCall) -> None:
+    def __init__(
+        self, session: Session, state: StreamState, source: Source, open_call: OpenCall
+    ) -> None:
+        self._session = session
         self._state = state
         self._source = source
         self._open_call = open_call
         self._can_pull = asyncio.Event()
+        self._can_call = asyncio.Event()
         self._can_send = asyncio.Event()
         self._can_take = asyncio.Event()
 
     async def outcomes(self) -> AsyncGenerator[tuple[str, Outcome], None]:
         """Yield each id with its outcome, then raise what the stream or its source ended with."""
-        call = self._open_call(self._requests())
+        self._state.begin()
         tasks = [
             asyncio.create_task(self._pull(), name="classwire-pull"),
-            asyncio.create_task(self._read(call), name="classwire-read"),
+            asyncio.create_task(self._converse(), name="classwire-read"),
         ]
         try:
-            while True:
-                await _until(self._can_take, lambda: self._state.has_outcome or self._state.is_over)
-                if not self._state.has_outcome:
-                    break
-                taken = self._state.take()
-                self._can_pull.set()
-                yield taken
+            with self._session.told_of_close(self._abandon):
+                while True:
+                    await _until(
+                        self._can_take, lambda: self._state.has_outcome or self._state.is_over
+                    )
+                    if not self._state.has_outcome:
+                        break
+                    taken = self._state.take()
+                    self._can_pull.set()
+                    yield taken
         finally:
-            call.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -66,50 +73,76 @@ class AsyncStream:
                     except (StopIteration, StopAsyncIteration):
                         break
                     self._state.add(item)
-                    self._can_send.set()
-                    self._can_take.set()
+                    self._set_all()
         except Exception as error:  # whatever the iterable raises is the caller's to see
             failure = error
         except asyncio.CancelledError as error:  # the iterable's too, unless it is our own end
             failure = None if self._state.is_over else error
         self._state.exhausted(failure)
-        self._can_send.set()
+        self._set_all()
 
     async def _wait_to_pull(self) -> bool:
         await _until(self._can_pull, lambda: self._state.is_over or self._state.wants_item)
         return not self._state.is_over
 
-    async def _requests(self) -> AsyncIterator[pb.StreamClassifyRequest]:
-        """What gRPC sends; it ends when nothing more will be."""
+    async def _requests(self, calls_ended: int) -> AsyncIterator[pb.StreamClassifyRequest]:
+        """What gRPC sends in one call; it ends with it, or when nothing more will be."""
+
+        def is_past() -> bool:
+            return self._state.calls_ended != calls_ended
+
         yield self._state.first_request
         while True:
             await _until(
-                self._can_send, lambda: self._state.wants_message or self._state.sending_is_over
+                self._can_send,
+                lambda: is_past() or self._state.wants_message or self._state.sending_is_over,
             )
-            if not self._state.wants_message:
+            if is_past() or not self._state.wants_message:
                 return
             yield self._state.next_message()
 
-    async def _read(self, call: Any) -> None:
-        """Feed the state from the server."""
-        failure: Exception | None = None
+    async def _converse(self) -> None:
+        """Make one call after the other until the stream is over."""
+        while await self._wait_to_call():
+            self._state.ended(await self._hold_call())
+            self._set_all()
+
+    async def _wait_to_call(self) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._state.pause_s):
+                await _until(self._can_call, lambda: self._state.is_hurried)
+        await _until(self._can_call, lambda: self._state.is_over or self._state.wants_call)
+        return not self._state.is_over
+
+    async def _hold_call(self) -> Exception | None:
+        """Make a call and feed the state from it; the error that it ended with."""
+        call: Any = None
         try:
-            try:
-                async for response in call:
-                    self._state.receive(response)
-                    self._set_all()
-            except grpc.RpcError as error:
-                raise from_rpc_error(error) from error
+            timeout_s = self._state.begin_call()
+            call = self._open_call(self._requests(self._state.calls_ended), timeout_s)
+            async for response in call:
+                self._state.receive(response)
+                self._set_all()
+        except grpc.RpcError as error:
+            return from_rpc_error(error)
         except Exception as error:  # whatever it is, the caller must not wait for ever
-            failure = error
-            call.cancel()
-        except asyncio.CancelledError:  # the client was closed, or this is our own end
-            failure = Cancelled("the stream was cancelled")
-        self._state.ended(failure)
-        self._set_all()
+            return error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # our own end
+            return Cancelled("the stream was cancelled")  # how grpc.aio tells of that status
+        finally:
+            if call is not None:
+                call.cancel()
+        return None
+
+    def _abandon(self) -> None:
+        self._state.abandon()
+        self._can_call.set()
 
     def _set_all(self) -> None:
-        for event in (self._can_pull, self._can_send, self._can_take):
+        for event in (self._can_pull, self._can_call, self._can_send, self._can_take):
             event.set()
 
 

@@ -1,39 +1,35 @@
 """Every unary operation as a generator that yields calls and is sent their responses.
 
 `Client` and `AsyncClient` differ only in how they wait for a response, so what is asked, in which
-order, and what is made of the answers stands here once. An error of a call is thrown in.
+order, and what is made of the answers stands here once. An error of a call is thrown in, once
+trying again (`_steps.retried`) has not helped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, MutableMapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from collections.abc import Iterable, MutableMapping, Sequence
+from typing import Any, Literal, TypeAlias, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from . import _requests, _responses
 from ._reasons import Reason
-from .errors import ClasswireError, InternalError, InvalidInput
+from ._retry import is_retryable
+from ._steps import Again, Call, Steps
+from .errors import (
+    ClasswireError,
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    Overloaded,
+    Unavailable,
+)
 from .results import Classification, Model, ModelLimits, Outcome, ServerInfo, Text, Tokenization
 from .v1 import classwire_pb2 as pb
 from .v1 import classwire_pb2_grpc as pb_grpc
 
 ServingStatus: TypeAlias = Literal["SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"]
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One unary call to make: a method of a service, and its request."""
-
-    service: Literal["classify", "models", "health"]
-    method: str
-    request: Any
-
-
-R = TypeVar("R")
-Steps: TypeAlias = Generator[Call, Any, R]
 
 
 class Stubs:
@@ -93,14 +89,29 @@ def classify_batch(
         known.max_texts_per_call_with_tokens if options.include_tokens else known.max_texts_per_call
     )
     for batch in _requests.batches(inputs, most or len(inputs)):
+        try:
+            outcomes |= yield from _batch(batch, model, options)
+        except ClasswireError as error:
+            if error.reason == Reason.TOO_MANY_ITEMS:
+                limits.pop(model, None)  # they have changed since: the next batch asks again
+            raise
+    return [outcomes[given] for given in range(len(outcomes))]
+
+
+def _batch(
+    batch: Sequence[tuple[int, pb.TextInput]], model: str, options: pb.ClassifyOptions
+) -> Steps[dict[int, Outcome]]:
+    """Score texts in one call, and those that may be answered later in further ones."""
+    outcomes: dict[int, Outcome] = {}
+    while True:
         request = pb.BatchClassifyRequest(
             inputs=[message for _, message in batch], model=model, options=options
         )
         try:
             response = yield Call("classify", "BatchClassify", request)
-        except ClasswireError as error:
-            if error.reason == Reason.TOO_MANY_ITEMS:
-                limits.pop(model, None)  # they have changed since: the next batch asks again
+        except (DeadlineExceeded, Overloaded, Unavailable):
+            if outcomes:
+                return outcomes  # the errors of those few are better than none for all
             raise
         if len(response.outcomes) != len(batch):
             raise InternalError(
@@ -110,7 +121,12 @@ def classify_batch(
         ref, timing = _responses.model_ref(response.model), _responses.timing(response.timing)
         for sent, ((given, _), result) in enumerate(zip(batch, response.outcomes, strict=True)):
             outcomes[given] = _responses.outcome(result, ref, timing, index=(sent, given))
-    return [outcomes[given] for given in range(len(outcomes))]
+        batch = [each for each in batch if is_retryable(outcomes[each[0]])]
+        errors = [
+            error for given, _ in batch if isinstance(error := outcomes[given], ClasswireError)
+        ]
+        if not errors or not (yield Again(max(errors, key=lambda error: error.retry_after_s or 0))):
+            return outcomes
 
 
 def tokenize(

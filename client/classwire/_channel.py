@@ -19,7 +19,7 @@ _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
-            # Unary methods by name: what a stream has not answered, only its caller can send again.
+            # Unary methods by name: what a stream has not answered, only `StreamState` knows.
             "name": [
                 {"service": "classwire.v1.ClassifyService", "method": "Classify"},
                 {"service": "classwire.v1.ClassifyService", "method": "BatchClassify"},
@@ -51,9 +51,13 @@ _OPTIONS: ChannelOptions = (
 )
 
 
-def channel_options(extra: ChannelOptions) -> list[tuple[str, Any]]:
-    """All options of a channel; the caller's `extra` win over the client's own."""
-    return list({**dict(_OPTIONS), **dict(extra)}.items())
+def channel_options(extra: ChannelOptions, *, retry: bool = True) -> list[tuple[str, Any]]:
+    """All options of a channel; the caller's `extra` win over the client's own.
+
+    Without `retry` gRPC tries nothing again by itself.
+    """
+    own = {**dict(_OPTIONS), "grpc.enable_retries": int(retry)}
+    return list({**own, **dict(extra)}.items())
 
 
 def target_uri(target: Target) -> str:

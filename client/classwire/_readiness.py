@@ -6,7 +6,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from . import _calls
-from ._session import Deadline
+from ._deadline import Deadline
 from .errors import ClasswireError, DeadlineExceeded, Unavailable, from_rpc_error
 
 RETRY_PAUSE_S = 0.25
@@ -33,7 +33,7 @@ class Readiness:
         if isinstance(failure, DeadlineExceeded) or self._deadline.left_s() == 0:
             raise self.timed_out() from error
         if not isinstance(failure, Unavailable):
-            raise failure from error
+            raise failure
         self._last = str(failure)
 
     def pause_s(self) -> float:

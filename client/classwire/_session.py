@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
-from collections.abc import Iterator
-from typing import TypeAlias
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeAlias, TypeVar
 
 from google.protobuf import duration_pb2
 
 from . import _channel, _requests
+from ._deadline import Deadline
+from ._reconnection import Reconnection
+from ._retry import Retry
+from ._steps import Doings, Steps, retried
 from ._stream import StreamState
 from .errors import UnusableClient
 from .results import ModelLimits
 from .v1 import classwire_pb2 as pb
 
 Metadata: TypeAlias = _requests.Metadata
+R = TypeVar("R")
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 30.0
@@ -27,19 +32,45 @@ DEFAULT_ITEM_TIMEOUT_S = 600.0
 class Session:
     """The settings of a client. Any thread may use it: what changes is changed in one step."""
 
-    def __init__(self, target: _channel.Target, timeout_s: float, metadata: Metadata) -> None:
+    def __init__(
+        self, target: _channel.Target, timeout_s: float, metadata: Metadata, retry: bool
+    ) -> None:
         self.target = _channel.target_uri(target)
         self.limits: dict[str, ModelLimits] = {}
         self._timeout_s = timeout_s
         self._metadata = _requests.metadata(metadata)
+        self._retry = retry
         self._pid = os.getpid()
         self._closed = False
+        self._told_of_close: set[Callable[[], None]] = set()
         _requests.seconds(timeout_s, "timeout_s")
 
     def close(self) -> bool:
         """Mark as closed; whether there is a channel of this process to close."""
         was_open, self._closed = not self._closed, True
-        return was_open and self._pid == os.getpid()
+        if not was_open or self._pid != os.getpid():
+            return False
+        for told in tuple(self._told_of_close):
+            told()
+        return True
+
+    @contextlib.contextmanager
+    def told_of_close(self, told: Callable[[], None]) -> Iterator[None]:
+        """Inside, `told` is called once the client is closed, by whoever closes it."""
+        self._told_of_close.add(told)
+        try:
+            if self._closed:
+                told()
+            yield
+        finally:
+            self._told_of_close.discard(told)
+
+    def pause(self, seconds: float) -> None:
+        """Wait on this thread; UnusableClient as soon as the client is closed."""
+        closed = threading.Event()
+        with self.told_of_close(closed.set):
+            closed.wait(seconds)
+        self.check()
 
     def check(self) -> None:
         """Raise UnusableClient when no call can be made."""
@@ -65,6 +96,10 @@ class Session:
         """The deadline of a call that starts now."""
         return Deadline(self._seconds(timeout_s, "timeout_s"))
 
+    def retried(self, steps: Steps[R], deadline: Deadline) -> Doings[R]:
+        """What to do for an operation."""
+        return retried(steps, Retry(self._retry), deadline)
+
     def metadata(self, extra: Metadata) -> tuple[tuple[str, str | bytes], ...]:
         """The client's metadata, then the call's."""
         return (*self._metadata, *_requests.metadata(extra))
@@ -77,6 +112,7 @@ class Session:
         in_order: bool,
         window: int | None,
         item_timeout_s: float | None,
+        timeout_s: float | None,
     ) -> StreamState:
         """The state of a new stream."""
         if window is not None:
@@ -91,22 +127,18 @@ class Session:
         item_limit_s = _requests.seconds(item_timeout_s, "item_timeout_s")
         if item_limit_s is not None:
             config.item_timeout.CopyFrom(_duration(item_limit_s))
-        return StreamState(config, window)
+        # A stream that has no deadline is as patient as a call.
+        is_timed = timeout_s is not None
+        limit_s = self._seconds(timeout_s, "timeout_s")
+        reconnection = Reconnection(
+            Retry(self._retry),
+            timeout_s=limit_s if is_timed else None,
+            patience_s=None if is_timed else limit_s,
+        )
+        return StreamState(config, window, reconnection)
 
     def _seconds(self, timeout_s: float | None, option: str) -> float | None:
         return _requests.seconds(self._timeout_s if timeout_s is None else timeout_s, option)
-
-
-class Deadline:
-    """A point in time, made once, however many calls an operation takes."""
-
-    def __init__(self, timeout_s: float | None) -> None:
-        self.timeout_s = timeout_s
-        self._end = None if timeout_s is None else time.monotonic() + timeout_s
-
-    def left_s(self) -> float | None:
-        """Seconds that are left, at least 0; None when there is no limit."""
-        return None if self._end is None else max(0.0, self._end - time.monotonic())
 
 
 def _duration(seconds: float) -> duration_pb2.Duration:

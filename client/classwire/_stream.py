@@ -9,39 +9,50 @@ one at a time:
 An item is held from `add` until `take`. At most `window` are: the smaller of what the caller asked
 for and what the server reads before it answers, so a slow caller slows the source, not only the
 server.
+
+A stream outlives its calls. Each goes from `begin_call` to `ended`; unless the stream is over then,
+the next one follows when `pause_s` is over and the stream `wants_call`. What has no answer by then
+is queued again, before all that is new.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 
 from . import _requests, _responses
-from ._reasons import Reason
+from ._ledger import Ledger
+from ._reconnection import Reconnection
 from .errors import ClasswireError, InternalError, InvalidInput
 from .results import Item, Outcome, Text
 from .v1 import classwire_pb2 as pb
-
-MAX_ID_BYTES = 128
 
 
 class StreamState:
     """The state of one stream. Not thread-safe: its driver holds a lock, or is one task."""
 
-    def __init__(self, config: pb.StreamConfig, window: int | None) -> None:
+    def __init__(
+        self, config: pb.StreamConfig, window: int | None, reconnection: Reconnection
+    ) -> None:
         self.first_request = pb.StreamClassifyRequest(config=config)
-        self._in_order = config.ordering == pb.ORDERING_IN_ORDER
-        self._window = window or 0
+        """What every call begins with."""
+        self.calls_ended = 0
+        self.pause_s = 0.0
+        """How long to wait before the next call, unless the stream `is_hurried`."""
+        self._reconnection = reconnection
+        self._ledger = Ledger(in_order=config.ordering == pb.ORDERING_IN_ORDER)
+        self._asked_window = window
+        self._window = 0
         self._low_water = 0
         self._max_items = 0
         self._started = False
+        # Whether a call ended with nothing unanswered: the next has time until there is an item.
+        self._resting = False
         self._full = False
         self._count = 0
         self._queued: deque[pb.StreamItem] = deque()
         self._in_flight: set[str] = set()
-        # Ids in the order they were added; the outcome waits here for its turn when in order.
-        self._unanswered: OrderedDict[str, Outcome | None] = OrderedDict()
-        self._outcomes: deque[tuple[str, Outcome]] = deque()
         self._exhausted = False
+        self._abandoned = False
         self._over = False
         self._source_error: BaseException | None = None
         self._error: Exception | None = None
@@ -53,27 +64,51 @@ class StreamState:
         Once the window is full, only after room for a good part of a message: one item at a time
         would be sent one by one.
         """
-        return self._started and not self._full and not self._exhausted and not self._over
+        has_server = self._started or self._resting
+        return has_server and not self._full and not self._exhausted and not self._over
 
     @property
     def wants_message(self) -> bool:
         """Whether there is something to send."""
-        return bool(self._queued) and not self._over
+        return self._started and bool(self._queued) and not self._over
 
     @property
     def sending_is_over(self) -> bool:
-        """Whether nothing will be sent any more, so that this side of the stream can be closed."""
+        """Whether nothing will be sent any more, so that this side of the call can be closed."""
         return self._over or (self._exhausted and not self._queued)
+
+    @property
+    def wants_call(self) -> bool:
+        """Whether the next call is to be made. An abandoned stream's tells why it can't be."""
+        return not self._over and (not self._resting or bool(self._queued) or self._abandoned)
 
     @property
     def has_outcome(self) -> bool:
         """Whether `take` has something to give."""
-        return bool(self._outcomes)
+        return bool(self._ledger.outcomes)
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether there is nothing to pause for any more."""
+        return self._over or self._abandoned
 
     @property
     def is_over(self) -> bool:
-        """Whether the server has ended the stream."""
+        """Whether the stream has ended: no call will follow."""
         return self._over
+
+    def begin(self) -> None:
+        """Note that the stream begins, and its deadline with it."""
+        self._reconnection.begin()
+
+    def begin_call(self) -> float | None:
+        """Note that a call is made; the seconds that it has, None for no limit."""
+        self._resting = False
+        return self._reconnection.call_timeout_s()
+
+    def abandon(self) -> None:
+        """Let no call follow the present one: the client was closed."""
+        self._abandoned = True
 
     def add(self, item: str | Text | Item) -> None:
         """Take one element of the caller's iterable; TypeError or InvalidInput when it is none.
@@ -85,24 +120,25 @@ class StreamState:
         else:
             id_, text = str(self._count), item
         self._count += 1
-        self._check_id(id_)
+        self._ledger.check_id(id_)
         if self._over:  # it was on its way when the stream ended: the caller has to know of it
-            self._unanswered[id_] = None
+            self._ledger.add(id_)
             return
         try:
             message = pb.StreamItem(id=id_, input=_requests.text_input(text))
         except InvalidInput as error:
-            self._unanswered[id_] = None
-            self._answer(id_, error)
+            self._ledger.add(id_)
+            self._ledger.answer(id_, error)
         else:
-            self._unanswered[id_] = None
+            self._ledger.add(id_, message)
             self._queued.append(message)
-        self._full = len(self._unanswered) + len(self._outcomes) >= self._window
+        self._full = len(self._ledger) >= self._window
 
     def exhausted(self, error: BaseException | None = None) -> None:
         """Note that the caller's iterable has ended, or has raised what `finish` will raise."""
         self._exhausted = True
         self._source_error = error
+        self._over = self._over or (self._resting and self._ledger.is_answered)
 
     def next_message(self) -> pb.StreamClassifyRequest:
         """Send what is queued, as far as one message holds it. Only if `wants_message`."""
@@ -117,34 +153,45 @@ class StreamState:
         return pb.StreamClassifyRequest(items=pb.StreamItems(items=items))
 
     def receive(self, response: pb.StreamClassifyResponse) -> None:
-        """Take a message of the server; InternalError when the contract does not allow it."""
+        """Take a message of the server; raises what the call has to end with.
+
+        That is InternalError when the contract does not allow the message, and the error of an item
+        that is to be sent again.
+        """
         event = response.WhichOneof("event")
         if event == "started":
             self._start(response.started)
         elif event == "results":
             if not self._started:
                 raise _broken("results came before the stream was started")
-            results = response.results
-            ref, timing = _responses.model_ref(results.model), _responses.timing(results.timing)
-            for result in results.results:
-                if result.id not in self._in_flight:
-                    raise _broken("a result came for an id that no item waits under")
-                self._in_flight.remove(result.id)
-                self._answer(result.id, _responses.outcome(result.outcome, ref, timing))
+            self._take_in(response.results)
 
     def ended(self, error: Exception | None = None) -> None:
-        """Note that the stream is over: the server ended it, well or with an error, or it broke."""
-        complete = self._exhausted and not self._unanswered
-        if error is None and not complete:
-            error = _broken(f"the stream ended with {len(self._unanswered)} items unanswered")
-        if not complete:
-            self._error = error
-        self._over = True
+        """Note that the call is over: the server ended it, well or with an error, or it broke."""
+        self.calls_ended += 1
+        was_started, self._started = self._started, False
+        if self._exhausted and self._ledger.is_answered:
+            self._over = True
+            return
+        if error is None:
+            left = len(self._ledger.unanswered)
+            error = _broken(f"the stream ended with {left} items unanswered")
+        self._in_flight.clear()
+        self._queued = self._ledger.messages
+        if self._abandoned:
+            self._fail(error)
+        elif was_started and self._ledger.is_answered and self._reconnection.is_loss(error):
+            self._resting, self.pause_s = True, 0.0
+        else:
+            try:
+                self.pause_s = self._reconnection.lost(error)
+            except Exception as final:
+                self._fail(final)
 
     def take(self) -> tuple[str, Outcome]:
         """Hand one outcome to the caller. Only if `has_outcome`."""
-        taken = self._outcomes.popleft()
-        if len(self._unanswered) + len(self._outcomes) <= self._low_water:
+        taken = self._ledger.outcomes.popleft()
+        if len(self._ledger) <= self._low_water:
             self._full = False
         return taken
 
@@ -157,7 +204,7 @@ class StreamState:
             raise self._source_error
         if self._error is not None:
             if isinstance(self._error, ClasswireError):
-                self._error.unanswered = tuple(self._unanswered)
+                self._error.unanswered = self._ledger.unanswered
             raise self._error
 
     def _start(self, started: pb.StreamStarted) -> None:
@@ -166,33 +213,31 @@ class StreamState:
         if not started.window_items or not started.max_items_per_message:
             raise _broken("the stream was started with a limit of 0")
         self._started = True
-        self._window = min(self._window or started.window_items, started.window_items)
+        self._reconnection.started()
+        self._window = min(self._asked_window or started.window_items, started.window_items)
         self._max_items = started.max_items_per_message
         self._low_water = self._window - min(self._max_items, max(1, self._window // 2))
+        self._full = len(self._ledger) >= self._window
 
-    def _answer(self, id_: str, outcome: Outcome) -> None:
-        if not self._in_order:
-            del self._unanswered[id_]
-            self._outcomes.append((id_, outcome))
-            return
-        self._unanswered[id_] = outcome
-        while self._unanswered:
-            first, waiting = next(iter(self._unanswered.items()))
-            if waiting is None:
-                return
-            self._unanswered.popitem(last=False)
-            self._outcomes.append((first, waiting))
+    def _take_in(self, results: pb.StreamResults) -> None:
+        ref, timing = _responses.model_ref(results.model), _responses.timing(results.timing)
+        again: ClasswireError | None = None
+        for result in results.results:
+            if result.id not in self._in_flight:
+                raise _broken("a result came for an id that no item waits under")
+            self._in_flight.remove(result.id)
+            outcome = _responses.outcome(result.outcome, ref, timing)
+            if isinstance(outcome, ClasswireError) and self._reconnection.wants_again(outcome):
+                again = outcome
+            else:
+                self._reconnection.answered()
+                self._ledger.answer(result.id, outcome)
+        if again is not None:
+            raise again
 
-    def _check_id(self, id_: str) -> None:
-        size = len(_requests.unicode(id_, "id").encode())
-        if not 1 <= size <= MAX_ID_BYTES:
-            raise _bad_id(f"an item's id must have 1 to {MAX_ID_BYTES} bytes of UTF-8, not {size}")
-        if id_ in self._unanswered:
-            raise _bad_id("an item's id is that of an item still unanswered")
-
-
-def _bad_id(message: str) -> InvalidInput:
-    return InvalidInput(message, reason=Reason.BAD_ID, field="id")
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self._over = True
 
 
 def _broken(message: str) -> InternalError:

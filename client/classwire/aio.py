@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -16,6 +17,7 @@ from ._async_stream import AsyncStream
 from ._readiness import Readiness
 from ._requests import ClassifyOptions
 from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
+from ._steps import Pause, Steps
 from .errors import UnusableClient, from_rpc_error
 from .results import Classification, Item, Model, Outcome, ServerInfo, Text, Tokenization
 
@@ -35,16 +37,17 @@ class AsyncClient:
         target: _channel.Target = DEFAULT_TARGET,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry: bool = True,
         metadata: Metadata = (),
         credentials: grpc.ChannelCredentials | None = None,
         compression: grpc.Compression | None = None,
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
         options: _channel.ChannelOptions = (),
     ) -> None:
-        self._session = Session(target, timeout_s, metadata)
+        self._session = Session(target, timeout_s, metadata, retry)
         self._credentials = credentials
         self._how: dict[str, Any] = {
-            "options": _channel.channel_options(options),
+            "options": _channel.channel_options(options, retry=retry),
             "compression": compression,
             "interceptors": list(interceptors),
         }
@@ -104,19 +107,24 @@ class AsyncClient:
         wanted = _requests.classify_options(**options)
         self._session.check()
         state = self._session.stream(
-            model, wanted, in_order=in_order, window=window, item_timeout_s=item_timeout_s
+            model,
+            wanted,
+            in_order=in_order,
+            window=window,
+            item_timeout_s=item_timeout_s,
+            timeout_s=timeout_s,
         )
-        limit_s = None if timeout_s is None else _requests.seconds(timeout_s, "timeout_s")
         all_metadata = self._session.metadata(metadata)
         wanted_items = _requests.elements(items)
         source = (
             aiter(wanted_items) if isinstance(wanted_items, AsyncIterable) else iter(wanted_items)
         )
         return AsyncStream(
+            self._session,
             state,
             source,
-            lambda requests: self._stubs().classify.StreamClassify(
-                requests, timeout=limit_s, metadata=all_metadata
+            lambda requests, call_timeout_s: self._stubs().classify.StreamClassify(
+                requests, timeout=call_timeout_s, metadata=all_metadata
             ),
         ).outcomes()
 
@@ -180,7 +188,7 @@ class AsyncClient:
                 readiness.failed(error)
             finally:
                 watch.cancel()
-            await asyncio.sleep(readiness.pause_s())
+            await self._pause(readiness.pause_s())
 
     async def close(self) -> None:
         """Close the connection. Calls that are running end as cancelled. May be called again."""
@@ -198,26 +206,37 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _run(self, steps: _calls.Steps[R], timeout_s: float | None, metadata: Metadata) -> R:
+    async def _run(self, steps: Steps[R], timeout_s: float | None, metadata: Metadata) -> R:
         stubs = self._stubs()
         deadline = self._session.deadline(timeout_s)
         all_metadata = self._session.metadata(metadata)
+        doings = self._session.retried(steps, deadline)
         try:
-            call = next(steps)
+            doing = next(doings)
             while True:
+                if isinstance(doing, Pause):
+                    await self._pause(doing.seconds)
+                    doing = next(doings)
+                    continue
                 try:
                     response = await stubs.invoke(
-                        call, timeout=deadline.left_s(), metadata=all_metadata
+                        doing, timeout=deadline.left_s(), metadata=all_metadata
                     )
                 except grpc.RpcError as error:
-                    failure = from_rpc_error(error)
-                    failure.__cause__ = error
-                    call = steps.throw(failure)
+                    doing = doings.throw(from_rpc_error(error))
                 else:
-                    call = steps.send(response)
+                    doing = doings.send(response)
         except StopIteration as done:
             result: R = done.value
             return result
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait; UnusableClient as soon as the client is closed."""
+        closed = asyncio.Event()
+        with self._session.told_of_close(closed.set), contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await closed.wait()
+        self._session.check()
 
     def _stubs(self) -> _calls.Stubs:
         """The stubs, made at the first call: a channel of grpc.aio belongs to its loop."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -14,6 +13,7 @@ from . import _calls, _channel, _requests
 from ._readiness import Readiness
 from ._requests import ClassifyOptions
 from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
+from ._steps import Pause, Steps
 from ._threaded_stream import ThreadedStream
 from .errors import from_rpc_error
 from .results import Classification, Item, Model, Outcome, ServerInfo, Text, Tokenization
@@ -33,6 +33,7 @@ class Client:
         target: `host:port`, `dns:///host:port` (balances over all addresses of the name),
             `unix:path`, or a list of `IP:port` to balance over.
         timeout_s: The deadline of each call, unless the call names one. `math.inf` for none.
+        retry: Whether what is unavailable or overloaded is tried again; see below.
         metadata: Key-value pairs sent with every call.
         credentials: From `grpc.ssl_channel_credentials` and the like; None for plain text.
         compression: gRPC's compression of requests.
@@ -44,9 +45,13 @@ class Client:
             positive.
 
     What all calls raise: `Unavailable`, `DeadlineExceeded`, `Overloaded`, `InvalidInput`,
-    `UnknownModel` and the other classes of `classwire.errors`; TypeError for what is no text. gRPC
-    itself tries a call that is UNAVAILABLE up to four times within its deadline; nothing else is
-    retried.
+    `UnknownModel` and the other classes of `classwire.errors`; TypeError for what is no text.
+
+    What is tried again until the deadline: whatever is UNAVAILABLE, after pauses that grow from 0.1
+    s to 2 s, and what is overloaded, after the time that the server named; not when that is too
+    late. The error that is raised in the end is the last that a server or gRPC gave. In a batch
+    only the texts that failed so are sent again, in a stream those that are unanswered. `health`
+    and `wait_until_ready` say what is. With `retry=False` nothing is tried again.
     """
 
     def __init__(
@@ -54,15 +59,16 @@ class Client:
         target: _channel.Target = DEFAULT_TARGET,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry: bool = True,
         metadata: Metadata = (),
         credentials: grpc.ChannelCredentials | None = None,
         compression: grpc.Compression | None = None,
         interceptors: Sequence[Any] = (),
         options: _channel.ChannelOptions = (),
     ) -> None:
-        self._session = Session(target, timeout_s, metadata)
+        self._session = Session(target, timeout_s, metadata, retry)
         how: dict[str, Any] = {
-            "options": _channel.channel_options(options),
+            "options": _channel.channel_options(options, retry=retry),
             "compression": compression,
         }
         if credentials is None:
@@ -123,6 +129,9 @@ class Client:
     ) -> Generator[tuple[str, Outcome], None, None]:
         """Score texts for as long as `items` yields them: `(id, outcome)`, as each is known.
 
+        Every id once, whatever becomes of servers: what is unanswered when one goes away is sent
+        again, to another one or to the same when it is back.
+
         The id is the `Item`'s, or the position of a bare text as a decimal string, "0" the first.
         `items` is consumed lazily, on a thread of the client's. It may block: results that are
         there come through. If it raises, or yields what is no item, or an id that an unanswered
@@ -139,29 +148,38 @@ class Client:
             window: How many elements may be between `items` and your loop; the server's window is
                 the default and the most.
             item_timeout_s: Longest time for the server from reading an item to its answer; a late
-                item gets `DeadlineExceeded` as its outcome. Default: 600; `math.inf` for none.
-            timeout_s: Deadline of the whole stream. Default: none.
+                item gets `DeadlineExceeded` as its outcome. It begins anew when the item is sent
+                again. Default: 600; `math.inf` for none.
+            timeout_s: Deadline of the whole stream. Default: none, but the stream ends once it has
+                been without a server for the client's `timeout_s`.
             metadata: Key-value pairs sent with the call, after the client's.
             options: As `ClassifyOptions` lists them.
 
         Raises:
-            Unavailable: The server went away or shuts down; `unanswered` has the ids to send again.
+            Unavailable: No server was there in that time; `unanswered` has the ids to send again.
         """
         wanted = _requests.classify_options(**options)
         self._session.check()
         state = self._session.stream(
-            model, wanted, in_order=in_order, window=window, item_timeout_s=item_timeout_s
+            model,
+            wanted,
+            in_order=in_order,
+            window=window,
+            item_timeout_s=item_timeout_s,
+            timeout_s=timeout_s,
         )
-        limit_s = None if timeout_s is None else _requests.seconds(timeout_s, "timeout_s")
         all_metadata = self._session.metadata(metadata)
 
-        def open_call(requests: Iterator[pb.StreamClassifyRequest]) -> Any:
+        def open_call(
+            requests: Iterator[pb.StreamClassifyRequest], call_timeout_s: float | None
+        ) -> Any:
             with self._session.starting():
                 return self._stubs.classify.StreamClassify(
-                    requests, timeout=limit_s, metadata=all_metadata
+                    requests, timeout=call_timeout_s, metadata=all_metadata
                 )
 
-        return ThreadedStream(state, iter(_requests.elements(items)), open_call).outcomes()
+        source = iter(_requests.elements(items))
+        return ThreadedStream(self._session, state, source, open_call).outcomes()
 
     def tokenize(
         self,
@@ -222,7 +240,7 @@ class Client:
                 readiness.failed(error)
             finally:
                 watch.cancel()
-            time.sleep(readiness.pause_s())
+            self._session.pause(readiness.pause_s())
 
     def close(self) -> None:
         """Close the connection. Calls that are running end as `Cancelled`. May be called again.
@@ -243,24 +261,27 @@ class Client:
     ) -> None:
         self.close()
 
-    def _run(self, steps: _calls.Steps[R], timeout_s: float | None, metadata: Metadata) -> R:
+    def _run(self, steps: Steps[R], timeout_s: float | None, metadata: Metadata) -> R:
         self._session.check()
         deadline = self._session.deadline(timeout_s)
         all_metadata = self._session.metadata(metadata)
+        doings = self._session.retried(steps, deadline)
         try:
-            call = next(steps)
+            doing = next(doings)
             while True:
+                if isinstance(doing, Pause):
+                    self._session.pause(doing.seconds)
+                    doing = next(doings)
+                    continue
                 try:
                     with self._session.starting():
                         response = self._stubs.invoke(
-                            call, timeout=deadline.left_s(), metadata=all_metadata
+                            doing, timeout=deadline.left_s(), metadata=all_metadata
                         )
                 except grpc.RpcError as error:
-                    failure = from_rpc_error(error)
-                    failure.__cause__ = error
-                    call = steps.throw(failure)
+                    doing = doings.throw(from_rpc_error(error))
                 else:
-                    call = steps.send(response)
+                    doing = doings.send(response)
         except StopIteration as done:
             result: R = done.value
             return result

@@ -121,7 +121,7 @@ class Overloaded(ClasswireError):
     """Too much at once: a full queue, too many streams, or the caller's own rate; `reason` says
     which.
 
-    `retry_after_s` is when to come back.
+    `retry_after_s` is when to come back; a client does, if its deadline allows.
     """
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -136,8 +136,7 @@ class MessageTooLarge(ClasswireError):
 class Unavailable(ClasswireError):
     """Nobody answers at the target, or the server is loading or shutting down. Safe to retry.
 
-    Unary calls were already retried by gRPC when this is raised; a stream was not (see
-    `unanswered`).
+    A client has done so until the deadline, unless it was made with `retry=False`.
     """
 
     code = grpc.StatusCode.UNAVAILABLE
@@ -227,10 +226,12 @@ def _class_for(code: grpc.StatusCode, reason: Reason | str) -> type[ClasswireErr
 
 
 def from_rpc_error(error: grpc.RpcError) -> ClasswireError:
-    """Make the error of a call from gRPC's, of either kind of channel."""
+    """Make the error of a call from gRPC's, of either kind of channel, which is its cause."""
     # Pairs, or grpc.aio's mapping, which iterates as pairs but which dict() takes for a mapping.
     trailers: Any = iter(error.trailing_metadata() or ())
-    return from_status(error.code(), error.details() or "", dict(trailers).get(_DETAILS_KEY))
+    failure = from_status(error.code(), error.details() or "", dict(trailers).get(_DETAILS_KEY))
+    failure.__cause__ = error
+    return failure
 
 
 def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None) -> ClasswireError:

@@ -165,9 +165,11 @@ def test_a_terminal_without_unicode_gets_plain_signs(spawn: Spawn) -> None:
 
 
 def test_a_server_that_fails_is_a_failure(classwire: Run) -> None:
-    """What the server says goes out on one line, exit 1; a shutdown is not 'no server answers'."""
+    """What it says goes out on one line, exit 1, once the time is over that was given; a shutdown
+    is not 'no server answers'.
+    """
     with FakeServer(good_or_bad) as server:
-        server.fail_next(Reason.DRAINING, times=10)
-        ended = classwire("classify", "--target", server.target, "a", "b")
+        server.fail_next(Reason.DRAINING, times=100)
+        ended = classwire("classify", "--target", server.target, "--timeout-s", "0.3", "a", "b")
         assert (ended.code, ended.out) == (1, "")
         assert "DRAINING" in ended.complaint

@@ -119,7 +119,7 @@ def test_an_output_that_exists_is_kept(classwire: Run, target: str, tmp_path: Pa
     command = ["classify", "--target", target, "--file", str(source), "--output"]
     ended = classwire(*command, str(output))
     assert (ended.code, output.read_text()) == (2, "precious")
-    assert "--force overwrites it" in ended.complaint
+    assert "--resume goes on with it, --force overwrites it" in ended.complaint
     assert classwire(*command, str(output), "--force").code == 0
     assert len(records(output)) == 1
     assert classwire(*command, str(source), "--force").code == 2
@@ -140,7 +140,7 @@ def test_a_stream_that_breaks_leaves_what_came(classwire: Run, tmp_path: Path) -
     source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
     source.write_text("a\n" * 100)
     with FakeServer(["x"], max_items_per_message=1) as server:
-        server.break_stream(Reason.DRAINING, after_results=10)
+        server.break_stream(Reason.INTERNAL, after_results=10)
         files = ["--file", str(source), "--output", str(output)]
         ended = classwire("classify", "--target", server.target, *files)
     assert ended.code == 1
@@ -178,6 +178,9 @@ def test_a_terminal_sees_rate_errors_and_remaining_time(spawn: Spawn, tmp_path: 
         ["--file", "FILE", "text"],
         ["--file", "FILE", "--stages"],
         ["--file", "FILE", "--pair", "x"],
+        ["--file", "FILE", "--resume"],
+        ["--file", "FILE", "--resume", "--force", "--output", "out.jsonl"],
+        ["--resume", "text"],
         ["--column", "text", "text"],
         ["--output", "out.jsonl", "text"],
         ["--file", "nowhere.csv", "--column", "text"],

@@ -51,7 +51,7 @@ def test_a_broken_stream_does_not_wait_for_an_async_source(server: FakeServer) -
         await asyncio.Event().wait()
 
     async def run() -> None:
-        async with AsyncClient(server.target) as client:
+        async with AsyncClient(server.target, retry=False) as client:
             server.break_stream(Reason.DRAINING, after_results=0)
             with pytest.raises(Unavailable) as raised:
                 await anext(client.classify_stream(source()))

@@ -14,6 +14,7 @@ from classwire import (
     UnknownModel,
     _calls,
 )
+from classwire._steps import Call
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -209,9 +210,10 @@ def test_models_and_server(client: Any) -> None:
 def test_models_over_several_pages() -> None:
     """All pages are one list."""
     steps = _calls.list_models()
-    assert next(steps).request == pb.ListModelsRequest()
+    assert next(steps) == Call("models", "ListModels", pb.ListModelsRequest())
     first = pb.ListModelsResponse(models=[pb.Model(name="a")], next_page_token="more")
-    assert steps.send(first).request == pb.ListModelsRequest(page_token="more")
+    more = pb.ListModelsRequest(page_token="more")
+    assert steps.send(first) == Call("models", "ListModels", more)
     with pytest.raises(StopIteration) as done:
         steps.send(pb.ListModelsResponse(models=[pb.Model(name="b")]))
     assert [model.name for model in done.value.value] == ["a", "b"]

@@ -1,4 +1,4 @@
-"""How both clients reach a server: retries, deadlines, balancing, readiness, closing."""
+"""How both clients reach a server: deadlines, balancing, readiness, closing."""
 
 import math
 import os
@@ -24,7 +24,7 @@ from classwire import (
     UnusableClient,
 )
 from classwire._readiness import Readiness
-from classwire._session import Deadline
+from classwire._deadline import Deadline
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -46,22 +46,6 @@ def test_metadata_of_client_and_call(make_client: MakeClient, server: FakeServer
     assert [(c.metadata["x-client"], c.metadata["x-call"]) for c in server.calls] == [
         ("1", "2")
     ] * 4
-
-
-def test_what_is_unavailable_is_tried_again(client: Any, server: FakeServer) -> None:
-    """By gRPC, up to four times in all; the caller sees only the answer."""
-    server.fail_next(Reason.LOADING, times=3)
-    assert client.classify("text").label == "long"
-    assert len(server.requests) == 4
-
-
-@pytest.mark.parametrize("reason", [Reason.OVERLOADED, Reason.INTERNAL, Reason.POISON_INPUT])
-def test_nothing_else_is_tried_again(client: Any, server: FakeServer, reason: Reason) -> None:
-    """One request, one error."""
-    server.fail_next(reason)
-    with pytest.raises(ClasswireError):
-        client.classify("text")
-    assert len(server.requests) == 1
 
 
 def test_a_call_has_a_deadline(make_client: MakeClient, server: FakeServer) -> None:
@@ -100,10 +84,11 @@ def test_nobody_there(make_client: MakeClient) -> None:
     """An address where nobody listens: one clear error."""
     with FakeServer(["yes"]) as server:
         gone = server.target
+    client = make_client(gone, retry=False)
     with pytest.raises(Unavailable, match="UNAVAILABLE: "):
-        make_client(gone).classify("text")
+        client.classify("text")
     with pytest.raises(Unavailable) as raised:
-        list(make_client(gone).classify_stream(["text"]))
+        list(client.classify_stream(["text"]))
     assert raised.value.unanswered == ()
 
 
@@ -249,7 +234,7 @@ def test_credentials_and_compression_reach_grpc(
     make_client: MakeClient, server: FakeServer
 ) -> None:
     """A secured channel does not talk to an open server; a compressed request is understood."""
-    secured = make_client(server.target, credentials=grpc.ssl_channel_credentials())
+    secured = make_client(server.target, credentials=grpc.ssl_channel_credentials(), retry=False)
     with pytest.raises(Unavailable):
         secured.classify("text")
     assert not server.requests

@@ -135,8 +135,11 @@ def test_a_bad_element_comes_last(
     assert closed.is_set()
 
 
-def test_a_broken_stream_says_what_is_unanswered(client: Any, server: FakeServer) -> None:
-    """What was answered before comes first; the others' ids are in the error. No silent retry."""
+def test_a_broken_stream_says_what_is_unanswered(
+    make_client: MakeClient, server: FakeServer
+) -> None:
+    """What was answered before comes first; without retries the others' ids are in the error."""
+    client = make_client(server.target, retry=False)
     server.break_stream(Reason.DRAINING, after_results=5)
     stream = client.classify_stream([Item(f"id-{number}", "text") for number in range(9)])
     answered, raised = drained(stream)
@@ -148,11 +151,13 @@ def test_a_broken_stream_says_what_is_unanswered(client: Any, server: FakeServer
     assert not stream_threads()
 
 
-def test_a_server_that_goes_away_loses_no_text(make_client: MakeClient) -> None:
-    """Whatever was taken from the source has an outcome, or is unanswered in the error."""
+def test_a_server_that_goes_away_for_good_loses_no_text(make_client: MakeClient) -> None:
+    """Whatever was taken from the source has an outcome, or is unanswered in the error, which comes
+    once the client's patience is over.
+    """
     with FakeServer(["yes"]) as server:
         source = Source()
-        stream = make_client(server.target).classify_stream(source.texts)
+        stream = make_client(server.target, timeout_s=0.3).classify_stream(source.texts)
         next(stream)
         server.hold()
         server.stop()
@@ -163,8 +168,9 @@ def test_a_server_that_goes_away_loses_no_text(make_client: MakeClient) -> None:
     assert 1 + len(answered) + len(raised.unanswered) == source.given
 
 
-def test_a_stream_that_is_refused(client: Any, server: FakeServer) -> None:
-    """Its error is raised, and nothing of the source was consumed."""
+def test_a_stream_that_is_refused(make_client: MakeClient, server: FakeServer) -> None:
+    """Without retries its error is raised, and nothing of the source was consumed."""
+    client = make_client(server.target, retry=False)
     source = Source()
     server.fail_next(Reason.TOO_MANY_STREAMS, retry_after_s=0.5)
     with pytest.raises(Overloaded) as raised:

@@ -1,4 +1,4 @@
-"""The state of a stream, step by step: no server, no threads."""
+"""The state of a stream of one call, step by step: no server, no threads."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,9 @@ from classwire import (
     Text,
     Unavailable,
 )
+from classwire._reconnection import Reconnection
 from classwire._requests import MAX_MESSAGE_BYTES
+from classwire._retry import Retry
 from classwire._stream import StreamState
 from classwire.v1 import classwire_pb2 as pb
 
@@ -32,12 +34,17 @@ def results(*ids: str) -> pb.StreamClassifyResponse:
     return pb.StreamClassifyResponse(results=pb.StreamResults(results=found))
 
 
+def new_stream(config: pb.StreamConfig, window: int | None) -> StreamState:
+    """A stream of a single call."""
+    return StreamState(config, window, Reconnection(Retry(False)))
+
+
 def stream(
     *, window: int | None = None, in_order: bool = False, limits: tuple[int, int] = (8, 4)
 ) -> StreamState:
     """A stream that the server has accepted."""
     ordering = pb.ORDERING_IN_ORDER if in_order else pb.ORDERING_AS_COMPLETED
-    state = StreamState(pb.StreamConfig(ordering=ordering), window)
+    state = new_stream(pb.StreamConfig(ordering=ordering), window)
     state.receive(started(*limits))
     return state
 
@@ -84,7 +91,7 @@ def add_all(state: StreamState, items: Iterable[str | Text | Item]) -> None:
 
 def test_no_item_is_taken_before_the_server_accepts() -> None:
     """A stream that is refused has consumed nothing of the caller's iterable."""
-    state = StreamState(pb.StreamConfig(), None)
+    state = new_stream(pb.StreamConfig(), None)
     assert not state.wants_item
     state.receive(started())
     assert state.wants_item
@@ -288,7 +295,7 @@ def test_a_server_that_breaks_the_contract_is_found_out(
     messages: list[pb.StreamClassifyResponse],
 ) -> None:
     """InternalError, instead of results under the wrong id."""
-    state = StreamState(pb.StreamConfig(), None)
+    state = new_stream(pb.StreamConfig(), None)
     *allowed, broken = messages
     for message in allowed:
         state.receive(message)

@@ -47,6 +47,7 @@ from .failures import FAILED
     help="Where the results of --file go, as JSON lines.  [default: standard output]",
 )
 @click.option("--force", is_flag=True, help="Overwrite --output if it exists.")
+@click.option("--resume", is_flag=True, help="Go on with the --output of an interrupted run.")
 @connection_options
 def classify(
     *,
@@ -61,6 +62,7 @@ def classify(
     id_column: str | None,
     output: Path,
     force: bool,
+    resume: bool,
     **scoring: Any,
 ) -> None:
     """Score texts: each label as a bar, the highest first.
@@ -69,21 +71,29 @@ def classify(
     come. With --file the rows of a whole file are streamed, and each output line says which row
     it belongs to: "row" counts the data rows from 0, "id" is the value of --id-column.
 
+    With --resume an --output that an interrupted run left is continued: a torn last line is cut
+    off, and rows that are there are not classified again. Give the same options as before.
+
     The command goes on past a text that cannot be classified, says why, and exits 1 at the end.
     """
     options = {"model": connection.model, **scoring}
     if source is not None:
         if texts or pair is not None or stages:
             raise click.UsageError("--file goes with neither TEXT, --pair nor --stages.")
+        if resume and (force or output == Path("-")):
+            raise click.UsageError("--resume needs an --output, and does not go with --force.")
         from .files import classify_file
         from .rows import Columns
 
         columns = Columns(column or "", pair_column or "", id_column or "")
-        errors = classify_file(connection, source, columns, output, force=force, **options)
+        errors = classify_file(
+            connection, source, columns, output, force=force, resume=resume, **options
+        )
     else:
-        if column or pair_column or id_column or force or output != Path("-"):
+        if column or pair_column or id_column or force or resume or output != Path("-"):
             raise click.UsageError(
-                "--column, --pair-column, --id-column, --output and --force go with --file."
+                "--column, --pair-column, --id-column, --output, --force and --resume "
+                "go with --file."
             )
         from .texts import classify_texts
 

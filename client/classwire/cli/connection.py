@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,9 @@ class Connection:
     model: str
     """Name of the model; empty means the server's default."""
     timeout_s: float | None
-    """How long a call, or a text of a stream, may take in seconds; None means the defaults."""
+    """How long a call, a text of a stream, or the return of a server may take in seconds; None
+    means the defaults.
+    """
 
     @property
     def call_timeout_s(self) -> float:
@@ -41,12 +43,19 @@ class Connection:
         return self.timeout_s or DEFAULT_ITEM_TIMEOUT_S
 
     @contextmanager
-    def open(self) -> Iterator["Client"]:
-        """Yield a client; raises Failure without a server, WrongUse without the model."""
-        from .. import Client, DeadlineExceeded, Unavailable, UnknownModel
+    def open(self, *, contact: bool = True) -> Iterator["Client"]:
+        """Yield a client; raises Failure without a server, WrongUse without the model.
+
+        A server that goes away is waited for, but one that is not there at first is said at once,
+        unless `contact` is left to the caller.
+        """
+        from .. import Client, DeadlineExceeded, Unavailable, Unimplemented, UnknownModel
 
         with Client(self.target, timeout_s=self.call_timeout_s) as client:
             try:
+                if contact:
+                    with suppress(Unimplemented):  # somebody is there
+                        client.health()
                 yield client
             except Unavailable as error:
                 if error.reason:  # a server did answer, and says why it cannot serve now
@@ -81,8 +90,9 @@ def connection_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--timeout-s",
         type=click.FloatRange(min=0, min_open=True),
-        help="Longest time for a call, or for a text of a stream, in seconds.  "
-        f"[default: {DEFAULT_TIMEOUT_S:g}, in a stream {DEFAULT_ITEM_TIMEOUT_S:g}]",
+        help="Longest time for a call, for a text of a stream, and for a server that went away to "
+        "come back, in seconds.  "
+        f"[default: {DEFAULT_TIMEOUT_S:g}, for a text of a stream {DEFAULT_ITEM_TIMEOUT_S:g}]",
     )
     @functools.wraps(command)
     def with_connection(

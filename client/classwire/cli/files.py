@@ -16,6 +16,7 @@ from .failures import WrongUse
 from .ordering import classify_rows
 from .records import json_line, outcome_record
 from .rendering import console
+from .resumption import Written, identity, read_written
 from .rows import Columns, Row, open_rows
 
 STDOUT = Path("-")
@@ -28,38 +29,44 @@ def classify_file(
     output: Path,
     *,
     force: bool,
+    resume: bool,
     **options: Any,
 ) -> int:
     """Classify every row of `source` into `output` and return how many rows failed.
 
-    Raises WrongUse before anything is written when the file, a column or the output is wrong.
+    With `resume`, rows that `output` has already are left as they are; they count. Raises WrongUse
+    before anything is written when the file, a column or the output is wrong.
     """
-    _check_output(output, source, force)
-    with open_rows(source, columns) as rows, connection.open() as client:
-        client.model(connection.model)  # no server, no such model: said before a file is created
-        with _opened(output) as out, FileProgress(source, output) as progress:
+    _check_output(output, source, force, resume)
+    with open_rows(source, columns) as rows:
+        written = Written()
+        if resume and output.is_file():
+            written, rows = read_written(output, rows, columns)
+        with connection.open() as client:
+            client.model(connection.model)  # no such model: said before a file is created
+            with _opened(output, written) as out, FileProgress(source, output, written) as progress:
 
-            def emit(row: Row, outcome: Outcome) -> None:
-                identity = {"row": row.index} | ({"id": row.key} if columns.key else {})
-                out.write(json_line(identity | outcome_record(outcome)))
-                out.flush()
-                progress.advance(row, outcome)
+                def emit(row: Row, outcome: Outcome) -> None:
+                    out.write(json_line(identity(row, columns) | outcome_record(outcome)))
+                    out.flush()
+                    progress.advance(row, outcome)
 
-            return classify_rows(
-                client, rows, emit, item_timeout_s=connection.item_timeout_s, **options
-            )
+                return written.errors + classify_rows(
+                    client, rows, emit, item_timeout_s=connection.item_timeout_s, **options
+                )
 
 
 class FileProgress:
     """A bar with rate, errors and remaining time while a file is read, and a line when it is done.
 
     The bar counts bytes, since the number of rows is known only at the end. Without a terminal
-    only the line is printed.
+    only the line is printed. What was `written` before counts, but not for the rate.
     """
 
-    def __init__(self, source: Path, output: Path) -> None:
-        self.rows = 0
-        self.errors = 0
+    def __init__(self, source: Path, output: Path, written: Written) -> None:
+        self.rows = written.rows
+        self.errors = written.errors
+        self._written = written
         self._output = output
         self._started_s = time.monotonic()
         self._bar = Progress(
@@ -74,7 +81,12 @@ class FileProgress:
             transient=True,
             expand=True,
         )
-        self._task = self._bar.add_task(source.name, total=source.stat().st_size, state="")
+        self._task = self._bar.add_task(
+            source.name,
+            total=source.stat().st_size,
+            completed=written.input_bytes,
+            state=self._state(),
+        )
 
     def __enter__(self) -> "FileProgress":
         self._bar.start()
@@ -93,28 +105,31 @@ class FileProgress:
         self._bar.update(self._task, completed=row.end_bytes, state=self._state())
 
     def _state(self) -> str:
-        rate = self.rows / self._elapsed_s()
+        rate = (self.rows - self._written.rows) / self._elapsed_s()
         rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
+        before = f" ({self._written.rows:,} of them before)" if self._written.rows else ""
         errors = "1 error" if self.errors == 1 else f"{self.errors:,} errors"
-        return f"{rows}, {rate:,.0f} texts/s, {errors}"
+        return f"{rows}{before}, {rate:,.0f} texts/s, {errors}"
 
     def _elapsed_s(self) -> float:
         return max(time.monotonic() - self._started_s, 1e-6)
 
 
-def _check_output(output: Path, source: Path, force: bool) -> None:
+def _check_output(output: Path, source: Path, force: bool, resume: bool) -> None:
     if output == STDOUT or not output.exists():
         return
     if output.samefile(source):
         raise WrongUse(f"{output} is the file to read")
-    if not force and output.is_file():
-        raise WrongUse(f"{output} exists; --force overwrites it")
+    if not force and not resume and output.is_file():
+        raise WrongUse(f"{output} exists; --resume goes on with it, --force overwrites it")
 
 
 @contextmanager
-def _opened(output: Path) -> Iterator[BinaryIO]:
+def _opened(output: Path, written: Written) -> Iterator[BinaryIO]:
     if output == STDOUT:
         yield sys.stdout.buffer
         return
-    with output.open("wb") as file:
+    with output.open("r+b" if written.rows else "wb") as file:
+        if written.rows:
+            file.truncate(file.seek(written.output_bytes))
         yield file

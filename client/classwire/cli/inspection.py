@@ -129,7 +129,7 @@ def health(*, connection: Connection, service: str, wait_s: float | None) -> Non
     """
     if connection.model and not service:
         service = f"classwire.model.{connection.model}"
-    with connection.open() as client:
+    with connection.open(contact=False) as client:
         if wait_s is not None:
             client.wait_until_ready(wait_s)
         status = client.health(service)

@@ -1,0 +1,86 @@
+"""When a stream whose call was lost makes its next one."""
+
+from __future__ import annotations
+
+import time
+
+from ._deadline import Clock, Deadline
+from ._retry import Retry, is_retryable, is_timeout
+from .errors import Cancelled, Unavailable
+
+
+class Reconnection:
+    """Decides for one stream. Not thread-safe.
+
+    With `timeout_s` the stream has a deadline, which begins with `begin`. Without, it gives up once
+    it has been without a server for `patience_s` since the last answer; None: never.
+    """
+
+    def __init__(
+        self,
+        retry: Retry,
+        *,
+        timeout_s: float | None = None,
+        patience_s: float | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._retry = retry
+        self._timeout_s = timeout_s
+        self._patience_s = patience_s
+        self._clock = clock
+        self._deadline = Deadline(None)
+        # Times without a server since the last answer: those that are over, and the present one. A
+        # server that only starts streams does not end the sum: it may be the one that never
+        # answers.
+        self._outage_s = 0.0
+        self._outage_began_s: float | None = None
+        self._last: Exception | None = None
+
+    def begin(self) -> None:
+        """The stream begins."""
+        self._deadline = Deadline(self._timeout_s, self._clock)
+        self._outage_began_s = self._clock()
+
+    def call_timeout_s(self) -> float | None:
+        """The time that a call has which is made now; None for no limit."""
+        return self._deadline.left_s()
+
+    def started(self) -> None:
+        """A server has taken the stream."""
+        if self._outage_began_s is not None:
+            self._outage_s += self._clock() - self._outage_began_s
+        self._outage_began_s = None
+        self._last = None
+
+    def answered(self) -> None:
+        """A server has answered an item."""
+        self._outage_s = 0.0
+        self._retry.succeeded()
+
+    def wants_again(self, outcome: object) -> bool:
+        """Whether an item with this outcome is to be sent again."""
+        return self._retry.enabled and is_retryable(outcome)
+
+    def is_loss(self, error: Exception) -> bool:
+        """Whether an error that ended a call is no fault of the stream's."""
+        return self.wants_again(error) or (self._retry.enabled and isinstance(error, Cancelled))
+
+    def lost(self, error: Exception) -> float:
+        """Seconds until the next call; raises what the caller has to see when there is none."""
+        if self._last is not None and is_timeout(error):
+            raise self._last from error
+        if self._retry.enabled and isinstance(error, Cancelled):
+            unavailable = Unavailable("the stream was cancelled from the server's side")
+            unavailable.__cause__, error = error, unavailable
+        if self._outage_began_s is None:
+            self._outage_began_s = self._clock()
+        pause_s = self._retry.pause_s(error, self._left_s(self._outage_began_s))
+        if pause_s is None:
+            raise error
+        self._last = error
+        return pause_s
+
+    def _left_s(self, outage_began_s: float) -> float | None:
+        if self._patience_s is None:
+            return self._deadline.left_s()
+        return self._patience_s - self._outage_s - (self._clock() - outage_began_s)

@@ -1,0 +1,59 @@
+"""What is tried again, and after how long: the one policy of calls, batches and streams."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from ._requests import LONGEST_TIME_S
+from .errors import DeadlineExceeded, Overloaded, Unavailable
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 2.0
+LEAST_TIME_S = 0.02
+"""Less than this before the deadline is not worth another attempt."""
+
+
+def is_retryable(error: object) -> bool:
+    """Whether the same may succeed later, or elsewhere: nobody there, or told when to come back."""
+    if isinstance(error, Overloaded):
+        return error.retry_after_s is not None
+    return isinstance(error, Unavailable)
+
+
+def is_timeout(error: object) -> bool:
+    """Whether the time ran out on this side, which says nothing of why."""
+    return isinstance(error, DeadlineExceeded) and not error.reason
+
+
+class Retry:
+    """The pauses of one operation. Not thread-safe.
+
+    `uniform` gives random numbers from 0 to 1: many clients that failed at the same moment must not
+    come back at the same moment.
+    """
+
+    def __init__(self, enabled: bool, uniform: Callable[[], float] = random.random) -> None:
+        self.enabled = enabled
+        self._uniform = uniform
+        self._longest_s = FIRST_PAUSE_S
+
+    def pause_s(self, error: Exception, left_s: float | None) -> float | None:
+        """Seconds to wait before the next attempt; None when there is to be none.
+
+        Never less than what the server asked for, and never as much as is left before the deadline
+        (`left_s`, None without one).
+        """
+        if not self.enabled or not is_retryable(error):
+            return None
+        asked_s = min(max(getattr(error, "retry_after_s", None) or 0.0, 0.0), LONGEST_TIME_S)
+        backoff_s = self._longest_s * (0.5 + 0.5 * self._uniform())
+        self._longest_s = min(2 * self._longest_s, LONGEST_PAUSE_S)
+        if left_s is None:
+            return asked_s + backoff_s
+        spare_s = left_s - asked_s
+        return None if spare_s < LEAST_TIME_S else asked_s + min(backoff_s, spare_s / 2)
+
+    def succeeded(self) -> None:
+        """Start over with short pauses."""
+        self._longest_s = FIRST_PAUSE_S

@@ -1,0 +1,86 @@
+"""The steps of a unary operation, and how often each is taken. No IO here.
+
+An operation is a generator that yields steps and is sent their answers; `retried` turns it into one
+that yields what a client has to do: make a call, or wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from ._deadline import Deadline
+from ._retry import Retry, is_timeout
+from .errors import ClasswireError
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One unary call to make: a method of a service, and its request. The answer is its response.
+
+    Health is said as it is: asking for it is not tried again.
+    """
+
+    service: Literal["classify", "models", "health"]
+    method: str
+    request: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Asks for texts that failed with `error` to be sent again. The answer comes when it is time:
+    whether they may be.
+    """
+
+    error: ClasswireError
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A time to wait, in seconds."""
+
+    seconds: float
+
+
+R = TypeVar("R")
+Steps: TypeAlias = Generator[Call | Again, Any, R]
+Doings: TypeAlias = Generator[Call | Pause, Any, R]
+
+
+def retried(steps: Steps[R], retry: Retry, deadline: Deadline) -> Doings[R]:
+    """Take all steps, each call as often as it takes within the deadline."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = yield from _answered(step, retry, deadline)
+            except ClasswireError as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as done:
+        result: R = done.value
+        return result
+
+
+def _answered(step: Call | Again, retry: Retry, deadline: Deadline) -> Doings[Any]:
+    if isinstance(step, Again):
+        pause_s = retry.pause_s(step.error, deadline.left_s())
+        if pause_s is None:
+            return False
+        yield Pause(pause_s)
+        return True
+    last: ClasswireError | None = None
+    while True:
+        try:
+            return (yield step)
+        except ClasswireError as error:
+            if last is not None and is_timeout(error):
+                raise last from error  # the time ran out while retrying: what for says more
+            is_tried_again = step.service != "health"
+            pause_s = retry.pause_s(error, deadline.left_s()) if is_tried_again else None
+            if pause_s is None:
+                raise
+            last = error
+        yield Pause(pause_s)
