@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check style types contract leaks proto lock \
-	train-embedded reference bench wheels test-wheels clean
+	train-embedded reference bench chaos wheels test-wheels clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ reference: setup ## Compare with nlptown's published outputs (weights in CLASSWI
 
 bench: setup ## Measure against what must be shown (ARGS=--short: for every day)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: setup ## Try load, faults and nonsense on it (ARGS: names of trials, --short)
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 wheels: setup ## Build both distributions into dist/
 	@rm -rf dist

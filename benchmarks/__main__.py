@@ -9,10 +9,7 @@ Progress goes to standard error, the tables to standard output, all that was mea
 import argparse
 import contextlib
 import dataclasses
-import importlib.metadata
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -21,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import accuracy, tables
+from .machine import machine
 from .plan import FULL, SHORT
 from .suite import Suite
 
@@ -75,26 +73,6 @@ def main() -> None:
     arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     say(f"{arguments.output}: all that was measured")
     print(tables.page(result))
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
-    named: dict[str, str] = {}
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            named[key.strip()] = value.strip()
-    flags = named.get("flags", "").split()
-    known = ("amx_int8", "avx512_bf16", "avx512_vnni", "avx512f", "avx_vnni", "avx2")
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "processor": named.get("model name", platform.machine()),
-        "instructions": next(
-            (flag for flag in known if flag in flags), "no vector extensions known"
-        ),
-        "python": platform.python_version(),
-        "torch": importlib.metadata.version("torch"),
-    }
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ PAGE = Path(__file__).parents[1] / "docs" / "measurements.md"
 BEGIN, END = "<!-- benchmark: written by benchmarks.publication -->", "<!-- /benchmark -->"
 
 
-def between_markers(page: str, body: str) -> str:
-    """The page with what stands between its markers replaced. Raises ValueError without them."""
-    before, _, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
+def between(page: str, begin: str, end: str, body: str) -> str:
+    """The page with what stands between two markers replaced. Raises ValueError without them."""
+    before, _, rest = page.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
         raise ValueError("the page has no markers")
-    return f"{before}{BEGIN}\n\n{body.strip()}\n\n{END}{after}"
+    return f"{before}{begin}\n\n{body.strip()}\n\n{end}{after}"
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     images = "\n".join(
         f"![{charts.CHARTS[path.stem][0]}]({path.relative_to(PAGE.parent)})" for path in drawn
     )
-    text = between_markers(PAGE.read_text(encoding="utf-8"), f"## {body}\n{images}")
+    text = between(PAGE.read_text(encoding="utf-8"), BEGIN, END, f"## {body}\n{images}")
     PAGE.write_text(text, encoding="utf-8")
 
 

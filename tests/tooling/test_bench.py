@@ -138,8 +138,8 @@ def test_charts_are_drawn_and_are_the_same_every_time(
 def test_a_page_gets_what_is_between_its_markers() -> None:
     """What stands around the markers stays; a page without them is refused."""
     page = f"before\n{publication.BEGIN}\nold\n{publication.END}\nafter\n"
-    written = publication.between_markers(page, "new")
+    written = publication.between(page, publication.BEGIN, publication.END, "new")
     assert written == f"before\n{publication.BEGIN}\n\nnew\n\n{publication.END}\nafter\n"
-    assert publication.between_markers(written, "new") == written
+    assert publication.between(written, publication.BEGIN, publication.END, "new") == written
     with pytest.raises(ValueError, match="no markers"):
-        publication.between_markers("before", "new")
+        publication.between("before", publication.BEGIN, publication.END, "new")

@@ -1,0 +1,28 @@
+"""What figures are taken on."""
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    named: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            named[key.strip()] = value.strip()
+    flags = named.get("flags", "").split()
+    known = ("amx_int8", "avx512_bf16", "avx512_vnni", "avx512f", "avx_vnni", "avx2")
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": named.get("model name", platform.machine()),
+        "instructions": next(
+            (flag for flag in known if flag in flags), "no vector extensions known"
+        ),
+        "python": platform.python_version(),
+        "torch": importlib.metadata.version("torch"),
+    }

@@ -1,0 +1,75 @@
+"""Trials: load, faults and nonsense, and what must hold all the same.
+
+    python -m tests.chaos [TRIAL ...] [--short] [--output reliability.json] [--work FOLDER]
+
+Every trial ends by itself. Progress goes to standard error, tables to standard output, findings to
+a file, beside those of other trials. Exits 1 when something asked for was not found.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import machine
+
+from .publication import table
+from .trial import Plan
+from .trials import TRIALS
+
+
+def main() -> None:
+    """Run the trials named, or all."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n\n")[0], prog="python -m tests.chaos"
+    )
+    parser.add_argument("trials", nargs="*", metavar="TRIAL", help=", ".join(TRIALS))
+    parser.add_argument("--short", action="store_true", help="for every day: less of everything")
+    parser.add_argument("--output", type=Path, default=Path("reliability.json"))
+    parser.add_argument("--work", type=Path, help="folder for checkpoints")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.trials) - set(TRIALS):
+        parser.error(f"no such trial: {', '.join(sorted(unknown))}")
+    started_s = time.monotonic()
+
+    def say(line: str) -> None:
+        minutes, seconds = divmod(round(time.monotonic() - started_s), 60)
+        print(f"{minutes:3}:{seconds:02}  {line}", file=sys.stderr, flush=True)
+
+    all_met = True
+    with ExitStack() as ends:
+        work = arguments.work or Path(ends.enter_context(tempfile.TemporaryDirectory()))
+        work.mkdir(parents=True, exist_ok=True)
+        plan = Plan(arguments.short, work, sorted(os.sched_getaffinity(0)), say)
+        for name in arguments.trials or TRIALS:
+            say(name)
+            began_s = time.monotonic()
+            report = TRIALS[name].run(plan)
+            record = {
+                **asdict(report),
+                "about": TRIALS[name].about,
+                "plan": "short" if plan.is_short else "full",
+                "taken_at": datetime.now(UTC).date().isoformat(),
+                "seconds": round(time.monotonic() - began_s),
+                "machine": machine(),
+            }
+            _keep(arguments.output, name, record)
+            print(f"{TRIALS[name].about}\n\n{table(record)}\n", flush=True)
+            all_met = all_met and all(finding.is_met for finding in report.findings)
+    sys.exit(not all_met)
+
+
+def _keep(output: Path, name: str, record: dict[str, Any]) -> None:
+    known = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
+    output.write_text(json.dumps({**known, name: record}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
