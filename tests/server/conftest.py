@@ -1,9 +1,11 @@
 """What the tests of the engine share."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from classwire_server.engine.packed import PackedModel
 from classwire_server.engine.workers import launch
 from classwire_server.lifecycle import Server
 from tests import faults
+from tests.server.supervised import Start, Supervised
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,17 @@ def serve_with(serve: Callable[..., Server], bert: str) -> Callable[[faults.Main
         model=(bert,),
         batch_tokens=512,
     )
+
+
+@pytest.fixture
+def start(bert: str) -> Iterator[Start]:
+    """Starts models: `start(faults.dies_at_once, worker.main, worker_timeout_s=1)`."""
+    with ExitStack() as started:
+
+        def start(*mains: faults.Main, **settings: Any) -> Supervised:
+            supervised = Supervised(faults.Succession(*mains), **{"model": (bert,), **settings})
+            started.callback(supervised.engine.close)
+            started.callback(supervised.spawn.gate.set)
+            return supervised
+
+        yield start

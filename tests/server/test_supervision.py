@@ -7,9 +7,8 @@ import re
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,70 +29,12 @@ from classwire_server.engine import (
 )
 from classwire_server.engine.link import Job, Ready
 from classwire_server.engine.supervision import Backoff, _same_again
-from classwire_server.engine.workers import WorkerEngine, launch
 from classwire_server.errors import NoWorker, WorkerLost
-from classwire_server.tokenization import Text, Truncation
 from tests import faults
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.faults import Succession
-from tests.server.callers import LONG, is_gone, stop
-
-
-class Supervised:
-    """A model whose workers have faults, and what is heard of it."""
-
-    def __init__(self, spawn: Succession, **settings: Any) -> None:
-        settings = {"lanes": 1, "threads": 1, "batch_tokens": 512, **settings}
-        self.spawn = spawn
-        self._changed = threading.Condition()
-        config = ServerConfig(**settings)
-        launched = launch(config.sources[0], config, self._tell, spawn)
-        assert isinstance(launched.engine, WorkerEngine)
-        self.engine = launched.engine
-        tokenization = launched.checkpoint.tokenization(Truncation.REJECT)
-        self.short, self.long = (tokenization.encode(Text(text), None, "") for text in ("a", LONG))
-
-    def kill(self, number: int = signal.SIGKILL, device: int = 0) -> None:
-        """Send the worker of a device a signal."""
-        os.kill(self.engine.pids[device], number)
-
-    def hang(self) -> None:
-        """Let the worker of the first device do nothing more."""
-        stop(self.engine.pids[0])
-
-    def wait_for(self, condition: Callable[[], object]) -> None:
-        """Wait until a change has made something true."""
-        with self._changed:
-            assert self._changed.wait_for(condition, PATIENCE_S)
-
-    def wait_for_start(self, number: int) -> None:
-        """Wait until so many workers have been started and one is up."""
-        self.wait_for(lambda: len(self.spawn.workers) == number and self.engine.is_up)
-
-    def answers(self) -> bool:
-        """Whether a text is computed."""
-        return self.engine.infer([self.short]).values.shape == (1, 5)
-
-    def _tell(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
-
-Start = Callable[..., Supervised]
-
-
-@pytest.fixture
-def start(bert: str) -> Iterator[Start]:
-    """Starts models: `start(faults.dies_at_once, worker.main, worker_timeout_s=1)`."""
-    with ExitStack() as started:
-
-        def start(*mains: faults.Main, **settings: Any) -> Supervised:
-            supervised = Supervised(Succession(*mains), **{"model": (bert,), **settings})
-            started.callback(supervised.engine.close)
-            started.callback(supervised.spawn.gate.set)
-            return supervised
-
-        yield start
+from tests.server.callers import is_gone
+from tests.server.supervised import Start, Supervised
 
 
 def test_killed_while_idle(start: Start, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,62 +64,6 @@ def test_killed_while_idle(start: Start, caplog: pytest.LogCaptureFixture) -> No
     lines = [record.getMessage() for record in caplog.records if "supervision" in record.name]
     assert lines[0] == "bert: its process was killed by SIGKILL; starting another in 0.1 s"
     assert re.fullmatch(r"bert: back, \d+\.\d s after its last process ended", lines[1])
-
-
-def test_killed_while_it_computes(start: Start) -> None:
-    """Whoever has a batch in the worker hears of its end at once; the next worker answers."""
-    model = start(faults.dies_on_long_texts)
-
-    with pytest.raises(WorkerLost):
-        model.engine.infer([model.long])
-
-    model.wait_for_start(2)
-    assert model.answers()
-
-
-def test_ends_that_are_no_signal(start: Start) -> None:
-    """A worker that ends by itself is replaced as well, and the reason is its exit code."""
-    model = start(faults.breaks_its_lane_on_long_texts)
-    model.spawn.gate.clear()
-
-    with pytest.raises(WorkerLost):
-        model.engine.infer([model.long])
-
-    model.wait_for(lambda: "ended with exit code 70;" in model.engine.failure)
-    model.spawn.gate.set()
-    model.wait_for_start(2)
-    assert model.answers()
-
-
-@pytest.mark.parametrize("urgent", [False, True])
-def test_a_worker_that_hangs(start: Start, caplog: pytest.LogCaptureFixture, urgent: bool) -> None:
-    """A batch without an answer for too long ends its worker; a worker that holds none may rest."""
-    model = start(worker.main, worker_timeout_s=1)
-    (hung,) = model.engine.pids
-    model.hang()
-
-    with pytest.raises(WorkerLost):
-        model.engine.infer([model.short], urgent=urgent)
-
-    model.wait_for_start(2)
-    assert is_gone(hung)
-    assert model.answers()
-    problem = "bert: its process had no answer to a batch after 1 s, and was killed"
-    assert f"{problem}; starting another in 0.1 s" in caplog.messages
-
-
-def test_a_batch_that_a_hung_worker_does_not_take(start: Start) -> None:
-    """What does not even fit into the connection is not waited for either, and was not begun."""
-    model = start(worker.main, worker_timeout_s=1)
-    model.spawn.gate.clear()
-    model.hang()
-
-    with pytest.raises(NoWorker):
-        model.engine.infer([model.long] * 500)
-
-    model.spawn.gate.set()
-    model.wait_for_start(2)
-    assert model.answers()
 
 
 def test_starts_that_fail(start: Start, caplog: pytest.LogCaptureFixture) -> None:
@@ -258,17 +143,6 @@ def test_one_of_two_devices_is_lost(start: Start) -> None:
         assert all(model.answers() for _ in range(3))
         model.kill(signal.SIGCONT)
         assert stuck.result(PATIENCE_S)
-
-
-def test_urgent_batches_wait_for_no_lane(start: Start) -> None:
-    """While the only lane holds a batch, which goes on only beside another, an urgent one runs."""
-    model = start(faults.meets_on_long_texts)
-
-    with ThreadPoolExecutor(1) as bulk:
-        held = bulk.submit(model.engine.infer, [model.long])
-        urgent = model.engine.infer([model.long], urgent=True)
-
-    assert abs(held.result().values - urgent.values).max() <= 1e-5
 
 
 def descriptors() -> int:

@@ -23,6 +23,7 @@ from classwire_server.tokenization import Encoding, Text, Truncation
 from tests import faults
 from tests.contract.engines import eventually
 from tests.server.callers import LONG, classify, encodings, is_gone
+from tests.server.supervised import Start
 from tests.workers import ForkedWorker
 
 Serve = Callable[..., Server]
@@ -177,3 +178,14 @@ def test_lanes_compute_at_the_same_time_and_right(bert: str) -> None:
                 assert abs(row - alone[index]).max() <= 1e-5
     finally:
         launched.engine.close()
+
+
+def test_urgent_batches_wait_for_no_lane(start: Start) -> None:
+    """While the only lane holds a batch, which goes on only beside another, an urgent one runs."""
+    model = start(faults.meets_on_long_texts)
+
+    with ThreadPoolExecutor(1) as bulk:
+        held = bulk.submit(model.engine.infer, [model.long])
+        urgent = model.engine.infer([model.long], urgent=True)
+
+    assert abs(held.result().values - urgent.values).max() <= 1e-5

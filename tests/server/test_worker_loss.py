@@ -1,66 +1,169 @@
 """What becomes of callers when the process that holds a model fails or ends."""
 
+import functools
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server import dispatch
-from classwire_server.config import ServerConfig
-from classwire_server.engine import process
+from classwire_server.engine import process, worker
 from classwire_server.engine.workers import WorkerEngine, launch
-from classwire_server.errors import RequestError
+from classwire_server.errors import NoWorker, WorkerLost
 from classwire_server.lifecycle import Server
-from classwire_server.tokenization import Truncation
 from tests import faults
-from tests.contract.engines import PATIENCE_S, eventually
-from tests.contract.failures import item_failure, refusal
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
+from tests.contract.failures import Failure, item_failure, refusal
 from tests.parity.direct import Direct, largest_difference
 from tests.parity.wire import in_a_batch, scores_by_id
-from tests.server.callers import LONG, WORKER_LOST, classify, encodings, health, is_gone
-from tests.workers import ForkedWorker
+from tests.server.callers import LONG, WORKER_LOST, classify, health, is_gone, stop
+from tests.server.supervised import Start
 
 Serve = Callable[..., Server]
 
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+POISON_INPUT = Failure(grpc.StatusCode.INTERNAL, "POISON_INPUT")
 
-def test_a_killed_worker(
-    serve_with: Callable[[faults.Main], Server],
-    connect: Callable[[str], grpc.Channel],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Calls end with WORKER_LOST, at once; health, the model's state and the log say so."""
-    server = serve_with(faults.dies_on_long_texts)
+
+def test_killed_while_it_computes(start: Start) -> None:
+    """Whoever has a batch in the worker hears of its end at once; the next worker answers."""
+    model = start(faults.dies_on_long_texts)
+
+    with pytest.raises(WorkerLost):
+        model.engine.infer([model.long])
+
+    model.wait_for_start(2)
+    assert model.answers()
+
+
+def test_ended_by_itself(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker that ends by itself is replaced as well, and the reason is its exit code. A lane
+    never dies alone, which would leave its caller waiting.
+    """
+    model = start(faults.breaks_its_lane_on_long_texts)
+    model.spawn.gate.clear()
+
+    with pytest.raises(WorkerLost):
+        model.engine.infer([model.long])
+
+    model.wait_for(lambda: "ended with exit code 70;" in model.engine.failure)
+    assert "a lane failed: MemoryError; ending its process" in caplog.messages
+    model.spawn.gate.set()
+    model.wait_for_start(2)
+    assert model.answers()
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+def test_a_worker_that_hangs(start: Start, caplog: pytest.LogCaptureFixture, urgent: bool) -> None:
+    """A batch without an answer for too long ends its worker; a worker that holds none may rest."""
+    model = start(worker.main, worker_timeout_s=1)
+    (hung,) = model.engine.pids
+    model.hang()
+
+    with pytest.raises(WorkerLost):
+        model.engine.infer([model.short], urgent=urgent)
+
+    model.wait_for_start(2)
+    assert is_gone(hung)
+    assert model.answers()
+    problem = "bert: its process had no answer to a batch after 1 s, and was killed"
+    assert f"{problem}; starting another in 0.1 s" in caplog.messages
+
+
+def test_a_batch_that_a_hung_worker_does_not_take(start: Start) -> None:
+    """What does not even fit into the connection is not waited for either, and was not begun."""
+    model = start(worker.main, worker_timeout_s=1)
+    model.spawn.gate.clear()
+    model.hang()
+
+    with pytest.raises(NoWorker):
+        model.engine.infer([model.long] * 500)
+
+    model.spawn.gate.set()
+    model.wait_for_start(2)
+    assert model.answers()
+
+
+def test_an_answer_that_cannot_be_read(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker is replaced, or the next caller would get what is left of the answer."""
+    model = start(worker.main)
+    model.spawn.gate.clear()
+
+    def fail(connection: object) -> object:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(process, "receive", fail)
+        with pytest.raises(WorkerLost):
+            model.answers()
+    with pytest.raises(NoWorker):
+        model.answers()
+    model.wait_for(lambda: "could not be read: MemoryError;" in model.engine.failure)
+    model.spawn.gate.set()
+    model.wait_for_start(2)
+    assert model.answers()
+
+
+def test_health_and_state(serve: Serve, bert: str, connect: Callable[[str], grpc.Channel]) -> None:
+    """While there is no worker the server is alive and not ready, and the model's state says why;
+    afterwards all is as before.
+    """
+    spawn = faults.Succession(worker.main)
+    server = serve(functools.partial(launch, spawn=spawn), model=(bert,), batch_tokens=512)
     channel = connect(server.target)
-    assert classify(channel, "good").result.scores
-    assert refusal(lambda: classify(channel, LONG)) == WORKER_LOST
+    stub: Any = HealthStub(channel)
+    services = ["", "classwire.v1.ClassifyService", "classwire.model.bert"]
+    watching = [stub.Watch(HealthCheckRequest(service=name), timeout=60) for name in services]
+    assert [next(watcher).status for watcher in watching] == [SERVING] * 3
+    engine = server._registry.served("", "model").engine
+    assert isinstance(engine, WorkerEngine)
+    spawn.gate.clear()
+
+    def described() -> tuple[int, str]:
+        model = ModelServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=PATIENCE_S).model
+        assert model.fingerprint
+        return model.state, model.failure
+
+    os.kill(engine.pids[0], signal.SIGKILL)
+
+    assert [next(watcher).status for watcher in watching] == [NOT_SERVING] * 3
+    assert health(channel, "classwire.liveness") == SERVING
     assert refusal(lambda: classify(channel, "good")) == WORKER_LOST
-    assert eventually(lambda: health(channel) == HealthCheckResponse.NOT_SERVING)
-    assert health(channel, "classwire.liveness") == HealthCheckResponse.SERVING
-    model = ModelServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=PATIENCE_S).model
-    assert model.state == pb.MODEL_STATE_FAILED
-    assert model.failure == "its process ended with exit code -9"
-    assert "bert: its process ended with exit code -9" in caplog.messages
+    why = "its process was killed by SIGKILL; another is being started"
+    assert eventually(lambda: described() == (pb.MODEL_STATE_FAILED, why))
+
+    spawn.gate.set()
+
+    assert [next(watcher).status for watcher in watching] == [SERVING] * 3
+    assert described() == (pb.MODEL_STATE_READY, "")
+    assert classify(channel, "good").result.scores
+    for watcher in watching:
+        watcher.cancel()
 
 
-def test_a_lost_device(
+def test_a_text_that_kills(
     serve_with: Callable[[faults.Main], Server],
     connect: Callable[[str], grpc.Channel],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A device that computes no more ends its worker: NOT_SERVING, a clear log, and no hang."""
+    """A text on which the device breaks twice is refused from then on; others are answered."""
     channel = connect(serve_with(faults.loses_its_device_on_long_texts).target)
-    assert refusal(lambda: classify(channel, LONG)) == WORKER_LOST
-    assert eventually(lambda: health(channel) == HealthCheckResponse.NOT_SERVING)
-    assert "the device cpu is lost; ending its process" in caplog.messages
-    assert "bert: its process ended with exit code 70" in caplog.messages
+
+    assert refusal(lambda: classify(channel, LONG)) == POISON_INPUT
+
+    assert eventually(lambda: health(channel) == SERVING)
+    assert refusal(lambda: classify(channel, LONG)) == POISON_INPUT
+    assert classify(channel, "good").result.scores
+    lost = "the device cpu is lost; ending its process"
+    assert [message for message in caplog.messages if message == lost] == [lost] * 2
 
 
 def test_out_of_memory(
@@ -84,37 +187,6 @@ def test_out_of_memory(
     assert classify(channel, "good").result.scores
 
 
-def test_several_devices_share_the_work(
-    serve: Serve, bert: str, connect: Callable[[str], grpc.Channel]
-) -> None:
-    """Each device has a worker; the one with less to do gets the next batch; when one is lost the
-    others go on, and the server is ready until the last is.
-    """
-    server = serve(model=(bert,), device="cpu,cpu", lanes=1, batch_tokens=512)
-    channel = connect(server.target)
-    engine = server._registry.served("", "model").engine
-    assert isinstance(engine, WorkerEngine)
-    assert engine.lanes == 2
-    first, second = engine.pids
-    texts = encodings(server._registry.served("", "model").tokenization)
-    with ThreadPoolExecutor(1) as another:
-        os.kill(first, signal.SIGSTOP)
-        stuck = another.submit(engine.infer, texts)  # the first of equals is taken
-        assert eventually(lambda: sum(engine._in_flight.values()) == 1)
-        for _ in range(3):
-            assert engine.infer(texts).values.shape == (len(texts), 5)
-        os.kill(first, signal.SIGCONT)
-        assert stuck.result(PATIENCE_S).values.shape == (len(texts), 5)
-    os.kill(first, signal.SIGKILL)
-    assert eventually(lambda: engine._workers[0].lost)
-    for _ in range(3):
-        assert classify(channel, "good").result.scores
-    assert health(channel) == HealthCheckResponse.SERVING
-    os.kill(second, signal.SIGKILL)
-    assert eventually(lambda: health(channel) == HealthCheckResponse.NOT_SERVING)
-    assert refusal(lambda: classify(channel, "good")) == WORKER_LOST
-
-
 def test_a_worker_that_hangs_does_not_keep_the_server(
     serve: Serve,
     bert: str,
@@ -123,12 +195,11 @@ def test_a_worker_that_hangs_does_not_keep_the_server(
 ) -> None:
     """A server whose worker computes for ever stops all the same, and ends it."""
     monkeypatch.setattr(dispatch, "CLOSE_PATIENCE_S", 0.1)
-    monkeypatch.setattr(process, "END_TIMEOUT_S", 0.1)
     server = serve(model=(bert,))
     engine = server._registry.served("", "model").engine
     assert isinstance(engine, WorkerEngine)
     (pid,) = engine.pids
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     call = ClassifyServiceStub(connect(server.target)).Classify.future(
         pb.ClassifyRequest(input=pb.TextInput(text="good")), timeout=PATIENCE_S
     )
@@ -138,54 +209,27 @@ def test_a_worker_that_hangs_does_not_keep_the_server(
     assert call.exception(PATIENCE_S) is not None
 
 
-def test_a_lane_that_fails(
-    serve_with: Callable[[faults.Main], Server],
-    connect: Callable[[str], grpc.Channel],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """A lane never dies alone, which would leave its caller waiting: its process ends with it."""
-    channel = connect(serve_with(faults.breaks_its_lane_on_long_texts).target)
-    assert refusal(lambda: classify(channel, LONG)) == WORKER_LOST
-    assert "a lane failed: MemoryError; ending its process" in caplog.messages
-
-
-def test_an_answer_that_cannot_be_read(bert: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its connection is not used again, or the next caller would get what is left of it."""
-    config = ServerConfig(model=(bert,), lanes=1, batch_tokens=512)
-    launched = launch(config.sources[0], config, lambda why: None, ForkedWorker)
-    try:
-        texts = encodings(launched.checkpoint.tokenization(Truncation.REJECT))
-
-        def fail(connection: object) -> object:
-            raise MemoryError
-
-        with monkeypatch.context() as patched:
-            patched.setattr(process, "receive", fail)
-            with pytest.raises(MemoryError):
-                launched.engine.infer(texts)
-        with pytest.raises(RequestError, match="process ended"):
-            launched.engine.infer(texts)
-    finally:
-        launched.engine.close()
-
-
-def test_a_worker_lost_while_another_loads(
+def test_a_worker_lost_while_another_model_loads(
     serve: Serve,
     bert: str,
     checkpoint: Callable[..., Path],
     connect: Callable[[str], grpc.Channel],
 ) -> None:
-    """A server that has lost a model before all were loaded never says that it serves."""
-    told: list[Callable[[str], None]] = []
+    """A server is not ready before every model is: not while one that was loaded is lost."""
+    engines: list[FakeEngine] = []
 
-    def start(source: Any, config: Any, on_lost: Callable[[str], None]) -> Any:
-        for tell in told:
-            tell("ended with exit code -9")
-        told.append(on_lost)
-        return launch(source, config, on_lost, ForkedWorker)
+    def start(*arguments: Any) -> Any:
+        for earlier in engines:
+            earlier.lose()
+        engines.append(FakeEngine())
+        return engines[-1].launch(*arguments)
 
     server = serve(start, model=(bert, f"other={checkpoint('bert')}"))
     channel = connect(server.target)
-    assert health(channel) == HealthCheckResponse.NOT_SERVING
+    assert health(channel) == NOT_SERVING
+    assert health(channel, "classwire.model.bert") == NOT_SERVING
+    assert health(channel, "classwire.model.other") == SERVING
     models = ModelServiceStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE_S).models
     assert [model.state for model in models] == [pb.MODEL_STATE_FAILED, pb.MODEL_STATE_READY]
+    engines[0].come_back()
+    assert health(channel) == SERVING
