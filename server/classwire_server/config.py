@@ -159,6 +159,11 @@ class ServerConfig:
     stream_items_per_message: int = _setting(
         64, "Largest number of items in a message of a stream."
     )
+    stream_idle_timeout_s: float = _setting(
+        600.0,
+        "End a stream when nothing is unanswered and nothing comes, or its caller does not read, "
+        "for so many seconds. 0: never.",
+    )
     batch_tokens: int = _setting(
         0, "Tokens of a batch for the device (one text always fits). 0: measured at start."
     )
@@ -178,6 +183,11 @@ class ServerConfig:
     )
     min_ping_interval_s: float = _setting(
         10.0, "Clients may ping this often, with or without calls (ours does every 30 s)."
+    )
+    max_connection_age_s: float = _setting(
+        1_800.0,
+        "Have clients connect anew, and streams begin anew, after so many seconds, so that they "
+        "find new servers. 0: never.",
     )
     drain_timeout_s: float = _setting(30.0, "On shutdown, wait so long for calls in flight.")
     reflection: bool = _setting(True, "Serve gRPC reflection.")
@@ -245,6 +255,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("max_streams", 1, 4_096),
     ("stream_window_items", 1, 65_536),
     ("stream_items_per_message", 1, 4_096),
+    ("stream_idle_timeout_s", 0, 86_400),
     ("batch_tokens", 0, 1 << 20),
     ("worker_timeout_s", 0.1, 86_400),
     ("max_queue_tokens", 1, 1 << 30),
@@ -252,5 +263,6 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("keepalive_time_s", 1, 86_400),
     ("keepalive_timeout_s", 1, 3_600),
     ("min_ping_interval_s", 1, 3_600),
+    ("max_connection_age_s", 0, 86_400),
     ("drain_timeout_s", 0, 86_400),
 )

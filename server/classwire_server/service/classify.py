@@ -13,6 +13,7 @@ from ..gate import Gate
 from ..pending import Priority
 from ..registry import Registry, ServedModel
 from ..tokenization import OffsetUnit
+from .alarms import Alarms
 from .handlers import Call
 from .item import Item, read_items
 from .messages import (
@@ -27,6 +28,7 @@ from .messages import (
 )
 from .outcome import timing_of, traits_of, write_outcomes
 from .stream import StreamSession
+from .stream_lifetime import StreamLimits
 
 
 class ClassifyService:
@@ -37,6 +39,9 @@ class ClassifyService:
         self._gate = gate
         self._max_streams = config.max_streams
         self._free_streams = threading.BoundedSemaphore(config.max_streams)
+        self._stream_limits = StreamLimits.of(config)
+        self._alarms = Alarms()  # once the gate closes, the drain's own time limit is enough
+        gate.listen(self._alarms.close)
 
     def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
         """Score one text or pair."""
@@ -79,8 +84,9 @@ class ClassifyService:
                 retry_after_s=1.0,
             )
         call.when_over(self._free_streams.release)
-        session = StreamSession(self._registry, requests, call)
+        session = StreamSession(self._registry, requests, call, self._stream_limits)
         call.when_over(self._gate.listen(session.drain))
+        call.when_over(self._alarms.set(session.check(call.received_s), session.check))
         yield from session.responses()
 
     def tokenize(self, request: pb.TokenizeRequest, call: Call) -> pb.TokenizeResponse:

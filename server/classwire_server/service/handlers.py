@@ -52,6 +52,10 @@ class Call:
         if not self._context.add_callback(callback):
             callback()
 
+    def cancel(self) -> None:
+        """End the call without a word; on any thread."""
+        self._context.cancel()
+
 
 def unary(
     method: Callable[[Request, Call], Message],

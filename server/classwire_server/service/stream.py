@@ -1,7 +1,8 @@
 """One StreamClassify call: items are read on one thread, results are written on another.
 
 The reader stops at the window, so HTTP/2 slows the sender; an item leaves the window when gRPC has
-sent its result, so a caller that stops reading costs a window of items and no more.
+sent its result, so a caller that stops reading costs a window of items and no more, and that only
+as long as a stream may be idle.
 """
 
 import threading
@@ -15,14 +16,16 @@ import grpc
 from classwire._reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 
+from ..endings import draining
 from ..errors import RequestError
 from ..registry import Registry
 from .handlers import Call
 from .item import Item, read_items
-from .messages import model_ref, parse
-from .outcome import timing_of, traits_of, write_outcomes
+from .messages import parse
 from .status import request_error
 from .stream_config import StreamConfig
+from .stream_lifetime import LEAST_DRAIN_S, StreamLifetime, StreamLimits
+from .stream_messages import items_of, portions, results_of, started
 
 MAX_ID_BYTES = 128
 
@@ -30,10 +33,13 @@ MAX_ID_BYTES = 128
 class StreamSession:
     """The state of one stream.
 
-    `responses` runs on the RPC's thread, `_read` on a thread of the session's own, `drain` on any.
+    `responses` runs on the RPC's thread, `_read` on a thread of the session's own, `drain` and
+    `check` on any.
     """
 
-    def __init__(self, registry: Registry, requests: Iterator[bytes], call: Call) -> None:
+    def __init__(
+        self, registry: Registry, requests: Iterator[bytes], call: Call, limits: StreamLimits
+    ) -> None:
         self._registry = registry
         self._requests = requests
         self._call = call
@@ -45,10 +51,25 @@ class StreamSession:
         self._reading = True
         self._over = False
         self._failure: RequestError | None = None
+        self._lifetime = StreamLifetime(limits, call.received_s)
 
     def drain(self) -> None:
         """Read no more; answer what was read, then end with UNAVAILABLE/DRAINING."""
-        self._stop_reading(RequestError(Reason.DRAINING, "the server is shutting down"))
+        self._stop_reading(draining())
+
+    def check(self, now_s: float) -> float:
+        """End the stream if it is idle or old; returns the instant at which to look again."""
+        with self._changed:
+            answered = not self._in_window
+            failure = self._lifetime.why_end(now_s, answered=answered)
+            must_be_cut = self._lifetime.must_be_cut(now_s)
+            next_s = self._lifetime.next_s(now_s, answered=answered)
+        if failure is not None:
+            self._stop_reading(failure)
+        if must_be_cut:
+            self._cut()
+            return now_s + LEAST_DRAIN_S
+        return next_s
 
     def responses(self) -> Iterator[pb.StreamClassifyResponse]:
         """All responses of the stream. Raises RequestError when it ends with an error."""
@@ -56,10 +77,9 @@ class StreamSession:
         threading.Thread(target=self._read, name="stream-reader", daemon=True).start()
         config = self._wait_for_config()
         if config is not None:
-            yield _started(config)
+            yield from self._sent(started(config))
             for items in self._ready(config):
-                yield _results(config, items)
-                self._leave_window(items)
+                yield from self._sent(results_of(config, items), len(items))
         if self._failure is not None:
             raise self._failure
 
@@ -69,6 +89,7 @@ class StreamSession:
             config = StreamConfig.parse(next(self._requests, b""), self._registry)
             with self._changed:
                 self._config = config
+                self._lifetime.read(time.monotonic())
                 self._changed.notify_all()
             for raw in self._requests:
                 self._accept(parse(pb.StreamClassifyRequest, raw), config)
@@ -87,7 +108,7 @@ class StreamSession:
         """
         read_s = time.monotonic()
         model = config.model
-        messages = _messages(request, model.limits.stream_items_per_message)
+        messages = items_of(request, model.limits.stream_items_per_message)
         ids = [message.id for message in messages]
         count, bad_id = self._good_ids(ids)
         items = read_items(
@@ -103,6 +124,7 @@ class StreamSession:
         with self._changed:
             if not self._reading:
                 return
+            self._lifetime.read(read_s)
             for item, item_id in zip(items, ids[:count], strict=True):
                 item.id = item_id
                 self._unanswered[item_id] = item
@@ -148,9 +170,16 @@ class StreamSession:
             self._changed.wait_for(lambda: self._in_window < window_items or not self._reading)
             return self._reading
 
-    def _leave_window(self, items: Sequence[Item]) -> None:
+    def _sent(
+        self, response: pb.StreamClassifyResponse, items: int = 0
+    ) -> Iterator[pb.StreamClassifyResponse]:
+        """Give gRPC a response of so many items, which leave the window once it is sent."""
         with self._changed:
-            self._in_window -= len(items)
+            self._lifetime.sending(time.monotonic())
+        yield response
+        with self._changed:
+            self._lifetime.sent(time.monotonic())
+            self._in_window -= items
             self._changed.notify_all()
 
     def _ready(self, config: StreamConfig) -> Iterator[list[Item]]:
@@ -165,7 +194,7 @@ class StreamSession:
                 for item in ended:
                     del self._unanswered[item.id]
                 is_last = not self._reading and not self._unanswered
-            yield from _portions(ended, config.results_per_message)
+            yield from portions(ended, config.results_per_message)
             if is_last:
                 return
             ended = [*self._inbox.get()]
@@ -180,6 +209,16 @@ class StreamSession:
             self._changed.notify_all()
         self._inbox.put([])
 
+    def _cut(self) -> None:
+        """End at once: with UNAVAILABLE/DRAINING, or where that can't be said any more, without."""
+        with self._changed:
+            said = not (self._over or self._lifetime.is_sending)
+            self._failure = self._failure or draining()
+        if said:
+            self._abandon()
+        else:
+            self._call.cancel()
+
     def _abandon(self) -> None:
         """The call is over: wake everyone, and take what still waits out of the queue."""
         with self._changed:
@@ -190,54 +229,3 @@ class StreamSession:
         self._inbox.put([])
         if config is not None:
             config.model.dispatcher.withdraw(unanswered)
-
-
-def _messages(request: pb.StreamClassifyRequest, limit: int) -> Sequence[pb.StreamItem]:
-    """The items of a message. Raises RequestError when there are none to be, or over the limit."""
-    if request.WhichOneof("event") != "items":
-        raise RequestError(
-            Reason.BAD_STREAM_START, "a stream has one config, then items", field="config"
-        )
-    messages = request.items.items
-    if len(messages) > limit:
-        raise RequestError(
-            Reason.TOO_MANY_ITEMS,
-            f"{len(messages)} items in a message, and the limit is {limit}",
-            field="items.items",
-            metadata={"items": str(len(messages)), "max_items": str(limit)},
-        )
-    return messages
-
-
-def _started(config: StreamConfig) -> pb.StreamClassifyResponse:
-    limits = config.model.limits
-    return pb.StreamClassifyResponse(
-        started=pb.StreamStarted(
-            model=model_ref(config.model, None),
-            window_items=limits.stream_window_items,
-            max_items_per_message=limits.stream_items_per_message,
-        )
-    )
-
-
-def _portions(items: Sequence[Item], limit: int) -> Iterator[list[Item]]:
-    """Items for one message each: at most `limit`, and all computed by the same traits."""
-    portion: list[Item] = []
-    for item in items:
-        before, traits = traits_of(portion), traits_of([item])
-        if len(portion) == limit or (before and traits and before != traits):
-            yield portion
-            portion = []
-        portion.append(item)
-    if portion:
-        yield portion
-
-
-def _results(config: StreamConfig, items: Sequence[Item]) -> pb.StreamClassifyResponse:
-    response = pb.StreamClassifyResponse()
-    results = response.results
-    outcomes = (results.results.add(id=item.id).outcome for item in items)
-    write_outcomes(config.model, config.options, items, outcomes)
-    results.model.CopyFrom(model_ref(config.model, traits_of(items)))
-    results.timing.CopyFrom(timing_of(items))
-    return response

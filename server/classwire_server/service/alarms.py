@@ -1,0 +1,66 @@
+"""Instants at which something is to be looked at: one thread waits for all of them."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Ring = Callable[[float], float]
+"""Called with the time; returns the instant at which to call again, math.inf for never."""
+
+
+@dataclass(eq=False)
+class _Alarm:
+    at_s: float
+    ring: Ring
+
+
+class Alarms:
+    """Calls back at instants of the monotonic clock. Safe for use by any thread."""
+
+    def __init__(self) -> None:
+        self._alarms: set[_Alarm] = set()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._changed = threading.Condition()  # guards all of the above
+
+    def set(self, at_s: float, ring: Ring) -> Callable[[], None]:
+        """Call `ring`, on the thread of the alarms, once an instant has come; returns what ends
+        that.
+        """
+        alarm = _Alarm(at_s, ring)
+        with self._changed:
+            if at_s < math.inf and not self._closed:
+                self._alarms.add(alarm)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
+                    self._thread.start()
+                self._changed.notify()
+        return lambda: self._remove(alarm)
+
+    def close(self) -> None:
+        """Call nobody any more."""
+        with self._changed:
+            self._closed = True
+            self._alarms.clear()
+            self._changed.notify()
+
+    def _remove(self, alarm: _Alarm) -> None:
+        with self._changed:
+            self._alarms.discard(alarm)
+
+    def _run(self) -> None:
+        while (alarm := self._next()) is not None:
+            alarm.at_s = alarm.ring(time.monotonic())
+
+    def _next(self) -> _Alarm | None:
+        """Wait for the next instant that comes; None when closed."""
+        with self._changed:
+            while not self._closed:
+                alarm = min(self._alarms, key=lambda alarm: alarm.at_s, default=None)
+                remaining_s = math.inf if alarm is None else alarm.at_s - time.monotonic()
+                if remaining_s <= 0:
+                    return alarm
+                self._changed.wait(min(remaining_s, threading.TIMEOUT_MAX))
+        return None

@@ -1,0 +1,206 @@
+"""Streams that are idle, that nobody reads, or that are old: they end, and hold nothing."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+import grpc
+import pytest
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.config import ServerConfig
+from classwire_server.lifecycle import Server, grpc_options
+from classwire_server.service.alarms import Alarms
+from tests.contract.conversation import STREAM_CLASSIFY, Conversation, item
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
+from tests.contract.failures import SECRET, Failure, refusal
+from tests.contract.test_busy import waiting
+from tests.http2 import DATA, HEADERS, Connection, messages, request
+
+Connect = Callable[[str], grpc.Channel]
+
+BRIEFLY_S = 0.05
+
+
+def draining(**metadata: str) -> Failure:
+    """How a stream ends that could go on elsewhere."""
+    return Failure(grpc.StatusCode.UNAVAILABLE, "DRAINING", metadata=metadata)
+
+
+def test_idle_streams_end(fake: Callable[..., Server], connect: Connect) -> None:
+    """A stream that nothing comes of any more is told to begin anew, and gives its place back;
+    so is one that has never sent a config.
+    """
+    server = fake(FakeEngine(), stream_idle_timeout_s=BRIEFLY_S, max_streams=1)
+    channel = connect(server.target)
+    for start in (True, False, True):
+        with Conversation(channel, start=start) as stream:
+            if start:
+                stream.read_started()
+                stream.send_items(item("a", SECRET))
+                assert [result.id for result in stream.read_results(1)] == ["a"]
+            assert refusal(stream.read) == draining(idle_timeout_s="0.05")
+        assert server._gate.wait_until_empty(PATIENCE_S)
+
+
+def test_streams_that_wait_for_the_engine_are_not_idle(
+    fake: Callable[..., Server], connect: Connect
+) -> None:
+    """While an item is unanswered the stream goes on; its time begins with the result."""
+    engine = FakeEngine()
+    server = fake(engine, stream_idle_timeout_s=BRIEFLY_S)
+    with (
+        Conversation(connect(server.target)) as stream,
+        Conversation(connect(server.target)) as idle,
+    ):
+        stream.send_items(item("held", f"slow {SECRET}"))
+        engine.wait_for(lambda engine: bool(engine.batches))
+        idle.read_started()
+        assert refusal(idle.read).reason == "DRAINING"  # as long as the other has waited by now
+        engine.release()
+        stream.read_started()
+
+        assert [result.id for result in stream.read_results(1)] == ["held"]
+        assert refusal(stream.read) == draining(idle_timeout_s="0.05")
+
+
+def test_streams_that_nobody_reads_are_cut(fake: Callable[..., Server], connect: Connect) -> None:
+    """A caller that reads no results loses its stream: the window and the place are free again."""
+    engine = FakeEngine()
+    server = fake(engine, stream_idle_timeout_s=0.2, max_streams=1)
+    with Connection(server.port, PATIENCE_S, window_bytes=300) as connection:
+        connection.send(request(STREAM_CLASSIFY))
+        config = pb.StreamClassifyRequest(config=pb.StreamConfig())
+        items = pb.StreamItems(items=[item(str(n), f"slow {n}") for n in range(64)])
+        both = config, pb.StreamClassifyRequest(items=items)
+        connection.send_data(messages(*(message.SerializeToString() for message in both)))
+        engine.wait_for(lambda engine: bool(engine.batches))
+        engine.release()
+        connection.read_until(HEADERS)
+        while connection.data_bytes() < 300:
+            connection.read_until(DATA)
+
+        connection.read_until(HEADERS)
+
+        assert connection.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
+    assert eventually(lambda: not readers())
+    assert server._gate.wait_until_empty(PATIENCE_S)
+    with Conversation(connect(server.target)) as stream:
+        assert stream.read_started()
+
+
+def test_old_streams_drain(fake: Callable[..., Server], connect: Connect) -> None:
+    """A stream as old as a connection may be is not read any more: what was read is answered,
+    and its caller goes on elsewhere.
+    """
+    engine = FakeEngine()
+    server = fake(engine, max_connection_age_s=0.5)
+    with Conversation(connect(server.target)) as stream:
+        stream.read_started()
+        stream.send_items(item("read", f"slow {SECRET}"))
+        engine.wait_for(lambda engine: bool(engine.batches))
+        for _ in range(2):  # after the second one the first is old, whatever ages they were given
+            with Conversation(connect(server.target)) as younger:
+                younger.read_started()
+                assert refusal(younger.read) == draining(max_age_s="0.5")
+        stream.send_items(item("too late", SECRET))
+        engine.release()
+
+        assert [result.id for result in stream.read_results(1)] == ["read"]
+        assert refusal(stream.read) == draining(max_age_s="0.5")
+
+
+def test_old_streams_do_not_wait_for_ever(fake: Callable[..., Server], connect: Connect) -> None:
+    """What is not answered within the time of a drain is left to others; the queue is empty."""
+    engine = FakeEngine()
+    server = fake(engine, max_connection_age_s=0.5, drain_timeout_s=0)
+    with Conversation(connect(server.target)) as stream:
+        stream.read_started()
+        stream.send_items(item("held", f"slow {SECRET}"))
+        engine.wait_for(lambda engine: bool(engine.batches))
+        stream.send_items(*(item(str(n), "love " * n) for n in range(1, 9)))
+        assert eventually(lambda: waiting(server) > 0)
+
+        assert refusal(stream.read) == draining(max_age_s="0.5")
+
+        assert eventually(lambda: waiting(server) == 0)
+        assert server._gate.wait_until_empty(PATIENCE_S)
+
+
+def test_old_connections(fake: Callable[..., Server], connect: Connect) -> None:
+    """Connections that are old end, and calls go on over new ones without noticing."""
+    channel = connect(fake(FakeEngine(), max_connection_age_s=0.2).target)
+    ended = threading.Event()
+    states: list[grpc.ChannelConnectivity] = []
+
+    def note(state: grpc.ChannelConnectivity) -> None:
+        states.append(state)
+        if state is grpc.ChannelConnectivity.IDLE and grpc.ChannelConnectivity.READY in states:
+            ended.set()
+
+    channel.subscribe(note, try_to_connect=True)
+    classify = ClassifyServiceStub(channel).Classify
+    call = pb.ClassifyRequest(input=pb.TextInput(text=SECRET))
+
+    while not ended.is_set():
+        assert classify(call, timeout=PATIENCE_S).result.scores
+
+    assert classify(call, timeout=PATIENCE_S).result.scores
+
+
+@pytest.mark.parametrize("age_s", [0, 60])
+def test_connections_outlast_their_streams(age_s: float) -> None:
+    """An old connection is cut only once every stream on it had to be over."""
+    config = ServerConfig(max_connection_age_s=age_s, drain_timeout_s=7)
+
+    options = dict(grpc_options(config))
+
+    if age_s:
+        assert options["grpc.max_connection_age_ms"] == 60_000
+        assert options["grpc.max_connection_age_grace_ms"] > (60 + 7) * 1_000
+    else:
+        assert "grpc.max_connection_age_ms" not in options
+
+
+def test_alarms_ring_until_they_are_taken_back_or_closed() -> None:
+    """One thread rings for all, again whenever it is asked to, and ends when it is told to."""
+    alarms = Alarms()
+    rung: list[str] = []
+    held, done = threading.Event(), threading.Event()
+
+    def hold(now_s: float) -> float:
+        rung.append("hold")
+        held.wait(PATIENCE_S)
+        return now_s if len(rung) == 1 else math.inf
+
+    def finish(now_s: float) -> float:
+        rung.append("finish")
+        done.set()
+        return math.inf
+
+    def fail(now_s: float) -> float:
+        rung.append("fail")
+        return math.inf
+
+    alarms.set(0.0, hold)
+    assert eventually(lambda: rung == ["hold"])
+    taken_back = alarms.set(0.0, fail)
+    taken_back()
+    alarms.set(math.inf, fail)
+    alarms.set(time.monotonic() + BRIEFLY_S, finish)
+    held.set()
+    assert done.wait(PATIENCE_S)
+    assert rung == ["hold", "hold", "finish"]
+
+    alarms.close()
+
+    assert eventually(lambda: "alarms" not in names())
+    alarms.set(0.0, finish)
+    assert "alarms" not in names()
+
+
+def names() -> set[str]:
+    """The names of all threads."""
+    return {thread.name for thread in threading.enumerate()}
