@@ -33,7 +33,7 @@ class Supervised:
         os.kill(self.engine.pids[device], number)
 
     def hang(self) -> None:
-        """Let the worker of the first device do nothing more."""
+        """Let the worker of the first device that is up do nothing more."""
         stop(self.engine.pids[0])
 
     def wait_for(self, condition: Callable[[], object]) -> None:

@@ -42,7 +42,7 @@ def test_killed_while_idle(start: Start, caplog: pytest.LogCaptureFixture) -> No
     tells how one ended, and that the other is back.
     """
     caplog.set_level("INFO", "classwire_server")
-    model = start(worker.main)
+    model = start(worker.main, batch_tokens=0)
     engine = model.engine
     (first,) = engine.pids
     model.spawn.gate.clear()
@@ -64,6 +64,7 @@ def test_killed_while_idle(start: Start, caplog: pytest.LogCaptureFixture) -> No
     lines = [record.getMessage() for record in caplog.records if "supervision" in record.name]
     assert lines[0] == "bert: its process was killed by SIGKILL; starting another in 0.1 s"
     assert re.fullmatch(r"bert: back, \d+\.\d s after its last process ended", lines[1])
+    assert len([line for line in caplog.messages if "tokens/s" in line]) == 1  # not measured again
 
 
 def test_starts_that_fail(start: Start, caplog: pytest.LogCaptureFixture) -> None:
@@ -156,11 +157,11 @@ def in_service(model: Supervised) -> None:
 
 
 def computing(model: Supervised) -> None:
-    """A worker that does not get on with its batches, of which there are as many as may be."""
+    """A worker that does not get on with its batches, of which there is one more than may be."""
     model.hang()
-    for urgent in (False, False, True):
+    for urgent in (False, False, True, True):
         threading.Thread(target=_give_up, args=(model, urgent), daemon=True).start()
-    assert eventually(lambda: sum(model.engine._in_flight.values()) == 3)
+    assert eventually(lambda: sum(model.engine._in_flight.values()) == 4)
 
 
 def _give_up(model: Supervised, urgent: bool) -> None:

@@ -34,12 +34,17 @@ POISON_INPUT = Failure(grpc.StatusCode.INTERNAL, "POISON_INPUT")
 
 
 def test_killed_while_it_computes(start: Start) -> None:
-    """Whoever has a batch in the worker hears of its end at once; the next worker answers."""
+    """Whoever has a batch in the worker hears of its end at once, and nobody gives it another; the
+    next worker answers.
+    """
     model = start(faults.dies_on_long_texts)
+    model.spawn.gate.clear()
 
     with pytest.raises(WorkerLost):
         model.engine.infer([model.long])
 
+    assert not model.engine.is_up
+    model.spawn.gate.set()
     model.wait_for_start(2)
     assert model.answers()
 
@@ -79,17 +84,38 @@ def test_a_worker_that_hangs(start: Start, caplog: pytest.LogCaptureFixture, urg
 
 
 def test_a_batch_that_a_hung_worker_does_not_take(start: Start) -> None:
-    """What does not even fit into the connection is not waited for either, and was not begun."""
-    model = start(worker.main, worker_timeout_s=1)
+    """What does not even fit into the connection was not begun: another device gets it, if there
+    is one.
+    """
+    model = start(worker.main, worker_timeout_s=1, device="cpu,cpu")
     model.spawn.gate.clear()
+    batch = [model.long] * 60
+
+    model.hang()
+    assert model.engine.infer(batch).values.shape == (60, 5)
+    model.hang()
+    with pytest.raises(NoWorker):
+        model.engine.infer(batch)
+
+
+def test_a_process_that_cannot_be_killed(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when it waits for a broken device: nobody waits for it, and another is started."""
+    monkeypatch.setattr(process, "END_TIMEOUT_S", 0.1)
+    model = start(worker.main, worker_timeout_s=1)
+    [immortal] = model.spawn.workers
     model.hang()
 
-    with pytest.raises(NoWorker):
-        model.engine.infer([model.long] * 500)
+    with monkeypatch.context() as patched:
+        patched.setattr(immortal, "kill", lambda: None)
+        with pytest.raises(WorkerLost):
+            model.answers()
+        model.wait_for_start(2)
 
-    model.spawn.gate.set()
-    model.wait_for_start(2)
     assert model.answers()
+    assert f"bert: process {immortal.pid} cannot be killed" in caplog.messages
+    immortal.kill()
 
 
 def test_an_answer_that_cannot_be_read(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,5 +257,12 @@ def test_a_worker_lost_while_another_model_loads(
     assert health(channel, "classwire.model.other") == SERVING
     models = ModelServiceStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE_S).models
     assert [model.state for model in models] == [pb.MODEL_STATE_FAILED, pb.MODEL_STATE_READY]
+    stub: Any = HealthStub(channel)
+    watching = stub.Watch(HealthCheckRequest(service="classwire.model.bert"), timeout=PATIENCE_S)
+    assert next(watching).status == NOT_SERVING
+    engines[1].lose()
+    engines[1].come_back()  # of which a watcher of the other does not hear
     engines[0].come_back()
+    assert next(watching).status == SERVING
     assert health(channel) == SERVING
+    watching.cancel()
