@@ -43,9 +43,12 @@ def request(path: str, stream: int = 1) -> Frame:
 
 
 def hpack(fields: dict[str, str]) -> bytes:
-    """Header fields, each a literal that no table remembers."""
-    texts = [text.encode() for field in fields.items() for text in (b"".decode(), *field)]
-    return b"".join(bytes((len(text),)) + text for text in texts)
+    """Header fields, each of less than 127 bytes, literal, in no table."""
+    return b"".join(b"\0" + _string(name) + _string(value) for name, value in fields.items())
+
+
+def _string(text: str) -> bytes:
+    return bytes((len(text.encode()),)) + text.encode()
 
 
 def messages(*raw: bytes) -> bytes:
@@ -68,24 +71,29 @@ def window_update(stream: int, size_bytes: int) -> Frame:
 class Connection:
     """A connection to a server of this machine; closed when left.
 
-    `window_bytes` is what the server may send in each stream. `credit_bytes` is what the server has
-    let us send in stream 1, and `sent_bytes` what we did. All waiting ends after `patience_s` with
-    TimeoutError.
+    `window_bytes` is what the server may send in each stream. `may_send_bytes` is what the server
+    lets us send in stream 1 by now. All waiting ends after `patience_s` with TimeoutError.
     """
 
     def __init__(
         self, port: int, patience_s: float, window_bytes: int = DEFAULT_WINDOW_BYTES
     ) -> None:
-        self.credit_bytes = DEFAULT_WINDOW_BYTES
-        self.connection_credit_bytes = DEFAULT_WINDOW_BYTES
-        self.sent_bytes = 0
         self.received: list[Frame] = []
-        self._window_bytes = DEFAULT_WINDOW_BYTES
+        self.sent_bytes = 0
+        self._window_bytes = DEFAULT_WINDOW_BYTES  # of each of our streams
+        self._stream_credit_bytes = DEFAULT_WINDOW_BYTES
+        self._connection_credit_bytes = DEFAULT_WINDOW_BYTES
         self._socket = socket.create_connection(("127.0.0.1", port), patience_s)
         self._stream = self._socket.makefile("rb")
         # Without a table, all header fields come as they are.
         opening = settings(header_table_size=0, initial_window_size=window_bytes)
         self.send_bytes(PREFACE + opening.encode())
+
+    @property
+    def may_send_bytes(self) -> int:
+        """How much data the server has asked for that was not sent yet."""
+        credit_bytes = min(self._stream_credit_bytes, self._connection_credit_bytes)
+        return credit_bytes - self.sent_bytes
 
     def send_bytes(self, raw: bytes) -> None:
         """Send any bytes."""
@@ -122,6 +130,14 @@ class Connection:
                 return frame
         raise EOFError("the server has closed the connection")
 
+    def meet(self) -> None:
+        """Wait until the server has seen all that was sent, and we what it sent before.
+
+        Settings are answered as pings are, and gRPC takes no offence at them.
+        """
+        self.send(Frame(SETTINGS, 0, 0, b""))
+        self.read_until(SETTINGS, ACK)
+
     def data_bytes(self) -> int:
         """How much data has come."""
         return sum(len(frame.payload) for frame in self.received if frame.kind == DATA)
@@ -143,7 +159,7 @@ class Connection:
         if frame.kind == SETTINGS and not frame.flags & ACK:
             for number, value in struct.iter_unpack(">HI", frame.payload):
                 if number == INITIAL_WINDOW_SIZE:
-                    self.credit_bytes += value - self._window_bytes
+                    self._stream_credit_bytes += value - self._window_bytes
                     self._window_bytes = value
             self.send(Frame(SETTINGS, ACK, 0, b""))
         elif frame.kind == PING and not frame.flags & ACK:
@@ -151,9 +167,9 @@ class Connection:
         elif frame.kind == WINDOW_UPDATE:
             size_bytes = int.from_bytes(frame.payload, "big")
             if frame.stream:
-                self.credit_bytes += size_bytes
+                self._stream_credit_bytes += size_bytes
             else:
-                self.connection_credit_bytes += size_bytes
+                self._connection_credit_bytes += size_bytes
 
     def __enter__(self) -> Self:
         return self

@@ -154,6 +154,9 @@ class ServerConfig:
         30.0, "Time limit of calls that bring no deadline, in seconds."
     )
     rpc_threads: int = _setting(64, "Threads that serve calls; each open stream holds one.")
+    max_waiting_calls: int = _setting(
+        1_024, "Calls that may wait for one of these threads; more are refused at once."
+    )
     max_streams: int = _setting(32, "Largest number of open streams.")
     stream_window_items: int = _setting(256, "Unanswered items after which a stream is not read.")
     stream_items_per_message: int = _setting(
@@ -252,6 +255,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("max_message_bytes", 1_024, 1_024 * _MEBIBYTE),
     ("default_timeout_s", 0.001, 86_400),
     ("rpc_threads", SPARE_RPC_THREADS + 1, 4_096),
+    ("max_waiting_calls", 1, 1 << 20),
     ("max_streams", 1, 4_096),
     ("stream_window_items", 1, 65_536),
     ("stream_items_per_message", 1, 4_096),

@@ -17,6 +17,11 @@ class Gate:
         self._listeners: set[Callable[[], None]] = set()
         self._changed = threading.Condition()  # guards all of the above
 
+    @property
+    def is_open(self) -> bool:
+        """Whether new calls are let in."""
+        return self._open
+
     def enter(self) -> None:
         """Count a call as in flight. Raises RequestError DRAINING once the gate is closed."""
         with self._changed:

@@ -22,6 +22,7 @@ from .errors import StartError
 from .gate import Gate
 from .limits import limits_of
 from .registry import ModelState, Registry, ServedModel
+from .service.call_pool import CallPool
 from .service.registration import (
     CLASSIFY_SERVICE,
     MODEL_SERVICE,
@@ -59,7 +60,7 @@ class Server:
         self._registry = Registry(config.sources)
         self._gate = Gate()
         self._health = health.HealthServicer()
-        self._calls = ThreadPoolExecutor(config.rpc_threads, thread_name_prefix="rpc")
+        self._calls = CallPool(config.rpc_threads)
         self._health_checks = ThreadPoolExecutor(2, thread_name_prefix="health")
         self._reflections = ThreadPoolExecutor(2, thread_name_prefix="reflection")
         self._stopping = threading.Lock()  # guards _stopped, _loaded and _said
@@ -67,7 +68,7 @@ class Server:
         self._loaded = False
         self._said: dict[str, Any] = {}  # health, by service: watchers hear of changes only
         self._grpc = grpc.server(self._calls, options=grpc_options(config))
-        register_contract(self._grpc, self._registry, self._gate, config)
+        register_contract(self._grpc, self._registry, self._gate, self._calls, config)
         register_health(self._grpc, self._health, self._health_checks)
         if config.reflection:
             register_reflection(self._grpc, self._reflections)

@@ -55,6 +55,27 @@ def test_model_service(channel: grpc.Channel, method: str) -> None:
     assert failure == invalid("BAD_ENCODING")
 
 
+@pytest.mark.parametrize("raw", [BROKEN["no message"], b"\x0a\x01\xe9"], ids=["none", "Latin-1"])
+def test_standard_services(channel: grpc.Channel, raw: bytes) -> None:
+    """Health and reflection say the same, and go on."""
+    check: Raw = channel.unary_unary("/grpc.health.v1.Health/Check")
+    watch: grpc.UnaryStreamMultiCallable[bytes, bytes]
+    watch = channel.unary_stream("/grpc.health.v1.Health/Watch")
+    reflect: grpc.StreamStreamMultiCallable[bytes, bytes]
+    reflect = channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    )
+
+    for call in (
+        lambda: check(raw, timeout=PATIENCE_S),
+        lambda: next(watch(raw, timeout=PATIENCE_S)),
+        lambda: next(reflect(iter([raw]), timeout=PATIENCE_S)),
+    ):
+        assert refusal(call) == invalid("BAD_ENCODING")
+    assert check(b"", timeout=PATIENCE_S)
+    assert next(reflect(iter([b""]), timeout=PATIENCE_S))
+
+
 @pytest.mark.parametrize("name", ["no message", "cut off"])
 def test_config_of_a_stream(converse: Callable[..., Conversation], name: str) -> None:
     """A stream that starts with other bytes ends."""

@@ -11,7 +11,7 @@ import pytest
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server, grpc_options
+from classwire_server.lifecycle import LOOKAHEAD_BYTES, Server, grpc_options
 from classwire_server.service.alarms import Alarms
 from tests.contract.conversation import STREAM_CLASSIFY, Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
@@ -91,6 +91,45 @@ def test_streams_that_nobody_reads_are_cut(fake: Callable[..., Server], connect:
         assert stream.read_started()
 
 
+def test_bytes_of_a_caller_that_does_not_read(
+    fake: Callable[..., Server], connect: Connect
+) -> None:
+    """The server takes the texts of a window, of a message on top, and what gRPC takes unread;
+    then no more, however large the texts are.
+    """
+    engine = FakeEngine()
+    server = fake(engine, stream_window_items=8, stream_items_per_message=2, batch_tokens=1)
+    stub = ClassifyServiceStub(connect(server.target))
+    largest_message_bytes = 2 * (server.config.max_text_bytes + 100)
+    largest_bytes = 8 // 2 * largest_message_bytes + largest_message_bytes + LOOKAHEAD_BYTES
+    options = pb.ClassifyOptions(truncation=pb.TRUNCATION_DROP_END)
+    config = pb.StreamClassifyRequest(config=pb.StreamConfig(options=options))
+    stream = [config.SerializeToString()]
+    for number in range(0, 80, 2):
+        texts = ["book " * (number + place) + "love " * 12_000 for place in range(2)]
+        pair = pb.StreamItems(
+            items=[item(str(number + place), text) for place, text in enumerate(texts)]
+        )
+        stream.append(pb.StreamClassifyRequest(items=pair).SerializeToString())
+    data = messages(*stream)
+    assert len(data) > 4 * largest_bytes
+    with Connection(server.port, PATIENCE_S, window_bytes=0) as connection:
+        connection.send(request(STREAM_CLASSIFY))
+
+        def offer() -> int:
+            place = connection.sent_bytes
+            connection.send_data(data[place : place + connection.may_send_bytes])
+            connection.meet()
+            return len(engine.texts)
+
+        assert eventually(lambda: offer() == 8)
+        for _ in range(20):  # as many chances to take more
+            stub.Classify(pb.ClassifyRequest(input=pb.TextInput(text="ok")), timeout=PATIENCE_S)
+            offer()
+
+        assert connection.sent_bytes <= largest_bytes
+
+
 def test_old_streams_drain(fake: Callable[..., Server], connect: Connect) -> None:
     """A stream as old as a connection may be is not read any more: what was read is answered,
     and its caller goes on elsewhere.
@@ -166,6 +205,7 @@ def test_connections_outlast_their_streams(age_s: float) -> None:
 
 def test_alarms_ring_until_they_are_taken_back_or_closed() -> None:
     """One thread rings for all, again whenever it is asked to, and ends when it is told to."""
+    others = ringing()
     alarms = Alarms()
     rung: list[str] = []
     held, done = threading.Event(), threading.Event()
@@ -196,11 +236,11 @@ def test_alarms_ring_until_they_are_taken_back_or_closed() -> None:
 
     alarms.close()
 
-    assert eventually(lambda: "alarms" not in names())
+    assert eventually(lambda: ringing() == others)
     alarms.set(0.0, finish)
-    assert "alarms" not in names()
+    assert ringing() == others
 
 
-def names() -> set[str]:
-    """The names of all threads."""
-    return {thread.name for thread in threading.enumerate()}
+def ringing() -> set[threading.Thread]:
+    """The threads of alarms."""
+    return {thread for thread in threading.enumerate() if thread.name == "alarms"}

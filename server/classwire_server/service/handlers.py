@@ -7,7 +7,7 @@ are no message.
 import math
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
+from ..errors import RequestError
 from ..gate import Gate
 from .messages import parse
 from .status import request_error, status
@@ -102,6 +103,26 @@ def bidirectional(
             failure = request_error(error)
         _end(context, failure)
 
+    return grpc.stream_stream_rpc_method_handler(handle)
+
+
+def parsed(message_type: type[Request], raw: bytes, context: grpc.ServicerContext) -> Request:
+    """A message of a service that is not ours; the call ends where its bytes are none."""
+    try:
+        return parse(message_type, raw)
+    except RequestError as error:
+        _end(context, error)
+        raise
+
+
+def refusal(failure: Exception, pool: ThreadPoolExecutor) -> "grpc.RpcMethodHandler[bytes, bytes]":
+    """A handler for a call of any kind that ends it on a pool's thread, with nothing read."""
+
+    def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        _end(context, failure)
+        return iter(())
+
+    handle.experimental_thread_pool = pool  # type: ignore[attr-defined]
     return grpc.stream_stream_rpc_method_handler(handle)
 
 

@@ -1,5 +1,6 @@
 """All services of the port, registered with a gRPC server."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,8 +13,10 @@ from classwire.v1 import classwire_pb2 as pb
 from ..config import ServerConfig
 from ..gate import Gate
 from ..registry import Registry
+from .call_pool import CallPool
 from .classify import ClassifyService
-from .handlers import bidirectional, unary
+from .entrance import Entrance
+from .handlers import bidirectional, parsed, unary
 from .model import ModelService
 
 CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
@@ -21,37 +24,37 @@ MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 
 def register_contract(
-    server: grpc.Server, registry: Registry, gate: Gate, config: ServerConfig
+    server: grpc.Server, registry: Registry, gate: Gate, pool: CallPool, config: ServerConfig
 ) -> None:
-    """Register ClassifyService and ModelService."""
+    """Register ClassifyService and ModelService, whose calls `pool` serves."""
     classify = ClassifyService(registry, gate, config)
     models = ModelService(registry, config)
     timeout_s = config.default_timeout_s
-    server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(
-                CLASSIFY_SERVICE,
-                {
-                    "Classify": unary(classify.classify, pb.ClassifyRequest, gate, timeout_s),
-                    "BatchClassify": unary(
-                        classify.batch_classify, pb.BatchClassifyRequest, gate, timeout_s
-                    ),
-                    "StreamClassify": bidirectional(classify.stream_classify, gate),
-                    "Tokenize": unary(classify.tokenize, pb.TokenizeRequest, gate, timeout_s),
-                },
-            ),
-            grpc.method_handlers_generic_handler(
-                MODEL_SERVICE,
-                {
-                    "ListModels": unary(models.list_models, pb.ListModelsRequest, gate, timeout_s),
-                    "GetModel": unary(models.get_model, pb.GetModelRequest, gate, timeout_s),
-                    "GetServerInfo": unary(
-                        models.get_server_info, pb.GetServerInfoRequest, gate, timeout_s
-                    ),
-                },
-            ),
-        )
+    services = (
+        grpc.method_handlers_generic_handler(
+            CLASSIFY_SERVICE,
+            {
+                "Classify": unary(classify.classify, pb.ClassifyRequest, gate, timeout_s),
+                "BatchClassify": unary(
+                    classify.batch_classify, pb.BatchClassifyRequest, gate, timeout_s
+                ),
+                "StreamClassify": bidirectional(classify.stream_classify, gate),
+                "Tokenize": unary(classify.tokenize, pb.TokenizeRequest, gate, timeout_s),
+            },
+        ),
+        grpc.method_handlers_generic_handler(
+            MODEL_SERVICE,
+            {
+                "ListModels": unary(models.list_models, pb.ListModelsRequest, gate, timeout_s),
+                "GetModel": unary(models.get_model, pb.GetModelRequest, gate, timeout_s),
+                "GetServerInfo": unary(
+                    models.get_server_info, pb.GetServerInfoRequest, gate, timeout_s
+                ),
+            },
+        ),
     )
+    entrance = Entrance(services, gate, pool, config.max_waiting_calls)
+    server.add_generic_rpc_handlers((entrance,))
 
 
 def register_health(
@@ -59,19 +62,16 @@ def register_health(
 ) -> None:
     """Register the health service on a pool of its own, which calls can't starve."""
 
-    def check(request: Any, context: grpc.ServicerContext) -> Any:
-        return servicer.Check(request, context)
+    def check(raw: bytes, context: grpc.ServicerContext) -> Any:
+        return servicer.Check(parsed(health_pb2.HealthCheckRequest, raw, context), context)
 
-    def watch(request: Any, context: grpc.ServicerContext, send: Any) -> Any:
-        return servicer.Watch(request, context, send)
+    def watch(raw: bytes, context: grpc.ServicerContext, send: Any) -> Any:
+        return servicer.Watch(parsed(health_pb2.HealthCheckRequest, raw, context), context, send)
 
     check.experimental_thread_pool = pool  # type: ignore[attr-defined]
     watch.experimental_thread_pool = pool  # type: ignore[attr-defined]
     watch.experimental_non_blocking = True  # type: ignore[attr-defined]
-    codec: Any = {
-        "request_deserializer": health_pb2.HealthCheckRequest.FromString,
-        "response_serializer": health_pb2.HealthCheckResponse.SerializeToString,
-    }
+    codec: Any = {"response_serializer": health_pb2.HealthCheckResponse.SerializeToString}
     server.add_generic_rpc_handlers(
         (
             grpc.method_handlers_generic_handler(
@@ -93,8 +93,10 @@ def register_reflection(server: grpc.Server, pool: ThreadPoolExecutor) -> None:
         (CLASSIFY_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
     )
 
-    def info(requests: Any, context: grpc.ServicerContext) -> Any:
-        return servicer.ServerReflectionInfo(requests, context)
+    def info(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+        kind = reflection_pb2.ServerReflectionRequest
+        messages = (parsed(kind, raw, context) for raw in requests)
+        return servicer.ServerReflectionInfo(messages, context)
 
     info.experimental_thread_pool = pool  # type: ignore[attr-defined]
     server.add_generic_rpc_handlers(
@@ -104,7 +106,6 @@ def register_reflection(server: grpc.Server, pool: ThreadPoolExecutor) -> None:
                 {
                     "ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(
                         info,
-                        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
                         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
                     )
                 },

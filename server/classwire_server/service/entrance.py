@@ -1,0 +1,59 @@
+"""Where gRPC brings calls, on its own thread and before anything of them is read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+from classwire._reasons import Reason
+
+from ..endings import draining
+from ..errors import RequestError
+from ..gate import Gate
+from .call_pool import CallPool, Inline
+from .handlers import refusal
+
+LEAST_WAIT_S = 0.001
+
+
+class Entrance(grpc.GenericRpcHandler):
+    """Leads calls to their handlers; refuses them at once while the server drains, or when as many
+    wait for a thread as may.
+
+    A refused call holds no thread and no message, so that any number of them can be refused.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[grpc.GenericRpcHandler],
+        gate: Gate,
+        pool: CallPool,
+        max_waiting_calls: int,
+    ) -> None:
+        self._services = services
+        self._gate = gate
+        self._pool = pool
+        self._max_waiting_calls = max_waiting_calls
+        self._inline = Inline()
+
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """The handler of a call; None when there is no such method."""
+        for service in self._services:
+            handler = service.service(details)
+            if handler is not None:
+                failure = self._failure()
+                return refusal(failure, self._inline) if failure else handler
+        return None
+
+    def _failure(self) -> RequestError | None:
+        if not self._gate.is_open:
+            return draining()
+        waiting = self._pool.waiting
+        if waiting < self._max_waiting_calls:
+            return None
+        return RequestError(
+            Reason.OVERLOADED,
+            "as many calls wait for a thread as may",
+            metadata={"waiting_calls": str(waiting)},
+            retry_after_s=max(LEAST_WAIT_S, self._pool.wait_s),
+        )

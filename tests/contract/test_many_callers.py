@@ -1,0 +1,131 @@
+"""More callers than there are threads and places: who is served, who is told to come back."""
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.lifecycle import LOOKAHEAD_BYTES, Server
+from classwire_server.service.call_pool import CallPool
+from tests.contract.conversation import Conversation
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
+from tests.contract.failures import SECRET, Failure, refusal
+from tests.contract.test_health import health
+from tests.http2 import Connection, messages, request
+
+Connect = Callable[[str], grpc.Channel]
+
+CALL = pb.ClassifyRequest(input=pb.TextInput(text=SECRET))
+SLOW = pb.ClassifyRequest(input=pb.TextInput(text=f"slow {SECRET}"))
+
+
+def test_streams_beyond_every_thread(fake: Callable[..., Server], connect: Connect) -> None:
+    """As many streams as there are threads and fifty more, half of which say nothing: those that
+    have places keep them, the others are told to come back; calls and health are answered.
+    """
+    server = fake(FakeEngine(), rpc_threads=12, max_streams=8)
+    channel = connect(server.target)
+    with ExitStack() as streams:
+        opened = [
+            streams.enter_context(Conversation(channel, start=bool(number % 2)))
+            for number in range(12 + 50)
+        ]
+        assert eventually(lambda: sum(stream.call.is_active() for stream in opened) == 8)
+
+        for _ in range(20):
+            answer = ClassifyServiceStub(channel).Classify(CALL, timeout=PATIENCE_S)
+            assert answer.result.scores
+            assert health(channel) == HealthCheckResponse.SERVING
+        kept = [stream for stream in opened if stream.call.is_active()]
+        assert len(kept) == len(readers()) == 8
+        for stream in opened:
+            if stream not in kept:
+                failure = refusal(stream.read)
+                assert failure.reason == "TOO_MANY_STREAMS"
+                assert failure.can_retry_later
+                assert failure.retry_after_s > 0
+
+
+def test_calls_beyond_those_that_may_wait(fake: Callable[..., Server], connect: Connect) -> None:
+    """While every thread is busy, so many calls wait; more are told at once when to come back,
+    and health answers. Those that wait are answered.
+    """
+    engine = FakeEngine()
+    server = fake(engine, rpc_threads=5, max_streams=1, max_waiting_calls=10)
+    channel = connect(server.target)
+    stub = ClassifyServiceStub(channel)
+    busy = [stub.Classify.future(SLOW, timeout=PATIENCE_S)]
+    engine.wait_for(lambda engine: bool(engine.batches))
+    busy += [stub.Classify.future(SLOW, timeout=PATIENCE_S) for _ in range(4 + 10)]
+    assert eventually(lambda: server._calls.waiting == 10)
+
+    for _ in range(20):
+        failure = refusal(lambda: stub.Classify(CALL, timeout=PATIENCE_S))
+        assert failure == Failure(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "OVERLOADED",
+            metadata={"waiting_calls": "10"},
+            can_retry_later=True,
+        )
+        assert failure.retry_after_s > 0
+    with Conversation(channel) as stream:
+        assert refusal(stream.read).reason == "OVERLOADED"
+    assert health(channel) == HealthCheckResponse.SERVING
+    engine.release()
+    assert all(call.result().result.scores for call in busy)
+    assert stub.Classify(CALL, timeout=PATIENCE_S).result.scores
+    assert server._calls.waiting == 0
+
+
+def test_bytes_of_calls_that_wait(fake: Callable[..., Server], connect: Connect) -> None:
+    """Of a call that waits for a thread gRPC takes no more than of any that nobody reads."""
+    engine = FakeEngine()
+    server = fake(engine, rpc_threads=5, max_streams=1)
+    stub = ClassifyServiceStub(connect(server.target))
+    busy = [stub.Classify.future(SLOW, timeout=PATIENCE_S)]
+    engine.wait_for(lambda engine: bool(engine.batches))
+    busy += [stub.Classify.future(SLOW, timeout=PATIENCE_S) for _ in range(4)]
+    assert eventually(lambda: server._gate._in_flight == 5)
+    data = messages(bytes(8 * LOOKAHEAD_BYTES))
+    with Connection(server.port, PATIENCE_S) as connection:
+        connection.send(request("/classwire.v1.ClassifyService/BatchClassify"))
+        assert eventually(lambda: server._calls.waiting > 0)
+        for _ in range(20):  # as many chances to take more
+            place = connection.sent_bytes
+            connection.send_data(data[place : place + connection.may_send_bytes])
+            connection.meet()
+            assert health(connect(server.target)) == HealthCheckResponse.SERVING
+
+        assert connection.sent_bytes <= LOOKAHEAD_BYTES + 16_384
+    engine.release()
+    assert all(call.result().result.scores for call in busy)
+
+
+def test_the_wait_for_a_thread_is_measured() -> None:
+    """Nobody waits where a thread is free; where none is, the time is known from those before."""
+    pool = CallPool(1)
+    assert pool.submit(int).result(PATIENCE_S) == 0
+    waits_s = []
+    for calls in (3, 4, 8):
+        held, begun = threading.Event(), threading.Event()
+
+        def hold(begun: threading.Event = begun, held: threading.Event = held) -> None:
+            begun.set()
+            held.wait(PATIENCE_S)
+
+        pool.submit(hold)
+        assert begun.wait(PATIENCE_S)
+        waiting = [pool.submit(int) for _ in range(calls)]
+        assert pool.waiting == calls
+        waits_s.append(pool.wait_s / calls)
+        held.set()
+        assert [call.result(PATIENCE_S) for call in waiting] == [0] * calls
+        assert (pool.waiting, pool.wait_s) == (0, 0)
+
+    assert waits_s[0] == 0  # not measured yet
+    assert all(wait_s > 0 for wait_s in waits_s[1:])
+    pool.shutdown()
