@@ -7,11 +7,9 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
-import grpc
-
+from ._async_calling import calling
 from ._session import Session
 from ._stream import StreamState
-from .errors import Cancelled, from_rpc_error
 from .results import Item, Outcome, Text
 from .v1 import classwire_pb2 as pb
 
@@ -119,19 +117,13 @@ class AsyncStream:
         call: Any = None
         try:
             timeout_s = self._state.begin_call()
-            call = self._open_call(self._requests(self._state.calls_ended), timeout_s)
-            async for response in call:
-                self._state.receive(response)
-                self._set_all()
-        except grpc.RpcError as error:
-            return from_rpc_error(error)
+            with calling(self._session):
+                call = self._open_call(self._requests(self._state.calls_ended), timeout_s)
+                async for response in call:
+                    self._state.receive(response)
+                    self._set_all()
         except Exception as error:  # whatever it is, the caller must not wait for ever
             return error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise  # our own end
-            return Cancelled("the stream was cancelled")  # how grpc.aio tells of that status
         finally:
             if call is not None:
                 call.cancel()

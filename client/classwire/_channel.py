@@ -26,11 +26,13 @@ _SERVICE_CONFIG = {
                 {"service": "classwire.v1.ClassifyService", "method": "Tokenize"},
                 {"service": "classwire.v1.ModelService"},
             ],
+            # Once, at once, for another server. All further ones are `Retry`'s: when time runs out
+            # between gRPC's own attempts, it does not say what they failed with.
             "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 3,
+                "maxAttempts": 2,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "0.05s",
+                "backoffMultiplier": 1,
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },
         }

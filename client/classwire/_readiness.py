@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import grpc
 from grpc_health.v1 import health_pb2
 
 from . import _calls
 from ._deadline import Deadline
-from .errors import ClasswireError, DeadlineExceeded, Unavailable, from_rpc_error
+from .errors import ClasswireError, DeadlineExceeded, Unavailable
 
 RETRY_PAUSE_S = 0.25
 """Between two watches, when a server that was reached ends the first at once."""
@@ -27,14 +26,13 @@ class Readiness:
         self._last = f"it says {status}"
         return status == "SERVING"
 
-    def failed(self, error: grpc.RpcError) -> None:
+    def failed(self, error: ClasswireError) -> None:
         """Take the end of a watch; raise when waiting longer is no use, or the time is over."""
-        failure = from_rpc_error(error)
-        if isinstance(failure, DeadlineExceeded) or self._deadline.left_s() == 0:
+        if isinstance(error, DeadlineExceeded) or self._deadline.left_s() == 0:
             raise self.timed_out() from error
-        if not isinstance(failure, Unavailable):
-            raise failure
-        self._last = str(failure)
+        if not isinstance(error, Unavailable):
+            raise error
+        self._last = str(error)
 
     def pause_s(self) -> float:
         """How long to wait before the next watch."""

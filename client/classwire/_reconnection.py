@@ -6,7 +6,6 @@ import time
 
 from ._deadline import Clock, Deadline
 from ._retry import Retry, is_retryable, is_timeout
-from .errors import Cancelled, Unavailable
 
 
 class Reconnection:
@@ -57,21 +56,14 @@ class Reconnection:
         self._outage_s = 0.0
         self._retry.succeeded()
 
-    def wants_again(self, outcome: object) -> bool:
-        """Whether an item with this outcome is to be sent again."""
-        return self._retry.enabled and is_retryable(outcome)
-
-    def is_loss(self, error: Exception) -> bool:
-        """Whether an error that ended a call is no fault of the stream's."""
-        return self.wants_again(error) or (self._retry.enabled and isinstance(error, Cancelled))
+    def is_loss(self, error: object) -> bool:
+        """Whether what ended so, a call or an item, is to be done again."""
+        return self._retry.enabled and is_retryable(error)
 
     def lost(self, error: Exception) -> float:
         """Seconds until the next call; raises what the caller has to see when there is none."""
         if self._last is not None and is_timeout(error):
             raise self._last from error
-        if self._retry.enabled and isinstance(error, Cancelled):
-            unavailable = Unavailable("the stream was cancelled from the server's side")
-            unavailable.__cause__, error = error, unavailable
         if self._outage_began_s is None:
             self._outage_began_s = self._clock()
         pause_s = self._retry.pause_s(error, self._left_s(self._outage_began_s))

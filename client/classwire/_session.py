@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TypeAlias, TypeVar
 
+import grpc
 from google.protobuf import duration_pb2
 
 from . import _channel, _requests
@@ -16,7 +17,7 @@ from ._reconnection import Reconnection
 from ._retry import Retry
 from ._steps import Doings, Steps, retried
 from ._stream import StreamState
-from .errors import UnusableClient
+from .errors import Cancelled, ClasswireError, Unavailable, UnusableClient, from_rpc_error
 from .results import ModelLimits
 from .v1 import classwire_pb2 as pb
 
@@ -83,14 +84,30 @@ class Session:
             )
 
     @contextlib.contextmanager
-    def starting(self) -> Iterator[None]:
-        """Around the start of a call on a plain channel: UnusableClient once that is closed."""
+    def calling(self) -> Iterator[None]:
+        """Around a call on a plain channel, and what reads its responses: errors are ours.
+
+        UnusableClient where the channel is closed already.
+        """
         self.check()
         try:
             yield
+        except grpc.RpcError as error:
+            raise self.failure(error) from error
         except ValueError:  # gRPC's own word, when the channel was closed just now
             self.check()
             raise
+
+    def failure(self, error: grpc.RpcError) -> ClasswireError:
+        """The error of a call."""
+        failure = from_rpc_error(error)
+        return self.cancellation() if isinstance(failure, Cancelled) else failure
+
+    def cancellation(self) -> ClasswireError:
+        """The error of a call that was cancelled, and not by its caller."""
+        if self._closed:
+            return Cancelled("the client was closed")
+        return Unavailable("the call was cancelled from the server's side")
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         """The deadline of a call that starts now."""

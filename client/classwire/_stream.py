@@ -227,7 +227,7 @@ class StreamState:
                 raise _broken("a result came for an id that no item waits under")
             self._in_flight.remove(result.id)
             outcome = _responses.outcome(result.outcome, ref, timing)
-            if isinstance(outcome, ClasswireError) and self._reconnection.wants_again(outcome):
+            if isinstance(outcome, ClasswireError) and self._reconnection.is_loss(outcome):
                 again = outcome
             else:
                 self._reconnection.answered()

@@ -13,11 +13,8 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-import grpc
-
 from ._session import Session
 from ._stream import StreamState
-from .errors import from_rpc_error
 from .results import Item, Outcome, Text
 from .v1 import classwire_pb2 as pb
 
@@ -145,18 +142,17 @@ class ThreadedStream:
             with self._can_call:
                 timeout_s = self._state.begin_call()
                 requests = self._requests(self._state.calls_ended)
-            call = self._open_call(requests, timeout_s)
-            with self._can_call:
-                self._call = call
-                is_closed = self._closed
-            if is_closed:  # which could not cancel it before
-                call.cancel()
-            for response in call:
-                with self._can_take:
-                    self._state.receive(response)
-                    self._notify_all()
-        except grpc.RpcError as error:
-            return from_rpc_error(error)
+            with self._session.calling():
+                call = self._open_call(requests, timeout_s)
+                with self._can_call:
+                    self._call = call
+                    is_closed = self._closed
+                if is_closed:  # which could not cancel it before
+                    call.cancel()
+                for response in call:
+                    with self._can_take:
+                        self._state.receive(response)
+                        self._notify_all()
         except Exception as error:  # whatever it is, the caller must not wait for ever
             return error
         finally:

@@ -13,12 +13,13 @@ import grpc.aio
 from grpc_health.v1 import health_pb2
 
 from . import _calls, _channel, _requests
+from ._async_calling import calling
 from ._async_stream import AsyncStream
 from ._readiness import Readiness
 from ._requests import ClassifyOptions
 from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
 from ._steps import Pause, Steps
-from .errors import UnusableClient, from_rpc_error
+from .errors import ClasswireError, UnusableClient
 from .results import Classification, Item, Model, Outcome, ServerInfo, Text, Tokenization
 
 R = TypeVar("R")
@@ -174,20 +175,20 @@ class AsyncClient:
         deadline = self._session.deadline(timeout_s)
         readiness = Readiness(self._session.target, deadline)
         while True:
-            watch = self._stubs().health.Watch(
-                health_pb2.HealthCheckRequest(),
-                timeout=deadline.left_s(),
-                metadata=self._session.metadata(metadata),
-                wait_for_ready=True,
-            )
             try:
-                async for response in watch:
-                    if readiness.heard(response):
-                        return
-            except grpc.RpcError as error:
+                with calling(self._session), contextlib.ExitStack() as done:
+                    watch = self._stubs().health.Watch(
+                        health_pb2.HealthCheckRequest(),
+                        timeout=deadline.left_s(),
+                        metadata=self._session.metadata(metadata),
+                        wait_for_ready=True,
+                    )
+                    done.callback(watch.cancel)
+                    async for response in watch:
+                        if readiness.heard(response):
+                            return
+            except ClasswireError as error:
                 readiness.failed(error)
-            finally:
-                watch.cancel()
             await self._pause(readiness.pause_s())
 
     async def close(self) -> None:
@@ -219,11 +220,12 @@ class AsyncClient:
                     doing = next(doings)
                     continue
                 try:
-                    response = await stubs.invoke(
-                        doing, timeout=deadline.left_s(), metadata=all_metadata
-                    )
-                except grpc.RpcError as error:
-                    doing = doings.throw(from_rpc_error(error))
+                    with calling(self._session):
+                        response = await stubs.invoke(
+                            doing, timeout=deadline.left_s(), metadata=all_metadata
+                        )
+                except ClasswireError as error:
+                    doing = doings.throw(error)
                 else:
                     doing = doings.send(response)
         except StopIteration as done:

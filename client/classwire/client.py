@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -15,7 +16,7 @@ from ._requests import ClassifyOptions
 from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
 from ._steps import Pause, Steps
 from ._threaded_stream import ThreadedStream
-from .errors import from_rpc_error
+from .errors import ClasswireError
 from .results import Classification, Item, Model, Outcome, ServerInfo, Text, Tokenization
 from .v1 import classwire_pb2 as pb
 
@@ -173,10 +174,9 @@ class Client:
         def open_call(
             requests: Iterator[pb.StreamClassifyRequest], call_timeout_s: float | None
         ) -> Any:
-            with self._session.starting():
-                return self._stubs.classify.StreamClassify(
-                    requests, timeout=call_timeout_s, metadata=all_metadata
-                )
+            return self._stubs.classify.StreamClassify(
+                requests, timeout=call_timeout_s, metadata=all_metadata
+            )
 
         source = iter(_requests.elements(items))
         return ThreadedStream(self._session, state, source, open_call).outcomes()
@@ -226,20 +226,19 @@ class Client:
         deadline = self._session.deadline(timeout_s)
         readiness = Readiness(self._session.target, deadline)
         while True:
-            with self._session.starting():
-                watch = self._stubs.health.Watch(
-                    health_pb2.HealthCheckRequest(),
-                    timeout=deadline.left_s(),
-                    metadata=self._session.metadata(metadata),
-                    wait_for_ready=True,
-                )
             try:
-                if any(map(readiness.heard, watch)):
-                    return
-            except grpc.RpcError as error:
+                with self._session.calling(), contextlib.ExitStack() as done:
+                    watch = self._stubs.health.Watch(
+                        health_pb2.HealthCheckRequest(),
+                        timeout=deadline.left_s(),
+                        metadata=self._session.metadata(metadata),
+                        wait_for_ready=True,
+                    )
+                    done.callback(watch.cancel)
+                    if any(map(readiness.heard, watch)):
+                        return
+            except ClasswireError as error:
                 readiness.failed(error)
-            finally:
-                watch.cancel()
             self._session.pause(readiness.pause_s())
 
     def close(self) -> None:
@@ -274,12 +273,12 @@ class Client:
                     doing = next(doings)
                     continue
                 try:
-                    with self._session.starting():
+                    with self._session.calling():
                         response = self._stubs.invoke(
                             doing, timeout=deadline.left_s(), metadata=all_metadata
                         )
-                except grpc.RpcError as error:
-                    doing = doings.throw(from_rpc_error(error))
+                except ClasswireError as error:
+                    doing = doings.throw(error)
                 else:
                     doing = doings.send(response)
         except StopIteration as done:

@@ -134,7 +134,7 @@ class MessageTooLarge(ClasswireError):
 
 
 class Unavailable(ClasswireError):
-    """Nobody answers at the target, or the server is loading or shutting down. Safe to retry.
+    """Nobody answers at the target, or the server is loading or shuts down. Safe to retry.
 
     A client has done so until the deadline, unless it was made with `retry=False`.
     """
@@ -226,12 +226,10 @@ def _class_for(code: grpc.StatusCode, reason: Reason | str) -> type[ClasswireErr
 
 
 def from_rpc_error(error: grpc.RpcError) -> ClasswireError:
-    """Make the error of a call from gRPC's, of either kind of channel, which is its cause."""
+    """Make the error of a call from gRPC's, of either kind of channel."""
     # Pairs, or grpc.aio's mapping, which iterates as pairs but which dict() takes for a mapping.
     trailers: Any = iter(error.trailing_metadata() or ())
-    failure = from_status(error.code(), error.details() or "", dict(trailers).get(_DETAILS_KEY))
-    failure.__cause__ = error
-    return failure
+    return from_status(error.code(), error.details() or "", dict(trailers).get(_DETAILS_KEY))
 
 
 def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None) -> ClasswireError:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2
 
@@ -18,22 +17,16 @@ from classwire import (
     Client,
     DeadlineExceeded,
     InvalidInput,
-    Reason,
     Unavailable,
     Unimplemented,
     UnusableClient,
 )
-from classwire._readiness import Readiness
 from classwire._deadline import Deadline
+from classwire._readiness import Readiness
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
 MakeClient = Callable[..., Any]
-
-
-def rpc_error(code: grpc.StatusCode) -> grpc.RpcError:
-    """An error as gRPC gives it."""
-    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), "told so")
 
 
 def test_metadata_of_client_and_call(make_client: MakeClient, server: FakeServer) -> None:
@@ -148,14 +141,14 @@ def test_wait_until_ready_waits_for_the_server(make_client: MakeClient, tmp_path
 def test_what_waiting_for_readiness_does_not_outwait() -> None:
     """UNAVAILABLE is waited out, for ever if asked; what waiting does not mend is raised."""
     readiness = Readiness("there", Deadline(None))
-    readiness.failed(rpc_error(grpc.StatusCode.UNAVAILABLE))
+    readiness.failed(Unavailable("told so"))
     assert readiness.pause_s() > 0
     with pytest.raises(Unimplemented):
-        readiness.failed(rpc_error(grpc.StatusCode.UNIMPLEMENTED))
+        readiness.failed(Unimplemented("told so"))
     late = Readiness("there", Deadline(1e-9))
     late.heard(health_pb2.HealthCheckResponse(status="NOT_SERVING"))
     with pytest.raises(DeadlineExceeded, match="there was not ready within 1e-09 s: it says NOT"):
-        late.failed(rpc_error(grpc.StatusCode.UNAVAILABLE))
+        late.failed(Unavailable("told so"))
 
 
 def test_a_closed_client_says_so(make_client: MakeClient, server: FakeServer) -> None:

@@ -80,7 +80,7 @@ def test_only_unavailable_calls_are_retried_and_streams_never() -> None:
     config = json.loads(dict(channel_options(()))["grpc.service_config"])
     (methods,) = config["methodConfig"]
     assert methods["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
-    assert methods["retryPolicy"]["maxAttempts"] == 4
+    assert methods["retryPolicy"]["maxAttempts"] == 2
     retried = {(name["service"], name.get("method")) for name in methods["name"]}
     assert retried == {
         ("classwire.v1.ClassifyService", "Classify"),

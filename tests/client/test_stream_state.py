@@ -1,11 +1,8 @@
 """The state of a stream of one call, step by step: no server, no threads."""
 
-from collections.abc import Iterable
-
 import pytest
 
 from classwire import (
-    ClasswireError,
     InternalError,
     InvalidInput,
     Item,
@@ -14,38 +11,19 @@ from classwire import (
     Text,
     Unavailable,
 )
-from classwire._reconnection import Reconnection
 from classwire._requests import MAX_MESSAGE_BYTES
-from classwire._retry import Retry
 from classwire._stream import StreamState
 from classwire.v1 import classwire_pb2 as pb
 
-
-def started(window: int = 8, most: int = 4) -> pb.StreamClassifyResponse:
-    """The server's first message."""
-    limits = pb.StreamStarted(window_items=window, max_items_per_message=most)
-    return pb.StreamClassifyResponse(started=limits)
-
-
-def results(*ids: str) -> pb.StreamClassifyResponse:
-    """Results for these ids."""
-    outcome = pb.Outcome(classification=pb.Classification(token_count=3))
-    found = [pb.StreamResult(id=id_, outcome=outcome) for id_ in ids]
-    return pb.StreamClassifyResponse(results=pb.StreamResults(results=found))
-
-
-def new_stream(config: pb.StreamConfig, window: int | None) -> StreamState:
-    """A stream of a single call."""
-    return StreamState(config, window, Reconnection(Retry(False)))
+from .conversations import add_all, begin_call, finish, new_stream, results, sent, started, taken
 
 
 def stream(
     *, window: int | None = None, in_order: bool = False, limits: tuple[int, int] = (8, 4)
 ) -> StreamState:
     """A stream that the server has accepted."""
-    ordering = pb.ORDERING_IN_ORDER if in_order else pb.ORDERING_AS_COMPLETED
-    state = new_stream(pb.StreamConfig(ordering=ordering), window)
-    state.receive(started(*limits))
+    state = new_stream(window=window, in_order=in_order)
+    begin_call(state, limits)
     return state
 
 
@@ -58,40 +36,9 @@ def fill(state: StreamState) -> int:
     return count
 
 
-def sent(state: StreamState) -> list[list[str]]:
-    """Send all that is queued: the ids of each message."""
-    messages = []
-    while state.wants_message:
-        messages.append([item.id for item in state.next_message().items.items])
-    return messages
-
-
-def taken(state: StreamState) -> list[str]:
-    """Take all outcomes: their ids."""
-    ids = []
-    while state.has_outcome:
-        ids.append(state.take()[0])
-    return ids
-
-
-def finish(state: StreamState, error: ClasswireError | None = None) -> None:
-    """Let the server end the stream."""
-    state.ended(error)
-    assert state.is_over
-    assert not state.wants_item
-    assert not state.wants_message
-    state.finish()
-
-
-def add_all(state: StreamState, items: Iterable[str | Text | Item]) -> None:
-    """Add each."""
-    for item in items:
-        state.add(item)
-
-
 def test_no_item_is_taken_before_the_server_accepts() -> None:
     """A stream that is refused has consumed nothing of the caller's iterable."""
-    state = new_stream(pb.StreamConfig(), None)
+    state = new_stream()
     assert not state.wants_item
     state.receive(started())
     assert state.wants_item
@@ -295,7 +242,7 @@ def test_a_server_that_breaks_the_contract_is_found_out(
     messages: list[pb.StreamClassifyResponse],
 ) -> None:
     """InternalError, instead of results under the wrong id."""
-    state = new_stream(pb.StreamConfig(), None)
+    state = new_stream()
     *allowed, broken = messages
     for message in allowed:
         state.receive(message)

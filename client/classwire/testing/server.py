@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
@@ -91,7 +92,7 @@ class FakeServer:
         self._answer = answer if callable(answer) else _in_turn(answer)
         # Guards what follows, and makes the script of labels go on one text at a time.
         self._lock = threading.Lock()
-        self._text_failures: dict[str, Failure] = {}
+        self._text_failures: dict[str, tuple[Failure, float]] = {}  # and how often still
         self._call_failures: list[Failure] = []
         self._stream_failures: list[tuple[int, Failure]] = []
         self._released = threading.Event()
@@ -105,20 +106,30 @@ class FakeServer:
         is_socket = address.startswith("unix:")
         self.target = address if is_socket else f"{address.rpartition(':')[0]}:{port}"
 
-    def fail_text(self, text: str, reason: Reason, *, retry_after_s: float | None = None) -> None:
+    def fail_text(
+        self,
+        text: str,
+        reason: Reason,
+        *,
+        times: float = math.inf,
+        retry_after_s: float | None = None,
+    ) -> None:
         """Let this text fail from now on: its outcome in a batch or stream, the call elsewhere."""
         with self._lock:
-            self._text_failures[text] = Failure(reason, retry_after_s)
+            self._text_failures[text] = Failure(reason, retry_after_s), times
 
     def fail_next(
         self, reason: Reason, *, times: int = 1, retry_after_s: float | None = None
     ) -> None:
-        """Let the next calls and streams fail as a whole. Clients retry one that is UNAVAILABLE."""
+        """Let the next calls and streams fail as a whole. Clients try again what is UNAVAILABLE."""
         with self._lock:
             self._call_failures += [Failure(reason, retry_after_s)] * times
 
     def break_stream(self, reason: Reason, *, after_results: int) -> None:
-        """Let the next stream end with an error once it has given so many results."""
+        """Let the next stream end with an error once it has given so many results.
+
+        Clients go on with what is UNAVAILABLE in another one.
+        """
         with self._lock:
             self._stream_failures.append((after_results, Failure(reason)))
 
@@ -186,8 +197,9 @@ class FakeServer:
     def scores(self, given: pb.TextInput) -> Mapping[str, float] | Failure:
         """The answer to a text, or its failure. For the services."""
         with self._lock:
-            failure = self._text_failures.get(given.text)
-            if failure is not None:
+            failure, times = self._text_failures.get(given.text, (None, 0))
+            if failure is not None and times > 0:
+                self._text_failures[given.text] = failure, times - 1
                 return failure
             if not given.text.strip():
                 return Failure(Reason.EMPTY_TEXT)

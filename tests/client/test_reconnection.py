@@ -1,0 +1,148 @@
+"""When a stream makes its next call: no server, no threads, a clock of the test's own."""
+
+import pytest
+
+from classwire import Cancelled, DeadlineExceeded, InternalError, Overloaded, Reason, Unavailable
+from classwire._reconnection import Reconnection
+from classwire._retry import FIRST_PAUSE_S, LEAST_TIME_S, Retry
+
+UNAVAILABLE = Unavailable("nobody there")
+TIMEOUT = DeadlineExceeded("Deadline Exceeded")
+
+
+class Stream:
+    """A stream whose calls fail, on a clock that only the test moves."""
+
+    def __init__(
+        self, *, timeout_s: float | None = None, patience_s: float | None = None, retry: bool = True
+    ) -> None:
+        self.now_s = 1000.0
+        self.calls = 0
+        self.reconnection = Reconnection(
+            Retry(retry, lambda: 1.0),
+            timeout_s=timeout_s,
+            patience_s=patience_s,
+            clock=lambda: self.now_s,
+        )
+        self.reconnection.begin()
+
+    def fail(self, error: Exception = UNAVAILABLE) -> None:
+        """Let a call fail, and pause; raises what ends the stream."""
+        self.calls += 1
+        self.now_s += self.reconnection.lost(error)
+
+    def fail_for_good(
+        self, error: Exception = UNAVAILABLE, *, starting: bool = False
+    ) -> tuple[float, Exception]:
+        """Let all calls fail, after being taken by a server or not; how long it took until an error
+        was raised, and which.
+        """
+        began_s = self.now_s
+        try:
+            for _ in range(1000):
+                self.fail(error)
+                if starting:
+                    self.reconnection.started()
+        except Exception as raised:
+            return self.now_s - began_s, raised
+        raise AssertionError("it never ended")
+
+
+def is_just_before(limit_s: float, took: tuple[float, Exception]) -> bool:
+    """Whether a stream gave up then, and not because of something else."""
+    return limit_s - LEAST_TIME_S <= took[0] < limit_s and isinstance(took[1], Unavailable)
+
+
+def test_without_a_server_patience_ends() -> None:
+    """Neither earlier nor later, with the last error."""
+    assert is_just_before(30, Stream(patience_s=30).fail_for_good())
+
+
+def test_an_answer_gives_new_patience() -> None:
+    """And short pauses again."""
+    stream = Stream(patience_s=30)
+    for _ in range(20):
+        for _ in range(10):
+            stream.fail()
+        stream.reconnection.started()
+        stream.reconnection.answered()
+        assert stream.reconnection.lost(UNAVAILABLE) == FIRST_PAUSE_S
+
+
+def test_time_with_a_server_is_no_outage() -> None:
+    """A slow server that goes away after an hour is waited for as any other."""
+    stream = Stream(patience_s=30)
+    stream.reconnection.started()
+    stream.now_s += 3600
+    assert is_just_before(30, stream.fail_for_good())
+
+
+def test_a_server_that_never_answers_does_not_hold_a_stream() -> None:
+    """It takes the stream, and ends it, again and again: outages add up."""
+    assert is_just_before(30, Stream(patience_s=30).fail_for_good(starting=True))
+
+
+def test_a_deadline_is_the_limit_where_there_is_one() -> None:
+    """Answers do not move it, and each call has what is left."""
+    stream = Stream(timeout_s=100)
+    assert stream.reconnection.call_timeout_s() == 100
+    stream.now_s += 60
+    stream.reconnection.started()
+    stream.reconnection.answered()
+    assert stream.reconnection.call_timeout_s() == 40
+    assert is_just_before(40, stream.fail_for_good())
+
+
+def test_with_neither_it_goes_on_for_ever() -> None:
+    """As math.inf asks for."""
+    stream = Stream()
+    for _ in range(1000):
+        stream.fail()
+
+
+def test_a_timeout_without_a_server_says_what_was_missing() -> None:
+    """The time runs out in the second call, which no server has taken."""
+    stream = Stream(timeout_s=10)
+    stream.fail()
+    with pytest.raises(Unavailable, match="nobody there") as raised:
+        stream.fail(TIMEOUT)
+    assert raised.value.__cause__ is TIMEOUT
+
+
+def test_a_timeout_with_a_server_is_one() -> None:
+    """What failed before is mended."""
+    stream = Stream(timeout_s=10)
+    stream.fail()
+    stream.reconnection.started()
+    with pytest.raises(DeadlineExceeded):
+        stream.fail(TIMEOUT)
+
+
+def test_the_pushback_of_a_refusal_is_waited_out() -> None:
+    """Or, when it is longer than patience, raised at once."""
+    refusal = Overloaded("full", reason=Reason.TOO_MANY_STREAMS, retry_after_s=7)
+    stream = Stream(patience_s=30)
+    assert stream.reconnection.lost(refusal) > 7
+    with pytest.raises(Overloaded):
+        Stream(patience_s=5).fail(refusal)
+
+
+@pytest.mark.parametrize(
+    "error", [InternalError("defect"), Cancelled("closed"), RuntimeError("odd"), TIMEOUT]
+)
+def test_other_errors_end_the_stream(error: Exception) -> None:
+    """As they are."""
+    stream = Stream()
+    assert not stream.reconnection.is_loss(error)
+    with pytest.raises(type(error)) as raised:
+        stream.fail(error)
+    assert raised.value is error
+
+
+def test_without_retries_every_error_does() -> None:
+    """As it is."""
+    stream = Stream(retry=False)
+    assert not stream.reconnection.is_loss(UNAVAILABLE)
+    with pytest.raises(Unavailable) as raised:
+        stream.fail()
+    assert raised.value is UNAVAILABLE

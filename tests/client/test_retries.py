@@ -1,0 +1,328 @@
+"""What both clients try again, over a real connection."""
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from classwire import (
+    AsyncClient,
+    Cancelled,
+    Classification,
+    ClasswireError,
+    Client,
+    DeadlineExceeded,
+    InternalError,
+    Item,
+    Overloaded,
+    Reason,
+    Unavailable,
+    UnusableClient,
+)
+from classwire.testing import FakeServer
+from classwire.v1 import classwire_pb2 as pb
+from tests.contract.engines import eventually
+
+from .conftest import Source
+
+MakeClient = Callable[..., Any]
+WAIT_S = 30
+LONG_S = 3600.0
+"""A pushback that no test waits out."""
+
+
+def sent(server: FakeServer) -> list[list[str]]:
+    """The ids of each message of items."""
+    return [
+        [item.id for item in request.items.items]
+        for request in server.requests
+        if isinstance(request, pb.StreamClassifyRequest) and request.HasField("items")
+    ]
+
+
+def test_what_is_unavailable_is_tried_again(client: Any, server: FakeServer) -> None:
+    """Every kind of call; the caller sees only the answer."""
+    asks: list[Callable[[], Any]] = [
+        lambda: client.classify("text"),
+        lambda: client.classify_batch(["text"])[0],
+        lambda: dict(client.classify_stream(["text"]))["0"],
+    ]
+    for ask in asks:
+        server.fail_next(Reason.LOADING, times=3)
+        calls = len(server.calls)
+        assert ask().label == "long"
+        assert len(server.calls) == calls + 4
+
+
+def test_what_is_overloaded_is_tried_again_when_the_server_said(
+    client: Any, server: FakeServer
+) -> None:
+    """Calls, and streams that are refused."""
+    for reason in (Reason.OVERLOADED, Reason.RATE_LIMITED):
+        server.fail_next(reason, retry_after_s=0.01, times=2)
+        assert client.classify("text").label == "long"
+    source = Source(3)
+    server.fail_next(Reason.TOO_MANY_STREAMS, retry_after_s=0.01, times=2)
+    assert len(list(client.classify_stream(source.texts))) == 3
+    assert len(server.calls) == 9
+
+
+def test_a_pushback_past_the_deadline_is_raised_at_once(client: Any, server: FakeServer) -> None:
+    """Waiting for it would be in vain."""
+    server.fail_next(Reason.OVERLOADED, retry_after_s=LONG_S, times=2)
+    with pytest.raises(Overloaded):
+        client.classify("text")
+    source = Source()
+    with pytest.raises(Overloaded):
+        list(client.classify_stream(source.texts))
+    assert (source.given, len(server.calls)) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [Reason.OVERLOADED, Reason.INTERNAL, Reason.POISON_INPUT, Reason.EXPIRED_IN_QUEUE],
+)
+def test_nothing_else_is_tried_again(client: Any, server: FakeServer, reason: Reason) -> None:
+    """One call, one error; overload without a time among them."""
+    for ask in (
+        lambda: client.classify("text"),
+        lambda: client.classify_batch(["text"]),
+        lambda: list(client.classify_stream(["text"])),
+    ):
+        server.fail_next(reason)
+        calls = len(server.calls)
+        with pytest.raises(ClasswireError) as raised:
+            ask()
+        assert raised.value.reason is reason
+        assert len(server.calls) == calls + 1
+
+
+@pytest.mark.parametrize("reason", [Reason.LOADING, Reason.OVERLOADED])
+def test_without_retries_nothing_is(
+    make_client: MakeClient, server: FakeServer, reason: Reason
+) -> None:
+    """Not by gRPC either; a text's error is its outcome."""
+    client = make_client(server.target, retry=False)
+    for ask in (
+        lambda: client.classify("text"),
+        lambda: list(client.classify_stream(["text"])),
+    ):
+        server.fail_next(reason, retry_after_s=0.01)
+        with pytest.raises(ClasswireError):
+            ask()
+    server.fail_text("text", reason, times=2, retry_after_s=0.01)
+    assert client.classify_batch(["text"])[0].reason is reason
+    assert dict(client.classify_stream(["text"]))["0"].reason is reason
+    assert len(server.calls) == 4
+
+
+def test_until_the_deadline_and_then_with_the_last_error(make_client: MakeClient) -> None:
+    """Nobody is there: that is the error, and not that time ran out; for streams too."""
+    with FakeServer(["yes"]) as server:
+        gone = server.target
+    client = make_client(gone, timeout_s=0.4)
+    with pytest.raises(Unavailable):
+        client.classify("text")
+    with pytest.raises(Unavailable):
+        client.classify_batch(["text"])
+    with pytest.raises(Unavailable):
+        list(client.classify_stream(["text"]))
+    with pytest.raises(Unavailable):
+        list(make_client(gone).classify_stream(["text"], timeout_s=0.4))
+    with pytest.raises(Unavailable):
+        make_client(gone).health()  # at once
+
+
+def test_a_call_waits_for_a_server(make_client: MakeClient, tmp_path: Any) -> None:
+    """One that comes within the deadline, or whenever, without one."""
+    target = f"unix:{tmp_path}/server.sock"
+    server = FakeServer(["yes"], address=target)
+    starting = threading.Timer(0.2, server.start)
+    starting.start()
+    assert make_client(target).classify("text", timeout_s=math.inf).label == "yes"
+    starting.join()
+    server.stop()
+
+
+def test_only_the_texts_that_failed_are_sent_again(client: Any, server: FakeServer) -> None:
+    """Of a batch, and of a stream."""
+    server.fail_text("lost", Reason.WORKER_LOST, times=1)
+    server.fail_text("full", Reason.OVERLOADED, times=2, retry_after_s=0.01)
+    outcomes = client.classify_batch(["one", "lost", "full", "two"])
+    assert all(isinstance(outcome, Classification) for outcome in outcomes)
+    batches = [
+        [each.text for each in request.inputs]
+        for request in server.requests
+        if isinstance(request, pb.BatchClassifyRequest)
+    ]
+    assert batches == [["one", "lost", "full", "two"], ["lost", "full"], ["full"]]
+    server.fail_text("lost", Reason.WORKER_LOST, times=1)
+    outcomes = dict(client.classify_stream(["one", "lost", "two"]))
+    assert all(isinstance(outcome, Classification) for outcome in outcomes.values())
+    assert [id_ for message in sent(server) for id_ in message].count("0") == 1
+
+
+def test_a_text_that_never_gets_better_is_an_error_in_the_end(
+    make_client: MakeClient, server: FakeServer
+) -> None:
+    """Its own in a batch; of a stream, whose other texts have their outcomes."""
+    client = make_client(server.target, timeout_s=0.5)
+    server.fail_text("lost", Reason.WORKER_LOST)
+    good, lost = client.classify_batch(["good", "lost"])
+    assert isinstance(good, Classification)
+    assert lost.reason is Reason.WORKER_LOST
+    stream = client.classify_stream(["good", "lost", "good"])
+    assert [next(stream)[0], next(stream)[0]] == ["0", "2"]
+    with pytest.raises(Unavailable) as raised:
+        next(stream)
+    assert raised.value.unanswered == ("1",)
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_a_broken_stream_goes_on(client: Any, server: FakeServer, in_order: bool) -> None:
+    """Every id once; only what is unanswered is sent again, and before what is new."""
+    for _ in range(3):
+        server.break_stream(Reason.DRAINING, after_results=40)
+    ids = [f"id-{number}" for number in range(200)]
+    items = [Item(id_, "text") for id_ in ids]
+    assert [id_ for id_, _ in client.classify_stream(items, in_order=in_order)] == ids
+    assert len(server.calls) == 4
+    again = sent(server)
+    first = next(at for at, message in enumerate(again) if at and message[0] == "id-40")
+    assert again[first][0] == "id-40"
+    assert not set(ids[:40]) & {id_ for message in again[first:] for id_ in message}
+
+
+def test_a_stream_that_is_ended_while_idle_goes_on(client: Any, server: FakeServer) -> None:
+    """With the next item; without one it ends well."""
+    server.break_stream(Reason.DRAINING, after_results=1)
+    server.break_stream(Reason.DRAINING, after_results=1)
+    answered = threading.Semaphore(0)
+
+    def source() -> Iterator[str]:
+        for text in ("one", "two"):
+            yield text
+            if isinstance(client, Client):
+                assert answered.acquire(timeout=WAIT_S)
+
+    ids = []
+    for id_, _ in client.classify_stream(source(), window=1):
+        ids.append(id_)
+        answered.release()
+    assert ids == ["0", "1"]
+    assert len(server.calls) == 2
+
+
+def test_a_streams_deadline_holds_over_its_calls(client: Any, server: FakeServer) -> None:
+    """Each has what is left; gRPC counts short times more exactly than long ones."""
+    server.fail_next(Reason.TOO_MANY_STREAMS, retry_after_s=0.3)
+    assert len(list(client.classify_stream(["text"], timeout_s=9))) == 1
+    first_s, second_s = (call.time_left_s or math.inf for call in server.calls)
+    assert second_s < first_s - 0.2
+    assert first_s <= 9
+
+
+@pytest.mark.parametrize("ask", ["classify", "classify_batch", "classify_stream"])
+def test_closing_a_client_ends_its_pauses(server: FakeServer, ask: str) -> None:
+    """Whoever waits in one is told at once."""
+    server.fail_next(Reason.RATE_LIMITED, retry_after_s=LONG_S)
+    client = Client(server.target, timeout_s=math.inf)
+    ended: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            getattr(client, ask)("text" if ask == "classify" else ["text"])
+            list(client.classify_stream(["text"]))
+        except ClasswireError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert eventually(lambda: bool(server.calls and client._session._told_of_close))
+    client.close()
+    thread.join(WAIT_S)
+    # The stream may have been told before it heard of the refusal.
+    assert isinstance(ended[0], UnusableClient if ask != "classify_stream" else ClasswireError)
+
+
+def test_closing_an_async_client_ends_its_pauses(server: FakeServer) -> None:
+    """Of a call and of a stream."""
+
+    async def run() -> None:
+        client = AsyncClient(server.target, timeout_s=math.inf)
+        server.fail_next(Reason.RATE_LIMITED, retry_after_s=LONG_S, times=2)
+        stream = client.classify_stream(["text"])
+        waiting = [
+            asyncio.ensure_future(anext(stream)),
+            asyncio.ensure_future(client.classify("text")),
+        ]
+        while not (len(server.calls) == 2 and len(client._session._told_of_close) == 2):
+            await asyncio.sleep(0)
+        await client.close()
+        for each in waiting:
+            # The stream may have been told before it heard of the refusal.
+            with pytest.raises((UnusableClient, Cancelled, Overloaded)):
+                await asyncio.wait_for(each, WAIT_S)
+
+    asyncio.run(run())
+
+
+def test_a_stream_is_left_while_it_pauses(client: Any, server: FakeServer) -> None:
+    """Its threads, or tasks, end with it."""
+    server.break_stream(Reason.DRAINING, after_results=1)
+    source = Source()
+    stream = client.classify_stream(source.texts)
+    next(stream)
+    server.fail_next(Reason.TOO_MANY_STREAMS, retry_after_s=LONG_S / 1e3, times=1000)
+    stream.close()
+    assert source.closed.wait(WAIT_S)
+    names = {thread.name for thread in threading.enumerate()}
+    assert not names & {"classwire-pull", "classwire-read"}
+
+
+class CancellingServer(FakeServer):
+    """Cancels some calls, as a server does that stops while they come in."""
+
+    cancels = 0
+
+    def begin(self, context: grpc.ServicerContext) -> None:
+        """Note a call, or cancel it."""
+        super().begin(context)
+        if self.cancels:
+            self.cancels -= 1
+            context.abort(grpc.StatusCode.CANCELLED, "")
+
+
+def test_what_a_server_cancels_is_tried_again(make_client: MakeClient) -> None:
+    """It is not the caller who did; calls and streams alike."""
+    with CancellingServer(["yes"]) as server:
+        client = make_client(server.target)
+        server.cancels = 2
+        assert client.classify("text").label == "yes"
+        server.cancels = 2
+        assert len(list(client.classify_stream(["text"] * 3))) == 3
+        assert len(server.calls) == 6
+        server.cancels = 1
+        with pytest.raises(Unavailable, match="server's side"):
+            make_client(server.target, retry=False).classify("text")
+
+
+def test_a_defect_of_the_server_ends_a_stream(client: Any, server: FakeServer) -> None:
+    """It is not tried again: the answers may be wrong."""
+    server.break_stream(Reason.INTERNAL, after_results=2)
+    with pytest.raises(InternalError) as raised:
+        list(client.classify_stream(["text"] * 5))
+    assert raised.value.unanswered == ("2", "3", "4")
+    assert len(server.calls) == 1
+
+
+def test_time_over_is_time_over(client: Any, server: FakeServer) -> None:
+    """A server that does not answer is no server that is not there."""
+    server.hold()
+    with pytest.raises(DeadlineExceeded):
+        client.classify("text", timeout_s=0.1)
+    server.release()

@@ -1,0 +1,271 @@
+"""What is tried again, when and how often: no server, no threads, a clock of the test's own."""
+
+from collections.abc import Callable
+
+import pytest
+
+from classwire import (
+    Cancelled,
+    Classification,
+    ClasswireError,
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    Overloaded,
+    PoisonInput,
+    Reason,
+    Unavailable,
+    _calls,
+    _responses,
+)
+from classwire._deadline import Deadline
+from classwire._retry import FIRST_PAUSE_S, LEAST_TIME_S, LONGEST_PAUSE_S, Retry
+from classwire._steps import Call, Pause, Steps, retried
+from classwire.results import ModelLimits
+from classwire.v1 import classwire_pb2 as pb
+
+Answer = object
+UNAVAILABLE = Unavailable("nobody there")
+
+
+class Run:
+    """An operation, run on a clock that only its pauses and its calls move."""
+
+    def __init__(
+        self,
+        steps: Steps[object],
+        answer: Callable[["Run", Call], Answer],
+        *,
+        timeout_s: float | None = 30,
+        retry: bool = True,
+        call_s: float = 0.0,
+    ) -> None:
+        self.now_s = 0.0
+        self.calls: list[Call] = []
+        self.pauses_s: list[float] = []
+        self.result: object = None
+        deadline = Deadline(timeout_s, lambda: self.now_s)
+        doings = retried(steps, Retry(retry, lambda: 0.5), deadline)
+        try:
+            doing = next(doings)
+            while True:
+                if isinstance(doing, Pause):
+                    self.pauses_s.append(doing.seconds)
+                    self.now_s += doing.seconds
+                    doing = next(doings)
+                    continue
+                self.calls.append(doing)
+                self.now_s += call_s
+                answered = answer(self, doing)
+                if isinstance(answered, ClasswireError):
+                    doing = doings.throw(answered)
+                else:
+                    doing = doings.send(answered)
+        except StopIteration as done:
+            self.result = done.value
+        except ClasswireError as error:
+            self.result = error
+
+
+def ask() -> Steps[object]:
+    """An operation of one call."""
+    return (yield Call("models", "GetServerInfo", pb.GetServerInfoRequest()))
+
+
+def in_turn(*answers: Answer) -> Callable[[Run, Call], Answer]:
+    """Answers one after the other, the last one for ever."""
+    return lambda run, call: answers[min(len(run.calls), len(answers)) - 1]
+
+
+def test_pauses_grow_and_differ() -> None:
+    """Each is twice the one before, up to a bound, less up to a half by chance."""
+    highest, lowest = Retry(True, lambda: 1.0), Retry(True, lambda: 0.0)
+    expected = FIRST_PAUSE_S
+    for _ in range(10):
+        assert highest.pause_s(UNAVAILABLE, None) == expected
+        assert lowest.pause_s(UNAVAILABLE, None) == expected / 2
+        expected = min(2 * expected, LONGEST_PAUSE_S)
+    highest.succeeded()
+    assert highest.pause_s(UNAVAILABLE, None) == FIRST_PAUSE_S
+
+
+@pytest.mark.parametrize("left_s", [None, 3.001 + LEAST_TIME_S, 4.0, 100.0])
+@pytest.mark.parametrize("chance", [0.0, 1.0])
+def test_never_earlier_than_the_server_asked_nor_at_the_deadline(
+    left_s: float | None, chance: float
+) -> None:
+    """What is overloaded is tried again after the pushback, and some chance."""
+    overloaded = Overloaded("full", reason=Reason.OVERLOADED, retry_after_s=3.0)
+    pause_s = Retry(True, lambda: chance).pause_s(overloaded, left_s)
+    assert pause_s is not None
+    assert pause_s > 3.0
+    assert left_s is None or pause_s < left_s
+
+
+@pytest.mark.parametrize(
+    ("error", "left_s"),
+    [
+        (Overloaded("full", retry_after_s=3.0), 3.0),
+        (Overloaded("full", retry_after_s=3.0), 2.0),
+        (UNAVAILABLE, LEAST_TIME_S / 2),
+        (UNAVAILABLE, 0.0),
+    ],
+)
+def test_nothing_is_tried_again_when_it_would_be_too_late(
+    error: ClasswireError, left_s: float
+) -> None:
+    """A pushback that leaves no time is an error at once."""
+    assert Retry(True).pause_s(error, left_s) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Overloaded("full", reason=Reason.OVERLOADED),
+        PoisonInput("poison", reason=Reason.POISON_INPUT),
+        InternalError("defect"),
+        InvalidInput("wrong"),
+        Cancelled("closed"),
+        DeadlineExceeded("late", reason=Reason.EXPIRED_IN_QUEUE),
+        DeadlineExceeded("late"),
+        RuntimeError("no error of ours"),
+    ],
+    ids=lambda error: str(getattr(error, "reason", "")) or type(error).__name__,
+)
+def test_what_is_never_tried_again(error: Exception) -> None:
+    """The same would fail again, or nobody knows when it would not."""
+    assert Retry(True).pause_s(error, None) is None
+
+
+def test_unavailable_is_tried_again_until_it_is_not() -> None:
+    """The caller sees the answer alone."""
+    run = Run(ask(), in_turn(*[UNAVAILABLE] * 9, "answer"))
+    assert (run.result, len(run.calls), len(run.pauses_s)) == ("answer", 10, 9)
+
+
+@pytest.mark.parametrize("timeout_s", [0.1, 1.0, 30.0])
+def test_the_deadline_ends_it_with_the_last_error(timeout_s: float) -> None:
+    """Not earlier, since the last attempts come closer together, and not later."""
+    run = Run(ask(), in_turn(UNAVAILABLE), timeout_s=timeout_s)
+    assert run.result is UNAVAILABLE
+    assert timeout_s - LEAST_TIME_S <= run.now_s < timeout_s
+    assert len(run.calls) < 40
+
+
+def test_without_a_deadline_it_goes_on_for_ever() -> None:
+    """As math.inf asks for."""
+    run = Run(ask(), in_turn(*[UNAVAILABLE] * 500, "answer"), timeout_s=None)
+    assert run.result == "answer"
+
+
+def test_a_bare_timeout_while_retrying_is_not_what_the_caller_sees() -> None:
+    """The time runs out in the second attempt: why there was a second one says more."""
+    timeout = DeadlineExceeded("Deadline Exceeded")
+    run = Run(ask(), in_turn(UNAVAILABLE, timeout))
+    assert run.result is UNAVAILABLE
+    assert UNAVAILABLE.__cause__ is timeout
+    assert Run(ask(), in_turn(timeout)).result is timeout
+    expired = DeadlineExceeded("late", reason=Reason.EXPIRED_IN_QUEUE)
+    assert Run(ask(), in_turn(UNAVAILABLE, expired)).result is expired
+
+
+def test_without_retries_every_error_comes_at_once() -> None:
+    """As asked for by `retry=False`."""
+    run = Run(ask(), in_turn(UNAVAILABLE), retry=False)
+    assert (run.result, len(run.calls), run.pauses_s) == (UNAVAILABLE, 1, [])
+
+
+def test_health_says_what_is() -> None:
+    """Whoever asks for it wants to know now."""
+    run = Run(_calls.health(""), in_turn(UNAVAILABLE))
+    assert (run.result, len(run.calls)) == (UNAVAILABLE, 1)
+
+
+def test_each_call_of_an_operation_is_tried_again() -> None:
+    """The second page of models too; the first is not asked for twice."""
+    first = pb.ListModelsResponse(models=[pb.Model(name="a")], next_page_token="more")
+    second = pb.ListModelsResponse(models=[pb.Model(name="b")])
+    run = Run(_calls.list_models(), in_turn(first, UNAVAILABLE, second))
+    assert isinstance(run.result, list)
+    assert [model.name for model in run.result] == ["a", "b"]
+    assert [call.request.page_token for call in run.calls] == ["", "more", "more"]
+
+
+def batch(*texts: str, most: int = 8) -> Steps[object]:
+    """A batch, with the model's limits known."""
+    limits: ModelLimits = _responses.model(
+        pb.Model(limits=pb.ModelLimits(max_texts_per_call=most))
+    ).limits
+    return _calls.classify_batch(texts, "", pb.ClassifyOptions(), {"": limits})
+
+
+def failing(
+    code: int, reason: str, *, times: int, retry_after_ms: int = 0
+) -> Callable[[Run, Call], Answer]:
+    """Answers a batch; texts that begin with "x" fail so often."""
+
+    def answer(run: Run, call: Call) -> Answer:
+        error = pb.ItemError(code=code, reason=reason)
+        if retry_after_ms:
+            error.retry_after.FromMilliseconds(retry_after_ms)
+        outcomes = [
+            pb.Outcome(error=error)
+            if each.text.startswith("x") and len(run.calls) <= times
+            else pb.Outcome(classification=pb.Classification(token_count=len(each.text)))
+            for each in call.request.inputs
+        ]
+        return pb.BatchClassifyResponse(outcomes=outcomes)
+
+    return answer
+
+
+def sent(run: Run) -> list[list[str]]:
+    """The texts of each call."""
+    return [[each.text for each in call.request.inputs] for call in run.calls]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "retry_after_ms"),
+    [(14, "WORKER_LOST", 0), (8, "OVERLOADED", 1500)],
+)
+def test_of_a_batch_only_what_failed_is_sent_again(
+    code: int, reason: str, retry_after_ms: int
+) -> None:
+    """Until it is answered, each outcome in its place, not before the server's time."""
+    answer = failing(code, reason, times=2, retry_after_ms=retry_after_ms)
+    run = Run(batch("a", "xx", "bbb", "xxxx"), answer)
+    assert sent(run) == [["a", "xx", "bbb", "xxxx"], ["xx", "xxxx"], ["xx", "xxxx"]]
+    assert isinstance(run.result, list)
+    assert [outcome.token_count for outcome in run.result] == [1, 2, 3, 4]
+    assert all(pause_s > retry_after_ms / 1000 for pause_s in run.pauses_s)
+
+
+@pytest.mark.parametrize("last", [None, UNAVAILABLE, DeadlineExceeded("Deadline Exceeded")])
+def test_texts_that_do_not_get_better_keep_their_errors(last: ClasswireError | None) -> None:
+    """When the time is over, by a pause or in a call, the others still have their scores."""
+    fail = failing(14, "WORKER_LOST", times=1000)
+
+    def answer(run: Run, call: Call) -> Answer:
+        return last if last is not None and len(run.calls) > 2 else fail(run, call)
+
+    run = Run(batch("a", "xx"), answer, timeout_s=2)
+    assert isinstance(run.result, list)
+    good, bad = run.result
+    assert isinstance(good, Classification)
+    assert isinstance(bad, Unavailable)
+    assert bad.reason is Reason.WORKER_LOST
+
+
+@pytest.mark.parametrize(("code", "reason"), [(13, "POISON_INPUT"), (8, "OVERLOADED")])
+def test_texts_that_cannot_get_better_are_not_sent_again(code: int, reason: str) -> None:
+    """Poison, and overload without a time."""
+    run = Run(batch("a", "xx"), failing(code, reason, times=1))
+    assert len(run.calls) == 1
+
+
+def test_without_retries_no_text_is_sent_again() -> None:
+    """Its error is its outcome."""
+    run = Run(batch("a", "xx"), failing(14, "WORKER_LOST", times=1), retry=False)
+    assert len(run.calls) == 1
+    assert isinstance(run.result, list)
+    assert isinstance(run.result[1], Unavailable)
