@@ -128,6 +128,16 @@ def refuses_company(control: Link, links: Sequence[Link]) -> None:
     _serve(control, links, run)
 
 
+def computes_twice(control: Link, links: Sequence[Link]) -> None:
+    """Half as fast: every batch is computed two times."""
+
+    def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+        _run(self, texts)
+        return _run(self, texts)
+
+    _serve(control, links, run)
+
+
 def breaks_its_lane_on_long_texts(control: Link, links: Sequence[Link]) -> None:
     """Something fails that is no part of the forward pass."""
     compute = worker._Worker._compute

@@ -1,0 +1,121 @@
+"""A server in a process of its own that says what its engine was given: an instrument.
+
+It stays on the cores of this process, and so does its model's worker.
+"""
+
+import functools
+import itertools
+import logging
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks.instrument import serve
+from classwire_server.computation import Pass
+from classwire_server.config import ServerConfig
+from classwire_server.engine.workers import launch
+from classwire_server.lifecycle import Server
+from classwire_server.pending import Batch
+from classwire_server.scheduling import Scheduler
+
+
+@dataclass(frozen=True)
+class Run:
+    """One forward pass, from `began_s` to `ended_s` of the monotonic clock.
+
+    `expired` of its texts had no time left for any caller when it began, `late` when it ended.
+    """
+
+    began_s: float
+    ended_s: float
+    texts: int
+    tokens: int
+    expired: int
+    late: int
+    is_urgent: bool
+
+
+class ObservedScheduler(Scheduler):
+    """A scheduler that keeps what has run in `runs`, to be copied by any thread."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.runs: list[Run] = []
+
+    def finish(self, batch: Batch, passes: Iterable[Pass], now_s: float) -> None:
+        """Give each text its answer or error, and keep what has run.
+
+        A pass began when its answer came less the time it took: a little later than in truth.
+        """
+        done, is_urgent = list(passes), self.is_urgent(batch)
+        super().finish(batch, done, now_s)
+        rows = iter(batch.rows)
+        for one in done:
+            seconds = 0.0 if isinstance(one.logits, Exception) else one.logits.inference_s
+            deadlines_s = [
+                max(text.deadline_s for text in row) for row in itertools.islice(rows, one.texts)
+            ]
+            self.runs.append(
+                Run(
+                    now_s - seconds,
+                    now_s,
+                    one.texts,
+                    one.tokens,
+                    sum(deadline_s < now_s - seconds for deadline_s in deadlines_s),
+                    sum(deadline_s < now_s for deadline_s in deadlines_s),
+                    is_urgent,
+                )
+            )
+
+
+class ObservedServer:
+    """A server with one model. For use by one thread."""
+
+    def __init__(self) -> None:
+        self._server: Server | None = None
+        self._scheduler: ObservedScheduler | None = None
+
+    def start(self, settings: dict[str, Any], is_half_as_fast: bool = False) -> str:
+        """Serve with these settings; returns where.
+
+        Half as fast, its worker computes each batch twice.
+        """
+        config = ServerConfig(port=0, **{**settings, "model": tuple(settings.get("model", ()))})
+        start_model = launch
+        if is_half_as_fast:
+            from tests.faults import computes_twice, spawn_with  # imports torch
+
+            start_model = functools.partial(launch, spawn=spawn_with(computes_twice))
+        self._server = Server(config, start_model)
+        with patch("classwire_server.dispatch.Scheduler", self._observed):
+            self._server.start()
+        return self._server.target
+
+    def runs(self, since_s: float) -> list[tuple[Any, ...]]:
+        """The fields of each run that ended after this instant of the monotonic clock."""
+        assert self._scheduler is not None
+        return [astuple(run) for run in self._scheduler.runs.copy() if run.ended_s >= since_s]
+
+    def settle(self, timeout_s: float) -> bool:
+        """Whether no call is in flight, and nothing waits, within so many seconds from now."""
+        assert self._server is not None
+        assert self._scheduler is not None
+        return self._server._gate.wait_until_empty(timeout_s) and not self._scheduler.waiting_texts
+
+    def stop(self) -> None:
+        """End the server."""
+        if self._server is not None:
+            self._server.stop(drain_timeout_s=0)
+
+    def _observed(self, **settings: Any) -> ObservedScheduler:
+        self._scheduler = ObservedScheduler(**settings)
+        return self._scheduler
+
+
+if __name__ == "__main__":
+    logging.getLogger("classwire_server").setLevel(logging.ERROR)
+    observed = ObservedServer()
+    functions = (observed.start, observed.runs, observed.settle)
+    serve({function.__name__: function for function in functions})
+    observed.stop()

@@ -1,0 +1,277 @@
+"""More calls than the server can answer: what can be done in time is done, the rest refused."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.checkpoints import BERT_BASE, BERT_SLICE, save
+from benchmarks.figures import digits, quantile
+from benchmarks.instrument import Instrument
+from benchmarks.workload import mixed
+
+from .observed_server import Run
+from .open_loop import ANSWERED, HANGS, Call
+from .trial import Plan, Report, Trial
+
+LOADS = (1, 2, 5, 10)
+"""Times the capacity."""
+DEADLINE_S = 1.0
+MOST_TOKENS = 150
+"""A text of 500 tokens takes BERT-base about a second of one core by itself: no queue, no order and
+no admission could answer it in time. These are the sentences and whole reviews of the workload.
+"""
+IN_FLIGHT = 16
+"""In the closed loop that measures capacity: enough for full batches."""
+WARM_UP_S = 3.0
+"""Calls of the first seconds are made and not counted: the queue fills, the drain rate settles."""
+SETTLE_S = 5.0
+LEAST_GOODPUT = 0.9
+MOST_REFUSAL_S = 0.05
+DOUBLED = (1.7, 2.5)
+"""What counts as twice. With half the work done in time a little more than half is refused."""
+REFUSED = "RESOURCE_EXHAUSTED OVERLOADED"
+EXPIRED = ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED EXPIRED_IN_QUEUE")
+LEAST_SENT_IN_TIME_S = 0.05
+"""The load side keeps up while nearly all calls are sent this soon after they were due."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """What became of the calls of one load."""
+
+    load: float
+    offered_per_s: float
+    answers_per_s: float
+    tokens_per_s: float
+    p50_s: float
+    p99_s: float
+    outcomes: dict[str, int]
+    refusal_p50_s: float
+    refusals_without_retry: int
+    retry_p50_s: float
+    sent_late_p99_s: float
+    runs: int
+    expired_run: int
+    late_run: int
+    busy: float
+    settled: bool
+
+    @property
+    def hung(self) -> int:
+        """Calls without an outcome."""
+        return self.outcomes.get(HANGS, 0)
+
+    @property
+    def unforeseen(self) -> dict[str, int]:
+        """Outcomes that no call should have had."""
+        known = {ANSWERED, HANGS, REFUSED, *EXPIRED}
+        return {outcome: n for outcome, n in self.outcomes.items() if outcome not in known}
+
+    def __str__(self) -> str:
+        ended = ", ".join(f"{n} {outcome}" for outcome, n in sorted(self.outcomes.items()))
+        return (
+            f"{self.load:g}x: {self.offered_per_s:.1f} calls/s offered, {self.answers_per_s:.2f} "
+            f"answered in time, {self.tokens_per_s:.0f} tokens/s, p50 {1e3 * self.p50_s:.0f} ms, "
+            f"p99 {1e3 * self.p99_s:.0f} ms; {ended}; refused in {1e3 * self.refusal_p50_s:.1f} "
+            f"ms, to come back in {self.retry_p50_s:.2f} s; expired {self.expired_run} and late "
+            f"{self.late_run} of {self.runs} texts run; engine busy {self.busy:.2f}; "
+            f"sent {1e3 * self.sent_late_p99_s:.0f} ms late"
+        )
+
+
+def level(
+    load: float, calls: Sequence[Call], runs: Sequence[Run], seconds: float, settled: bool
+) -> Level:
+    """What became of the calls that were due in `seconds`, and of the texts that were run."""
+    answered = [call for call in calls if call.outcome == ANSWERED]
+    refused = [call for call in calls if call.outcome == REFUSED]
+    retries_s = [call.retry_after_s for call in refused if call.retry_after_s is not None]
+    return Level(
+        load,
+        len(calls) / seconds,
+        len(answered) / seconds,
+        sum(call.tokens for call in answered) / seconds,
+        quantile([call.took_s for call in answered] or [0.0], 0.5),
+        quantile([call.took_s for call in answered] or [0.0], 0.99),
+        dict(Counter(call.outcome for call in calls)),
+        quantile([call.took_s for call in refused] or [0.0], 0.5),
+        len(refused) - len(retries_s),
+        quantile(retries_s or [0.0], 0.5),
+        quantile([call.sent_s - call.due_s for call in calls] or [0.0], 0.99),
+        sum(run.texts for run in runs),
+        sum(run.expired for run in runs),
+        sum(run.late for run in runs),
+        sum(run.ended_s - run.began_s for run in runs) / seconds,
+        settled,
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A server on one core and the load on another. For use by one thread."""
+
+    plan: Plan
+    checkpoint: str
+    settings: dict[str, Any]
+    lengths: Sequence[int]
+    seconds: float
+
+    def levels(
+        self, loads: Sequence[float], capacity_per_s: float = 0.0, **how: Any
+    ) -> list[Level]:
+        """Put loads on a server, one after the other; the capacity is measured unless known."""
+        found = []
+        with ExitStack() as ends:
+            first, last = self.plan.cores[:1], self.plan.cores[-1:]
+            server = ends.enter_context(Instrument("tests.chaos.observed_server", last))
+            load_side = ends.enter_context(Instrument("tests.chaos.open_loop", first))
+            target = server.ask("start", settings=self.settings, **how)
+            capacity_per_s = capacity_per_s or self._capacity(target)
+            for load in loads:
+                found.append(self._level(server, load_side, target, load, capacity_per_s))
+                self.plan.say(f"{self.checkpoint}, {found[-1]}")
+        return found
+
+    def _capacity(self, target: str) -> float:
+        """Texts answered per second when so many calls are always in flight."""
+        with Instrument("benchmarks.load", self.plan.cores[:1]) as load_side:
+            rates = []
+            for texts in (len(self.lengths) // 10, len(self.lengths)):  # the first warms up
+                sample = load_side.ask(
+                    "run",
+                    target=target,
+                    shape="unary",
+                    lengths=self.lengths[:texts],
+                    in_flight=IN_FLIGHT,
+                    words=self.checkpoint,
+                )
+                rates.append(sample["texts"] / sample["seconds"])
+        self.plan.say(f"{self.checkpoint}: capacity {rates[-1]:.2f} calls/s")
+        return float(rates[-1])
+
+    def _level(
+        self,
+        server: Instrument,
+        load_side: Instrument,
+        target: str,
+        load: float,
+        capacity_per_s: float,
+    ) -> Level:
+        sample = load_side.ask(
+            "run",
+            target=target,
+            lengths=self.lengths,
+            per_s=load * capacity_per_s,
+            seconds=WARM_UP_S + self.seconds,
+            deadline_s=DEADLINE_S,
+            words=self.checkpoint,
+        )
+        settled = server.ask("settle", timeout_s=SETTLE_S)
+        counted_s = sample["began_s"] + WARM_UP_S
+        runs = [Run(*fields) for fields in server.ask("runs", since_s=counted_s)]
+        calls = [Call(*fields) for fields in sample["calls"]]
+        counted = [call for call in calls if call.due_s >= WARM_UP_S]
+        return level(load, counted, runs, self.seconds, settled)
+
+
+def run_base(plan: Plan) -> Report:
+    """BERT-base, and then again with an engine that is half as fast."""
+    shape = BERT_SLICE if plan.is_short else BERT_BASE
+    folder = plan.work / shape.name.replace(" ", "-")
+    if not folder.exists():
+        save(shape, folder)
+    lengths = [n for n in mixed().lengths if n <= MOST_TOKENS][:180]
+    settings = {"model": [f"m={folder}"]}
+    bench = Bench(plan, shape.name, settings, lengths, 6.0 if plan.is_short else 25.0)
+    levels = bench.levels(LOADS)
+    report = Report()
+    _add_findings(report, levels)
+    last = levels[-1]
+    slow = bench.levels(
+        (last.load,), capacity_per_s=last.offered_per_s / last.load, is_half_as_fast=True
+    )[0]
+    ratio = slow.retry_p50_s / last.retry_p50_s if last.retry_p50_s else 0.0
+    report.add(
+        "RetryInfo of the same load, with an engine that computes every batch twice",
+        f"twice as long ({DOUBLED[0]:g} to {DOUBLED[1]:g} times)",
+        f"{digits(ratio)} times: {digits(slow.retry_p50_s)} s after {digits(last.retry_p50_s)} s; "
+        f"{digits(slow.tokens_per_s / last.tokens_per_s)} times the tokens/s",
+        DOUBLED[0] <= ratio <= DOUBLED[1],
+    )
+    report.series["levels"] = {shape.name: [asdict(level) for level in levels]}
+    return report
+
+
+def run_embedded(plan: Plan) -> Report:
+    """The embedded checkpoint, whose calls cost as much as its texts."""
+    lengths = [n for n in mixed().lengths if n <= MOST_TOKENS] * 4
+    bench = Bench(plan, "embedded", {}, lengths, 5.0 if plan.is_short else 15.0)
+    levels = bench.levels(LOADS)
+    reached = list(
+        itertools.takewhile(lambda level: level.sent_late_p99_s <= LEAST_SENT_IN_TIME_S, levels)
+    )
+    report = Report()
+    _add_findings(report, reached or levels[:1])
+    report.series["levels"] = {"embedded": [asdict(level) for level in levels]}
+    return report
+
+
+def _add_findings(report: Report, levels: Sequence[Level]) -> None:
+    first, last = levels[0], levels[-1]
+    share = last.answers_per_s / first.answers_per_s if first.answers_per_s else 0.0
+    report.add(
+        f"answers in time per second at {last.load:g}x, of those at {first.load:g}x",
+        f"at least {LEAST_GOODPUT}",
+        f"{digits(share)}: {digits(last.answers_per_s)} and {digits(first.answers_per_s)}, of "
+        f"{digits(last.offered_per_s)} and {digits(first.offered_per_s)} calls/s",
+        share >= LEAST_GOODPUT,
+    )
+    refusing = [level for level in levels if level.outcomes.get(REFUSED)]
+    worst_s = max((level.refusal_p50_s for level in refusing), default=0.0)
+    report.add(
+        "refusals, median, at the worst load",
+        f"within {1e3 * MOST_REFUSAL_S:g} ms",
+        f"{digits(1e3 * worst_s)} ms",
+        bool(refusing) and worst_s <= MOST_REFUSAL_S,
+    )
+    without = sum(level.refusals_without_retry for level in levels)
+    refusals = sum(level.outcomes.get(REFUSED, 0) for level in levels)
+    report.add("refusals without RetryInfo", "0", f"{without} of {refusals}", not without)
+    expired = sum(level.expired_run for level in levels)
+    report.add(
+        "texts run whose deadline had passed",
+        "0",
+        f"{expired} of {sum(level.runs for level in levels)}",
+        not expired,
+    )
+    hung = sum(level.hung for level in levels)
+    unforeseen = sum((Counter(level.unforeseen) for level in levels), Counter[str]())
+    report.add(
+        "calls without an outcome; loads after which the server did not come to rest",
+        "0; 0",
+        f"{hung}; {sum(not level.settled for level in levels)}",
+        not hung and all(level.settled for level in levels),
+    )
+    report.add(
+        "calls neither answered, refused nor expired",
+        "0",
+        ", ".join(f"{n} {outcome}" for outcome, n in unforeseen.items()) or 0,
+        not unforeseen,
+    )
+
+
+OVERLOAD = Trial(
+    "overload",
+    "BERT-base, float32, plain, server and its worker on one core, load on another; unary calls of "
+    f"up to {MOST_TOKENS} tokens with {DEADLINE_S:g} s each, arriving at {LOADS[0]} to {LOADS[-1]} "
+    "times the capacity whether or not others have been answered.",
+    run_base,
+)
+OVERLOAD_EMBEDDED = Trial(
+    "overload-embedded",
+    "The same with the embedded checkpoint, up to the load at which the sender falls behind.",
+    run_embedded,
+)
