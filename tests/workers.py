@@ -14,8 +14,8 @@ from classwire_server.engine.runner import Runner
 from classwire_server.engine.selection import select
 from classwire_server.tokenization import Encoding
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["tests.preloaded"])
+forks = multiprocessing.get_context("forkserver")
+forks.set_forkserver_preload(["tests.preloaded"])
 _one_at_a_time = threading.Lock()  # guards exit codes: can be read once, and each start reads them
 
 
@@ -31,7 +31,7 @@ class ForkedWorker:
         links: Sequence[Link],
         main: Callable[[Link, Sequence[Link]], None] = worker.main,
     ) -> None:
-        self._process = _forks.Process(target=main, args=(control, links), daemon=True)
+        self._process = forks.Process(target=main, args=(control, links), daemon=True)
         with _one_at_a_time:
             self._process.start()
         assert self._process.pid is not None

@@ -2,9 +2,15 @@
 
 from collections.abc import Mapping
 
+from .failover import FAILOVER
 from .fairness import FAIRNESS
 from .idle_streams import IDLE_STREAMS
+from .kills import KILLS
 from .overload import OVERLOAD, OVERLOAD_EMBEDDED
+from .poison import POISON
+from .rolling import ROLLING
+from .soak import SOAK
+from .storm import STORM
 from .traffic import TRAFFIC
 from .trial import Trial
 
@@ -16,5 +22,11 @@ TRIALS: Mapping[str, Trial] = {
         TRAFFIC,
         IDLE_STREAMS,
         FAIRNESS,
+        KILLS,
+        POISON,
+        FAILOVER,
+        ROLLING,
+        STORM,
+        SOAK,
     )
 }

@@ -1,0 +1,48 @@
+"""Texts whose scores are known: asked of a server before anything befalls it."""
+
+import random
+from collections.abc import Sequence
+
+from benchmarks.checkpoints import embedded_words, texts
+from classwire import Classification, Client
+
+TOLERANCE = 1e-5
+TIMEOUT_S = 120.0
+
+
+class Known:
+    """Texts for the embedded checkpoint, again from the first when all are used up."""
+
+    def __init__(self, texts: Sequence[str], scores: Sequence[Sequence[float]]) -> None:
+        self._texts = texts
+        self._scores = scores
+
+    @classmethod
+    def ask(cls, target: str, count: int, tokens: tuple[int, int] = (10, 100)) -> "Known":
+        """So many texts, of lengths between two, and their scores from a server."""
+        drawn = random.Random(1)
+        lengths = [drawn.randint(*tokens) for _ in range(count)]
+        asked = texts(lengths, embedded_words())
+        scores = []
+        with Client(target, timeout_s=TIMEOUT_S) as client:
+            for outcome in client.classify_batch(asked):
+                assert isinstance(outcome, Classification), outcome
+                scores.append(by_label(outcome))
+        return cls(asked, scores)
+
+    def text(self, number: int) -> str:
+        """The text of a number, from 0 on."""
+        return self._texts[number % len(self._texts)]
+
+    def is_right(self, number: int, answer: Classification) -> bool:
+        """Whether these are the text's scores, each to 1e-5."""
+        right = self._scores[number % len(self._scores)]
+        given = by_label(answer)
+        return len(given) == len(right) and all(
+            abs(one - other) <= TOLERANCE for one, other in zip(given, right, strict=True)
+        )
+
+
+def by_label(answer: Classification) -> list[float]:
+    """The scores in the order of the labels' ids."""
+    return [one.score for one in sorted(answer.scores, key=lambda one: one.label_id)]

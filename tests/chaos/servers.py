@@ -1,0 +1,173 @@
+"""Servers to try things on, which can be killed and started again where they were."""
+
+import functools
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from benchmarks.instrument import children
+from benchmarks.served import START_TIMEOUT_S, Served
+from classwire_server import command
+from classwire_server.config import ServerConfig
+from classwire_server.engine.process import Spawn, Subprocess
+from classwire_server.engine.workers import WorkerEngine, launch
+from classwire_server.lifecycle import Server
+from tests.workers import ForkedWorker, forks, launch_in_process
+
+from .trial import Plan
+
+END_TIMEOUT_S = 60.0
+
+
+class Process(Protocol):
+    """A server in a process of its own, from when it serves until the end of the block."""
+
+    pid: int
+    target: str
+
+    def end(self, number: int) -> int:
+        """Send a signal, and wait for the exit code."""
+        ...
+
+    def __enter__(self) -> Self:
+        """As it is."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End it, if it has not ended."""
+        ...
+
+
+class Standalone(Served):
+    """`classwire serve`, as users start it: the model is in a process of its own."""
+
+    def __init__(self, port: int = 0, **settings: Any) -> None:
+        flags = [
+            part
+            for name, value in {"port": port, **settings}.items()
+            for part in (f"--{name.replace('_', '-')}", str(value))
+        ]
+        super().__init__("classwire", "serve", *flags)
+
+    @property
+    def worker_pid(self) -> int:
+        """The process of its model."""
+        (pid,) = children(self.pid)
+        return pid
+
+    def end(self, number: int) -> int:
+        """See Process."""
+        os.kill(self.pid, number)
+        return self._process.wait(END_TIMEOUT_S)
+
+
+class Forked:
+    """A server, its model in the same process, forked from one that has torch in memory.
+
+    It starts in less than a second.
+    """
+
+    def __init__(self, port: int = 0, **settings: Any) -> None:
+        lines, says = multiprocessing.Pipe(duplex=False)
+        config = ServerConfig(port=port, batch_tokens=512, **settings)
+        self._process = forks.Process(target=_serve, args=(says, config), daemon=True)
+        self._process.start()
+        says.close()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+        with lines:
+            words = b""
+            while b"serving\n" not in words:
+                assert lines.poll(START_TIMEOUT_S), "it does not start"
+                said = os.read(lines.fileno(), 1_024)
+                assert said, "it has ended instead of serving"
+                words += said
+        self.target = words.split()[2].decode()
+
+    def end(self, number: int) -> int:
+        """See Process."""
+        os.kill(self.pid, number)
+        self._process.join(END_TIMEOUT_S)
+        assert self._process.exitcode is not None, "it does not end"
+        return self._process.exitcode
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process.exitcode is None:
+            self.end(signal.SIGKILL)
+
+
+def _serve(says: Any, config: ServerConfig) -> None:
+    os.dup2(says.fileno(), 1)
+    command._run(Server(config, launch_in_process))
+
+
+def process(plan: Plan, port: int = 0, **settings: Any) -> Process:
+    """A server process: as users start it, or in short runs one that starts sooner."""
+    return Forked(port, **settings) if plan.is_short else Standalone(port, **settings)
+
+
+class Replica:
+    """A server at an address that stays the same when another takes over."""
+
+    def __init__(self, start: Callable[[int], Process]) -> None:
+        self._start = start
+        self._ends = ExitStack()
+        self.process = self._ends.enter_context(start(0))
+        self.target = self.process.target
+
+    def end(self, number: int) -> int:
+        """End the server with a signal; returns its exit code."""
+        return self.process.end(number)
+
+    def start(self) -> None:
+        """Start another, and wait until it serves."""
+        self._ends.close()
+        port = int(self.target.rpartition(":")[2])
+        self.process = self._ends.enter_context(self._start(port))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ends.close()
+
+
+@contextmanager
+def inside(plan: Plan, spawn: Spawn | None = None, **settings: Any) -> Iterator[Server]:
+    """A server in this process, where it can be looked into; its model is in another.
+
+    `spawn` starts workers; those of short runs are forked.
+    """
+    spawn = spawn or (ForkedWorker if plan.is_short else Subprocess)
+    with Server(ServerConfig(port=0, **settings), functools.partial(launch, spawn=spawn)) as server:
+        yield server
+
+
+def worker_pid(server: Server) -> int:
+    """The process of the model of a server in this process."""
+    engine = server._registry.served("", "model").engine
+    assert isinstance(engine, WorkerEngine)
+    (pid,) = engine.pids
+    return pid

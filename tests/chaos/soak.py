@@ -1,0 +1,113 @@
+"""Mixed traffic for a long time, and what the processes hold in between."""
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+
+from classwire import Client
+from tests.contract.engines import eventually
+
+from .callers import PATIENCE_S, Ledger, start
+from .footprint import Footprint
+from .known import Known
+from .mischief import Mischief
+from .servers import Standalone
+from .trial import Plan, Report, Trial
+
+MOST_GROWTH = 0.02
+
+
+@dataclass(frozen=True)
+class Laps:
+    """Traffic in laps of so many seconds, a rest after each; the first are for warming up."""
+
+    count: int
+    warm_up: int
+    seconds: float
+    rest_s: float
+
+
+def run(plan: Plan) -> Report:
+    """Lap after lap."""
+    report = Report()
+    laps = Laps(6, 3, 8.0, 2.0) if plan.is_short else Laps(24, 6, 40.0, 8.0)
+    samples: dict[str, list[Footprint]] = {"server": [], "model": []}
+    with Standalone(rpc_threads=16, max_streams=8) as server:
+        ledger = Ledger(Known.ask(server.target, 1_000))
+        mischief = Mischief(server.target, ledger.known)
+        _start_all_threads(server.target, ledger.known)
+        for number in range(1, laps.count + 1):
+            _lap(server.target, ledger, mischief, laps.seconds)
+            _rest(laps.rest_s)
+            for name, pid in (("server", server.pid), ("model", server.worker_pid)):
+                samples[name].append(_at_rest(pid, samples[name][laps.warm_up - 1 : laps.warm_up]))
+            now = ", ".join(f"{name}'s {held[-1]}" for name, held in samples.items())
+            plan.say(f"lap {number}: {ledger.right:,} answers, {mischief.done:,} pranks; {now}")
+    ledger.report(report, "callers")
+    others = "; ".join(sorted(set(mischief.unexpected))) or "none"
+    report.add(
+        "things done wrong that ended otherwise than they must",
+        "none",
+        f"{others}, of {mischief.done:,}",
+        mischief.done > 0 and not mischief.unexpected,
+    )
+    for name, held in samples.items():
+        _judge(report, name, held[laps.warm_up - 1], held[laps.warm_up :])
+    report.series["laps"] = {name: [asdict(one) for one in held] for name, held in samples.items()}
+    return report
+
+
+def _start_all_threads(target: str, known: Known) -> None:
+    """Let all threads for calls be there; a pool starts them as they are needed, and keeps them."""
+    batch = [known.text(n) for n in range(64)]
+    with Client(target, timeout_s=PATIENCE_S) as client, ThreadPoolExecutor(32) as pool:
+        for outcomes in pool.map(lambda _: client.classify_batch(batch), range(32)):
+            assert outcomes
+
+
+def _lap(target: str, ledger: Ledger, mischief: Mischief, seconds: float) -> None:
+    """Traffic for so long, of clients that are made for it."""
+    ends_s = time.monotonic() + seconds
+    with ExitStack() as ends:
+        start(ends, target, ledger, unary=3, batches=1, streams=1)
+        while time.monotonic() < ends_s:
+            mischief()
+
+
+def _rest(seconds: float) -> None:
+    """Let the system take back what has ended."""
+    threading.Event().wait(seconds)
+
+
+def _at_rest(pid: int, warm: Sequence[Footprint]) -> Footprint:
+    """What a process holds, once it holds no more than when it was warm, or for too long."""
+    eventually(lambda: all(Footprint.of(pid).is_within(one) for one in warm))
+    return Footprint.of(pid)
+
+
+def _judge(report: Report, name: str, warm: Footprint, later: Sequence[Footprint]) -> None:
+    changes = [one.memory_bytes / warm.memory_bytes - 1 for one in later]
+    report.add(
+        f"memory of the {name}'s process after warm-up, {warm.memory_bytes / 1e6:.0f} MB",
+        f"within {MOST_GROWTH:.0%}",
+        f"{min(changes):+.1%} to {max(changes):+.1%}",
+        max(map(abs, changes)) <= MOST_GROWTH,
+    )
+    report.add(
+        f"threads and open files of the {name}'s process",
+        f"{warm.threads} and {warm.descriptors}",
+        f"at most {max(one.threads for one in later)} and {max(one.descriptors for one in later)}",
+        all(one.is_within(warm) for one in later),
+    )
+
+
+SOAK = Trial(
+    "soak",
+    "Unary calls, batches, streams and new connections in laps, for 20 minutes; beside them calls "
+    "without time, cancelled calls, streams that are left, and everything that is an error. In the "
+    "rest after each lap the server's process and the model's are looked at.",
+    run,
+)
