@@ -7,6 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from classwire import Client
+from classwire._session import Session
 from classwire.testing import FakeServer
 from tests.cli.conftest import Run
 
@@ -106,9 +107,10 @@ def test_health_waits_as_long_as_it_is_told(classwire: Run, target: str) -> None
 
 @pytest.mark.parametrize("command", [["tokenize", "x"], ["models"], ["health"], ["classify", "x"]])
 def test_a_server_that_is_not_there_is_named(
-    classwire: Run, unanswered_target: str, command: list[str]
+    classwire: Run, unanswered_target: str, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    """With the address that was tried, and what to do; exit 1."""
+    """At once, with the address that was tried, and what to do; exit 1."""
+    monkeypatch.delattr(Session, "pause")
     ended = classwire(*command, "--target", unanswered_target)
     assert (ended.code, ended.out) == (1, "")
     assert ended.complaint == (
