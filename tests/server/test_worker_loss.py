@@ -181,11 +181,12 @@ def test_a_text_that_kills(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A text on which the device breaks twice is refused from then on; others are answered."""
-    channel = connect(serve_with(faults.loses_its_device_on_long_texts).target)
+    server = serve_with(faults.loses_its_device_on_long_texts)
+    channel = connect(server.target)
 
     assert refusal(lambda: classify(channel, LONG)) == POISON_INPUT
 
-    assert eventually(lambda: health(channel) == SERVING)
+    assert eventually(lambda: server._registry.served("", "model").engine.is_up)
     assert refusal(lambda: classify(channel, LONG)) == POISON_INPUT
     assert classify(channel, "good").result.scores
     lost = "the device cpu is lost; ending its process"

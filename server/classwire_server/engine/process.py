@@ -76,12 +76,12 @@ class Worker:
 
     def __init__(self, job: Job, spawn: Spawn) -> None:
         self._job = job
-        self._changed = threading.Condition()  # guards all that several threads change
         self.has_ended = False
+        self._ended = ""  # how
+        self._changed = threading.Condition()  # guards all below, and the lanes
         self._killed = ""  # why, when it was the server who did it
         self._in_flight = 0
         self._closed = False
-        self._ended = ""
         with ExitStack() as undo, ExitStack() as theirs:
             pairs = []
             for _ in range(divide(usable_cores(), job.config.lanes, job.config.threads).lanes + 3):
@@ -129,7 +129,7 @@ class Worker:
         """
         lanes = self._urgent if urgent else self._lanes
         with self._changed:
-            self._changed.wait_for(lambda: self.has_ended or lanes.free)
+            self._changed.wait_for(lambda: lanes.free)
             if self.has_ended:
                 raise NoWorker
             link = lanes.take(time.monotonic())
@@ -149,7 +149,7 @@ class Worker:
     def ending(self) -> str:
         """Wait until the process has ended; returns how. For the thread that made it."""
         if not self._ended:
-            self._notice_end()
+            self.has_ended = True
             code = self._process.wait(END_TIMEOUT_S)
             if code is None:
                 self.kill("hung up, and was killed")
@@ -170,15 +170,14 @@ class Worker:
                     self.traits, self.deviation = message.traits, message.deviation
             self.kill(f"had no answer to a batch after {limit_s:g} s, and was killed")
         except (EOFError, OSError):
-            self._notice_end()
+            self.has_ended = True
         except Exception as error:
             self.kill(f"was killed, since it could not be understood: {type(error).__name__}")
 
     def kill(self, why: str = "was killed") -> None:
         """End the process; what it computes at the moment is lost."""
+        self.has_ended = True
         with self._changed:
-            self.has_ended = True
-            self._changed.notify_all()
             if self._closed:
                 return
             self._killed = self._killed or why
@@ -203,7 +202,7 @@ class Worker:
             is_sent = True
             return receive(link)
         except (EOFError, OSError):
-            self._notice_end()
+            self.has_ended = True
             raise (WorkerLost if is_sent else NoWorker) from None
         except BaseException as error:  # what is left of the answer must not be another caller's
             self.kill(f"was killed, since its answer could not be read: {type(error).__name__}")
@@ -224,11 +223,6 @@ class Worker:
                     return message
                 logging.getLogger(message.name).handle(message)
         return None
-
-    def _notice_end(self) -> None:
-        with self._changed:
-            self.has_ended = True
-            self._changed.notify_all()
 
 
 def _describe(code: int | None) -> str:
