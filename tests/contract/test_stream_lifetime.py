@@ -21,11 +21,10 @@ def test_settings() -> None:
 def test_nothing_comes() -> None:
     """A stream of which nothing is unanswered is idle once nothing has come for so long."""
     life = StreamLifetime(LIMITS, now_s=100)
-    life.read(104)
 
-    assert life.next_s(104, answered=True) == 114
-    assert life.why_end(113.9, answered=True) is None
-    failure = life.why_end(114, answered=True)
+    assert life.next_s(104, answered=True) == 110
+    assert life.why_end(109.9, answered=True) is None
+    failure = life.why_end(110, answered=True)
 
     assert failure is not None
     assert (failure.reason, failure.metadata) == (Reason.DRAINING, {"idle_timeout_s": "10"})

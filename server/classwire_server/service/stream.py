@@ -89,7 +89,6 @@ class StreamSession:
             config = StreamConfig.parse(next(self._requests, b""), self._registry)
             with self._changed:
                 self._config = config
-                self._lifetime.read(time.monotonic())
                 self._changed.notify_all()
             for raw in self._requests:
                 self._accept(parse(pb.StreamClassifyRequest, raw), config)
@@ -124,7 +123,6 @@ class StreamSession:
         with self._changed:
             if not self._reading:
                 return
-            self._lifetime.read(read_s)
             for item, item_id in zip(items, ids[:count], strict=True):
                 item.id = item_id
                 self._unanswered[item_id] = item

@@ -37,14 +37,14 @@ class StreamLimits:
 class StreamLifetime:
     """What the limits say of one stream, as time goes by.
 
-    A stream is idle while nothing is unanswered and nothing comes, and while its caller does not
-    read what is being sent. Not safe for use by several threads.
+    A stream is idle while nothing is unanswered, from its last result on, and while its caller does
+    not read what is being sent. Not safe for use by several threads.
     """
 
     def __init__(self, limits: StreamLimits, now_s: float) -> None:
         self._limits = limits
         self._old_s = now_s + limits.max_age_s * random.uniform(EARLIEST_AGE, 1.0)
-        self._active_s = now_s
+        self._idle_since_s = now_s
         self._sending_since_s = math.inf
         self._ends_by_s = math.inf
 
@@ -53,17 +53,13 @@ class StreamLifetime:
         """Whether a message is being sent."""
         return self._sending_since_s < math.inf
 
-    def read(self, now_s: float) -> None:
-        """A message has been read."""
-        self._active_s = now_s
-
     def sending(self, now_s: float) -> None:
         """A message is being sent."""
         self._sending_since_s = now_s
 
     def sent(self, now_s: float) -> None:
         """The message has been sent."""
-        self._active_s = now_s
+        self._idle_since_s = now_s
         self._sending_since_s = math.inf
 
     def must_be_cut(self, now_s: float) -> bool:
@@ -76,7 +72,7 @@ class StreamLifetime:
         limits = self._limits
         if now_s >= self._old_s:
             failure = _draining("is as old as streams may be", "max_age_s", limits.max_age_s)
-        elif answered and now_s - self._active_s >= limits.idle_timeout_s:
+        elif answered and now_s - self._idle_since_s >= limits.idle_timeout_s:
             failure = _draining("was idle", "idle_timeout_s", limits.idle_timeout_s)
         else:
             return None
@@ -91,7 +87,7 @@ class StreamLifetime:
         if self.is_sending:
             idle_since_s = self._sending_since_s
         elif answered:
-            idle_since_s = self._active_s
+            idle_since_s = self._idle_since_s
         return min(self._old_s, idle_since_s + self._limits.idle_timeout_s)
 
 
