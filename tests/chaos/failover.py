@@ -109,7 +109,8 @@ def run(plan: Plan) -> Report:
     report = Report()
     with ExitStack() as ends:
         replicas = [ends.enter_context(Replica(lambda port: process(plan, port))) for _ in "ab"]
-        known = Known.ask(replicas[0].target, 200 if plan.is_short else 1_000)
+        texts, most_tokens = (400, 30) if plan.is_short else (1_000, 100)
+        known = Known.ask(replicas[0].target, texts, (10, most_tokens))
         for in_order in (False, True):
             _travel(plan, report, replicas, known, in_order=in_order)
     return report
@@ -118,7 +119,7 @@ def run(plan: Plan) -> Report:
 def _travel(
     plan: Plan, report: Report, replicas: list[Replica], known: Known, *, in_order: bool
 ) -> None:
-    items, kills = (4_000, 2) if plan.is_short else (20_000, 10)
+    items, kills = (2_400, 2) if plan.is_short else (20_000, 10)
     name = "in order" if in_order else "as completed"
     stage = items // (kills + 1)
     killed: list[int] = []

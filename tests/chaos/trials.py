@@ -8,6 +8,7 @@ from .idle_streams import IDLE_STREAMS
 from .kills import KILLS
 from .overload import OVERLOAD, OVERLOAD_EMBEDDED
 from .poison import POISON
+from .raising import RAISING
 from .rolling import ROLLING
 from .soak import SOAK
 from .storm import STORM
@@ -23,6 +24,7 @@ TRIALS: Mapping[str, Trial] = {
         IDLE_STREAMS,
         FAIRNESS,
         KILLS,
+        RAISING,
         POISON,
         FAILOVER,
         ROLLING,
