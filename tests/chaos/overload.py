@@ -40,9 +40,10 @@ LEAST_SENT_IN_TIME_S = 0.05
 
 @dataclass(frozen=True)
 class Level:
-    """What became of the calls of one load."""
+    """What became of the calls of one load, which is so many times the capacity."""
 
     load: float
+    capacity_per_s: float
     offered_per_s: float
     answers_per_s: float
     tokens_per_s: float
@@ -83,14 +84,20 @@ class Level:
 
 
 def level(
-    load: float, calls: Sequence[Call], runs: Sequence[Run], seconds: float, settled: bool
+    load: float,
+    capacity_per_s: float,
+    calls: Sequence[Call],
+    runs: Sequence[Run],
+    seconds: float,
+    settled: bool,
 ) -> Level:
     """What became of the calls that were due in `seconds`, and of the texts that were run."""
-    answered = [call for call in calls if call.outcome == ANSWERED]
+    answered = [c for c in calls if c.outcome == ANSWERED and c.took_s <= DEADLINE_S]
     refused = [call for call in calls if call.outcome == REFUSED]
     retries_s = [call.retry_after_s for call in refused if call.retry_after_s is not None]
     return Level(
         load,
+        capacity_per_s,
         len(calls) / seconds,
         len(answered) / seconds,
         sum(call.tokens for call in answered) / seconds,
@@ -174,7 +181,7 @@ class Bench:
         runs = [Run(*fields) for fields in server.ask("runs", since_s=counted_s)]
         calls = [Call(*fields) for fields in sample["calls"]]
         counted = [call for call in calls if call.due_s >= WARM_UP_S]
-        return level(load, counted, runs, self.seconds, settled)
+        return level(load, capacity_per_s, counted, runs, self.seconds, settled)
 
 
 def run_base(plan: Plan) -> Report:
@@ -190,9 +197,7 @@ def run_base(plan: Plan) -> Report:
     report = Report()
     _add_findings(report, levels)
     last = levels[-1]
-    slow = bench.levels(
-        (last.load,), capacity_per_s=last.offered_per_s / last.load, is_half_as_fast=True
-    )[0]
+    slow = bench.levels((last.load,), capacity_per_s=last.capacity_per_s, is_half_as_fast=True)[0]
     ratio = slow.retry_p50_s / last.retry_p50_s if last.retry_p50_s else 0.0
     report.add(
         "RetryInfo of the same load, with an engine that computes every batch twice",
@@ -226,7 +231,8 @@ def _add_findings(report: Report, levels: Sequence[Level]) -> None:
         f"answers in time per second at {last.load:g}x, of those at {first.load:g}x",
         f"at least {LEAST_GOODPUT}",
         f"{digits(share)}: {digits(last.answers_per_s)} and {digits(first.answers_per_s)}, of "
-        f"{digits(last.offered_per_s)} and {digits(first.offered_per_s)} calls/s",
+        f"{digits(last.offered_per_s)} and {digits(first.offered_per_s)} calls/s; in tokens/s "
+        f"{digits(last.tokens_per_s)} and {digits(first.tokens_per_s)}",
         share >= LEAST_GOODPUT,
     )
     refusing = [level for level in levels if level.outcomes.get(REFUSED)]

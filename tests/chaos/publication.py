@@ -11,6 +11,8 @@ from typing import Any
 
 from benchmarks.publication import between
 
+from . import charts
+
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- trials: written by tests.chaos.publication -->", "<!-- /trials -->"
 
@@ -42,7 +44,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("result", type=Path)
     records = json.loads(parser.parse_args().result.read_text(encoding="utf-8"))
-    body = "\n\n".join(section(name, record) for name, record in records.items())
+    sections = [section(name, record) for name, record in records.items()]
+    for path in charts.draw(records, charts.FOLDER):
+        sections.append(f"![{charts.TITLE}]({path.relative_to(PAGE.parent)})")
+    body = "\n\n".join(sections)
     PAGE.write_text(between(PAGE.read_text(encoding="utf-8"), BEGIN, END, body), encoding="utf-8")
 
 
