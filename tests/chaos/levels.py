@@ -1,0 +1,141 @@
+"""What became of the calls of one load, and whether that is what must be. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.figures import digits, quantile
+
+from .observed_server import Run
+from .open_loop import ANSWERED, HANGS, Call
+from .trial import Report
+
+DEADLINE_S = 1.0
+LEAST_GOODPUT = 0.9
+MOST_REFUSAL_S = 0.05
+REFUSED = "RESOURCE_EXHAUSTED OVERLOADED"
+EXPIRED = ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED EXPIRED_IN_QUEUE")
+
+
+@dataclass(frozen=True)
+class Level:
+    """What became of the calls of one load, which is so many times the capacity."""
+
+    load: float
+    capacity_per_s: float
+    offered_per_s: float
+    answers_per_s: float
+    tokens_per_s: float
+    p50_s: float
+    p99_s: float
+    outcomes: dict[str, int]
+    refusal_p50_s: float
+    refusals_without_retry: int
+    retry_p50_s: float
+    sent_late_p99_s: float
+    runs: int
+    expired_run: int
+    late_run: int
+    busy: float
+    settled: bool
+
+    @property
+    def hung(self) -> int:
+        """Calls without an outcome."""
+        return self.outcomes.get(HANGS, 0)
+
+    @property
+    def unforeseen(self) -> dict[str, int]:
+        """Outcomes that no call should have had."""
+        known = {ANSWERED, HANGS, REFUSED, *EXPIRED}
+        return {outcome: n for outcome, n in self.outcomes.items() if outcome not in known}
+
+    def __str__(self) -> str:
+        ended = ", ".join(f"{n} {outcome}" for outcome, n in sorted(self.outcomes.items()))
+        return (
+            f"{self.load:g}x: {self.offered_per_s:.1f} calls/s offered, {self.answers_per_s:.2f} "
+            f"answered in time, {self.tokens_per_s:.0f} tokens/s, p50 {1e3 * self.p50_s:.0f} ms, "
+            f"p99 {1e3 * self.p99_s:.0f} ms; {ended}; refused in {1e3 * self.refusal_p50_s:.1f} "
+            f"ms, to come back in {self.retry_p50_s:.2f} s; expired {self.expired_run} and late "
+            f"{self.late_run} of {self.runs} texts run; engine busy {self.busy:.2f}; "
+            f"sent {1e3 * self.sent_late_p99_s:.0f} ms late"
+        )
+
+
+def level(
+    load: float,
+    capacity_per_s: float,
+    calls: Sequence[Call],
+    runs: Sequence[Run],
+    seconds: float,
+    settled: bool,
+) -> Level:
+    """What became of the calls that were due in `seconds`, and of the texts that were run."""
+    answered = [c for c in calls if c.outcome == ANSWERED and c.took_s <= DEADLINE_S]
+    refused = [call for call in calls if call.outcome == REFUSED]
+    retries_s = [call.retry_after_s for call in refused if call.retry_after_s is not None]
+    return Level(
+        load,
+        capacity_per_s,
+        len(calls) / seconds,
+        len(answered) / seconds,
+        sum(call.tokens for call in answered) / seconds,
+        quantile([call.took_s for call in answered] or [0.0], 0.5),
+        quantile([call.took_s for call in answered] or [0.0], 0.99),
+        dict(Counter(call.outcome for call in calls)),
+        quantile([call.took_s for call in refused] or [0.0], 0.5),
+        len(refused) - len(retries_s),
+        quantile(retries_s or [0.0], 0.5),
+        quantile([call.sent_s - call.due_s for call in calls] or [0.0], 0.99),
+        sum(run.texts for run in runs),
+        sum(run.expired for run in runs),
+        sum(run.late for run in runs),
+        sum(run.ended_s - run.began_s for run in runs) / seconds,
+        settled,
+    )
+
+
+def add_findings(report: Report, levels: Sequence[Level]) -> None:
+    """Compare the last load with the first, and look at what must hold for all."""
+    first, last = levels[0], levels[-1]
+    share = last.answers_per_s / first.answers_per_s if first.answers_per_s else 0.0
+    report.add(
+        f"answers in time per second at {last.load:g}x, of those at {first.load:g}x",
+        f"at least {LEAST_GOODPUT}",
+        f"{digits(share)}: {digits(last.answers_per_s)} and {digits(first.answers_per_s)}, of "
+        f"{digits(last.offered_per_s)} and {digits(first.offered_per_s)} calls/s; in tokens/s "
+        f"{digits(last.tokens_per_s)} and {digits(first.tokens_per_s)}",
+        share >= LEAST_GOODPUT,
+    )
+    refusing = [level for level in levels if level.outcomes.get(REFUSED)]
+    worst_s = max((level.refusal_p50_s for level in refusing), default=0.0)
+    report.add(
+        "refusals, median, at the worst load",
+        f"within {1e3 * MOST_REFUSAL_S:g} ms",
+        f"{digits(1e3 * worst_s)} ms",
+        bool(refusing) and worst_s <= MOST_REFUSAL_S,
+    )
+    without = sum(level.refusals_without_retry for level in levels)
+    refusals = sum(level.outcomes.get(REFUSED, 0) for level in levels)
+    report.add("refusals without RetryInfo", "0", f"{without} of {refusals}", not without)
+    expired = sum(level.expired_run for level in levels)
+    report.add(
+        "texts run whose deadline had passed",
+        "0",
+        f"{expired} of {sum(level.runs for level in levels)}",
+        not expired,
+    )
+    hung = sum(level.hung for level in levels)
+    unforeseen = sum((Counter(level.unforeseen) for level in levels), Counter[str]())
+    report.add(
+        "calls without an outcome; loads after which the server did not come to rest",
+        "0; 0",
+        f"{hung}; {sum(not level.settled for level in levels)}",
+        not hung and all(level.settled for level in levels),
+    )
+    report.add(
+        "calls neither answered, refused nor expired",
+        "0",
+        ", ".join(f"{n} {outcome}" for outcome, n in unforeseen.items()) or 0,
+        not unforeseen,
+    )

@@ -1,0 +1,103 @@
+"""What trials of load make of what they have seen: rates, shares, verdicts and the chart. Pure."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import charts
+from tests.chaos.fairness import shares
+from tests.chaos.levels import REFUSED, Level, add_findings, level
+from tests.chaos.observed_server import Run
+from tests.chaos.open_loop import ANSWERED, HANGS, Call, arrivals_s
+from tests.chaos.traffic import tokens_per_s
+from tests.chaos.trial import Report
+
+
+def call(outcome: str, took_s: float, retry_after_s: float | None = None) -> Call:
+    """A call of ten tokens, sent when it was due."""
+    return Call(1.0, 1.0, took_s, 10, outcome, retry_after_s)
+
+
+def measured(load: float, *calls: Call, expired: int = 0, settled: bool = True) -> Level:
+    """A level of two seconds, of a capacity of one call per second."""
+    run = Run(0.0, 1.0, 4, 40, expired, 0, is_urgent=False)
+    return level(load, 1.0, calls, [run], 2.0, settled)
+
+
+def verdicts(*levels: Level) -> list[bool]:
+    """Of each finding, whether it is met."""
+    report = Report()
+    add_findings(report, levels)
+    return [finding.is_met for finding in report.findings]
+
+
+def test_arrivals_are_those_of_their_seed() -> None:
+    """The same seed gives the same instants, at about the rate asked for, in order, to the end."""
+    instants = list(arrivals_s(100.0, 50.0, seed=1))
+    assert instants == list(arrivals_s(100.0, 50.0, seed=1))
+    assert instants != list(arrivals_s(100.0, 50.0, seed=2))
+    assert instants == sorted(instants)
+    assert instants[-1] < 50.0
+    assert len(instants) == pytest.approx(5_000, rel=0.05)
+
+
+def test_an_answer_after_the_deadline_is_none() -> None:
+    """Answers per second are of those in time."""
+    found = measured(1, call(ANSWERED, 0.5), call(ANSWERED, 1.5))
+    assert (found.answers_per_s, found.tokens_per_s, found.offered_per_s) == (0.5, 5.0, 1.0)
+
+
+def test_overload_that_is_refused_in_time_is_met() -> None:
+    """As many answers as at capacity, refusals at once with a time to come back: all is met."""
+    first = measured(1, call(ANSWERED, 0.5), call(ANSWERED, 0.5))
+    refused = call(REFUSED, 0.001, retry_after_s=2.0)
+    last = measured(10, call(ANSWERED, 0.5), call(ANSWERED, 0.5), refused)
+    assert all(verdicts(first, last))
+
+
+@pytest.mark.parametrize(
+    ("last", "failed"),
+    [
+        (measured(10, call(ANSWERED, 0.5), call(REFUSED, 0.001, 1.0)), [0]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.2, 1.0)), [1]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.001)), [2]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.001, 1.0), expired=1), [3]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), call(HANGS, 11)), [4]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), settled=False), [4]),
+        (
+            measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), call("UNKNOWN", 0)),
+            [5],
+        ),
+    ],
+    ids=["fewer", "late refusal", "no RetryInfo", "expired", "hangs", "no rest", "unforeseen"],
+)
+def test_each_fault_fails_its_own_finding(last: Level, failed: list[int]) -> None:
+    """What is asked of overload is looked at one by one."""
+    first = measured(1, call(ANSWERED, 0.5), call(ANSWERED, 0.5))
+    met = verdicts(first, last)
+    assert [place for place, is_met in enumerate(met) if not is_met] == failed
+
+
+def test_a_run_counts_by_its_share_of_the_time() -> None:
+    """Tokens of a run that begins before, or ends after, are divided."""
+    runs = [
+        Run(began, ended, 1, 100, 0, 0, is_urgent=False)
+        for began, ended in ((-1.0, 1.0), (2.0, 3.0), (9.0, 13.0), (20.0, 21.0))
+    ]
+    assert tokens_per_s(runs, 0.0, 10.0) == pytest.approx((50 + 100 + 25) / 10)
+
+
+def test_shares_are_of_an_even_one() -> None:
+    """What a stream had within the time, over the mean of all."""
+    answers = [[(0.5, 99, 0), (1.0, 10, 0), (2.0, 20, 0)], [(1.5, 10, 0), (3.0, 99, 0)]]
+    assert shares(answers, 1.0, 3.0) == [1.5, 0.5]
+
+
+def test_the_chart_is_the_same_every_time(tmp_path: Path) -> None:
+    """It is drawn from the levels of any trial that has some, byte for byte the same."""
+    levels = [asdict(measured(load, call(ANSWERED, 0.5))) for load in (1, 10)]
+    records = {"overload": {"series": {"levels": {"bert": levels}}}, "storm": {"series": {}}}
+    first, again = (charts.draw(records, tmp_path / name)[0] for name in ("first", "again"))
+    assert first.read_bytes() == again.read_bytes()
+    assert charts.draw({"storm": {"series": {}}}, tmp_path) == []
