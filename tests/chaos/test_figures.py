@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,7 +98,10 @@ def test_shares_are_of_an_even_one() -> None:
 def test_the_chart_is_the_same_every_time(tmp_path: Path) -> None:
     """It is drawn from the levels of any trial that has some, byte for byte the same."""
     levels = [asdict(measured(load, call(ANSWERED, 0.5))) for load in (1, 10)]
-    records = {"overload": {"series": {"levels": {"bert": levels}}}, "storm": {"series": {}}}
+    records: dict[str, Any] = {
+        "overload": {"series": {"levels": {"bert": levels}}},
+        "storm": {"series": {}},
+    }
     first, again = (charts.draw(records, tmp_path / name)[0] for name in ("first", "again"))
     assert first.read_bytes() == again.read_bytes()
     assert charts.draw({"storm": {"series": {}}}, tmp_path) == []
