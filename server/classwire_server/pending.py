@@ -1,6 +1,5 @@
 """A text on its way to the device, and the batch that it goes in."""
 
-import itertools
 import math
 from array import array
 from collections.abc import Hashable, Iterator, Sequence
@@ -77,20 +76,14 @@ class Pending:
 
 @dataclass(eq=False)
 class Batch:
-    """Texts that are computed together: those with the same key share a row."""
+    """Texts that are computed together: those with the same key share a row.
+
+    `tokens` is the number of tokens that are computed.
+    """
 
     rows: list[list[Pending]]
     priority: Priority
-
-    @property
-    def tokens(self) -> int:
-        """Number of tokens that are computed."""
-        return sum(row[0].tokens for row in self.rows)
-
-    @property
-    def texts(self) -> list[Pending]:
-        """All texts, row by row."""
-        return list(itertools.chain.from_iterable(self.rows))
+    tokens: int
 
 
 def key_of(encoding: "Encoding") -> Key:

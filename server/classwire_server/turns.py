@@ -3,14 +3,16 @@
 Flows take turns by start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996): each has a
 virtual time, which moves on by the tokens taken from it, and the one that is behind is next. All
 calls together are one flow, in which the earliest deadline goes first, and which counts as often as
-it has texts; each stream is a flow.
+it has texts; each stream is a flow. A flow that comes back goes on where it was, if that is ahead
+of the others: otherwise those of which one text at a time waits could keep all others out.
 """
 
 import heapq
 import itertools
-import math
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
+
+from .due import DueTokens
 
 if TYPE_CHECKING:
     from .pending import Pending
@@ -37,7 +39,8 @@ class Turns:
         self.tokens = 0
         self._flows: dict[Hashable, _Flow] = {}
         self._virtual_tokens = 0.0
-        self._latest_deadline_s = -math.inf  # of calls
+        self._left_tokens: dict[Hashable, float] = {}  # virtual times of flows that may come back
+        self._due = DueTokens()  # of calls
         self._order = itertools.count()
 
     def __bool__(self) -> bool:
@@ -51,22 +54,24 @@ class Turns:
         """Let a text wait for its turn."""
         flow = self._flows.get(pending.flow)
         if flow is None:
-            flow = self._flows[pending.flow] = _Flow(self._virtual_tokens)
+            left_tokens = self._left_tokens.pop(pending.flow, 0.0)
+            flow = self._flows[pending.flow] = _Flow(max(self._virtual_tokens, left_tokens))
         heapq.heappush(flow.heap, (pending.deadline_s, next(self._order), pending))
         flow.size += 1
-        self.tokens += pending.cost_tokens
-        if pending.flow is None:
-            self._latest_deadline_s = max(self._latest_deadline_s, pending.deadline_s)
+        self._count(pending, pending.cost_tokens)
+
+    def inherit(self, pending: "Pending", cost_tokens: int) -> None:
+        """Let a text that waits cost what one with the same key cost, which has left."""
+        pending.cost_tokens = cost_tokens
+        self._count(pending, cost_tokens)
 
     def discard(self, pending: "Pending") -> None:
         """Forget a text, whose `waits` is false by now."""
         flow = self._flows[pending.flow]
         flow.size -= 1
-        self.tokens -= pending.cost_tokens
+        self._count(pending, -pending.cost_tokens)
         if not flow.size:
-            del self._flows[pending.flow]
-            if pending.flow is None:
-                self._latest_deadline_s = -math.inf
+            self._leave(pending.flow)
         elif len(flow.heap) > 2 * flow.size + 64:
             flow.heap = [entry for entry in flow.heap if entry[2].waits]
             heapq.heapify(flow.heap)
@@ -87,12 +92,19 @@ class Turns:
 
     def tokens_before(self, deadline_s: float) -> int:
         """Tokens of calls that go before a call's text with this deadline, and of all streams."""
-        calls = self._flows.get(None)
-        if calls is None or deadline_s >= self._latest_deadline_s:
-            return self.tokens
-        later = (
-            pending.cost_tokens
-            for its_deadline_s, _, pending in calls.heap
-            if pending.waits and its_deadline_s > deadline_s
-        )
-        return self.tokens - sum(later)
+        return self.tokens - self._due.after(deadline_s)
+
+    def _count(self, pending: "Pending", tokens: int) -> None:
+        self.tokens += tokens
+        if pending.flow is None:
+            self._due.add(pending.deadline_s, tokens)
+
+    def _leave(self, flow: Hashable) -> None:
+        """Forget a flow of which nothing waits, and how far it is once the others are there too."""
+        left_tokens = self._left_tokens
+        left_tokens[flow] = self._flows.pop(flow).virtual_tokens
+        if not self._flows:
+            left_tokens.clear()  # nobody waits for anybody
+        elif len(left_tokens) > 2 * len(self._flows) + 64:
+            now_tokens = self._virtual_tokens
+            self._left_tokens = {f: t for f, t in left_tokens.items() if t > now_tokens}

@@ -81,7 +81,7 @@ class Queue:
         interactive = self._turns[Priority.INTERACTIVE]
         if priority is Priority.INTERACTIVE:
             return interactive.tokens_before(deadline_s)
-        return self.tokens
+        return interactive.tokens + self._turns[Priority.BULK].tokens_before(deadline_s)
 
     def add(self, pending: Pending) -> None:
         """Let a text wait."""
@@ -104,9 +104,10 @@ class Queue:
         self._take_out(pending)
         heir = next(iter(self._same.get(pending.key, ())), None)
         if heir is not None and pending.cost_tokens:  # it must be computed for another, then
-            heir.cost_tokens = pending.cost_tokens
-            if not heir.deaths:
-                self._turns[heir.priority].tokens += heir.cost_tokens
+            if heir.deaths:
+                heir.cost_tokens = pending.cost_tokens
+            else:
+                self._turns[heir.priority].inherit(heir, pending.cost_tokens)
         return True
 
     def expire(self, now_s: float) -> list[Pending]:
@@ -144,23 +145,23 @@ class Queue:
         turns = self._turns[priority]
         if priority is Priority.BULK and self._turns[Priority.INTERACTIVE]:
             budget_tokens = min(budget_tokens, math.floor(self._bulk_claim_tokens))
-        batch, tokens = Batch([], priority), 0
+        batch = Batch([], priority, 0)
         while turns:
             first = turns.first()
-            if batch.rows and tokens + first.tokens > budget_tokens:
+            if batch.rows and batch.tokens + first.tokens > budget_tokens:
                 break
-            tokens += first.tokens
+            batch.tokens += first.tokens
             turns.charge(first)
             batch.rows.append(self._take_same(first))
-        self._age(priority, tokens)
+        self._age(priority, batch.tokens)
         return batch
 
     def take_suspect(self) -> Batch:
         """Take one text that must run alone, with those of the same key; empty when none waits."""
         if not self.has_suspects:
-            return Batch([], Priority.INTERACTIVE)
+            return Batch([], Priority.INTERACTIVE, 0)
         suspect = self._suspects.popleft()
-        return Batch([self._take_same(suspect)], suspect.priority)
+        return Batch([self._take_same(suspect)], suspect.priority, suspect.tokens)
 
     def take_all(self) -> list[Pending]:
         """Take out all that waits."""
@@ -185,6 +186,9 @@ class Queue:
             del self._same[pending.key]
         if not pending.deaths:
             self._turns[pending.priority].discard(pending)
+        if len(self._deadlines) > 2 * self._size + 64:  # not to keep what has left until it is due
+            self._deadlines = [entry for entry in self._deadlines if entry[2].waits]
+            heapq.heapify(self._deadlines)
 
     def _age(self, taken: Priority, tokens: int) -> None:
         if not self._turns[Priority.BULK]:
