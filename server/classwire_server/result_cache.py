@@ -2,7 +2,9 @@
 
 from collections import OrderedDict
 
-from .engine import Logits
+import numpy as np
+
+from .engine import Execution, Layout, Logits, Precision
 from .pending import Answer, Key
 
 ENTRY_BYTES = 600
@@ -34,13 +36,14 @@ class ResultCache:
         """Keep one row of an answer.
 
         When another engine has computed it than those before, they are forgotten: no two answers
-        for a text at a time may differ by more than callers were told.
+        for a text at a time may differ by more than callers were told. A row with a number that is
+        none is not kept: it may have been an accident.
         """
         size_bytes = _bytes(key, answer)
-        if size_bytes > self._max_bytes:
+        if size_bytes > self._max_bytes or not np.isfinite(answer.logits.values[row]).all():
             return
         latest = next(reversed(self._answers.values()), None)
-        if latest is not None and latest.logits.traits != answer.logits.traits:
+        if latest is not None and _engine(latest) != _engine(answer):
             self._answers.clear()
             self._bytes = 0
         if key in self._answers:
@@ -53,6 +56,12 @@ class ResultCache:
         while self._bytes > self._max_bytes:
             oldest, forgotten = self._answers.popitem(last=False)
             self._bytes -= _bytes(oldest, forgotten)
+
+
+def _engine(answer: Answer) -> tuple[Precision, Execution, Layout]:
+    """What logits depend on: not which of several devices it was."""
+    traits = answer.logits.traits
+    return traits.precision, traits.execution, traits.layout
 
 
 def _bytes(key: Key, answer: Answer) -> int:
