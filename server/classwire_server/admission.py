@@ -4,6 +4,7 @@ Pure, as scheduling is.
 """
 
 import math
+from collections.abc import Sequence
 
 from classwire._reasons import Reason
 
@@ -23,8 +24,9 @@ class Admission:
     Not safe for use by several threads.
     """
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, batch_tokens: int) -> None:
         self._lanes = lanes
+        self._batch_tokens = batch_tokens
         self._tokens = 0.0
         self._seconds = 0.0
         self._refused_tokens = 0.0
@@ -51,6 +53,18 @@ class Admission:
     def lane_tokens(self, seconds: float) -> float:
         """How many tokens one lane computes within a time; math.inf before any measurement."""
         return seconds * self.tokens_per_s / self._lanes if self.tokens_per_s else math.inf
+
+    def finish_s(
+        self, sizes_tokens: Sequence[int], running_tokens: int, waiting_tokens: int
+    ) -> float:
+        """How long a call with texts of these sizes takes behind so many tokens.
+
+        Behind a long queue there is to be time for two whole batches: texts that reach its head
+        with less go in small ones, which is slower for all, and so would keep itself up.
+        """
+        its_s = max(self.lane_s(max(sizes_tokens)), self.wait_s(sum(sizes_tokens)))
+        spare_s = min(self.wait_s(waiting_tokens), 2 * self.lane_s(self._batch_tokens))
+        return self.wait_s(running_tokens + waiting_tokens) + max(its_s, spare_s)
 
     def refuse(self, tokens: int, queue_tokens: int, now_s: float, why: str) -> RequestError:
         """What a caller with so many tokens hears who is refused while others wait.

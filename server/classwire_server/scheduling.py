@@ -4,7 +4,6 @@ The clock is passed in as `now_s`, in seconds of any monotonic clock.
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
 
@@ -14,22 +13,13 @@ from .endings import draining, expired, lost, poisonous
 from .pending import Answer, Batch, Key, Pending, Priority, distinct
 from .result_cache import ResultCache
 from .running import Running
+from .sizing import Sizing
+from .suspicion import MAX_DEATHS, Suspicion
 from .waiting import Queue
 
-SHARE_TOKENS = 128
-"""Work is shared among idle lanes down to this: a pass over fewer tokens costs as much, since it
-waits for the weights to come from memory.
-"""
 MAX_AHEAD_S = 0.05
 """A batch is sent ahead if it starts within this: what comes after can't overtake it any more."""
-BULK_BATCH_S = 0.25
-"""How long a bulk batch may take while there is interactive traffic."""
-TRAFFIC_S = 10.0
-"""How long after an interactive text there is interactive traffic."""
 TOO_LATE = "the time limit can't be met"
-MAX_DEATHS = 2
-POISON_TEXTS = 1_024
-"""So many texts that have brought the model's process down are remembered, and never run again."""
 
 
 class Scheduler:
@@ -43,13 +33,12 @@ class Scheduler:
         self, *, lanes: int, batch_tokens: int, max_queue_tokens: int, cache_bytes: int
     ) -> None:
         self.ended: list[Pending] = []
-        self._batch_tokens = batch_tokens
         self._queue = Queue(max_queue_tokens)
         self._running = Running(lanes)
-        self._admission = Admission(lanes)
+        self._admission = Admission(lanes, batch_tokens)
+        self._sizing = Sizing(batch_tokens, self._admission)
         self._cache = ResultCache(cache_bytes)
-        self._poison: OrderedDict[Key, None] = OrderedDict()
-        self._interactive_s = -math.inf  # when the last interactive text came
+        self._suspicion = Suspicion()
 
     @property
     def waiting_texts(self) -> int:
@@ -77,7 +66,7 @@ class Scheduler:
             return running.free_lanes > 0
         soon_s = self._admission.lane_s(running.shortest_tokens)
         return 0 < soon_s <= MAX_AHEAD_S and queue.tokens >= min(
-            running.shortest_tokens, self._batch_tokens
+            running.shortest_tokens, self._sizing.batch_tokens
         )
 
     @property
@@ -90,28 +79,29 @@ class Scheduler:
             and not running.free_lanes
             and running.holds_bulk
             and not queue.has_suspects
-            and queue.tokens_of(Priority.INTERACTIVE) > 0
+            and queue.first(Priority.INTERACTIVE) is not None
         )
 
     def admit(self, texts: Sequence[Pending], now_s: float) -> None:
         """Check that a call's texts, all of one priority and deadline, can be answered in time.
 
-        An idle engine takes anything, so that no call is too large ever to be served. Raises
-        RequestError OVERLOADED.
+        An idle engine takes anything, so that no call is too large ever to be served. What is late
+        already expires. Raises RequestError OVERLOADED.
         """
+        queue, running = self._queue, self._running
         new = [text for text in distinct(texts) if not self._is_known(text.key)]
-        if not new or not (len(self._queue) or self._running):
+        if not new or new[0].deadline_s <= now_s or not (len(queue) or running):
             return
-        admission, priority, deadline_s = self._admission, new[0].priority, new[0].deadline_s
-        tokens = sum(text.tokens for text in new)
-        before_tokens = self._queue.tokens_before(priority, deadline_s)
-        before_tokens += self._running.tokens_before(priority)
-        longest_s = admission.lane_s(max(text.tokens for text in new))
-        finish_s = admission.wait_s(before_tokens) + max(longest_s, admission.wait_s(tokens))
-        if self._queue.is_full(tokens, priority):
-            raise admission.refuse(tokens, self._queue.tokens, now_s, "the queue is full")
+        priority, deadline_s = new[0].priority, new[0].deadline_s
+        sizes_tokens = [text.tokens for text in new]
+        finish_s = self._admission.finish_s(
+            sizes_tokens, running.tokens_before(priority), queue.tokens_before(priority, deadline_s)
+        )
+        tokens = sum(sizes_tokens)
+        if queue.is_full(tokens, priority):
+            raise self._admission.refuse(tokens, queue.tokens, now_s, "the queue is full")
         if now_s + finish_s > deadline_s:
-            raise admission.refuse(tokens, self._queue.tokens, now_s, TOO_LATE)
+            raise self._admission.refuse(tokens, queue.tokens, now_s, TOO_LATE)
 
     def has_room(self, text: Pending) -> bool:
         """Whether a text of a stream may wait."""
@@ -120,13 +110,13 @@ class Scheduler:
     def add(self, texts: Iterable[Pending], now_s: float) -> None:
         """Let texts wait, unless their answers are known, or under way."""
         for text in texts:
-            if text.priority is Priority.INTERACTIVE:
-                self._interactive_s = now_s
+            self._sizing.came(text.priority, now_s)
             text.queued_s = now_s
+            text.deaths = self._suspicion.deaths(text.key)
             if answer := self._cache.get(text.key):
-                text.answer, text.row, text.cached = answer, 0, True
-                self.ended.append(text)
-            elif text.key in self._poison:
+                text.cached = True
+                self._answer([text], answer, 0)
+            elif self._suspicion.is_poison(text.key):
                 self.end([text], poisonous())
             elif (row := self._running.row(text.key)) is not None:
                 row.append(text)
@@ -160,18 +150,18 @@ class Scheduler:
             return None
         if self._queue.has_suspects:
             return self._running.enter(self._queue.take_suspect(), alone=True)
+        begins_s = self._begins_s(now_s)
         while (priority := self._queue.next_priority()) is not None:
-            if not self._shed(priority, now_s):
-                budget_tokens = self._budget_tokens(priority, now_s)
+            if not self._shed(priority, begins_s, now_s):
+                budget_tokens = self._budget_tokens(priority, begins_s, now_s)
                 return self._running.enter(self._queue.take(priority, budget_tokens))
         return None
 
     def take_urgent(self, now_s: float) -> Batch | None:
         """Interactive work that goes beside the lanes, and counts as running from now on."""
         while self.may_take_urgent:
-            if not self._shed(Priority.INTERACTIVE, now_s):
-                budget_tokens = min(SHARE_TOKENS, self._batch_tokens)
-                batch = self._queue.take(Priority.INTERACTIVE, budget_tokens)
+            if not self._shed(Priority.INTERACTIVE, now_s, now_s):
+                batch = self._queue.take(Priority.INTERACTIVE, self._sizing.urgent_tokens)
                 return self._running.enter(batch, urgent=True)
         return None
 
@@ -185,6 +175,8 @@ class Scheduler:
         rows = iter(batch.rows)
         for done in passes:
             its_rows = [next(rows) for _ in range(done.texts)]
+            for row in its_rows:
+                self._suspicion.survived(row[0].key)
             if isinstance(done.logits, Exception):
                 self.end([text for row in its_rows for text in row], done.logits)
                 continue
@@ -210,8 +202,8 @@ class Scheduler:
                 deaths = 1 + max(text.deaths for text in row)
                 for text in row:
                     text.deaths = deaths
+                self._suspicion.died(row[0].key, deaths)
                 if deaths >= MAX_DEATHS:
-                    self._remember_poison(row[0].key)
                     self.end(row, poisonous())
             for text in row:
                 if not text.ended:
@@ -228,36 +220,30 @@ class Scheduler:
         return (
             self._running.row(key) is not None
             or self._queue.holds(key)
-            or key in self._poison
+            or self._suspicion.is_poison(key)
             or self._cache.get(key) is not None
         )
 
-    def _remember_poison(self, key: Key) -> None:
-        self._poison[key] = None
-        if len(self._poison) > POISON_TEXTS:
-            self._poison.popitem(last=False)
+    def _begins_s(self, now_s: float) -> float:
+        """When a batch that is taken now begins: one that is sent ahead waits for a lane."""
+        running = self._running
+        ahead_s = 0.0 if running.free_lanes else self._admission.lane_s(running.shortest_tokens)
+        return now_s + ahead_s
 
-    def _shed(self, priority: Priority, now_s: float) -> bool:
+    def _shed(self, priority: Priority, begins_s: float, now_s: float) -> bool:
         """Refuse the text that is next if it is a call's, and late even if it goes at once."""
         first = self._queue.first(priority)
         is_last = len(self._queue) == 1 and not self._running
         if first is None or first.flow is not None or is_last:
             return False
-        if now_s + self._admission.lane_s(first.tokens) <= first.deadline_s:
+        if begins_s + self._admission.lane_s(first.tokens) <= first.deadline_s:
             return False
         queue_tokens = self._queue.tokens
         self.end([first], self._admission.refuse(first.tokens, queue_tokens, now_s, TOO_LATE))
         return True
 
-    def _budget_tokens(self, priority: Priority, now_s: float) -> int:
-        """Tokens of the next batch: what waits, shared evenly among the lanes that are free.
-
-        Less when the first would be late otherwise, or interactive traffic kept waiting for long.
-        """
+    def _budget_tokens(self, priority: Priority, begins_s: float, now_s: float) -> int:
         first = self._queue.first(priority)
-        share = math.ceil(self._queue.tokens_of(priority) / max(1, self._running.free_lanes))
-        may_take_s = (first.deadline_s - now_s) / 2 if first else math.inf
-        if priority is Priority.BULK and now_s - self._interactive_s < TRAFFIC_S:
-            may_take_s = min(may_take_s, BULK_BATCH_S)
-        budget_tokens = min(self._batch_tokens, max(SHARE_TOKENS, share))
-        return int(min(budget_tokens, self._admission.lane_tokens(may_take_s)))
+        share_tokens = math.ceil(self._queue.tokens_of(priority) / max(1, self._running.free_lanes))
+        slack_s = first.deadline_s - begins_s if first else math.inf
+        return self._sizing.budget_tokens(priority, share_tokens, slack_s, now_s)

@@ -1,140 +1,216 @@
-"""What waits for the device: order, budget, bounds, expiry. The clock is passed in."""
+"""What goes to the engine, when, how much at once, and beside what. The clock is passed in."""
 
 import math
-from queue import SimpleQueue
+from concurrent.futures import CancelledError
 
 import pytest
 
-from classwire_server.scheduling import Pending, Priority, Queue
-from classwire_server.tokenization import Encoding, Text
+from classwire_server.computation import Pass
+from classwire_server.errors import RequestError
+from classwire_server.pending import Batch, Pending, Priority
+from classwire_server.scheduling import Scheduler
+from classwire_server.sizing import BULK_BATCH_S, SHARE_TOKENS, TRAFFIC_S
+from tests.server.simulation import logits, waiting
+
+BULK = Priority.BULK
+NOW_S = 500.0
 
 
-def _pending(
-    tokens: int = 10,
-    priority: Priority = Priority.INTERACTIVE,
-    deadline_s: float = math.inf,
-) -> Pending:
-    encoding = Encoding([0] * tokens, [0] * tokens, 0, Text("x"), None)
-    return Pending(encoding, priority, SimpleQueue(), deadline_s)
+def make(lanes: int = 1, batch_tokens: int = 1_000, tokens_per_s: int = 0) -> Scheduler:
+    """A scheduler whose engine is known to be so fast on each lane, if at all."""
+    scheduler = Scheduler(
+        lanes=lanes, batch_tokens=batch_tokens, max_queue_tokens=100_000, cache_bytes=0
+    )
+    if tokens_per_s:
+        scheduler.add([waiting(100, BULK)], 0.0)
+        batch = scheduler.take(0.0)
+        assert batch is not None
+        scheduler.finish(batch, [Pass(1, 100, logits(1, 100 / tokens_per_s))], 0.0)
+        scheduler.ended.clear()
+    return scheduler
 
 
-def test_first_come_first_served() -> None:
-    """Texts of one priority leave in the order in which they came, even at the same instant."""
-    queue, texts = Queue(1_000), [_pending() for _ in range(5)]
-    for text in texts:
-        queue.add(text, now_s=1.0)
-    assert queue.take(1_000) == texts
-    assert len(queue) == 0
-    assert queue.tokens == 0
+def take(scheduler: Scheduler, now_s: float = NOW_S) -> list[Pending]:
+    """The texts of the next batch; none when there is no batch."""
+    return texts_of(scheduler.take(now_s))
 
 
-def test_interactive_overtakes_bulk() -> None:
-    """Interactive work that comes a little later leaves first."""
-    queue, bulk, interactive = Queue(1_000), _pending(priority=Priority.BULK), _pending()
-    queue.add(bulk, now_s=0.0)
-    queue.add(interactive, now_s=1.0)
-    assert queue.take(1_000) == [interactive, bulk]
+def texts_of(batch: Batch | None) -> list[Pending]:
+    """The texts of a batch."""
+    return [text for row in batch.rows for text in row] if batch else []
 
 
-def test_bulk_is_never_starved() -> None:
-    """Bulk work that has waited out the head start leaves before what comes then."""
-    queue, bulk, interactive = Queue(1_000), _pending(priority=Priority.BULK), _pending()
-    queue.add(bulk, now_s=0.0)
-    queue.add(interactive, now_s=Priority.BULK.value + 0.1)
-    assert queue.take(1_000) == [bulk, interactive]
+def test_idle_lanes_share() -> None:
+    """What waits is spread over the lanes that are free, down to what is worth a pass."""
+    scheduler = make(lanes=4)
+    scheduler.add([waiting(SHARE_TOKENS // 2) for _ in range(16)], NOW_S)
+    assert [len(take(scheduler)) for _ in range(4)] == [4, 4, 4, 4]
+    scheduler = make(lanes=4)
+    scheduler.add([waiting(SHARE_TOKENS // 2) for _ in range(4)], NOW_S)
+    assert [len(take(scheduler)) for _ in range(3)] == [2, 2, 0]
 
 
-def test_a_batch_keeps_to_its_budget() -> None:
-    """A batch ends before the text that would pass the budget; that text is first in the next."""
-    queue, texts = Queue(1_000), [_pending(40), _pending(40), _pending(40)]
-    for text in texts:
-        queue.add(text, now_s=0.0)
-    assert queue.take(100) == [texts[0], texts[1]]
-    assert queue.take(100) == [texts[2]]
+def test_a_batch_keeps_to_the_best_size() -> None:
+    """However much waits, a batch is no larger than what the engine does best."""
+    scheduler = make(batch_tokens=300)
+    scheduler.add([waiting(100) for _ in range(9)], NOW_S)
+    assert len(take(scheduler)) == 3
 
 
-def test_one_text_always_fits() -> None:
-    """A text that is longer than the budget is a batch by itself."""
-    queue, long = Queue(1_000), _pending(500)
-    queue.add(long, now_s=0.0)
-    queue.add(_pending(1), now_s=0.0)
-    assert queue.take(100) == [long]
+def test_a_batch_is_small_when_its_first_would_be_late() -> None:
+    """The first text of a batch is not made late by those that go with it."""
+    scheduler = make(tokens_per_s=1_000)
+    first = waiting(100, deadline_s=NOW_S + 0.6)
+    scheduler.add([first, *(waiting(100, deadline_s=NOW_S + 9) for _ in range(9))], NOW_S)
+    batch = take(scheduler)
+    assert batch[0] is first
+    assert len(batch) == 3
 
 
-def test_nothing_waits() -> None:
-    """An empty queue has no batch."""
-    assert Queue(1_000).take(100) == []
+def test_bulk_batches_are_short_while_there_is_interactive_traffic() -> None:
+    """A bulk batch is bounded in time after an interactive text, and large again later."""
+    for ago_s, texts in ((0.0, 100 * BULK_BATCH_S), (TRAFFIC_S + 0.1, 100)):
+        scheduler = make(tokens_per_s=1_000)
+        scheduler.add([waiting(10)], NOW_S - ago_s)
+        first = scheduler.take(NOW_S)
+        assert first is not None
+        scheduler.finish(first, [Pass(1, 10, logits(1))], NOW_S)
+        scheduler.add([waiting(10, BULK) for _ in range(200)], NOW_S)
+        assert len(take(scheduler)) == texts
 
 
-def test_room_is_bounded_in_tokens() -> None:
-    """There is room up to the bound, and again when something has left."""
-    queue = Queue(100)
-    first = _pending(60)
-    queue.add(first, now_s=0.0)
-    assert queue.has_room(40, Priority.INTERACTIVE)
-    assert not queue.has_room(41, Priority.INTERACTIVE)
-    assert queue.remove(first)
-    assert queue.has_room(100, Priority.INTERACTIVE)
+def test_late_calls_are_shed() -> None:
+    """A call's text that would be late even if it went at once never runs; the next goes."""
+    scheduler = make(tokens_per_s=1_000)
+    late, in_time = waiting(200, deadline_s=NOW_S + 0.1), waiting(200, deadline_s=NOW_S + 1)
+    scheduler.add([late, in_time], NOW_S)
+    assert take(scheduler) == [in_time]
+    assert isinstance(late.error, RequestError)
+    assert late.error.reason == "OVERLOADED"
+    assert late.error.retry_after_s
 
 
-def test_bulk_fills_half_of_the_queue() -> None:
-    """Bulk work leaves the other half to interactive work."""
-    queue = Queue(100)
-    queue.add(_pending(30, Priority.BULK), now_s=0.0)
-    assert queue.has_room(20, Priority.BULK)
-    assert not queue.has_room(21, Priority.BULK)
-    assert queue.has_room(70, Priority.INTERACTIVE)
+def test_the_last_is_never_shed() -> None:
+    """A text that waits alone is tried, however slow the engine seems: else it would never be
+    measured again. Nor is a stream's, which has an answer coming.
+    """
+    scheduler = make(tokens_per_s=1)
+    last = waiting(200, deadline_s=NOW_S + 0.1)
+    scheduler.add([last], NOW_S)
+    assert take(scheduler) == [last]
+    scheduler = make(tokens_per_s=1)
+    streams = [waiting(200, BULK, NOW_S + 0.1, flow="stream") for _ in range(2)]
+    scheduler.add(streams, NOW_S)
+    assert take(scheduler) == streams[:1]
 
 
-def test_an_empty_queue_takes_anything() -> None:
-    """No call is so large that it could never be served."""
-    assert Queue(100).has_room(5_000, Priority.BULK)
+def test_a_batch_ahead() -> None:
+    """One batch more than there are lanes is taken when it will begin soon and is worth it."""
+    scheduler = make(tokens_per_s=100_000)
+    scheduler.add([waiting(1_000)], NOW_S)
+    assert take(scheduler)
+    scheduler.add([waiting(500)], NOW_S)
+    assert not take(scheduler)  # it may still grow
+    scheduler.add([waiting(500)], NOW_S)
+    assert len(take(scheduler)) == 2
+    scheduler.add([waiting(1_000)], NOW_S)
+    assert not take(scheduler)
 
 
-def test_expiry_takes_what_is_late_and_nothing_else() -> None:
-    """Texts whose deadline has come leave the queue, no batch holds them, and the next is known."""
-    queue, late, in_time = Queue(1_000), _pending(deadline_s=5.0), _pending(deadline_s=5.1)
-    queue.add(late, now_s=0.0)
-    queue.add(in_time, now_s=0.0)
-    assert queue.earliest_deadline_s == 5.0
-    assert queue.expire(now_s=4.9) == []
-    assert queue.expire(now_s=5.0) == [late]
-    assert queue.earliest_deadline_s == 5.1
-    assert queue.tokens == in_time.tokens
-    assert queue.take(1_000) == [in_time]
+@pytest.mark.parametrize("tokens_per_s", [0, 1_000])
+def test_no_batch_ahead_of_a_long_one(tokens_per_s: int) -> None:
+    """What would lie ready for long, or who knows how long, waits where it can be overtaken."""
+    scheduler = make(tokens_per_s=tokens_per_s)
+    scheduler.add([waiting(100)], NOW_S)
+    assert take(scheduler)
+    scheduler.add([waiting(1_000)], NOW_S)
+    assert not take(scheduler)
 
 
-def test_removal_happens_once() -> None:
-    """A text is removed once; one that has left, or never came, is not there."""
-    queue, text = Queue(1_000), _pending()
-    queue.add(text, now_s=0.0)
-    assert queue.remove(text)
-    assert not queue.remove(text)
-    assert not queue.remove(_pending())
-    assert queue.take(1_000) == []
+def test_what_is_sent_ahead_counts_the_wait() -> None:
+    """A text that would be in time on a free lane, and is late behind what runs, is shed."""
+    scheduler = make(tokens_per_s=100_000)
+    scheduler.add([waiting(1_000)], NOW_S)
+    assert take(scheduler)
+    late, in_time = (waiting(1_000, deadline_s=NOW_S + after_s) for after_s in (0.015, 0.5))
+    scheduler.add([late, in_time], NOW_S)
+    assert take(scheduler) == [in_time]
+    assert late.error is not None
 
 
-def test_many_removals_leave_order_and_count_right() -> None:
-    """Whatever is removed, what stays leaves in its order, and the tokens are counted right."""
-    queue, texts = Queue(1 << 20), [_pending(tokens=1 + i % 7) for i in range(1_000)]
-    for text in texts:
-        queue.add(text, now_s=0.0)
-    stay = [text for i, text in enumerate(texts) if i % 9 == 0]
-    for text in texts:
-        if text not in stay:
-            assert queue.remove(text)
-    assert queue.tokens == sum(text.tokens for text in stay)
-    assert queue.take(1 << 20) == stay
+def test_interactive_work_goes_beside_bulk() -> None:
+    """While lanes hold bulk work a small interactive batch goes beside them, one at a time."""
+    scheduler = make()
+    scheduler.add([waiting(1_000, BULK), waiting(500, BULK)], NOW_S)
+    assert not scheduler.take_urgent(NOW_S)
+    assert take(scheduler)
+    assert not scheduler.take_urgent(NOW_S)
+    calls = [waiting(SHARE_TOKENS // 2) for _ in range(3)]
+    scheduler.add(calls, NOW_S)
+    batch = scheduler.take_urgent(NOW_S)
+    assert batch is not None
+    assert texts_of(batch) == calls[:2]
+    assert scheduler.is_urgent(batch)
+    assert not scheduler.take_urgent(NOW_S)
+    scheduler.finish(batch, [Pass(2, 128, logits(2))], NOW_S)
+    assert texts_of(scheduler.take_urgent(NOW_S)) == calls[2:]
 
 
-def test_drain_time_follows_the_measured_rate() -> None:
-    """Twice the tokens, or half the rate, take twice as long."""
-    queue = Queue(1_000)
-    queue.add(_pending(200), now_s=0.0)
-    queue.drained(tokens=100, seconds=1.0)
-    assert queue.drain_s() == pytest.approx(2.0)
-    queue.add(_pending(200), now_s=0.0)
-    assert queue.drain_s() == pytest.approx(4.0)
-    for _ in range(50):
-        queue.drained(tokens=100, seconds=2.0)
-    assert queue.drain_s() == pytest.approx(8.0, rel=1e-3)
+def test_interactive_work_waits_for_interactive_work() -> None:
+    """Where a lane is free, or all hold interactive work, there is nothing to go beside."""
+    scheduler = make(lanes=2)
+    scheduler.add([waiting(500, BULK)], NOW_S)
+    assert take(scheduler)
+    scheduler.add([waiting()], NOW_S)
+    assert not scheduler.take_urgent(NOW_S)
+    scheduler = make()
+    scheduler.add([waiting()], NOW_S)
+    assert take(scheduler)
+    scheduler.add([waiting()], NOW_S)
+    assert not scheduler.take_urgent(NOW_S)
+
+
+def test_calls_do_not_wait_for_bulk() -> None:
+    """What is admitted does not depend on bulk work, which is overtaken."""
+    scheduler = make(tokens_per_s=1_000)
+    scheduler.add([waiting(900, BULK), waiting(900, BULK)], NOW_S)
+    assert take(scheduler)
+    scheduler.admit([waiting(100, deadline_s=NOW_S + 0.2)], NOW_S)
+    with pytest.raises(RequestError, match="can't be met"):
+        scheduler.admit([waiting(100, BULK, NOW_S + 0.2)], NOW_S)
+
+
+@pytest.mark.parametrize("flow", [None, "stream"])
+def test_expired_and_withdrawn_texts_never_run(flow: str | None) -> None:
+    """Texts end where they wait, those whose caller has gone and those whose time has."""
+    scheduler = make()
+    gone, late, left = (
+        waiting(10, BULK, deadline_s, flow) for deadline_s in (math.inf, NOW_S + 1, NOW_S + 2)
+    )
+    scheduler.add([gone, late, left], NOW_S)
+    scheduler.withdraw([gone])
+    assert scheduler.earliest_deadline_s == NOW_S + 1
+    scheduler.expire(NOW_S + 1)
+    assert isinstance(gone.error, CancelledError)
+    assert isinstance(late.error, RequestError)
+    assert late.error.reason == "EXPIRED_IN_QUEUE"
+    assert scheduler.ended == [gone, late]
+    assert take(scheduler) == [left]
+    scheduler.withdraw([gone, late])
+    assert len(scheduler.ended) == 2
+
+
+def test_closing_ends_what_waits() -> None:
+    """At the end what waits is DRAINING, and what runs is answered."""
+    scheduler = make()
+    runs, waits = waiting(), waiting()
+    scheduler.add([runs], NOW_S)
+    batch = scheduler.take(NOW_S)
+    assert batch is not None
+    scheduler.add([waits], NOW_S)
+    scheduler.close()
+    assert isinstance(waits.error, RequestError)
+    assert waits.error.reason == "DRAINING"
+    scheduler.finish(batch, [Pass(1, 10, logits(1))], NOW_S)
+    assert runs.answer is not None
+    assert scheduler.waiting_texts == 0
