@@ -153,6 +153,7 @@ class Dispatcher:
         if self._scheduler.ended:
             self._room.notify_all()
             self._deliver()
+            self._wake()  # what is left may be of another kind
 
     def _run(self) -> None:
         while batch := self._next_batch(self._scheduler.take, self._work):
@@ -171,9 +172,10 @@ class Dispatcher:
                 now_s = time.monotonic()
                 self._expire(now_s)
                 batch = take(now_s) if self._engine.is_up else None
+                if batch is not None or self._scheduler.ended:
+                    self._room.notify_all()
                 self._deliver()
                 if batch is not None:
-                    self._room.notify_all()
                     self._wake()  # another lane may be free for what is left
                     return batch
                 work.wait()

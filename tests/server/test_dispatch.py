@@ -1,11 +1,9 @@
 """Between callers and one engine: every text ends, and only the guilty one fails."""
 
-import math
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -13,37 +11,8 @@ import pytest
 from classwire_server.dispatch import Dispatcher
 from classwire_server.engine import Logits
 from classwire_server.errors import RequestError
-from classwire_server.scheduling import Answer, Pending, Priority
-from classwire_server.tokenization import Encoding, Text
 from tests.contract.engines import LOGITS, PATIENCE_S, FakeEngine, eventually
-
-
-def pending(text: str, tokens: int = 1, deadline_s: float = math.inf) -> Pending:
-    """A text of so many tokens that waits for the engine."""
-    encoding = Encoding([0] * tokens, [0] * tokens, 0, Text(text), None)
-    return Pending(encoding, Priority.INTERACTIVE, SimpleQueue(), deadline_s)
-
-
-def answer(text: Pending) -> Answer:
-    """What the engine says of a text, once it has ended."""
-    error = failure(text)
-    assert error is None, error
-    assert text.answer is not None
-    return text.answer
-
-
-def failure(text: Pending) -> BaseException | None:
-    """Why a text has no answer, once it has ended."""
-    if not text.ended:
-        assert text in text.inbox.get(timeout=PATIENCE_S)
-    return text.error
-
-
-def reason(text: Pending) -> str:
-    """Why a text was refused."""
-    error = failure(text)
-    assert isinstance(error, RequestError)
-    return error.reason
+from tests.server.submissions import answer, failure, occupy, pending, reason
 
 
 @pytest.fixture
@@ -61,14 +30,6 @@ def dispatcher(engine: FakeEngine) -> Iterator[Dispatcher]:
     yield dispatcher
     engine.release()
     dispatcher.close()
-
-
-def occupy(dispatcher: Dispatcher, engine: FakeEngine) -> Pending:
-    """Keep the engine busy until it is released."""
-    slow = pending("slow")
-    dispatcher.submit([slow])
-    engine.wait_for(lambda engine: bool(engine.batches))
-    return slow
 
 
 def test_answers(dispatcher: Dispatcher, engine: FakeEngine) -> None:
@@ -117,7 +78,7 @@ def test_what_ends_together_wakes_its_caller_once(
 def test_a_failing_text_fails_alone(
     dispatcher: Dispatcher, engine: FakeEngine, bad: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A batch that fails is run again text by text; the log does not quote it."""
+    """A batch that fails is run again in parts; the log does not quote it."""
     occupy(dispatcher, engine)
     texts = [pending("a"), pending(bad), pending("b")]
     dispatcher.submit(texts)
@@ -127,14 +88,14 @@ def test_a_failing_text_fails_alone(
     assert isinstance(failure(failed), ValueError)
     assert answer(before).batch_texts == 1
     assert answer(behind).logits.values[behind.row] == pytest.approx(LOGITS)
-    assert engine.batches == [["slow"], ["a", bad, "b"], ["a"], [bad], ["b"]]
+    assert engine.batches == [["slow"], ["a", bad, "b"], ["a"], [bad, "b"], [bad], ["b"]]
     assert "boom" not in caplog.text
 
 
 def test_too_few_rows(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> None:
     """An engine that answers for other than the texts it was given fails them, not the thread."""
     nothing = Logits(np.zeros((0, 5), np.float32), engine.traits, 0.0)
-    monkeypatch.setattr(engine, "infer", lambda encodings: nothing)
+    monkeypatch.setattr(engine, "infer", lambda encodings, urgent: nothing)
     dispatcher = Dispatcher(engine, batch_tokens=4, max_queue_tokens=10, name="test")
     texts = [pending("a"), pending("b")]
     dispatcher.submit(texts)
@@ -162,7 +123,7 @@ def test_all_or_none(dispatcher: Dispatcher, engine: FakeEngine) -> None:
 
 
 def test_withdrawn_texts_never_run(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """What still waits is cancelled, and whoever waits for it is woken; what runs, runs on."""
+    """All are cancelled, and whoever waits for them is woken; what runs, runs on without them."""
     slow = occupy(dispatcher, engine)
     waiting, staying = pending("waiting"), pending("staying")
     dispatcher.submit([waiting, staying])
@@ -170,8 +131,8 @@ def test_withdrawn_texts_never_run(dispatcher: Dispatcher, engine: FakeEngine) -
     dispatcher.withdraw([slow, waiting, pending("never submitted")])
 
     assert isinstance(failure(waiting), CancelledError)
+    assert isinstance(failure(slow), CancelledError)
     engine.release()
-    assert answer(slow)
     assert answer(staying)
     assert engine.texts == ["slow", "staying"]
 
@@ -196,7 +157,7 @@ def test_waiting_for_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
     """Texts wait for room; each goes as soon as there is some for it, in their order."""
     occupy(dispatcher, engine)
     dispatcher.submit([pending("nearly full", tokens=8)])
-    texts = [pending("a", tokens=2), pending("b", tokens=3), pending("c", tokens=1)]
+    texts = [pending(*text, flow="stream") for text in (("a", 2), ("b", 3), ("c", 1))]
     with ThreadPoolExecutor(1) as pool:
         submitting = pool.submit(dispatcher.submit_when_room, texts, lambda: False)
         assert eventually(lambda: texts[0].queued_s > 0)
@@ -211,8 +172,8 @@ def test_waiting_for_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
 def test_giving_up_waiting_for_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
     """A caller that goes away while its text waits for room frees the thread that waits."""
     occupy(dispatcher, engine)
-    dispatcher.submit([pending("full", tokens=10)])
-    text, gone = pending("text"), threading.Event()
+    dispatcher.submit_when_room([pending("full", tokens=10, flow="stream")], lambda: False)
+    text, gone = pending("text", flow="stream"), threading.Event()
     with ThreadPoolExecutor(1) as pool:
         submitting = pool.submit(dispatcher.submit_when_room, [text], gone.is_set)
         gone.set()
@@ -225,8 +186,8 @@ def test_giving_up_waiting_for_room(dispatcher: Dispatcher, engine: FakeEngine) 
 def test_late_before_there_is_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
     """A text whose deadline passes while it waits for room has expired."""
     occupy(dispatcher, engine)
-    dispatcher.submit([pending("full", tokens=10)])
-    late = pending("late", deadline_s=0.0)
+    dispatcher.submit_when_room([pending("full", tokens=10, flow="stream")], lambda: False)
+    late = pending("late", deadline_s=0.0, flow="stream")
 
     dispatcher.submit_when_room([late], lambda: False)
 
@@ -256,4 +217,5 @@ def test_close_ends_every_text(engine: FakeEngine) -> None:
     assert refused.value.reason == "DRAINING"
     dispatcher.submit_when_room([late], lambda: False)
     assert reason(late) == "DRAINING"
-    assert eventually(lambda: not any(t.name == "engine-test" for t in threading.enumerate()))
+    names = {thread.name for thread in threading.enumerate()}
+    assert names.isdisjoint({"engine-test-0", "engine-test-1", "urgent-test", "expiry-test"})
