@@ -8,6 +8,7 @@ import pytest
 
 from classwire import (
     AsyncClient,
+    Cancelled,
     Reason,
     Unavailable,
 )
@@ -96,6 +97,22 @@ def test_a_cancelled_async_call_is_cancelled(server: FakeServer) -> None:
                     await task
             server.release()
             assert (await client.classify("text")).label == "long"
+
+    asyncio.run(run())
+
+
+def test_closing_an_async_client_cancels_its_calls(server: FakeServer) -> None:
+    """With an error of ours: nobody has cancelled the task."""
+
+    async def run() -> None:
+        client = AsyncClient(server.target)
+        server.hold()
+        call = asyncio.create_task(client.classify("text"))
+        while not server.calls:
+            await asyncio.sleep(0)
+        await client.close()
+        with pytest.raises(Cancelled):
+            await call
 
     asyncio.run(run())
 
