@@ -14,7 +14,7 @@ from classwire_server.engine.lanes import Lanes as Links
 from classwire_server.errors import RequestError
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import FakeEngine
-from tests.server.test_dispatch import answer, pending, reason
+from tests.server.submissions import answer, pending, reason
 
 
 class Lanes(FakeEngine):
@@ -45,7 +45,7 @@ def busy_lane(inference_s: float, batch_tokens: int) -> tuple[Lanes, Dispatcher]
 @pytest.mark.parametrize("texts", [2, 5])
 def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits when two lanes are free goes half into each, and runs at the same time."""
-    monkeypatch.setattr("classwire_server.dispatch.SHARE_TOKENS", 1)
+    monkeypatch.setattr("classwire_server.sizing.SHARE_TOKENS", 1)
     engine = Lanes(2, 1.0)
     dispatcher = Dispatcher(engine, batch_tokens=100, max_queue_tokens=100, name="test")
     dispatcher.submit([pending("slow") for _ in range(texts)])
@@ -74,8 +74,9 @@ def test_a_batch_is_sent_ahead_if_it_starts_soon(inference_s: float, batches: in
     engine, dispatcher = busy_lane(inference_s, batch_tokens=4)
     for _ in range(2):
         dispatcher.submit([pending("slow behind", tokens=4)])
-    probe = pending("late", tokens=4, deadline_s=time.monotonic() + 0.05)
-    dispatcher.submit([probe])
+    engine.wait_for(lambda engine: len(engine.batches) >= batches)
+    probe = pending("late", tokens=4, deadline_s=time.monotonic() + 0.05, flow="stream")
+    dispatcher.submit_when_room([probe], lambda: False)
     assert reason(probe) == "EXPIRED_IN_QUEUE"  # time enough to have sent too much
 
     assert len(engine.batches) == batches
@@ -96,7 +97,9 @@ def test_little_is_not_sent_ahead() -> None:
 
 
 def test_all_lanes_count_for_the_drain_rate() -> None:
-    """A caller who is sent away is told when two lanes, not one, will have done what waits."""
+    """A caller who is sent away is told when two lanes, not one, will have done what waits, and
+    the caller's own.
+    """
     engine = Lanes(2, 2.0)
     dispatcher = Dispatcher(engine, batch_tokens=8, max_queue_tokens=8, name="test")
     first = pending("first", tokens=8)
@@ -110,7 +113,7 @@ def test_all_lanes_count_for_the_drain_rate() -> None:
     with pytest.raises(RequestError) as refused:
         dispatcher.submit([pending("too much")])
 
-    assert refused.value.retry_after_s == pytest.approx(1.0)
+    assert refused.value.retry_after_s == pytest.approx(9 / 8)
     engine.release()
     dispatcher.close()
 
