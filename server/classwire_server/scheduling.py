@@ -165,10 +165,6 @@ class Scheduler:
                 return self._running.enter(batch, urgent=True)
         return None
 
-    def is_urgent(self, batch: Batch) -> bool:
-        """Whether a batch that runs goes beside the lanes."""
-        return batch is self._running.urgent
-
     def finish(self, batch: Batch, passes: Iterable[Pass], now_s: float) -> None:
         """Give each text its answer or error."""
         self._running.leave(batch)
