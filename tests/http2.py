@@ -51,6 +51,12 @@ def _string(text: str) -> bytes:
     return bytes((len(text.encode()),)) + text.encode()
 
 
+def field_of(headers: Frame, name: str) -> str:
+    """The value of a header field; empty where it is missing, or not there letter by letter."""
+    _, found, rest = headers.payload.partition(_string(name))
+    return rest[1 : 1 + rest[0]].decode() if found and rest else ""
+
+
 def messages(*raw: bytes) -> bytes:
     """Messages as gRPC frames them."""
     return b"".join(b"\0" + len(message).to_bytes(4, "big") + message for message in raw)
@@ -144,9 +150,7 @@ class Connection:
 
     def trailer(self, name: str) -> str:
         """A field of the last headers that came; empty when it is not among them."""
-        payload = next(f.payload for f in reversed(self.received) if f.kind == HEADERS)
-        _, found, rest = payload.partition(bytes((len(name),)) + name.encode())
-        return rest[1 : 1 + rest[0]].decode() if found else ""
+        return field_of(next(f for f in reversed(self.received) if f.kind == HEADERS), name)
 
     def close(self, *, abruptly: bool = False) -> None:
         """Close the socket; abruptly, as a process that is killed with data unread."""

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from .addresses import check_port, check_unix_socket
@@ -23,6 +22,7 @@ from .gate import Gate
 from .limits import limits_of
 from .registry import ModelState, Registry, ServedModel
 from .service.call_pool import CallPool
+from .service.health import Health
 from .service.registration import (
     CLASSIFY_SERVICE,
     MODEL_SERVICE,
@@ -59,7 +59,7 @@ class Server:
         self._launch = launch
         self._registry = Registry(config.sources)
         self._gate = Gate()
-        self._health = health.HealthServicer()
+        self._health = Health()
         self._calls = CallPool(config.rpc_threads)
         self._health_checks = ThreadPoolExecutor(2, thread_name_prefix="health")
         self._reflections = ThreadPoolExecutor(2, thread_name_prefix="reflection")

@@ -21,7 +21,8 @@ from classwire_server.engine import Launched
 from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server
 from tests.contract.conversation import Conversation, item
-from tests.contract.engines import PATIENCE_S, FakeEngine
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
+from tests.http2 import HEADERS, Connection, messages, request
 
 Connect = Callable[[str], grpc.Channel]
 
@@ -113,6 +114,30 @@ def test_watch(fake: Callable[..., Server], connect: Connect) -> None:
         watching.cancel()
         unknown.cancel()
         stopping.result(PATIENCE_S)
+
+
+def test_a_watcher_that_does_not_read(fake: Callable[..., Server], connect: Connect) -> None:
+    """It keeps nobody from hearing, leaving or stopping, and is let go after a while."""
+    server = fake(FakeEngine())
+    channel = connect(server.target)
+    stub: Any = HealthStub(channel)
+    early = stub.Watch(HealthCheckRequest(), timeout=PATIENCE_S)
+    assert next(early).status == SERVING
+    with Connection(server.port, PATIENCE_S, window_bytes=0) as deaf:
+        deaf.send(request("/grpc.health.v1.Health/Watch"))
+        deaf.send_data(messages(b""), end=True)
+        deaf.read_until(HEADERS)
+        early.cancel()
+
+        assert health(channel) == SERVING
+        late = stub.Watch(HealthCheckRequest(), timeout=PATIENCE_S)
+        assert next(late).status == SERVING
+        deaf.read_until(HEADERS)
+
+        assert deaf.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
+        server.stop()
+        assert next(late).status == NOT_SERVING
+    assert eventually(lambda: not any(t.name == "health-watch" for t in threading.enumerate()))
 
 
 def test_health_answers_while_every_thread_is_busy(

@@ -17,12 +17,14 @@ class _Alarm:
 
 
 class Alarms:
-    """Calls back at instants of the monotonic clock. Safe for use by any thread."""
+    """Calls back at instants of the monotonic clock. Safe for use by any thread.
+
+    Its thread lives as long as there is anything to wait for.
+    """
 
     def __init__(self) -> None:
         self._alarms: set[_Alarm] = set()
         self._thread: threading.Thread | None = None
-        self._closed = False
         self._changed = threading.Condition()  # guards all of the above
 
     def set(self, at_s: float, ring: Ring) -> Callable[[], None]:
@@ -31,7 +33,7 @@ class Alarms:
         """
         alarm = _Alarm(at_s, ring)
         with self._changed:
-            if at_s < math.inf and not self._closed:
+            if at_s < math.inf:
                 self._alarms.add(alarm)
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
@@ -39,28 +41,25 @@ class Alarms:
                 self._changed.notify()
         return lambda: self._remove(alarm)
 
-    def close(self) -> None:
-        """Call nobody any more."""
-        with self._changed:
-            self._closed = True
-            self._alarms.clear()
-            self._changed.notify()
-
     def _remove(self, alarm: _Alarm) -> None:
         with self._changed:
             self._alarms.discard(alarm)
+            self._changed.notify()
 
     def _run(self) -> None:
         while (alarm := self._next()) is not None:
             alarm.at_s = alarm.ring(time.monotonic())
+            if alarm.at_s == math.inf:
+                self._remove(alarm)
 
     def _next(self) -> _Alarm | None:
-        """Wait for the next instant that comes; None when closed."""
+        """Wait for the next instant that comes; None when none is left to wait for."""
         with self._changed:
-            while not self._closed:
-                alarm = min(self._alarms, key=lambda alarm: alarm.at_s, default=None)
-                remaining_s = math.inf if alarm is None else alarm.at_s - time.monotonic()
+            while self._alarms:
+                alarm = min(self._alarms, key=lambda alarm: alarm.at_s)
+                remaining_s = alarm.at_s - time.monotonic()
                 if remaining_s <= 0:
                     return alarm
                 self._changed.wait(min(remaining_s, threading.TIMEOUT_MAX))
+            self._thread = None
         return None

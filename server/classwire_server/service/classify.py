@@ -40,8 +40,7 @@ class ClassifyService:
         self._max_streams = config.max_streams
         self._free_streams = threading.BoundedSemaphore(config.max_streams)
         self._stream_limits = StreamLimits.of(config)
-        self._alarms = Alarms()  # once the gate closes, the drain's own time limit is enough
-        gate.listen(self._alarms.close)
+        self._alarms = Alarms()
 
     def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
         """Score one text or pair."""

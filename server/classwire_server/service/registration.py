@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from classwire.v1 import classwire_pb2 as pb
@@ -16,10 +16,12 @@ from ..registry import Registry
 from .call_pool import CallPool
 from .classify import ClassifyService
 from .entrance import Entrance
-from .handlers import bidirectional, parsed, unary
+from .handlers import Call, bidirectional, parsed, unary
+from .health import Health
 from .model import ModelService
 
 CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
+HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 
@@ -57,16 +59,19 @@ def register_contract(
     server.add_generic_rpc_handlers((entrance,))
 
 
-def register_health(
-    server: grpc.Server, servicer: health.HealthServicer, pool: ThreadPoolExecutor
-) -> None:
+def register_health(server: grpc.Server, health: Health, pool: ThreadPoolExecutor) -> None:
     """Register the health service on a pool of its own, which calls can't starve."""
 
     def check(raw: bytes, context: grpc.ServicerContext) -> Any:
-        return servicer.Check(parsed(health_pb2.HealthCheckRequest, raw, context), context)
+        service = parsed(health_pb2.HealthCheckRequest, raw, context).service
+        status = health.status(service)
+        if status is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service")
+        return health_pb2.HealthCheckResponse(status=status)
 
-    def watch(raw: bytes, context: grpc.ServicerContext, send: Any) -> Any:
-        return servicer.Watch(parsed(health_pb2.HealthCheckRequest, raw, context), context, send)
+    def watch(raw: bytes, context: grpc.ServicerContext, send: Any) -> None:
+        service = parsed(health_pb2.HealthCheckRequest, raw, context).service
+        health.watch(service, Call.of(context), send)
 
     check.experimental_thread_pool = pool  # type: ignore[attr-defined]
     watch.experimental_thread_pool = pool  # type: ignore[attr-defined]
@@ -75,7 +80,7 @@ def register_health(
     server.add_generic_rpc_handlers(
         (
             grpc.method_handlers_generic_handler(
-                health.SERVICE_NAME,
+                HEALTH_SERVICE,
                 {
                     "Check": grpc.unary_unary_rpc_method_handler(check, **codec),
                     "Watch": grpc.unary_stream_rpc_method_handler(watch, **codec),
@@ -90,7 +95,7 @@ def register_reflection(server: grpc.Server, pool: ThreadPoolExecutor) -> None:
     open.
     """
     servicer = reflection.ReflectionServicer(
-        (CLASSIFY_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        (CLASSIFY_SERVICE, MODEL_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
     )
 
     def info(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:

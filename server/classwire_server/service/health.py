@@ -1,0 +1,97 @@
+"""The standard health service: whether each service and model is ready.
+
+grpcio's own servicer sends to watchers with a lock held that gRPC's one thread needs when another
+watcher ends: both wait for ever, and every call with them.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+from .alarms import Alarms
+from .handlers import Call
+
+PATIENCE_S = 1.0
+"""A watcher that does not take a message of a few bytes for so long is let go."""
+
+Send = Callable[[HealthCheckResponse], None]
+"""Sends a message of a watcher's call, and returns once gRPC has sent it."""
+
+
+@dataclass(eq=False)
+class _Watcher:
+    service: str
+    call: Call
+    send: Send
+    said: int | None = None
+
+    def cut(self, now_s: float) -> float:
+        """End the call, whose caller does not read."""
+        self.call.cancel()
+        return math.inf
+
+
+class Health:
+    """Says of services what it was told of them. Safe for use by any thread.
+
+    While there are watchers, one thread tells them all.
+    """
+
+    def __init__(self) -> None:
+        self._statuses: dict[str, int] = {}
+        self._watchers: dict[_Watcher, None] = {}
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()  # guards all of the above
+        self._alarms = Alarms()
+
+    def set(self, service: str, status: int) -> None:
+        """Say so of a service from now on, to its watchers too; waits for none of them."""
+        with self._changed:
+            self._statuses[service] = status
+            self._changed.notify()
+
+    def status(self, service: str) -> int | None:
+        """What is said of a service; None when there is none."""
+        with self._changed:
+            return self._statuses.get(service)
+
+    def watch(self, service: str, call: Call, send: Send) -> None:
+        """Tell a caller what is, and then every change, until its call is over."""
+        watcher = _Watcher(service, call, send)
+        with self._changed:
+            self._watchers[watcher] = None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._tell, name="health-watch", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        call.when_over(lambda: self._forget(watcher))
+
+    def _forget(self, watcher: _Watcher) -> None:
+        with self._changed:
+            self._watchers.pop(watcher, None)
+            self._changed.notify()
+
+    def _tell(self) -> None:
+        while (due := self._next()) is not None:
+            watcher, status = due
+            told = self._alarms.set(time.monotonic() + PATIENCE_S, watcher.cut)
+            watcher.send(HealthCheckResponse(status=status))
+            told()
+
+    def _next(self) -> tuple[_Watcher, int] | None:
+        """Wait until there is something to say, and to whom; None when nobody watches any more."""
+        with self._changed:
+            while self._watchers:
+                for watcher in self._watchers:
+                    unknown = HealthCheckResponse.SERVICE_UNKNOWN
+                    status = self._statuses.get(watcher.service, unknown)
+                    if status != watcher.said:
+                        watcher.said = status
+                        return watcher, status
+                self._changed.wait()
+            self._thread = None
+        return None
