@@ -33,7 +33,6 @@ class Run:
     tokens: int
     expired: int
     late: int
-    is_urgent: bool
 
 
 class ObservedScheduler(Scheduler):
@@ -48,7 +47,7 @@ class ObservedScheduler(Scheduler):
 
         A pass began when its answer came less the time it took: a little later than in truth.
         """
-        done, is_urgent = list(passes), self.is_urgent(batch)
+        done = list(passes)
         super().finish(batch, done, now_s)
         rows = iter(batch.rows)
         for one in done:
@@ -64,7 +63,6 @@ class ObservedScheduler(Scheduler):
                     one.tokens,
                     sum(deadline_s < now_s - seconds for deadline_s in deadlines_s),
                     sum(deadline_s < now_s for deadline_s in deadlines_s),
-                    is_urgent,
                 )
             )
 

@@ -22,7 +22,7 @@ def call(outcome: str, took_s: float, retry_after_s: float | None = None) -> Cal
 
 def measured(load: float, *calls: Call, expired: int = 0, settled: bool = True) -> Level:
     """A level of two seconds, of a capacity of one call per second."""
-    run = Run(0.0, 1.0, 4, 40, expired, 0, is_urgent=False)
+    run = Run(0.0, 1.0, 4, 40, expired, 0)
     return level(load, 1.0, calls, [run], 2.0, settled)
 
 
@@ -83,7 +83,7 @@ def test_each_fault_fails_its_own_finding(last: Level, failed: list[int]) -> Non
 def test_a_run_counts_by_its_share_of_the_time() -> None:
     """Tokens of a run that begins before, or ends after, are divided."""
     runs = [
-        Run(began, ended, 1, 100, 0, 0, is_urgent=False)
+        Run(began, ended, 1, 100, 0, 0)
         for began, ended in ((-1.0, 1.0), (2.0, 3.0), (9.0, 13.0), (20.0, 21.0))
     ]
     assert tokens_per_s(runs, 0.0, 10.0) == pytest.approx((50 + 100 + 25) / 10)
