@@ -74,6 +74,22 @@ def test_a_suspect_waits_until_nothing_else_runs(scheduler: Scheduler) -> None:
     assert take(scheduler).rows == [[suspect]]
 
 
+def test_nothing_urgent_goes_while_a_suspect_waits() -> None:
+    """A suspect that waits for bulk work to finish is overtaken by no call: it would never run."""
+    scheduler = Scheduler(lanes=1, batch_tokens=1_000, max_queue_tokens=10_000, cache_bytes=0)
+    scheduler.add([waiting(priority=Priority.BULK)], NOW_S)
+    bulk = take(scheduler)
+    suspect = waiting()
+    scheduler.add([suspect], NOW_S)
+    urgent = scheduler.take_urgent(NOW_S)
+    assert urgent is not None
+    scheduler.run_again(urgent, has_died=True)
+    scheduler.add([waiting()], NOW_S)
+    assert scheduler.take_urgent(NOW_S) is None
+    finish(scheduler, bulk)
+    assert take(scheduler).rows == [[suspect]]
+
+
 def test_the_second_death_is_the_last(scheduler: Scheduler) -> None:
     """The text on which the worker ends twice is poison, its neighbours are answered, and the same
     text ends so at once from then on.

@@ -43,9 +43,11 @@ def test_the_bound_holds_and_the_least_used_goes() -> None:
     for number in (1, 2, 3):
         cache.put(key(number), said(number), 0)
     assert cache.get(key(1))
-    cache.put(key(1), said(1.0), 0)
     cache.put(key(4), said(4.0), 0)
     assert [n for n in (1, 2, 3, 4) if cache.get(key(n))] == [1, 3, 4]
+    cache.put(key(1), said(1.0), 0)
+    cache.put(key(5), said(5.0), 0)
+    assert [n for n in (1, 3, 4, 5) if cache.get(key(n))] == [1, 4, 5]
     for number in range(5, 100):
         cache.put(key(number), said(number), 0)
     assert len(cache) == 3
