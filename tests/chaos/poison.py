@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from benchmarks.checkpoints import embedded_words
 from classwire import Classification, ClasswireError, Client, Outcome
 from tests.faults import Succession, dies_on_long_texts
 
@@ -44,6 +45,7 @@ def in_calls(client: Client, texts: Sequence[str]) -> list[Outcome]:
 def run(plan: Plan) -> Report:
     """Ask for a poison text and 63 others by each kind of call, then again."""
     report = Report()
+    poisons = embedded_words()
     spawn = Succession(dies_on_long_texts)
     kinds: dict[str, Ask] = {"one batch": in_a_batch}
     if not plan.is_short:
@@ -54,7 +56,7 @@ def run(plan: Plan) -> Report:
             for number, (kind, ask) in enumerate(kinds.items()):
                 numbers = range(number * TEXTS, (number + 1) * TEXTS)
                 texts = [known.text(n) for n in numbers]
-                texts[PLACE] = f"{('book', 'hotel', 'staff')[number]} " * 400
+                texts[PLACE] = f"{poisons[number]} " * 400
                 for again in (False, True):
                     before = len(spawn.workers)
                     outcomes = ask(client, texts)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from statistics import median
 
 from classwire import Client
 from tests.contract.engines import eventually
@@ -89,12 +90,15 @@ def _at_rest(pid: int, warm: Sequence[Footprint]) -> Footprint:
 
 
 def _judge(report: Report, name: str, warm: Footprint, later: Sequence[Footprint]) -> None:
-    changes = [one.memory_bytes / warm.memory_bytes - 1 for one in later]
+    held = [one.own_bytes for one in later]
+    share = len(held) // 3
+    first, last = median(held[:share]), median(held[-share:])
+    least_mb, most_mb = min(held) / 1e6, max(held) / 1e6
     report.add(
-        f"memory of the {name}'s process after warm-up, {warm.memory_bytes / 1e6:.0f} MB",
-        f"within {MOST_GROWTH:.0%}",
-        f"{min(changes):+.1%} to {max(changes):+.1%}",
-        max(map(abs, changes)) <= MOST_GROWTH,
+        f"memory of the {name}'s process, last third of the time after warm-up ÷ first",
+        f"at most {1 + MOST_GROWTH:.2f}",
+        f"{last / first:.3f} ({first / 1e6:.1f} MB; {least_mb:.1f} to {most_mb:.1f})",
+        last <= (1 + MOST_GROWTH) * first,
     )
     report.add(
         f"threads and open files of the {name}'s process",
