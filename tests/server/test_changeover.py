@@ -183,8 +183,8 @@ def test_a_library_of_another_model(
 
 
 def test_compiled_scores_may_be_no_worse(choose_plain: Callable[..., Selection]) -> None:
-    """In a lower precision compiled code must be about as near to float32 as the plain engine is, or
-    near enough; in float32, within 1e-5.
+    """In a lower precision compiled code must be about as near to float32 as the plain engine is,
+    or near enough; in float32, within 1e-5.
     """
     lenient, strict = ServerConfig(max_score_difference=0.5), ServerConfig()
     judge = changeover._as_good
