@@ -54,7 +54,7 @@ def _string(text: str) -> bytes:
 def field_of(headers: Frame, name: str) -> str:
     """The value of a header field; empty where it is missing, or not there letter by letter."""
     _, found, rest = headers.payload.partition(_string(name))
-    return rest[1 : 1 + rest[0]].decode() if found and rest else ""
+    return rest[1 : 1 + rest[0]].decode(errors="replace") if found and rest else ""
 
 
 def messages(*raw: bytes) -> bytes:

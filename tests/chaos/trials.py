@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from .failover import FAILOVER
 from .fairness import FAIRNESS
+from .fuzz.trial import FUZZ
 from .idle_streams import IDLE_STREAMS
 from .kills import KILLS
 from .overload import OVERLOAD, OVERLOAD_EMBEDDED
@@ -29,6 +30,7 @@ TRIALS: Mapping[str, Trial] = {
         FAILOVER,
         ROLLING,
         STORM,
+        FUZZ,
         SOAK,
     )
 }

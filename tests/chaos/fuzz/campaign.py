@@ -1,0 +1,125 @@
+"""A server, and all that is sent to it."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.config import ServerConfig
+from classwire_server.engine import Logits
+from classwire_server.lifecycle import Server
+from classwire_server.tokenization import Encoding
+from tests.checkpoints import make_checkpoint
+from tests.contract.engines import LOGITS, PATIENCE_S, FakeEngine, eventually, readers
+
+from .calls import DEADLINE_S, Calls
+from .mutation import MAX_TEXT_BYTES, MOST_ITEMS
+from .sockets import Sockets
+from .tally import Tally
+
+THREADS = 8
+STEP = 1_000
+"""After so many calls or connections, at most, the server must be well."""
+
+Say = Callable[[str], None]
+
+
+class QuickEngine(FakeEngine):
+    """Gives every text the same logits, and remembers none."""
+
+    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+        """The logits of the texts."""
+        return Logits(np.array([LOGITS] * len(encodings), np.float32), self.traits, 0.0)
+
+
+class _Errors(logging.Handler):
+    """Takes down what is logged as an error."""
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(logging.ERROR)
+        self._tally = tally
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not record.getMessage().startswith("Invalid encoding"):  # gRPC, of a header
+            self._tally.wrong(f"logged: {record.getMessage()[:300]}")
+
+
+@contextmanager
+def listening(tally: Tally) -> Iterator[None]:
+    """Whatever is logged as an error meanwhile is wrong."""
+    errors = _Errors(tally)
+    logging.getLogger().addHandler(errors)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(errors)
+
+
+def fuzz(messages: int, frames: int, seed: int, work: Path, say: Say) -> Tally:
+    """Send so many messages and frames to a server, and look whether it is well.
+
+    `work` is a folder for its checkpoint; `say` hears of the progress.
+    """
+    tally = Tally()
+    model = f"tiny={make_checkpoint('bert', work / 'fuzz')}"
+    config = ServerConfig(
+        port=0,
+        model=(model,),
+        max_text_bytes=MAX_TEXT_BYTES,
+        max_texts_per_call=MOST_ITEMS - 1,
+        stream_items_per_message=MOST_ITEMS - 1,
+        stream_window_items=MOST_ITEMS - 1,
+    )
+    with (
+        listening(tally),
+        Server(config, QuickEngine().launch) as server,
+        grpc.insecure_channel(server.target) as channel,
+        ThreadPoolExecutor(THREADS) as pool,
+    ):
+        calls = Calls(channel, seed, tally)
+        sockets = Sockets(server.port, seed, tally)
+        for what, one, most in (
+            ("messages", calls.make, messages),
+            ("frames", sockets.open, frames),
+        ):
+            sent = number = 0
+            while sent < most:
+                size = min(STEP, 1 + most // 20)
+                sent += sum(pool.map(one, range(number, number + size)))
+                number += size
+                say(f"{sent:,} of {most:,} {what}, {number:,} calls or connections")
+                _look(server, channel, tally)
+    return tally
+
+
+def _look(server: Server, channel: grpc.Channel, tally: Tally) -> None:
+    """See that the server answers, and that nothing is left of what was sent."""
+    try:
+        checks: Any = health_pb2_grpc.HealthStub(channel)
+        health = checks.Check(health_pb2.HealthCheckRequest(), timeout=DEADLINE_S)
+        if health.status != health_pb2.HealthCheckResponse.SERVING:
+            tally.wrong("health is not SERVING")
+        text = pb.ClassifyRequest(input=pb.TextInput(text="I love it"))
+        ClassifyServiceStub(channel).Classify(text, timeout=DEADLINE_S)
+    except grpc.RpcError as error:
+        tally.wrong(f"it does not answer: {error}")
+    if not server._gate.wait_until_empty(PATIENCE_S):
+        tally.wrong("a call is left")
+    if not eventually(lambda: not readers()):
+        tally.wrong("a reader is left")
+    [entry] = server._registry.entries()
+    if entry.served is None or len(entry.served.dispatcher._scheduler._queue):
+        tally.wrong("a text is left in the queue")
+    if server._calls.waiting:
+        tally.wrong("a call waits for a thread")
+    if threading.active_count() > 4 * server.config.rpc_threads:
+        tally.wrong(f"{threading.active_count()} threads")
