@@ -29,7 +29,7 @@ WARM_UP_S = 3.0
 SETTLE_S = 5.0
 DOUBLED = (1.7, 2.5)
 """What counts as twice. With half the work done in time a little more than half is refused."""
-LEAST_SENT_IN_TIME_S = 0.05
+MOST_SENT_LATE_S = 0.05
 """The load side keeps up while nearly all calls are sent this soon after they were due."""
 
 
@@ -133,9 +133,17 @@ def run_embedded(plan: Plan) -> Report:
     bench = Bench(plan, "embedded", {}, lengths, 5.0 if plan.is_short else 15.0)
     levels = bench.levels(LOADS)
     reached = list(
-        itertools.takewhile(lambda level: level.sent_late_p99_s <= LEAST_SENT_IN_TIME_S, levels)
+        itertools.takewhile(lambda level: level.sent_late_p99_s <= MOST_SENT_LATE_S, levels)
     )
     report = Report()
+    report.add(
+        f"load up to which calls are sent within {1e3 * MOST_SENT_LATE_S:g} ms",
+        "more than capacity",
+        f"{reached[-1].load:g}x, {digits(reached[-1].offered_per_s)} calls/s"
+        if reached
+        else "none",
+        len(reached) > 1,
+    )
     add_findings(report, reached or levels[:1])
     report.series["levels"] = {"embedded": [asdict(level) for level in levels]}
     return report
