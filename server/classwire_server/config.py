@@ -155,7 +155,9 @@ class ServerConfig:
     )
     rpc_threads: int = _setting(64, "Threads that serve calls; each open stream holds one.")
     max_waiting_calls: int = _setting(
-        1_024, "Calls that may wait for one of these threads; more are refused at once."
+        1_024,
+        "Calls that may wait for one of these threads, less while callers are in a hurry; more are "
+        "refused at once.",
     )
     max_streams: int = _setting(32, "Largest number of open streams.")
     stream_window_items: int = _setting(256, "Unanswered items after which a stream is not read.")

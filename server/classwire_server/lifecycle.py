@@ -60,7 +60,7 @@ class Server:
         self._registry = Registry(config.sources)
         self._gate = Gate()
         self._health = Health()
-        self._calls = CallPool(config.rpc_threads)
+        self._calls = CallPool(config.rpc_threads, config.max_waiting_calls)
         self._health_checks = ThreadPoolExecutor(2, thread_name_prefix="health")
         self._reflections = ThreadPoolExecutor(2, thread_name_prefix="reflection")
         self._stopping = threading.Lock()  # guards _stopped, _loaded and _said

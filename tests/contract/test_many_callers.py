@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
+from typing import Any
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
@@ -107,7 +109,7 @@ def test_bytes_of_calls_that_wait(fake: Callable[..., Server], connect: Connect)
 
 def test_the_wait_for_a_thread_is_measured() -> None:
     """Nobody waits where a thread is free; where none is, the time is known from those before."""
-    pool = CallPool(1)
+    pool = CallPool(1, max_waiting=100)
     assert pool.submit(int).result(PATIENCE_S) == 0
     waits_s = []
     for calls in (3, 4, 8):
@@ -128,4 +130,45 @@ def test_the_wait_for_a_thread_is_measured() -> None:
 
     assert waits_s[0] == 0  # not measured yet
     assert all(wait_s > 0 for wait_s in waits_s[1:])
+    pool.shutdown()
+
+
+def test_calls_in_a_hurry_keep_the_line_short() -> None:
+    """While calls wait for much of the time that they have, no more may wait than there are
+    threads; as many as before may, once that is over.
+    """
+    pool = CallPool(2, max_waiting=40)
+
+    def fill(number: int, remaining_s: float) -> None:
+        held = threading.Event()
+        calls: list[Future[Any]] = [pool.submit(held.wait, PATIENCE_S) for _ in range(2)]
+        assert eventually(lambda: pool.waiting == 0)
+        calls += [pool.submit(pool.judge, remaining_s) for _ in range(number)]
+        assert pool.is_full == (number >= pool._may_wait)
+        held.set()
+        for call in calls:
+            call.result(PATIENCE_S)
+
+    fill(40, remaining_s=0.0)
+    assert pool._may_wait == 2
+    fill(40, remaining_s=3_600.0)
+    assert pool._may_wait == 40
+    pool.shutdown()
+
+
+def test_refused_calls_are_told_to_come_back_later_and_later() -> None:
+    """The more were refused of late, the longer is the time to come back."""
+    pool = CallPool(1, max_waiting=100)
+    for _ in range(2):
+        held = threading.Event()
+        calls: list[Future[Any]] = [pool.submit(held.wait, PATIENCE_S)]
+        calls += [pool.submit(int) for _ in range(3)]
+        held.set()
+        for call in calls:
+            call.result(PATIENCE_S)
+
+    waits_s = [pool.refused_s() for _ in range(20)]
+
+    assert waits_s == sorted(waits_s)
+    assert waits_s[-1] > 5 * waits_s[0] > 0
     pool.shutdown()

@@ -1,5 +1,6 @@
 """The threads that serve calls."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -11,28 +12,69 @@ T = TypeVar("T")
 
 REMEMBERED = 0.9
 """What is left of a measurement when the next one has come."""
+REFUSED_FOR_S = 1.0
+"""How long a refused call counts among those that will come back."""
+WAITED_SHARE = 0.25
+"""Of the time that a call has left when it begins, it may have waited so much."""
 
 
 class CallPool(ThreadPoolExecutor):
-    """Threads for calls, which counts those that wait for one. Safe for use by any thread."""
+    """Threads for calls; those that wait for one are counted, and bounded by what they can bear.
 
-    def __init__(self, threads: int) -> None:
+    A call that waits for a thread can't be refused before it has one, so the line must be short for
+    callers in a hurry: when one has waited for too much of its time, fewer may wait, down to as
+    many as there are threads; when it has not, one more. Safe for use by any thread.
+    """
+
+    def __init__(self, threads: int, max_waiting: int) -> None:
         super().__init__(threads, thread_name_prefix="rpc")
         self.waiting = 0
+        self._least_waiting = min(threads, max_waiting)
+        self._max_waiting = max_waiting
+        self._may_wait = float(max_waiting)
         self._last_s: float | None = None  # when a call began while others waited behind it
         self._interval_s = 0.0
+        self._refused = 0.0
+        self._refused_s = 0.0
         self._lock = threading.Lock()  # guards all of the above
+        self._begun = threading.local()  # how long this thread's call has waited
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more calls may wait."""
+        return self.waiting >= self._may_wait
 
     @property
     def wait_s(self) -> float:
         """How long a call would wait for a thread, as measured, in seconds."""
         return self.waiting * self._interval_s
 
+    def refused_s(self) -> float:
+        """Count a call as refused; when it is to come back, so that those refused of late can be
+        served by then.
+        """
+        now_s = time.monotonic()
+        with self._lock:
+            fading = math.exp((self._refused_s - now_s) / REFUSED_FOR_S)
+            self._refused = self._refused * fading + 1
+            self._refused_s = now_s
+            return (self.waiting + self._refused) * self._interval_s
+
+    def judge(self, remaining_s: float) -> None:
+        """Learn how much time the call on this thread has left, now that it begins."""
+        waited_s = self._begun.waited_s
+        with self._lock:
+            if waited_s <= WAITED_SHARE * remaining_s:
+                self._may_wait = min(self._max_waiting, self._may_wait + 1)
+            else:
+                self._may_wait = max(self._least_waiting, REMEMBERED * self._may_wait)
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Serve a call as soon as there is a thread."""
+        came_s = time.monotonic()
 
         def serve() -> T:
-            self._begin()
+            self._begin(came_s)
             return fn(*args, **kwargs)
 
         with self._lock:
@@ -44,8 +86,9 @@ class CallPool(ThreadPoolExecutor):
                 self.waiting -= 1
             raise
 
-    def _begin(self) -> None:
+    def _begin(self, came_s: float) -> None:
         now_s = time.monotonic()
+        self._begun.waited_s = now_s - came_s
         with self._lock:
             self.waiting -= 1
             if self._last_s is not None:

@@ -28,12 +28,10 @@ class Entrance(grpc.GenericRpcHandler):
         services: Sequence[grpc.GenericRpcHandler],
         gate: Gate,
         pool: CallPool,
-        max_waiting_calls: int,
     ) -> None:
         self._services = services
         self._gate = gate
         self._pool = pool
-        self._max_waiting_calls = max_waiting_calls
         self._inline = Inline()
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
@@ -48,12 +46,11 @@ class Entrance(grpc.GenericRpcHandler):
     def _failure(self) -> RequestError | None:
         if not self._gate.is_open:
             return draining()
-        waiting = self._pool.waiting
-        if waiting < self._max_waiting_calls:
+        if not self._pool.is_full:
             return None
         return RequestError(
             Reason.OVERLOADED,
             "as many calls wait for a thread as may",
-            metadata={"waiting_calls": str(waiting)},
-            retry_after_s=max(LEAST_WAIT_S, self._pool.wait_s),
+            metadata={"waiting_calls": str(self._pool.waiting)},
+            retry_after_s=max(LEAST_WAIT_S, self._pool.refused_s()),
         )

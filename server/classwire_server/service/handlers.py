@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 
 from ..errors import RequestError
 from ..gate import Gate
+from .call_pool import CallPool
 from .messages import parse
 from .status import request_error, status
 
@@ -62,12 +63,14 @@ def unary(
     method: Callable[[Request, Call], Message],
     request_type: type[Request],
     gate: Gate,
+    pool: CallPool,
     default_timeout_s: float,
 ) -> "grpc.RpcMethodHandler[bytes, bytes]":
-    """A handler of a unary RPC whose work `gate` counts and may refuse."""
+    """A handler of a unary RPC whose work `gate` counts and may refuse, on a thread of `pool`."""
 
     def handle(raw: bytes, context: grpc.ServicerContext) -> bytes:
         call = Call.of(context, default_timeout_s)
+        pool.judge(call.deadline_s - call.received_s)
         try:
             gate.enter()
             try:
@@ -128,6 +131,9 @@ def refusal(failure: Exception, pool: ThreadPoolExecutor) -> "grpc.RpcMethodHand
 
 def _end(context: grpc.ServicerContext, failure: Exception | None) -> None:
     if failure is None:
-        context.abort(grpc.StatusCode.CANCELLED, "the caller has gone")
+        remaining_s = context.time_remaining()
+        is_late = remaining_s is not None and remaining_s <= 0
+        code = grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED
+        context.abort(code, "the caller has gone")
     else:
         context.abort_with_status(rpc_status.to_status(status(request_error(failure))))

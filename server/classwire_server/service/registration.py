@@ -32,31 +32,30 @@ def register_contract(
     classify = ClassifyService(registry, gate, config)
     models = ModelService(registry, config)
     timeout_s = config.default_timeout_s
+
+    def served(method: Any, request_type: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        return unary(method, request_type, gate, pool, timeout_s)
+
     services = (
         grpc.method_handlers_generic_handler(
             CLASSIFY_SERVICE,
             {
-                "Classify": unary(classify.classify, pb.ClassifyRequest, gate, timeout_s),
-                "BatchClassify": unary(
-                    classify.batch_classify, pb.BatchClassifyRequest, gate, timeout_s
-                ),
+                "Classify": served(classify.classify, pb.ClassifyRequest),
+                "BatchClassify": served(classify.batch_classify, pb.BatchClassifyRequest),
                 "StreamClassify": bidirectional(classify.stream_classify, gate),
-                "Tokenize": unary(classify.tokenize, pb.TokenizeRequest, gate, timeout_s),
+                "Tokenize": served(classify.tokenize, pb.TokenizeRequest),
             },
         ),
         grpc.method_handlers_generic_handler(
             MODEL_SERVICE,
             {
-                "ListModels": unary(models.list_models, pb.ListModelsRequest, gate, timeout_s),
-                "GetModel": unary(models.get_model, pb.GetModelRequest, gate, timeout_s),
-                "GetServerInfo": unary(
-                    models.get_server_info, pb.GetServerInfoRequest, gate, timeout_s
-                ),
+                "ListModels": served(models.list_models, pb.ListModelsRequest),
+                "GetModel": served(models.get_model, pb.GetModelRequest),
+                "GetServerInfo": served(models.get_server_info, pb.GetServerInfoRequest),
             },
         ),
     )
-    entrance = Entrance(services, gate, pool, config.max_waiting_calls)
-    server.add_generic_rpc_handlers((entrance,))
+    server.add_generic_rpc_handlers((Entrance(services, gate, pool),))
 
 
 def register_health(server: grpc.Server, health: Health, pool: ThreadPoolExecutor) -> None:
