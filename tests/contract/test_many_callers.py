@@ -17,10 +17,11 @@ from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import SECRET, Failure, refusal
 from tests.contract.test_health import health
-from tests.http2 import Connection, messages, request
+from tests.http2 import END_STREAM, HEADERS, Connection, messages, request
 
 Connect = Callable[[str], grpc.Channel]
 
+CLASSIFY = "/classwire.v1.ClassifyService/Classify"
 CALL = pb.ClassifyRequest(input=pb.TextInput(text=SECRET))
 SLOW = pb.ClassifyRequest(input=pb.TextInput(text=f"slow {SECRET}"))
 
@@ -172,3 +173,37 @@ def test_refused_calls_are_told_to_come_back_later_and_later() -> None:
     assert waits_s == sorted(waits_s)
     assert waits_s[-1] > 5 * waits_s[0] > 0
     pool.shutdown()
+
+
+def test_callers_who_send_no_message(fake: Callable[..., Server], connect: Connect) -> None:
+    """Calls that are opened and never made hold threads for a while and no longer: others are
+    answered then, health first.
+    """
+    server = fake(FakeEngine(), rpc_threads=5, max_streams=1, default_timeout_s=0.5)
+    channel = connect(server.target)
+    paths = ["/grpc.health.v1.Health/Check"] * 2 + [CLASSIFY] * 6
+    with Connection(server.port, PATIENCE_S) as connection:
+        for number, path in enumerate(paths):
+            connection.send(request(path, 2 * number + 1))
+        connection.meet()
+        assert eventually(lambda: server._calls.waiting == 1)
+
+        assert health(channel) == HealthCheckResponse.SERVING
+        answer = ClassifyServiceStub(channel).Classify(CALL, timeout=PATIENCE_S)
+
+        assert answer.result.scores
+        for _ in paths:
+            connection.read_until(HEADERS, END_STREAM)
+            assert connection.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
+
+
+def test_calls_of_no_message(fake: Callable[..., Server]) -> None:
+    """A call that ends before its message is as gRPC has it: no such kind of call."""
+    server = fake(FakeEngine())
+    with Connection(server.port, PATIENCE_S) as connection:
+        connection.send(request(CLASSIFY))
+        connection.send_data(b"", end=True)
+
+        connection.read_until(HEADERS, END_STREAM)
+
+        assert connection.trailer("grpc-status") == str(grpc.StatusCode.UNIMPLEMENTED.value[0])

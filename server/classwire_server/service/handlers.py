@@ -19,6 +19,7 @@ from ..errors import RequestError
 from ..gate import Gate
 from .call_pool import CallPool
 from .messages import parse
+from .reception import Reception
 from .status import request_error, status
 
 Request = TypeVar("Request", bound=Message)
@@ -64,11 +65,16 @@ def unary(
     request_type: type[Request],
     gate: Gate,
     pool: CallPool,
+    reception: Reception,
     default_timeout_s: float,
 ) -> "grpc.RpcMethodHandler[bytes, bytes]":
-    """A handler of a unary RPC whose work `gate` counts and may refuse, on a thread of `pool`."""
+    """A handler of a unary RPC whose work `gate` counts and may refuse, on a thread of `pool`.
 
-    def handle(raw: bytes, context: grpc.ServicerContext) -> bytes:
+    To gRPC its request is a stream, so that `reception` can wait for the one message.
+    """
+
+    def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        raw = reception.message(requests, context)
         call = Call.of(context, default_timeout_s)
         pool.judge(call.deadline_s - call.received_s)
         try:
@@ -84,7 +90,7 @@ def unary(
         _end(context, failure)
         return b""
 
-    return grpc.unary_unary_rpc_method_handler(handle)
+    return grpc.stream_unary_rpc_method_handler(handle)
 
 
 def bidirectional(

@@ -19,10 +19,14 @@ from .entrance import Entrance
 from .handlers import Call, bidirectional, parsed, unary
 from .health import Health
 from .model import ModelService
+from .reception import Reception
 
 CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
+
+HEALTH_PATIENCE_S = 1.0
+"""Who asks for health and does not say whose, keeps others waiting no longer than this."""
 
 
 def register_contract(
@@ -32,9 +36,10 @@ def register_contract(
     classify = ClassifyService(registry, gate, config)
     models = ModelService(registry, config)
     timeout_s = config.default_timeout_s
+    reception = Reception(timeout_s)
 
     def served(method: Any, request_type: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        return unary(method, request_type, gate, pool, timeout_s)
+        return unary(method, request_type, gate, pool, reception, timeout_s)
 
     services = (
         grpc.method_handlers_generic_handler(
@@ -60,17 +65,20 @@ def register_contract(
 
 def register_health(server: grpc.Server, health: Health, pool: ThreadPoolExecutor) -> None:
     """Register the health service on a pool of its own, which calls can't starve."""
+    reception = Reception(HEALTH_PATIENCE_S)
 
-    def check(raw: bytes, context: grpc.ServicerContext) -> Any:
-        service = parsed(health_pb2.HealthCheckRequest, raw, context).service
-        status = health.status(service)
+    def service_of(requests: Iterator[bytes], context: grpc.ServicerContext) -> str:
+        raw = reception.message(requests, context)
+        return parsed(health_pb2.HealthCheckRequest, raw, context).service
+
+    def check(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+        status = health.status(service_of(requests, context))
         if status is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service")
         return health_pb2.HealthCheckResponse(status=status)
 
-    def watch(raw: bytes, context: grpc.ServicerContext, send: Any) -> None:
-        service = parsed(health_pb2.HealthCheckRequest, raw, context).service
-        health.watch(service, Call.of(context), send)
+    def watch(requests: Iterator[bytes], context: grpc.ServicerContext, send: Any) -> None:
+        health.watch(service_of(requests, context), Call.of(context), send)
 
     check.experimental_thread_pool = pool  # type: ignore[attr-defined]
     watch.experimental_thread_pool = pool  # type: ignore[attr-defined]
@@ -81,8 +89,8 @@ def register_health(server: grpc.Server, health: Health, pool: ThreadPoolExecuto
             grpc.method_handlers_generic_handler(
                 HEALTH_SERVICE,
                 {
-                    "Check": grpc.unary_unary_rpc_method_handler(check, **codec),
-                    "Watch": grpc.unary_stream_rpc_method_handler(watch, **codec),
+                    "Check": grpc.stream_unary_rpc_method_handler(check, **codec),
+                    "Watch": grpc.stream_stream_rpc_method_handler(watch, **codec),
                 },
             ),
         )

@@ -95,6 +95,9 @@ class Mutator:
         if not fields:
             return
         field = self._random.choice(fields)
+        if field.containing_oneof and self.chance(0.8):  # what is there, not the other thing
+            name = message.WhichOneof(field.containing_oneof.name) or field.name
+            field = message.DESCRIPTOR.fields_by_name[name]
         if self.chance(0.1):
             message.ClearField(field.name)
         elif field.is_repeated:

@@ -29,7 +29,8 @@ EXPECTED = {*map(str, INPUT_REASONS), "OK", "answered", str(Reason.EXPIRED_IN_QU
 UNKNOWN_SERVICE = "Check", "NOT_FOUND"
 """What the health service says of services that are not there, without a reason of ours."""
 FRAMES = "frames"
-TRANSPORTS = "Failed parsing HTTP/2", "Compression bit set", "decompress"
+TRANSPORTS = "parsing http/2", "metadata", "header key", "compression bit", "decompress"
+"""Words of gRPC's own core, when it can make nothing of what came."""
 MOST_SHOWN = 20
 LEAST_PARSED = 0.9
 """Messages that do not even parse find out nothing."""
@@ -70,7 +71,7 @@ class Tally:
 
         gRPC itself says INTERNAL, as it has to, of what is no HTTP/2 or no framing of messages.
         """
-        is_transports = any(part in message for part in TRANSPORTS)
+        is_transports = not is_ours and any(words in message.lower() for words in TRANSPORTS)
         whose = "ours" if is_ours else "of the transport" if is_transports else "gRPC's own"
         with self._lock:
             self.answers[FRAMES, f"{code}, {whose}"] += 1

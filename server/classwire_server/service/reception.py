@@ -1,0 +1,53 @@
+"""Callers who open a call and do not send its message: they would hold a thread for ever."""
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+
+import grpc
+
+from .alarms import Alarms
+
+LOOK_S = 1.0
+"""How often to look at calls that wait; nearly all have their message by then."""
+
+
+class Reception:
+    """Waits for the one message of each call, and ends calls where it does not come in time, or up
+    to a second later. Safe for use by any thread.
+    """
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._since_s: dict[grpc.ServicerContext, float] = {}  # of calls that wait
+        self._is_watched = False
+        self._lock = threading.Lock()  # guards all of the above
+        self._alarms = Alarms()
+
+    def message(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """The message of a call that has just begun; the call ends where there is none."""
+        now_s = time.monotonic()
+        with self._lock:
+            self._since_s[context] = now_s
+            if not self._is_watched:
+                self._is_watched = True
+                self._alarms.set(now_s + LOOK_S, self._look)
+        try:
+            message = next(requests, None)
+        finally:
+            with self._lock:
+                del self._since_s[context]
+        if message is None:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "the call takes one message")
+        return message
+
+    def _look(self, now_s: float) -> float:
+        """End the calls that have waited for too long; returns when to look again."""
+        with self._lock:
+            late_s = now_s - self._patience_s
+            late = [context for context, since_s in self._since_s.items() if since_s <= late_s]
+            is_watched = self._is_watched = bool(self._since_s)
+        for context in late:
+            context.cancel()
+        return now_s + LOOK_S if is_watched else math.inf
