@@ -105,7 +105,8 @@ class Simulation:
         self.scheduler.expire(self.now_s)
         while batch := self.scheduler.take_urgent(self.now_s) or self.scheduler.take(self.now_s):
             self.batches.append(batch)
-            if self.scheduler.is_urgent(batch) or len(self._on_lanes) < self._lanes:
+            is_urgent = batch is self.scheduler._running.urgent
+            if is_urgent or len(self._on_lanes) < self._lanes:
                 self._begin(batch)
             else:
                 self._ahead.append(batch)

@@ -150,7 +150,7 @@ def test_interactive_work_goes_beside_bulk() -> None:
     batch = scheduler.take_urgent(NOW_S)
     assert batch is not None
     assert texts_of(batch) == calls[:2]
-    assert scheduler.is_urgent(batch)
+    assert batch is scheduler._running.urgent
     assert not scheduler.take_urgent(NOW_S)
     scheduler.finish(batch, [Pass(2, 128, logits(2))], NOW_S)
     assert texts_of(scheduler.take_urgent(NOW_S)) == calls[2:]
