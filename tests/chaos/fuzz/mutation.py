@@ -12,7 +12,7 @@ MAX_TEXT_BYTES = 4_096
 """The server's own limit, small, so that it is passed often."""
 MOST_ITEMS = 17
 """More than any message may hold."""
-BYTES_SHARE = 0.12
+BYTES_SHARE = 0.1
 """How many messages are mutated by bytes as well; some of them parse all the same."""
 
 TEXTS = (
