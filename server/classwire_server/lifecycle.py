@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
@@ -31,14 +31,11 @@ from .service.registration import (
     register_reflection,
 )
 from .tokenization import Truncation
+from .transport import FAREWELL_S, grpc_options
 
 log = logging.getLogger(__name__)
 
 LIVENESS = "classwire.liveness"
-FAREWELL_S = 1.0
-"""How long the last answers may take to leave, once all calls are done."""
-LOOKAHEAD_BYTES = 262_144
-"""How much of a call the server takes beyond what it has read."""
 
 Launch = Callable[[ModelSource, ServerConfig, Callable[[], None]], Launched]
 """Starts a model's engine; the function given is to be called, on any thread, whenever the engine
@@ -63,10 +60,9 @@ class Server:
         self._calls = CallPool(config.rpc_threads, config.max_waiting_calls)
         self._health_checks = ThreadPoolExecutor(2, thread_name_prefix="health")
         self._reflections = ThreadPoolExecutor(2, thread_name_prefix="reflection")
-        self._stopping = threading.Lock()  # guards _stopped, _loaded and _said
+        self._stopping = threading.Lock()  # guards _stopped and _loaded
         self._stopped = False
         self._loaded = False
-        self._said: dict[str, Any] = {}  # health, by service: watchers hear of changes only
         self._grpc = grpc.server(self._calls, options=grpc_options(config))
         register_contract(self._grpc, self._registry, self._gate, self._calls, config)
         register_health(self._grpc, self._health, self._health_checks)
@@ -98,7 +94,7 @@ class Server:
             self._bind(f"unix:{config.unix_socket}")
         with self._stopping:
             self._say_health()
-            self._say(LIVENESS, is_up=True)
+            self._health.set(LIVENESS, HealthCheckResponse.SERVING)
         self._grpc.start()
 
     def load(self) -> None:
@@ -220,42 +216,11 @@ class Server:
     def _say_health(self) -> None:
         """Publish which models are ready, and whether all are; called with the lock held."""
         serving = self._loaded and not self._stopped
-        models = {
-            entry.source.name: serving and entry.state()[0] is ModelState.READY
+        ready = {
+            f"classwire.model.{entry.source.name}": serving and entry.state()[0] is ModelState.READY
             for entry in self._registry.entries()
         }
-        for name, is_up in models.items():
-            self._say(f"classwire.model.{name}", is_up=is_up)
-        for service in ("", CLASSIFY_SERVICE, MODEL_SERVICE):
-            self._say(service, is_up=all(models.values()))
-
-    def _say(self, service: str, *, is_up: bool) -> None:
-        status = HealthCheckResponse.SERVING if is_up else HealthCheckResponse.NOT_SERVING
-        if self._said.get(service) != status:
-            self._said[service] = status
+        ready |= dict.fromkeys(("", CLASSIFY_SERVICE, MODEL_SERVICE), all(ready.values()))
+        for service, is_ready in ready.items():
+            status = HealthCheckResponse.SERVING if is_ready else HealthCheckResponse.NOT_SERVING
             self._health.set(service, status)
-
-
-def grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
-    """The options of the gRPC server."""
-    options = [
-        ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
-        ("grpc.max_receive_message_length", config.max_message_bytes),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.keepalive_time_ms", round(config.keepalive_time_s * 1e3)),
-        ("grpc.keepalive_timeout_ms", round(config.keepalive_timeout_s * 1e3)),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", round(config.min_ping_interval_s * 1e3)),
-        # What gRPC takes of a call before anybody reads it; by itself it takes 4 to 16 MiB.
-        ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
-        ("grpc.http2.bdp_probe", 0),
-    ]
-    if config.max_connection_age_s:
-        # A stream may begin just before its connection is to end. It ends by itself at the same
-        # age, and drains: gRPC, which can say nothing of it, has to wait for longer than that.
-        grace_s = config.max_connection_age_s + config.drain_timeout_s + 2 * FAREWELL_S
-        options += [
-            ("grpc.max_connection_age_ms", round(config.max_connection_age_s * 1e3)),
-            ("grpc.max_connection_age_grace_ms", round(grace_s * 1e3)),
-        ]
-    return options

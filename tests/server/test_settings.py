@@ -9,8 +9,8 @@ import pytest
 from classwire._channel import channel_options
 from classwire_server.config import EMBEDDED_MODEL, ModelSource, ServerConfig
 from classwire_server.errors import ConfigError
-from classwire_server.lifecycle import grpc_options
 from classwire_server.settings import resolve
+from classwire_server.transport import grpc_options
 
 
 def _file(folder: Path, text: str) -> str:

@@ -171,14 +171,30 @@ def _give_up(model: Supervised, urgent: bool) -> None:
 
 def waiting(model: Supervised) -> None:
     """No worker, and a while until the next is started."""
+    [supervisor] = model.engine._workers
+    first_s = supervisor._backoff._next_s
     model.kill()
-    model.wait_for(lambda: "SIGKILL" in model.engine.failure)
+    assert eventually(lambda: supervisor._backoff._next_s != first_s)
 
 
 def restarting(model: Supervised) -> None:
     """A worker that takes over, and never gets ready."""
     model.kill()
     assert eventually(lambda: len(model.spawn.workers) == 2)
+
+
+def spawning(model: Supervised) -> None:
+    """A worker that takes over is started only once the engine closes, and never gets ready."""
+    [supervisor] = model.engine._workers
+    is_awaited = threading.Event()
+
+    def wait(timeout_s: float) -> bool:
+        is_awaited.set()
+        return supervisor._closing.wait(timeout_s)
+
+    model.spawn.gate = SimpleNamespace(wait=wait)  # type: ignore[assignment]
+    model.kill()
+    assert is_awaited.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +204,7 @@ def _started_once(checkpoint: Callable[..., Path]) -> None:
 
 
 @pytest.mark.usefixtures("_started_once")
-@pytest.mark.parametrize("state", [in_service, computing, waiting, restarting])
+@pytest.mark.parametrize("state", [in_service, computing, waiting, spawning, restarting])
 def test_closing_leaves_nothing(
     bert: str, monkeypatch: pytest.MonkeyPatch, state: Callable[[Supervised], None]
 ) -> None:

@@ -151,12 +151,5 @@ def test_a_worker_lost_while_another_model_loads(
     assert health(channel, "classwire.model.other") == SERVING
     models = ModelServiceStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE_S).models
     assert [model.state for model in models] == [pb.MODEL_STATE_FAILED, pb.MODEL_STATE_READY]
-    stub: Any = HealthStub(channel)
-    watching = stub.Watch(HealthCheckRequest(service="classwire.model.bert"), timeout=PATIENCE_S)
-    assert next(watching).status == NOT_SERVING
-    engines[1].lose()
-    engines[1].come_back()  # of which a watcher of the other does not hear
     engines[0].come_back()
-    assert next(watching).status == SERVING
     assert health(channel) == SERVING
-    watching.cancel()
