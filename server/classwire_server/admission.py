@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from classwire._reasons import Reason
 
 from .errors import RequestError
+from .fading import Fading
 
 REMEMBERED = 0.9
 """What a measurement counts when the next one has come: the drain rate follows within ten."""
-REFUSED_FOR_S = 1.0
-"""How long a refused text counts among those that will want to be computed."""
 UNKNOWN_WAIT_S = 1.0
 """When to come back before there is any measurement."""
 
@@ -29,8 +28,7 @@ class Admission:
         self._batch_tokens = batch_tokens
         self._tokens = 0.0
         self._seconds = 0.0
-        self._refused_tokens = 0.0
-        self._refused_s = 0.0
+        self._refused_tokens = Fading()
 
     @property
     def tokens_per_s(self) -> float:
@@ -73,10 +71,8 @@ class Admission:
         refused of late, and will come back too: at ten times the capacity it is ten times that of
         the queue, so that those who keep to it are as many as can be served.
         """
-        fading = math.exp((self._refused_s - now_s) / REFUSED_FOR_S)
-        self._refused_tokens = self._refused_tokens * fading + tokens
-        self._refused_s = now_s
-        wait_s = self.wait_s(queue_tokens + math.ceil(self._refused_tokens)) or UNKNOWN_WAIT_S
+        refused_tokens = math.ceil(self._refused_tokens.add(tokens, now_s))
+        wait_s = self.wait_s(queue_tokens + refused_tokens) or UNKNOWN_WAIT_S
         return RequestError(
             Reason.OVERLOADED,
             why,

@@ -1,19 +1,18 @@
 """The threads that serve calls."""
 
-import math
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from ..fading import Fading
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 REMEMBERED = 0.9
 """What is left of a measurement when the next one has come."""
-REFUSED_FOR_S = 1.0
-"""How long a refused call counts among those that will come back."""
 WAITED_SHARE = 0.25
 """Of the time that a call has left when it begins, it may have waited so much."""
 
@@ -34,8 +33,7 @@ class CallPool(ThreadPoolExecutor):
         self._may_wait = float(max_waiting)
         self._last_s: float | None = None  # when a call began while others waited behind it
         self._interval_s = 0.0
-        self._refused = 0.0
-        self._refused_s = 0.0
+        self._refused = Fading()
         self._lock = threading.Lock()  # guards all of the above
         self._begun = threading.local()  # how long this thread's call has waited
 
@@ -53,12 +51,9 @@ class CallPool(ThreadPoolExecutor):
         """Count a call as refused; when it is to come back, so that those refused of late can be
         served by then.
         """
-        now_s = time.monotonic()
         with self._lock:
-            fading = math.exp((self._refused_s - now_s) / REFUSED_FOR_S)
-            self._refused = self._refused * fading + 1
-            self._refused_s = now_s
-            return (self.waiting + self._refused) * self._interval_s
+            refused = self._refused.add(1, time.monotonic())
+            return (self.waiting + refused) * self._interval_s
 
     def judge(self, remaining_s: float) -> None:
         """Learn how much time the call on this thread has left, now that it begins."""
