@@ -7,19 +7,12 @@ import argparse
 import json
 from pathlib import Path
 
+from scripts.pages import between
+
 from . import charts, tables
 
 PAGE = Path(__file__).parents[1] / "docs" / "measurements.md"
 BEGIN, END = "<!-- benchmark: written by benchmarks.publication -->", "<!-- /benchmark -->"
-
-
-def between(page: str, begin: str, end: str, body: str) -> str:
-    """The page with what stands between two markers replaced. Raises ValueError without them."""
-    before, _, rest = page.partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError("the page has no markers")
-    return f"{before}{begin}\n\n{body.strip()}\n\n{end}{after}"
 
 
 def main() -> None:

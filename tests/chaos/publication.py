@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.publication import between
+from scripts.pages import between
 
 from . import charts
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import charts, checkpoints, publication, tables
+from benchmarks import charts, checkpoints, tables
 from benchmarks.figures import digits, figure, quantile, ratio
 from benchmarks.targets import TARGETS, measured, share_of_ceiling
 from benchmarks.workload import MIX, interleave, joined, mixed
@@ -133,13 +133,3 @@ def test_charts_are_drawn_and_are_the_same_every_time(
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
     result["served"] = []
     assert [path.name for path in charts.draw(result, tmp_path)] == ["throughput.svg"]
-
-
-def test_a_page_gets_what_is_between_its_markers() -> None:
-    """What stands around the markers stays; a page without them is refused."""
-    page = f"before\n{publication.BEGIN}\nold\n{publication.END}\nafter\n"
-    written = publication.between(page, publication.BEGIN, publication.END, "new")
-    assert written == f"before\n{publication.BEGIN}\n\nnew\n\n{publication.END}\nafter\n"
-    assert publication.between(written, publication.BEGIN, publication.END, "new") == written
-    with pytest.raises(ValueError, match="no markers"):
-        publication.between("before", publication.BEGIN, publication.END, "new")

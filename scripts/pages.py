@@ -1,0 +1,86 @@
+"""Show files in the documentation as they are: fill the blocks of README.md and docs/.
+
+A block is a line `<!-- file: PATH -->`, with the path from the root of the repository, and a line
+`<!-- /file -->`; what stands between them is replaced by the file in a fence.
+
+python scripts/pages.py [--check]
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BEGIN = re.compile(r"^<!-- file: (\S+) -->$", re.MULTILINE)
+END = "<!-- /file -->"
+LANGUAGES = {
+    ".cc": "cpp",
+    ".cfg": "",
+    ".conf": "nginx",
+    ".go": "go",
+    ".h": "cpp",
+    ".java": "java",
+    ".js": "javascript",
+    ".json": "json",
+    ".mjs": "javascript",
+    ".proto": "protobuf",
+    ".py": "python",
+    ".rb": "ruby",
+    ".sh": "bash",
+    ".toml": "toml",
+    ".ts": "typescript",
+    ".yaml": "yaml",
+    "": "bash",
+}
+
+
+def between(page: str, begin: str, end: str, body: str) -> str:
+    """The page with what stands between two markers replaced.
+
+    Raises ValueError unless the first is there once, and the second after it.
+    """
+    before, _, rest = page.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found or begin in rest:
+        raise ValueError(f"the page does not have once {begin} … {end}")
+    return f"{before}{begin}\n\n{body.strip()}\n\n{end}{after}"
+
+
+def filled(page: str, root: Path = ROOT) -> str:
+    """The page with every block showing its file.
+
+    Raises ValueError for a block without an end, or twice on the page, OSError for a missing file,
+    KeyError for a kind of file that has no language.
+    """
+    for block in BEGIN.finditer(page):
+        file = root / block[1]
+        text = file.read_text(encoding="utf-8").rstrip()
+        page = between(page, block[0], END, f"```{LANGUAGES[file.suffix]}\n{text}\n```")
+    return page
+
+
+def stale(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
+    """Yield the pages that do not show their files as they are, and what they should be."""
+    for path in [root / "README.md", *sorted((root / "docs").rglob("*.md"))]:
+        page = path.read_text(encoding="utf-8")
+        if page != (wanted := filled(page, root)):
+            yield path, wanted
+
+
+def main() -> int:
+    """Write, or only check, and return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="name stale pages, and change none")
+    is_check = parser.parse_args().check
+    pages = list(stale())
+    for path, wanted in pages:
+        print(f"{path.relative_to(ROOT)}: {'stale' if is_check else 'written'}")
+        if not is_check:
+            path.write_text(wanted, encoding="utf-8")
+    return int(is_check and bool(pages))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
