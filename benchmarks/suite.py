@@ -4,12 +4,14 @@ Every part gives plain JSON values, one for each round; what is compared takes t
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from classwire_server.config import EMBEDDED_FOLDER
+from classwire_server.engine.memory import REST_S
 
 from . import checkpoints
 from .checkpoints import BERT_BASE, SMALL, Shape
@@ -168,6 +170,7 @@ class Suite:
                         "run", target=server.target, shape=STREAM_32, lengths=mixed().lengths[:64],
                         in_flight=32,
                     )  # fmt: skip
+                    time.sleep(2 * REST_S)
                     taken["total_bytes"][precision] = server.memory_bytes()
         return taken
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from classwire_server.config import ServerConfig
-from classwire_server.engine import changeover, device, worker
+from classwire_server.engine import changeover, device, memory, worker
 from classwire_server.engine.link import Link, Refused, receive, send
 from classwire_server.engine.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
@@ -70,6 +70,16 @@ def dies_on_long_texts(control: Link, links: Sequence[Link]) -> None:
         return _run(self, texts)
 
     _serve(control, links, run)
+
+
+def says_that_it_rests(control: Link, links: Sequence[Link]) -> None:
+    """No fault: what a worker does at rest, it says."""
+
+    def say() -> None:
+        worker.log.warning("at rest")
+
+    memory.Rest = functools.partial(memory.Rest, say, 0.01)  # type: ignore[assignment,misc]
+    worker.main(control, links)
 
 
 def _answers_no_more(device: str) -> bool:

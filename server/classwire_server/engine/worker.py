@@ -59,7 +59,7 @@ class _Worker:
     """The engine of one job, and the lanes that use it."""
 
     def __init__(self, job: Job, control: Link, speaking: threading.Lock) -> None:
-        from .memory import give_back
+        from .memory import Rest, give_back
         from .selection import select
 
         self._control = control
@@ -68,6 +68,7 @@ class _Worker:
         self._selection: Selection = select(job.source, job.config, job.device)
         self._runner: Runner = self._selection.finished(self._selection.engine)
         give_back()
+        self._rest = Rest()
         self._free_lanes = threading.Semaphore(self._selection.division.lanes)
 
     def work(self, links: Sequence[Link]) -> None:
@@ -112,6 +113,7 @@ class _Worker:
                 with turn:
                     answer = self._compute(texts)
                 send(link, answer)
+                self._rest.worked()
         except (EOFError, OSError):
             pass  # the server has gone
         except BaseException as error:  # a lane that dies alone would leave its caller waiting
