@@ -25,7 +25,7 @@ $(INSTALLED): requirements.lock pyproject.toml client/pyproject.toml
 	@echo "Installing what requirements.lock names into .venv (minutes, the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) install -r requirements.lock
-	@$(PIP) install --no-index --no-build-isolation -e ./client -e '.[dev,train,bench]'
+	@$(PIP) install --no-index --no-build-isolation -e ./client -e '.[dev,tracing,train,bench]'
 	@touch $@
 
 demo: setup ## Start a server, classify one sentence by every kind of call, stop it
