@@ -7,11 +7,12 @@ environment variable (`CLASSWIRE_MAX_STREAMS`) and the key in the TOML file (`ma
 
 import math
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from .errors import ConfigError
+from .security.settings import SecuritySettings
+from .setting import setting
 
 DEVICES = re.compile(r"auto|(cpu|mps|cuda(:\d+)?)(,(cpu|mps|cuda(:\d+)?))*")
 MODEL_NAME = re.compile(r"[a-z0-9._-]{1,63}")
@@ -72,131 +73,126 @@ class ModelSource:
         return ModelSource(name, location, "" if is_folder else revision)
 
 
-def _setting(default: Any, help: str, **metadata: Any) -> Any:
-    return field(default=default, metadata={"help": help, **metadata})
-
-
 @dataclass(frozen=True)
-class ServerConfig:
-    """All settings of one server.
+class ServingSettings:
+    """What is served, where, and within which limits."""
 
-    Raises ConfigError, naming the setting to change, for values that are out of range or contradict
-    each other. May be built on any thread.
-    """
-
-    model: tuple[str, ...] = _setting(
+    model: tuple[str, ...] = setting(
         (),
         "Checkpoint to serve: a folder or a hub id, as [name=]folder or [name=]id[@revision]. "
         "May be repeated; the first is the default model. None: the embedded English star model.",
     )
-    revision: str = _setting("", "Hub revision of models that name none: branch, tag or commit.")
-    offline: bool = _setting(
+    revision: str = setting("", "Hub revision of models that name none: branch, tag or commit.")
+    offline: bool = setting(
         False, "Never ask the hub; use its cache on disk (as HF_HUB_OFFLINE=1)."
     )
-    cache_dir: str = _setting(
-        "", "Folder of the hub's cache. Default: transformers' own (HF_HOME)."
-    )
-    trust_remote_code: bool = _setting(
+    cache_dir: str = setting("", "Folder of the hub's cache. Default: transformers' own (HF_HOME).")
+    trust_remote_code: bool = setting(
         False, "Run Python code that comes with a checkpoint. Only for checkpoints that you trust."
     )
-    device: str = _setting(
+    device: str = setting(
         "auto",
         "Where the model runs: auto, cpu, cuda, cuda:N or mps; several, with commas between them, "
         "share the work.",
     )
-    precision: str = _setting(
+    precision: str = setting(
         "float32",
         "Arithmetic: float32, bfloat16, float16, int8, or auto: the fastest that stays within "
         "--min-label-agreement and --max-score-difference.",
         choices=PRECISIONS,
     )
-    compile: bool = _setting(
+    compile: bool = setting(
         False,
         "Compile the model in the background and change over to it; kept in --compile-cache.",
     )
-    compile_cache: str = _setting(
+    compile_cache: str = setting(
         "", "Folder of compiled models. Default: classwire in the user's cache folder."
     )
-    deterministic: bool = _setting(
+    deterministic: bool = setting(
         False, "One text at a time, so that not one bit of its scores depends on other texts."
     )
-    calibration: str = _setting(
+    calibration: str = setting(
         "", "File of texts, one a line, to compare precisions on. Default: texts of our own."
     )
-    min_label_agreement: float = _setting(
+    min_label_agreement: float = setting(
         0.99, "Least share of calibration texts that must keep their label under --precision auto."
     )
-    max_score_difference: float = _setting(
+    max_score_difference: float = setting(
         0.03, "Largest difference of any score that --precision auto accepts."
     )
-    lanes: int = _setting(
+    lanes: int = setting(
         0, "Batches that a CPU computes at the same time. 0: one for each core, at most four."
     )
-    threads: int = _setting(0, "Threads of each lane. 0: the cores, divided among the lanes.")
-    host: str = _setting("127.0.0.1", "Address to listen on.")
-    port: int = _setting(50051, "Port to listen on. 0: any free port, printed at start.")
-    unix_socket: str = _setting("", "Path of a Unix domain socket to listen on as well.")
-    truncation: str = _setting(
+    threads: int = setting(0, "Threads of each lane. 0: the cores, divided among the lanes.")
+    host: str = setting("127.0.0.1", "Address to listen on.")
+    port: int = setting(50051, "Port to listen on. 0: any free port, printed at start.")
+    unix_socket: str = setting("", "Path of a Unix domain socket to listen on as well.")
+    truncation: str = setting(
         "reject",
         "What happens to texts of too many tokens when a call does not say: "
         "reject, drop_end or drop_start.",
         choices=TRUNCATIONS,
     )
-    max_tokens: int = _setting(
+    max_tokens: int = setting(
         0, "Largest number of tokens of a text, below the model's own limit. 0: the model's own."
     )
-    max_text_bytes: int = _setting(65_536, "Largest text, in bytes of UTF-8.")
-    max_texts_per_call: int = _setting(
+    max_text_bytes: int = setting(65_536, "Largest text, in bytes of UTF-8.")
+    max_texts_per_call: int = setting(
         256, "Largest number of texts of a batch call (less where answers would pass 4 MiB)."
     )
-    max_message_bytes: int = _setting(20_971_520, "Largest request message, in bytes.")
-    default_timeout_s: float = _setting(
+    max_message_bytes: int = setting(20_971_520, "Largest request message, in bytes.")
+    default_timeout_s: float = setting(
         30.0, "Time limit of calls that bring no deadline, in seconds."
     )
-    rpc_threads: int = _setting(64, "Threads that serve calls; each open stream holds one.")
-    max_waiting_calls: int = _setting(
+    rpc_threads: int = setting(64, "Threads that serve calls; each open stream holds one.")
+    max_waiting_calls: int = setting(
         1_024,
         "Calls that may wait for one of these threads, less while callers are in a hurry; more are "
         "refused at once.",
     )
-    max_streams: int = _setting(32, "Largest number of open streams.")
-    stream_window_items: int = _setting(256, "Unanswered items after which a stream is not read.")
-    stream_items_per_message: int = _setting(
-        64, "Largest number of items in a message of a stream."
-    )
-    stream_idle_timeout_s: float = _setting(
+    max_streams: int = setting(32, "Largest number of open streams.")
+    stream_window_items: int = setting(256, "Unanswered items after which a stream is not read.")
+    stream_items_per_message: int = setting(64, "Largest number of items in a message of a stream.")
+    stream_idle_timeout_s: float = setting(
         600.0,
         "End a stream when nothing is unanswered and nothing comes, or its caller does not read, "
         "for so many seconds. 0: never.",
     )
-    batch_tokens: int = _setting(
+    batch_tokens: int = setting(
         0, "Tokens of a batch for the device (one text always fits). 0: measured at start."
     )
-    worker_timeout_s: float = _setting(
+    worker_timeout_s: float = setting(
         60.0,
         "A batch that takes longer has hung: the model's process is killed, and another started.",
     )
-    max_queue_tokens: int = _setting(
-        262_144, "Tokens that may wait for the device, for each model."
-    )
-    cache_mb: float = _setting(
+    max_queue_tokens: int = setting(262_144, "Tokens that may wait for the device, for each model.")
+    cache_mb: float = setting(
         0.0, "Memory for the answers of texts that may come again, for each model, in MB. 0: none."
     )
-    keepalive_time_s: float = _setting(60.0, "Ping idle connections after so many seconds.")
-    keepalive_timeout_s: float = _setting(
+    keepalive_time_s: float = setting(60.0, "Ping idle connections after so many seconds.")
+    keepalive_timeout_s: float = setting(
         20.0, "Close a connection whose ping is not answered in time."
     )
-    min_ping_interval_s: float = _setting(
+    min_ping_interval_s: float = setting(
         10.0, "Clients may ping this often, with or without calls (ours does every 30 s)."
     )
-    max_connection_age_s: float = _setting(
+    max_connection_age_s: float = setting(
         1_800.0,
         "Have clients connect anew, and streams begin anew, after so many seconds, so that they "
         "find new servers. 0: never.",
     )
-    drain_timeout_s: float = _setting(30.0, "On shutdown, wait so long for calls in flight.")
-    reflection: bool = _setting(True, "Serve gRPC reflection.")
-    log_level: str = _setting("info", "Least level of log lines.", choices=LOG_LEVELS)
+    drain_timeout_s: float = setting(30.0, "On shutdown, wait so long for calls in flight.")
+    reflection: bool = setting(True, "Serve gRPC reflection.")
+    log_level: str = setting("info", "Least level of log lines.", choices=LOG_LEVELS)
+
+
+@dataclass(frozen=True)
+class ServerConfig(SecuritySettings, ServingSettings):
+    """All settings of one server.
+
+    Raises ConfigError, naming the setting to change, for values that are out of range or contradict
+    each other. May be built on any thread.
+    """
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -214,6 +210,7 @@ class ServerConfig:
                 )
         if not self.host and not self.unix_socket:
             raise ConfigError("host", "is empty, and there is no --unix-socket either")
+        self.check_security(self.host)
         if self.max_streams > self.rpc_threads - SPARE_RPC_THREADS:
             raise ConfigError(
                 "max_streams",

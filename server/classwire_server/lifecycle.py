@@ -21,6 +21,7 @@ from .errors import StartError
 from .gate import Gate
 from .limits import limits_of
 from .registry import ModelState, Registry, ServedModel
+from .security.certificates import Certificates
 from .service.call_pool import CallPool
 from .service.health import Health
 from .service.registration import (
@@ -54,6 +55,7 @@ class Server:
         self.config = config
         self.port = 0
         self._launch = launch
+        self._certificates = Certificates(config) if config.tls_cert else None
         self._registry = Registry(config.sources)
         self._gate = Gate()
         self._health = Health()
@@ -88,10 +90,10 @@ class Server:
         if config.host:
             check_port(config.host, config.port)
             self.port = config.port
-            self.port = self._bind(self.target)
+            self.port = self._bind(self.target, self._certificates)
         if config.unix_socket:
             check_unix_socket(config.unix_socket)
-            self._bind(f"unix:{config.unix_socket}")
+            self._bind(f"unix:{config.unix_socket}", None)
         with self._stopping:
             self._say_health()
             self._health.set(LIVENESS, HealthCheckResponse.SERVING)
@@ -156,8 +158,10 @@ class Server:
     ) -> None:
         self.stop()
 
-    def _bind(self, address: str) -> int:
+    def _bind(self, address: str, certificates: Certificates | None) -> int:
         try:
+            if certificates is not None:
+                return self._grpc.add_secure_port(address, certificates.credentials())
             return self._grpc.add_insecure_port(address)
         except RuntimeError:
             raise StartError(f"cannot listen on {address}") from None

@@ -1,0 +1,1 @@
+"""Who may call: certificates, callers and what each of them may do."""

@@ -1,0 +1,51 @@
+"""The settings of who may call."""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..setting import setting
+
+
+@dataclass(frozen=True)
+class SecuritySettings:
+    """Who may call, and how what they send is kept from others."""
+
+    insecure: bool = setting(
+        False, "Serve without TLS on an address that is not loopback, where others may read along."
+    )
+    tls_cert: str = setting(
+        "", "File of the server's certificate chain (PEM); read again when it changes."
+    )
+    tls_key: str = setting("", "File of the certificate's private key (PEM, not encrypted).")
+    tls_client_ca: str = setting(
+        "",
+        "File of certificate authorities (PEM); whoever calls must have a certificate of theirs.",
+    )
+
+    def check_security(self, host: str) -> None:
+        """Raise ConfigError where these contradict each other, or the address listened on."""
+        if self.tls_cert and not self.tls_key:
+            raise ConfigError("tls_key", "is missing, and --tls-cert needs it")
+        for name in ("tls_key", "tls_client_ca"):
+            if getattr(self, name) and not self.tls_cert:
+                raise ConfigError(name, "needs --tls-cert")
+        for name in ("tls_cert", "tls_key", "tls_client_ca"):
+            path = getattr(self, name)
+            if path and not Path(path).is_file():
+                raise ConfigError(name, f"{path}: no such file")
+        if host and not self.tls_cert and not self.insecure and not is_loopback(host):
+            raise ConfigError(
+                "host",
+                f"{host} is not loopback, and without TLS others may read along: "
+                "give --tls-cert and --tls-key, or --insecure",
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to this address never leaves the machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
