@@ -10,12 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROTO = Path("protos/classwire/v1/classwire.proto")
 FIELD = "  string model = 2;\n"
+SERVER_STUBS = "server/classwire_server/open_inference"
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository of one commit that holds the contract, its stubs and the check alone."""
-    for folder in ("protos", "scripts", "client/classwire/v1"):
+    for folder in ("protos", "scripts", "client/classwire/v1", SERVER_STUBS):
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -111,9 +112,12 @@ def test_unformatted_contract_fails(repository: Path) -> None:
     assert check(repository)[0] != 0
 
 
-def test_stale_stubs_fail(repository: Path) -> None:
-    """Stubs that are not generated from the contract as it stands are refused."""
-    stub = repository / "client/classwire/v1/classwire_pb2.pyi"
+@pytest.mark.parametrize(
+    "name", ["client/classwire/v1/classwire_pb2.pyi", f"{SERVER_STUBS}/inference_pb2.pyi"]
+)
+def test_stale_stubs_fail(repository: Path, name: str) -> None:
+    """Stubs that are not generated from the contract as it stands are refused, wherever they are."""
+    stub = repository / name
     stub.write_text(stub.read_text() + "\n")
 
     status, output = check(repository)
