@@ -1,0 +1,148 @@
+"""Write what docs/contract.md says of the contract, from its definitions and their comments.
+
+python -m scripts.contract_page
+"""
+
+import ast
+import inspect
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from google.protobuf.descriptor_pb2 import MethodDescriptorProto
+
+from classwire import _reasons
+
+from .contract import PACKAGE, Contract, link, read
+from .pages import ROOT, between
+
+PAGE = ROOT / "docs" / "contract.md"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown."""
+    lines = [f"| {' | '.join(cells)} |".replace("\n\n", " ") for cells in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
+
+
+def index(contract: Contract) -> str:
+    """Every message and enum, with the method that first brings it."""
+    return table(
+        ("method", "its messages and enums, beside those above"),
+        ((f"`{method}`", ", ".join(map(link, names))) for method, names in contract.first_met()),
+    )
+
+
+def services(contract: Contract) -> Iterator[str]:
+    """Each service: what it is for, and its methods."""
+    for number, service in enumerate(contract.file.service):
+        yield f"### {service.name}\n\n{contract.comment(service.name, 6, number)}"
+        yield table(
+            ("method", "request", "response", ""),
+            (
+                (
+                    f"`{method.name}`",
+                    *_shape(method),
+                    contract.comment(service.name, 6, number, 2, place),
+                )
+                for place, method in enumerate(service.method)
+            ),
+        )
+
+
+def messages(contract: Contract) -> Iterator[str]:
+    """Each message: what it is, and its fields by number."""
+    for number, message in enumerate(contract.file.message_type):
+        yield f"### {message.name}\n\n{contract.comment(message.name, 4, number)}"
+        if message.field:
+            yield table(
+                ("#", "field", "type", ""),
+                (
+                    (
+                        str(field.number),
+                        f"`{field.name}`",
+                        contract.type(field, message),
+                        contract.comment(message.name, 4, number, 2, place),
+                    )
+                    for place, field in enumerate(message.field)
+                ),
+            )
+
+
+def enums(contract: Contract) -> Iterator[str]:
+    """Each enum: what it is, and its values."""
+    for number, enum in enumerate(contract.file.enum_type):
+        yield f"### {enum.name}\n\n{contract.comment(enum.name, 5, number)}"
+        yield table(
+            ("#", "value", ""),
+            (
+                (
+                    str(value.number),
+                    f"`{value.name}`",
+                    contract.comment(enum.name, 5, number, 2, place),
+                )
+                for place, value in enumerate(enum.value)
+            ),
+        )
+
+
+def reasons() -> str:
+    """Every code with its reasons, and when each is used."""
+    by_code = defaultdict(list)
+    for reason, code in _reasons.CODES.items():
+        by_code[code].append(reason)
+    said = _documented(_reasons.Reason)
+    return table(
+        ("code", "", "reason", "when"),
+        (
+            (
+                "" if place else f"`{code.name}`",
+                "" if place else str(code.value[0]),
+                f"`{reason}`",
+                said[reason],
+            )
+            for code, members in by_code.items()
+            for place, reason in enumerate(members)
+        ),
+    )
+
+
+def page() -> str:
+    """The page as it should be."""
+    contract = read()
+    parts = {
+        "index": index(contract),
+        "services": "\n\n".join(services(contract)),
+        "messages": "\n\n".join(messages(contract)),
+        "enums": "\n\n".join(enums(contract)),
+        "reasons": reasons(),
+    }
+    written = PAGE.read_text(encoding="utf-8")
+    for name, body in parts.items():
+        begin = f"<!-- {name}: written by scripts.contract_page -->"
+        written = between(written, begin, f"<!-- /{name} -->", body)
+    return written
+
+
+def _shape(method: MethodDescriptorProto) -> tuple[str, str]:
+    request, response = (
+        link(name.removeprefix(PACKAGE)) for name in (method.input_type, method.output_type)
+    )
+    return (
+        f"stream of {request}" if method.client_streaming else request,
+        f"stream of {response}" if method.server_streaming else response,
+    )
+
+
+def _documented(kind: type) -> dict[str, str]:
+    """The docstring below each member of a class, which Python itself does not keep."""
+    (parsed,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(parsed, ast.ClassDef)
+    found = {}
+    for member, below in zip(parsed.body, parsed.body[1:], strict=False):
+        if isinstance(member, ast.Assign) and isinstance(below, ast.Expr):
+            found[ast.unparse(member.targets[0])] = " ".join(ast.literal_eval(below.value).split())
+    return found
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

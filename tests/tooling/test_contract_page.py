@@ -1,0 +1,40 @@
+"""The page on the contract says what the contract says."""
+
+import re
+
+from classwire import Reason
+from classwire.v1 import classwire_pb2 as pb
+from scripts.contract_page import PAGE, page
+
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def test_page_is_up_to_date() -> None:
+    """docs/contract.md is what the contract's comments and the table of reasons say."""
+    assert page() == TEXT, "run: python -m scripts.contract_page"
+
+
+def test_nothing_of_the_contract_is_left_out() -> None:
+    """Every service, method, message, field, enum, value and reason is on the page."""
+    contract = pb.DESCRIPTOR
+    for kind in (
+        contract.services_by_name,
+        contract.message_types_by_name,
+        contract.enum_types_by_name,
+    ):
+        assert all(f"\n### {name}\n" in TEXT for name in kind)
+    names = [
+        *(m.name for service in contract.services_by_name.values() for m in service.methods),
+        *(f.name for message in contract.message_types_by_name.values() for f in message.fields),
+        *(value.name for enum in contract.enum_types_by_name.values() for value in enum.values),
+        *Reason,
+    ]
+    assert not [name for name in names if f"| `{name}` |" not in TEXT]
+
+
+def test_links_lead_to_headings() -> None:
+    """Each link within the page has its heading."""
+    headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    anchors = {re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings}
+    assert len(anchors) == len(headings)
+    assert set(re.findall(r"\]\(#([^)]*)\)", TEXT)) <= anchors
