@@ -45,11 +45,13 @@ def make_checkpoint(
     problem_type: str | None = None,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
+    fill: Callable[[str, torch.Tensor], object] | None = None,
     **config: Any,
 ) -> Path:
-    """Write a checkpoint with random weights into `folder`, and return it.
+    """Write a checkpoint into `folder`, and return it.
 
-    `architecture` is a key of ARCHITECTURES. Weights are large enough that every token matters.
+    `architecture` is a key of ARCHITECTURES. `fill` sets each weight, by its name; they are random
+    otherwise, and large enough that every token matters.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,15 +64,21 @@ def make_checkpoint(
         setattr(model_config, key, value)
     model = model_class(model_config).eval()
     for name, parameter in model.named_parameters():
-        if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=_deviation(name, parameter))
+        (fill or _fill)(name, parameter)
     model.to(dtype).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def _deviation(name: str, parameter: torch.Tensor) -> float:
-    """Ample for word embeddings; for products more than variance-keeping, so that tokens mix."""
+def _fill(name: str, parameter: torch.Tensor) -> None:
+    if parameter.dim() > 1:
+        torch.nn.init.normal_(parameter, std=deviation(name, parameter))
+
+
+def deviation(name: str, parameter: torch.Tensor) -> float:
+    """Of random weights: ample for word embeddings; for products more than variance-keeping, so
+    that tokens mix.
+    """
     if "embeddings" in name:
         return 0.5 if "position" in name or "token_type" in name else 1.0
     gain = 4.0 if "att" in name else 1.5

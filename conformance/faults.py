@@ -1,0 +1,78 @@
+"""Engines that can't answer, each for another reason; everything around them is the server's own."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from classwire_server.checkpoint import load_checkpoint
+from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.engine import (
+    Deviation,
+    EngineTraits,
+    Execution,
+    Launched,
+    Layout,
+    Logits,
+    Precision,
+)
+from classwire_server.errors import NoWorker, WorkerLost
+from classwire_server.tokenization import Encoding
+
+from .limits import FAULTY_LOGITS
+
+HOLD, POISON, BOOM, NAN = "hold", "poison", "boom", "nan"
+"""Words of texts that an engine does not get over."""
+
+BATCH_TOKENS = 1_024
+
+
+class FaultyEngine:
+    """Gives every text the same logits, but for those with a word of the above.
+
+    `hold` keeps the engine busy until `release`; `poison` brings its worker down; `boom` raises;
+    `nan` gives NaN. With a `failure` there is no worker at all. `busy` is set while a text is held.
+    """
+
+    def __init__(self, failure: str = "") -> None:
+        self.lanes = 1
+        self.traits = EngineTraits("cpu", Precision.FLOAT32, Execution.PLAIN, Layout.PACKED)
+        self.deviation = Deviation(0, 1.0, 0.0)
+        self.failure = failure
+        self.busy = threading.Event()
+        self._released = threading.Event()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it has a worker."""
+        return not self.failure
+
+    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+        """The logits of the texts."""
+        if self.failure:
+            raise NoWorker
+        texts = [encoding.source.text for encoding in encodings]
+        if HOLD in texts:
+            self.busy.set()
+            self._released.wait()
+        if any(POISON in text for text in texts):
+            raise WorkerLost
+        if any(BOOM in text for text in texts):
+            raise ValueError("an engine's own defect")
+        rows = [[np.nan] * len(FAULTY_LOGITS) if NAN in t else FAULTY_LOGITS for t in texts]
+        return Logits(np.array(rows, dtype=np.float32), self.traits, 0.0)
+
+    def release(self) -> None:
+        """Let the text that is held go on."""
+        self._released.set()
+
+    def close(self) -> None:
+        """Hold nothing."""
+        self.release()
+
+    def launch(
+        self, source: ModelSource, config: ServerConfig, on_change: Callable[[], None]
+    ) -> Launched:
+        """What a Server takes to start its engines: a real checkpoint, and this engine."""
+        checkpoint, _ = load_checkpoint(source, config)
+        return Launched(checkpoint, self, BATCH_TOKENS)

@@ -1,0 +1,98 @@
+"""Vectors for the calls of ClassifyService: a request, and what direct use says of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from conformance.checkpoints import EMBEDDED
+
+from .encoding import Json, texts_of, written
+from .problems import Problem
+from .reference import Reference
+
+CLASSIFY = "classwire.v1.ClassifyService/Classify"
+BATCH_CLASSIFY = "classwire.v1.ClassifyService/BatchClassify"
+STREAM_CLASSIFY = "classwire.v1.ClassifyService/StreamClassify"
+TOKENIZE = "classwire.v1.ClassifyService/Tokenize"
+LIST_MODELS = "classwire.v1.ModelService/ListModels"
+GET_MODEL = "classwire.v1.ModelService/GetModel"
+GET_SERVER_INFO = "classwire.v1.ModelService/GetServerInfo"
+HEALTH_CHECK = "grpc.health.v1.Health/Check"
+HEALTH_WATCH = "grpc.health.v1.Health/Watch"
+
+
+def text(first: str, second: str | None = None) -> Json:
+    """A TextInput of one text, or of two."""
+    return {"text": first} if second is None else {"text": first, "textPair": second}
+
+
+def vector(name: str, rpc: str, expect: Json, **keys: Any) -> Json:
+    """A vector; `keys` are the others of the README."""
+    return {"name": name, "rpc": rpc, **keys, "expect": expect}
+
+
+def refused(name: str, rpc: str, problem: Problem, **keys: Any) -> Json:
+    """A vector of a call that ends with one of the contract's errors."""
+    return vector(name, rpc, {"error": problem.status()}, **keys)
+
+
+def message(reference: Reference, **fields: Any) -> Json:
+    """A request to a model, with the fields that are not empty."""
+    model = {} if reference.name == EMBEDDED else {"model": reference.name}
+    return {key: value for key, value in {**model, **fields}.items() if value}
+
+
+def classify(
+    name: str, reference: Reference, input: Json, options: Json | None = None, **keys: Any
+) -> Json:
+    """A text by unary call."""
+    request = message(reference, input=input, options=options)
+    try:
+        result = reference.classification(input, options or {})
+    except Problem as problem:
+        return refused(name, CLASSIFY, problem.at("input"), request=request, **keys)
+    expect = {"response": {"result": result, "model": reference.ref}}
+    return vector(name, CLASSIFY, expect, request=request, **keys)
+
+
+def batch(
+    name: str,
+    reference: Reference,
+    inputs: Sequence[Json],
+    options: Json | None = None,
+    **keys: Any,
+) -> Json:
+    """Texts by one call."""
+    request = message(reference, inputs=list(inputs), options=options)
+    outcomes = [
+        reference.outcome(input, options or {}, f"inputs[{place}]")
+        for place, input in enumerate(inputs)
+    ]
+    response = {"outcomes": outcomes} if outcomes else {}
+    expect = {"response": {**response, "model": reference.ref}}
+    return vector(name, BATCH_CLASSIFY, expect, request=request, **keys)
+
+
+def tokenize(
+    name: str,
+    reference: Reference,
+    input: Json,
+    unit: str = "OFFSET_UNIT_UNSPECIFIED",
+    truncation: str = "TRUNCATION_UNSPECIFIED",
+) -> Json:
+    """What the model would see of a text."""
+    request = message(reference, input=input)
+    if unit != "OFFSET_UNIT_UNSPECIFIED":
+        request["offsetUnit"] = unit
+    if truncation != "TRUNCATION_UNSPECIFIED":
+        request["truncation"] = truncation
+    try:
+        tokens, lost = reference.tokens(input, truncation)
+    except Problem as problem:
+        return refused(name, TOKENIZE, problem.at("input"), request=request)
+    response = {
+        "tokens": written(tokens, texts_of(input), unit),
+        "attentionMask": [1] * len(tokens),
+        **({"truncatedTokens": lost} if lost else {}),
+        "model": reference.ref,
+    }
+    return vector(name, TOKENIZE, {"response": response}, request=request)

@@ -1,0 +1,169 @@
+"""The three servers that vectors are for: `python -m conformance.servers`.
+
+Prints where they are, on one line, and stops them when its standard input ends or SIGTERM comes.
+"""
+
+import functools
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import grpc
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
+from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.engine import Launched
+from classwire_server.engine.workers import launch
+from classwire_server.lifecycle import Launch, Server
+from tests.workers import ForkedWorker
+
+from . import limits
+from .checkpoints import CHECKPOINTS, EMBEDDED, EMBEDDED_FOLDER, make, make_faulty
+from .faults import HOLD, FaultyEngine
+
+PATIENCE_S = 60.0
+"""How long a server may take to get into its state; nothing is expected to take it."""
+
+launch_forked = functools.partial(launch, spawn=ForkedWorker)
+
+
+def serving_config(folder: Path) -> ServerConfig:
+    """Every model answers; the tiny checkpoints are made in a folder."""
+    texts = folder / "calibration.txt"
+    texts.write_text("I really love this book\nIt was good.\n", "utf-8")
+    tiny = [f"{name}={make(name, folder / name)}" for name in CHECKPOINTS]
+    return ServerConfig(
+        port=0,
+        device="cpu",
+        model=(f"{EMBEDDED}={EMBEDDED_FOLDER}", *tiny),
+        max_text_bytes=limits.MAX_TEXT_BYTES,
+        max_texts_per_call=limits.MAX_TEXTS_PER_CALL,
+        max_message_bytes=limits.MAX_MESSAGE_BYTES,
+        max_streams=limits.MAX_STREAMS,
+        stream_window_items=limits.STREAM_WINDOW_ITEMS,
+        stream_items_per_message=limits.STREAM_ITEMS_PER_MESSAGE,
+        default_timeout_s=limits.DEFAULT_TIMEOUT_S,
+        calibration=str(texts),  # how far engines deviate is no subject of vectors
+        batch_tokens=512,
+        lanes=1,
+        threads=1,
+    )
+
+
+@contextmanager
+def faulty(checkpoint: Path) -> Iterator[Server]:
+    """A server whose models can't answer, for as long as the context lasts."""
+    engines = {"busy": FaultyEngine(), "frail": FaultyEngine(), "lost": FaultyEngine("it is gone")}
+    others_are_ready, end = threading.Event(), threading.Event()
+
+    def start(source: ModelSource, config: ServerConfig, on_change: Callable[[], None]) -> Launched:
+        if source.name in engines:
+            return engines[source.name].launch(source, config, on_change)
+        others_are_ready.set()
+        end.wait()  # loading, for as long as anybody looks
+        return FaultyEngine().launch(source, config, on_change)
+
+    config = ServerConfig(
+        port=0,
+        model=tuple(f"{name}={checkpoint}" for name in (*engines, "loading")),
+        max_streams=limits.MAX_STREAMS,
+        default_timeout_s=limits.FAULTY_TIMEOUT_S,
+        max_queue_tokens=limits.FAULTY_QUEUE_TOKENS,
+    )
+    server = Server(config, start)
+    server.listen()
+    loading = threading.Thread(target=server.load)
+    loading.start()
+    with ExitStack() as ends:
+        ends.callback(loading.join)
+        ends.callback(server.stop, 0)
+        ends.callback(end.set)
+        ends.callback(engines["busy"].release)
+        _wait(others_are_ready)
+        with _held(server.target, engines["busy"]):
+            yield server
+
+
+@contextmanager
+def draining(checkpoint: Path) -> Iterator[Server]:
+    """A server that is being stopped, which a call in its engine keeps from ending."""
+    engine = FaultyEngine()
+    config = ServerConfig(port=0, model=(f"{EMBEDDED}={checkpoint}",), drain_timeout_s=86_400)
+    server = Server(config, engine.launch)
+    server.start()
+    with ExitStack() as ends:
+        stopping = threading.Thread(target=server.stop)
+        with _held(server.target, engine):
+            stopping.start()
+            ends.callback(stopping.join)
+            ends.callback(engine.release)
+            _wait_until_refused(server.target)
+            yield server
+            engine.release()
+
+
+@contextmanager
+def _held(target: str, engine: FaultyEngine) -> Iterator[None]:
+    """Have a call of a server's default model occupy its engine."""
+    with grpc.insecure_channel(target) as channel:
+        request = pb.ClassifyRequest(input=pb.TextInput(text=HOLD))
+        call = ClassifyServiceStub(channel).Classify.future(request)
+        _wait(engine.busy)
+        yield
+        call.cancel()
+
+
+def _wait(event: threading.Event) -> None:
+    if not event.wait(PATIENCE_S):
+        raise TimeoutError("a server of the kit does not get into its state")
+
+
+def _wait_until_refused(target: str) -> None:
+    with grpc.insecure_channel(target) as channel:
+        info = ModelServiceStub(channel).GetServerInfo
+        try:
+            while True:
+                info(pb.GetServerInfoRequest(), timeout=PATIENCE_S)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+
+
+@contextmanager
+def running(launch: Launch = launch_forked) -> Iterator[dict[str, str]]:
+    """All three, as long as the context lasts: where each is, by its name in vectors.json."""
+    with ExitStack() as servers:
+        folder = Path(servers.enter_context(tempfile.TemporaryDirectory()))
+        checkpoint = make_faulty(folder / "faulty")
+        serving = servers.enter_context(Server(serving_config(folder), launch))
+        yield {
+            "serving": serving.target,
+            "faulty": servers.enter_context(faulty(checkpoint)).target,
+            "draining": servers.enter_context(draining(checkpoint)).target,
+        }
+
+
+def _when_input_ends(tell: Callable[[], None]) -> None:
+    while os.read(sys.stdin.fileno(), 1_024):
+        pass
+    tell()
+
+
+def main() -> None:
+    """Run the servers until nobody wants them any more."""
+    end = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: end.set())
+    threading.Thread(target=_when_input_ends, args=(end.set,), daemon=True).start()
+    with running() as targets:
+        print(" ".join(f"{name}={target}" for name, target in targets.items()), flush=True)
+        end.wait()
+
+
+if __name__ == "__main__":
+    main()
