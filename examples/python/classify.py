@@ -1,0 +1,44 @@
+"""Classify one text: classify.py HOST:PORT TEXT [CA.pem]."""
+
+import sys
+from pathlib import Path
+
+import grpc
+
+from classwire import ClasswireError, Client, Reason
+
+
+def advice(error: ClasswireError) -> str:
+    """What to do about an error, by its reason: that never changes its meaning."""
+    match error.reason:
+        case Reason.EMPTY_TEXT | Reason.TEXT_TOO_LARGE:
+            return "send another text"
+        case Reason.TOO_MANY_TOKENS:
+            return "shorten it, or say which end to drop: truncation='drop_end'"
+        case Reason.OVERLOADED:
+            return f"come back in {error.retry_after_s} s, or allow more time"
+        case Reason.POISON_INPUT:
+            return "never send this text again"
+        case _:
+            return "the same call may fail again"
+
+
+def main() -> int:
+    """Print the label and its score; 1 when there is none, with the reason."""
+    target, text, *ca = sys.argv[1:]
+    credentials = grpc.ssl_channel_credentials(Path(ca[0]).read_bytes()) if ca else None
+
+    # One client serves a whole program, all of its threads. Each call ends within 5 s; until then
+    # the client itself tries again what is unavailable, and what is overloaded, when told to.
+    with Client(target, credentials=credentials, timeout_s=5) as client:
+        try:
+            result = client.classify(text)
+        except ClasswireError as error:
+            print(f"{error}: {advice(error)}", file=sys.stderr)
+            return 1
+    print(f"{result.label} {result.score:.4f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
