@@ -116,7 +116,7 @@ def test_unformatted_contract_fails(repository: Path) -> None:
     "name", ["client/classwire/v1/classwire_pb2.pyi", f"{SERVER_STUBS}/inference_pb2.pyi"]
 )
 def test_stale_stubs_fail(repository: Path, name: str) -> None:
-    """Stubs that are not generated from the contract as it stands are refused, wherever they are."""
+    """Stubs that are not generated from the contract as it stands are refused, in both places."""
     stub = repository / name
     stub.write_text(stub.read_text() + "\n")
 

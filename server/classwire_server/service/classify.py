@@ -1,21 +1,17 @@
 """ClassifyService: texts in, labelled scores out."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 
 from classwire._reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 
-from ..config import ServerConfig
 from ..errors import RequestError
-from ..gate import Gate
 from ..pending import Priority
 from ..registry import Registry, ServedModel
 from ..tokenization import OffsetUnit
-from .alarms import Alarms
 from .handlers import Call
-from .item import Item, read_items
+from .item import Item, read_items, run_items
 from .messages import (
     OFFSET_UNITS,
     TRUNCATIONS,
@@ -28,25 +24,21 @@ from .messages import (
 )
 from .outcome import timing_of, traits_of, write_outcomes
 from .stream import StreamSession
-from .stream_lifetime import StreamLimits
+from .streams import Streams
 
 
 class ClassifyService:
     """The RPCs of ClassifyService, as functions on messages. Safe for use by any thread."""
 
-    def __init__(self, registry: Registry, gate: Gate, config: ServerConfig) -> None:
+    def __init__(self, registry: Registry, streams: Streams) -> None:
         self._registry = registry
-        self._gate = gate
-        self._max_streams = config.max_streams
-        self._free_streams = threading.BoundedSemaphore(config.max_streams)
-        self._stream_limits = StreamLimits.of(config)
-        self._alarms = Alarms()
+        self._streams = streams
 
     def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
         """Score one text or pair."""
-        model = self._registry.served(request.model, "model")
+        model = self._registry.seen_by(call.caller).served(request.model, "model")
         options = _options(model, request.options)
-        items = _run(model, options, [request.input], "input", call)
+        items = _run(model, options, [request.input], "input.{name}", call)
         outcome = pb.Outcome()
         write_outcomes(model, options, items, [outcome])
         if items[0].error is not None:
@@ -61,10 +53,10 @@ class ClassifyService:
         self, request: pb.BatchClassifyRequest, call: Call
     ) -> pb.BatchClassifyResponse:
         """Score several texts; each has an outcome of its own."""
-        model = self._registry.served(request.model, "model")
+        model = self._registry.seen_by(call.caller).served(request.model, "model")
         options = _options(model, request.options)
         _refuse_too_many(model, len(request.inputs), options)
-        items = _run(model, options, request.inputs, "inputs[{}]", call)
+        items = _run(model, options, request.inputs, "inputs[{place}].{name}", call)
         response = pb.BatchClassifyResponse()
         write_outcomes(model, options, items, [response.outcomes.add() for _ in items])
         response.model.CopyFrom(model_ref(model, traits_of(items)))
@@ -75,27 +67,19 @@ class ClassifyService:
         self, requests: Iterator[bytes], call: Call
     ) -> Iterator[pb.StreamClassifyResponse]:
         """Score texts for as long as the caller sends them."""
-        if not self._free_streams.acquire(blocking=False):
-            raise RequestError(
-                Reason.TOO_MANY_STREAMS,
-                "the server has as many streams as it takes",
-                metadata={"max_streams": str(self._max_streams)},
-                retry_after_s=1.0,
-            )
-        call.when_over(self._free_streams.release)
-        session = StreamSession(self._registry, requests, call, self._stream_limits)
-        call.when_over(self._gate.listen(session.drain))
-        call.when_over(self._alarms.set(session.check(call.received_s), session.check))
-        yield from session.responses()
+        session = StreamSession(self._registry, requests, call, self._streams.limits)
+        return self._streams.serve(session, call)
 
     def tokenize(self, request: pb.TokenizeRequest, call: Call) -> pb.TokenizeResponse:
         """What the model would see of a text."""
-        model = self._registry.served(request.model, "model")
+        model = self._registry.seen_by(call.caller).served(request.model, "model")
         truncation = parse_enum(request.truncation, TRUNCATIONS, "truncation")
         unit = parse_enum(request.offset_unit, OFFSET_UNITS, "offset_unit") or OffsetUnit.UNICODE
         try:
             text = parse_text(request.input, model.limits.max_text_bytes)
+            call.caller.rate.check(call.received_s)
             encoding = model.tokenization.encode(text, truncation, "text")
+            call.caller.rate.take(len(encoding.ids), call.received_s)
         except RequestError as error:
             error.field = f"input.{error.field}"
             raise
@@ -132,13 +116,8 @@ def _run(
 ) -> list[Item]:
     """Read texts and wait until each has ended: answered, failed, expired or cancelled."""
     inbox: SimpleQueue[list[Item]] = SimpleQueue()
-    items = read_items(model, options, inputs, field, inbox, call.received_s, call.deadline_s)
-    left = [item for item in items if not item.ended]
-    if left:
-        dispatcher = model.dispatcher
-        dispatcher.submit(left)
-        call.when_over(lambda: dispatcher.withdraw(left))
-        ended = 0
-        while ended < len(left):
-            ended += len(inbox.get())
+    items = read_items(
+        model, options, inputs, field, inbox, call.received_s, call.deadline_s, call.caller
+    )
+    run_items(model, items, call)
     return items

@@ -10,7 +10,9 @@ from classwire.v1 import classwire_pb2 as pb
 from ..errors import RequestError
 from ..pending import Pending
 from ..registry import ServedModel
+from ..security.callers import Caller
 from ..tokenization import Encoding, Text
+from .handlers import Call
 from .messages import Options, parse_text
 from .status import request_error
 
@@ -38,14 +40,19 @@ def read_items(
     inbox: "SimpleQueue[list[Item]]",
     received_s: float,
     deadline_s: float,
+    caller: Caller,
     flow: Hashable = None,
 ) -> list[Item]:
     """Read and tokenize the texts of one message, all at once; a bad one never fails another.
 
-    `field` is the path of an input in the request, with {} for its place; `flow` the stream that
-    they belong to, None for a call.
+    `field` is the path of a text in the request, with {place} for that of its input, and {name} for
+    text or text_pair; `flow` the stream that they belong to, None for a call. The texts are taken
+    from the rate of `caller`. Raises RequestError RATE_LIMITED for a call of one who is over it; a
+    stream has waited.
     """
     started_s = time.monotonic()
+    if flow is None:
+        caller.rate.check(started_s)
     texts = [_text(message, model.limits.max_text_bytes) for message in inputs]
     encodings = iter(
         model.tokenization.encode_all(
@@ -55,18 +62,36 @@ def read_items(
         )
     )
     read = [next(encodings) if isinstance(text, Text) else text for text in texts]
-    tokenize_s = time.monotonic() - started_s
+    now_s = time.monotonic()
+    tokenize_s = now_s - started_s
+    caller.rate.take(sum(len(each.ids) for each in read if isinstance(each, Encoding)), now_s)
     items = []
     for place, encoding in enumerate(read):
         error = None
         if isinstance(encoding, Exception):
             error = request_error(encoding)
-            error.field = error.field and f"{field.format(place)}.{error.field}"
+            error.field = error.field and field.format(place=place, name=error.field)
             encoding = _NOTHING
         item = Item(encoding, options.priority, inbox, deadline_s, flow, error=error)
         item.received_s, item.tokenize_s = received_s, tokenize_s
         items.append(item)
     return items
+
+
+def run_items(model: ServedModel, items: Sequence[Item], call: Call) -> None:
+    """Wait until each text of a call has ended: answered, failed, expired or cancelled.
+
+    Raises RequestError as Dispatcher.submit does.
+    """
+    left = [item for item in items if not item.ended]
+    if not left:
+        return
+    dispatcher, inbox = model.dispatcher, left[0].inbox
+    dispatcher.submit(left)
+    call.when_over(lambda: dispatcher.withdraw(left))
+    ended = 0
+    while ended < len(left):
+        ended += len(inbox.get())
 
 
 def _text(message: pb.TextInput, max_text_bytes: int) -> Text | Exception:

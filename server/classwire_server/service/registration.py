@@ -13,13 +13,16 @@ from classwire.v1 import classwire_pb2 as pb
 from ..config import ServerConfig
 from ..gate import Gate
 from ..registry import Registry
+from ..security.access import Access
 from .call_pool import CallPool
 from .classify import ClassifyService
 from .entrance import Entrance
+from .guard import Guard
 from .handlers import Call, bidirectional, parsed, unary
 from .health import Health
 from .model import ModelService
 from .reception import Reception
+from .streams import Streams
 
 CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -29,11 +32,20 @@ HEALTH_PATIENCE_S = 1.0
 """Who asks for health and does not say whose, keeps others waiting no longer than this."""
 
 
+def guards(config: ServerConfig) -> list[grpc.ServerInterceptor]:
+    """What all calls pass, whatever their service."""
+    if not config.callers:
+        return []
+    open_services = [HEALTH_SERVICE] * config.open_health
+    open_services += [reflection.SERVICE_NAME] * config.open_reflection
+    return [Guard(Access(config), open_services)]
+
+
 def register_contract(
     server: grpc.Server, registry: Registry, gate: Gate, pool: CallPool, config: ServerConfig
 ) -> None:
     """Register ClassifyService and ModelService, whose calls `pool` serves."""
-    classify = ClassifyService(registry, gate, config)
+    classify = ClassifyService(registry, Streams(gate, config))
     models = ModelService(registry, config)
     timeout_s = config.default_timeout_s
     reception = Reception(timeout_s)
