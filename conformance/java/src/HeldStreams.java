@@ -1,0 +1,30 @@
+package conformance;
+
+import com.google.protobuf.InvalidProtocolBufferException;
+import io.grpc.Channel;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/** Streams that are there during a vector's call. When this is closed, they have ended. */
+final class HeldStreams implements AutoCloseable {
+  private static final long TIME_TO_HOLD = TimeUnit.SECONDS.toNanos(30);
+
+  private final List<Call> calls = new ArrayList<>();
+
+  /** Opens the streams by the first request of the vector, and returns when they have started. */
+  HeldStreams(Vectors.Vector vector, Channel channel) throws InvalidProtocolBufferException {
+    for (int count = 0; count < vector.heldStreams(); count++) {
+      Call call = Call.start(vector, channel, vector.timeoutNanos() + TIME_TO_HOLD);
+      calls.add(call);
+      call.send(vector.requests().get(0));
+      call.awaitFirst();
+    }
+  }
+
+  @Override
+  public void close() {
+    calls.forEach(Call::cancel);
+    calls.forEach(Call::awaitEnd);
+  }
+}

@@ -1,0 +1,49 @@
+package conformance;
+
+import com.google.gson.FieldNamingPolicy;
+import com.google.gson.Gson;
+import com.google.gson.GsonBuilder;
+import com.google.gson.JsonObject;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+
+/** What vectors.json holds; conformance/README.md says what each key means. */
+record Vectors(double tolerance, List<Group> groups) {
+  private static final Gson GSON =
+      new GsonBuilder()
+          .setFieldNamingPolicy(FieldNamingPolicy.LOWER_CASE_WITH_UNDERSCORES)
+          .create();
+
+  static Vectors read(Path path) throws IOException {
+    return GSON.fromJson(Files.readString(path), Vectors.class);
+  }
+
+  record Group(String name, String server, List<Vector> vectors) {}
+
+  record Vector(
+      String name,
+      String rpc,
+      JsonObject request,
+      String requestBytes,
+      List<Request> requests,
+      Double timeoutS,
+      String cancel,
+      int heldStreams,
+      String compression,
+      JsonObject expect) {
+
+    /** All that the vector sends, whether it is one message or a stream of them. */
+    List<Request> allRequests() {
+      return requests != null ? requests : List.of(new Request(request, requestBytes));
+    }
+
+    long timeoutNanos() {
+      return (long) ((timeoutS == null ? 30 : timeoutS) * 1e9);
+    }
+  }
+
+  /** A message in protobuf's JSON mapping or, where there are bytes (base64), as it is. */
+  record Request(JsonObject message, String bytes) {}
+}
