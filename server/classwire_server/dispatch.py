@@ -13,6 +13,7 @@ from .engine import Engine
 from .errors import NoWorker, WorkerLost
 from .pending import Batch, Pending, key_of
 from .scheduling import Scheduler
+from .statistics import Statistics
 
 CLOSE_PATIENCE_S = 5.0
 """How long batches in flight, for which no caller waits any more, may take at the end."""
@@ -24,7 +25,8 @@ class Dispatcher:
     One batch more than the engine has lanes may be in it: it lies ready, and starts the moment a
     lane is free. Interactive work does not wait for bulk batches in flight: it goes beside them, as
     an urgent batch. All methods may be called by any thread. Every submitted text ends: with an
-    answer, or with an error, which is CancelledError where it was withdrawn.
+    answer, or with an error, which is CancelledError where it was withdrawn. `statistics`
+    count the forward passes, and what those who serve calls tell them.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Dispatcher:
         name: str,
         cache_bytes: int = 0,
     ) -> None:
+        self.statistics = Statistics()
         self._engine = engine
         self._scheduler = Scheduler(
             lanes=engine.lanes,
@@ -194,6 +197,7 @@ class Dispatcher:
                 self._deadline.notify()
                 self._settle()
         else:
+            self.statistics.ran(passes)
             with self._lock:
                 self._scheduler.finish(batch, passes, time.monotonic())
                 self._settle()

@@ -1,5 +1,6 @@
 """ClassifyService: texts in, labelled scores out."""
 
+import time
 from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 
@@ -9,6 +10,7 @@ from classwire.v1 import classwire_pb2 as pb
 from ..errors import RequestError
 from ..pending import Priority
 from ..registry import Registry, ServedModel
+from ..statistics import Outcome
 from ..tokenization import OffsetUnit
 from .handlers import Call
 from .item import Item, read_items, run_items
@@ -119,5 +121,10 @@ def _run(
     items = read_items(
         model, options, inputs, field, inbox, call.received_s, call.deadline_s, call.caller
     )
-    run_items(model, items, call)
+    try:
+        run_items(model, items, call)
+    except RequestError:
+        total_s = time.monotonic() - call.received_s
+        model.dispatcher.statistics.count([Outcome(total_s)] * len(items))
+        raise
     return items

@@ -12,6 +12,7 @@ from classwire.v1 import classwire_pb2 as pb
 from ..engine import EngineTraits
 from ..registry import ServedModel
 from ..scoring import ranking, scores
+from ..statistics import Outcome
 from .item import Item
 from .messages import ACTIVATIONS, Options, key_of, token
 from .status import item_error, request_error
@@ -40,14 +41,31 @@ def write_outcomes(
         except Exception as error:  # one bad text never fails its neighbours
             item.error = request_error(error)
             outcome.error.CopyFrom(item_error(item.error))
+    now_s = time.monotonic()
+    model.dispatcher.statistics.count(outcome_of(item, now_s) for item in items)
+
+
+def outcome_of(item: Item, now_s: float) -> Outcome:
+    """What is counted of an item that has ended."""
+    total_s, answer = now_s - item.received_s, item.answer
+    if item.error is not None or answer is None:
+        return Outcome(total_s)
+    if item.cached:
+        return Outcome(total_s, texts=1)
+    queue_s = answer.began_s - item.queued_s
+    return Outcome(total_s, 1, (item.tokenize_s, queue_s, answer.logits.inference_s))
+
+
+def logits_of(items: Sequence[Item]) -> np.ndarray:
+    """The logits of items that have an answer, one at least: (texts, labels)."""
+    return np.concatenate([i.answer.logits.values[i.row : i.row + 1] for i in items if i.answer])
 
 
 def _rows(items: Sequence[Item], options: Options) -> Iterator[Row]:
     """What is said of each item with an answer, computed for all at once."""
-    rows = [i.answer.logits.values[i.row : i.row + 1] for i in items if i.answer]
-    if not rows:
+    if not any(item.answer for item in items):
         return iter(())
-    logits = np.concatenate(rows)  # (texts, labels)
+    logits = logits_of(items)
     values = scores(logits, options.activation)
     ranked = ranking(values)[:, : options.top_k or None]
     return zip(logits.tolist(), values.tolist(), ranked.tolist(), strict=True)
