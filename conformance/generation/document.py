@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from conformance.checkpoints import CHECKPOINTS, EMBEDDED, EMBEDDED_FOLDER, make
+from conformance.checkpoints import CHECKPOINTS, EMBEDDED, EMBEDDED_FOLDER, make, make_faulty
 
-from . import errors, standard, streams
-from .calls import classify, text
+from . import batches, errors, faults, scores, standard, stream_errors, streams, tokens
 from .encoding import Json
 from .reference import Reference
 
@@ -17,34 +16,40 @@ VECTORS = Path(__file__).parents[1] / "vectors.json"
 TOLERANCE = 1e-5
 
 
-def load(folder: Path) -> dict[str, Reference]:
-    """The models of `serving`, used directly; tiny ones are made in a folder."""
-    folders = {
-        EMBEDDED: EMBEDDED_FOLDER,
-        **{name: make(name, folder / name) for name in CHECKPOINTS},
-    }
-    return {name: Reference.load(name, path) for name, path in folders.items()}
+def load(folder: Path) -> tuple[dict[str, Reference], dict[str, Reference]]:
+    """The models of `serving` and those of `faulty`, used directly; tiny ones lie in a folder."""
+    folders = {EMBEDDED: EMBEDDED_FOLDER}
+    folders |= {name: make(name, folder / name) for name in CHECKPOINTS}
+    serving = {name: Reference.load(name, path) for name, path in folders.items()}
+    return serving, faults.models_of(Reference.load("faulty", make_faulty(folder / "faulty")))
 
 
-def document(models: Mapping[str, Reference]) -> dict[str, Any]:
+def document(models: Mapping[str, Reference], faulty: Mapping[str, Reference]) -> dict[str, Any]:
     """All vectors."""
-    stars, entailment = models[EMBEDDED], models["entailment"]
-    groups = {
-        "classify": [
-            classify("a sentence", stars, text("I really love this book")),
-            classify("a pair", entailment, text("The hotel was clean", "The room was good")),
-        ],
-        "streams": streams.vectors(models),
-        "stream-errors": streams.ending_vectors(models),
-        "errors": errors.vectors(models),
-        "health": standard.health_vectors(),
-        "unimplemented": standard.unimplemented_vectors(),
-    }
+    groups = (
+        ("classify", "serving", scores.classify_vectors(models)),
+        ("options", "serving", scores.option_vectors(models)),
+        ("activations", "serving", scores.activation_vectors(models)),
+        ("pairs", "serving", scores.pair_vectors(models)),
+        ("truncation", "serving", scores.truncation_vectors(models)),
+        ("tokenize", "serving", tokens.vectors(models)),
+        ("batches", "serving", batches.vectors(models)),
+        ("streams", "serving", streams.vectors(models)),
+        ("stream-errors", "serving", stream_errors.vectors(models)),
+        ("errors", "serving", errors.vectors(models)),
+        ("models", "serving", standard.model_vectors(models)),
+        ("health", "serving", standard.health_vectors(models)),
+        ("compression", "serving", standard.compression_vectors(models)),
+        ("unimplemented", "serving", standard.unimplemented_vectors()),
+        ("cancellation", "faulty", faults.cancellation_vectors(faulty)),
+        ("deadlines", "faulty", faults.deadline_vectors(faulty)),
+        ("faults", "faulty", faults.vectors(faulty)),
+        ("draining", "draining", faults.draining_vectors()),
+    )
     return {
         "tolerance": TOLERANCE,
         "groups": [
-            {"name": name, "server": "serving", "vectors": vectors}
-            for name, vectors in groups.items()
+            {"name": name, "server": server, "vectors": vectors} for name, server, vectors in groups
         ],
     }
 
@@ -67,4 +72,4 @@ def _line(value: Json | str) -> str:
 def generate() -> dict[str, Any]:
     """All vectors, from the checkpoints themselves."""
     with tempfile.TemporaryDirectory() as folder:
-        return document(load(Path(folder)))
+        return document(*load(Path(folder)))

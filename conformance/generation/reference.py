@@ -1,6 +1,7 @@
 """Direct use of a checkpoint, and what the contract makes of it."""
 
 import hashlib
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -23,12 +24,16 @@ DIGITS = 7
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A checkpoint as `transformers` loads it: float32, no padding, one text at a time."""
+    """A checkpoint as `transformers` loads it: float32, no padding, one text at a time.
+
+    `constant_logits` stand for those of an engine that computes nothing.
+    """
 
     name: str
     folder: Path
     tokenizer: Any
     model: Any
+    constant_logits: tuple[float, ...] = ()
 
     @staticmethod
     def load(name: str, folder: Path) -> "Reference":
@@ -46,14 +51,21 @@ class Reference:
         return [config.id2label[index] for index in range(config.num_labels)]
 
     @property
-    def activation(self) -> str:
+    def problem_type(self) -> str:
         """By transformers' own rule."""
         config = self.model.config
-        if config.problem_type == "regression":
-            return "ACTIVATION_IDENTITY"
-        if config.problem_type == "multi_label_classification" or config.num_labels == 1:
-            return "ACTIVATION_SIGMOID"
-        return "ACTIVATION_SOFTMAX"
+        if config.problem_type is None and config.num_labels == 1:
+            return "MULTI_LABEL_CLASSIFICATION"
+        return str(config.problem_type or "single_label_classification").upper()
+
+    @property
+    def activation(self) -> str:
+        """That which the problem type implies."""
+        return {
+            "REGRESSION": "ACTIVATION_IDENTITY",
+            "MULTI_LABEL_CLASSIFICATION": "ACTIVATION_SIGMOID",
+            "SINGLE_LABEL_CLASSIFICATION": "ACTIVATION_SOFTMAX",
+        }[self.problem_type]
 
     @property
     def max_tokens(self) -> int:
@@ -131,7 +143,7 @@ def applied(logits: torch.Tensor, activation: str) -> list[float]:
 def ranked(labels: list[str], scores: list[float], options: Json) -> list[Json]:
     """LabelScores, highest first, ties by label id, as many as the options ask for."""
     order = sorted(range(len(scores)), key=lambda label_id: (-scores[label_id], label_id))
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         _tell_apart(scores[before], scores[after])
     order = order[: options.get("topK") or None]
     least = float(options.get("minScore", -math.inf))
@@ -166,6 +178,8 @@ def _check(text: str, field: str) -> None:
 @cache
 @torch.inference_mode()
 def _logits(reference: Reference, tokens: tuple[Token, ...]) -> torch.Tensor:
+    if reference.constant_logits:
+        return torch.tensor(reference.constant_logits)
     inputs = {"input_ids": torch.tensor([[token.id for token in tokens]])}
     if "token_type_ids" in reference.tokenizer.model_input_names:
         inputs["token_type_ids"] = torch.tensor([[token.token_type_id for token in tokens]])

@@ -1,13 +1,13 @@
-"""StreamClassify: both orders, bad items among good ones, and what ends a stream."""
+"""StreamClassify, as far as a stream is answered to its end: both orders, bad items among good ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conformance.limits import STREAM_ITEMS_PER_MESSAGE, STREAM_WINDOW_ITEMS
 
+from . import texts
 from .calls import STREAM_CLASSIFY, message, text, vector
 from .encoding import Json
-from .problems import Problem, invalid
 from .reference import Reference
 
 Items = Sequence[tuple[str, Json]]
@@ -50,6 +50,7 @@ def stream(
     messages: Sequence[Items],
     options: Json | None = None,
     ordering: str = "",
+    item_timeout: str = "",
     **keys: Any,
 ) -> Json:
     """A stream that is answered to its end."""
@@ -57,50 +58,78 @@ def stream(
     expect: Json = {"first_response": started(reference), "results": results}
     if ordering == "ORDERING_IN_ORDER":
         expect["order"] = list(results)
-    requests = [config(reference, options=options, ordering=ordering)]
-    requests += [items(*pairs) for pairs in messages]
+    first = config(reference, options=options, ordering=ordering, itemTimeout=item_timeout)
+    requests = [first, *(items(*pairs) for pairs in messages)]
     return vector(name, STREAM_CLASSIFY, expect, requests=requests, **keys)
 
 
 def vectors(models: Mapping[str, Reference]) -> list[Json]:
     """The group `streams`."""
     stars, topics = models["stars-en"], models["topics"]
-    good = [("a", text("I really love this book")), ("b", text("It fell apart at once."))]
-    mixed = [("1", text("Very good")), ("2", text("  ")), ("3", text("Not good"))]
-    return [
+    good: Items = [("a", text("I really love this book")), ("b", text("It fell apart at once."))]
+    mixed: Items = [
+        ("1", text("Very good")),
+        ("2", text("  ")),
+        ("3", text("Not good")),
+        ("4", text(texts.words(40))),
+        ("5", text("x" * 2_049)),
+        ("6", {}),
+    ]
+    many = [
+        [(f"{n}-{place}", text(texts.words(place + 1, start=n))) for place in range(8)]
+        for n in range(5)
+    ]
+    same = [[(f"{n}{place}", text("Always the same")) for place in range(4)] for n in "xyz"]
+    scripts = [
+        (name, text(value)) for name, value in list(texts.UNICODE.items())[: 2 * len(good) + 4]
+    ]
+    ids: Items = [
+        ("x" * 128, text("one")),
+        ("\u4e66" * 42, text("two")),
+        ("\U0001f600", text("three")),
+        ("a b\n\u0000", text("four")),
+        ("0", text("five")),
+    ]
+    pairs: Items = [
+        ("first", text("The hotel was clean", "The room was good")),
+        ("second", text("good", "")),
+        ("third", text("good")),
+    ]
+    everything = {
+        "topK": 2,
+        "activation": "ACTIVATION_SIGMOID",
+        "includeLogits": True,
+        "includeTokens": True,
+        "offsetUnit": "OFFSET_UNIT_UTF16",
+        "truncation": "TRUNCATION_DROP_END",
+    }
+    vectors = [
+        stream("no item", stars, []),
         stream("one item", stars, [good[:1]]),
-        stream("in order, with a bad item", stars, [good, mixed], ordering="ORDERING_IN_ORDER"),
-        stream("as completed, with a bad item", topics, [good, mixed], {"topK": 1}),
+        stream("an empty message of items", stars, [[]]),
+        stream("empty messages between others", stars, [[], good[:1], [], good[1:], []]),
     ]
-
-
-def broken(
-    name: str,
-    requests: Sequence[Json],
-    problem: Problem,
-    *,
-    first: Json | None = None,
-    results: Json | None = None,
-    **keys: Any,
-) -> Json:
-    """A stream that ends with an error, after the answers to what was read."""
-    expect: Json = {"error": problem.status()}
-    if first is not None:
-        expect |= {"first_response": first, "results": results or {}}
-    return vector(name, STREAM_CLASSIFY, expect, requests=list(requests), **keys)
-
-
-def ending_vectors(models: Mapping[str, Reference]) -> list[Json]:
-    """The group `stream-errors`."""
-    stars = models["stars-en"]
-    good: Items = [("a", text("I really love this book"))]
-    return [
-        broken("items before the config", [items(*good)], invalid("BAD_STREAM_START", "config")),
-        broken(
-            "an id twice",
-            [config(stars), items(*good, *good)],
-            invalid("BAD_ID", "items.items[1].id"),
-            first=started(stars),
-            results=outcomes(stars, [good], {}),
-        ),
+    for ordering, how in (
+        ("", "as completed"),
+        ("ORDERING_AS_COMPLETED", "as completed, said"),
+        ("ORDERING_IN_ORDER", "in order"),
+    ):
+        vectors += [
+            stream(f"bad items among good ones, {how}", topics, [good, mixed], ordering=ordering),
+            stream(f"many items, {how}", stars, many, {"topK": 1}, ordering),
+            stream(f"the same text again and again, {how}", stars, same, {"topK": 1}, ordering),
+        ]
+    vectors += [
+        stream("bad items only", topics, [[mixed[1]], mixed[4:]]),
+        stream("several scripts", stars, [scripts], ordering="ORDERING_IN_ORDER"),
+        stream("ids of every sort", stars, [ids], {"topK": 1}, "ORDERING_IN_ORDER"),
+        stream("pairs", models["entailment"], [pairs], ordering="ORDERING_IN_ORDER"),
+        stream("options", topics, [good, mixed], everything, "ORDERING_IN_ORDER"),
+        stream("an empty list of scores", stars, [good], {"minScore": 1}),
+        stream("interactive", stars, [good], {"priority": "PRIORITY_INTERACTIVE"}),
+        stream("a priority of a later contract", stars, [good], {"priority": 99}),
+        stream("a timeout that is long", stars, [good], item_timeout="3600s"),
+        stream("the longest timeout", stars, [good], item_timeout="315576000000s"),
+        *(stream(f"the model {name}", model, [good]) for name, model in models.items()),
     ]
+    return vectors

@@ -1,0 +1,228 @@
+"""What callers hear of models that can't answer, of a server that drains, and of their own impatience."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from conformance import limits
+
+from . import texts
+from .calls import (
+    BATCH_CLASSIFY,
+    CLASSIFY,
+    GET_MODEL,
+    GET_SERVER_INFO,
+    LIST_MODELS,
+    STREAM_CLASSIFY,
+    TOKENIZE,
+    batch,
+    classify,
+    message,
+    refused,
+    text,
+    tokenize,
+    vector,
+)
+from .encoding import Json
+from .problems import (
+    DEFECT,
+    DRAINING,
+    EXPIRED,
+    LOADING,
+    OVERLOADED,
+    POISON_INPUT,
+    WORKER_LOST,
+    Problem,
+)
+from .reference import Reference
+from .standard import check, watch
+from .stream_errors import broken
+from .streams import Items, config, items, outcomes, started, stream
+
+GOOD = text("It was good")
+POISONOUS, BOOM, NAN = text("a poison"), text("boom it went"), text("nan bread")
+HELD = text("hold")
+"""The text that keeps the engine of `busy` from everything else."""
+
+Models = Mapping[str, Reference]
+
+
+def vectors(models: Models) -> list[Json]:
+    """The group `faults`: models of the server `faulty`.
+
+    The stream that is one too many comes last, when the streams of others are long over.
+    """
+    return [*_streams(models), *_calls(models), *_states(models), _too_many_streams(models)]
+
+
+def _streams(models: Models) -> list[Json]:
+    busy, frail, lost = models["busy"], models["frail"], models["lost"]
+    two: Items = [("a", GOOD), ("b", text("It was bad"))]
+    expired = {id_: EXPIRED.outcome() for id_, _ in two}
+    late = stream("items that wait for too long", busy, [two], item_timeout="0.100s")
+    late["expect"]["results"] = expired
+    gone = stream("items without a worker", lost, [two], item_timeout="0.100s")
+    gone["expect"]["results"] = expired
+    bad: Items = [
+        ("1", GOOD), ("poison", POISONOUS), ("2", GOOD), ("boom", BOOM), ("nan", NAN), ("3", GOOD)
+    ]  # fmt: skip
+    mixed = stream("items that a model fails on", frail, [bad], ordering="ORDERING_IN_ORDER")
+    mixed["expect"]["results"] |= {
+        "poison": POISON_INPUT.outcome(),
+        "boom": DEFECT.outcome(),
+        "nan": DEFECT.outcome(),
+    }
+    return [
+        late,
+        gone,
+        mixed,
+        broken("a stream to a model that loads", [config(models["loading"])], LOADING),
+    ]
+
+
+def _calls(models: Models) -> list[Json]:
+    busy, frail, lost, loading = (models[name] for name in ("busy", "frail", "lost", "loading"))
+    large = [text(texts.words(7, start)) for start in range(8)]
+    mixed = batch(
+        "a batch with texts that a model fails on", frail, [GOOD, POISONOUS, BOOM, GOOD, NAN]
+    )
+    for place, problem in ((1, POISON_INPUT), (2, DEFECT), (4, DEFECT)):
+        mixed["expect"]["response"]["outcomes"][place] = problem.outcome()
+    late = batch("a batch that waits for too long", busy, [GOOD, text("It was bad")])
+    late["expect"]["response"]["outcomes"] = [EXPIRED.outcome()] * 2
+    return [
+        _refused("a model that loads", loading, LOADING),
+        _refused("a batch to a model that loads", loading, LOADING, BATCH_CLASSIFY, inputs=[GOOD]),
+        _refused("tokens of a model that loads", loading, LOADING, TOKENIZE),
+        _refused("no worker", lost, WORKER_LOST),
+        _refused("a batch and no worker", lost, WORKER_LOST, BATCH_CLASSIFY, inputs=[GOOD]),
+        tokenize("tokens without a worker", lost, GOOD),
+        _refused("a text that brings the worker down", frail, POISON_INPUT, input=POISONOUS),
+        _refused("the same text again", frail, POISON_INPUT, input=POISONOUS),
+        _refused("an engine that raises", frail, DEFECT, input=BOOM),
+        _refused("an engine that gives NaN", frail, DEFECT, input=NAN),
+        mixed,
+        classify("and the next text", frail, text("It was as good as before")),
+        _refused("a call that waits for too long", busy, EXPIRED),
+        late,
+        _refused("a full queue", busy, OVERLOADED, BATCH_CLASSIFY, inputs=large),
+    ]
+
+
+def _states(models: Models) -> list[Json]:
+    loading = {"name": "loading", "state": "MODEL_STATE_LOADING", "checkpoint": "faulty"}
+    return [
+        vector(
+            "the state of a model that loads",
+            GET_MODEL,
+            {"response": {"model": loading}},
+            request={"name": "loading"},
+        ),
+        check("the health of a server with a model that loads", "", "NOT_SERVING"),
+        check("its liveness", "classwire.liveness", "SERVING"),
+        check("the health of a model without a worker", "classwire.model.lost", "NOT_SERVING"),
+    ]
+
+
+def _too_many_streams(models: Models) -> Json:
+    most = limits.MAX_STREAMS
+    problem = Problem(
+        "RESOURCE_EXHAUSTED", "TOO_MANY_STREAMS", metadata={"max_streams": str(most)}, retry=True
+    )
+    return broken("a stream too many", [config(models["frail"])], problem, held_streams=most)
+
+
+def _refused(
+    name: str, reference: Reference, problem: Problem, rpc: str = CLASSIFY, **fields: Any
+) -> Json:
+    request = message(reference, **(fields or {"input": GOOD}))
+    return refused(name, rpc, problem, request=request)
+
+
+def draining_vectors() -> list[Json]:
+    """The group `draining`: no method lets anybody in, and health says so."""
+    requests: Mapping[str, Json] = {
+        CLASSIFY: {"input": GOOD},
+        BATCH_CLASSIFY: {"inputs": [GOOD]},
+        TOKENIZE: {"input": GOOD},
+        LIST_MODELS: {},
+        GET_MODEL: {},
+        GET_SERVER_INFO: {},
+    }
+    services = ("", "classwire.v1.ClassifyService", "classwire.v1.ModelService")
+    return [
+        *(
+            refused(rpc.rpartition("/")[2], rpc, DRAINING, request=request)
+            for rpc, request in requests.items()
+        ),
+        broken("StreamClassify", [{"message": {"config": {}}}], DRAINING),
+        *(check(f"health of {name!r}", name, "NOT_SERVING") for name in services),
+        check("health of the model", "classwire.model.stars-en", "NOT_SERVING"),
+        watch("watching the health", "", "NOT_SERVING"),
+        check("liveness", "classwire.liveness", "SERVING"),
+    ]
+
+
+def cancellation_vectors(models: Models) -> list[Json]:
+    """The group `cancellation`: of calls that would never end, and what goes on."""
+    busy, frail = models["busy"], models["frail"]
+    cancelled = {"error": {"code": "CANCELLED"}}
+    held = {"input": HELD}
+    return [
+        vector("a call", CLASSIFY, cancelled, request=message(busy, **held), cancel="at_once"),
+        vector(
+            "a batch",
+            BATCH_CLASSIFY,
+            cancelled,
+            request=message(busy, inputs=[HELD, GOOD]),
+            cancel="at_once",
+        ),
+        vector("tokens", TOKENIZE, cancelled, request=message(busy, **held), cancel="at_once"),
+        vector(
+            "a stream", STREAM_CLASSIFY, cancelled, requests=[config(busy)], cancel="at_once"
+        ),
+        vector(
+            "a stream that has started",
+            STREAM_CLASSIFY,
+            {"first_response": started(busy), **cancelled},
+            requests=[config(busy), items(("a", HELD), ("b", GOOD))],
+            cancel="after_first_response",
+        ),
+        watch("a watcher", "classwire.liveness", "SERVING"),
+        classify("the next call is answered", frail, GOOD),
+        stream("the next stream is answered", frail, [[("a", GOOD)]]),
+    ]
+
+
+def deadline_vectors(models: Models) -> list[Json]:
+    """The group `deadlines`: of calls that are in the engine when they pass."""
+    busy, frail = models["busy"], models["frail"]
+    late = {"error": {"code": "DEADLINE_EXCEEDED"}}
+    soon, later = 0.2, 1.5
+    watched = watch("a watcher", "classwire.liveness", "SERVING")
+    watched["expect"] |= late
+    watched["timeout_s"] = later
+    del watched["cancel"]
+    return [
+        vector("a call", CLASSIFY, late, request=message(busy, input=HELD), timeout_s=soon),
+        vector(
+            "a batch", BATCH_CLASSIFY, late, request=message(busy, inputs=[HELD]), timeout_s=soon
+        ),
+        vector(
+            "a stream",
+            STREAM_CLASSIFY,
+            {"first_response": started(busy), "results": {}, **late},
+            requests=[config(busy), items(("a", HELD))],
+            timeout_s=later,
+        ),
+        watched,
+        classify("one that is long enough", frail, GOOD, timeout_s=60),
+    ]
+
+
+def models_of(faulty: Reference) -> dict[str, Reference]:
+    """The models of the server `faulty`: one checkpoint, and the same logits for every text."""
+    return {
+        name: dataclasses.replace(faulty, name=name, constant_logits=limits.FAULTY_LOGITS)
+        for name in ("busy", "frail", "lost", "loading")
+    }

@@ -1,0 +1,115 @@
+"""One call as a vector wants it, and what came of it."""
+
+import base64
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import grpc
+from classwire.v1 import classwire_pb2, classwire_pb2_grpc
+from google.protobuf import message_factory
+from google.protobuf.json_format import MessageToDict, ParseDict
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from failure import failure_of
+
+Json = dict[str, Any]
+
+DEFAULT_TIMEOUT_S = 30.0
+COMPRESSIONS = {"gzip": grpc.Compression.Gzip}
+STUBS = {
+    "classwire.v1.ClassifyService": classwire_pb2_grpc.ClassifyServiceStub,
+    "classwire.v1.ModelService": classwire_pb2_grpc.ModelServiceStub,
+    "grpc.health.v1.Health": health_pb2_grpc.HealthStub,
+}
+SERVICES = {
+    service.full_name: service
+    for file in (classwire_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+}
+
+
+def attempt(channel: grpc.Channel, vector: Json) -> Json:
+    """Make the call: what came, under the keys of `expect`; results as a list of ids and outcomes."""
+    service, _, method = vector["rpc"].partition("/")
+    descriptor = SERVICES[service].methods_by_name.get(method) if service in SERVICES else None
+    options = {
+        "timeout": vector.get("timeout_s", DEFAULT_TIMEOUT_S),
+        "compression": COMPRESSIONS.get(vector.get("compression")),
+    }
+    if "request_bytes" in vector:  # what no stub would send
+        raw = channel.unary_unary(f"/{vector['rpc']}")
+        return _unary(raw.future(base64.b64decode(vector["request_bytes"]), **options), vector)
+    stub = getattr(STUBS[service](channel), method)
+    request_type = message_factory.GetMessageClass(descriptor.input_type)
+    if "request" in vector:
+        request = ParseDict(vector["request"], request_type())
+        if descriptor.server_streaming:
+            return _stream(stub(request, **options), vector)
+        return _unary(stub.future(request, **options), vector)
+    if any("bytes" in entry for entry in vector["requests"]):
+        stub = channel.stream_stream(
+            f"/{vector['rpc']}",
+            response_deserializer=classwire_pb2.StreamClassifyResponse.FromString,
+        )
+        return _stream(stub(_bytes_of(vector["requests"], request_type), **options), vector)
+    requests = [ParseDict(entry["message"], request_type()) for entry in vector["requests"]]
+    with _held(stub, requests[:1], vector.get("held_streams", 0)):
+        return _stream(stub(iter(requests), **options), vector)
+
+
+def _bytes_of(requests: list[Json], request_type: Callable[[], Any]) -> Iterator[bytes]:
+    for entry in requests:
+        if "bytes" in entry:
+            yield base64.b64decode(entry["bytes"])
+        else:
+            yield ParseDict(entry["message"], request_type()).SerializeToString()
+
+
+def _unary(call: Any, vector: Json) -> Json:
+    if vector.get("cancel") == "at_once":
+        call.cancel()
+    try:
+        response = call.result()
+    except grpc.FutureCancelledError:
+        return {"error": {"code": "CANCELLED"}}
+    except grpc.RpcError as error:
+        return {"error": failure_of(error)}
+    return {"response": response if isinstance(response, bytes) else MessageToDict(response)}
+
+
+def _stream(call: Any, vector: Json) -> Json:
+    seen: Json = {"results": []}
+    if vector.get("cancel") == "at_once":
+        call.cancel()
+    try:
+        for message in call:
+            response = MessageToDict(message)
+            if "first_response" not in seen:
+                seen["first_response"] = response
+                if vector.get("cancel") == "after_first_response":
+                    call.cancel()
+            else:
+                seen["results"] += response.get("results", {}).get("results", [])
+    except grpc.RpcError as error:
+        seen["error"] = failure_of(error)
+    return seen
+
+
+@contextmanager
+def _held(stub: Any, config: list[Any], count: int) -> Iterator[None]:
+    """So many other streams, open as long as the context lasts."""
+    end = threading.Event()
+
+    def requests() -> Iterator[Any]:
+        yield from config
+        end.wait()
+
+    with ExitStack() as streams:
+        streams.callback(end.set)
+        for _ in range(count):
+            stream = stub(requests(), timeout=DEFAULT_TIMEOUT_S)
+            streams.callback(stream.cancel)
+            next(stream)
+        yield
