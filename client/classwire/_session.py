@@ -17,7 +17,14 @@ from ._reconnection import Reconnection
 from ._retry import Retry
 from ._steps import Doings, Steps, retried
 from ._stream import StreamState
-from .errors import Cancelled, ClasswireError, Unavailable, UnusableClient, from_rpc_error
+from .errors import (
+    Cancelled,
+    ClasswireError,
+    InternalError,
+    Unavailable,
+    UnusableClient,
+    from_rpc_error,
+)
 from .results import ModelLimits
 from .v1 import classwire_pb2 as pb
 
@@ -28,6 +35,8 @@ DEFAULT_TARGET = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_ITEM_TIMEOUT_S = 600.0
 """Much longer than a call's: a stream keeps a whole window before the device, which may be slow."""
+_RESET = "RST_STREAM"
+"""In gRPC's words for a call that the other side ended without a status."""
 
 
 class Session:
@@ -101,7 +110,12 @@ class Session:
     def failure(self, error: grpc.RpcError) -> ClasswireError:
         """The error of a call."""
         failure = from_rpc_error(error)
-        return self.cancellation() if isinstance(failure, Cancelled) else failure
+        if isinstance(failure, Cancelled):
+            return self.cancellation()
+        if type(failure) is InternalError and not failure.reason and _RESET in failure.message:
+            # A proxy that loses its server can only reset the answer it is in the middle of.
+            return Unavailable(f"cut off on the way: {failure.message}")
+        return failure
 
     def cancellation(self) -> ClasswireError:
         """The error of a call that was cancelled, and not by its caller."""

@@ -284,30 +284,45 @@ def test_a_stream_is_left_while_it_pauses(client: Any, server: FakeServer) -> No
     assert not names & {"classwire-pull", "classwire-read"}
 
 
-class CancellingServer(FakeServer):
-    """Cancels some calls, as a server does that stops while they come in."""
+class CuttingServer(FakeServer):
+    """Ends some calls without a word of Classwire's."""
 
-    cancels = 0
+    cuts = 0
+    code = grpc.StatusCode.CANCELLED
+    details = ""
 
     def begin(self, context: grpc.ServicerContext) -> None:
-        """Note a call, or cancel it."""
+        """Note a call, or end it."""
         super().begin(context)
-        if self.cancels:
-            self.cancels -= 1
-            context.abort(grpc.StatusCode.CANCELLED, "")
+        if self.cuts:
+            self.cuts -= 1
+            context.abort(self.code, self.details)
 
 
-def test_what_a_server_cancels_is_tried_again(make_client: MakeClient) -> None:
-    """It is not the caller who did; calls and streams alike."""
-    with CancellingServer(["yes"]) as server:
+@pytest.mark.parametrize(
+    ("code", "details", "said"),
+    [
+        (grpc.StatusCode.CANCELLED, "", "server's side"),
+        (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2", "cut off"),
+    ],
+    ids=["server", "proxy"],
+)
+def test_what_is_cut_off_is_tried_again(
+    make_client: MakeClient, code: grpc.StatusCode, details: str, said: str
+) -> None:
+    """As by a server that stops while calls come in, or by a proxy that has lost its server: it is
+    not the caller who did. Calls and streams alike.
+    """
+    with CuttingServer(["yes"]) as server:
+        server.code, server.details = code, details
         client = make_client(server.target)
-        server.cancels = 2
+        server.cuts = 2
         assert client.classify("text").label == "yes"
-        server.cancels = 2
+        server.cuts = 2
         assert len(list(client.classify_stream(["text"] * 3))) == 3
         assert len(server.calls) == 6
-        server.cancels = 1
-        with pytest.raises(Unavailable, match="server's side"):
+        server.cuts = 1
+        with pytest.raises(Unavailable, match=said):
             make_client(server.target, retry=False).classify("text")
 
 
