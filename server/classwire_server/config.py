@@ -183,6 +183,9 @@ class ServingSettings:
     )
     drain_timeout_s: float = setting(30.0, "On shutdown, wait so long for calls in flight.")
     reflection: bool = setting(True, "Serve gRPC reflection.")
+    open_inference: bool = setting(
+        True, "Serve the Open Inference Protocol, for clients of Triton, on the same port."
+    )
     log_level: str = setting("info", "Least level of log lines.", choices=LOG_LEVELS)
 
 

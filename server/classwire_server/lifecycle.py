@@ -23,20 +23,19 @@ from .limits import limits_of
 from .registry import ModelState, Registry, ServedModel
 from .security.certificates import Certificates
 from .service.call_pool import CallPool
-from .service.health import Health
+from .service.health import LIVENESS, Health, model_health
 from .service.registration import (
-    CLASSIFY_SERVICE,
-    MODEL_SERVICE,
-    register_contract,
+    call_services,
+    guards,
+    register_calls,
     register_health,
+    register_probes,
     register_reflection,
 )
 from .tokenization import Truncation
 from .transport import FAREWELL_S, grpc_options
 
 log = logging.getLogger(__name__)
-
-LIVENESS = "classwire.liveness"
 
 Launch = Callable[[ModelSource, ServerConfig, Callable[[], None]], Launched]
 """Starts a model's engine; the function given is to be called, on any thread, whenever the engine
@@ -65,11 +64,15 @@ class Server:
         self._stopping = threading.Lock()  # guards _stopped and _loaded
         self._stopped = False
         self._loaded = False
-        self._grpc = grpc.server(self._calls, options=grpc_options(config))
-        register_contract(self._grpc, self._registry, self._gate, self._calls, config)
+        self._grpc = grpc.server(
+            self._calls, options=grpc_options(config), interceptors=guards(config)
+        )
+        register_calls(self._grpc, self._registry, self._gate, self._calls, config)
         register_health(self._grpc, self._health, self._health_checks)
+        if config.open_inference:
+            register_probes(self._grpc, self._health, self._health_checks)
         if config.reflection:
-            register_reflection(self._grpc, self._reflections)
+            register_reflection(self._grpc, self._reflections, config)
 
     @property
     def target(self) -> str:
@@ -221,10 +224,10 @@ class Server:
         """Publish which models are ready, and whether all are; called with the lock held."""
         serving = self._loaded and not self._stopped
         ready = {
-            f"classwire.model.{entry.source.name}": serving and entry.state()[0] is ModelState.READY
+            model_health(entry.source.name): serving and entry.state()[0] is ModelState.READY
             for entry in self._registry.entries()
         }
-        ready |= dict.fromkeys(("", CLASSIFY_SERVICE, MODEL_SERVICE), all(ready.values()))
+        ready |= dict.fromkeys(("", *call_services(self.config)), all(ready.values()))
         for service, is_ready in ready.items():
             status = HealthCheckResponse.SERVING if is_ready else HealthCheckResponse.NOT_SERVING
             self._health.set(service, status)

@@ -15,11 +15,18 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from .alarms import Alarms
 from .handlers import Call
 
+LIVENESS = "classwire.liveness"
+"""What the health of the process itself is called."""
 PATIENCE_S = 1.0
 """A watcher that does not take a message of a few bytes for so long is let go."""
 
 Send = Callable[[HealthCheckResponse], None]
 """Sends a message of a watcher's call, and returns once gRPC has sent it."""
+
+
+def model_health(name: str) -> str:
+    """What the health of a model is called."""
+    return f"classwire.model.{name}"
 
 
 @dataclass(eq=False)

@@ -12,6 +12,9 @@ from classwire.v1 import classwire_pb2 as pb
 
 from ..config import ServerConfig
 from ..gate import Gate
+from ..inference_protocol.probes import Probes
+from ..inference_protocol.service import InferenceService
+from ..open_inference import inference_pb2 as oip
 from ..registry import Registry
 from ..security.access import Access
 from .call_pool import CallPool
@@ -26,6 +29,7 @@ from .streams import Streams
 
 CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 HEALTH_PATIENCE_S = 1.0
@@ -41,38 +45,82 @@ def guards(config: ServerConfig) -> list[grpc.ServerInterceptor]:
     return [Guard(Access(config), open_services)]
 
 
-def register_contract(
+def call_services(config: ServerConfig) -> tuple[str, ...]:
+    """The services whose calls models answer."""
+    return (CLASSIFY_SERVICE, MODEL_SERVICE) + (INFERENCE_SERVICE,) * config.open_inference
+
+
+def register_calls(
     server: grpc.Server, registry: Registry, gate: Gate, pool: CallPool, config: ServerConfig
 ) -> None:
-    """Register ClassifyService and ModelService, whose calls `pool` serves."""
-    classify = ClassifyService(registry, Streams(gate, config))
+    """Register the services whose calls models answer, and `pool` serves."""
+    streams = Streams(gate, config)
+    classify = ClassifyService(registry, streams)
     models = ModelService(registry, config)
+    inference = InferenceService(registry, streams, config)
     timeout_s = config.default_timeout_s
     reception = Reception(timeout_s)
 
     def served(method: Any, request_type: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
         return unary(method, request_type, gate, pool, reception, timeout_s)
 
-    services = (
-        grpc.method_handlers_generic_handler(
-            CLASSIFY_SERVICE,
-            {
-                "Classify": served(classify.classify, pb.ClassifyRequest),
-                "BatchClassify": served(classify.batch_classify, pb.BatchClassifyRequest),
-                "StreamClassify": bidirectional(classify.stream_classify, gate),
-                "Tokenize": served(classify.tokenize, pb.TokenizeRequest),
-            },
-        ),
-        grpc.method_handlers_generic_handler(
-            MODEL_SERVICE,
-            {
-                "ListModels": served(models.list_models, pb.ListModelsRequest),
-                "GetModel": served(models.get_model, pb.GetModelRequest),
-                "GetServerInfo": served(models.get_server_info, pb.GetServerInfoRequest),
-            },
-        ),
-    )
+    handlers = {
+        CLASSIFY_SERVICE: {
+            "Classify": served(classify.classify, pb.ClassifyRequest),
+            "BatchClassify": served(classify.batch_classify, pb.BatchClassifyRequest),
+            "StreamClassify": bidirectional(classify.stream_classify, gate),
+            "Tokenize": served(classify.tokenize, pb.TokenizeRequest),
+        },
+        MODEL_SERVICE: {
+            "ListModels": served(models.list_models, pb.ListModelsRequest),
+            "GetModel": served(models.get_model, pb.GetModelRequest),
+            "GetServerInfo": served(models.get_server_info, pb.GetServerInfoRequest),
+        },
+        INFERENCE_SERVICE: {
+            "ServerMetadata": served(inference.server_metadata, oip.ServerMetadataRequest),
+            "ModelMetadata": served(inference.model_metadata, oip.ModelMetadataRequest),
+            "ModelInfer": served(inference.model_infer, oip.ModelInferRequest),
+            "ModelStreamInfer": bidirectional(inference.model_stream_infer, gate),
+            "ModelConfig": served(inference.model_config, oip.ModelConfigRequest),
+            "ModelStatistics": served(inference.model_statistics, oip.ModelStatisticsRequest),
+            "RepositoryIndex": served(inference.repository_index, oip.RepositoryIndexRequest),
+        },
+    }
+    services = [
+        grpc.method_handlers_generic_handler(service, handlers[service])
+        for service in call_services(config)
+    ]
     server.add_generic_rpc_handlers((Entrance(services, gate, pool),))
+
+
+def register_probes(server: grpc.Server, health: Health, pool: ThreadPoolExecutor) -> None:
+    """Register what the Open Inference Protocol asks of health, on the pool of health: calls can't
+    starve it, and it is answered while the server drains.
+    """
+    probes = Probes(health)
+    reception = Reception(HEALTH_PATIENCE_S)
+
+    def probe(answer: Any, request_type: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            raw = reception.message(requests, context)
+            response: bytes = answer(parsed(request_type, raw, context)).SerializeToString()
+            return response
+
+        handle.experimental_thread_pool = pool  # type: ignore[attr-defined]
+        return grpc.stream_unary_rpc_method_handler(handle)
+
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                INFERENCE_SERVICE,
+                {
+                    "ServerLive": probe(probes.server_live, oip.ServerLiveRequest),
+                    "ServerReady": probe(probes.server_ready, oip.ServerReadyRequest),
+                    "ModelReady": probe(probes.model_ready, oip.ModelReadyRequest),
+                },
+            ),
+        )
+    )
 
 
 def register_health(server: grpc.Server, health: Health, pool: ThreadPoolExecutor) -> None:
@@ -109,12 +157,14 @@ def register_health(server: grpc.Server, health: Health, pool: ThreadPoolExecuto
     )
 
 
-def register_reflection(server: grpc.Server, pool: ThreadPoolExecutor) -> None:
+def register_reflection(
+    server: grpc.Server, pool: ThreadPoolExecutor, config: ServerConfig
+) -> None:
     """Register reflection on a pool of its own: each of its streams holds a thread while it is
     open.
     """
     servicer = reflection.ReflectionServicer(
-        (CLASSIFY_SERVICE, MODEL_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+        (*call_services(config), HEALTH_SERVICE, reflection.SERVICE_NAME)
     )
 
     def info(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
