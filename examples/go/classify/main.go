@@ -1,0 +1,64 @@
+// Command classify prints the label of a text and its score.
+//
+//	classify HOST:PORT TEXT [CA.pem]
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"example/classwirev1"
+	"example/client"
+)
+
+func main() {
+	log.SetFlags(0)
+	if len(os.Args) < 3 {
+		log.Fatal("usage: classify HOST:PORT TEXT [CA.pem]")
+	}
+	address, text, caFile := os.Args[1], os.Args[2], ""
+	if len(os.Args) > 3 {
+		caFile = os.Args[3]
+	}
+
+	connection, err := client.Dial(address, caFile)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer connection.Close()
+	service := classwirev1.NewClassifyServiceClient(connection)
+
+	// The server knows this deadline: it refuses at once what it can't answer by then.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	response, err := service.Classify(ctx, &classwirev1.ClassifyRequest{
+		Input: &classwirev1.TextInput{Text: text},
+	})
+	if err != nil {
+		log.Fatalf("%v\n%s", err, advice(err))
+	}
+	best := response.GetResult().GetScores()[0] // highest first
+	fmt.Printf("%s %.4f\n", best.GetLabel(), best.GetScore())
+}
+
+// advice is what a program would do about an error.
+func advice(err error) string {
+	switch client.Reason(err) {
+	case "EMPTY_TEXT", "TEXT_TOO_LARGE":
+		return "Send another text."
+	case "TOO_MANY_TOKENS":
+		return "Send a shorter text, or say by options.truncation which end to drop."
+	case "OVERLOADED":
+		delay, _ := client.RetryAfter(err)
+		return fmt.Sprintf("Come back in %v, or allow more time.", delay)
+	case "POISON_INPUT":
+		return "Never send this text again."
+	}
+	if _, ok := client.RetryAfter(err); ok {
+		return "It has been tried five times; try later."
+	}
+	return "The same call would fail again."
+}

@@ -1,0 +1,32 @@
+package client
+
+import (
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Reason says what a call failed with: EMPTY_TEXT, for example. Unlike messages, reasons stay as they
+// are. It is "" when the error is not the server's: nobody was there, or the time ran out here.
+func Reason(err error) string {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == "classwire" {
+			return info.GetReason()
+		}
+	}
+	return ""
+}
+
+// RetryAfter says whether the same call may succeed later, and how long to wait at least.
+func RetryAfter(err error) (time.Duration, bool) {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok {
+			delay := info.GetRetryDelay()
+			return time.Duration(delay.GetSeconds())*time.Second +
+				time.Duration(delay.GetNanos()), true
+		}
+	}
+	return 0, status.Code(err) == codes.Unavailable
+}

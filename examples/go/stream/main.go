@@ -1,0 +1,86 @@
+// Command stream classifies standard input by the line, however long it is. It prints for each line
+// its number, label and score, or its number and the reason why it has none.
+//
+//	stream HOST:PORT [CA.pem]
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"log"
+	"math/rand"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"example/classwirev1"
+	"example/client"
+)
+
+const (
+	readAhead    = 1000 // lines
+	mostFailures = 25   // in a row: about half a minute
+)
+
+func main() {
+	log.SetFlags(0)
+	if len(os.Args) < 2 {
+		log.Fatal("usage: stream HOST:PORT [CA.pem]")
+	}
+	address, caFile := os.Args[1], ""
+	if len(os.Args) > 2 {
+		caFile = os.Args[2]
+	}
+	connection, err := client.Dial(address, caFile)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer connection.Close()
+	service := classwirev1.NewClassifyServiceClient(connection)
+
+	lines := make(chan *classwirev1.StreamItem, readAhead)
+	go read(os.Stdin, lines)
+	work := newWork(lines)
+	for failures := 0; work.awaitItem(); {
+		answered, err := work.stream(service)
+		if err == nil {
+			continue
+		}
+		// A server that drains or fails ends its streams. What it has left goes to another, or to
+		// the next one at its place, after a pause that grows and that differs between clients.
+		if answered {
+			failures = 0
+		}
+		failures++
+		delay, mayRetry := client.RetryAfter(err)
+		if !mayRetry || failures > mostFailures {
+			log.Fatalf("%v\n%d lines read, but not answered", err, len(work.next))
+		}
+		pause := failures * (50 + rand.Intn(100))
+		time.Sleep(delay + time.Duration(pause)*time.Millisecond)
+	}
+}
+
+// read makes an item of each line; its id is the line's number.
+func read(input io.Reader, lines chan<- *classwirev1.StreamItem) {
+	defer close(lines)
+	reader := bufio.NewReader(input)
+	for number := 1; ; number++ {
+		text, err := reader.ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			log.Fatal(err)
+		}
+		if text == "" {
+			return
+		}
+		lines <- &classwirev1.StreamItem{
+			Id: strconv.Itoa(number),
+			Input: &classwirev1.TextInput{
+				// What is no UTF-8 can't be sent, and would end the stream.
+				Text: strings.ToValidUTF8(strings.TrimRight(text, "\r\n"), "\uFFFD"),
+			},
+		}
+	}
+}
