@@ -1,1 +1,1 @@
-"""The conformance kit: what the contract says, as data, and programs in six languages that check it."""
+"""The conformance kit: what the contract says, as data, and programs that check it."""

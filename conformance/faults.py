@@ -1,4 +1,4 @@
-"""Engines that can't answer, each for another reason; everything around them is the server's own."""
+"""Engines that can't answer, each for another reason; all around them is the server's own."""
 
 import threading
 from collections.abc import Callable, Sequence

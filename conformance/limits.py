@@ -1,4 +1,4 @@
-"""What the kit's servers are set to: small limits, so that vectors that go beyond them are short."""
+"""The settings of the kit's servers: small limits, so that vectors beyond them are short."""
 
 MAX_TEXT_BYTES = 2_048
 MAX_TEXTS_PER_CALL = 16
@@ -10,4 +10,6 @@ DEFAULT_TIMEOUT_S = 30
 FAULTY_TIMEOUT_S = 0.5
 """The server's own limit of calls at `faulty`, which some vectors wait out."""
 FAULTY_QUEUE_TOKENS = 32
+FAULTY_OWN_STREAMS = 1
+"""Streams that `faulty` itself keeps open, so that its queue is never empty."""
 FAULTY_LOGITS = (0.0, 1.0, 2.0, 3.0, 4.0)

@@ -9,9 +9,11 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -33,21 +35,30 @@ PATIENCE_S = 60.0
 launch_forked = functools.partial(launch, spawn=ForkedWorker)
 
 
-def serving_config(folder: Path) -> ServerConfig:
-    """Every model answers; the tiny checkpoints are made in a folder."""
-    texts = folder / "calibration.txt"
-    texts.write_text("I really love this book\nIt was good.\n", "utf-8")
-    tiny = [f"{name}={make(name, folder / name)}" for name in CHECKPOINTS]
+def _config(*models: str, **settings: Any) -> ServerConfig:
     return ServerConfig(
         port=0,
-        device="cpu",
-        model=(f"{EMBEDDED}={EMBEDDED_FOLDER}", *tiny),
+        model=models,
         max_text_bytes=limits.MAX_TEXT_BYTES,
         max_texts_per_call=limits.MAX_TEXTS_PER_CALL,
         max_message_bytes=limits.MAX_MESSAGE_BYTES,
         max_streams=limits.MAX_STREAMS,
         stream_window_items=limits.STREAM_WINDOW_ITEMS,
         stream_items_per_message=limits.STREAM_ITEMS_PER_MESSAGE,
+        max_connection_age_s=0,  # what holds a state must outlive every program that looks at it
+        **settings,
+    )
+
+
+def serving_config(folder: Path) -> ServerConfig:
+    """Every model answers; the tiny checkpoints are made in a folder."""
+    texts = folder / "calibration.txt"
+    texts.write_text("I really love this book\nIt was good.\n", "utf-8")
+    tiny = [f"{name}={make(name, folder / name)}" for name in CHECKPOINTS]
+    return _config(
+        f"{EMBEDDED}={EMBEDDED_FOLDER}",
+        *tiny,
+        device="cpu",
         default_timeout_s=limits.DEFAULT_TIMEOUT_S,
         calibration=str(texts),  # how far engines deviate is no subject of vectors
         batch_tokens=512,
@@ -69,10 +80,8 @@ def faulty(checkpoint: Path) -> Iterator[Server]:
         end.wait()  # loading, for as long as anybody looks
         return FaultyEngine().launch(source, config, on_change)
 
-    config = ServerConfig(
-        port=0,
-        model=tuple(f"{name}={checkpoint}" for name in (*engines, "loading")),
-        max_streams=limits.MAX_STREAMS,
+    config = _config(
+        *(f"{name}={checkpoint}" for name in (*engines, "loading")),
         default_timeout_s=limits.FAULTY_TIMEOUT_S,
         max_queue_tokens=limits.FAULTY_QUEUE_TOKENS,
     )
@@ -86,7 +95,7 @@ def faulty(checkpoint: Path) -> Iterator[Server]:
         ends.callback(end.set)
         ends.callback(engines["busy"].release)
         _wait(others_are_ready)
-        with _held(server.target, engines["busy"]):
+        with _held(server.target, engines["busy"]), _queue_held(server.target):
             yield server
 
 
@@ -94,7 +103,7 @@ def faulty(checkpoint: Path) -> Iterator[Server]:
 def draining(checkpoint: Path) -> Iterator[Server]:
     """A server that is being stopped, which a call in its engine keeps from ending."""
     engine = FaultyEngine()
-    config = ServerConfig(port=0, model=(f"{EMBEDDED}={checkpoint}",), drain_timeout_s=86_400)
+    config = _config(f"{EMBEDDED}={checkpoint}", drain_timeout_s=86_400)
     server = Server(config, engine.launch)
     server.start()
     with ExitStack() as ends:
@@ -103,7 +112,9 @@ def draining(checkpoint: Path) -> Iterator[Server]:
             stopping.start()
             ends.callback(stopping.join)
             ends.callback(engine.release)
-            _wait_until_refused(server.target)
+            channel = ends.enter_context(grpc.insecure_channel(server.target))
+            info = ModelServiceStub(channel).GetServerInfo
+            _wait_for(grpc.StatusCode.UNAVAILABLE, lambda: info(pb.GetServerInfoRequest()))
             yield server
             engine.release()
 
@@ -119,20 +130,45 @@ def _held(target: str, engine: FaultyEngine) -> Iterator[None]:
         call.cancel()
 
 
+@contextmanager
+def _queue_held(target: str) -> Iterator[None]:
+    """Have an item of a stream wait for a busy engine: a queue that holds nothing is never full."""
+    end = threading.Event()
+
+    def requests() -> Iterator[pb.StreamClassifyRequest]:
+        yield pb.StreamClassifyRequest(config=pb.StreamConfig())
+        item = pb.StreamItem(id="waits", input=pb.TextInput(text="It waits"))
+        yield pb.StreamClassifyRequest(items=pb.StreamItems(items=[item]))
+        end.wait()
+
+    with grpc.insecure_channel(target) as channel:
+        stub = ClassifyServiceStub(channel)
+        stream = stub.StreamClassify(requests())
+        next(stream)
+        large = pb.ClassifyRequest(input=pb.TextInput(text="no " * limits.FAULTY_QUEUE_TOKENS))
+        _wait_for(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: stub.Classify(large))
+        yield
+        stream.cancel()
+        end.set()
+
+
 def _wait(event: threading.Event) -> None:
     if not event.wait(PATIENCE_S):
         raise TimeoutError("a server of the kit does not get into its state")
 
 
-def _wait_until_refused(target: str) -> None:
-    with grpc.insecure_channel(target) as channel:
-        info = ModelServiceStub(channel).GetServerInfo
+def _wait_for(code: grpc.StatusCode, call: Callable[[], object]) -> None:
+    """Make a call again and again until it ends with a code; till then it may be answered late."""
+    give_up_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < give_up_s:
         try:
-            while True:
-                info(pb.GetServerInfoRequest(), timeout=PATIENCE_S)
+            call()
         except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            if error.code() is code:
+                return
+            if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise
+    raise TimeoutError(f"a server of the kit does not get to {code.name}")
 
 
 @contextmanager

@@ -24,7 +24,9 @@ def vectors(models: Mapping[str, Reference]) -> list[Json]:
         batch("bad texts only", topics, bad),
         batch("an input without a text", stars, [good[0], {}, good[1]]),
         batch("lengths far apart", stars, [text("ok"), text(texts.words(200)), text("fine")]),
-        batch("several scripts", stars, [text(value) for value in list(texts.UNICODE.values())[:16]]),
+        batch(
+            "several scripts", stars, [text(value) for value in list(texts.UNICODE.values())[:16]]
+        ),
         batch("tokens", topics, [good[1], text(""), good[2]], {"includeTokens": True}),
         batch("logits", topics, [good[1], good[2]], {"includeLogits": True, "topK": 1}),
         batch("bulk", stars, good[:3], {"priority": "PRIORITY_BULK"}),

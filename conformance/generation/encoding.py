@@ -34,10 +34,13 @@ def texts_of(text: Json) -> list[str]:
     return [text["text"], *([text["textPair"]] if "textPair" in text else [])]
 
 
-def tokens_of(tokenizer: Any, texts: Sequence[str]) -> list[Token]:
-    """All tokens of a text or pair, special ones included, as many as there are."""
+def tokens_of(tokenizer: Any, texts: Sequence[str], *, has_types: bool) -> list[Token]:
+    """All tokens of a text or pair, special ones included, as many as there are.
+
+    `has_types` says whether the model receives token type ids; they are 0 where it does not.
+    """
     encoded = tokenizer(*texts, return_offsets_mapping=True, return_special_tokens_mask=True)
-    types = encoded.get("token_type_ids") or [0] * len(encoded["input_ids"])
+    types = encoded["token_type_ids"] if has_types else [0] * len(encoded["input_ids"])
     entries = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
     return [
         Token(id_, entry, start, end, None if special else sequence, type_)

@@ -72,7 +72,9 @@ def _bad_options() -> list[Json]:
     for key in ("truncation", "offsetUnit"):
         problem = invalid("UNKNOWN_ENUM", enums[key], value=-1)
         request = {**INPUTS[TOKENIZE], key: -1}
-        vectors.append(refused(f"Tokenize: unknown {enums[key]}", TOKENIZE, problem, request=request))
+        vectors.append(
+            refused(f"Tokenize: unknown {enums[key]}", TOKENIZE, problem, request=request)
+        )
     vectors += [
         refused(
             f"a least number that is {what}",
@@ -111,7 +113,9 @@ def _bad_bytes() -> list[Json]:
             _encoded(f"Tokenize: {name}", TOKENIZE, field(1, text_input(raw))),
         ]
     vectors += [
-        _encoded("Latin-1 in a second text", CLASSIFY, field(1, text_input(b"x") + field(2, b"\xe9"))),
+        _encoded(
+            "Latin-1 in a second text", CLASSIFY, field(1, text_input(b"x") + field(2, b"\xe9"))
+        ),
         _encoded("Latin-1 in a model's name", GET_MODEL, field(1, b"\xe9")),
         _encoded("a message that is cut off", CLASSIFY, field(1, text_input(b"good"))[:-1]),
     ]

@@ -1,4 +1,4 @@
-"""What callers hear of models that can't answer, of a server that drains, and of their own impatience."""
+"""Models that can't answer, a server that drains, callers who do not wait: what is heard then."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ from .problems import (
 from .reference import Reference
 from .standard import check, watch
 from .stream_errors import broken
-from .streams import Items, config, items, outcomes, started, stream
+from .streams import Items, config, items, started, stream
 
 GOOD = text("It was good")
 POISONOUS, BOOM, NAN = text("a poison"), text("boom it went"), text("nan bread")
@@ -129,7 +129,8 @@ def _too_many_streams(models: Models) -> Json:
     problem = Problem(
         "RESOURCE_EXHAUSTED", "TOO_MANY_STREAMS", metadata={"max_streams": str(most)}, retry=True
     )
-    return broken("a stream too many", [config(models["frail"])], problem, held_streams=most)
+    held = most - limits.FAULTY_OWN_STREAMS
+    return broken("a stream too many", [config(models["frail"])], problem, held_streams=held)
 
 
 def _refused(
@@ -178,9 +179,7 @@ def cancellation_vectors(models: Models) -> list[Json]:
             cancel="at_once",
         ),
         vector("tokens", TOKENIZE, cancelled, request=message(busy, **held), cancel="at_once"),
-        vector(
-            "a stream", STREAM_CLASSIFY, cancelled, requests=[config(busy)], cancel="at_once"
-        ),
+        vector("a stream", STREAM_CLASSIFY, cancelled, requests=[config(busy)], cancel="at_once"),
         vector(
             "a stream that has started",
             STREAM_CLASSIFY,
@@ -198,7 +197,7 @@ def deadline_vectors(models: Models) -> list[Json]:
     """The group `deadlines`: of calls that are in the engine when they pass."""
     busy, frail = models["busy"], models["frail"]
     late = {"error": {"code": "DEADLINE_EXCEEDED"}}
-    soon, later = 0.2, 1.5
+    soon, later = 0.2, 0.8
     watched = watch("a watcher", "classwire.liveness", "SERVING")
     watched["expect"] |= late
     watched["timeout_s"] = later

@@ -1,6 +1,7 @@
 """Direct use of a checkpoint, and what the contract makes of it."""
 
 import hashlib
+import inspect
 import itertools
 import json
 import math
@@ -68,6 +69,12 @@ class Reference:
         }[self.problem_type]
 
     @property
+    def has_types(self) -> bool:
+        """Whether the model receives token type ids."""
+        takes = inspect.signature(self.model.forward).parameters
+        return "token_type_ids" in takes and "token_type_ids" in self.tokenizer.model_input_names
+
+    @property
     def max_tokens(self) -> int:
         """The longest input; RoBERTa's positions start behind that of its padding."""
         config = self.model.config
@@ -97,7 +104,7 @@ class Reference:
         for field in ("text", "textPair"):
             if field in text or field == "text":
                 _check(text.get(field, ""), "text_pair" if field == "textPair" else field)
-        every = tokens_of(self.tokenizer, texts_of(text))
+        every = tokens_of(self.tokenizer, texts_of(text), has_types=self.has_types)
         kept = truncated(every, self.max_tokens, truncation)
         return kept, len(every) - len(kept)
 
@@ -181,7 +188,7 @@ def _logits(reference: Reference, tokens: tuple[Token, ...]) -> torch.Tensor:
     if reference.constant_logits:
         return torch.tensor(reference.constant_logits)
     inputs = {"input_ids": torch.tensor([[token.id for token in tokens]])}
-    if "token_type_ids" in reference.tokenizer.model_input_names:
+    if reference.has_types:
         inputs["token_type_ids"] = torch.tensor([[token.token_type_id for token in tokens]])
     logits: torch.Tensor = reference.model(**inputs).logits[0]
     return logits

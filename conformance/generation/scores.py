@@ -170,9 +170,7 @@ def truncation_vectors(models: Models) -> list[Json]:
         options = {"truncation": truncation} if truncation != rejecting[0] else {}
         how = truncation.removeprefix("TRUNCATION_").lower()
         for count, what in ((30, "as many as the model takes"), (31, "one more"), (90, "far more")):
-            vectors.append(
-                classify(f"{what}, {how}", topics, text(texts.words(count)), options)
-            )
+            vectors.append(classify(f"{what}, {how}", topics, text(texts.words(count)), options))
         vectors.append(
             tokenize(f"tokens, {how}", topics, text(texts.words(40)), truncation=truncation)
         )

@@ -35,6 +35,8 @@ def model_vectors(models: Mapping[str, Reference]) -> list[Json]:
 
     def page(name: str, start: int, end: int, **request: int | str) -> Json:
         response: Json = {"models": [described[name] for name in names[start:end]]}
+        if start == end:
+            response = {}
         if end < len(names):
             response["nextPageToken"] = names[end - 1]
         return vector(name, LIST_MODELS, {"response": response}, request=request)

@@ -1,4 +1,4 @@
-"""StreamClassify, as far as a stream is answered to its end: both orders, bad items among good ones."""
+"""Streams that are answered to their end: both orders, bad items among good ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """Texts that have gone wrong somewhere before: every sort of Unicode, of white space, of length."""
 
+import itertools
+
 PLAIN = {
     "a sentence": "I really love this book",
     "one word": "ok",
@@ -10,7 +12,7 @@ PLAIN = {
     "two sentences": "Nice colour, but it runs small. The seams feel cheap.",
     "hyphens and quotes": "It's a well-made, \"must-have\" e-reader; don't hesitate.",
     "an address": "See https://example.org/a?b=c&d=e#f or write to me@example.org",
-    "markup": "<p class=\"x\">Not &amp; <b>bold</b></p>",
+    "markup": '<p class="x">Not &amp; <b>bold</b></p>',
     "names of special tokens": "a [SEP] b [MASK] c [PAD] </s> <s>",
     "a line break": "First line\nsecond line\r\nthird line",
     "tabs and spaces": "\t  far \t apart  ",
@@ -33,7 +35,7 @@ UNICODE = {
     "beyond the first plane": "\U00020bb7\u91ce\u5bb6 \U0001d54f \U00010348",
     "Arabic": "\u0643\u062a\u0627\u0628 \u062c\u0645\u064a\u0644 \u062c\u062f\u064b\u0627",
     "Hebrew, with points": "\u05e9\u05b8\u05c1\u05dc\u05d5\u05b9\u05dd",
-    "Hindi": "\u092c\u0939\u0941\u0924 \u0905\u091a\u094d\u091b\u0940 \u0915\u093f\u0924\u093e\u092c",
+    "Hindi": "\u0905\u091a\u094d\u091b\u0940 \u0915\u093f\u0924\u093e\u092c",
     "Thai": "\u0e2b\u0e19\u0e31\u0e07\u0e2a\u0e37\u0e2d\u0e14\u0e35\u0e21\u0e32\u0e01",
     "an override of direction": "good \u202edab\u202c end \u2067x\u2069",
     "an emoji": "Great \U0001f600!",
@@ -76,9 +78,11 @@ LONG_WORDS = {
     "no space anywhere": "good,bad;good,bad;" * 6,
 }
 
-WORDS = "the room was clean and the staff rude but it was fine I suppose nothing special".split()
+SENTENCE = "the room was clean and the staff rude but it was fine I suppose nothing special"
+"""Each of its words is in the vocabularies of the tiny checkpoints."""
 
 
 def words(count: int, start: int = 0) -> str:
-    """So many words, each of them in the vocabularies of the tiny checkpoints."""
-    return " ".join(WORDS[(start + place) % len(WORDS)] for place in range(count))
+    """So many words of the sentence, again and again, from one of them on."""
+    every = itertools.cycle(SENTENCE.split())
+    return " ".join(itertools.islice(every, start, start + count))

@@ -7,12 +7,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import grpc
-from classwire.v1 import classwire_pb2, classwire_pb2_grpc
+from failure import failure_of
 from google.protobuf import message_factory
 from google.protobuf.json_format import MessageToDict, ParseDict
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from failure import failure_of
+from classwire.v1 import classwire_pb2, classwire_pb2_grpc
 
 Json = dict[str, Any]
 
@@ -31,7 +31,7 @@ SERVICES = {
 
 
 def attempt(channel: grpc.Channel, vector: Json) -> Json:
-    """Make the call: what came, under the keys of `expect`; results as a list of ids and outcomes."""
+    """Make the call: what came, by the keys of `expect`; results are a list."""
     service, _, method = vector["rpc"].partition("/")
     descriptor = SERVICES[service].methods_by_name.get(method) if service in SERVICES else None
     options = {

@@ -26,7 +26,7 @@ def differences(expected: Any, actual: Any, tolerance: float, path: str = "") ->
     elif isinstance(expected, list) and isinstance(actual, list):
         if len(expected) != len(actual):
             yield f"{path}: expected {len(expected)} entries, got {len(actual)}"
-        for place, (one, other) in enumerate(zip(expected, actual)):
+        for place, (one, other) in enumerate(zip(expected, actual, strict=False)):
             yield from differences(one, other, tolerance, f"{path}[{place}]")
     elif _is_number(expected) and _is_number(actual):
         if not abs(expected - actual) <= tolerance:
@@ -36,7 +36,9 @@ def differences(expected: Any, actual: Any, tolerance: float, path: str = "") ->
 
 
 def _metadata_differences(expected: Any, actual: Any, path: str) -> Iterator[str]:
-    known = {key: actual.get(key) if value == ANYTHING else value for key, value in expected.items()}
+    known = {
+        key: actual.get(key) if value == ANYTHING else value for key, value in expected.items()
+    }
     if known != actual:
         yield f"{path}: expected {expected!r}, got {actual!r}"
 

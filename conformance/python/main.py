@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 
 import grpc
-
 from calls import attempt
 from verdict import verdict
 

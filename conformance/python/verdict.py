@@ -9,7 +9,7 @@ Json = dict[str, Any]
 
 
 def verdict(expect: Json, seen: Json, tolerance: float) -> Iterator[str]:
-    """Where they differ; a message's fields go by their own paths, the rest by the keys of `expect`."""
+    """Where they differ."""
     expected_error, error = expect.get("error"), seen.get("error")
     if expected_error and error:
         yield from differences(expected_error, error, tolerance, "error")
