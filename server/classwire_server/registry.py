@@ -2,15 +2,17 @@
 
 import threading
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from classwire._reasons import Reason
 
 from .config import ModelSource
 from .errors import RequestError
 from .limits import Limits
+from .security.callers import Caller
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
@@ -80,6 +82,17 @@ class Registry:
     def _replace(self, name: str, **changes: object) -> None:
         with self._lock:
             self._entries[name] = replace(self._entries[name], **changes)  # type: ignore[arg-type]
+
+    def seen_by(self, caller: Caller) -> Self:
+        """The models that a caller may use, as they are now."""
+        if caller.models is None:
+            return self
+        seen = copy(self)
+        with self._lock:
+            seen._entries = {
+                name: entry for name, entry in self._entries.items() if name in caller.models
+            }
+        return seen
 
     def entries(self) -> list[Entry]:
         """All entries: the default one first, then by name."""

@@ -24,6 +24,14 @@ class SecuritySettings:
         "File of certificate authorities (PEM); whoever calls must have a certificate of theirs.",
     )
 
+    callers: str = setting(
+        "",
+        "File of who may call (TOML), read again when it changes; `classwire token new` writes it. "
+        "None: whoever reaches the server, and has a certificate where one is asked for.",
+    )
+    open_health: bool = setting(True, "Answer health checks of whoever asks.")
+    open_reflection: bool = setting(False, "Serve reflection to whoever asks.")
+
     def check_security(self, host: str) -> None:
         """Raise ConfigError where these contradict each other, or the address listened on."""
         if self.tls_cert and not self.tls_key:
@@ -31,7 +39,7 @@ class SecuritySettings:
         for name in ("tls_key", "tls_client_ca"):
             if getattr(self, name) and not self.tls_cert:
                 raise ConfigError(name, "needs --tls-cert")
-        for name in ("tls_cert", "tls_key", "tls_client_ca"):
+        for name in ("tls_cert", "tls_key", "tls_client_ca", "callers"):
             path = getattr(self, name)
             if path and not Path(path).is_file():
                 raise ConfigError(name, f"{path}: no such file")

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,12 +18,17 @@ from grpc_status import rpc_status
 
 from ..errors import RequestError
 from ..gate import Gate
+from ..security.access import OPEN, Admission
+from ..security.callers import Caller
 from .call_pool import CallPool
 from .messages import parse
 from .reception import Reception
 from .status import request_error, status
 
 Request = TypeVar("Request", bound=Message)
+
+ADMISSION: ContextVar[Admission] = ContextVar("ADMISSION", default=OPEN)
+"""As whom the call of this context was let in."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Call:
 
     received_s: float
     deadline_s: float
+    admission: Admission
     _context: grpc.ServicerContext
 
     @staticmethod
@@ -45,7 +52,12 @@ class Call:
         timeout_s = (
             default_timeout_s if remaining_s is None else min(default_timeout_s, remaining_s)
         )
-        return Call(now_s, now_s + timeout_s, context)
+        return Call(now_s, now_s + timeout_s, ADMISSION.get(), context)
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls."""
+        return self.admission.caller
 
     def when_over(self, callback: Callable[[], None]) -> None:
         """Run a callback once, on a thread of gRPC's, when the call is over; at once when it is.
@@ -87,7 +99,7 @@ def unary(
             failure = None
         except Exception as error:  # whatever it is, the caller gets a status and no text of ours
             failure = request_error(error)
-        _end(context, failure)
+        end(context, failure)
         return b""
 
     return grpc.stream_unary_rpc_method_handler(handle)
@@ -110,7 +122,7 @@ def bidirectional(
             failure = None
         except Exception as error:  # as above
             failure = request_error(error)
-        _end(context, failure)
+        end(context, failure)
 
     return grpc.stream_stream_rpc_method_handler(handle)
 
@@ -120,7 +132,7 @@ def parsed(message_type: type[Request], raw: bytes, context: grpc.ServicerContex
     try:
         return parse(message_type, raw)
     except RequestError as error:
-        _end(context, error)
+        end(context, error)
         raise
 
 
@@ -128,14 +140,15 @@ def refusal(failure: Exception, pool: ThreadPoolExecutor) -> "grpc.RpcMethodHand
     """A handler for a call of any kind that ends it on a pool's thread, with nothing read."""
 
     def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        _end(context, failure)
+        end(context, failure)
         return iter(())
 
     handle.experimental_thread_pool = pool  # type: ignore[attr-defined]
     return grpc.stream_stream_rpc_method_handler(handle)
 
 
-def _end(context: grpc.ServicerContext, failure: Exception | None) -> None:
+def end(context: grpc.ServicerContext, failure: Exception | None) -> None:
+    """End a call on its own thread; without a failure its caller has gone."""
     if failure is None:
         remaining_s = context.time_remaining()
         is_late = remaining_s is not None and remaining_s <= 0

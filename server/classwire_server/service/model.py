@@ -48,7 +48,7 @@ class ModelService:
                 field="page_size",
                 metadata={"max_page_size": str(MAX_PAGE_SIZE)},
             )
-        entries = self._registry.entries()
+        entries = self._registry.seen_by(call.caller).entries()
         start = 0
         if request.page_token:
             names = [entry.source.name for entry in entries]
@@ -69,7 +69,8 @@ class ModelService:
 
     def get_model(self, request: pb.GetModelRequest, call: Call) -> pb.GetModelResponse:
         """One model."""
-        return pb.GetModelResponse(model=_model(self._registry.entry(request.name, "name")))
+        entry = self._registry.seen_by(call.caller).entry(request.name, "name")
+        return pb.GetModelResponse(model=_model(entry))
 
     def get_server_info(
         self, request: pb.GetServerInfoRequest, call: Call

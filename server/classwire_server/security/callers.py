@@ -1,0 +1,92 @@
+"""The file of callers: by which tokens and certificates each is known, and what it may do."""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from classwire._tokens import NAME, is_hash
+
+from ..errors import ConfigError
+from .rate import Rate
+from .watched import contents
+
+_KEYS = ("tokens", "certificates", "models", "text_tokens_per_s")
+
+
+@dataclass(frozen=True, eq=False)
+class Caller:
+    """Somebody who may call. `models` are the names of those it may use, None for all.
+
+    `tokens` are hashes of tokens, `certificates` are names in certificates.
+    """
+
+    name: str
+    tokens: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
+    models: frozenset[str] | None = None
+    rate: Rate = field(default_factory=Rate)
+
+
+ANYBODY = Caller("")
+"""Who calls a server that has no file of callers."""
+
+Callers = Mapping[str, Caller]
+
+
+def read_callers(path: str, *, with_certificates: bool, before: Callers) -> Callers:
+    """The callers in a file, by name. Raises ConfigError, naming what is wrong with it.
+
+    A rate that is as it was `before` goes on from where it is.
+    """
+    try:
+        table = tomllib.loads(contents("callers", path).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise _wrong(path, error) from None
+    if not table:
+        raise _wrong(path, "names nobody")
+    callers = {name: _caller(path, name, entry, before.get(name)) for name, entry in table.items()}
+    names = [name for caller in callers.values() for name in caller.certificates]
+    if names and not with_certificates:
+        raise _wrong(path, "certificates are named, and there is no --tls-client-ca")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise _wrong(path, f"the certificate {twice} is named twice")
+    return callers
+
+
+def _caller(path: str, name: str, entry: Any, before: Caller | None) -> Caller:
+    if not NAME.fullmatch(name):
+        raise _wrong(path, f"the name {name!r} is not of the form [a-z0-9-]{{1,63}}")
+    if not isinstance(entry, dict):
+        raise _wrong(path, f"{name} is not a table")
+    if unknown := sorted(set(entry) - set(_KEYS)):
+        raise _wrong(path, f"{name}: no such key: {', '.join(unknown)}")
+    tokens, certificates, models = (_texts(path, name, entry, key) for key in _KEYS[:3])
+    if not tokens and not certificates:
+        raise _wrong(path, f"{name} has neither tokens nor certificates")
+    if not all(map(is_hash, tokens)):
+        raise _wrong(path, f"{name}: tokens are hashes, as `classwire token new` prints them")
+    tokens_per_s = entry.get("text_tokens_per_s", math.inf)
+    if isinstance(tokens_per_s, bool) or not isinstance(tokens_per_s, int | float):
+        raise _wrong(path, f"{name}: text_tokens_per_s is not a number")
+    if not tokens_per_s >= 1:
+        raise _wrong(path, f"{name}: text_tokens_per_s is less than 1")
+    if before is not None and before.rate.tokens_per_s == tokens_per_s:
+        rate = before.rate
+    else:
+        rate = Rate(tokens_per_s)
+    return Caller(
+        name, tokens, certificates, frozenset(models) if "models" in entry else None, rate
+    )
+
+
+def _texts(path: str, name: str, entry: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    texts = entry.get(key, [])
+    if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
+        raise _wrong(path, f"{name}: {key} is not a list of strings")
+    return tuple(texts)
+
+
+def _wrong(path: str, problem: object) -> ConfigError:
+    return ConfigError("callers", f"{path}: {problem}")

@@ -1,0 +1,88 @@
+"""Who may call, asked before anything else of a call: of every service on the port."""
+
+import functools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+import grpc
+
+from ..errors import RequestError
+from ..security.access import Access, Admission, bad_credentials, missing_credentials
+from .call_pool import Inline
+from .handlers import ADMISSION, end, refusal
+
+_NAMES = ("x509_subject_alternative_name", "x509_common_name")
+
+
+class Guard(grpc.ServerInterceptor):
+    """Lets in the calls of those whom `access` knows; all calls of the services that are open.
+
+    A token is looked at on gRPC's own thread, so that a call with a bad one, or none, never holds a
+    thread. A certificate can be seen only where the call is served.
+    """
+
+    def __init__(self, access: Access, open_services: Collection[str]) -> None:
+        self._access = access
+        self._open = frozenset(open_services)
+        self._inline = Inline()
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The handler of a call, or one that refuses it."""
+        details: Any = handler_call_details
+        if details.method.strip("/").partition("/")[0] in self._open:
+            return continuation(details)
+        try:
+            token = _token(details.invocation_metadata or ())
+            admission = self._access.by_token(token) if token else None
+            if admission is None and not self._access.knows_certificates:
+                raise missing_credentials()
+        except RequestError as failure:
+            return refusal(failure, self._inline)
+        handler = continuation(details)
+        return handler and self._guarded(handler, admission)
+
+    def _guarded(self, handler: Any, by_token: Admission | None) -> Any:
+        """A handler that knows who calls."""
+        kinds = [
+            "stream" if streaming else "unary"
+            for streaming in (handler.request_streaming, handler.response_streaming)
+        ]
+        behavior = getattr(handler, "_".join(kinds))
+
+        @functools.wraps(behavior)  # with what it says of threads
+        def guarded(request: Any, context: grpc.ServicerContext, *send: Any) -> Any:
+            try:
+                admission = by_token or self._access.by_certificate(_names(context))
+            except RequestError as failure:
+                end(context, failure)
+                raise
+            ADMISSION.set(admission)
+            return behavior(request, context, *send)
+
+        make = getattr(grpc, f"{'_'.join(kinds)}_rpc_method_handler")
+        return make(guarded, handler.request_deserializer, handler.response_serializer)
+
+
+def _token(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:
+    """The bearer token of a call; None where it has none.
+
+    Raises RequestError BAD_CREDENTIALS for what is none.
+    """
+    values = [value for key, value in metadata if key == "authorization"]
+    if not values:
+        return None
+    scheme, _, token = str(values[0]).partition(" ")
+    if len(values) > 1 or scheme.lower() != "bearer" or not token:
+        raise bad_credentials()
+    return token
+
+
+def _names(context: grpc.ServicerContext) -> Iterator[str]:
+    shown: Any = context.auth_context()
+    for key in _NAMES:
+        for name in shown.get(key, ()):
+            yield name.decode(errors="replace")
