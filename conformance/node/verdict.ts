@@ -22,7 +22,7 @@ export function failure(
     found.push(difference(first_response, responses[0], tolerance, "first_response"));
   }
   if (results) {
-    found.push(difference(Object.keys(results).sort(), ids.toSorted(), tolerance, "ids"));
+    found.push(difference(Object.keys(results).sort(), [...ids].sort(), tolerance, "ids"));
     found.push(difference(results, Object.fromEntries(outcomes), tolerance, "results"));
   }
   if (order) found.push(difference(order, ids, tolerance, "order"));
