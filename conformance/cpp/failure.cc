@@ -1,0 +1,36 @@
+#include "failure.h"
+
+#include <google/rpc/error_details.pb.h>
+#include <google/rpc/status.pb.h>
+
+#include <array>
+
+namespace {
+
+constexpr std::array kCodes = {
+    "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+    "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+    "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED"};
+
+}  // namespace
+
+Json ToJson(const grpc::Status& status) {
+  Json json = {{"code", kCodes.at(status.error_code())}};
+  google::rpc::Status details;
+  details.ParseFromString(status.error_details());
+  for (const auto& detail : details.details()) {
+    google::rpc::ErrorInfo info;
+    google::rpc::BadRequest request;
+    if (detail.UnpackTo(&info)) {
+      json["reason"] = info.reason();
+      if (info.domain() != "classwire") json["domain"] = info.domain();
+      for (const auto& [key, value] : info.metadata()) json["metadata"][key] = value;
+    } else if (detail.UnpackTo(&request)) {
+      json["field"] = request.field_violations_size() ? request.field_violations(0).field() : "";
+    } else if (detail.Is<google::rpc::RetryInfo>()) {
+      json["retry"] = true;
+    }
+  }
+  return json;
+}
