@@ -48,6 +48,7 @@ from .results import (
     Token,
     Tokenization,
 )
+from .tls import Tls
 
 __all__ = [
     "AsyncClient",
@@ -76,6 +77,7 @@ __all__ = [
     "Text",
     "TextClassificationPipeline",
     "Timing",
+    "Tls",
     "Token",
     "Tokenization",
     "Unauthenticated",

@@ -12,6 +12,7 @@ import grpc
 from google.protobuf import duration_pb2
 
 from . import _channel, _requests
+from ._credentials import Credentials
 from ._deadline import Deadline
 from ._reconnection import Reconnection
 from ._retry import Retry
@@ -26,6 +27,7 @@ from .errors import (
     from_rpc_error,
 )
 from .results import ModelLimits
+from .tls import explained
 from .v1 import classwire_pb2 as pb
 
 Metadata: TypeAlias = _requests.Metadata
@@ -43,9 +45,16 @@ class Session:
     """The settings of a client. Any thread may use it: what changes is changed in one step."""
 
     def __init__(
-        self, target: _channel.Target, timeout_s: float, metadata: Metadata, retry: bool
+        self,
+        target: _channel.Target,
+        timeout_s: float,
+        metadata: Metadata,
+        retry: bool,
+        credentials: Credentials,
     ) -> None:
         self.target = _channel.target_uri(target)
+        credentials.check(self.target)
+        self.credentials = credentials
         self.limits: dict[str, ModelLimits] = {}
         self._timeout_s = timeout_s
         self._metadata = _requests.metadata(metadata)
@@ -115,6 +124,9 @@ class Session:
         if type(failure) is InternalError and not failure.reason and _RESET in failure.message:
             # A proxy that loses its server can only reset the answer it is in the middle of.
             return Unavailable(f"cut off on the way: {failure.message}")
+        if isinstance(failure, Unavailable) and not failure.reason:
+            message = explained(failure.message, is_tls=self.credentials.channel is not None)
+            return Unavailable(message)
         return failure
 
     def cancellation(self) -> ClasswireError:
@@ -132,8 +144,8 @@ class Session:
         return retried(steps, Retry(self._retry), deadline)
 
     def metadata(self, extra: Metadata) -> tuple[tuple[str, str | bytes], ...]:
-        """The client's metadata, then the call's."""
-        return (*self._metadata, *_requests.metadata(extra))
+        """The client's metadata, then the call's, then its credentials."""
+        return (*self._metadata, *_requests.metadata(extra), *self.credentials.metadata())
 
     def stream(
         self,

@@ -15,12 +15,14 @@ from grpc_health.v1 import health_pb2
 from . import _calls, _channel, _requests
 from ._async_calling import calling
 from ._async_stream import AsyncStream
+from ._credentials import Credentials, Token
 from ._readiness import Readiness
 from ._requests import ClassifyOptions
 from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
 from ._steps import Pause, Steps
 from .errors import ClasswireError, UnusableClient
 from .results import Classification, Item, Model, Outcome, ServerInfo, Text, Tokenization
+from .tls import Tls
 
 R = TypeVar("R")
 
@@ -40,15 +42,18 @@ class AsyncClient:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry: bool = True,
         metadata: Metadata = (),
+        tls: bool | Tls = False,
+        token: Token | None = None,
+        allow_plaintext_token: bool = False,
         credentials: grpc.ChannelCredentials | None = None,
         compression: grpc.Compression | None = None,
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
         options: _channel.ChannelOptions = (),
     ) -> None:
-        self._session = Session(target, timeout_s, metadata, retry)
-        self._credentials = credentials
+        shown = Credentials(tls, credentials, token, allow_plaintext_token)
+        self._session = Session(target, timeout_s, metadata, retry, shown)
         self._how: dict[str, Any] = {
-            "options": _channel.channel_options(options, retry=retry),
+            "options": _channel.channel_options([*shown.options, *options], retry=retry),
             "compression": compression,
             "interceptors": list(interceptors),
         }
@@ -115,7 +120,7 @@ class AsyncClient:
             item_timeout_s=item_timeout_s,
             timeout_s=timeout_s,
         )
-        all_metadata = self._session.metadata(metadata)
+        checked = _requests.metadata(metadata)
         wanted_items = _requests.elements(items)
         source = (
             aiter(wanted_items) if isinstance(wanted_items, AsyncIterable) else iter(wanted_items)
@@ -125,7 +130,7 @@ class AsyncClient:
             state,
             source,
             lambda requests, call_timeout_s: self._stubs().classify.StreamClassify(
-                requests, timeout=call_timeout_s, metadata=all_metadata
+                requests, timeout=call_timeout_s, metadata=self._session.metadata(checked)
             ),
         ).outcomes()
 
@@ -245,11 +250,11 @@ class AsyncClient:
         self._session.check()
         loop = asyncio.get_running_loop()
         if self._made_stubs is None:
-            target = self._session.target
-            if self._credentials is None:
+            target, credentials = self._session.target, self._session.credentials.channel
+            if credentials is None:
                 self._channel = grpc.aio.insecure_channel(target, **self._how)
             else:
-                self._channel = grpc.aio.secure_channel(target, self._credentials, **self._how)
+                self._channel = grpc.aio.secure_channel(target, credentials, **self._how)
             self._made_stubs, self._loop = _calls.Stubs(self._channel), loop
         elif self._loop is not loop:
             raise UnusableClient(

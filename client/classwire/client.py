@@ -11,6 +11,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from . import _calls, _channel, _requests
+from ._credentials import Credentials, Token
 from ._readiness import Readiness
 from ._requests import ClassifyOptions
 from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
@@ -18,6 +19,7 @@ from ._steps import Pause, Steps
 from ._threaded_stream import ThreadedStream
 from .errors import ClasswireError
 from .results import Classification, Item, Model, Outcome, ServerInfo, Text, Tokenization
+from .tls import Tls
 from .v1 import classwire_pb2 as pb
 
 R = TypeVar("R")
@@ -36,14 +38,19 @@ class Client:
         timeout_s: The deadline of each call, unless the call names one. `math.inf` for none.
         retry: Whether what is unavailable or overloaded is tried again; see below.
         metadata: Key-value pairs sent with every call.
-        credentials: From `grpc.ssl_channel_credentials` and the like; None for plain text.
+        tls: True, or a `Tls` that says whom to trust and what to show; False for plain text.
+        token: What to show with every call, or a function that is asked for it each time; never
+            sent without TLS, but to a Unix socket.
+        allow_plaintext_token: Send it without TLS all the same.
+        credentials: In place of `tls`, gRPC's own: `grpc.ssl_channel_credentials` and the like.
         compression: gRPC's compression of requests.
         interceptors: `grpc.UnaryUnaryClientInterceptor` and its kin, the first one outermost.
         options: Options of the gRPC channel; they win over the client's own.
 
     Raises:
-        InvalidInput: Several targets that gRPC has no common name for, or a timeout that is not
-            positive.
+        InvalidInput: Several targets that gRPC has no common name for, a timeout that is not
+            positive, or a token that others could read.
+        OSError: A file of `tls` that can't be read.
 
     What all calls raise: `Unavailable`, `DeadlineExceeded`, `Overloaded`, `InvalidInput`,
     `UnknownModel` and the other classes of `classwire.errors`; TypeError for what is no text.
@@ -62,20 +69,24 @@ class Client:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry: bool = True,
         metadata: Metadata = (),
+        tls: bool | Tls = False,
+        token: Token | None = None,
+        allow_plaintext_token: bool = False,
         credentials: grpc.ChannelCredentials | None = None,
         compression: grpc.Compression | None = None,
         interceptors: Sequence[Any] = (),
         options: _channel.ChannelOptions = (),
     ) -> None:
-        self._session = Session(target, timeout_s, metadata, retry)
+        shown = Credentials(tls, credentials, token, allow_plaintext_token)
+        self._session = Session(target, timeout_s, metadata, retry, shown)
         how: dict[str, Any] = {
-            "options": _channel.channel_options(options, retry=retry),
+            "options": _channel.channel_options([*shown.options, *options], retry=retry),
             "compression": compression,
         }
-        if credentials is None:
+        if shown.channel is None:
             channel = grpc.insecure_channel(self._session.target, **how)
         else:
-            channel = grpc.secure_channel(self._session.target, credentials, **how)
+            channel = grpc.secure_channel(self._session.target, shown.channel, **how)
         self._channel = channel
         self._stubs = _calls.Stubs(grpc.intercept_channel(channel, *interceptors))
 
@@ -169,13 +180,13 @@ class Client:
             item_timeout_s=item_timeout_s,
             timeout_s=timeout_s,
         )
-        all_metadata = self._session.metadata(metadata)
+        checked = _requests.metadata(metadata)
 
         def open_call(
             requests: Iterator[pb.StreamClassifyRequest], call_timeout_s: float | None
         ) -> Any:
             return self._stubs.classify.StreamClassify(
-                requests, timeout=call_timeout_s, metadata=all_metadata
+                requests, timeout=call_timeout_s, metadata=self._session.metadata(checked)
             )
 
         source = iter(_requests.elements(items))

@@ -1,0 +1,57 @@
+"""What a client shows, and how it is kept from others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import grpc
+
+from ._reasons import Reason
+from ._requests import metadata
+from .errors import InvalidInput
+from .tls import Tls
+
+Token: TypeAlias = str | Callable[[], str]
+
+
+class Credentials:
+    """The credentials of a channel, and of each call on it.
+
+    Raises InvalidInput for credentials that exclude each other.
+    """
+
+    def __init__(
+        self,
+        tls: bool | Tls,
+        credentials: grpc.ChannelCredentials | None,
+        token: Token | None,
+        allow_plaintext_token: bool,
+    ) -> None:
+        if tls and credentials is not None:
+            raise _wrong("tls and credentials exclude each other", "tls")
+        settings = Tls() if tls is True else tls or None
+        self.channel = settings.credentials() if settings else credentials
+        self.options = settings.options if settings else []
+        self._token = token
+        self._is_private = token is None or allow_plaintext_token or self.channel is not None
+
+    def check(self, target: str) -> None:
+        """Raise InvalidInput where others could read the token, and nobody said they may."""
+        if not self._is_private and not target.startswith(("unix:", "unix-abstract:")):
+            raise _wrong(
+                "without TLS others could read the token: give tls=True, or "
+                "allow_plaintext_token=True where nobody can listen",
+                "token",
+            )
+
+    def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """What a call shows: a token that is given as a function is asked for each time."""
+        token = self._token() if callable(self._token) else self._token
+        if token is None:
+            return ()
+        return metadata([("authorization", f"Bearer {token.strip()}")])
+
+
+def _wrong(message: str, field: str) -> InvalidInput:
+    return InvalidInput(message, reason=Reason.BAD_OPTION, field=field)
