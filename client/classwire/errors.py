@@ -235,7 +235,8 @@ def from_rpc_error(error: grpc.RpcError) -> ClasswireError:
 def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None) -> ClasswireError:
     """Make an error from a status and the bytes of its `google.rpc.Status`."""
     info, violation, retry_after_s = error_details_pb2.ErrorInfo(), None, None
-    for detail in _parsed(details).details:
+    told = _parsed(details)
+    for detail in told.details:
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             candidate = error_details_pb2.ErrorInfo.FromString(detail.value)
             info = candidate if candidate.domain == DOMAIN else info
@@ -247,6 +248,9 @@ def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             retry_info = error_details_pb2.RetryInfo.FromString(detail.value)
             retry_after_s = retry_info.retry_delay.ToTimedelta().total_seconds()
+    if info.reason and told.code:
+        # Where a proxy has reset the call behind its trailers, gRPC gives the code of the reset.
+        code, message = _BY_NUMBER.get(told.code, code), told.message
     return _class_for(code, info.reason)(
         message or code.value[1],
         code=code,

@@ -182,6 +182,18 @@ def test_anothers_reason_is_not_taken_for_ours() -> None:
     assert error.reason == ""
 
 
+def test_details_are_believed_before_the_code() -> None:
+    """Where a proxy resets a call behind its trailers, gRPC says CANCELLED, and the server did not."""
+    info = error_details_pb2.ErrorInfo(reason="BAD_ID", domain="classwire")
+    status = status_pb2.Status(code=3, message="no id")
+    status.details.add().Pack(info)
+    error = errors.from_status(
+        grpc.StatusCode.CANCELLED, "Received RST_STREAM", status.SerializeToString()
+    )
+    assert type(error) is InvalidInput
+    assert (error.code, error.message) == (grpc.StatusCode.INVALID_ARGUMENT, "no id")
+
+
 def test_details_that_are_no_status_are_passed_over() -> None:
     """Broken trailers do not hide the code."""
     error = errors.from_status(grpc.StatusCode.UNAVAILABLE, "gone", b"\xff\xff\xff")
