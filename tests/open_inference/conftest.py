@@ -1,0 +1,48 @@
+"""A server with three tiny models, of every kind of activation, that clients of Triton call."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from classwire_server.config import ServerConfig
+from classwire_server.lifecycle import Server
+from tests.conftest import launch_forked
+from tests.contract.conftest import _no_text_in_logs, bert, fake  # noqa: F401
+from tests.open_inference.wire import Stub
+
+
+@pytest.fixture(scope="session")
+def server(checkpoint: Callable[..., Path], few_texts: str) -> Iterator[Server]:
+    """A real server, whose scores do not depend on what else it computes."""
+    multi = checkpoint(
+        "roberta", labels=("good", "bad", "Straße"), problem_type="multi_label_classification"
+    )
+    config = ServerConfig(
+        port=0,
+        model=(
+            f"tiny={checkpoint('bert')}",
+            f"multi={multi}",
+            f"value={checkpoint('bert', labels=('value',), problem_type='regression')}",
+        ),
+        max_texts_per_call=16,
+        deterministic=True,
+        batch_tokens=512,
+        calibration=few_texts,
+    )
+    with Server(config, launch_forked) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def channel(server: Server) -> Iterator[grpc.Channel]:
+    """A channel to the shared server."""
+    with grpc.insecure_channel(server.target) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="session")
+def stub(channel: grpc.Channel) -> Stub:
+    """The RPCs of the shared server."""
+    return Stub(channel)

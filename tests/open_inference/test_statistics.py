@@ -1,0 +1,182 @@
+"""ModelStatistics: what was done, whoever asked for it."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+from classwire.v1 import classwire_pb2
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.lifecycle import Server
+from classwire_server.open_inference import inference_pb2 as pb
+from classwire_server.statistics import Outcome, Statistics
+from tests.contract.conversation import Conversation, item
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
+from tests.contract.failures import SECRET
+from tests.contract.test_busy import waiting
+from tests.open_inference.wire import Stub, Talk, request
+
+
+def statistics(stub: Stub) -> pb.ModelStatistics:
+    """Those of the one model."""
+    [stats] = stub.ModelStatistics(pb.ModelStatisticsRequest(name="tiny")).model_stats
+    assert isinstance(stats, pb.ModelStatistics)
+    return stats
+
+
+def counts(stats: pb.ModelStatistics) -> dict[str, int]:
+    """How often each thing was done, where it was."""
+    fields = stats.inference_stats.ListFields()
+    return {field.name: total.count for field, total in fields if total.count}
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    """An engine that counts its batches."""
+    return FakeEngine()
+
+
+@pytest.fixture
+def server(fake: Callable[..., Server], engine: FakeEngine) -> Server:
+    """A server that has done nothing so far."""
+    return fake(engine, max_queue_tokens=8)
+
+
+@pytest.fixture
+def channel(server: Server, connect: Callable[[str], grpc.Channel]) -> grpc.Channel:
+    """A channel to it."""
+    return connect(server.target)
+
+
+@pytest.fixture
+def stub(channel: grpc.Channel) -> Stub:
+    """Its RPCs."""
+    return Stub(channel)
+
+
+def test_nothing_so_far(stub: Stub) -> None:
+    """A model starts with zeros."""
+    stats = statistics(stub)
+
+    assert (stats.name, stats.version, stats.last_inference) == ("tiny", "1", 0)
+    assert (stats.inference_count, stats.execution_count) == (0, 0)
+    assert not counts(stats)
+    assert not stats.batch_stats
+
+
+def test_requests_texts_and_passes(stub: Stub, channel: grpc.Channel, engine: FakeEngine) -> None:
+    """A request is one outcome, whatever its texts; passes are counted by their size."""
+    stub.ModelInfer(request("a", "b", "c"))
+    with Talk(channel) as stream:
+        stream.send(request("d", "e"))
+        stream.read()
+
+    stats = statistics(stub)
+
+    assert (stats.inference_count, stats.execution_count) == (5, len(engine.batches))
+    assert counts(stats) == dict.fromkeys(
+        ("success", "queue", "compute_input", "compute_infer", "compute_output"), 2
+    )
+    sizes = [len(batch) for batch in engine.batches]
+    assert {batch.batch_size: batch.compute_infer.count for batch in stats.batch_stats} == {
+        size: sizes.count(size) for size in sizes
+    }
+    stages = stats.inference_stats
+    parts = (stages.queue, stages.compute_input, stages.compute_infer, stages.compute_output)
+    assert 0 < sum(part.ns for part in parts) <= stages.success.ns + 4
+    assert stats.last_inference > 1_700_000_000_000
+
+
+def test_own_rpcs_count_by_the_text(stub: Stub, channel: grpc.Channel) -> None:
+    """Each text of a call, a batch or a stream has an outcome of its own."""
+    texts = [classwire_pb2.TextInput(text=text) for text in ("a", " ", "b")]
+    classify = ClassifyServiceStub(channel)
+    classify.Classify(classwire_pb2.ClassifyRequest(input=texts[0]), timeout=PATIENCE_S)
+    classify.BatchClassify(classwire_pb2.BatchClassifyRequest(inputs=texts), timeout=PATIENCE_S)
+    with Conversation(channel) as stream:
+        stream.send_items(item("1", "c"), item("2", ""))
+        stream.read_started()
+        stream.read_results(2)
+
+    found = counts(statistics(stub))
+
+    assert (found["success"], found["fail"]) == (4, 2)
+
+
+def test_failures(stub: Stub, channel: grpc.Channel, server: Server, engine: FakeEngine) -> None:
+    """What is wrong, fails or is refused counts as failed, once; what names no model counts
+    nowhere.
+    """
+    with Talk(channel) as stream:
+        for wrong in (request(" ", "good"), request("nan"), request("boom", "good")):
+            with pytest.raises(grpc.RpcError):
+                stub.ModelInfer(wrong)
+            stream.send(wrong)
+            assert stream.read().error_message
+    with pytest.raises(grpc.RpcError):
+        stub.ModelInfer(request("good", model="other"))
+    assert counts(statistics(stub))["fail"] == 6
+    with ThreadPoolExecutor(2) as pool:
+        held = pool.submit(stub.ModelInfer, request(f"slow {SECRET}"))
+        engine.wait_for(lambda engine: "slow" in engine.texts[-1])
+        queued = pool.submit(stub.ModelInfer, request("I love it"))
+        assert eventually(lambda: waiting(server) == 1)
+
+        with pytest.raises(grpc.RpcError, match="RESOURCE_EXHAUSTED"):
+            stub.ModelInfer(request("one text", "two texts"))
+        own = classwire_pb2.BatchClassifyRequest(
+            inputs=[classwire_pb2.TextInput(text=text) for text in ("one text", "two texts")]
+        )
+        with pytest.raises(grpc.RpcError, match="RESOURCE_EXHAUSTED"):
+            ClassifyServiceStub(channel).BatchClassify(own, timeout=PATIENCE_S)
+
+        engine.release()
+        held.result()
+        queued.result()
+    assert counts(statistics(stub))["fail"] == 6 + 1 + 2
+
+
+def test_answers_of_others(
+    fake: Callable[..., Server], connect: Callable[[str], grpc.Channel]
+) -> None:
+    """A request all of whose texts were computed for others is a hit, and has no stages."""
+    stub = Stub(connect(fake(FakeEngine(), cache_mb=1).target))
+    stub.ModelInfer(request("a", "b"))
+    stub.ModelInfer(request("b", "a"))
+    stub.ModelInfer(request("b", "c"))
+
+    stats = statistics(stub)
+
+    found = counts(stats)
+    assert (found["success"], found["cache_hit"], found["compute_infer"]) == (3, 1, 2)
+    assert (stats.inference_count, stats.execution_count) == (6, 2)
+    config = stub.ModelConfig(pb.ModelConfigRequest(name="tiny")).config
+    assert config.response_cache.enable
+
+
+def test_times_add_up() -> None:
+    """Of each stage the longest counts, and what no stage took is the rest."""
+    counted = Statistics()
+    one = Outcome(3.0, 1, (0.5, 1.0, 0.25))
+    other = Outcome(3.0, 1, (0.25, 1.5, 0.25))
+    cached = Outcome(3.0, 1)
+
+    counted.count([Outcome.of_all(3.0, [one, other, cached]), Outcome.of_all(2.0, [cached])])
+    counted.count([Outcome.of_all(1.0, [one, Outcome(0.5)]), Outcome.of_all(0.5, [])])
+
+    figures = counted.read()
+    seconds = {
+        name: (getattr(figures, name).count, getattr(figures, name).seconds)
+        for name in ("success", "fail", "hit", "tokenize", "queue", "inference", "rest")
+    }
+    assert seconds == {
+        "success": (3, 5.5),
+        "fail": (1, 1.0),
+        "hit": (2, 2.5),
+        "tokenize": (1, 0.5),
+        "queue": (1, 1.5),
+        "inference": (1, 0.25),
+        "rest": (1, 0.75),
+    }
+    assert figures.texts == 4

@@ -1,0 +1,252 @@
+"""ModelStreamInfer: a response for each request, in order, within the bounds of every stream."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import grpc
+import pytest
+
+from classwire_server.lifecycle import Server
+from classwire_server.open_inference import inference_pb2 as pb
+from classwire_server.transport import LOOKAHEAD_BYTES
+from tests.contract.conversation import Conversation
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
+from tests.contract.failures import SECRET, Failure, refusal
+from tests.contract.test_busy import DRAINING, waiting
+from tests.http2 import DATA, HEADERS, Connection, messages
+from tests.http2 import request as headers
+from tests.open_inference.wire import SERVICE, Stub, Talk, request
+
+Connect = Callable[[str], grpc.Channel]
+
+PATH = f"/{SERVICE.full_name}/ModelStreamInfer"
+
+
+def test_answers_are_those_of_calls(channel: grpc.Channel, stub: Stub) -> None:
+    """In order, whichever models they ask; each says that nothing more comes for its request."""
+    asked = [
+        request("I love it", "bad", id="a"),
+        request("good", model="multi", id="b"),
+        request(shape=[0], id="c"),
+        request("The book", model="value", pairs=["ok"], id="d"),
+    ]
+    with Talk(channel) as stream:
+        stream.send(*asked)
+        stream.half_close()
+
+        answers = list(stream.read_all())
+
+    assert stream.call.code() is grpc.StatusCode.OK
+    for message, answer in zip(asked, answers, strict=True):
+        expected = stub.ModelInfer(message)
+        assert answer.infer_response.parameters.pop("triton_final_response").bool_param
+        assert (answer.error_message, answer.infer_response) == ("", expected)
+
+
+def test_order_and_priority(fake: Callable[..., Server], connect: Connect) -> None:
+    """Streams are bulk work unless a request says otherwise; an answer waits for those before."""
+    engine = FakeEngine()
+    server = fake(engine)
+    with Talk(connect(server.target)) as stream:
+        stream.send(request(f"slow {SECRET}", id="first"))
+        engine.wait_for(lambda engine: len(engine.texts) == 1)
+        urgent = {"priority": pb.InferParameter(int64_param=1)}
+        stream.send(request("urgent", id="second", parameters=urgent))
+        engine.wait_for(lambda engine: "urgent" in engine.texts)
+        stream.send(request(f"{SECRET} waits", id="third"), request(" ", id="fourth"))
+        assert eventually(lambda: waiting(server) == 1)
+        engine.release()
+
+        ids = [stream.read().infer_response.id for _ in range(4)]
+
+    assert ids == ["first", "second", "third", "fourth"]
+    assert engine.urgent == [False, True, False]
+
+
+def test_time_of_a_request(fake: Callable[..., Server], connect: Connect) -> None:
+    """A request whose timeout passes fails alone; its stream has no limit of its own."""
+    engine = FakeEngine()
+    with Talk(connect(fake(engine).target)) as stream:
+        stream.send(request("slow", id="held"))
+        engine.wait_for(lambda engine: bool(engine.texts))
+        timeout = {"timeout": pb.InferParameter(int64_param=1)}
+        stream.send(request("late", id="late", parameters=timeout), request("good", id="good"))
+        engine.release()
+
+        held, late, good = (stream.read() for _ in range(3))
+
+    assert held.infer_response.outputs
+    assert late.error_message.startswith("EXPIRED_IN_QUEUE: ")
+    assert good.infer_response.outputs
+
+
+def test_defects_end_no_stream(fake: Callable[..., Server], connect: Connect) -> None:
+    """What fails in the engine is that request's error, without a word of its text."""
+    with Talk(connect(fake(FakeEngine()).target)) as stream:
+        stream.send(*(request(f"{word} {SECRET}", "good") for word in ("nan", "boom", "deadly")))
+        stream.send(request("good"))
+
+        failed = [stream.read().error_message for _ in range(3)]
+
+        assert [said.partition(":")[0] for said in failed] == [
+            "INTERNAL",
+            "INTERNAL",
+            "POISON_INPUT",
+        ]
+        assert "text[0]" in failed[2]
+        assert "xylomancy" not in "".join(failed)
+        assert stream.read().infer_response.outputs
+
+
+def test_streams_of_both_protocols_share_their_places(
+    fake: Callable[..., Server], connect: Connect
+) -> None:
+    """max_streams counts them all; one that has ended leaves its place."""
+    server = fake(FakeEngine(), max_streams=2)
+    channel = connect(server.target)
+    with Conversation(channel) as other:
+        other.read_started()
+        with Talk(channel) as stream, Talk(channel) as one_too_many:
+            stream.send(request("good"))
+            assert stream.read().infer_response.outputs
+            failure = refusal(one_too_many.read)
+        assert failure == Failure(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "TOO_MANY_STREAMS",
+            metadata={"max_streams": "2"},
+            can_retry_later=True,
+        )
+        assert eventually(lambda: len(readers()) == 1)
+        with Talk(channel) as stream:
+            stream.send(request("good"))
+            assert stream.read().infer_response.outputs
+    assert server._gate.wait_until_empty(PATIENCE_S)
+
+
+def test_drain(fake: Callable[..., Server], connect: Connect) -> None:
+    """What was read is answered, errors too; then the stream ends, as its caller can tell."""
+    engine = FakeEngine()
+    server = fake(engine)
+    with ExitStack() as left, ThreadPoolExecutor(1) as pool:
+        stream = left.enter_context(Talk(connect(server.target)))
+        stream.send(request(f"slow {SECRET}"), request(SECRET), request(" "))
+        engine.wait_for(lambda engine: bool(engine.texts))
+        assert eventually(lambda: waiting(server) == 1)
+        closed = threading.Event()
+        server._gate.listen(closed.set)
+
+        stopping = pool.submit(server.stop)
+
+        assert closed.wait(PATIENCE_S)
+        stream.send(request("too late"))
+        engine.release()
+        assert stream.read().infer_response.outputs
+        assert stream.read().infer_response.outputs
+        assert stream.read().error_message.startswith("EMPTY_TEXT")
+        assert refusal(stream.read) == DRAINING
+        stopping.result(PATIENCE_S)
+    assert not readers()
+
+
+def test_callers_that_leave(fake: Callable[..., Server], connect: Connect) -> None:
+    """What still waits is taken out of the queue, and the stream leaves nothing behind."""
+    engine = FakeEngine()
+    server = fake(engine)
+    with Talk(connect(server.target)) as stream:
+        stream.send(request("slow"), *(request("love " * n, "book " * n) for n in range(1, 4)))
+        assert eventually(lambda: waiting(server) == 6)
+    assert eventually(lambda: waiting(server) == 0)
+    engine.release()
+    assert eventually(lambda: not readers())
+    assert server._gate.wait_until_empty(PATIENCE_S)
+
+
+def test_idle_streams_end(fake: Callable[..., Server], connect: Connect) -> None:
+    """As all streams do: a stream on which nothing comes is told to begin anew."""
+    server = fake(FakeEngine(), stream_idle_timeout_s=0.05)
+    with Talk(connect(server.target)) as stream:
+        stream.send(request("good"))
+        assert stream.read().infer_response.outputs
+
+        failure = refusal(stream.read)
+
+    assert failure == Failure(
+        grpc.StatusCode.UNAVAILABLE, "DRAINING", metadata={"idle_timeout_s": "0.05"}
+    )
+
+
+def test_senders_that_flood(fake: Callable[..., Server], connect: Connect) -> None:
+    """Of a caller that sends and does not read, the server takes the texts of a window, of one
+    request on top, and what gRPC takes unread, however large they are; wrong ones count, too.
+    """
+    engine = FakeEngine()
+    server = fake(
+        engine,
+        stream_window_items=8,
+        stream_items_per_message=8,
+        max_texts_per_call=2,
+        truncation="drop_end",
+    )
+    stub = Stub(connect(server.target))
+    asked = [
+        request(" ", f"{n} " + "love " * 12_000)
+        if n % 2
+        else request(*(f"{n} {m} " + "love " * 12_000 for m in range(2)))
+        for n in range(60)
+    ]
+    largest_bytes = max(message.ByteSize() for message in asked) + 100
+    most_bytes = 9 * largest_bytes + LOOKAHEAD_BYTES
+    data = messages(*(message.SerializeToString() for message in asked))
+    assert len(data) > 4 * most_bytes
+    with Connection(server.port, PATIENCE_S, window_bytes=0) as connection:
+        connection.send(headers(PATH))
+
+        def offer() -> int:
+            place = connection.sent_bytes
+            connection.send_data(data[place : place + connection.may_send_bytes])
+            connection.meet()
+            return len(engine.texts)
+
+        assert eventually(lambda: offer() >= 6)
+        for _ in range(20):  # as many chances to take more
+            assert stub.ModelInfer(request("ok")).outputs
+            offer()
+
+        assert connection.sent_bytes <= most_bytes
+
+
+def test_readers_that_stop(fake: Callable[..., Server]) -> None:
+    """A caller that reads no answers loses its stream: window, thread and place are free again."""
+    engine = FakeEngine()
+    server = fake(engine, stream_idle_timeout_s=0.2, max_streams=1)
+    with Connection(server.port, PATIENCE_S, window_bytes=300) as connection:
+        connection.send(headers(PATH))
+        asked = [request(f"slow {n}") for n in range(64)]
+        connection.send_data(messages(*(message.SerializeToString() for message in asked)))
+        engine.wait_for(lambda engine: bool(engine.texts))
+        engine.release()
+        connection.read_until(HEADERS)
+        while connection.data_bytes() < 300:
+            connection.read_until(DATA)
+
+        connection.read_until(HEADERS)
+
+        assert connection.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
+    assert eventually(lambda: not readers())
+    assert server._gate.wait_until_empty(PATIENCE_S)
+
+
+@pytest.mark.parametrize("texts", [0, 1])
+def test_huge_ids_are_not_kept(fake: Callable[..., Server], connect: Connect, texts: int) -> None:
+    """Ids and names that are too long to wait for their answer do not come back."""
+    long = "x" * 100_000
+    wrong = request(*["good"] * texts, model=long, id=long, model_version=long)
+    with Talk(connect(fake(FakeEngine()).target)) as stream:
+        stream.send(wrong)
+
+        answer = stream.read()
+
+    assert answer.error_message.startswith("UNKNOWN_MODEL")
+    assert answer.ByteSize() < 1_000
