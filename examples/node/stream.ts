@@ -97,7 +97,9 @@ while (status.code === Code.UNAVAILABLE && ++attempts < ATTEMPTS) {
 }
 if (status.code !== Code.OK) {
   const { code, reason, message } = problemOf(status);
-  console.error(`${reason || code}: ${message}; ${unanswered.size} lines without a result`);
+  console.error(
+    `${reason || code}: ${message}; ${waiting.length + unanswered.size} lines without a result`,
+  );
   process.exitCode = 1;
 }
 client.close();
