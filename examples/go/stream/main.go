@@ -60,6 +60,7 @@ func main() {
 		}
 		pause := failures * (50 + rand.Intn(100))
 		time.Sleep(delay + time.Duration(pause)*time.Millisecond)
+		connection.ResetConnectBackoff() // gRPC's own pauses grow to two minutes
 	}
 }
 

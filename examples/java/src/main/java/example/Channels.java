@@ -1,0 +1,61 @@
+package example;
+
+import static java.util.concurrent.TimeUnit.SECONDS;
+
+import io.grpc.ChannelCredentials;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.TlsChannelCredentials;
+import java.io.File;
+import java.io.IOException;
+import java.util.List;
+import java.util.Map;
+
+/** How to reach Classwire. */
+final class Channels {
+  private static final String CLASSIFY_SERVICE = "classwire.v1.ClassifyService";
+
+  /** gRPC wants numbers as doubles here, as if they came from JSON. */
+  private static final Map<String, ?> SERVICE_CONFIG =
+      Map.of(
+          "loadBalancingConfig", List.of(Map.of("round_robin", Map.of())),
+          "methodConfig",
+              List.of(
+                  Map.of(
+                      // Not StreamClassify: what it has not answered, only the caller knows.
+                      "name",
+                          List.of(
+                              Map.of("service", CLASSIFY_SERVICE, "method", "Classify"),
+                              Map.of("service", CLASSIFY_SERVICE, "method", "BatchClassify"),
+                              Map.of("service", CLASSIFY_SERVICE, "method", "Tokenize"),
+                              Map.of("service", "classwire.v1.ModelService")),
+                      "retryPolicy",
+                          Map.of(
+                              "maxAttempts", 5.0,
+                              "initialBackoff", "0.1s",
+                              "maxBackoff", "2s",
+                              "backoffMultiplier", 2.0,
+                              "retryableStatusCodes", List.of("UNAVAILABLE")))));
+
+  private Channels() {}
+
+  /**
+   * A channel for a whole program: it takes calls from any thread, and sends each to the next of the
+   * addresses that the name HOST has. With a CA's file it speaks TLS.
+   */
+  static ManagedChannel open(String address, String caFile) throws IOException {
+    ChannelCredentials credentials =
+        caFile == null
+            ? InsecureChannelCredentials.create()
+            : TlsChannelCredentials.newBuilder().trustManager(new File(caFile)).build();
+    return Grpc.newChannelBuilder("dns:///" + address, credentials)
+        .defaultServiceConfig(SERVICE_CONFIG)
+        .enableRetry() // the default since 1.43
+        // Finds within 40 s that a server is gone without a word.
+        .keepAliveTime(30, SECONDS)
+        .keepAliveTimeout(10, SECONDS)
+        .keepAliveWithoutCalls(true)
+        .build();
+  }
+}

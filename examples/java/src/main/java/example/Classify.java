@@ -1,0 +1,61 @@
+package example;
+
+import dev.classwire.v1.ClassifyRequest;
+import dev.classwire.v1.ClassifyResponse;
+import dev.classwire.v1.ClassifyServiceGrpc;
+import dev.classwire.v1.LabelScore;
+import dev.classwire.v1.TextInput;
+import io.grpc.ManagedChannel;
+import io.grpc.StatusRuntimeException;
+import java.io.IOException;
+import java.time.Duration;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+
+/** Prints the label of a text and its score: Classify HOST:PORT TEXT [CA.pem] */
+public final class Classify {
+  public static void main(String[] arguments) throws IOException {
+    if (arguments.length < 2) {
+      System.err.println("usage: Classify HOST:PORT TEXT [CA.pem]");
+      System.exit(2);
+    }
+    String caFile = arguments.length > 2 ? arguments[2] : null;
+    ManagedChannel channel = Channels.open(arguments[0], caFile);
+    ClassifyRequest request =
+        ClassifyRequest.newBuilder()
+            .setInput(TextInput.newBuilder().setText(arguments[1]))
+            .build();
+    try {
+      ClassifyResponse response =
+          ClassifyServiceGrpc.newBlockingStub(channel)
+              // The server knows this deadline: it refuses at once what it can't answer by then.
+              .withDeadlineAfter(5, TimeUnit.SECONDS)
+              .classify(request);
+      LabelScore best = response.getResult().getScores(0); // highest first
+      System.out.printf(Locale.ROOT, "%s %.4f%n", best.getLabel(), best.getScore());
+    } catch (StatusRuntimeException error) {
+      System.err.println(error.getMessage() + "\n" + advice(error));
+      System.exit(1);
+    } finally {
+      channel.shutdownNow();
+    }
+  }
+
+  /** What a program would do about an error. */
+  private static String advice(StatusRuntimeException error) {
+    Optional<Duration> retryAfter = Errors.retryAfter(error);
+    return switch (Errors.reason(error)) {
+      case "EMPTY_TEXT", "TEXT_TOO_LARGE" -> "Send another text.";
+      case "TOO_MANY_TOKENS" ->
+          "Send a shorter text, or say by options.truncation which end to drop.";
+      case "OVERLOADED" ->
+          "Come back in " + retryAfter.orElseThrow().toMillis() + " ms, or allow more time.";
+      case "POISON_INPUT" -> "Never send this text again.";
+      default ->
+          retryAfter.isPresent()
+              ? "It has been tried five times; try later."
+              : "The same call would fail again.";
+    };
+  }
+}
