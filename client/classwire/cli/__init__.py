@@ -16,6 +16,7 @@ from .demo import demo
 from .failures import FAILED, Interrupted, explain
 from .inspection import health, models, tokenize
 from .serving import compile_, serve
+from .token import token
 
 
 class _Commands(click.Group):
@@ -66,7 +67,7 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (classify, tokenize, models, health, demo, serve, compile_):
+for _subcommand in (classify, tokenize, models, health, demo, serve, compile_, token):
     command.add_command(_subcommand)
 
 

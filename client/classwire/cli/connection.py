@@ -1,13 +1,15 @@
 """Which server a command talks to, and what it says when none is there."""
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from .credentials import CREDENTIAL_OPTIONS, Credentials, credential_options
 from .failures import Failure, WrongUse
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ class Connection:
     """How long a call, a text of a stream, or the return of a server may take in seconds; None
     means the defaults.
     """
+    credentials: Credentials = field(default_factory=Credentials)
+    """Who calls."""
 
     @property
     def call_timeout_s(self) -> float:
@@ -49,16 +53,34 @@ class Connection:
         A server that goes away is waited for, but one that is not there at first is said at once,
         unless `contact` is left to the caller.
         """
-        from .. import Client, DeadlineExceeded, Unavailable, Unimplemented, UnknownModel
+        from .. import (
+            Client,
+            DeadlineExceeded,
+            InvalidInput,
+            Unavailable,
+            Unimplemented,
+            UnknownModel,
+        )
 
-        with Client(self.target, timeout_s=self.call_timeout_s) as client:
+        shown = self.credentials.arguments()
+        try:
+            opened = Client(self.target, timeout_s=self.call_timeout_s, **shown)
+        except InvalidInput as error:
+            if error.field != "token":
+                raise
+            raise WrongUse(
+                "without TLS others could read the token: give --tls, or --allow-plaintext-token "
+                "where nobody can listen"
+            ) from error
+        with opened as client:
             try:
                 if contact:
                     with suppress(Unimplemented):  # somebody is there
                         client.health()
                 yield client
             except Unavailable as error:
-                if error.reason:  # a server did answer, and says why it cannot serve now
+                # A server did answer, and says why it cannot serve now, or speaks otherwise.
+                if error.reason or "TLS" in error.message:
                     raise
                 raise Failure(
                     f"no server answers at {self.target}; start one with `classwire serve`"
@@ -76,7 +98,7 @@ class Connection:
 
 
 def connection_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --target, --model and --timeout-s, and pass them on as `connection`."""
+    """Add --target, --model, --timeout-s and those of credentials; pass them on as `connection`."""
 
     @click.option(
         "--target",
@@ -94,12 +116,13 @@ def connection_options(command: Callable[..., None]) -> Callable[..., None]:
         "come back, in seconds.  "
         f"[default: {DEFAULT_TIMEOUT_S:g}, for a text of a stream {DEFAULT_ITEM_TIMEOUT_S:g}]",
     )
+    @credential_options
     @functools.wraps(command)
-    def with_connection(
-        *, target: str, model: str, timeout_s: float | None, **others: object
-    ) -> None:
+    def with_connection(*, target: str, model: str, timeout_s: float | None, **others: Any) -> None:
         if not target:
             raise click.UsageError("--target is empty.")
-        command(connection=Connection(target, model, timeout_s), **others)
+        shown = {name: others.pop(name) for name in CREDENTIAL_OPTIONS}
+        credentials = Credentials(**shown, token=os.environ.get("CLASSWIRE_TOKEN"))
+        command(connection=Connection(target, model, timeout_s, credentials), **others)
 
     return with_connection
