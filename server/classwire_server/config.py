@@ -141,6 +141,9 @@ class ServingSettings:
         256, "Largest number of texts of a batch call (less where answers would pass 4 MiB)."
     )
     max_message_bytes: int = setting(20_971_520, "Largest request message, in bytes.")
+    max_metadata_bytes: int = setting(
+        16_384, "Largest metadata of a call, in bytes, 32 more for each pair."
+    )
     default_timeout_s: float = setting(
         30.0, "Time limit of calls that bring no deadline, in seconds."
     )
@@ -255,6 +258,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("max_text_bytes", 1, 1_024 * _MEBIBYTE),
     ("max_texts_per_call", 1, 10_000),
     ("max_message_bytes", 1_024, 1_024 * _MEBIBYTE),
+    ("max_metadata_bytes", 1_024, _MEBIBYTE),
     ("default_timeout_s", 0.001, 86_400),
     ("rpc_threads", SPARE_RPC_THREADS + 1, 4_096),
     ("max_waiting_calls", 1, 1 << 20),

@@ -14,6 +14,9 @@ def grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", -1),
+        # Between the two gRPC would refuse calls by chance.
+        ("grpc.max_metadata_size", config.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", config.max_metadata_bytes),
         ("grpc.keepalive_time_ms", round(config.keepalive_time_s * 1e3)),
         ("grpc.keepalive_timeout_ms", round(config.keepalive_timeout_s * 1e3)),
         ("grpc.keepalive_permit_without_calls", 1),
