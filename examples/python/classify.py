@@ -1,11 +1,8 @@
 """Classify one text: classify.py HOST:PORT TEXT [CA.pem]."""
 
 import sys
-from pathlib import Path
 
-import grpc
-
-from classwire import ClasswireError, Client, Reason
+from classwire import ClasswireError, Client, Reason, Tls
 
 
 def advice(error: ClasswireError) -> str:
@@ -26,11 +23,11 @@ def advice(error: ClasswireError) -> str:
 def main() -> int:
     """Print the label and its score; 1 when there is none, with the reason."""
     target, text, *ca = sys.argv[1:]
-    credentials = grpc.ssl_channel_credentials(Path(ca[0]).read_bytes()) if ca else None
+    tls = Tls(ca=ca[0]) if ca else False
 
     # One client serves a whole program, all of its threads. Each call ends within 5 s; until then
     # the client itself tries again what is unavailable, and what is overloaded, when told to.
-    with Client(target, credentials=credentials, timeout_s=5) as client:
+    with Client(target, tls=tls, timeout_s=5) as client:
         try:
             result = client.classify(text)
         except ClasswireError as error:
