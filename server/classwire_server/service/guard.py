@@ -15,15 +15,17 @@ _NAMES = ("x509_subject_alternative_name", "x509_common_name")
 
 
 class Guard(grpc.ServerInterceptor):
-    """Lets in the calls of those whom `access` knows; all calls of the services that are open.
+    """Lets in the calls of those whom `access` knows, and all calls of what is open.
+
+    `opened` are services by name, and methods as in `package.Service/Method`.
 
     A token is looked at on gRPC's own thread, so that a call with a bad one, or none, never holds a
     thread. A certificate can be seen only where the call is served.
     """
 
-    def __init__(self, access: Access, open_services: Collection[str]) -> None:
+    def __init__(self, access: Access, opened: Collection[str]) -> None:
         self._access = access
-        self._open = frozenset(open_services)
+        self._open = frozenset(opened)
         self._inline = Inline()
 
     def intercept_service(
@@ -33,7 +35,8 @@ class Guard(grpc.ServerInterceptor):
     ) -> Any:
         """The handler of a call, or one that refuses it."""
         details: Any = handler_call_details
-        if details.method.strip("/").partition("/")[0] in self._open:
+        method = details.method.removeprefix("/")
+        if method in self._open or method.partition("/")[0] in self._open:
             return continuation(details)
         try:
             token = _token(details.invocation_metadata or ())

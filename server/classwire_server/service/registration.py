@@ -31,6 +31,7 @@ CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
+PROBES = ("ServerLive", "ServerReady", "ModelReady")
 
 HEALTH_PATIENCE_S = 1.0
 """Who asks for health and does not say whose, keeps others waiting no longer than this."""
@@ -40,9 +41,12 @@ def guards(config: ServerConfig) -> list[grpc.ServerInterceptor]:
     """What all calls pass, whatever their service."""
     if not config.callers:
         return []
-    open_services = [HEALTH_SERVICE] * config.open_health
-    open_services += [reflection.SERVICE_NAME] * config.open_reflection
-    return [Guard(Access(config), open_services)]
+    opened = []
+    if config.open_health:
+        opened += [HEALTH_SERVICE, *(f"{INFERENCE_SERVICE}/{name}" for name in PROBES)]
+    if config.open_reflection:
+        opened += [reflection.SERVICE_NAME]
+    return [Guard(Access(config), opened)]
 
 
 def call_services(config: ServerConfig) -> tuple[str, ...]:

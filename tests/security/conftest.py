@@ -1,0 +1,76 @@
+"""Authorities, and servers that ask who calls."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from classwire_server.config import ServerConfig
+from classwire_server.lifecycle import Server
+from tests.security.files import HOST, Pair, ca_file
+
+Listen = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Whom the tests' clients and servers trust."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def stranger() -> trustme.CA:
+    """An authority whom nobody trusts."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what stays as it is."""
+    return tmp_path_factory.mktemp("pki")
+
+
+@pytest.fixture(scope="session")
+def ca(pki: Path, authority: trustme.CA) -> Path:
+    """The authority's certificate."""
+    return ca_file(pki, authority)
+
+
+@pytest.fixture(scope="session")
+def pair(pki: Path, authority: trustme.CA) -> Pair:
+    """A server's certificate, which is good."""
+    return Pair.at(pki, authority.issue_cert(HOST))
+
+
+@pytest.fixture
+def own_pair(tmp_path: Path, authority: trustme.CA) -> Pair:
+    """A good pair that a test may replace."""
+    return Pair.at(tmp_path, authority.issue_cert(HOST))
+
+
+@pytest.fixture
+def listen() -> Iterator[Listen]:
+    """Starts servers that are alive and load nothing: `listen(tls_cert=...)`."""
+    with ExitStack() as servers:
+
+        def start(**settings: Any) -> Server:
+            server = Server(ServerConfig(port=0, **settings))
+            servers.callback(server.stop, 0)
+            server.listen()
+            return server
+
+        yield start
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_in_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whatever a test does, no log line holds a token, a hash of one, or a key."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    for record in caplog.get_records("call"):
+        line = f"{record.getMessage()} {record.exc_text or ''}"
+        assert not any(word in line for word in ("cw_", "hmac-sha256:", "PRIVATE KEY")), line

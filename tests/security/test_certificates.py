@@ -1,0 +1,269 @@
+"""TLS: who is believed, what is read again, and what a person is told who gets it wrong."""
+
+import datetime
+import logging
+import re
+import socket
+import ssl
+import warnings
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from classwire import Client, Tls, Unavailable
+from classwire_server.config import ServerConfig
+from classwire_server.errors import ConfigError
+from classwire_server.lifecycle import LIVENESS, Server
+from tests.security.conftest import Listen
+from tests.security.files import HOST, Pair, ca_file, replace
+
+PATIENCE_S = 20.0
+PAST = datetime.datetime(2020, 1, 1)
+
+
+def ask(server: Server, tls: bool | Tls) -> None:
+    """Make a call on a new connection. Raises what the client does."""
+    with Client(server.target, tls=tls, retry=False, timeout_s=PATIENCE_S) as client:
+        assert client.health(LIVENESS) == "SERVING"
+
+
+def shake_hands(server: Server, newest: ssl.TLSVersion) -> str | None:
+    """What version a client speaks with the server who can speak this one and all older ones."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")  # else OpenSSL itself offers nothing old
+    context.set_alpn_protocols(["h2"])
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, newest
+    with (
+        socket.create_connection((HOST, server.port), timeout=PATIENCE_S) as bare,
+        context.wrap_socket(bare, server_hostname=HOST) as secured,
+    ):
+        return secured.version()
+
+
+def certificate(server: Server) -> bytes:
+    """The certificate that the server shows to a new connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection((HOST, server.port), timeout=PATIENCE_S) as bare,
+        context.wrap_socket(bare) as secured,
+    ):
+        return secured.getpeercert(binary_form=True) or b""
+
+
+def shown(pair: Pair) -> bytes:
+    """The certificate of a pair, as it is shown."""
+    first = pair.cert.read_text().partition("-----END CERTIFICATE-----")
+    return ssl.PEM_cert_to_DER_cert(first[0] + first[1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("wrong host", "its certificate is for another name"),
+        ("expired", "its certificate has expired"),
+        ("self-signed", "of no authority that is trusted here"),
+        ("of a stranger", "of no authority that is trusted here"),
+    ],
+)
+def test_servers_that_are_not_believed(
+    kind: str,
+    said: str,
+    listen: Listen,
+    tmp_path: Path,
+    authority: trustme.CA,
+    stranger: trustme.CA,
+    ca: Path,
+) -> None:
+    """The client refuses such a certificate, and says why in words."""
+    if kind == "self-signed":
+        pair = Pair(tmp_path / "server.pem", tmp_path / "server.key")
+        replace(pair.cert, stranger.cert_pem.bytes())
+        replace(pair.key, stranger.private_key_pem.bytes())
+    else:
+        issuer = stranger if kind == "of a stranger" else authority
+        host = "elsewhere.example" if kind == "wrong host" else HOST
+        not_after = PAST if kind == "expired" else None
+        leaf = issuer.issue_cert(host, not_after=not_after, not_before=PAST.replace(2019))
+        pair = Pair.at(tmp_path, leaf)
+    server = listen(**pair.settings)
+
+    with pytest.raises(Unavailable, match=f"no TLS with the server: .*{said}"):
+        ask(server, Tls(ca))
+
+
+def test_a_name_that_the_target_does_not_hold(
+    listen: Listen, tmp_path: Path, authority: trustme.CA, ca: Path
+) -> None:
+    """`server_name` is what the certificate must hold, where the target is but an address."""
+    server = listen(**Pair.at(tmp_path, authority.issue_cert("classwire.example")).settings)
+    ask(server, Tls(ca, server_name="classwire.example"))
+
+
+def test_plain_text_to_a_server_of_tls(listen: Listen, pair: Pair, ca: Path) -> None:
+    """The client asks whether TLS is meant; the server goes on serving others."""
+    server = listen(**pair.settings)
+    with pytest.raises(Unavailable, match="does it ask for TLS"):
+        ask(server, False)
+    ask(server, Tls(ca))
+
+
+def test_tls_to_a_server_of_plain_text(listen: Listen, ca: Path) -> None:
+    """The client says so; the server goes on serving others."""
+    server = listen()
+    with pytest.raises(Unavailable, match="it does not speak TLS"):
+        ask(server, Tls(ca))
+    ask(server, False)
+
+
+def test_authorities_that_come_with_grpc_are_the_default(listen: Listen, pair: Pair) -> None:
+    """`tls=True` trusts those, and not the tests' own."""
+    with pytest.raises(Unavailable, match="of no authority that is trusted here"):
+        ask(listen(**pair.settings), True)
+
+
+def test_nothing_older_than_tls_1_2(listen: Listen, pair: Pair) -> None:
+    """Who offers TLS 1.1 at most is refused; 1.2 and 1.3 are spoken."""
+    server = listen(**pair.settings)
+    assert shake_hands(server, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
+    assert shake_hands(server, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
+    with pytest.raises(OSError, match=r"EOF|protocol version|reset"):
+        shake_hands(server, ssl.TLSVersion.TLSv1_1)
+
+
+def test_clients_that_are_not_believed(
+    listen: Listen,
+    tmp_path: Path,
+    pair: Pair,
+    authority: trustme.CA,
+    stranger: trustme.CA,
+    ca: Path,
+) -> None:
+    """A client needs a certificate of --tls-client-ca, which has not expired."""
+    server = listen(**pair.settings, tls_client_ca=str(ca))
+    old = authority.issue_cert("old.example", not_after=PAST, not_before=PAST.replace(2019))
+    good = Pair.at(tmp_path, authority.issue_cert("alice.example"), "good")
+
+    ask(server, good.shown_to(ca))
+    for tls in (
+        Tls(ca),
+        Pair.at(tmp_path, stranger.issue_cert("bob.example"), "bad").shown_to(ca),
+        Pair.at(tmp_path, old, "old").shown_to(ca),
+    ):
+        with pytest.raises(Unavailable, match="it may ask for a certificate"):
+            ask(server, tls)
+    ask(server, good.shown_to(ca))
+
+
+def test_an_authority_that_is_taken_away(
+    listen: Listen,
+    tmp_path: Path,
+    pair: Pair,
+    authority: trustme.CA,
+    stranger: trustme.CA,
+    ca: Path,
+) -> None:
+    """Whose authority is no longer in the file connects no more; those of the others do."""
+    clients = ca_file(tmp_path, authority, "clients")
+    replace(clients, authority.cert_pem.bytes() + stranger.cert_pem.bytes())
+    server = listen(**pair.settings, tls_client_ca=str(clients))
+    alice = Pair.at(tmp_path, authority.issue_cert("alice.example"), "alice").shown_to(ca)
+    bob = Pair.at(tmp_path, stranger.issue_cert("bob.example"), "bob").shown_to(ca)
+    ask(server, alice)
+    ask(server, bob)
+
+    replace(clients, authority.cert_pem.bytes())
+
+    with pytest.raises(Unavailable, match="it may ask for a certificate"):
+        ask(server, bob)
+    ask(server, alice)
+
+
+def test_a_certificate_is_replaced_while_the_server_runs(
+    listen: Listen, own_pair: Pair, authority: trustme.CA, ca: Path
+) -> None:
+    """New connections see the new one; those that are there go on."""
+    server = listen(**own_pair.settings)
+    with Client(server.target, tls=Tls(ca), retry=False) as client:
+        assert client.health(LIVENESS) == "SERVING"
+        before = shown(own_pair)
+        assert certificate(server) == before
+
+        own_pair.put(authority.issue_cert(HOST))
+
+        assert certificate(server) == shown(own_pair) != before
+        assert client.health(LIVENESS) == "SERVING"
+
+
+@pytest.mark.parametrize("bad", ["half", "rubbish", "gone"])
+def test_a_pair_that_cannot_be_used_is_not_taken(
+    bad: str,
+    listen: Listen,
+    own_pair: Pair,
+    authority: trustme.CA,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The old one stays, which the log says once, until there is a good one."""
+    server = listen(**own_pair.settings)
+    before = certificate(server)
+    new = authority.issue_cert(HOST)
+
+    if bad == "half":
+        replace(own_pair.cert, new.cert_chain_pems[0].bytes())
+    elif bad == "rubbish":
+        replace(own_pair.cert, b"rubbish")
+    else:
+        own_pair.key.unlink()
+    assert certificate(server) == certificate(server) == before
+    complaints = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert len(complaints) == 1
+    assert re.search(r"--tls-.*stays in use$", complaints[0].getMessage())
+
+    own_pair.put(new)
+    assert certificate(server) == shown(own_pair) != before
+
+
+@pytest.mark.parametrize(
+    ("what", "setting", "said"),
+    [
+        ("another key", "tls_cert", "the key is not the certificate's"),
+        ("rubbish", "tls_cert", "pem"),
+        ("an encrypted key", "tls_cert", "the key is encrypted"),
+        ("no authorities", "tls_client_ca", "no certificate"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_at_start(
+    what: str, setting: str, said: str, own_pair: Pair, authority: trustme.CA, tmp_path: Path
+) -> None:
+    """In one line that names the setting and the file."""
+    settings = dict(own_pair.settings)
+    if what == "another key":
+        replace(own_pair.key, authority.issue_cert(HOST).private_key_pem.bytes())
+    elif what == "rubbish":
+        replace(own_pair.cert, b"rubbish")
+    elif what == "an encrypted key":
+        encryption = BestAvailableEncryption(b"a password")
+        key = load_pem_private_key(own_pair.key.read_bytes(), None)
+        encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+        replace(own_pair.key, encrypted)
+    else:
+        rubbish = tmp_path / "rubbish.pem"
+        rubbish.write_text("rubbish")
+        settings["tls_client_ca"] = str(rubbish)
+
+    with pytest.raises(ConfigError, match=said) as refusal:
+        Server(ServerConfig(port=0, **settings))  # type: ignore[arg-type]
+
+    assert refusal.value.setting == setting
+    assert str(tmp_path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
