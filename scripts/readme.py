@@ -1,19 +1,26 @@
 """Put the output of `make demo`, and the last line of that of `make test`, into the README.
 
-python scripts/readme.py demo test
+python -m scripts.readme demo test
 """
 
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+from .pages import ROOT, between
+
+README = ROOT / "README.md"
 
 
 def block(name: str) -> str:
     """The output that the README shows between the markers of this name."""
-    return _find(name)["output"]
+    begin, end = _markers(name)
+    found = re.search(
+        rf"{begin}\s*```\n(.*?)```\s*{end}", README.read_text(encoding="utf-8"), re.DOTALL
+    )
+    if found is None:
+        raise SystemExit(f"README.md has no block {name!r}")
+    return found[1]
 
 
 def layout(output: str) -> str:
@@ -26,15 +33,8 @@ def layout(output: str) -> str:
     )
 
 
-def _find(name: str) -> re.Match[str]:
-    found = re.search(
-        rf"<!-- {name}: begin -->\n```\n(?P<output>.*?)```\n<!-- {name}: end -->",
-        README.read_text(encoding="utf-8"),
-        re.DOTALL,
-    )
-    if found is None:
-        raise SystemExit(f"README.md has no block {name!r}")
-    return found
+def _markers(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
 
 
 def _run(target: str) -> str:
@@ -52,9 +52,8 @@ def main() -> None:
         output = _run(target)
         if target == "test":
             output = f"{output.splitlines()[-1]}\n"
-        found = _find(target)
-        start, end = found.span("output")
-        README.write_text(found.string[:start] + output + found.string[end:], encoding="utf-8")
+        page = README.read_text(encoding="utf-8")
+        README.write_text(between(page, *_markers(target), f"```\n{output}```"), encoding="utf-8")
 
 
 if __name__ == "__main__":
