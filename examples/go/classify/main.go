@@ -10,6 +10,8 @@ import (
 	"os"
 	"time"
 
+	"google.golang.org/grpc/status"
+
 	"example/classwirev1"
 	"example/client"
 )
@@ -38,7 +40,7 @@ func main() {
 		Input: &classwirev1.TextInput{Text: text},
 	})
 	if err != nil {
-		log.Fatalf("%v\n%s", err, advice(err))
+		log.Fatalf("%s: %s\n%s", client.Reason(err), status.Convert(err).Message(), advice(err))
 	}
 	best := response.GetResult().GetScores()[0] // highest first
 	fmt.Printf("%s %.4f\n", best.GetLabel(), best.GetScore())
@@ -54,6 +56,8 @@ func advice(err error) string {
 	case "OVERLOADED":
 		delay, _ := client.RetryAfter(err)
 		return fmt.Sprintf("Come back in %v, or allow more time.", delay)
+	case "DEADLINE_EXCEEDED", "EXPIRED_IN_QUEUE":
+		return "Allow more time."
 	case "POISON_INPUT":
 		return "Never send this text again."
 	}

@@ -3,20 +3,21 @@ package client
 import (
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
-// Reason says what a call failed with: EMPTY_TEXT, for example. Unlike messages, reasons stay as they
-// are. It is "" when the error is not the server's: nobody was there, or the time ran out here.
+// Reason says what a call failed with, in a word that stays as it is: the server's reason, such as
+// EMPTY_TEXT, or the name of the code when the error is gRPC's own: nobody was there, for example.
 func Reason(err error) string {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == "classwire" {
 			return info.GetReason()
 		}
 	}
-	return ""
+	return code.Code(status.Code(err)).String()
 }
 
 // RetryAfter says whether the same call may succeed later, and how long to wait at least.

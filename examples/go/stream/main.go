@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/status"
+
 	"example/classwirev1"
 	"example/client"
 )
@@ -56,7 +58,8 @@ func main() {
 		failures++
 		delay, mayRetry := client.RetryAfter(err)
 		if !mayRetry || failures > mostFailures {
-			log.Fatalf("%v\n%d lines read, but not answered", err, len(work.next))
+			log.Printf("%s: %s", client.Reason(err), status.Convert(err).Message())
+			log.Fatalf("%d lines were read, and have no answer", len(work.next))
 		}
 		pause := failures * (50 + rand.Intn(100))
 		time.Sleep(delay + time.Duration(pause)*time.Millisecond)

@@ -35,7 +35,8 @@ public final class Classify {
       LabelScore best = response.getResult().getScores(0); // highest first
       System.out.printf(Locale.ROOT, "%s %.4f%n", best.getLabel(), best.getScore());
     } catch (StatusRuntimeException error) {
-      System.err.println(error.getMessage() + "\n" + advice(error));
+      System.err.println(Errors.reason(error) + ": " + Errors.message(error));
+      System.err.println(advice(error));
       System.exit(1);
     } finally {
       channel.shutdownNow();
@@ -51,6 +52,7 @@ public final class Classify {
           "Send a shorter text, or say by options.truncation which end to drop.";
       case "OVERLOADED" ->
           "Come back in " + retryAfter.orElseThrow().toMillis() + " ms, or allow more time.";
+      case "DEADLINE_EXCEEDED", "EXPIRED_IN_QUEUE" -> "Allow more time.";
       case "POISON_INPUT" -> "Never send this text again.";
       default ->
           retryAfter.isPresent()

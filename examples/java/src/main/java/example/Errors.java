@@ -15,14 +15,14 @@ final class Errors {
   private Errors() {}
 
   /**
-   * What it failed with: EMPTY_TEXT, for example. Unlike messages, reasons stay as they are. Empty
-   * when the error is not the server's: nobody was there, or the time ran out here.
+   * What it failed with, in a word that stays as it is: the server's reason, such as EMPTY_TEXT, or
+   * the name of the code when the error is gRPC's own: nobody was there, for example.
    */
   static String reason(Throwable error) {
     return detail(error, ErrorInfo.class)
         .filter(info -> info.getDomain().equals("classwire"))
         .map(ErrorInfo::getReason)
-        .orElse("");
+        .orElseGet(() -> Status.fromThrowable(error).getCode().name());
   }
 
   /** How long to wait before the same call may succeed; empty when it never will. */
@@ -33,6 +33,11 @@ final class Errors {
             .map(delay -> Duration.ofSeconds(delay.getSeconds(), delay.getNanos()));
     boolean isUnavailable = Status.fromThrowable(error).getCode() == Status.Code.UNAVAILABLE;
     return asked.isEmpty() && isUnavailable ? Optional.of(Duration.ZERO) : asked;
+  }
+
+  /** For people; it may change. */
+  static String message(Throwable error) {
+    return Status.fromThrowable(error).getDescription();
   }
 
   private static <T extends Message> Optional<T> detail(Throwable error, Class<T> type) {

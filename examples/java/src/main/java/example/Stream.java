@@ -44,8 +44,9 @@ public final class Stream {
         failures = stream.hasAnswered() ? 1 : failures + 1;
         Optional<Duration> delay = Errors.retryAfter(end.getCause());
         if (delay.isEmpty() || failures > MOST_FAILURES) {
-          System.err.println(end.getCause().getMessage());
-          System.err.println(backlog.size() + " lines read, but not answered");
+          Throwable error = end.getCause();
+          System.err.println(Errors.reason(error) + ": " + Errors.message(error));
+          System.err.println(backlog.size() + " lines were read, and have no answer");
           System.exit(1);
         }
         int pause = failures * ThreadLocalRandom.current().nextInt(50, 150);
