@@ -20,11 +20,12 @@ from cryptography.hazmat.primitives.serialization import (
 from classwire import Client, Tls, Unavailable
 from classwire_server.config import ServerConfig
 from classwire_server.errors import ConfigError
-from classwire_server.lifecycle import LIVENESS, Server
+from classwire_server.lifecycle import Server
 from tests.security.conftest import Listen
 from tests.security.files import HOST, Pair, ca_file, replace
 
 PATIENCE_S = 20.0
+LIVENESS = "classwire.liveness"
 PAST = datetime.datetime(2020, 1, 1)
 
 

@@ -55,11 +55,14 @@ class Access:
         """Who shows a token. Raises RequestError BAD_CREDENTIALS."""
         name = name_in(token) if len(token) <= LONGEST_TOKEN else None
         caller = self._callers.current().get(name or "")
-        hashes = (caller.tokens if caller is not None else ()) or (_NOBODYS_HASH,)
-        known = [each for each in hashes if is_hash_of(each, token)]
-        if caller is None or not known:
+
+        def shown_to(caller: Caller | None) -> bool:
+            hashes = (caller.tokens if caller is not None else ()) or (_NOBODYS_HASH,)
+            return any(is_hash_of(each, token) for each in hashes)
+
+        if not shown_to(caller) or caller is None:
             raise bad_credentials()
-        return self._admission(caller, lambda now: known[0] in now.tokens)
+        return self._admission(caller, shown_to)
 
     def by_certificate(self, names: Iterable[str]) -> Admission:
         """Who shows a certificate, which TLS has verified, of these names.

@@ -23,7 +23,7 @@ class Caller:
     """
 
     name: str
-    tokens: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = field(default=(), repr=False)
     certificates: tuple[str, ...] = ()
     models: frozenset[str] | None = None
     rate: Rate = field(default_factory=Rate)

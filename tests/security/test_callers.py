@@ -1,0 +1,190 @@
+"""The file of callers, tokens and rates, without a server."""
+
+import hmac
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from classwire._reasons import Reason
+from classwire._tokens import hash_of, is_hash, is_hash_of, name_in, new_token
+from classwire_server.errors import ConfigError, RequestError
+from classwire_server.security.access import Access
+from classwire_server.security.callers import read_callers
+from classwire_server.security.rate import Rate
+from classwire_server.security.settings import SecuritySettings
+from tests.security.files import callers_toml, replace
+
+TOKEN, OTHER = (f"cw_alice_{letter * 43}" for letter in "ab")
+HASH = hash_of(TOKEN, bytes(16))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file with one caller."""
+    path = tmp_path / "callers.toml"
+    replace(path, callers_toml({"alice": {"tokens": (TOKEN,)}}))
+    return path
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """What is compared in constant time."""
+    pairs: list[tuple[Any, Any]] = []
+    plain = hmac.compare_digest
+
+    def compare(a: Any, b: Any) -> bool:
+        pairs.append((a, b))
+        return plain(a, b)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    return pairs
+
+
+def test_a_token_names_its_caller_and_is_told_by_its_hash() -> None:
+    """Each token is another, and so is each hash of it, by its salt; another token has another."""
+    token, other = new_token("alice"), new_token("alice")
+    kept = hash_of(token)
+    assert name_in(token) == name_in(other) == "alice"
+    assert token != other
+    assert kept != hash_of(token)
+    assert is_hash(kept)
+    assert is_hash_of(kept, token)
+    assert not is_hash_of(kept, other)
+    assert token.rpartition("_")[2] not in kept
+
+
+@pytest.mark.parametrize(
+    "text", ["", "cw_", "cw_alice", f"{TOKEN}x", f"{TOKEN}\n", f" {TOKEN}", "cw_Bob_" + "a" * 43]
+)
+def test_what_is_no_token(text: str) -> None:
+    """Names nobody."""
+    assert name_in(text) is None
+
+
+@pytest.mark.parametrize(
+    "token",
+    [TOKEN, OTHER, OTHER.replace("alice", "bob"), "rubbish", "", "x" * 10_000, "cw_alice_é"],
+    ids=["right", "wrong", "unknown", "rubbish", "empty", "long", "not ASCII"],
+)
+def test_tokens_are_compared_in_constant_time(
+    token: str, file: Path, compared: list[tuple[Any, Any]]
+) -> None:
+    """Once for each token that is shown, whether there is a caller of that name or not; a right one
+    is known, and others are BAD_CREDENTIALS.
+    """
+    access = Access(SecuritySettings(callers=str(file)))
+    if token == TOKEN:
+        assert access.by_token(token).caller.name == "alice"
+    else:
+        with pytest.raises(RequestError) as refusal:
+            access.by_token(token)
+        assert refusal.value.reason is Reason.BAD_CREDENTIALS
+        assert refusal.value.metadata == {}
+    assert len(compared) == 1
+
+
+def test_a_caller_may_have_several_tokens(file: Path) -> None:
+    """So that the next one is known before the last one goes."""
+    access = Access(SecuritySettings(callers=str(file)))
+    first = access.by_token(TOKEN)
+    replace(file, callers_toml({"alice": {"tokens": (TOKEN, OTHER)}}))
+    second = access.by_token(OTHER)
+    assert not first.is_over()
+    replace(file, callers_toml({"alice": {"tokens": (OTHER,)}}))
+    assert first.is_over()
+    assert not second.is_over()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "names nobody"),
+        ("alice =", "callers.toml"),
+        ("alice = 1", "alice is not a table"),
+        ("[Alice]", "'Alice' is not of the form"),
+        ("[alice]\n", "alice has neither tokens nor certificates"),
+        (f"[alice]\ntokens = '{HASH}'", "tokens is not a list of strings"),
+        (f"[alice]\ntokens = ['{TOKEN}']", "tokens are hashes"),
+        (f"[alice]\ntokens = ['{HASH}']\nmodel = ['a']", "no such key: model"),
+        (f"[alice]\ntokens = ['{HASH}']\nmodels = 'a'", "models is not a list of strings"),
+        (f"[alice]\ntokens = ['{HASH}']\ntext_tokens_per_s = 0", "less than 1"),
+        (f"[alice]\ntokens = ['{HASH}']\ntext_tokens_per_s = nan", "less than 1"),
+        (f"[alice]\ntokens = ['{HASH}']\ntext_tokens_per_s = true", "not a number"),
+        ("[alice]\ncertificates = ['a.example']", "there is no --tls-client-ca"),
+    ],
+)
+def test_a_file_that_is_wrong(text: str, said: str, tmp_path: Path) -> None:
+    """Is refused in one line that names the file and the caller, and never a token."""
+    path = tmp_path / "callers.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said) as refusal:
+        read_callers(str(path), with_certificates=False, before={})
+    assert str(refusal.value).startswith(f"--callers: {path}: ")
+    assert "\n" not in str(refusal.value)
+    assert TOKEN not in str(refusal.value)
+
+
+def test_a_certificate_is_that_of_one_caller(tmp_path: Path) -> None:
+    """Two callers cannot share one."""
+    path = tmp_path / "callers.toml"
+    path.write_text("[a]\ncertificates = ['x.example']\n[b]\ncertificates = ['x.example']")
+    with pytest.raises(ConfigError, match=r"x\.example is named twice"):
+        read_callers(str(path), with_certificates=True, before={})
+
+
+def test_a_file_that_goes_wrong_later_is_not_taken(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who was known stays known, which the log says once; a good file is taken again."""
+    access = Access(SecuritySettings(callers=str(file)))
+    for broken in (b"", b"rubbish"):
+        replace(file, broken)
+        assert access.by_token(TOKEN).caller.name == access.by_token(TOKEN).caller.name == "alice"
+    file.unlink()
+    assert access.by_token(TOKEN)
+    said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert len(said) == 3
+    assert all(line.endswith("stays in use") for line in said)
+    replace(file, callers_toml({"bob": {"tokens": (new_token("bob"),)}}))
+    with pytest.raises(RequestError):
+        access.by_token(TOKEN)
+
+
+def test_a_rate_goes_on_when_the_file_changes(file: Path) -> None:
+    """Unless it is another: nobody is given more by an edit for someone else."""
+    access = Access(SecuritySettings(callers=str(file)))
+
+    def rate(tokens_per_s: int) -> Rate:
+        entry = {"tokens": (TOKEN,), "text_tokens_per_s": tokens_per_s}
+        replace(file, callers_toml({"alice": entry, "bob": {"tokens": (new_token("bob"),)}}))
+        return access.by_token(TOKEN).caller.rate
+
+    first = rate(10)
+    assert rate(10) is first
+    assert rate(20).tokens_per_s == 20
+
+
+def test_what_is_taken_at_once_is_paid_for_by_waiting() -> None:
+    """A call of any size is let in when all before is paid for; a second's worth is free."""
+    rate = Rate(100)
+    assert rate.wait_s(1_000.0) == 0
+    rate.take(100, 1_000.0)
+    assert rate.wait_s(1_000.0) == 0
+    rate.take(500, 1_000.0)
+    assert rate.wait_s(1_000.0) == 5
+    rate.take(100, 1_002.0)
+    assert rate.wait_s(1_002.0) == 4
+    with pytest.raises(RequestError) as refusal:
+        rate.check(1_002.0)
+    assert refusal.value.reason is Reason.RATE_LIMITED
+    assert refusal.value.retry_after_s == 4
+    assert refusal.value.metadata == {"text_tokens_per_s": "100"}
+    rate.check(1_006.0)
+
+
+def test_who_has_no_rate_never_waits() -> None:
+    """However much is taken."""
+    rate = Rate()
+    rate.take(1 << 40, 0.0)
+    assert rate.wait_s(0.0) == 0
