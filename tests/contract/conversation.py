@@ -26,7 +26,8 @@ class Conversation:
         self.taken = 0
         method: grpc.StreamStreamMultiCallable[bytes, bytes]
         method = channel.stream_stream(STREAM_CLASSIFY)
-        self.call = method(self._requests(), timeout=2 * PATIENCE_S)
+        metadata = config.pop("metadata", ())
+        self.call = method(self._requests(), timeout=2 * PATIENCE_S, metadata=metadata)
         if config.pop("start", True):
             self.send(pb.StreamClassifyRequest(config=pb.StreamConfig(**config)))
 

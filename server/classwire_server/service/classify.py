@@ -77,9 +77,9 @@ class ClassifyService:
         model = self._registry.seen_by(call.caller).served(request.model, "model")
         truncation = parse_enum(request.truncation, TRUNCATIONS, "truncation")
         unit = parse_enum(request.offset_unit, OFFSET_UNITS, "offset_unit") or OffsetUnit.UNICODE
+        call.caller.rate.check(call.received_s)
         try:
             text = parse_text(request.input, model.limits.max_text_bytes)
-            call.caller.rate.check(call.received_s)
             encoding = model.tokenization.encode(text, truncation, "text")
             call.caller.rate.take(len(encoding.ids), call.received_s)
         except RequestError as error:
