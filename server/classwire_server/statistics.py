@@ -15,7 +15,7 @@ class Outcome(NamedTuple):
     seconds, `total_s` from arrival on.
 
     `texts` are those that have scores; None where one failed. The stages are tokenizing, the queue
-    and the device, each of the text that took longest; None where all took the answers of others.
+    and the device, each of the text that took longest; None where all answers were known before.
     """
 
     total_s: float
@@ -52,9 +52,9 @@ class Total:
 class Figures:
     """Outcomes by how they ended, and the stages of those that were computed.
 
-    `hit` counts those that took the answers of other texts; `rest` is what no stage took. `texts`
-    are those that have scores, `passes` the forward passes by their number of texts. `last_s` is
-    when the last outcome came about, in seconds since 1970, 0 for never.
+    `hit` counts those that were known before; `rest` is what no stage took. `texts` are those that
+    have scores, `passes` the forward passes by their number of texts. `last_s` is when the last
+    outcome came about, in seconds since 1970, 0 for never.
     """
 
     success: Total = field(default_factory=Total)

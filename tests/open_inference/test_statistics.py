@@ -137,14 +137,13 @@ def test_failures(stub: Stub, channel: grpc.Channel, server: Server, engine: Fak
     assert counts(statistics(stub))["fail"] == 6 + 1 + 2
 
 
-def test_answers_of_others(
+def test_answers_that_are_known(
     fake: Callable[..., Server], connect: Callable[[str], grpc.Channel]
 ) -> None:
-    """A request all of whose texts were computed for others is a hit, and has no stages."""
+    """A request all of whose texts the cache knows is a hit, and has no stages."""
     stub = Stub(connect(fake(FakeEngine(), cache_mb=1).target))
-    stub.ModelInfer(request("a", "b"))
-    stub.ModelInfer(request("b", "a"))
-    stub.ModelInfer(request("b", "c"))
+    for texts in (("a", "b"), ("b", "a"), ("b", "c")):
+        stub.ModelInfer(request(*texts))
 
     stats = statistics(stub)
 
@@ -153,6 +152,31 @@ def test_answers_of_others(
     assert (stats.inference_count, stats.execution_count) == (6, 2)
     config = stub.ModelConfig(pb.ModelConfigRequest(name="tiny")).config
     assert config.response_cache.enable
+
+
+def test_answers_that_are_shared(stub: Stub, engine: FakeEngine, server: Server) -> None:
+    """Texts that are computed once for several callers have stages for each, and are no hits."""
+    [entry] = server._registry.entries()
+    assert entry.served is not None
+    running = entry.served.dispatcher._scheduler._running
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(stub.ModelInfer, request("slow")) for _ in range(2)]
+        assert eventually(
+            lambda: sum(len(row) for batch in running.batches for row in batch.rows) == 2
+        )
+        calls.append(pool.submit(stub.ModelInfer, request("again")))
+        assert eventually(lambda: waiting(server) == 1)
+        engine.release()
+        for call in calls:
+            call.result()
+    stub.ModelInfer(request("again", "again"))
+
+    stats = statistics(stub)
+
+    found = counts(stats)
+    assert "cache_hit" not in found
+    assert found["success"] == found["queue"] == found["compute_infer"] == 4
+    assert (stats.inference_count, stats.execution_count) == (5, 3)
 
 
 def test_times_add_up() -> None:

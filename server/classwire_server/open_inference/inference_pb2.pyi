@@ -969,7 +969,7 @@ class InferStatistics(_message.Message):
 
     @_builtins.property
     def cache_hit(self) -> Global___StatisticDuration:
-        """Outcomes that took the answer of another text with the same tokens, from arrival to answer."""
+        """Outcomes that were known before, by the cache (ModelConfig.response_cache), from arrival to answer."""
 
     def __init__(
         self,

@@ -50,10 +50,11 @@ def outcome_of(item: Item, now_s: float) -> Outcome:
     total_s, answer = now_s - item.received_s, item.answer
     if item.error is not None or answer is None:
         return Outcome(total_s)
-    if item.cached:
+    ended_s = answer.began_s + answer.logits.inference_s
+    if ended_s <= item.queued_s:  # it was known before
         return Outcome(total_s, texts=1)
-    queue_s = answer.began_s - item.queued_s
-    return Outcome(total_s, 1, (item.tokenize_s, queue_s, answer.logits.inference_s))
+    begun_s = max(answer.began_s, item.queued_s)
+    return Outcome(total_s, 1, (item.tokenize_s, begun_s - item.queued_s, ended_s - begun_s))
 
 
 def logits_of(items: Sequence[Item]) -> np.ndarray:
