@@ -46,6 +46,10 @@ def document(models: Mapping[str, Reference], faulty: Mapping[str, Reference]) -
         ("faults", "faulty", faults.vectors(faulty)),
         ("draining", "draining", faults.draining_vectors()),
     )
+    for group, _, vectors in groups:
+        names = [vector["name"] for vector in vectors]
+        if len(set(names)) < len(names) or any(": " in name for name in names):
+            raise ValueError(f"{group}: a name stands twice, or can't be told from what follows it")
     return {
         "tolerance": TOLERANCE,
         "groups": [

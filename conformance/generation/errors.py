@@ -25,7 +25,11 @@ from .reference import Reference
 from .wire import NO_MESSAGE, NOT_UTF8, base64_of, field, text_input
 
 GOOD = text("It was good")
-INPUTS = {CLASSIFY: {"input": GOOD}, BATCH_CLASSIFY: {"inputs": [GOOD]}, TOKENIZE: {"input": GOOD}}
+INPUTS: dict[str, Json] = {
+    CLASSIFY: {"input": GOOD},
+    BATCH_CLASSIFY: {"inputs": [GOOD]},
+    TOKENIZE: {"input": GOOD},
+}
 METHODS = (CLASSIFY, BATCH_CLASSIFY, TOKENIZE, LIST_MODELS, GET_MODEL, GET_SERVER_INFO)
 
 
@@ -39,7 +43,7 @@ def _bad_texts(models: Mapping[str, Reference]) -> list[Json]:
     bad = {
         "no text": {},
         "an empty text": text(""),
-        **{f"blank: {name}": text(value) for name, value in texts.BLANK.items()},
+        **{f"blank, {name}": text(value) for name, value in texts.BLANK.items()},
         "one byte too many": text("x" * (MAX_TEXT_BYTES + 1)),
         "one character too many": text("\u4e66" * (MAX_TEXT_BYTES // 3 + 1)),
     }
@@ -63,17 +67,17 @@ def _bad_options() -> list[Json]:
         for key, name in enums.items():
             problem = invalid("UNKNOWN_ENUM", f"options.{name}", value=42)
             request = {**INPUTS[rpc], "options": {key: 42}}
-            vectors.append(refused(f"{method}: unknown {name}", rpc, problem, request=request))
+            vectors.append(refused(f"{method}, unknown {name}", rpc, problem, request=request))
         for what, value in bad.items():
             problem = invalid("BAD_OPTION", "options.min_score")
             request = {**INPUTS[rpc], "options": {"minScore": value}}
-            name = f"{method}: a least score that is {what}"
+            name = f"{method}, a least score that is {what}"
             vectors.append(refused(name, rpc, problem, request=request))
     for key in ("truncation", "offsetUnit"):
         problem = invalid("UNKNOWN_ENUM", enums[key], value=-1)
         request = {**INPUTS[TOKENIZE], key: -1}
         vectors.append(
-            refused(f"Tokenize: unknown {enums[key]}", TOKENIZE, problem, request=request)
+            refused(f"Tokenize, unknown {enums[key]}", TOKENIZE, problem, request=request)
         )
     vectors += [
         refused(
@@ -104,13 +108,13 @@ def _bad_options() -> list[Json]:
 def _bad_bytes() -> list[Json]:
     """What some languages send in place of UTF-8, and what no language should."""
     vectors = [
-        _encoded(f"{rpc.rpartition('/')[2]}: no message", rpc, NO_MESSAGE) for rpc in METHODS
+        _encoded(f"{rpc.rpartition('/')[2]}, no message", rpc, NO_MESSAGE) for rpc in METHODS
     ]
     for name, raw in NOT_UTF8.items():
         vectors += [
-            _encoded(f"Classify: {name}", CLASSIFY, field(1, text_input(raw))),
-            _encoded(f"BatchClassify: {name}", BATCH_CLASSIFY, field(1, text_input(raw))),
-            _encoded(f"Tokenize: {name}", TOKENIZE, field(1, text_input(raw))),
+            _encoded(f"Classify, {name}", CLASSIFY, field(1, text_input(raw))),
+            _encoded(f"BatchClassify, {name}", BATCH_CLASSIFY, field(1, text_input(raw))),
+            _encoded(f"Tokenize, {name}", TOKENIZE, field(1, text_input(raw))),
         ]
     vectors += [
         _encoded(
@@ -154,13 +158,13 @@ def _unknown_models() -> list[Json]:
     names = ("no-such-model", "Stars-EN", "stars-en ", "\u661f")
     return [
         *(
-            refused(f"{rpc.rpartition('/')[2]}: no model {name!r}", rpc, unknown_model("model"),
+            refused(f"{rpc.rpartition('/')[2]}, no model {name!r}", rpc, unknown_model("model"),
                     request={**input, "model": name})
             for rpc, input in INPUTS.items()
             for name in names
         ),
         *(
-            refused(f"GetModel: no model {name!r}", GET_MODEL, unknown_model("name"),
+            refused(f"GetModel, no model {name!r}", GET_MODEL, unknown_model("name"),
                     request={"name": name})
             for name in names
         ),

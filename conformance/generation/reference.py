@@ -138,9 +138,9 @@ class Reference:
 
 def applied(logits: torch.Tensor, activation: str) -> list[float]:
     """Logits -> scores in the order of the label ids."""
-    scores = {
+    scores: torch.Tensor = {
         "ACTIVATION_SOFTMAX": lambda: logits.softmax(dim=-1),
-        "ACTIVATION_SIGMOID": logits.sigmoid,
+        "ACTIVATION_SIGMOID": lambda: logits.sigmoid(),
         "ACTIVATION_IDENTITY": lambda: logits,
     }[activation]()
     result: list[float] = scores.tolist()

@@ -27,7 +27,7 @@ def classify_vectors(models: Models) -> list[Json]:
         classify("many tokens", stars, text(texts.words(300))),
         by_name,
         *(
-            classify(f"{name}: {first}", model, text(first))
+            classify(f"{name}, {first}", model, text(first))
             for name, model in models.items()
             if model is not stars
             for first in ("The book is good", "Terrible staff!")
@@ -96,7 +96,7 @@ def activation_vectors(models: Models) -> list[Json]:
     """The group `activations`: each of them on every model, and the model's own."""
     vectors = [
         classify(
-            f"{name}: {activation.removeprefix('ACTIVATION_').lower()}",
+            f"{name}, {activation.removeprefix('ACTIVATION_').lower()}",
             model,
             text("The breakfast was good"),
             {"activation": activation, "includeLogits": True},
@@ -138,7 +138,7 @@ def pair_vectors(models: Models) -> list[Json]:
         for name, pair in pairs.items()
     ]
     vectors += [
-        classify(f"{name}: {pair}", model, pairs[pair], {"includeTokens": True})
+        classify(f"{name}, {pair}", model, pairs[pair], {"includeTokens": True})
         for name, model in models.items()
         if model is not entailment
         for pair in ("a pair", "several scripts")
@@ -167,7 +167,7 @@ def truncation_vectors(models: Models) -> list[Json]:
     vectors = []
     rejecting = ("TRUNCATION_UNSPECIFIED", "TRUNCATION_REJECT")
     for truncation in (*rejecting, *DROPPING):
-        options = {"truncation": truncation} if truncation != rejecting[0] else {}
+        options: Json = {"truncation": truncation} if truncation != rejecting[0] else {}
         how = truncation.removeprefix("TRUNCATION_").lower()
         for count, what in ((30, "as many as the model takes"), (31, "one more"), (90, "far more")):
             vectors.append(classify(f"{what}, {how}", topics, text(texts.words(count)), options))

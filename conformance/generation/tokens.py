@@ -28,13 +28,13 @@ def vectors(models: Mapping[str, Reference]) -> list[Json]:
             for what, unit in UNITS.items()
         ),
         *(
-            tokenize(f"bytes as tokens: {name}{what}", rating, text(value), unit)
+            tokenize(f"bytes as tokens, {name}{what}", rating, text(value), unit)
             for name, value in short.items()
             if rating_takes(rating, value)
             for what, unit in UNITS.items()
         ),
         *(
-            tokenize(f"no token types: {name}", spam, text(texts.PLAIN[name]))
+            tokenize(f"no token types, {name}", spam, text(texts.PLAIN[name]))
             for name in ("a sentence", "one word")
         ),
         tokenize("a pair", models["entailment"], text("It was good", "It was bad")),

@@ -1,15 +1,13 @@
-"""Run all vectors: main.py FOLDER VECTORS serving=HOST:PORT [faulty=HOST:PORT] [draining=…].
-
-FOLDER, which holds the stubs, is on the path.
-"""
+"""Run all vectors: VECTORS serving=HOST:PORT [faulty=HOST:PORT] [draining=HOST:PORT]."""
 
 import json
 import sys
 from collections import Counter
 
 import grpc
-from calls import attempt
-from verdict import verdict
+
+from .calls import attempt
+from .verdict import verdict
 
 
 def main(vectors: str, *servers: str) -> int:
@@ -44,4 +42,4 @@ def _sum(counts: Counter[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[2:]))
+    sys.exit(main(*sys.argv[1:]))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from comparison import differences
+from .comparison import differences
 
 Json = dict[str, Any]
 

@@ -3,16 +3,16 @@
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2
+from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status
 
 DOMAIN = "classwire"
 
 
-def failure_of(error: grpc.Call) -> dict[str, Any]:
-    """An error in the form in which vectors expect it."""
-    failure: dict[str, Any] = {"code": error.code().name}
-    status = rpc_status.from_call(error)
+def failure_of(call: grpc.Call) -> dict[str, Any]:
+    """How a call ended, in the form in which vectors expect it."""
+    failure: dict[str, Any] = {"code": call.code().name}
+    status = rpc_status.from_call(call)
     for detail in status.details if status else ():
         info = error_details_pb2.ErrorInfo()
         request = error_details_pb2.BadRequest()

@@ -2,64 +2,64 @@
 
 import base64
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import grpc
-from failure import failure_of
 from google.protobuf import message_factory
 from google.protobuf.json_format import MessageToDict, ParseDict
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from classwire.v1 import classwire_pb2, classwire_pb2_grpc
 
+from .failure import failure_of
+
 Json = dict[str, Any]
 
 DEFAULT_TIMEOUT_S = 30.0
 COMPRESSIONS = {"gzip": grpc.Compression.Gzip}
-STUBS = {
+STUBS: dict[str, Any] = {
     "classwire.v1.ClassifyService": classwire_pb2_grpc.ClassifyServiceStub,
     "classwire.v1.ModelService": classwire_pb2_grpc.ModelServiceStub,
     "grpc.health.v1.Health": health_pb2_grpc.HealthStub,
 }
-SERVICES = {
-    service.full_name: service
+METHODS: dict[str, Any] = {
+    f"{service.full_name}/{method.name}": method
     for file in (classwire_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
     for service in file.services_by_name.values()
+    for method in service.methods
 }
 
 
 def attempt(channel: grpc.Channel, vector: Json) -> Json:
     """Make the call: what came, by the keys of `expect`; results are a list."""
-    service, _, method = vector["rpc"].partition("/")
-    descriptor = SERVICES[service].methods_by_name.get(method) if service in SERVICES else None
+    rpc = vector["rpc"]
     options = {
         "timeout": vector.get("timeout_s", DEFAULT_TIMEOUT_S),
-        "compression": COMPRESSIONS.get(vector.get("compression")),
+        "compression": COMPRESSIONS.get(vector.get("compression", "")),
     }
     if "request_bytes" in vector:  # what no stub would send
-        raw = channel.unary_unary(f"/{vector['rpc']}")
+        raw: Any = channel.unary_unary(f"/{rpc}")
         return _unary(raw.future(base64.b64decode(vector["request_bytes"]), **options), vector)
-    stub = getattr(STUBS[service](channel), method)
-    request_type = message_factory.GetMessageClass(descriptor.input_type)
+    service, _, name = rpc.partition("/")
+    method, stub = METHODS[rpc], getattr(STUBS[service](channel), name)
+    request_type = message_factory.GetMessageClass(method.input_type)
     if "request" in vector:
         request = ParseDict(vector["request"], request_type())
-        if descriptor.server_streaming:
+        if method.server_streaming:
             return _stream(stub(request, **options), vector)
         return _unary(stub.future(request, **options), vector)
     if any("bytes" in entry for entry in vector["requests"]):
-        stub = channel.stream_stream(
-            f"/{vector['rpc']}",
-            response_deserializer=classwire_pb2.StreamClassifyResponse.FromString,
-        )
+        response_type = message_factory.GetMessageClass(method.output_type)
+        stub = channel.stream_stream(f"/{rpc}", response_deserializer=response_type.FromString)
         return _stream(stub(_bytes_of(vector["requests"], request_type), **options), vector)
     requests = [ParseDict(entry["message"], request_type()) for entry in vector["requests"]]
     with _held(stub, requests[:1], vector.get("held_streams", 0)):
         return _stream(stub(iter(requests), **options), vector)
 
 
-def _bytes_of(requests: list[Json], request_type: Callable[[], Any]) -> Iterator[bytes]:
+def _bytes_of(requests: Sequence[Json], request_type: Any) -> Iterator[bytes]:
     for entry in requests:
         if "bytes" in entry:
             yield base64.b64decode(entry["bytes"])
@@ -74,8 +74,8 @@ def _unary(call: Any, vector: Json) -> Json:
         response = call.result()
     except grpc.FutureCancelledError:
         return {"error": {"code": "CANCELLED"}}
-    except grpc.RpcError as error:
-        return {"error": failure_of(error)}
+    except grpc.RpcError:
+        return {"error": failure_of(call)}
     return {"response": response if isinstance(response, bytes) else MessageToDict(response)}
 
 
@@ -92,13 +92,13 @@ def _stream(call: Any, vector: Json) -> Json:
                     call.cancel()
             else:
                 seen["results"] += response.get("results", {}).get("results", [])
-    except grpc.RpcError as error:
-        seen["error"] = failure_of(error)
+    except grpc.RpcError:
+        seen["error"] = failure_of(call)
     return seen
 
 
 @contextmanager
-def _held(stub: Any, config: list[Any], count: int) -> Iterator[None]:
+def _held(stub: Any, config: Sequence[Any], count: int) -> Iterator[None]:
     """So many other streams, open as long as the context lasts."""
     end = threading.Event()
 

@@ -1,0 +1,92 @@
+"""Run the vectors in every language that this machine can run.
+
+    python -m conformance [--only go,ruby] [--no-install]
+    python -m conformance --publish
+
+Progress and failures go to standard error, the table and the sum to standard output. The folder
+.conformance holds what was built, a log for each language, and results.json, from which --publish
+writes docs/conformance.md. The exit code is 1 when anything failed, or when Python or Node could
+not be run.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+
+from benchmarks.machine import machine
+
+from . import report
+from .languages import ALWAYS, NAMES, VECTORS, WORK, Say
+from .publication import publish
+from .servers import running
+from .trial import ROWS_BESIDE_GROUPS, Trial
+
+RESULTS = WORK / "results.json"
+
+
+def main() -> int:
+    """Run the kit."""
+    arguments = _arguments()
+    if arguments.publish:
+        publish(RESULTS)
+        return 0
+    WORK.mkdir(exist_ok=True)
+    logging.getLogger("classwire_server").addHandler(logging.FileHandler(WORK / "servers.log", "w"))
+    say = _clock()
+    document = json.loads(VECTORS.read_text("utf-8"))
+    rows = [*(group["name"] for group in document["groups"]), *ROWS_BESIDE_GROUPS]
+    with running() as targets:
+        trial = Trial(document, targets, WORK, say, install=not arguments.no_install)
+        columns = [trial.column(name) for name in arguments.only]
+    about = {"taken_at": datetime.now(UTC).date().isoformat(), "machine": machine(), "rows": rows}
+    report.write(columns, about, RESULTS)
+
+    print(report.text_table(report.table(columns, rows)))
+    left_out = [column for column in columns if column.not_run]
+    for column in left_out:
+        print(f"{column.language}: {report.NOT_RUN}: {column.not_run}")
+    passed, failed = report.total(columns)
+    print(f"{passed} passed, {failed} failed")
+    is_wrong = failed or any(column.defects for column in columns)
+    return int(bool(is_wrong) or any(column.language in ALWAYS for column in left_out))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n\n")[0], prog="python -m conformance"
+    )
+    parser.add_argument(
+        "--only", type=_names, default=list(NAMES), metavar="LANGUAGE,…", help=", ".join(NAMES)
+    )
+    parser.add_argument(
+        "--no-install", action="store_true", help="install no packages that are missing"
+    )
+    parser.add_argument(
+        "--publish", action="store_true", help="write the last run's table into the docs"
+    )
+    return parser.parse_args()
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in NAMES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(NAMES)}")
+    return names
+
+
+def _clock() -> Say:
+    started_s = time.monotonic()
+
+    def say(line: str) -> None:
+        minutes, seconds = divmod(round(time.monotonic() - started_s), 60)
+        print(f"{minutes:3}:{seconds:02}  {line}", file=sys.stderr, flush=True)
+
+    return say
+
+
+if __name__ == "__main__":
+    sys.exit(main())

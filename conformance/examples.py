@@ -1,0 +1,80 @@
+"""The examples for people, run and compared with what direct use gives for the same texts."""
+
+import itertools
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .languages import Language, call
+
+RUN_S = 60
+BAD_TEXT, ITS_REASON = " ", "EMPTY_TEXT"
+REFUSED = "nothing, and why on standard error"
+DIGITS = 4
+LEAST_DISTANCE = 0.1
+"""Of the digits behind, from a half: closer ones could be rounded either way."""
+
+
+def answers(document: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Texts that fit on a line, and what is said of each: label and score, as examples print them.
+
+    They are those of the group `classify`, for the default model.
+    """
+    [vectors] = [group["vectors"] for group in document["groups"] if group["name"] == "classify"]
+    found = {}
+    for vector in vectors:
+        text = vector["request"]["input"]["text"]
+        if "model" in vector["request"] or not text.isprintable() or text != text.strip():
+            continue
+        best = vector["expect"]["response"]["result"]["scores"][0]
+        if abs(best["score"] * 10**DIGITS % 1 - 0.5) > LEAST_DISTANCE:
+            found[text] = (best["label"], f"{best['score']:.{DIGITS}f}")
+    return found
+
+
+class Examples:
+    """The programs of one language, built into a folder, and a server with the default model.
+
+    `ca` is the file of its certificate where it takes TLS only, else empty. What is wrong is
+    gathered in `failures`, what is right counted in `passed`.
+    """
+
+    def __init__(
+        self, language: Language, built: Path, log: Path, target: str, ca: str = ""
+    ) -> None:
+        self.passed = 0
+        self.failures: list[str] = []
+        self._program = [str(language.examples / "run"), str(built)]
+        self._log = log
+        self._target = target
+        self._ca = [ca] if ca else []
+
+    def check(self, known: Mapping[str, tuple[str, str]]) -> None:
+        """Classify one text, a bad one, and all of them by the line."""
+        text, (label, score) = next(iter(known.items()))
+        done = self._call("classify", text)
+        self._compare("classify", f"{label} {score}", done.stdout.strip())
+
+        done = self._call("classify", BAD_TEXT)
+        is_refused = done.returncode and done.stderr and not done.stdout
+        self._compare("classify a bad text", REFUSED, REFUSED if is_refused else done.stdout)
+
+        texts = [*known, BAD_TEXT, *known]
+        lines = ["\t".join((str(n), *known.get(t, (ITS_REASON,)))) for n, t in enumerate(texts, 1)]
+        done = self._call("stream", input="".join(f"{text}\n" for text in texts))
+        self._compare("stream", sorted(lines), sorted(done.stdout.splitlines()))
+
+    def _call(self, program: str, *texts: str, input: str = "") -> subprocess.CompletedProcess[str]:
+        command = [*self._program, program, self._target, *texts, *self._ca]
+        return call(command, RUN_S, self._log, input)
+
+    def _compare(self, what: str, expected: Any, got: Any) -> None:
+        if expected == got:
+            self.passed += 1
+            return
+        if isinstance(expected, list):  # the lines of a stream: the first that differs
+            pairs = itertools.zip_longest(expected, got)
+            expected, got = next((one, other) for one, other in pairs if one != other)
+        how = " with TLS" if self._ca else ""
+        self.failures.append(f"FAIL examples/{what}{how}: expected {expected!r}, got {got!r}")

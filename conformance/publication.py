@@ -1,0 +1,29 @@
+"""The table of the last run, for docs/conformance.md."""
+
+from pathlib import Path
+
+from scripts.pages import between
+
+from .languages import ROOT
+from .report import NOT_RUN, Column, read, table
+
+PAGE = ROOT / "docs" / "conformance.md"
+BEGIN, END = "<!-- table: written by python -m conformance --publish -->", "<!-- /table -->"
+
+
+def publish(results: Path) -> None:
+    """Put what a run found between the markers of the page."""
+    columns, about = read(results)
+    machine = about["machine"]
+    taken = f"{about['taken_at']}, {machine['cores']} cores of {machine['processor']}"
+    body = f"{taken}.\n\n{_markdown(table(columns, about['rows']))}\n{_left_out(columns)}"
+    PAGE.write_text(between(PAGE.read_text("utf-8"), BEGIN, END, body), encoding="utf-8")
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    heading, *rows = (f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([heading, f"|---|{'---:|' * (len(lines[0]) - 1)}", *rows])
+
+
+def _left_out(columns: list[Column]) -> str:
+    return "".join(f"\n{NOT_RUN}: {c.language}, {c.not_run}.\n" for c in columns if c.not_run)

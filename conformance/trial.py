@@ -1,0 +1,95 @@
+"""One language through all that the kit asks of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .corruption import corrupted
+from .examples import Examples, answers
+from .languages import VECTORS, CannotRun, Language, Say
+from .report import Column
+from .runs import run
+
+CORRUPTED, EXAMPLES = "corrupted", "examples"
+ROWS_BESIDE_GROUPS = (CORRUPTED, EXAMPLES)
+
+
+class Trial:
+    """All vectors, corrupted vectors, and the examples, against servers that run already.
+
+    `targets` are those servers; what is built goes below the folder `work`.
+    """
+
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        targets: Mapping[str, str],
+        work: Path,
+        say: Say,
+        *,
+        install: bool,
+    ) -> None:
+        self._document = document
+        self._targets = targets
+        self._work = work
+        self._say = say
+        self._install = install
+
+    def column(self, name: str) -> Column:
+        """What came of a language."""
+        language, column = Language(name), Column(name)
+        self._log(language).write_text("", "utf-8")
+        try:
+            language.prepare(lambda line: self._say(f"{name}: {line}"), install=self._install)
+            self._run_vectors(language, column)
+            self._run_examples(language, column)
+        except CannotRun as problem:
+            column.not_run = str(problem)
+            if problem.is_defect:
+                column.defects.append(str(problem))
+            self._say(f"{name}: not run: {problem}")
+        return column
+
+    def _run_vectors(self, language: Language, column: Column) -> None:
+        built = self._work / language.name
+        self._say(f"{language.name}: building")
+        log = self._log(language)
+        language.build(language.runner, built, log)
+        found = run(language.runner, built, VECTORS, self._document, self._targets, log)
+        for group in self._document["groups"]:
+            passed = found.passed[group["name"]]
+            column.add(group["name"], passed, len(group["vectors"]) - passed)
+        self._tell(column, "vectors", found.failures, found.defects)
+
+        document, wrong = corrupted(self._document)
+        file = self._work / "corrupted.json"
+        file.write_text(json.dumps(document), "utf-8")
+        serving = {"serving": self._targets["serving"]}
+        found = run(language.runner, built, file, document, serving, log)
+        mistaken = sorted(wrong ^ found.names)
+        column.add(CORRUPTED, len(wrong & found.names), len(mistaken))
+        failures = [f"FAIL {CORRUPTED}/{name}: not seen, or seen wrongly" for name in mistaken]
+        self._tell(column, CORRUPTED, failures, found.defects)
+
+    def _run_examples(self, language: Language, column: Column) -> None:
+        built = self._work / "examples" / language.name
+        log = self._log(language)
+        language.build(language.examples, built, log)
+        examples = Examples(language, built, log, self._targets["serving"])
+        examples.check(answers(self._document))
+        column.add(EXAMPLES, examples.passed, len(examples.failures))
+        self._tell(column, EXAMPLES, examples.failures)
+
+    def _log(self, language: Language) -> Path:
+        return self._work / f"{language.name}.log"
+
+    def _tell(
+        self, column: Column, what: str, failures: Sequence[str], defects: Sequence[str] = ()
+    ) -> None:
+        column.failures += failures
+        column.defects += defects
+        for line in (*failures, *defects):
+            self._say(f"{column.language}: {line}")
+        if not (failures or defects):
+            self._say(f"{column.language}: {what}: all is well")
