@@ -5,11 +5,15 @@ Run by scripts/test-tritonclient, which makes the environment and the files that
 
 import asyncio
 import importlib.metadata
+import json
 import os
 import queue
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,6 @@ triton: Any = pytest.importorskip("tritonclient.grpc", reason="see scripts/test-
 import tritonclient.grpc.aio as triton_aio  # noqa: E402
 from google.protobuf.descriptor_pb2 import (  # noqa: E402
     DescriptorProto,
-    EnumDescriptorProto,
     FieldDescriptorProto,
     FileDescriptorProto,
     FileDescriptorSet,
@@ -271,7 +274,37 @@ def test_example(target: str) -> None:
     assert (ended.stdout, ended.stderr) == ("0.529023:4:5 stars\n0.445495:0:1 star\n", "")
 
 
-Numbered = FieldDescriptorProto | EnumDescriptorProto
+PERF_ANALYZER = shutil.which("perf_analyzer", path=sysconfig.get_path("scripts"))
+
+
+@pytest.mark.skipif(PERF_ANALYZER is None, reason="perf_analyzer has no binary for this machine")
+@pytest.mark.parametrize(
+    "options", [["-b", "2"], ["--async", "--streaming"]], ids=["calls", "stream"]
+)
+def test_perf_analyzer(target: str, tmp_path: Path, options: list[str]) -> None:
+    """It finds out what the model takes, loads it, and reads the server's own figures."""
+    data = tmp_path / "texts.json"
+    data.write_text(json.dumps({"data": [{"text": [text]} for text in TEXTS]}), "utf-8")
+    command = [PERF_ANALYZER or "", "-i", "grpc", "-u", target, "-m", MODEL, *options]
+    command += ["--input-data", str(data), "--shape", "text:1", "--concurrency-range", "2"]
+    command += ["--measurement-mode", "count_windows", "--measurement-request-count", "20"]
+
+    ended = subprocess.run(
+        [*command, "--stability-percentage", "999"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stdout
+    figures = dict(
+        re.findall(r"(Request count|Inference count|Execution count): (\d+)", ended.stdout)
+    )
+    assert len(figures) == 3, ended.stdout
+    assert all(int(count) > 0 for count in figures.values())
+    assert int(figures["Inference count"]) >= int(figures["Request count"])
 
 
 def differences(
