@@ -42,8 +42,8 @@ final class Backlog {
   }
 
   /**
-   * The items of the next message; none when all are sent, or the stream is over. Waits for room for
-   * a whole message: full messages are what makes a stream fast.
+   * The items of the next message; none when all are sent, or the stream is over. Waits for room
+   * for a whole message: full messages are what makes a stream fast.
    */
   synchronized List<StreamItem> take(int window, int most) throws InterruptedException {
     while (isOpen && (next.isEmpty() ? !isAllRead : sent.size() + most > window)) {

@@ -41,8 +41,8 @@ final class Channels {
   private Channels() {}
 
   /**
-   * A channel for a whole program: it takes calls from any thread, and sends each to the next of the
-   * addresses that the name HOST has. With a CA's file it speaks TLS.
+   * A channel for a whole program: it takes calls from any thread, and sends each to the next of
+   * the addresses that the name HOST has. With a CA's file it speaks TLS.
    */
   static ManagedChannel open(String address, String caFile) throws IOException {
     ChannelCredentials credentials =
@@ -51,7 +51,6 @@ final class Channels {
             : TlsChannelCredentials.newBuilder().trustManager(new File(caFile)).build();
     return Grpc.newChannelBuilder("dns:///" + address, credentials)
         .defaultServiceConfig(SERVICE_CONFIG)
-        .enableRetry() // the default since 1.43
         // Finds within 40 s that a server is gone without a word.
         .keepAliveTime(30, SECONDS)
         .keepAliveTimeout(10, SECONDS)

@@ -50,8 +50,10 @@ public final class Classify {
       case "EMPTY_TEXT", "TEXT_TOO_LARGE" -> "Send another text.";
       case "TOO_MANY_TOKENS" ->
           "Send a shorter text, or say by options.truncation which end to drop.";
-      case "OVERLOADED" ->
-          "Come back in " + retryAfter.orElseThrow().toMillis() + " ms, or allow more time.";
+      case "OVERLOADED" -> {
+        long millis = retryAfter.orElse(Duration.ZERO).toMillis();
+        yield "Come back in " + millis + " ms, or allow more time.";
+      }
       case "DEADLINE_EXCEEDED", "EXPIRED_IN_QUEUE" -> "Allow more time.";
       case "POISON_INPUT" -> "Never send this text again.";
       default ->
