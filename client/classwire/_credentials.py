@@ -47,10 +47,12 @@ class Credentials:
 
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         """What a call shows: a token that is given as a function is asked for each time."""
-        token = self._token() if callable(self._token) else self._token
-        if token is None:
+        if self._token is None:
             return ()
-        return metadata([("authorization", f"Bearer {token.strip()}")])
+        token = (self._token() if callable(self._token) else self._token).strip()
+        if not token:
+            raise _wrong("the token is empty", "token")
+        return metadata([("authorization", f"Bearer {token}")])
 
 
 def _wrong(message: str, field: str) -> InvalidInput:

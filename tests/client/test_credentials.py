@@ -1,0 +1,92 @@
+"""Tokens and TLS of both clients: what is sent, to whom, and what is never seen."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from classwire import InvalidInput, Reason, Tls
+from classwire.testing import FakeServer
+from tests.client.conftest import by_length
+
+MakeClient = Callable[..., Any]
+TOKEN = "cw_alice_this-is-a-secret"
+
+
+def shown(server: FakeServer) -> list[Any]:
+    """What the calls that a server received have shown."""
+    return [call.metadata.get("authorization") for call in server.calls]
+
+
+def test_a_token_goes_with_every_call(make_client: MakeClient, server: FakeServer) -> None:
+    """Of each kind, as a bearer token."""
+    client = make_client(server.target, token=TOKEN, allow_plaintext_token=True)
+    client.classify("text")
+    client.classify_batch(["text"])
+    list(client.classify_stream(["text"]))
+    client.tokenize("text")
+    assert shown(server) == [f"Bearer {TOKEN}"] * 4
+
+
+def test_a_token_may_change(make_client: MakeClient, server: FakeServer) -> None:
+    """A function is asked for each call, and for each that a stream makes anew."""
+    numbers = itertools.count()
+    client = make_client(
+        server.target, token=lambda: f"token-{next(numbers)}\n", allow_plaintext_token=True
+    )
+    client.classify("text")
+    server.break_stream(Reason.DRAINING, after_results=1)
+    assert len(list(client.classify_stream(["one", "two"], window=1))) == 2
+    assert shown(server) == ["Bearer token-0", "Bearer token-1", "Bearer token-2"]
+
+
+def test_a_token_is_not_sent_in_plain_text(make_client: MakeClient, server: FakeServer) -> None:
+    """Wherever the target is, unless told to; the error does not quote it."""
+    for target in (server.target, "dns:///classwire.example:1", ["10.0.0.1:1", "10.0.0.2:1"]):
+        with pytest.raises(InvalidInput, match="allow_plaintext_token=True") as refusal:
+            make_client(target, token=TOKEN)
+        assert refusal.value.field == "token"
+        assert TOKEN not in f"{refusal.value} {refusal.value!r}"
+    make_client("10.0.0.1:1", token=TOKEN, tls=True)
+    make_client("10.0.0.1:1", token=TOKEN, credentials=grpc.ssl_channel_credentials())
+
+
+def test_a_unix_socket_is_private(make_client: MakeClient, tmp_path: Path) -> None:
+    """A token may go to it without TLS."""
+    with FakeServer(by_length, address=f"unix:{tmp_path}/socket") as server:
+        make_client(server.target, token=TOKEN).classify("text")
+        assert shown(server) == [f"Bearer {TOKEN}"]
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "Straße", ""])
+def test_what_is_no_token(make_client: MakeClient, server: FakeServer, token: str) -> None:
+    """Is an error that does not quote it."""
+    client = make_client(server.target, token=token, allow_plaintext_token=True)
+    with pytest.raises(InvalidInput) as refusal:
+        client.classify("text")
+    assert not token or token not in str(refusal.value)
+
+
+def test_nothing_shows_a_token(make_client: MakeClient, server: FakeServer) -> None:
+    """Neither the client nor what it is made of."""
+    client = make_client(server.target, token=TOKEN, allow_plaintext_token=True)
+    session = getattr(client, "_client", client)._session
+    for thing in (client, session, session.credentials):
+        assert TOKEN not in f"{thing!r} {thing}"
+
+
+def test_halves_and_doubles(make_client: MakeClient, tmp_path: Path) -> None:
+    """A certificate needs its key, files must be there, and gRPC's own credentials exclude ours."""
+    file = tmp_path / "a.pem"
+    file.write_text("a certificate")
+    for tls, field in ((Tls(cert=file), "tls.key"), (Tls(key=file), "tls.cert")):
+        with pytest.raises(InvalidInput) as refusal:
+            make_client("host:1", tls=tls)
+        assert refusal.value.field == field
+    with pytest.raises(FileNotFoundError):
+        make_client("host:1", tls=Tls(ca=tmp_path / "nowhere.pem"))
+    with pytest.raises(InvalidInput, match="exclude each other"):
+        make_client("host:1", tls=True, credentials=grpc.ssl_channel_credentials())
