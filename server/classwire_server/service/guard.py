@@ -1,15 +1,16 @@
 """Who may call, asked before anything else of a call: of every service on the port."""
 
-import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import grpc
 
+from ..call_record import RECORD
 from ..errors import RequestError
 from ..security.access import Access, Admission, bad_credentials, missing_credentials
 from .call_pool import Inline
 from .handlers import ADMISSION, end, refusal
+from .interception import Behavior, Handler, around
 
 _NAMES = ("x509_subject_alternative_name", "x509_common_name")
 
@@ -32,7 +33,7 @@ class Guard(grpc.ServerInterceptor):
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Any],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
+    ) -> Handler:
         """The handler of a call, or one that refuses it."""
         details: Any = handler_call_details
         method = details.method.removeprefix("/")
@@ -46,17 +47,11 @@ class Guard(grpc.ServerInterceptor):
         except RequestError as failure:
             return refusal(failure, self._inline)
         handler = continuation(details)
-        return handler and self._guarded(handler, admission)
+        return handler and around(handler, lambda behavior: self._guarded(behavior, admission))
 
-    def _guarded(self, handler: Any, by_token: Admission | None) -> Any:
-        """A handler that knows who calls."""
-        kinds = [
-            "stream" if streaming else "unary"
-            for streaming in (handler.request_streaming, handler.response_streaming)
-        ]
-        behavior = getattr(handler, "_".join(kinds))
+    def _guarded(self, behavior: Behavior, by_token: Admission | None) -> Behavior:
+        """What knows who calls."""
 
-        @functools.wraps(behavior)  # with what it says of threads
         def guarded(request: Any, context: grpc.ServicerContext, *send: Any) -> Any:
             try:
                 admission = by_token or self._access.by_certificate(_names(context))
@@ -64,10 +59,11 @@ class Guard(grpc.ServerInterceptor):
                 end(context, failure)
                 raise
             ADMISSION.set(admission)
+            if (record := RECORD.get()) is not None:
+                record.caller = admission.caller.name
             return behavior(request, context, *send)
 
-        make = getattr(grpc, f"{'_'.join(kinds)}_rpc_method_handler")
-        return make(guarded, handler.request_deserializer, handler.response_serializer)
+        return guarded
 
 
 def _token(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:

@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
+from ..call_record import RECORD
 from ..errors import RequestError
 from ..gate import Gate
 from ..security.access import OPEN, Admission
@@ -150,9 +151,17 @@ def refusal(failure: Exception, pool: ThreadPoolExecutor) -> "grpc.RpcMethodHand
 def end(context: grpc.ServicerContext, failure: Exception | None) -> None:
     """End a call on its own thread; without a failure its caller has gone."""
     if failure is None:
-        remaining_s = context.time_remaining()
-        is_late = remaining_s is not None and remaining_s <= 0
-        code = grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED
-        context.abort(code, "the caller has gone")
-    else:
-        context.abort_with_status(rpc_status.to_status(status(request_error(failure))))
+        context.abort(gone(context), "the caller has gone")
+    error = request_error(failure)
+    if (record := RECORD.get()) is not None:
+        record.reason = error.reason
+    told = rpc_status.to_status(status(error))
+    context.set_trailing_metadata((*(context.trailing_metadata() or ()), *told.trailing_metadata))
+    context.abort(told.code, told.details)
+
+
+def gone(context: grpc.ServicerContext) -> grpc.StatusCode:
+    """The status of a call whose caller has gone."""
+    remaining_s = context.time_remaining()
+    is_late = remaining_s is not None and remaining_s <= 0
+    return grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED

@@ -1,7 +1,6 @@
 """Errors in the form they have on the wire."""
 
 import logging
-import secrets
 
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
@@ -9,19 +8,21 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 from classwire._reasons import CODES, DOMAIN, Reason
 from classwire.v1 import classwire_pb2 as pb
 
+from ..call_record import current_request_id, new_request_id
 from ..errors import RequestError
 
 log = logging.getLogger(__name__)
 
 
 def request_error(error: BaseException) -> RequestError:
-    """What the caller sees: the error itself, or INTERNAL with an id that finds the log line.
+    """What the caller sees: the error itself, or INTERNAL with the call's id, which finds the line
+    of the log.
 
     A defect's own text stays in the log, and there only its type and place: it may quote the input.
     """
     if isinstance(error, RequestError):
         return error
-    defect_id = secrets.token_hex(8)
+    defect_id = current_request_id() or new_request_id()
     log.error("defect %s: %s at %s", defect_id, type(error).__name__, _place(error))
     return RequestError(
         Reason.INTERNAL,

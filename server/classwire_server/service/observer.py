@@ -1,0 +1,83 @@
+"""Every call of the port, whatever its service: its id comes in, goes out, and its end is told."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import grpc
+
+from ..call_record import RECORD, REQUEST_ID, CallRecord, Method, request_id_in
+from .call_pool import Inline
+from .handlers import gone
+from .interception import Behavior, Handler, around
+
+UNKNOWN = Method("unknown", is_stream=True)
+"""Whatever method no service has; its name would be the caller's own."""
+
+Listener = Callable[[CallRecord, grpc.StatusCode], None]
+"""Is told of a call that is over, on a thread of gRPC's that must not wait."""
+
+
+class Observer(grpc.ServerInterceptor):
+    """Gives each call a record, which its context has from then on, and tells `listeners` when it
+    is over. `methods` are those of the port, by path.
+    """
+
+    def __init__(self, methods: Mapping[str, Method], listeners: Sequence[Listener]) -> None:
+        self._methods = methods
+        self._listeners = listeners
+        self._inline = Inline()
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """The handler of a call, watched; of a method that no service has, too."""
+        details: Any = handler_call_details
+        record = CallRecord(
+            self._methods.get(details.method, UNKNOWN),
+            request_id_in(details.invocation_metadata or ()),
+        )
+        handler = continuation(details) or self._unimplemented()
+        return around(handler, lambda behavior: self._watched(behavior, handler, record))
+
+    def _watched(self, behavior: Behavior, handler: Handler, record: CallRecord) -> Behavior:
+        def unary(request: Any, context: grpc.ServicerContext) -> Any:
+            self._watch(record, context)
+            response = behavior(request, context)
+            record.is_done = True
+            return response
+
+        def stream(request: Any, context: grpc.ServicerContext, *send: Any) -> Any:
+            self._watch(record, context)
+            responses = behavior(request, context, *send)
+            return None if responses is None else _to_their_end(responses, record)
+
+        return stream if handler.response_streaming else unary
+
+    def _watch(self, record: CallRecord, context: grpc.ServicerContext) -> None:
+        RECORD.set(record)
+        context.set_trailing_metadata(((REQUEST_ID, record.request_id),))
+        if self._listeners and not context.add_callback(lambda: self._tell(record, context)):
+            self._tell(record, context)
+
+    def _tell(self, record: CallRecord, context: Any) -> None:
+        code = context.code()
+        if code is None:
+            code = grpc.StatusCode.OK if record.is_done else gone(context)
+        for listener in self._listeners:
+            listener(record, code)
+
+    def _unimplemented(self) -> Handler:
+        """What gRPC says by itself, with an id."""
+
+        def handle(requests: Any, context: grpc.ServicerContext) -> Any:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+
+        handle.experimental_thread_pool = self._inline  # type: ignore[attr-defined]
+        return grpc.stream_stream_rpc_method_handler(handle)
+
+
+def _to_their_end(responses: Iterator[Any], record: CallRecord) -> Iterator[Any]:
+    yield from responses
+    record.is_done = True
