@@ -1,6 +1,8 @@
 """What the server says of itself and its models, and of whether they are there."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -131,20 +133,25 @@ def test_repository_index(stub: Stub) -> None:
 
 def test_draining(fake: Callable[..., Server], connect: Connect) -> None:
     """A server that drains is live and not ready, and says so; calls go elsewhere."""
-    server = fake(FakeEngine())
+    engine = FakeEngine()
+    server = fake(engine)
     stub = Stub(connect(server.target))
-    with Talk(connect(server.target)) as stream:
+    with Talk(connect(server.target)) as stream, ThreadPoolExecutor(1) as pool:
         stream.send(request("slow"))
-        assert stub.ServerReady(pb.ServerReadyRequest()).ready
+        engine.wait_for(lambda engine: bool(engine.texts))
+        closed = threading.Event()
+        server._gate.listen(closed.set)
 
-        server._gate.close()
-        server._stopped = True
-        server._say_health()
+        stopping = pool.submit(server.stop)
 
+        assert closed.wait(PATIENCE_S)
         assert stub.ServerLive(pb.ServerLiveRequest()).live
         assert not stub.ServerReady(pb.ServerReadyRequest()).ready
+        assert not stub.ModelReady(pb.ModelReadyRequest(name="tiny")).ready
         assert refusal(lambda: stub.ServerMetadata(pb.ServerMetadataRequest())).reason == "DRAINING"
-        server._stopped = False
+        engine.release()
+        assert stream.read().infer_response.outputs
+        stopping.result(PATIENCE_S)
 
 
 @pytest.mark.parametrize(

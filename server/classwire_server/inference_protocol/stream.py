@@ -62,8 +62,8 @@ class _Exchange:
 
 
 def _short(text: str) -> str:
-    """A text of a request that can't be read, if it is one to keep until the answer is sent."""
-    return text if len(text) <= MAX_ID_BYTES else ""
+    """An id or name, if it is one to keep until the answer is sent; else nothing."""
+    return text if len(text.encode()) <= MAX_ID_BYTES else ""
 
 
 def _final(response: pb.ModelStreamInferResponse) -> pb.ModelStreamInferResponse:
