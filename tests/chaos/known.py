@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 from benchmarks.checkpoints import embedded_words, texts
 from classwire import Classification, Client
@@ -18,13 +19,15 @@ class Known:
         self._scores = scores
 
     @classmethod
-    def ask(cls, target: str, count: int, tokens: tuple[int, int] = (10, 100)) -> "Known":
+    def ask(
+        cls, target: str, count: int, tokens: tuple[int, int] = (10, 100), **client_options: Any
+    ) -> "Known":
         """So many texts, of lengths between two, and their scores from a server."""
         drawn = random.Random(1)
         lengths = [drawn.randint(*tokens) for _ in range(count)]
         asked = texts(lengths, embedded_words())
         scores = []
-        with Client(target, timeout_s=TIMEOUT_S) as client:
+        with Client(target, timeout_s=TIMEOUT_S, **client_options) as client:
             for outcome in client.classify_batch(asked):
                 assert isinstance(outcome, Classification), outcome
                 scores.append(by_label(outcome))

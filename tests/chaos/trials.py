@@ -11,6 +11,7 @@ from .overload import OVERLOAD, OVERLOAD_EMBEDDED
 from .poison import POISON
 from .raising import RAISING
 from .rolling import ROLLING
+from .rotation import ROTATION
 from .soak import SOAK
 from .storm import STORM
 from .traffic import TRAFFIC
@@ -29,6 +30,7 @@ TRIALS: Mapping[str, Trial] = {
         POISON,
         FAILOVER,
         ROLLING,
+        ROTATION,
         STORM,
         FUZZ,
         SOAK,

@@ -73,8 +73,9 @@ def test_what_is_no_token(make_client: MakeClient, server: FakeServer, token: st
 def test_nothing_shows_a_token(make_client: MakeClient, server: FakeServer) -> None:
     """Neither the client nor what it is made of."""
     client = make_client(server.target, token=TOKEN, allow_plaintext_token=True)
-    session = getattr(client, "_client", client)._session
-    for thing in (client, session, session.credentials):
+    own: Any = vars(client).get("_client", client)
+    session = own._session
+    for thing in (own, session, session.credentials):
         assert TOKEN not in f"{thing!r} {thing}"
 
 

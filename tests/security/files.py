@@ -41,7 +41,7 @@ class Pair:
         replace(self.key, leaf.private_key_pem.bytes())
 
     @property
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         """Of a server."""
         return {"tls_cert": str(self.cert), "tls_key": str(self.key)}
 

@@ -263,7 +263,7 @@ def test_what_cannot_be_used_is_refused_at_start(
         settings["tls_client_ca"] = str(rubbish)
 
     with pytest.raises(ConfigError, match=said) as refusal:
-        Server(ServerConfig(port=0, **settings))  # type: ignore[arg-type]
+        Server(ServerConfig(port=0, **settings))
 
     assert refusal.value.setting == setting
     assert str(tmp_path) in str(refusal.value)

@@ -39,7 +39,7 @@ def test_a_new_token_and_what_the_server_keeps(classwire: Run, tmp_path: Path) -
     file = tmp_path / "callers.toml"
     file.write_text(entry)
     caller = Access(SecuritySettings(callers=str(file))).by_token(token).caller
-    assert (caller.name, caller.models) == ("alice", {"stars-en"})
+    assert (caller.name, caller.models) == ("alice", frozenset({"stars-en"}))
     assert caller.rate.tokens_per_s == 50
 
 

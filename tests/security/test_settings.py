@@ -16,7 +16,7 @@ def test_plain_text_beyond_this_machine(host: str, pair: Pair) -> None:
     with pytest.raises(ConfigError, match=r"^--host: .*--tls-cert and --tls-key, or --insecure$"):
         ServerConfig(host=host)
     assert ServerConfig(host=host, insecure=True).insecure
-    assert ServerConfig(host=host, **pair.settings).tls_cert  # type: ignore[arg-type]
+    assert ServerConfig(host=host, **pair.settings).tls_cert
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", ""])
