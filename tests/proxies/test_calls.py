@@ -1,0 +1,145 @@
+"""Calls through a proxy, of the library and of Node: the same as without one."""
+
+from collections.abc import Callable
+
+import grpc
+import pytest
+
+from classwire import Classification, Client
+from classwire.testing import FakeServer
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.lifecycle import Server
+from tests.contract.conversation import Conversation
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
+from tests.contract.failures import refusal
+from tests.node.calls import call, outcomes
+from tests.proxies.conftest import StartProxy
+from tests.proxies.proxy import Certificate, Proxy
+
+ConnectBy = Callable[..., Client]
+ChannelBy = Callable[[Proxy], grpc.Channel]
+
+
+def test_the_library(proxy: Proxy, connect_by: ConnectBy, servers: list[Server]) -> None:
+    """Every call gives what a server gives that is asked directly."""
+    proxied = connect_by(proxy)
+    proxied.wait_until_ready(PATIENCE_S)
+
+    def answers(client: Client) -> list[object]:
+        return [
+            client.classify("I love it", "do you?").scores,
+            client.tokenize("I love it"),
+            client.model(),
+            client.server_info(),
+            client.health("classwire.v1.ClassifyService"),
+        ]
+
+    with Client(servers[0].target) as direct:
+        assert answers(proxied) == answers(direct)
+    batch = proxied.classify_batch(["one", "", "three"])
+    assert [isinstance(outcome, Classification) for outcome in batch] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pb.ClassifyRequest(input=pb.TextInput(text="")),
+        pb.ClassifyRequest(input=pb.TextInput(text="a"), model="none"),
+        pb.ClassifyRequest(input=pb.TextInput(text="a" * 70_000)),
+        pb.ClassifyRequest(input=pb.TextInput(text="a"), options=pb.ClassifyOptions(min_score=2)),
+    ],
+    ids=["empty", "model", "too large", "option"],
+)
+def test_errors_with_details(
+    proxy: Proxy, channel_by: ChannelBy, servers: list[Server], request_: pb.ClassifyRequest
+) -> None:
+    """Code, reason, field, metadata and wording come through in the trailers."""
+    proxied = ClassifyServiceStub(channel_by(proxy))
+    with grpc.insecure_channel(servers[0].target) as channel:
+        direct = ClassifyServiceStub(channel)
+
+        found, expected = (
+            refusal(lambda stub=stub: stub.Classify(request_, timeout=PATIENCE_S))  # type: ignore[misc]
+            for stub in (proxied, direct)
+        )
+
+    assert (found, found.message) == (expected, expected.message)
+
+
+def test_node(proxy: Proxy, certificate: Certificate) -> None:
+    """Unary calls, a stream, and errors with their details, over TLS."""
+    texts = [{"id": str(n), "input": {"text": f"text {n}"}} for n in range(500)]
+    items = [{"items": {"items": texts[n : n + 50]}} for n in range(0, 500, 50)]
+
+    good, bad, stream, info = outcomes(
+        proxy.target,
+        call("Classify", {"input": {"text": "I love it"}, "options": {"topK": 2}}),
+        call("Classify", {"input": {"text": " "}}),
+        call("StreamClassify", {"config": {"ordering": "ORDERING_IN_ORDER"}}, *items),
+        call("GetServerInfo", {}),
+        certificate=certificate.authority,
+    )
+
+    assert good["code"] == "OK"
+    assert [score["label"] for score in good["responses"][0]["result"]["scores"]] == [
+        "5 stars",
+        "4 stars",
+    ]
+    assert (bad["code"], bad["ErrorInfo"]["reason"]) == ("INVALID_ARGUMENT", "EMPTY_TEXT")
+    assert bad["BadRequest"]["fieldViolations"][0]["field"] == "input.text"
+    assert stream["code"] == "OK"
+    results = [result for each in stream["responses"][1:] for result in each["results"]["results"]]
+    assert [result["id"] for result in results] == [text["id"] for text in texts]
+    assert "stream_classify" in info["responses"][0]["features"]
+
+
+def test_deadlines(
+    start_proxy: StartProxy, channel_by: ChannelBy, certificate: Certificate
+) -> None:
+    """A server is told the time that a call has; one without an answer ends when it is over."""
+    text = {"input": {"text": "a"}}
+    with FakeServer(["yes"]) as server:
+        proxy = start_proxy([server.target, server.target])
+        stub = ClassifyServiceStub(channel_by(proxy))
+        request = pb.ClassifyRequest(input=pb.TextInput(text="a"))
+        stub.Classify(request, timeout=PATIENCE_S)
+        server.hold()
+
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Classify(request, timeout=0.2)
+        (late,) = outcomes(
+            proxy.target, call("Classify", text, timeout_s=0.2), certificate=certificate.authority
+        )
+
+    assert isinstance(caught.value, grpc.Call)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert late["code"] == "DEADLINE_EXCEEDED"
+    left_s = [received.time_left_s or 0 for received in server.calls]
+    for told_s, given_s in zip(left_s, (PATIENCE_S, 0.2, 0.2), strict=True):
+        assert 0 < told_s < 1.1 * given_s  # gRPC rounds what it sends
+
+
+def test_cancelled_calls_leave_the_server(
+    start_proxy: StartProxy,
+    channel_by: ChannelBy,
+    serve: Callable[..., Server],
+    servers: list[Server],
+    connect: Callable[[str], grpc.Channel],
+) -> None:
+    """What a caller cancels does not go on behind the proxy: here, the only stream that may be."""
+    server = serve(FakeEngine().launch, model=servers[0].config.model, max_streams=1)
+    channel = channel_by(start_proxy([server.target, server.target]))
+    direct = connect(server.target)
+
+    def is_open() -> bool:
+        with Conversation(direct) as stream:
+            try:
+                return bool(stream.read_started())
+            except grpc.RpcError:
+                return False
+
+    with Conversation(channel) as stream:
+        stream.read_started()
+        assert not is_open()
+    assert eventually(is_open)

@@ -1,0 +1,105 @@
+"""Servers behind a proxy that are killed, drained and replaced while callers go on."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import grpc
+import pytest
+
+from classwire import Client, Reason
+from classwire.errors import from_rpc_error
+from classwire.testing import FakeServer
+from classwire_server.lifecycle import Server
+from tests.chaos.callers import Callers, Ledger
+from tests.chaos.known import Known
+from tests.chaos.servers import Forked, Replica
+from tests.contract.conversation import Conversation
+from tests.contract.engines import FakeEngine, eventually
+from tests.proxies.conftest import StartProxy
+from tests.proxies.proxy import HAProxy, Nginx, Proxy
+
+ConnectBy = Callable[..., Client]
+ChannelBy = Callable[[Proxy], grpc.Channel]
+ANSWERS = 100
+
+
+@pytest.fixture(scope="module")
+def replicas() -> Iterator[list[Replica]]:
+    """Two servers in processes of their own."""
+    with ExitStack() as running:
+        yield [running.enter_context(Replica(Forked)) for _ in range(2)]
+
+
+@pytest.fixture(scope="module")
+def known(replicas: list[Replica]) -> Known:
+    """Texts and their scores."""
+    return Known.ask(replicas[0].target, 100, (10, 30))
+
+
+def test_servers_are_replaced_under_load(
+    start_proxy: StartProxy, connect_by: ConnectBy, replicas: list[Replica], known: Known
+) -> None:
+    """One is killed, then the other is told to stop, and each comes back: all unary calls, batches
+    and streams of the library get their answers, the right ones.
+    """
+    proxy = start_proxy([replica.target for replica in replicas])
+    ledger = Ledger(known)
+
+    with Callers(connect_by(proxy), ledger, unary=2, batches=1, streams=2):
+        for replica, number in zip(replicas, (signal.SIGKILL, signal.SIGTERM), strict=True):
+            assert ledger.wait_for_answers(ANSWERS)
+            replica.end(number)
+            assert ledger.wait_for_answers(ANSWERS), "nothing is answered by the other"
+            replica.start()
+        assert ledger.wait_for_answers(ANSWERS)
+
+    assert (ledger.open, ledger.wrong, ledger.failures) == (frozenset(), 0, {})
+
+
+def test_connections_are_made_anew_unnoticed(
+    start_proxy: StartProxy,
+    connect_by: ConnectBy,
+    channel_by: ChannelBy,
+    serve: Callable[..., Server],
+    servers: list[Server],
+    kind: type[Proxy],
+) -> None:
+    """Servers end them when they are old, nginx after some calls: until the end of a stream that
+    grew old with them not one call fails, though each is tried only once.
+    """
+    model = servers[0].config.model
+    server = serve(FakeEngine().launch, model=model, max_connection_age_s=0.5)
+    edits = {"requests 100000": "requests 3"} if kind is Nginx else None
+    proxy = start_proxy([server.target] * 2, edits)
+    client = connect_by(proxy, retry=False)
+    over = threading.Event()
+
+    with Conversation(channel_by(proxy)) as stream:
+        stream.read_started()
+        stream.call.add_callback(over.set)
+        while not over.is_set():
+            client.classify("I love it")
+        with pytest.raises(grpc.RpcError) as caught:
+            stream.read()
+
+    assert from_rpc_error(caught.value).reason is Reason.DRAINING
+
+
+@pytest.mark.parametrize("kind", [HAProxy], indirect=True, ids=["haproxy"])
+def test_a_server_that_is_not_ready_gets_no_calls(
+    start_proxy: StartProxy, connect_by: ConnectBy
+) -> None:
+    """HAProxy asks for health; nginx does not, and its callers find out."""
+    with FakeServer(["one"]) as one, FakeServer(["other"]) as other:
+        client = connect_by(start_proxy([one.target, other.target]))
+
+        def labels() -> set[str]:
+            return {client.classify("text").label for _ in range(10)}
+
+        assert labels() == {"one", "other"}
+        one.set_serving(False)
+        assert eventually(lambda: labels() == {"other"})
+        one.set_serving(True)
+        assert eventually(lambda: labels() == {"one", "other"})

@@ -1,0 +1,128 @@
+"""Streams through a proxy: long ones, idle ones, and those that outlive connections."""
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import grpc
+import pytest
+
+from classwire import Classification, Client, Reason
+from classwire.errors import from_rpc_error
+from classwire_server.config import ServerConfig
+from classwire_server.lifecycle import Server
+from tests.contract.conversation import Conversation, item
+from tests.contract.engines import FakeEngine, eventually, readers
+from tests.proxies.conftest import StartProxy
+from tests.proxies.proxy import PROXIES, Nginx, Proxy
+
+ConnectBy = Callable[..., Client]
+ChannelBy = Callable[[Proxy], grpc.Channel]
+
+ServeOne = Callable[..., str]
+
+SHIPPED_PATIENCE = "15m"
+"""How long the shipped configurations let a stream be idle, wherever they say so."""
+IMPATIENT = {SHIPPED_PATIENCE: "500ms"}
+
+
+@pytest.fixture
+def serve_one(serve: Callable[..., Server], servers: list[Server]) -> ServeOne:
+    """Starts a server with settings of its own; says where it is."""
+    model = servers[0].config.model
+    return lambda **settings: serve(FakeEngine().launch, model=model, **settings).target
+
+
+def test_long_streams(proxy: Proxy, connect_by: ConnectBy) -> None:
+    """Every text has its result, in order; together they are larger than any buffer on the way."""
+    texts = [f"{number} {'a' * 1_500}" for number in range(1_000)]
+
+    found = list(connect_by(proxy).classify_stream(texts, in_order=True))
+
+    assert [id_ for id_, _ in found] == [str(number) for number in range(len(texts))]
+    assert all(isinstance(outcome, Classification) for _, outcome in found)
+
+
+def test_results_are_not_held_back(proxy: Proxy, channel_by: ChannelBy) -> None:
+    """Each comes before the next text is sent; no text waits for the caller to be done."""
+    with Conversation(channel_by(proxy)) as stream:
+        stream.read_started()
+        for number in range(10):
+            stream.send_items(item(str(number), "I love it"))
+            assert [result.id for result in stream.read_results(1)] == [str(number)]
+        stream.half_close()
+        assert not stream.read_to_end()
+
+
+def test_a_stream_may_be_open_for_longer_than_it_may_be_idle(
+    start_proxy: StartProxy, channel_by: ChannelBy, serve_one: ServeOne
+) -> None:
+    """One that is never idle goes on until the server finds it too old."""
+    proxy = start_proxy([serve_one(max_connection_age_s=1.5)] * 2, {SHIPPED_PATIENCE: "1s"})
+
+    def talk(stream: Conversation) -> None:
+        for number in count():
+            stream.send_items(item(str(number), "I love it"))
+            stream.read_results(1)
+
+    with Conversation(channel_by(proxy)) as stream:
+        stream.read_started()
+        with pytest.raises(grpc.RpcError) as caught:
+            talk(stream)
+
+    assert from_rpc_error(caught.value).reason is Reason.DRAINING
+
+
+def test_a_server_ends_idle_streams_before_a_proxy_does(
+    start_proxy: StartProxy, channel_by: ChannelBy, serve_one: ServeOne
+) -> None:
+    """It says why."""
+    proxy = start_proxy([serve_one(stream_idle_timeout_s=0.1)] * 2)
+
+    with Conversation(channel_by(proxy)) as stream:
+        stream.read_started()
+        with pytest.raises(grpc.RpcError) as caught:
+            stream.read()
+
+    assert from_rpc_error(caught.value).reason is Reason.DRAINING
+
+
+def test_a_proxy_ends_idle_streams_without_a_word(
+    start_proxy: StartProxy, channel_by: ChannelBy, servers: list[Server]
+) -> None:
+    """As with the little patience that they have by default."""
+    proxy = start_proxy([server.target for server in servers], IMPATIENT)
+
+    with Conversation(channel_by(proxy)) as stream:
+        stream.read_started()
+        with pytest.raises(grpc.RpcError) as caught:
+            stream.read()
+
+    assert not from_rpc_error(caught.value).reason
+
+
+@pytest.mark.parametrize("first", ["server", "proxy"])
+def test_the_library_goes_on_whoever_ends_a_stream(
+    start_proxy: StartProxy, connect_by: ConnectBy, serve_one: ServeOne, first: str
+) -> None:
+    """When there is something to send again, and not before."""
+    patience = {"stream_idle_timeout_s": 0.1} if first == "server" else {}
+    proxy = start_proxy([serve_one(**patience)] * 2, IMPATIENT)
+
+    def source() -> Iterator[str]:
+        yield "before"
+        assert eventually(lambda: bool(readers()))
+        assert eventually(lambda: not readers())
+        yield "after"
+
+    assert [id_ for id_, _ in connect_by(proxy).classify_stream(source())] == ["0", "1"]
+
+
+@pytest.mark.parametrize("kind", PROXIES, ids=lambda kind: kind.binary)
+def test_proxies_are_more_patient_than_servers(kind: type[Proxy]) -> None:
+    """As they are shipped, with the server's default."""
+    text = kind.shipped.read_text()
+    times = ("client_body_timeout", "send_timeout", "grpc_read_timeout", "grpc_send_timeout")
+    for time in times if kind is Nginx else ("timeout client", "timeout server"):
+        (minutes,) = re.findall(rf"\b{time} (\d+)m\b", text)
+        assert 60 * int(minutes) > ServerConfig().stream_idle_timeout_s
