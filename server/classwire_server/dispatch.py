@@ -38,7 +38,7 @@ class Dispatcher:
         name: str,
         cache_bytes: int = 0,
     ) -> None:
-        self.statistics = Statistics()
+        self.statistics = Statistics(batch_tokens)
         self._engine = engine
         self._scheduler = Scheduler(
             lanes=engine.lanes,

@@ -181,7 +181,7 @@ def test_answers_that_are_shared(stub: Stub, engine: FakeEngine, server: Server)
 
 def test_times_add_up() -> None:
     """Of each stage the longest counts, and what no stage took is the rest."""
-    counted = Statistics()
+    counted = Statistics(batch_tokens=8)
     one = Outcome(3.0, 1, (0.5, 1.0, 0.25))
     other = Outcome(3.0, 1, (0.25, 1.5, 0.25))
     cached = Outcome(3.0, 1)
@@ -191,7 +191,7 @@ def test_times_add_up() -> None:
 
     figures = counted.read()
     seconds = {
-        name: (getattr(figures, name).count, getattr(figures, name).seconds)
+        name: (getattr(figures, name).count, getattr(figures, name).sum)
         for name in ("success", "fail", "hit", "tokenize", "queue", "inference", "rest")
     }
     assert seconds == {

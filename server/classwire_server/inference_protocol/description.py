@@ -1,9 +1,10 @@
 """Models, and what they have done, as the protocol describes them."""
 
 from ..config import ServerConfig
+from ..histogram import Total
 from ..open_inference import inference_pb2 as pb
 from ..registry import Entry, ModelState, ServedModel
-from ..statistics import Figures, Total
+from ..statistics import Figures
 from .answer import VERSION
 from .tensors import INPUTS, LABEL, LABEL_ID, OUTPUTS, SCORES, TEXT
 
@@ -111,7 +112,7 @@ def _outcomes(figures: Figures) -> pb.InferStatistics:
 
 
 def _duration(total: Total) -> pb.StatisticDuration:
-    return pb.StatisticDuration(count=total.count, ns=round(total.seconds * 1e9))
+    return pb.StatisticDuration(count=total.count, ns=round(total.sum * 1e9))
 
 
 def model_index(entry: Entry) -> pb.RepositoryIndexResponse.ModelIndex:

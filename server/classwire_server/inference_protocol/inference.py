@@ -16,6 +16,7 @@ from ..service.handlers import Call
 from ..service.item import Item, read_items, run_items
 from ..service.messages import Options
 from ..service.outcome import outcome_of
+from ..service.status import reason_of
 from ..statistics import Outcome
 from ..tokenization import OffsetUnit
 from .answer import infer_response, raise_first
@@ -119,6 +120,7 @@ def _failure_counted(model: ServedModel, received_s: float) -> Iterator[None]:
         yield
     except CancelledError:
         raise
-    except Exception:
-        model.dispatcher.statistics.count([Outcome(time.monotonic() - received_s)])
+    except Exception as error:
+        failed = Outcome(time.monotonic() - received_s, reason=reason_of(error))
+        model.dispatcher.statistics.count([failed])
         raise

@@ -123,8 +123,8 @@ def _run(
     )
     try:
         run_items(model, items, call)
-    except RequestError:
-        total_s = time.monotonic() - call.received_s
-        model.dispatcher.statistics.count([Outcome(total_s)] * len(items))
+    except RequestError as error:
+        refused = Outcome(time.monotonic() - call.received_s, reason=error.reason)
+        model.dispatcher.statistics.count([refused] * len(items))
         raise
     return items

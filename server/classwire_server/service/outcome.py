@@ -15,7 +15,7 @@ from ..scoring import ranking, scores
 from ..statistics import Outcome
 from .item import Item
 from .messages import ACTIVATIONS, Options, key_of, token
-from .status import item_error, request_error
+from .status import item_error, reason_of, request_error
 
 Row = tuple[list[float], list[float], list[int]]
 """Of one text: logits, scores, and label ids from the highest score to the lowest."""
@@ -49,12 +49,13 @@ def outcome_of(item: Item, now_s: float) -> Outcome:
     """What is counted of an item that has ended."""
     total_s, answer = now_s - item.received_s, item.answer
     if item.error is not None or answer is None:
-        return Outcome(total_s)
+        return Outcome(total_s, reason=reason_of(item.error))
     ended_s = answer.began_s + answer.logits.inference_s
     if ended_s <= item.queued_s:  # it was known before
-        return Outcome(total_s, texts=1)
+        return Outcome(total_s, 1, None, item.tokens, item.priority)
     begun_s = max(answer.began_s, item.queued_s)
-    return Outcome(total_s, 1, (item.tokenize_s, begun_s - item.queued_s, ended_s - begun_s))
+    stages_s = (item.tokenize_s, begun_s - item.queued_s, ended_s - begun_s)
+    return Outcome(total_s, 1, stages_s, item.tokens, item.priority)
 
 
 def logits_of(items: Sequence[Item]) -> np.ndarray:

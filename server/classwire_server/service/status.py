@@ -31,6 +31,11 @@ def request_error(error: BaseException) -> RequestError:
     )
 
 
+def reason_of(error: BaseException | None) -> Reason:
+    """Why something failed: what is no error of ours is a defect."""
+    return error.reason if isinstance(error, RequestError) else Reason.INTERNAL
+
+
 def _place(error: BaseException) -> str:
     """Where an error was raised: the innermost frames as file:line, innermost last."""
     frames = []
