@@ -39,7 +39,9 @@ def tokens_of(tokenizer: Any, texts: Sequence[str], *, has_types: bool) -> list[
 
     `has_types` says whether the model receives token type ids; they are 0 where it does not.
     """
-    encoded = tokenizer(*texts, return_offsets_mapping=True, return_special_tokens_mask=True)
+    encoded = tokenizer(
+        *texts, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False
+    )
     types = encoded["token_type_ids"] if has_types else [0] * len(encoded["input_ids"])
     entries = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
     return [

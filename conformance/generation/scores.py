@@ -194,7 +194,7 @@ def truncation_vectors(models: Models) -> list[Json]:
         vectors.append(classify(f"pairs, {name}, {how}", entailment, pair, options))
     emoji = text("x" + "\U0001f600 " * 40)
     vectors += [
-        tokenize(f"spans of what is left in {unit}", topics, emoji, unit, truncation)
+        tokenize(f"spans of what is left, {unit}, {truncation}", topics, emoji, unit, truncation)
         for unit, truncation in itertools.product(UNITS, DROPPING)
     ]
     long = text("a " * 600)

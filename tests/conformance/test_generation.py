@@ -1,0 +1,102 @@
+"""Where the vectors come from."""
+
+import ast
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance import generation
+from conformance.generation import document
+from conformance.generation.encoding import Token, truncated
+from conformance.generation.problems import Problem
+from conformance.generation.reference import ranked
+
+SAME = 1e-6
+
+
+def test_vectors_are_those_that_are_generated(vectors: Mapping[str, Any]) -> None:
+    """`make conformance-vectors` would write what is committed, but for the last digits."""
+    same(document.generate(), vectors)
+
+
+def test_layout_keeps_everything(vectors: Mapping[str, Any]) -> None:
+    """The file's layout is JSON with a line for each vector, in ASCII."""
+    text = document.laid_out(vectors)
+    assert text == document.VECTORS.read_text("ascii")
+    assert len(text.splitlines()) > sum(len(group["vectors"]) for group in vectors["groups"])
+
+
+def same(one: Any, other: Any) -> None:
+    """Assert that two documents are the same, numbers within SAME of each other."""
+    if isinstance(one, float) and isinstance(other, float):
+        assert math.isclose(one, other, rel_tol=SAME, abs_tol=SAME)
+    elif isinstance(one, dict) and isinstance(other, dict):
+        assert list(one) == list(other)
+        for key in one:
+            same(one[key], other[key])
+    elif isinstance(one, list) and isinstance(other, list):
+        assert len(one) == len(other)
+        for left, right in zip(one, other, strict=True):
+            same(left, right)
+    else:
+        assert one == other
+
+
+def test_the_server_has_no_part_in_it() -> None:
+    """No module that makes vectors imports the server, our client, or anything that calls one."""
+    [folder] = generation.__path__
+    for file in Path(folder).glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                assert not name.startswith(("classwire", "grpc", "conformance.servers")), file
+
+
+def test_names(vectors: Mapping[str, Any]) -> None:
+    """A vector is known by its group and name."""
+    for group in vectors["groups"]:
+        names = [vector["name"] for vector in group["vectors"]]
+        assert len(set(names)) == len(names)
+        assert not any(": " in name for name in names)
+
+
+def test_nothing_hangs_on_rounding() -> None:
+    """Scores that are nearly a tie, or nearly the least one, make no vector; a tie does."""
+    labels = ["a", "b"]
+    with pytest.raises(ValueError, match="too close"):
+        ranked(labels, [0.5, 0.50001], {})
+    with pytest.raises(ValueError, match="too close"):
+        ranked(labels, [0.5, 0.1], {"minScore": 0.50001})
+    assert [score["label"] for score in ranked(labels, [0.5, 0.5], {})] == labels
+
+
+def pair(first: int, second: int) -> list[Token]:
+    """A pair of so many tokens each, between two special ones; ids are places in their text."""
+    texts = [Token(n, "", 0, 0, sequence, 0) for sequence, count in ((0, first), (1, second))
+             for n in range(count)]  # fmt: skip
+    special = Token(99, "", 0, 0, None, 0)
+    return [special, *texts, special]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "left"), [((9, 2), (4, 2)), ((2, 9), (2, 4)), ((7, 9), (3, 3)), ((3, 3), (3, 3))]
+)
+def test_pairs_lose_from_the_longer_text(lengths: tuple[int, int], left: tuple[int, int]) -> None:
+    """Until both are as long; then from each. Special tokens stay."""
+    tokens = truncated(pair(*lengths), 8, "TRUNCATION_DROP_END")
+    assert tuple(sum(t.sequence == n for t in tokens) for n in (0, 1)) == left
+    assert tokens[0].sequence is tokens[-1].sequence is None
+
+
+def test_ends_of_truncation() -> None:
+    """What is dropped is the end or the start; without either the text is refused."""
+    tokens = pair(9, 0)
+    assert [t.id for t in truncated(tokens, 5, "TRUNCATION_DROP_END")] == [99, 0, 1, 2, 99]
+    assert [t.id for t in truncated(tokens, 5, "TRUNCATION_DROP_START")] == [99, 6, 7, 8, 99]
+    with pytest.raises(Problem) as refused:
+        truncated(tokens, 5, "TRUNCATION_REJECT")
+    assert refused.value.metadata == {"tokens": "11", "max_tokens": "5"}

@@ -1,0 +1,145 @@
+"""What the command makes of runners that fail, lie, or can't be run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance import report
+from conformance.corruption import corrupted
+from conformance.examples import answers
+from conformance.languages import CannotRun, Language, missing_packages
+from conformance.publication import PAGE, publish
+from conformance.report import Column
+from conformance.runs import judged
+
+DOCUMENT: dict[str, Any] = {
+    "groups": [
+        {"name": "good", "server": "serving", "vectors": [{}, {}]},
+        {"name": "other", "server": "faulty", "vectors": [{}]},
+    ]
+}
+SKIPPED = "group other: 0 passed, 0 failed, 1 skipped\n"
+SERVING = ("serving",)
+
+
+def test_a_run_that_is_well() -> None:
+    """Every vector passed, and those of servers that were not there do not count."""
+    run = judged(f"group good: 2 passed, 0 failed\n{SKIPPED}", 0, DOCUMENT, SERVING)
+    assert (run.passed, run.failures, run.defects) == ({"good": 2}, [], [])
+
+
+def test_failures_are_known_by_name() -> None:
+    """The name of a vector may hold slashes; it ends at the first colon and space."""
+    output = "FAIL good/a/b, c: error: expected x, got y\ngroup good: 1 passed, 1 failed\n"
+    run = judged(output, 1, DOCUMENT, SERVING)
+    assert run.names == {"good/a/b, c"}
+    assert not run.defects
+
+
+@pytest.mark.parametrize(
+    ("output", "exit_code"),
+    [
+        ("", 0),
+        ("", 1),
+        ("group good: 1 passed, 0 failed\n", 0),
+        ("group good: 0 passed, 0 failed, 2 skipped\n", 0),
+        ("group good: 2 passed, 0 failed\n", 1),
+        ("group good: 2 passed, 0 failed\n", -11),
+        ("FAIL good/a: b\ngroup good: 1 passed, 1 failed\n", 0),
+    ],
+    ids=["says nothing", "ends", "leaves one out", "skips", "fails", "crashes", "keeps it quiet"],
+)
+def test_what_is_not_said_has_not_passed(output: str, exit_code: int) -> None:
+    """A runner that leaves vectors out, or whose exit code says something else, is defective."""
+    assert judged(output, exit_code, DOCUMENT, SERVING).defects
+
+
+def test_corruption(vectors: Mapping[str, Any]) -> None:
+    """One score and one reason change, in a copy."""
+    document, names = corrupted(vectors)
+    changed = {
+        f"{group['name']}/{vector['name']}"
+        for group, other in zip(vectors["groups"], document["groups"], strict=True)
+        for vector, its_copy in zip(group["vectors"], other["vectors"], strict=True)
+        if vector != its_copy
+    }
+    assert changed == names
+    assert len(names) == 2
+
+
+def test_answers_of_examples(vectors: Mapping[str, Any]) -> None:
+    """Texts of a line, each with its highest score; the first is the README's."""
+    known = answers(vectors)
+    assert next(iter(known.items())) == ("I really love this book", ("5 stars", "0.5290"))
+    assert len(known) > 16
+    assert all(text.strip() == text and len(text.splitlines()) == 1 for text in known)
+
+
+def test_a_language_without_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can't be run, and that is no defect; what is missing is named."""
+    monkeypatch.setattr("conformance.languages.ROOT", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    query = tmp_path / "dpkg-query"
+    query.write_text('#!/bin/sh\n[ "$3" = there ] && printf installed\n')
+    query.chmod(0o755)
+    folder = tmp_path / "conformance" / "go"
+    folder.mkdir(parents=True)
+    (folder / "packages").write_text("there\nnot-there\n")
+
+    with pytest.raises(CannotRun, match="missing: not-there") as problem:
+        Language("go").prepare(print, install=False)
+
+    assert not problem.value.is_defect
+    assert missing_packages(folder) == ["not-there"]
+
+
+def test_a_build_that_fails(tmp_path: Path) -> None:
+    """With all packages there it is a defect, and the log says why."""
+    build = tmp_path / "build"
+    build.write_text("#!/bin/sh\necho no stubs >&2\nexit 3\n")
+    build.chmod(0o755)
+
+    with pytest.raises(CannotRun, match="build failed") as problem:
+        Language("go").build(tmp_path, tmp_path / "into", tmp_path / "log")
+
+    assert problem.value.is_defect
+    assert "no stubs\n= 3" in (tmp_path / "log").read_text()
+
+
+def columns() -> list[Column]:
+    """One language that ran, and one that could not."""
+    ran = Column("go", failures=["FAIL good/a: b"])
+    ran.add("good", 1, 1)
+    ran.add("corrupted", 2, 0)
+    return [ran, Column("ruby", not_run="packages are missing: ruby")]
+
+
+def test_table() -> None:
+    """What failed shows; what was not run is never a number."""
+    lines = report.table(columns(), ["good", "corrupted"])
+    assert lines == [
+        ["", "go", "ruby"],
+        ["good", "1 of 2", "not run"],
+        ["corrupted", "2", "not run"],
+    ]
+    assert report.text_table(lines).splitlines()[1] == "good       1 of 2  not run"
+    assert report.total(columns()) == (3, 1)
+
+
+def test_publication(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's table is that of the results, with their day, machine and what was left out."""
+    page, results = tmp_path / "page.md", tmp_path / "results.json"
+    page.write_text(PAGE.read_text("utf-8"), "utf-8")
+    monkeypatch.setattr("conformance.publication.PAGE", page)
+    machine = {"cores": 2, "processor": "Some processor"}
+    about = {"taken_at": "2026-01-02", "machine": machine, "rows": ["good", "corrupted"]}
+    report.write(columns(), about, results)
+
+    publish(results)
+
+    text = page.read_text("utf-8")
+    assert "2026-01-02, 2 cores of Some processor" in text
+    assert "| good | 1 of 2 | not run |" in text
+    assert "not run: ruby, packages are missing: ruby." in text
