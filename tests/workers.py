@@ -7,7 +7,14 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from classwire_server.config import ModelSource, ServerConfig
-from classwire_server.engine import Deviation, EngineTraits, Launched, Logits, worker
+from classwire_server.engine import (
+    Deviation,
+    EngineTraits,
+    Launched,
+    Logits,
+    WorkerState,
+    worker,
+)
 from classwire_server.engine.link import Link
 from classwire_server.engine.packing import pack
 from classwire_server.engine.runner import Runner
@@ -54,6 +61,7 @@ class InProcessEngine:
     lanes = 1
     is_up = True
     failure = ""
+    workers: Sequence[WorkerState] = ()
 
     def __init__(self, runner: Runner, deviation: Deviation) -> None:
         self.traits: EngineTraits = runner.traits

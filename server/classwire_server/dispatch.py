@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from queue import SimpleQueue
 
+from .backlog import Backlog
 from .computation import compute
 from .endings import draining, expired, lost
 from .engine import Engine
@@ -26,7 +27,8 @@ class Dispatcher:
     lane is free. Interactive work does not wait for bulk batches in flight: it goes beside them, as
     an urgent batch. All methods may be called by any thread. Every submitted text ends: with an
     answer, or with an error, which is CancelledError where it was withdrawn. `statistics`
-    count the forward passes, and what those who serve calls tell them.
+    count the forward passes, and what those who serve calls tell them; `batch_tokens` is what a
+    full batch has.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Dispatcher:
         name: str,
         cache_bytes: int = 0,
     ) -> None:
+        self.batch_tokens = batch_tokens
         self.statistics = Statistics(batch_tokens)
         self._engine = engine
         self._scheduler = Scheduler(
@@ -66,6 +69,11 @@ class Dispatcher:
     def waiting_texts(self) -> int:
         """How many texts wait for the engine."""
         return self._scheduler.waiting_texts
+
+    def backlog(self) -> Backlog:
+        """What there is to do at this moment."""
+        with self._lock:
+            return self._scheduler.backlog()
 
     def submit(self, texts: Sequence[Pending]) -> None:
         """Let a call's texts, all of one priority and deadline, wait for the engine, or none.

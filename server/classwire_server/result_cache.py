@@ -14,12 +14,12 @@ ENTRY_BYTES = 600
 class ResultCache:
     """The latest answers of one engine; the one that was not asked for the longest goes first.
 
-    Not safe for use by several threads.
+    Not safe for use by several threads. `bytes` is what it holds now.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._bytes = 0
+        self.bytes = 0
         self._answers: OrderedDict[Key, Answer] = OrderedDict()
 
     def __len__(self) -> int:
@@ -45,17 +45,17 @@ class ResultCache:
         latest = next(reversed(self._answers.values()), None)
         if latest is not None and _engine(latest) != _engine(answer):
             self._answers.clear()
-            self._bytes = 0
+            self.bytes = 0
         if key in self._answers:
-            self._bytes -= size_bytes
+            self.bytes -= size_bytes
         values = answer.logits.values[row : row + 1].copy()
         logits = Logits(values, answer.logits.traits, inference_s=0.0)
         self._answers[key] = Answer(logits, 0.0, batch_texts=0, batch_tokens=0)
         self._answers.move_to_end(key)
-        self._bytes += size_bytes
-        while self._bytes > self._max_bytes:
+        self.bytes += size_bytes
+        while self.bytes > self._max_bytes:
             oldest, forgotten = self._answers.popitem(last=False)
-            self._bytes -= _bytes(oldest, forgotten)
+            self.bytes -= _bytes(oldest, forgotten)
 
 
 def _engine(answer: Answer) -> tuple[Precision, Execution, Layout]:

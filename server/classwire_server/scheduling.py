@@ -6,8 +6,10 @@ The clock is passed in as `now_s`, in seconds of any monotonic clock.
 import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import replace
 
 from .admission import Admission
+from .backlog import Backlog, Events
 from .computation import Pass
 from .endings import draining, expired, lost, poisonous
 from .pending import Answer, Batch, Key, Pending, Priority, distinct
@@ -33,6 +35,7 @@ class Scheduler:
         self, *, lanes: int, batch_tokens: int, max_queue_tokens: int, cache_bytes: int
     ) -> None:
         self.ended: list[Pending] = []
+        self._events = Events()
         self._queue = Queue(max_queue_tokens)
         self._running = Running(lanes)
         self._admission = Admission(lanes, batch_tokens)
@@ -44,6 +47,19 @@ class Scheduler:
     def waiting_texts(self) -> int:
         """How many texts wait for the engine."""
         return len(self._queue)
+
+    def backlog(self) -> Backlog:
+        """What there is to do at this moment."""
+        queue, running = self._queue, self._running
+        return Backlog(
+            queue.texts(),
+            {priority: queue.tokens_of(priority) for priority in Priority},
+            min(len(running.batches), running.lanes),
+            self._admission.tokens_per_s,
+            len(self._cache),
+            self._cache.bytes,
+            replace(self._events),
+        )
 
     @property
     def earliest_deadline_s(self) -> float:
@@ -115,12 +131,15 @@ class Scheduler:
             text.deaths = self._suspicion.deaths(text.key)
             if answer := self._cache.get(text.key):
                 text.cached = True
+                self._events.cached += 1
                 self._answer([text], answer, 0)
             elif self._suspicion.is_poison(text.key):
                 self.end([text], poisonous())
             elif (row := self._running.row(text.key)) is not None:
+                self._events.coalesced += 1
                 row.append(text)
             else:
+                self._events.coalesced += self._queue.holds(text.key)
                 self._queue.add(text)
 
     def end(self, texts: Iterable[Pending], error: BaseException) -> None:
@@ -128,6 +147,7 @@ class Scheduler:
         for text in texts:
             self._queue.remove(text)
             if not text.ended:
+                self._events.cancelled += isinstance(error, CancelledError)
                 text.error = error
                 self.ended.append(text)
 
@@ -138,6 +158,7 @@ class Scheduler:
     def expire(self, now_s: float) -> None:
         """End all texts whose deadline has passed."""
         for text in self._queue.expire(now_s):
+            self._events.expired += 1
             self.end([text], lost() if text.deaths else expired())
 
     def close(self) -> None:
@@ -203,6 +224,7 @@ class Scheduler:
                     self.end(row, poisonous())
             for text in row:
                 if not text.ended:
+                    self._events.retried += 1
                     self._queue.add(text)
 
     def _answer(self, row: Iterable[Pending], answer: Answer, number: int) -> None:

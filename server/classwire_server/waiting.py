@@ -37,6 +37,10 @@ class Queue:
         """Tokens that wait to be computed."""
         return sum(turns.tokens for turns in self._turns.values())
 
+    def texts(self) -> list[Pending]:
+        """All that waits, in no order."""
+        return list(itertools.chain.from_iterable(self._same.values()))
+
     @property
     def has_suspects(self) -> bool:
         """Whether a text waits that may have ended the model's process: it must run alone."""
@@ -165,7 +169,7 @@ class Queue:
 
     def take_all(self) -> list[Pending]:
         """Take out all that waits."""
-        texts = list(itertools.chain.from_iterable(self._same.values()))
+        texts = self.texts()
         for pending in texts:
             self._take_out(pending)
         return texts

@@ -15,6 +15,7 @@ from classwire_server.engine import (
     Layout,
     Logits,
     Precision,
+    WorkerState,
 )
 from classwire_server.errors import NoWorker, WorkerLost
 from classwire_server.tokenization import Encoding
@@ -37,6 +38,7 @@ class FakeEngine:
         self.traits = EngineTraits("cpu", Precision.FLOAT32, Execution.PLAIN, Layout.PADDED)
         self.deviation = Deviation(0, 1.0, 0.0)
         self.failure = ""
+        self.workers: Sequence[WorkerState] = ()
         self.batches: list[list[str]] = []
         self.urgent: list[bool] = []
         self.closed = False

@@ -78,6 +78,18 @@ class Logits:
     inference_s: float
 
 
+@dataclass(frozen=True)
+class WorkerState:
+    """A process that computes: the last one, when it has ended. `restarts` counts those that took
+    over from another.
+    """
+
+    device: str
+    pid: int
+    is_up: bool
+    restarts: int
+
+
 class Engine(Protocol):
     """Runs the model.
 
@@ -106,6 +118,11 @@ class Engine(Protocol):
     @property
     def failure(self) -> str:
         """Why no batch could be computed now, in words for people; empty when one could."""
+        ...
+
+    @property
+    def workers(self) -> Sequence[WorkerState]:
+        """The processes that compute, always in the same order."""
         ...
 
     def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:

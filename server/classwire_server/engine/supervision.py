@@ -43,6 +43,7 @@ class Supervisor:
 
     `on_change` is called on that thread whenever `is_up` may have changed. Once `ready` has
     returned everything else may be called, by any thread; `close` may be called at any time.
+    `restarts` counts the workers that took over from another.
     """
 
     def __init__(self, job: Job, spawn: Spawn, on_change: Callable[[], None]) -> None:
@@ -51,6 +52,7 @@ class Supervisor:
         self._on_change = on_change
         several = len(job.config.devices) > 1
         self._name = f"{job.source.name} on {job.device}" if several else job.source.name
+        self.restarts = 0  # written by the thread alone
         self._backoff = Backoff()
         self._first: Future[Ready] = Future()
         self._ending = ""  # how the last worker ended
@@ -157,6 +159,7 @@ class Supervisor:
         if not self._first.done():
             self._first.set_result(ready)
         else:
+            self.restarts += 1
             down_s = began_s - self._ended_s
             log.info("%s: back, %.1f s after its last process ended", self._name, down_s)
             self._tell()

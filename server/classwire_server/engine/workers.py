@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from ..config import ModelSource, ServerConfig
 from ..errors import NoWorker
 from ..tokenization import Encoding
-from . import Deviation, EngineTraits, Launched, Logits
+from . import Deviation, EngineTraits, Launched, Logits, WorkerState
 from .link import Job
 from .packing import pack
 from .process import Spawn, Subprocess
@@ -36,6 +36,14 @@ class WorkerEngine:
     def deviation(self) -> Deviation:
         """How far scores are from plain float32 where they are farthest."""
         return max((w.deviation for w in self._workers), key=lambda d: d.max_score_difference)
+
+    @property
+    def workers(self) -> tuple[WorkerState, ...]:
+        """The workers of all devices."""
+        return tuple(
+            WorkerState(worker.traits.device, worker.pid, worker.is_up, worker.restarts)
+            for worker in self._workers
+        )
 
     @property
     def pids(self) -> tuple[int, ...]:
