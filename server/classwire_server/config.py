@@ -18,6 +18,7 @@ DEVICES = re.compile(r"auto|(cpu|mps|cuda(:\d+)?)(,(cpu|mps|cuda(:\d+)?))*")
 MODEL_NAME = re.compile(r"[a-z0-9._-]{1,63}")
 PRECISIONS = ("float32", "bfloat16", "float16", "int8", "auto")
 TRUNCATIONS = ("reject", "drop_end", "drop_start")
+COMPRESSIONS = ("none", "gzip")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 EMBEDDED_MODEL = "stars-en"
@@ -143,6 +144,11 @@ class ServingSettings:
     max_message_bytes: int = setting(20_971_520, "Largest request message, in bytes.")
     max_metadata_bytes: int = setting(
         16_384, "Largest metadata of a call, in bytes, 32 more for each pair."
+    )
+    compression: str = setting(
+        "none",
+        "Compression of answers for callers that accept it: none or gzip. Requests may be either.",
+        choices=COMPRESSIONS,
     )
     default_timeout_s: float = setting(
         30.0, "Time limit of calls that bring no deadline, in seconds."

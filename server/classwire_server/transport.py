@@ -4,6 +4,8 @@ from .config import ServerConfig
 
 FAREWELL_S = 1.0
 """How long the last answers may take to leave, once all calls are done."""
+COMPRESSION_LEVELS = {"none": 0, "gzip": 1}
+"""By level gRPC looks at what the caller accepts; an algorithm it would just use."""
 LOOKAHEAD_BYTES = 262_144
 """How much of a call the server takes beyond what it has read."""
 
@@ -17,6 +19,7 @@ def grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
         # Between the two gRPC would refuse calls by chance.
         ("grpc.max_metadata_size", config.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", config.max_metadata_bytes),
+        ("grpc.default_compression_level", COMPRESSION_LEVELS[config.compression]),
         ("grpc.keepalive_time_ms", round(config.keepalive_time_s * 1e3)),
         ("grpc.keepalive_timeout_ms", round(config.keepalive_timeout_s * 1e3)),
         ("grpc.keepalive_permit_without_calls", 1),
