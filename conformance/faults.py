@@ -15,7 +15,6 @@ from classwire_server.engine import (
     Layout,
     Logits,
     Precision,
-    WorkerState,
 )
 from classwire_server.errors import NoWorker, WorkerLost
 from classwire_server.tokenization import Encoding
@@ -40,7 +39,8 @@ class FaultyEngine:
         self.traits = EngineTraits("cpu", Precision.FLOAT32, Execution.PLAIN, Layout.PACKED)
         self.deviation = Deviation(0, 1.0, 0.0)
         self.failure = failure
-        self.workers: Sequence[WorkerState] = ()
+        self.workers = ()
+        self.workers = ()
         self.busy = threading.Event()
         self._released = threading.Event()
 
