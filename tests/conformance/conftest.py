@@ -9,6 +9,7 @@ import pytest
 
 from conformance.languages import VECTORS, Language
 from conformance.servers import running
+from tests.workers import launch_in_process
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +21,8 @@ def vectors() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def targets() -> Iterator[dict[str, str]]:
-    """Where `serving`, `faulty` and `draining` are."""
-    with running() as targets:
+    """Where `serving`, `faulty` and `draining` are; six models need no six processes here."""
+    with running(launch_in_process) as targets:
         yield targets
 
 
