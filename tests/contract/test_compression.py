@@ -31,12 +31,13 @@ TEXT = pb.ClassifyRequest(input=pb.TextInput(text="I love it")).SerializeToStrin
 MEBIBYTE = 1 << 20
 
 
-def answer(server: Server, message: bytes, flag: int = COMPRESSED, **fields: str) -> Connection:
+def answer(
+    server: Server, message: bytes, fields: dict[str, str], flag: int = COMPRESSED
+) -> Connection:
     """The connection of one call, once it is over: a message and header fields as they are."""
     with Connection(server.port, PATIENCE_S) as connection:
         head = request(CLASSIFY)
-        extra = hpack({name.replace("_", "-"): value for name, value in fields.items()})
-        connection.send(head._replace(payload=head.payload + extra))
+        connection.send(head._replace(payload=head.payload + hpack(fields)))
         data = bytes((flag,)) + len(message).to_bytes(4, "big") + message
         for at in range(0, len(data), MAX_FRAME_BYTES):
             part = data[at : at + MAX_FRAME_BYTES]
@@ -77,7 +78,7 @@ def test_answers(fake: Callable[..., Server]) -> None:
     plain, packing = fake(FakeEngine()), fake(FakeEngine(), compression="gzip")
 
     flags = [
-        answered_flag(answer(server, raw, IDENTITY, grpc_accept_encoding=accepted))
+        answered_flag(answer(server, raw, {"grpc-accept-encoding": accepted}, IDENTITY))
         for server in (plain, packing)
         for accepted in ("identity", "identity,deflate,gzip")
     ]
@@ -88,10 +89,10 @@ def test_answers(fake: Callable[..., Server]) -> None:
 @pytest.mark.parametrize(
     ("message", "fields"),
     [
-        (TEXT, {"grpc_encoding": "snappy"}),
+        (TEXT, {"grpc-encoding": "snappy"}),
         (gzip.compress(TEXT), {}),
-        (b"\x1f\x8bno gzip", {"grpc_encoding": "gzip"}),
-        (zlib.compress(TEXT), {"grpc_encoding": "gzip"}),
+        (b"\x1f\x8bno gzip", {"grpc-encoding": "gzip"}),
+        (zlib.compress(TEXT), {"grpc-encoding": "gzip"}),
     ],
     ids=["unknown", "not named", "broken", "another"],
 )
@@ -99,7 +100,7 @@ def test_what_cannot_be_read(
     server: Server, classify: Classify, message: bytes, fields: dict[str, str]
 ) -> None:
     """Is gRPC's own INTERNAL, and the next call is answered."""
-    ended = answer(server, message, **fields)
+    ended = answer(server, message, fields)
 
     assert int(ended.trailer("grpc-status")) == grpc.StatusCode.INTERNAL.value[0]
     assert not ended.trailer("grpc-status-details-bin")
@@ -121,7 +122,7 @@ def test_bombs(server: Server, classify: Classify) -> None:
     peak.write_text("5")  # what is highest begins with what is now
     before_bytes = highest_bytes()
 
-    ended = answer(server, bomb, grpc_encoding="gzip")
+    ended = answer(server, bomb, {"grpc-encoding": "gzip"})
 
     assert int(ended.trailer("grpc-status")) == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
     assert highest_bytes() - before_bytes < 64 * MEBIBYTE

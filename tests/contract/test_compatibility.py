@@ -1,0 +1,124 @@
+"""Callers and servers of different days: what one does not know of the other does no harm."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import grpc
+import pytest
+
+from classwire import Classification, Client
+from classwire.v1 import classwire_pb2 as pb
+from classwire_server.lifecycle import Server
+from classwire_server.service.model import FEATURES
+from tests.contract.conversation import Conversation, item
+from tests.contract.engines import PATIENCE_S, FakeEngine
+from tests.contract.later import LATER, later, later_server
+
+TEXT = pb.TextInput(text="I love it", text_pair="really")
+OPTIONS = pb.ClassifyOptions(
+    top_k=3, min_score=0.0, activation=pb.ACTIVATION_SIGMOID, include_tokens=True
+)
+REQUESTS = {
+    "ClassifyService/Classify": pb.ClassifyRequest(input=TEXT, options=OPTIONS),
+    "ClassifyService/BatchClassify": pb.BatchClassifyRequest(inputs=[TEXT] * 2, options=OPTIONS),
+    "ClassifyService/Tokenize": pb.TokenizeRequest(input=TEXT),
+    "ModelService/ListModels": pb.ListModelsRequest(page_size=1),
+    "ModelService/GetModel": pb.GetModelRequest(name="tiny"),
+    "ModelService/GetServerInfo": pb.GetServerInfoRequest(),
+}
+METHODS = {
+    "classify": "Classify",
+    "batch_classify": "BatchClassify",
+    "stream_classify": "StreamClassify",
+    "tokenize": "Tokenize",
+}
+
+
+@pytest.fixture
+def server(fake: Callable[..., Server]) -> Server:
+    """One that gives the same scores however texts are batched."""
+    return fake(FakeEngine())
+
+
+@pytest.fixture
+def channel(server: Server, connect: Callable[[str], grpc.Channel]) -> grpc.Channel:
+    """A channel to that server."""
+    return connect(server.target)
+
+
+def timeless(kind: Any, raw: bytes) -> Any:
+    """An answer without what differs each time."""
+    answer = kind.FromString(raw)
+    if "timing" in answer.DESCRIPTOR.fields_by_name:
+        answer.ClearField("timing")
+    return answer
+
+
+@pytest.mark.parametrize("method", REQUESTS)
+def test_a_later_callers_calls(channel: grpc.Channel, method: str) -> None:
+    """Fields that the server does not know, wherever they stand, change nothing."""
+    request = REQUESTS[method]
+    answers: Any = getattr(pb, type(request).__name__.replace("Request", "Response"))
+    call: Any = channel.unary_unary(f"/classwire.v1.{method}")
+
+    now, then = (
+        timeless(answers, call(raw, timeout=PATIENCE_S))
+        for raw in (request.SerializeToString(), later(request))
+    )
+
+    assert then == now
+
+
+def test_a_later_callers_stream(converse: Callable[..., Conversation]) -> None:
+    """The same of each message of a stream."""
+    stream = converse(start=False)
+    stream.send(later(pb.StreamClassifyRequest(config=pb.StreamConfig(options=OPTIONS))))
+    items = pb.StreamItems(items=[item("a", "I love it")])
+    stream.send(later(pb.StreamClassifyRequest(items=items)))
+
+    stream.read_started()
+    (result,) = stream.read_results(1)
+
+    assert len(result.outcome.classification.scores) == 3
+
+
+def test_a_later_server(channel: grpc.Channel, server: Server) -> None:
+    """The library takes what it knows, and the numbers of values that it does not."""
+    texts = ["I love it", "", "so so"]
+    with later_server(channel) as target, Client(target) as ahead, Client(server.target) as level:
+        one, expected = ahead.classify(texts[0]), level.classify(texts[0])
+        batch, stream = ahead.classify_batch(texts), dict(ahead.classify_stream(texts))
+        tokens, model, info = ahead.tokenize(texts[0]), ahead.model(), ahead.server_info()
+
+        assert one.scores == expected.scores
+        assert (one.activation, one.model.precision) == (str(LATER), str(LATER))
+        for outcomes in (batch, [stream[str(number)] for number in range(len(texts))]):
+            assert [type(each).__name__ for each in outcomes] == [
+                "Classification", "InvalidInput", "Classification",
+            ]  # fmt: skip
+            assert isinstance(outcomes[0], Classification)
+            assert outcomes[0].scores == expected.scores
+        assert tokens.tokens == level.tokenize(texts[0]).tokens
+        assert (model.state, model.labels) == (str(LATER), level.model().labels)
+        assert info == level.server_info()
+
+
+def test_what_a_server_has_is_told(channel: grpc.Channel) -> None:
+    """By name, so that a caller can tell before it calls; what is not there is UNIMPLEMENTED."""
+    ask: Any = channel.unary_unary("/classwire.v1.ModelService/GetServerInfo")
+    info = pb.GetServerInfoResponse.FromString(ask(b"", timeout=PATIENCE_S))
+
+    def is_there(method: str) -> bool:
+        call: Any = channel.stream_stream(f"/classwire.v1.ClassifyService/{method}")
+        try:
+            return bool(list(call(iter([b""]), timeout=PATIENCE_S)))
+        except grpc.RpcError as error:
+            return cast(grpc.Call, error).code() is grpc.StatusCode.INVALID_ARGUMENT
+
+    assert tuple(info.features) == FEATURES
+    service = pb.DESCRIPTOR.services_by_name["ClassifyService"]
+    assert {METHODS[name] for name in info.features if name in METHODS} == {
+        method.name for method in service.methods
+    }
+    assert all(map(is_there, METHODS.values()))
+    assert not is_there("SummarizeLater")
