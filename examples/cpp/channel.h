@@ -51,5 +51,8 @@ inline std::shared_ptr<grpc::Channel> OpenChannel(const std::string& target,
   // UNAVAILABLE.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  // gRPC's own 1 s to 2 min between attempts to connect is long for a server that restarts.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
   return grpc::CreateCustomChannel(target, Credentials(ca_file), arguments);
 }

@@ -81,11 +81,13 @@ int main(int argc, char** argv) {
   while (true) {
     const grpc::Status status = Stream(*stub, *lines, &last_word);
     if (status.ok()) return 0;
-    // Any stream may end as UNAVAILABLE: the server drains, restarts, or is gone. Another one gets
-    // what is left. TOO_MANY_STREAMS says when to come back.
+    // Any stream may end as UNAVAILABLE: the server drains, restarts, or is gone; or as CANCELLED,
+    // though nobody here cancels, when it stopped before it saw the stream. Another one gets what
+    // is left. TOO_MANY_STREAMS says when to come back.
     const Problem problem = ProblemOf(status);
-    const bool is_worth_it =
-        status.error_code() == grpc::StatusCode::UNAVAILABLE || problem.retry_after;
+    const bool is_worth_it = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                             status.error_code() == grpc::StatusCode::CANCELLED ||
+                             problem.retry_after;
     if (!is_worth_it || Clock::now() - last_word > kPatience) {
       std::cerr << problem.reason << ": " << problem.message << "; " << lines->Count()
                 << " lines without a result\n";

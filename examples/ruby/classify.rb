@@ -1,0 +1,45 @@
+# frozen_string_literal: true
+
+# Classifies one text: classify.rb HOST:PORT TEXT [CA.pem]
+
+require "classwire/v1/classwire_services_pb"
+require_relative "channel"
+require_relative "problem"
+
+# The answer; raises the last error before the deadline.
+def classify(stub, request, deadline)
+  # The server knows the deadline, and refuses at once what it can't answer by then.
+  stub.classify(request, deadline: deadline)
+rescue GRPC::BadStatus => e
+  # A server that is busy says when there is room again.
+  retry_after_s = Problem.new(e).retry_after_s
+  raise unless retry_after_s && Time.now + retry_after_s < deadline
+
+  sleep retry_after_s
+  retry
+end
+
+# What to do about an error, by its reason: that never changes its meaning.
+def advice(problem)
+  case problem.reason
+  when "EMPTY_TEXT", "TEXT_TOO_LARGE" then "send another #{problem.field}"
+  when "TOO_MANY_TOKENS" then "shorten #{problem.field}, or say which end to drop: options.truncation"
+  when "OVERLOADED" then "allow more time"
+  when "POISON_INPUT" then "never send this text again"
+  else problem.message
+  end
+end
+
+target, text, ca_file = ARGV
+# One stub serves a whole program, all of its threads.
+stub = Classwire::V1::ClassifyService::Stub.new(
+  target, credentials(ca_file), channel_args: CHANNEL_OPTIONS
+)
+request = Classwire::V1::ClassifyRequest.new(input: { text: text })
+begin
+  best = classify(stub, request, Time.now + 10).result.scores.first
+  puts format("%s %.4f", best.label, best.score)
+rescue GRPC::BadStatus => e
+  problem = Problem.new(e)
+  abort "#{problem.reason}: #{advice(problem)}"
+end
