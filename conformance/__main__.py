@@ -21,7 +21,7 @@ from benchmarks.machine import machine
 from . import report
 from .languages import ALWAYS, NAMES, VECTORS, WORK, Say
 from .publication import publish
-from .servers import running
+from .servers import running, secure
 from .trial import ROWS_BESIDE_GROUPS, Trial
 
 RESULTS = WORK / "results.json"
@@ -38,8 +38,8 @@ def main() -> int:
     say = _clock()
     document = json.loads(VECTORS.read_text("utf-8"))
     rows = [*(group["name"] for group in document["groups"]), *ROWS_BESIDE_GROUPS]
-    with running() as targets:
-        trial = Trial(document, targets, WORK, say, install=not arguments.no_install)
+    with running() as targets, secure(WORK) as tls:
+        trial = Trial(document, targets, tls, WORK, say, install=not arguments.no_install)
         columns = [trial.column(name) for name in arguments.only]
     about = {"taken_at": datetime.now(UTC).date().isoformat(), "machine": machine(), "rows": rows}
     report.write(columns, about, RESULTS)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import trustme
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
@@ -23,6 +24,7 @@ from classwire_server.config import ModelSource, ServerConfig
 from classwire_server.engine import Launched
 from classwire_server.engine.workers import launch
 from classwire_server.lifecycle import Launch, Server
+from tests.security.files import Pair, ca_file
 from tests.workers import ForkedWorker
 
 from . import limits
@@ -169,6 +171,18 @@ def _wait_for(code: grpc.StatusCode, call: Callable[[], object]) -> None:
             if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise
     raise TimeoutError(f"a server of the kit does not get to {code.name}")
+
+
+@contextmanager
+def secure(folder: Path) -> Iterator[tuple[str, str]]:
+    """A server that takes TLS only, with the embedded checkpoint: where it is, and the file of its
+    certificate authority, which lies in a folder as all others do.
+    """
+    authority = trustme.CA()
+    pair = Pair.at(folder, authority.issue_cert("127.0.0.1"))
+    config = _config(f"{EMBEDDED}={EMBEDDED_FOLDER}", **pair.settings)
+    with Server(config, launch_forked) as server:
+        yield server.target, str(ca_file(folder, authority))
 
 
 @contextmanager

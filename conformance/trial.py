@@ -18,13 +18,15 @@ ROWS_BESIDE_GROUPS = (CORRUPTED, EXAMPLES)
 class Trial:
     """All vectors, corrupted vectors, and the examples, against servers that run already.
 
-    `targets` are those servers; what is built goes below the folder `work`.
+    `targets` are those servers, and `tls` is one that takes TLS only: where it is, and the file of
+    its certificate authority. What is built goes below the folder `work`.
     """
 
     def __init__(
         self,
         document: Mapping[str, Any],
         targets: Mapping[str, str],
+        tls: tuple[str, str],
         work: Path,
         say: Say,
         *,
@@ -32,6 +34,7 @@ class Trial:
     ) -> None:
         self._document = document
         self._targets = targets
+        self._tls = tls
         self._work = work
         self._say = say
         self._install = install
@@ -76,10 +79,13 @@ class Trial:
         built = self._work / "examples" / language.name
         log = self._log(language)
         language.build(language.examples, built, log)
-        examples = Examples(language, built, log, self._targets["serving"])
-        examples.check(answers(self._document))
-        column.add(EXAMPLES, examples.passed, len(examples.failures))
-        self._tell(column, EXAMPLES, examples.failures)
+        failures: list[str] = []
+        for server in ((self._targets["serving"], ""), self._tls):
+            examples = Examples(language, built, log, *server)
+            examples.check(answers(self._document))
+            column.add(EXAMPLES, examples.passed, len(examples.failures))
+            failures += examples.failures
+        self._tell(column, EXAMPLES, failures)
 
     def _log(self, language: Language) -> Path:
         return self._work / f"{language.name}.log"
