@@ -15,7 +15,8 @@ HEAD = """# Metrics
 Of a histogram `NAME` there are `NAME_bucket`, `NAME_sum` and `NAME_count`. `model` is the name that
 a model is served under, `method` a method as `package.Service/Method`, `code` a status code as
 `RESOURCE_EXHAUSTED`, `reason` one of the [contract's](contract.md), `priority` is `interactive` or
-`bulk`. No label takes a value that a caller makes up.
+`bulk`, `worker` a number from 0 on, one for each device. No label takes a value that a caller makes
+up.
 """
 
 

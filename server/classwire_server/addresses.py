@@ -22,6 +22,11 @@ def check_port(host: str, port: int) -> None:
         raise _refusal(f"{host}:{port}", error) from None
 
 
+def target_of(host: str, port: int) -> str:
+    """A host and a port in one word."""
+    return f"{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def check_unix_socket(path: str) -> None:
     """Raise StartError when a server answers at the path, or something else lies there."""
     try:

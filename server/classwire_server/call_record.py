@@ -1,9 +1,10 @@
 """One call as operators see it: by which id it is found, what it was about, how it ended."""
 
+import itertools
 import random
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -27,6 +28,7 @@ class CallRecord:
     `began_s` is an instant of the monotonic clock; `reason` is why it fails, empty where it does
     not; `is_done` says that all its answers were given. `caller` is the name of who calls, where
     that is asked; `texts` and `tokens` are those that were read and could be tokenized.
+    `defects` numbers those of ours that it met.
     """
 
     method: Method
@@ -38,6 +40,13 @@ class CallRecord:
     model: str = ""
     texts: int = 0
     tokens: int = 0
+    defects: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def texts_read(self, model: str, texts: int, tokens: int) -> None:
+        """Texts for a model were read."""
+        self.model = model
+        self.texts += texts
+        self.tokens += tokens
 
 
 RECORD: ContextVar[CallRecord | None] = ContextVar("RECORD", default=None)
@@ -61,3 +70,9 @@ def current_request_id() -> str:
     """The id of the call that this context serves; empty outside of calls."""
     record = RECORD.get()
     return record.request_id if record is not None else ""
+
+
+def new_defect_id() -> str:
+    """An id for a defect: that of the call that this context serves, and a number."""
+    record = RECORD.get()
+    return new_request_id() if record is None else f"{record.request_id}-{next(record.defects)}"

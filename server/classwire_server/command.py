@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from . import logs
 from .config import ServerConfig
 from .errors import ConfigError, StartError
 from .lifecycle import Server
@@ -27,14 +28,15 @@ def _serve(config: str | None, **flags: Any) -> None:
     (max_streams). The command line wins over the environment, the environment over the file, the
     file over the default.
 
-    Prints "listening on ADDRESS" once the port is bound, and "serving" once every model answers.
+    Prints "listening on ADDRESS" once the port is bound, "metrics on ADDRESS" where they are asked
+    for, and "serving" once every model answers.
     SIGTERM or Ctrl-C drains and exits with 0; a second one exits at once.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
         file = config or os.environ.get(ENVIRONMENT_PREFIX + "CONFIG")
         settings = resolve(given, os.environ, file)
-        _configure_logging(settings.log_level)
+        logs.configure(settings.log_level, settings.log_format)
         if settings.offline:
             os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's library reads it once, when imported
         # Torch's threads sleep while they wait for each other: docs/decisions/0005.
@@ -43,15 +45,6 @@ def _serve(config: str | None, **flags: Any) -> None:
     except StartError as error:
         print(f"classwire serve: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
-
-
-def _configure_logging(level: str) -> None:
-    # The libraries' loggers have handlers of their own, which a root handler would double.
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("classwire_server")
-    logger.addHandler(handler)
-    logger.setLevel(level.upper())
 
 
 def _run(server: Server) -> None:
@@ -79,6 +72,8 @@ def _run(server: Server) -> None:
         signal.signal(number, hear)
     server.listen()
     _say(f"listening on {server.target}")
+    if server.metrics_target:
+        _say(f"metrics on {server.metrics_target}")
     loading = threading.Thread(target=load, name="load", daemon=True)
     loading.start()
     wake.wait()

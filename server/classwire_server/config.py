@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from .errors import ConfigError
+from .logs import FORMATS
+from .metrics.settings import MetricsSettings
 from .security.settings import SecuritySettings
 from .setting import setting
 
@@ -196,10 +198,18 @@ class ServingSettings:
         True, "Serve the Open Inference Protocol, for clients of Triton, on the same port."
     )
     log_level: str = setting("info", "Least level of log lines.", choices=LOG_LEVELS)
+    log_format: str = setting(
+        "auto",
+        "Form of log lines: json, pretty, or auto: pretty on a terminal, else json.",
+        choices=FORMATS,
+    )
+    access_log: bool = setting(
+        False, "Write a log line, at level info, for each call when it has ended."
+    )
 
 
 @dataclass(frozen=True)
-class ServerConfig(SecuritySettings, ServingSettings):
+class ServerConfig(MetricsSettings, SecuritySettings, ServingSettings):
     """All settings of one server.
 
     Raises ConfigError, naming the setting to change, for values that are out of range or contradict
@@ -223,6 +233,8 @@ class ServerConfig(SecuritySettings, ServingSettings):
         if not self.host and not self.unix_socket:
             raise ConfigError("host", "is empty, and there is no --unix-socket either")
         self.check_security(self.host)
+        if not self.metrics_host:
+            raise ConfigError("metrics_host", "is empty")
         if self.max_streams > self.rpc_threads - SPARE_RPC_THREADS:
             raise ConfigError(
                 "max_streams",
@@ -281,4 +293,5 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("min_ping_interval_s", 1, 3_600),
     ("max_connection_age_s", 0, 86_400),
     ("drain_timeout_s", 0, 86_400),
+    ("metrics_port", -1, 65_535),
 )

@@ -22,6 +22,11 @@ class Gate:
         """Whether new calls are let in."""
         return self._open
 
+    @property
+    def in_flight(self) -> int:
+        """How many calls are."""
+        return self._in_flight
+
     def enter(self) -> None:
         """Count a call as in flight. Raises RequestError DRAINING once the gate is closed."""
         with self._changed:

@@ -11,7 +11,8 @@ from typing import Self
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from .addresses import check_port, check_unix_socket
+from . import access_log
+from .addresses import check_port, check_unix_socket, target_of
 from .checkpoint import locate
 from .config import ModelSource, ServerConfig
 from .dispatch import Dispatcher
@@ -20,18 +21,22 @@ from .engine.workers import launch
 from .errors import StartError
 from .gate import Gate
 from .limits import limits_of
+from .metrics.server import Metrics
 from .registry import ModelState, Registry, ServedModel
 from .security.certificates import Certificates
 from .service.call_pool import CallPool
 from .service.health import LIVENESS, Health, model_health
+from .service.observer import Observer
 from .service.registration import (
     call_services,
     guards,
+    methods,
     register_calls,
     register_health,
     register_probes,
     register_reflection,
 )
+from .service.streams import Streams
 from .tokenization import Truncation
 from .transport import FAREWELL_S, grpc_options
 
@@ -64,10 +69,18 @@ class Server:
         self._stopping = threading.Lock()  # guards _stopped and _loaded
         self._stopped = False
         self._loaded = False
+        self._streams = Streams(self._gate, config)
+        self._metrics: Metrics | None = None
+        listeners = [access_log.write] if config.access_log else []
+        if config.metrics_port >= 0:
+            self._metrics = Metrics(config, self._registry, self._gate, self._calls, self._streams)
+            listeners.append(self._metrics.calls.ended)
         self._grpc = grpc.server(
-            self._calls, options=grpc_options(config), interceptors=guards(config)
+            self._calls,
+            options=grpc_options(config),
+            interceptors=[Observer(methods(), listeners), *guards(config)],
         )
-        register_calls(self._grpc, self._registry, self._gate, self._calls, config)
+        register_calls(self._grpc, self._registry, self._gate, self._calls, self._streams, config)
         register_health(self._grpc, self._health, self._health_checks)
         if config.open_inference:
             register_probes(self._grpc, self._health, self._health_checks)
@@ -79,8 +92,12 @@ class Server:
         """Where a client finds the server: `host:port`, or `unix:path`."""
         if not self.config.host:
             return f"unix:{self.config.unix_socket}"
-        host = self.config.host
-        return f"{f'[{host}]' if ':' in host else host}:{self.port}"
+        return target_of(self.config.host, self.port)
+
+    @property
+    def metrics_target(self) -> str:
+        """Where metrics are found, as `host:port`; empty where they are not served."""
+        return self._metrics.target if self._metrics is not None else ""
 
     def start(self) -> None:
         """Listen and load. Raises StartError, with nothing left running."""
@@ -97,6 +114,8 @@ class Server:
         if config.unix_socket:
             check_unix_socket(config.unix_socket)
             self._bind(f"unix:{config.unix_socket}", None)
+        if self._metrics is not None:
+            self._metrics.listen()
         with self._stopping:
             self._say_health()
             self._health.set(LIVENESS, HealthCheckResponse.SERVING)
@@ -146,6 +165,8 @@ class Server:
         for entry in self._registry.entries():
             if entry.served is not None:
                 entry.served.dispatcher.close()
+        if self._metrics is not None:
+            self._metrics.close()
         for pool in (self._calls, self._health_checks, self._reflections):
             pool.shutdown(wait=False)
 

@@ -117,7 +117,7 @@ class InferSession(Session[pb.ModelStreamInferResponse]):
             if not self._reading:
                 return
             self._unanswered.append(exchange)
-            self._in_window += exchange.weight
+            self._enter_window(exchange.weight)
         self._inbox.put([])
         if inference is not None and inference.items:
             inference.model.dispatcher.submit_when_room(inference.items, lambda: self._over)

@@ -216,29 +216,30 @@ LABEL_AGREEMENT = Metric(
     ("model",),
 )
 
+_WORKER = ("model", "worker", "device")
 WORKER_UP = Metric(
     "classwire_worker_up",
     "gauge",
     "1 while the model's process answers batches, else 0.",
-    ("model", "device"),
+    _WORKER,
 )
 WORKER_RESTARTS = Metric(
     "classwire_worker_restarts_total",
     "counter",
     "Processes that took over from one that had ended.",
-    ("model", "device"),
+    _WORKER,
 )
 WORKER_MEMORY = Metric(
     "classwire_worker_resident_memory_bytes",
     "gauge",
     "Memory of the model's process, what it shares with others too. On Linux.",
-    ("model", "device"),
+    _WORKER,
 )
 WORKER_CPU = Metric(
     "classwire_worker_cpu_seconds_total",
     "counter",
     "Processor time of the model's process; begins at 0 with each. On Linux.",
-    ("model", "device"),
+    _WORKER,
 )
 
 BUILD_INFO = Metric(

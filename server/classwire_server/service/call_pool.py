@@ -28,6 +28,7 @@ class CallPool(ThreadPoolExecutor):
     def __init__(self, threads: int, max_waiting: int) -> None:
         super().__init__(threads, thread_name_prefix="rpc")
         self.waiting = 0
+        self.busy = 0
         self._least_waiting = min(threads, max_waiting)
         self._max_waiting = max_waiting
         self._may_wait = float(max_waiting)
@@ -70,7 +71,11 @@ class CallPool(ThreadPoolExecutor):
 
         def serve() -> T:
             self._begin(came_s)
-            return fn(*args, **kwargs)
+            try:
+                return fn(*args, **kwargs)
+            finally:
+                with self._lock:
+                    self.busy -= 1
 
         with self._lock:
             self.waiting += 1
@@ -86,6 +91,7 @@ class CallPool(ThreadPoolExecutor):
         self._begun.waited_s = now_s - came_s
         with self._lock:
             self.waiting -= 1
+            self.busy += 1
             if self._last_s is not None:
                 interval_s = now_s - self._last_s
                 kept_s = REMEMBERED * (self._interval_s or interval_s)

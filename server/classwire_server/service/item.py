@@ -7,6 +7,7 @@ from queue import SimpleQueue
 
 from classwire.v1 import classwire_pb2 as pb
 
+from ..call_record import RECORD
 from ..errors import RequestError
 from ..pending import Pending
 from ..registry import ServedModel
@@ -64,7 +65,10 @@ def read_items(
     read = [next(encodings) if isinstance(text, Text) else text for text in texts]
     now_s = time.monotonic()
     tokenize_s = now_s - started_s
-    caller.rate.take(sum(len(each.ids) for each in read if isinstance(each, Encoding)), now_s)
+    tokens = sum(len(each.ids) for each in read if isinstance(each, Encoding))
+    caller.rate.take(tokens, now_s)
+    if (record := RECORD.get()) is not None:
+        record.texts_read(model.checkpoint.name, len(read), tokens)
     items = []
     for place, encoding in enumerate(read):
         error = None

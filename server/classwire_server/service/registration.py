@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from classwire.v1 import classwire_pb2 as pb
 
+from ..call_record import Method
 from ..config import ServerConfig
 from ..gate import Gate
 from ..inference_protocol.probes import Probes
@@ -49,16 +50,33 @@ def guards(config: ServerConfig) -> list[grpc.ServerInterceptor]:
     return [Guard(Access(config), opened)]
 
 
+def methods() -> dict[str, Method]:
+    """All methods that calls may name, by path."""
+    files = (pb, oip, health_pb2, reflection_pb2)
+    services = [each for file in files for each in file.DESCRIPTOR.services_by_name.values()]
+    return {
+        f"/{service.full_name}/{method.name}": Method(
+            f"{service.full_name}/{method.name}", method.server_streaming
+        )
+        for service in services
+        for method in service.methods
+    }
+
+
 def call_services(config: ServerConfig) -> tuple[str, ...]:
     """The services whose calls models answer."""
     return (CLASSIFY_SERVICE, MODEL_SERVICE) + (INFERENCE_SERVICE,) * config.open_inference
 
 
 def register_calls(
-    server: grpc.Server, registry: Registry, gate: Gate, pool: CallPool, config: ServerConfig
+    server: grpc.Server,
+    registry: Registry,
+    gate: Gate,
+    pool: CallPool,
+    streams: Streams,
+    config: ServerConfig,
 ) -> None:
     """Register the services whose calls models answer, and `pool` serves."""
-    streams = Streams(gate, config)
     classify = ClassifyService(registry, streams)
     models = ModelService(registry, config)
     inference = InferenceService(registry, streams, config)

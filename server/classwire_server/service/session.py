@@ -10,6 +10,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -31,7 +32,7 @@ class Session(ABC, Generic[Response]):
     """The state of one stream.
 
     `responses` and `_write` run on the RPC's thread, `_read` on a thread of the session's own,
-    `drain` and `check` on any.
+    `drain` and `check` on any. `read_items` and `sent_items` count texts.
     """
 
     def __init__(self, requests: Iterator[bytes], call: Call, limits: StreamLimits) -> None:
@@ -39,6 +40,8 @@ class Session(ABC, Generic[Response]):
         self._call = call
         self._inbox: SimpleQueue[list[Item]] = SimpleQueue()  # an empty list wakes the writer
         self._changed = threading.Condition()  # guards all below, and what subclasses keep
+        self.read_items = 0
+        self.sent_items = 0
         self._in_window = 0  # texts that were read and whose results gRPC has not sent
         self._reading = True
         self._over = False
@@ -71,7 +74,10 @@ class Session(ABC, Generic[Response]):
     def responses(self) -> Iterator[Response]:
         """All responses of the stream. Raises RequestError when it ends with an error."""
         self._call.when_over(self._abandon)
-        threading.Thread(target=self._run_reader, name="stream-reader", daemon=True).start()
+        reader = threading.Thread(
+            target=copy_context().run, args=(self._run_reader,), name="stream-reader", daemon=True
+        )
+        reader.start()
         yield from self._write()
         if self._failure is not None:
             raise self._failure
@@ -111,6 +117,11 @@ class Session(ABC, Generic[Response]):
             self._changed.wait_for(lambda: self._in_window < window_items or not self._reading)
             return self._reading
 
+    def _enter_window(self, items: int) -> None:
+        """Count texts as read; called with `_changed` held."""
+        self.read_items += items
+        self._in_window += items
+
     def _sent(self, response: Response, items: int = 0) -> Iterator[Response]:
         """Give gRPC a response of so many items, which leave the window once it is sent."""
         with self._changed:
@@ -119,6 +130,7 @@ class Session(ABC, Generic[Response]):
         with self._changed:
             self._lifetime.sent(time.monotonic())
             self._in_window -= items
+            self.sent_items += items
             self._changed.notify_all()
 
     def _stop_reading(self, failure: RequestError | None) -> None:

@@ -8,21 +8,21 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 from classwire._reasons import CODES, DOMAIN, Reason
 from classwire.v1 import classwire_pb2 as pb
 
-from ..call_record import current_request_id, new_request_id
+from ..call_record import new_defect_id
 from ..errors import RequestError
 
 log = logging.getLogger(__name__)
 
 
 def request_error(error: BaseException) -> RequestError:
-    """What the caller sees: the error itself, or INTERNAL with the call's id, which finds the line
-    of the log.
+    """What the caller sees: the error itself, or INTERNAL with an id that finds the log line: the
+    call's own, and a number.
 
     A defect's own text stays in the log, and there only its type and place: it may quote the input.
     """
     if isinstance(error, RequestError):
         return error
-    defect_id = current_request_id() or new_request_id()
+    defect_id = new_defect_id()
     log.error("defect %s: %s at %s", defect_id, type(error).__name__, _place(error))
     return RequestError(
         Reason.INTERNAL,

@@ -81,7 +81,7 @@ class StreamSession(Session[pb.StreamClassifyResponse]):
             for item, item_id in zip(items, ids[:count], strict=True):
                 item.id = item_id
                 self._unanswered[item_id] = item
-            self._in_window += count
+            self._enter_window(count)
         unread = [item for item in items if item.error]
         if unread:
             self._inbox.put(unread)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from classwire._reasons import Reason
 
@@ -19,21 +20,47 @@ class Streams:
 
     def __init__(self, gate: Gate, config: ServerConfig) -> None:
         self.limits = StreamLimits.of(config)
+        self.max_streams = config.max_streams
         self._gate = gate
-        self._max_streams = config.max_streams
-        self._free = threading.BoundedSemaphore(config.max_streams)
+        self._open: set[Session[Any]] = set()
+        self._read_items = 0  # of streams that are over
+        self._sent_items = 0
+        self._lock = threading.Lock()  # guards all that changes
         self._alarms = Alarms()
+
+    @property
+    def open(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
+    def items(self) -> tuple[int, int]:
+        """How many texts all streams until now have read, and how many they have sent back."""
+        with self._lock:
+            read = self._read_items + sum(session.read_items for session in self._open)
+            return read, self._sent_items + sum(session.sent_items for session in self._open)
 
     def serve(self, session: Session[Response], call: Call) -> Iterator[Response]:
         """All responses of a new stream. Raises RequestError as it does, or TOO_MANY_STREAMS."""
-        if not self._free.acquire(blocking=False):
-            raise RequestError(
-                Reason.TOO_MANY_STREAMS,
-                "the server has as many streams as it takes",
-                metadata={"max_streams": str(self._max_streams)},
-                retry_after_s=1.0,
-            )
-        call.when_over(self._free.release)
+        self._enter(session)
+        call.when_over(lambda: self._leave(session))
         call.when_over(self._gate.listen(session.drain))
         call.when_over(self._alarms.set(session.check(call.received_s), session.check))
         yield from session.responses()
+
+    def _enter(self, session: Session[Any]) -> None:
+        with self._lock:
+            if len(self._open) < self.max_streams:
+                self._open.add(session)
+                return
+        raise RequestError(
+            Reason.TOO_MANY_STREAMS,
+            "the server has as many streams as it takes",
+            metadata={"max_streams": str(self.max_streams)},
+            retry_after_s=1.0,
+        )
+
+    def _leave(self, session: Session[Any]) -> None:
+        with self._lock:
+            self._open.remove(session)
+            self._read_items += session.read_items
+            self._sent_items += session.sent_items
