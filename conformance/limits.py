@@ -1,5 +1,8 @@
 """The settings of the kit's servers: small limits, so that vectors beyond them are short."""
 
+import hashlib
+from typing import Any
+
 MAX_TEXT_BYTES = 2_048
 MAX_TEXTS_PER_CALL = 16
 MAX_MESSAGE_BYTES = 16_384
@@ -13,3 +16,16 @@ FAULTY_QUEUE_TOKENS = 32
 FAULTY_OWN_STREAMS = 1
 """Streams that `faulty` itself keeps open, so that its queue is never empty."""
 FAULTY_LOGITS = (0.0, 1.0, 2.0, 3.0, 4.0)
+
+GUARDED_MODELS = ("stars-en", "other")
+CALLERS: dict[str, dict[str, Any]] = {
+    "reader": {},
+    "narrow": {"models": ("other",)},
+    "greedy": {"text_tokens_per_s": 1},
+}
+"""Who may call `guarded`, and what each may do there."""
+
+
+def token_of(caller: str) -> str:
+    """A token in the form of those that servers know; everybody may know this one."""
+    return f"cw_{caller}_{hashlib.sha256(caller.encode()).hexdigest()[:43]}"

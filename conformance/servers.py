@@ -1,4 +1,4 @@
-"""The three servers that vectors are for: `python -m conformance.servers`.
+"""The servers that vectors are for: `python -m conformance.servers`.
 
 Prints where they are, on one line, and stops them when its standard input ends or SIGTERM comes.
 """
@@ -24,12 +24,13 @@ from classwire_server.config import ModelSource, ServerConfig
 from classwire_server.engine import Launched
 from classwire_server.engine.workers import launch
 from classwire_server.lifecycle import Launch, Server
-from tests.security.files import Pair, ca_file
+from tests.security.files import Pair, ca_file, callers_toml
 from tests.workers import ForkedWorker
 
 from . import limits
 from .checkpoints import CHECKPOINTS, EMBEDDED, EMBEDDED_FOLDER, make, make_faulty
 from .faults import HOLD, FaultyEngine
+from .limits import token_of
 
 PATIENCE_S = 60.0
 """How long a server may take to get into its state; nothing is expected to take it."""
@@ -99,6 +100,30 @@ def faulty(checkpoint: Path) -> Iterator[Server]:
         _wait(others_are_ready)
         with _held(server.target, engines["busy"]), _queue_held(server.target):
             yield server
+
+
+@contextmanager
+def guarded(checkpoint: Path, folder: Path) -> Iterator[Server]:
+    """A server that asks who calls, and a caller who has sent more than he may for a long while."""
+    callers = folder / "callers.toml"
+    callers.write_bytes(
+        callers_toml(
+            {
+                name: {"tokens": (token_of(name),), **rights}
+                for name, rights in limits.CALLERS.items()
+            }
+        )
+    )
+    models = [f"{name}={checkpoint}" for name in limits.GUARDED_MODELS]
+    config = _config(*models, callers=str(callers))
+    with Server(config, FaultyEngine().launch) as server:
+        with grpc.insecure_channel(server.target) as channel:
+            texts = [pb.TextInput(text="no " * 200)] * limits.MAX_TEXTS_PER_CALL
+            ClassifyServiceStub(channel).BatchClassify(
+                pb.BatchClassifyRequest(inputs=texts),
+                metadata=(("authorization", f"Bearer {token_of('greedy')}"),),
+            )
+        yield server
 
 
 @contextmanager
@@ -187,7 +212,7 @@ def secure(folder: Path) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def running(launch: Launch = launch_forked) -> Iterator[dict[str, str]]:
-    """All three, as long as the context lasts: where each is, by its name in vectors.json."""
+    """All of them, as long as the context lasts: where each is, by its name in vectors.json."""
     with ExitStack() as servers:
         folder = Path(servers.enter_context(tempfile.TemporaryDirectory()))
         checkpoint = make_faulty(folder / "faulty")
@@ -196,6 +221,7 @@ def running(launch: Launch = launch_forked) -> Iterator[dict[str, str]]:
             "serving": serving.target,
             "faulty": servers.enter_context(faulty(checkpoint)).target,
             "draining": servers.enter_context(draining(checkpoint)).target,
+            "guarded": servers.enter_context(guarded(checkpoint, folder)).target,
         }
 
 

@@ -25,6 +25,9 @@ class Attempt {
  public:
   explicit Attempt(const Json& its_vector) : vector(its_vector) {
     context.set_deadline(DeadlineOf(vector));
+    for (const auto& [key, value] : vector.value("headers", Json::object()).items()) {
+      context.AddMetadata(key, value.template get<std::string>());
+    }
     if (vector.value("compression", "") == "gzip") {
       context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
     }

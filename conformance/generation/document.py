@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.checkpoints import CHECKPOINTS, EMBEDDED, EMBEDDED_FOLDER, make, make_faulty
 
-from . import batches, errors, faults, scores, standard, stream_errors, streams, tokens
+from . import batches, credentials, errors, faults, scores, standard, stream_errors, streams, tokens
 from .encoding import Json
 from .reference import Reference
 
@@ -17,7 +17,7 @@ TOLERANCE = 1e-5
 
 
 def load(folder: Path) -> tuple[dict[str, Reference], dict[str, Reference]]:
-    """The models of `serving` and those of `faulty`, used directly; tiny ones lie in a folder."""
+    """The models of `serving`, and those that compute nothing; tiny ones are made in a folder."""
     folders = {EMBEDDED: EMBEDDED_FOLDER}
     folders |= {name: make(name, folder / name) for name in CHECKPOINTS}
     serving = {name: Reference.load(name, path) for name, path in folders.items()}
@@ -45,6 +45,7 @@ def document(models: Mapping[str, Reference], faulty: Mapping[str, Reference]) -
         ("deadlines", "faulty", faults.deadline_vectors(faulty)),
         ("faults", "faulty", faults.vectors(faulty)),
         ("draining", "draining", faults.draining_vectors()),
+        ("credentials", "guarded", credentials.vectors(faulty)),
     )
     for group, _, vectors in groups:
         names = [vector["name"] for vector in vectors]

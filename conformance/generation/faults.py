@@ -140,21 +140,24 @@ def _refused(
     return refused(name, rpc, problem, request=request)
 
 
+EVERY_METHOD: Mapping[str, Json] = {
+    CLASSIFY: {"input": GOOD},
+    BATCH_CLASSIFY: {"inputs": [GOOD]},
+    TOKENIZE: {"input": GOOD},
+    LIST_MODELS: {},
+    GET_MODEL: {},
+    GET_SERVER_INFO: {},
+}
+"""A request of each unary one that any server answers."""
+
+
 def draining_vectors() -> list[Json]:
     """The group `draining`: no method lets anybody in, and health says so."""
-    requests: Mapping[str, Json] = {
-        CLASSIFY: {"input": GOOD},
-        BATCH_CLASSIFY: {"inputs": [GOOD]},
-        TOKENIZE: {"input": GOOD},
-        LIST_MODELS: {},
-        GET_MODEL: {},
-        GET_SERVER_INFO: {},
-    }
     services = ("", "classwire.v1.ClassifyService", "classwire.v1.ModelService")
     return [
         *(
             refused(rpc.rpartition("/")[2], rpc, DRAINING, request=request)
-            for rpc, request in requests.items()
+            for rpc, request in EVERY_METHOD.items()
         ),
         broken("StreamClassify", [{"message": {"config": {}}}], DRAINING),
         *(check(f"health of {name!r}", name, "NOT_SERVING") for name in services),
@@ -220,8 +223,8 @@ def deadline_vectors(models: Models) -> list[Json]:
 
 
 def models_of(faulty: Reference) -> dict[str, Reference]:
-    """The models of the server `faulty`: one checkpoint, and the same logits for every text."""
+    """The models of `faulty` and `guarded`: one checkpoint, and the same logits for every text."""
     return {
         name: dataclasses.replace(faulty, name=name, constant_logits=limits.FAULTY_LOGITS)
-        for name in ("busy", "frail", "lost", "loading")
+        for name in ("busy", "frail", "lost", "loading", *limits.GUARDED_MODELS)
     }

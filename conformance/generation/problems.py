@@ -65,6 +65,11 @@ WORKER_LOST = Problem("UNAVAILABLE", "WORKER_LOST")
 POISON_INPUT = Problem("INTERNAL", "POISON_INPUT")
 DEFECT = Problem("INTERNAL", "INTERNAL", metadata={"id": "*"})
 OVERLOADED = Problem("RESOURCE_EXHAUSTED", "OVERLOADED", metadata={"queue_tokens": "*"}, retry=True)
+MISSING_CREDENTIALS = Problem("UNAUTHENTICATED", "MISSING_CREDENTIALS")
+BAD_CREDENTIALS = Problem("UNAUTHENTICATED", "BAD_CREDENTIALS")
+RATE_LIMITED = Problem(
+    "RESOURCE_EXHAUSTED", "RATE_LIMITED", metadata={"text_tokens_per_s": "1"}, retry=True
+)
 
 
 def unknown_model(field: str) -> Problem:

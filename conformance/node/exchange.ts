@@ -50,6 +50,7 @@ async function call(
 ): Promise<Answer> {
   const responses: JsonObject[] = [];
   const [request = NOTHING] = requests;
+  const headers = grpc.Metadata.fromHttp2Headers(vector.headers ?? {});
   const options = { deadline: Date.now() + timeoutMs(vector) };
 
   switch (method.kind) {
@@ -57,19 +58,19 @@ async function call(
       const call = client.makeUnaryRequest(
         ...wire(method),
         request,
-        new grpc.Metadata(),
+        headers,
         options,
         (_, response) => response && responses.push(response),
       );
       return { responses, status: await ended(call, vector) };
     }
     case "server_streaming": {
-      const call = client.makeServerStreamRequest(...wire(method), request, options);
+      const call = client.makeServerStreamRequest(...wire(method), request, headers, options);
       collect(call, responses, vector);
       return { responses, status: await ended(call, vector) };
     }
     case "bidi_streaming": {
-      const call = client.makeBidiStreamRequest(...wire(method), options);
+      const call = client.makeBidiStreamRequest(...wire(method), headers, options);
       collect(call, responses, vector);
       const status = ended(call, vector);
       await send(call, requests);

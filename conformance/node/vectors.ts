@@ -22,6 +22,7 @@ export interface Vector {
   timeout_s?: number;
   cancel?: "at_once" | "after_first_response";
   held_streams?: number;
+  headers?: { [key: string]: string };
   compression?: "gzip";
   expect: Expectation;
 }

@@ -59,7 +59,7 @@ class Server
   # The vector's call, which `execute` makes.
   def operation(vector)
     channel = @channels.fetch(vector.compression)
-    options = { deadline: vector.deadline, return_op: true }
+    options = { deadline: vector.deadline, metadata: vector.headers, return_op: true }
     service, method = vector.rpc.split("/")
     rpc = SERVICES[service] && SERVICES[service]::Service.rpc_descs[method.to_sym]
     return operation_without_stub(vector, channel, options) unless rpc

@@ -17,6 +17,7 @@ class Vector
 
   def name = @json["name"]
   def rpc = @json["rpc"]
+  def headers = @json.fetch("headers", {})
   def compression = @json["compression"]
   def cancel = @json["cancel"]
   def held_streams = @json.fetch("held_streams", 0)

@@ -7,6 +7,7 @@ import (
 	classwirev1 "github.com/classwire/classwire/gen/go/classwire/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
@@ -18,6 +19,9 @@ type observation map[string]any
 func (v vector) call(method method) (observation, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), v.timeout())
 	defer cancel()
+	for key, value := range v.Headers {
+		ctx = metadata.AppendToOutgoingContext(ctx, key, value)
+	}
 	codec := codec{map[proto.Message][]byte{}}
 	var sent []proto.Message
 	for _, request := range v.messages() {

@@ -27,6 +27,7 @@ type vector struct {
 	TimeoutS     *float64 `json:"timeout_s"`
 	Cancel       string
 	HeldStreams  int `json:"held_streams"`
+	Headers      map[string]string
 	Compression  string
 	Expect       map[string]any
 }

@@ -1,5 +1,7 @@
 package conformance;
 
+import static io.grpc.Metadata.ASCII_STRING_MARSHALLER;
+
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.protobuf.Message;
 import com.google.protobuf.util.JsonFormat;
@@ -33,7 +35,11 @@ final class Call extends ClientCall.Listener<Message> {
             .withCompression(vector.compression());
     Method method = Method.named(vector.rpc());
     Call call = new Call(method, channel.newCall(method.descriptor(), options));
-    call.call.start(call, new Metadata());
+    Metadata headers = new Metadata();
+    vector
+        .allHeaders()
+        .forEach((key, value) -> headers.put(Metadata.Key.of(key, ASCII_STRING_MARSHALLER), value));
+    call.call.start(call, headers);
     call.call.request(1);
     return call;
   }

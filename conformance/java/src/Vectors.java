@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 
 /** What vectors.json holds; conformance/README.md says what each key means. */
 record Vectors(double tolerance, List<Group> groups) {
@@ -31,12 +32,17 @@ record Vectors(double tolerance, List<Group> groups) {
       Double timeoutS,
       String cancel,
       int heldStreams,
+      Map<String, String> headers,
       String compression,
       JsonObject expect) {
 
     /** All that the vector sends, whether it is one message or a stream of them. */
     List<Request> allRequests() {
       return requests != null ? requests : List.of(new Request(request, requestBytes));
+    }
+
+    Map<String, String> allHeaders() {
+      return headers != null ? headers : Map.of();
     }
 
     long timeoutNanos() {

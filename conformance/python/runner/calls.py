@@ -37,6 +37,7 @@ def attempt(channel: grpc.Channel, vector: Json) -> Json:
     rpc = vector["rpc"]
     options = {
         "timeout": vector.get("timeout_s", DEFAULT_TIMEOUT_S),
+        "metadata": tuple(vector.get("headers", {}).items()),
         "compression": COMPRESSIONS.get(vector.get("compression", "")),
     }
     if "request_bytes" in vector:  # what no stub would send
