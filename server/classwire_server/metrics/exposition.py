@@ -14,6 +14,8 @@ from ..addresses import check_port
 log = logging.getLogger(__name__)
 
 PATH = "/metrics"
+LOOK_S = 0.1
+"""How long it may take to notice that it is to end."""
 PATIENCE_S = 10.0
 """How long a caller may take to say what it wants, and to take the answer."""
 
@@ -29,7 +31,7 @@ class Exposition:
         self._server = _Server((host, port), _Handler.factory(registry))
         self.port = self._server.server_port
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="metrics", daemon=True
+            target=self._server.serve_forever, args=(LOOK_S,), name="metrics", daemon=True
         )
         self._thread.start()
 
