@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_REQUEST_ID_KEY = "x-request-id"
 
 
 class ClasswireError(Exception):
@@ -63,6 +64,8 @@ class ClasswireError(Exception):
         field: Path of the field that is wrong, such as `inputs[3].text`; empty when no field is.
         metadata: Values that the message speaks of, such as `max_tokens`.
         retry_after_s: Seconds to wait before a retry; None when the server named no time.
+        request_id: Finds the call in the server's log: `x-request-id` of its trailers. Empty where
+            the error is one text's, or no server answered.
         unanswered: Where the error ended a stream: the ids that were taken from the caller's
             iterable and have no outcome, in that order.
     """
@@ -78,6 +81,7 @@ class ClasswireError(Exception):
         field: str = "",
         metadata: Mapping[str, str] | None = None,
         retry_after_s: float | None = None,
+        request_id: str = "",
         unanswered: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
@@ -87,6 +91,7 @@ class ClasswireError(Exception):
         self.field = field
         self.metadata: Mapping[str, str] = dict(metadata or {})
         self.retry_after_s = retry_after_s
+        self.request_id = request_id
         self.unanswered = unanswered
 
     def __str__(self) -> str:
@@ -100,6 +105,7 @@ class ClasswireError(Exception):
             "field": self.field,
             "metadata": self.metadata,
             "retry_after_s": self.retry_after_s,
+            "request_id": self.request_id,
             "unanswered": self.unanswered,
         }
         return functools.partial(type(self), **facts), (self.message,)
@@ -228,8 +234,11 @@ def _class_for(code: grpc.StatusCode, reason: Reason | str) -> type[ClasswireErr
 def from_rpc_error(error: grpc.RpcError) -> ClasswireError:
     """Make the error of a call from gRPC's, of either kind of channel."""
     # Pairs, or grpc.aio's mapping, which iterates as pairs but which dict() takes for a mapping.
-    trailers: Any = iter(error.trailing_metadata() or ())
-    return from_status(error.code(), error.details() or "", dict(trailers).get(_DETAILS_KEY))
+    pairs: Any = iter(error.trailing_metadata() or ())
+    trailers = dict(pairs)
+    made = from_status(error.code(), error.details() or "", trailers.get(_DETAILS_KEY))
+    made.request_id = str(trailers.get(_REQUEST_ID_KEY, ""))
+    return made
 
 
 def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None) -> ClasswireError:
