@@ -25,9 +25,8 @@ class Attempt {
  public:
   explicit Attempt(const Json& its_vector) : vector(its_vector) {
     context.set_deadline(DeadlineOf(vector));
-    for (const auto& [key, value] : vector.value("headers", Json::object()).items()) {
-      context.AddMetadata(key, value.template get<std::string>());
-    }
+    const Json headers = vector.value("headers", Json::object());
+    for (const auto& [name, value] : headers.items()) context.AddMetadata(name, value);
     if (vector.value("compression", "") == "gzip") {
       context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
     }

@@ -1,22 +1,12 @@
 #include "failure.h"
 
+#include <google/rpc/code.pb.h>
 #include <google/rpc/error_details.pb.h>
 #include <google/rpc/status.pb.h>
 
-#include <array>
-
-namespace {
-
-constexpr std::array kCodes = {
-    "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
-    "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
-    "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
-    "DATA_LOSS", "UNAUTHENTICATED"};
-
-}  // namespace
-
 Json ToJson(const grpc::Status& status) {
-  Json json = {{"code", kCodes.at(status.error_code())}};
+  const auto code = static_cast<google::rpc::Code>(status.error_code());
+  Json json = {{"code", google::rpc::Code_Name(code)}};
   google::rpc::Status details;
   details.ParseFromString(status.error_details());
   for (const auto& detail : details.details()) {
