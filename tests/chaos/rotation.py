@@ -3,14 +3,17 @@
 import itertools
 import socket
 import ssl
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
 
 import trustme
 
 from classwire import Client, Item, Unauthenticated
 from classwire._tokens import new_token
+from classwire_server.config import ServerConfig
+from classwire_server.lifecycle import Server
+from tests.contract.engines import FakeEngine
 from tests.security.files import HOST, Pair, ca_file, callers_toml, replace
 
 from .callers import Callers, Ledger
@@ -18,9 +21,9 @@ from .known import Known
 from .servers import inside
 from .trial import Plan, Report, Trial
 
+ROUNDS = 20
 ANSWERS_BETWEEN = 100
 STREAM_ITEMS = 50
-CLIENT = "client"
 
 
 class Beginners(Callers):
@@ -49,49 +52,68 @@ class Newcomers(Callers):
 def run(plan: Plan) -> Report:
     """Replace both, again and again; who has the newest of each, or the one before, is served."""
     report = Report()
-    rounds = 3 if plan.is_short else 20
     authority = trustme.CA()
     ca = ca_file(plan.work, authority)
     pair = Pair.at(plan.work, authority.issue_cert(HOST))
-    own = Pair.at(plan.work, authority.issue_cert("alice.example"), CLIENT)
-    tokens = deque([new_token("alice")], maxlen=2)
+    own = [_own_pair(plan, authority, 0)]
+    tokens = (new_token("alice"), new_token("alice"))
+    token = tokens[-1]
     callers = plan.work / "callers.toml"
-    replace(callers, callers_toml({"alice": {"tokens": tuple(tokens)}}))
+    replace(callers, callers_toml({"alice": {"tokens": tokens}}))
 
-    def connect(token: Callable[[], str] = lambda: tokens[-1]) -> Client:
-        return Client(server.target, tls=own.shown_to(ca), token=token, retry=False)
+    def connect(shown: Callable[[], str] = lambda: token) -> Client:
+        return Client(server.target, tls=own[-1].shown_to(ca), token=shown, retry=False)
 
     with (
-        inside(plan, **pair.settings, tls_client_ca=str(ca), callers=str(callers)) as server,
+        _server(plan, **pair.settings, tls_client_ca=str(ca), callers=str(callers)) as server,
         ExitStack() as ends,
     ):
         known = Known.ask(
             server.target,
-            200 if plan.is_short else 1_000,
-            tls=own.shown_to(ca),
-            token=tokens[-1],
+            20 if plan.is_short else 1_000,
+            tls=own[-1].shown_to(ca),
+            token=token,
         )
         ledger = Ledger(known)
         client = ends.enter_context(connect())
         beginners = ends.enter_context(Beginners(client, ledger, unary=2, batches=1, streams=1))
         ends.enter_context(Newcomers(connect, ledger))
         shown = refused = 0
-        for number in range(rounds):
-            gone = tokens[0] if len(tokens) == 2 else new_token("alice")
-            tokens.append(new_token("alice"))
-            replace(callers, callers_toml({"alice": {"tokens": tuple(tokens)}}))
+        for number in range(ROUNDS):
+            gone, last = tokens
+            tokens = (last, new_token("alice"))
+            replace(callers, callers_toml({"alice": {"tokens": tokens}}))
+            token = tokens[-1]
             pair.put(authority.issue_cert(HOST))
-            own.put(authority.issue_cert("alice.example"))
-            shown += _shown(server.port, own, ca) == _certificate(pair)
+            own.append(_own_pair(plan, authority, number + 1))
+            shown += _shown(server.port, own[-1], ca) == _certificate(pair)
             refused += _is_refused(connect, gone)
-            before = beginners.begun
-            assert ledger.wait_until(lambda: beginners.begun > before), "no stream begins"  # noqa: B023
-            assert ledger.wait_for_answers(ANSWERS_BETWEEN), "nothing is answered"
+            _let_go_on(ledger, beginners, 10 if plan.is_short else ANSWERS_BETWEEN)
             plan.say(f"replaced {number + 1} times")
-    report.add("new certificates that new connections see", str(rounds), shown, shown == rounds)
-    report.add("old tokens that are refused", str(rounds), refused, refused == rounds)
+    report.add("new certificates that new connections see", str(ROUNDS), shown, shown == ROUNDS)
+    report.add("old tokens that are refused", str(ROUNDS), refused, refused == ROUNDS)
     ledger.report(report, "callers with credentials")
     return report
+
+
+def _let_go_on(ledger: Ledger, beginners: Beginners, answers: int) -> None:
+    """Wait for so many answers, and until all that began before now is over."""
+    before = beginners.begun + 1
+    assert ledger.wait_until(lambda: beginners.begun > before), "no stream begins"
+    assert ledger.wait_for(ledger.open), "not all is answered"
+    assert ledger.wait_for_answers(answers), "nothing is answered"
+
+
+def _server(plan: Plan, **settings: Any) -> AbstractContextManager[Server]:
+    """Short runs are about credentials alone: no model answers."""
+    if plan.is_short:
+        return Server(ServerConfig(port=0, **settings), FakeEngine().launch)
+    return inside(plan, **settings)
+
+
+def _own_pair(plan: Plan, authority: trustme.CA, number: int) -> Pair:
+    """A certificate of a caller; a client that is being made reads two files."""
+    return Pair.at(plan.work, authority.issue_cert("alice.example"), f"caller-{number}")
 
 
 def _shown(port: int, own: Pair, ca: object) -> bytes | None:
