@@ -31,6 +31,7 @@ LANGUAGES = {
     ".sh": "bash",
     ".toml": "toml",
     ".ts": "typescript",
+    ".txt": "cmake",
     ".yaml": "yaml",
     "": "bash",
 }
