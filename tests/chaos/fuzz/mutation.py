@@ -100,6 +100,9 @@ class Mutator:
             field = message.DESCRIPTOR.fields_by_name[name]
         if self.chance(0.1):
             message.ClearField(field.name)
+        elif field.message_type and field.message_type.GetOptions().map_entry:
+            values = getattr(message, field.name)
+            self._mutate(values[self._random.choice([*values, "timeout"])])
         elif field.is_repeated:
             self._mutate_list(getattr(message, field.name), field)
         elif field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
@@ -127,7 +130,8 @@ class Mutator:
     def _value(self, field: FieldDescriptor) -> Any:
         kind = field.cpp_type
         if kind == FieldDescriptor.CPPTYPE_STRING:
-            return self._string(field)
+            text = self._string(field)
+            return text.encode() if field.type == FieldDescriptor.TYPE_BYTES else text
         if kind == FieldDescriptor.CPPTYPE_ENUM:
             return self._random.choice(ENUMS)
         if kind == FieldDescriptor.CPPTYPE_BOOL:

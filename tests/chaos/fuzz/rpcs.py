@@ -11,11 +11,13 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from classwire.v1 import classwire_pb2 as pb
+from classwire_server.open_inference import inference_pb2 as oip
 
 FILES: Sequence[Any] = (
     pb.DESCRIPTOR,
     health_pb2.DESCRIPTOR,
     reflection_pb2.DESCRIPTOR,
+    oip.DESCRIPTOR,
 )
 
 
@@ -72,6 +74,30 @@ _CONFIG = pb.StreamConfig(
 _ITEMS = pb.StreamItems(items=[pb.StreamItem(id=name, input=_PAIR) for name in "ab"])
 ITEMS = pb.StreamClassifyRequest(items=_ITEMS)
 
+_TEXT = oip.ModelInferRequest.InferInputTensor(
+    name="text",
+    datatype="BYTES",
+    shape=[1],
+    contents=oip.InferTensorContents(bytes_contents=[b"I love it"]),
+)
+_INFER = oip.ModelInferRequest(
+    model_name="tiny",
+    id="a",
+    inputs=[_TEXT],
+    outputs=[
+        oip.ModelInferRequest.InferRequestedOutputTensor(
+            name="scores", parameters={"classification": oip.InferParameter(int64_param=2)}
+        )
+    ],
+    parameters={"priority": oip.InferParameter(uint64_param=2)},
+)
+_RAW = oip.ModelInferRequest(
+    model_name="tiny",
+    inputs=[oip.ModelInferRequest.InferInputTensor(name="text", datatype="BYTES", shape=[1, 1])],
+    raw_input_contents=[b"\4\0\0\0good"],
+    parameters={"timeout": oip.InferParameter(int64_param=20_000_000)},
+)
+
 EXAMPLES: Sequence[Message] = (
     pb.ClassifyRequest(input=pb.TextInput(text="I love it")),
     pb.ClassifyRequest(input=_PAIR, options=_ALL, model="tiny"),
@@ -84,6 +110,16 @@ EXAMPLES: Sequence[Message] = (
     pb.ListModelsRequest(page_size=1),
     pb.GetModelRequest(name="tiny"),
     pb.GetServerInfoRequest(),
+    _INFER,
+    _RAW,
+    oip.ServerLiveRequest(),
+    oip.ServerReadyRequest(),
+    oip.ModelReadyRequest(name="tiny", version="1"),
+    oip.ServerMetadataRequest(),
+    oip.ModelMetadataRequest(name="tiny"),
+    oip.ModelConfigRequest(name="tiny"),
+    oip.ModelStatisticsRequest(name="tiny"),
+    oip.RepositoryIndexRequest(ready=True),
     health_pb2.HealthCheckRequest(service="classwire.model.tiny"),
     reflection_pb2.ServerReflectionRequest(list_services=""),
     reflection_pb2.ServerReflectionRequest(

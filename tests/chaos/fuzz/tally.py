@@ -10,6 +10,7 @@ from grpc_status import rpc_status
 
 from classwire._reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
+from classwire_server.open_inference import inference_pb2 as oip
 
 INPUT_REASONS: Sequence[Reason] = (
     Reason.EMPTY_TEXT,
@@ -131,6 +132,8 @@ def item_answers(response: object) -> list[str]:
         outcomes = list(response.outcomes)
     elif isinstance(response, pb.StreamClassifyResponse):
         outcomes = [result.outcome for result in response.results.results]
+    elif isinstance(response, oip.ModelStreamInferResponse):
+        return [response.error_message.partition(":")[0] or "answered"]
     else:
         return []
     return [outcome.error.reason or "answered" for outcome in outcomes]
