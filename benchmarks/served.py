@@ -24,7 +24,8 @@ ECHO = ("benchmarks.echo",)
 class Served:
     """A server, `python -m COMMAND`, from when it serves until the end of the block.
 
-    `start_s` is how long that took. Raises Failed, with the server's last word, when it ends first.
+    `start_s` is how long that took, `metrics` where its metrics are, if asked for. Raises Failed,
+    with the server's last word, when it ends first.
     """
 
     def __init__(self, *command: str) -> None:
@@ -40,6 +41,7 @@ class Served:
         self.pid = self._process.pid
         try:
             self.target = self._line("listening on ")
+            self.metrics = self._line("metrics on ") if "--metrics-port" in command else ""
             self._line("serving")
         except BaseException:
             self._stop()
