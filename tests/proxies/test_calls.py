@@ -1,5 +1,6 @@
 """Calls through a proxy, of the library and of Node: the same as without one."""
 
+import threading
 from collections.abc import Callable
 
 import grpc
@@ -11,7 +12,7 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.lifecycle import Server
 from tests.contract.conversation import Conversation
-from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
+from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import refusal
 from tests.node.calls import call, outcomes
 from tests.proxies.conftest import StartProxy
@@ -120,26 +121,35 @@ def test_deadlines(
         assert 0 < told_s < 1.1 * given_s  # gRPC rounds what it sends
 
 
-def test_cancelled_calls_leave_the_server(
-    start_proxy: StartProxy,
-    channel_by: ChannelBy,
-    serve: Callable[..., Server],
-    servers: list[Server],
-    connect: Callable[[str], grpc.Channel],
+class WatchedServer(FakeServer):
+    """Tells when a call is over."""
+
+    def __init__(self) -> None:
+        super().__init__(["yes"])
+        self.call_is_over = threading.Event()
+
+    def begin(self, context: grpc.ServicerContext) -> None:
+        """Note a call."""
+        context.add_callback(self.call_is_over.set)
+        super().begin(context)
+
+
+@pytest.mark.parametrize("kind_of_call", ["unary", "stream"])
+def test_cancelled_calls_are_cancelled_in_the_server(
+    start_proxy: StartProxy, channel_by: ChannelBy, kind_of_call: str
 ) -> None:
-    """What a caller cancels does not go on behind the proxy: here, the only stream that may be."""
-    server = serve(FakeEngine().launch, model=servers[0].config.model, max_streams=1)
-    channel = channel_by(start_proxy([server.target, server.target]))
-    direct = connect(server.target)
+    """What a caller gives up does not go on behind the proxy."""
+    with WatchedServer() as server:
+        server.hold()
+        channel = channel_by(start_proxy([server.target, server.target]))
+        if kind_of_call == "unary":
+            request = pb.ClassifyRequest(input=pb.TextInput(text="a"))
+            made: grpc.Call = ClassifyServiceStub(channel).Classify.future(request)
+        else:
+            made = Conversation(channel).call
+        assert eventually(lambda: bool(server.calls))
+        assert not server.call_is_over.is_set()
 
-    def is_open() -> bool:
-        with Conversation(direct) as stream:
-            try:
-                return bool(stream.read_started())
-            except grpc.RpcError:
-                return False
+        made.cancel()
 
-    with Conversation(channel) as stream:
-        stream.read_started()
-        assert not is_open()
-    assert eventually(is_open)
+        assert server.call_is_over.wait(PATIENCE_S)
