@@ -223,7 +223,7 @@ def test_a_streams_deadline_holds_over_its_calls(client: Any, server: FakeServer
     assert len(list(client.classify_stream(["text"], timeout_s=9))) == 1
     first_s, second_s = (call.time_left_s or math.inf for call in server.calls)
     assert second_s < first_s - 0.2
-    assert first_s <= 9
+    assert first_s < 9.1  # gRPC rounds what it sends
 
 
 @pytest.mark.parametrize("ask", ["classify", "classify_batch", "classify_stream"])
