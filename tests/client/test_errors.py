@@ -183,7 +183,7 @@ def test_anothers_reason_is_not_taken_for_ours() -> None:
 
 
 def test_details_are_believed_before_the_code() -> None:
-    """Where a proxy resets a call behind its trailers, gRPC says CANCELLED, and the server did not."""
+    """Where a proxy resets a call behind its trailers, gRPC says CANCELLED; the server did not."""
     info = error_details_pb2.ErrorInfo(reason="BAD_ID", domain="classwire")
     status = status_pb2.Status(code=3, message="no id")
     status.details.add().Pack(info)
