@@ -9,6 +9,7 @@ import pytest
 import trustme
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
+from grpc_status import rpc_status
 
 from classwire import Client, PermissionDenied, Reason, Unauthenticated
 from classwire._tokens import new_token
@@ -146,6 +147,19 @@ def test_the_scheme_is_known_in_any_case(channel: grpc.Channel) -> None:
         pb.GetServerInfoRequest(), metadata=(("authorization", f"bearer {ALICE}"),)
     )
     assert response.version
+
+
+def test_metadata_over_the_limit(channel: grpc.Channel) -> None:
+    """Is refused by gRPC itself, on the connection that serves the next call."""
+    stub = ModelServiceStub(channel)
+    much = (*bearer(ALICE), ("x-much", "a" * 16_384))
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.GetServerInfo(pb.GetServerInfoRequest(), metadata=much, timeout=PATIENCE_S)
+    assert isinstance(caught.value, grpc.Call)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert rpc_status.from_call(caught.value) is None
+    some = (*bearer(ALICE), ("x-some", "a" * 15_000))
+    assert stub.GetServerInfo(pb.GetServerInfoRequest(), metadata=some, timeout=PATIENCE_S).version
 
 
 def test_a_stranger_holds_no_thread(channel: grpc.Channel, engine: FakeEngine) -> None:

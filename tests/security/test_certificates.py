@@ -5,6 +5,7 @@ import logging
 import re
 import socket
 import ssl
+import time
 import warnings
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from classwire import Client, Tls, Unavailable
 from classwire_server.config import ServerConfig
 from classwire_server.errors import ConfigError
 from classwire_server.lifecycle import Server
+from classwire_server.security.certificates import PAUSE_S
 from tests.security.conftest import Listen
 from tests.security.files import HOST, Pair, ca_file, replace
 
@@ -204,6 +206,25 @@ def test_a_certificate_is_replaced_while_the_server_runs(
 
         assert certificate(server) == shown(own_pair) != before
         assert client.health(LIVENESS) == "SERVING"
+
+
+def test_nothing_else_begins_while_a_certificate_is_replaced(
+    listen: Listen, own_pair: Pair, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another handshake does, gRPC ends the process: decision 0015. Files that were written,
+    and hold what they held, replace nothing.
+    """
+    server = listen(**own_pair.settings)
+    certificate(server)
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+
+    own_pair.put(authority.issue_cert(HOST))
+    assert certificate(server) == certificate(server) == shown(own_pair)
+    assert pauses == [PAUSE_S]
+    replace(own_pair.cert, own_pair.cert.read_bytes())
+    assert certificate(server) == shown(own_pair)
+    assert pauses == [PAUSE_S]
 
 
 @pytest.mark.parametrize("bad", ["half", "rubbish", "gone"])

@@ -1,6 +1,7 @@
 """The server's certificate, its key and the authorities of its callers, as files hold them."""
 
 import ssl
+import time
 from typing import Any, NamedTuple
 
 import grpc
@@ -8,6 +9,9 @@ import grpc
 from ..errors import ConfigError
 from .settings import SecuritySettings
 from .watched import Watched, contents
+
+PAUSE_S = 0.02
+"""More than gRPC takes from asking what to use to using it: microseconds."""
 
 
 class _Files(NamedTuple):
@@ -35,9 +39,12 @@ class Certificates:
             """What to use from now on; None for what is in use."""
             nonlocal in_use
             files = self._files.current()
-            if files is in_use:
+            if files == in_use:
                 return None
             in_use = files
+            # gRPC frees what it replaces, even while another handshake is about to begin with it,
+            # and then the process ends (grpc/grpc#36693). Here it lets no handshake begin.
+            time.sleep(PAUSE_S)
             return _configuration(files)
 
         return grpc.dynamic_ssl_server_credentials(
