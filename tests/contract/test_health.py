@@ -30,6 +30,7 @@ READINESS = (
     "",
     "classwire.v1.ClassifyService",
     "classwire.v1.ModelService",
+    "inference.GRPCInferenceService",
     "classwire.model.tiny",
 )
 LIVENESS = "classwire.liveness"
@@ -203,6 +204,7 @@ def test_reflection(channel: grpc.Channel) -> None:
     assert services(channel) == {
         "classwire.v1.ClassifyService",
         "classwire.v1.ModelService",
+        "inference.GRPCInferenceService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
