@@ -28,8 +28,8 @@ def _serve(config: str | None, **flags: Any) -> None:
     (max_streams). The command line wins over the environment, the environment over the file, the
     file over the default.
 
-    Prints "listening on ADDRESS" once the port is bound, "metrics on ADDRESS" where they are asked
-    for, and "serving" once every model answers.
+    Prints "listening on ADDRESS" once the port is bound, "metrics on ADDRESS" and "admin on
+    ADDRESS" where they are asked for, and "serving" once every model answers.
     SIGTERM or Ctrl-C drains and exits with 0; a second one exits at once.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
@@ -70,8 +70,11 @@ def _run(server: Server) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hear)
+    server.on_drain = wake.set
     server.listen()
     _say(f"listening on {server.target}")
+    if server.admin_target:
+        _say(f"admin on {server.admin_target}")
     if server.metrics_target:
         _say(f"metrics on {server.metrics_target}")
     loading = threading.Thread(target=load, name="load", daemon=True)

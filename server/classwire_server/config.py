@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from .admin.settings import AdminSettings
 from .errors import ConfigError
 from .logs import FORMATS
 from .metrics.settings import MetricsSettings
@@ -209,7 +210,7 @@ class ServingSettings:
 
 
 @dataclass(frozen=True)
-class ServerConfig(MetricsSettings, SecuritySettings, ServingSettings):
+class ServerConfig(MetricsSettings, AdminSettings, SecuritySettings, ServingSettings):
     """All settings of one server.
 
     Raises ConfigError, naming the setting to change, for values that are out of range or contradict
@@ -233,6 +234,7 @@ class ServerConfig(MetricsSettings, SecuritySettings, ServingSettings):
         if not self.host and not self.unix_socket:
             raise ConfigError("host", "is empty, and there is no --unix-socket either")
         self.check_security(self.host)
+        self.check_admin()
         if not self.metrics_host:
             raise ConfigError("metrics_host", "is empty")
         if self.max_streams > self.rpc_threads - SPARE_RPC_THREADS:
@@ -294,4 +296,6 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("max_connection_age_s", 0, 86_400),
     ("drain_timeout_s", 0, 86_400),
     ("metrics_port", -1, 65_535),
+    ("admin_port", -1, 65_535),
+    ("memory_budget_mb", 0, 1 << 30),
 )

@@ -11,8 +11,8 @@ def expired() -> RequestError:
 
 
 def draining() -> RequestError:
-    """The server ends."""
-    return RequestError(Reason.DRAINING, "the server is shutting down")
+    """The server ends, or the model is another."""
+    return RequestError(Reason.DRAINING, "the server, or the model, is going away")
 
 
 def lost() -> RequestError:

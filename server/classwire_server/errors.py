@@ -1,18 +1,22 @@
 """Domain errors, without any transport in them.
 
 ClasswireServerError
-├── RequestError   one call, or one text of it, cannot be answered; carries a `Reason`
+├── Refusal        a call, or one text of it, ends with an error
+│   ├── RequestError     it cannot be answered; carries a `Reason`
+│   └── ChangeRefused    models cannot be changed so; carries an `AdminReason`
 ├── NoWorker       there is no process to give a batch to
 ├── WorkerLost     the process that held a batch has ended
 ├── CompileError   a model cannot be compiled; the plain one serves as well, and slower
 └── StartError     the server cannot start as it was asked to; one line for people
     ├── ConfigError      a setting is wrong; names it
+    │   └── OverBudget   models would need more memory than the server was given
     └── CheckpointError  a checkpoint cannot be served
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from classwire._admin_reasons import AdminReason
 from classwire._reasons import Reason
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -22,13 +26,34 @@ class ClasswireServerError(Exception):
     """Base of the server's own errors."""
 
 
-class RequestError(ClasswireServerError):
-    """One call, or one text of it, cannot be answered.
+class Refusal(ClasswireServerError):
+    """A call, or one text of it, ends with an error.
 
     `message` is for people and never holds the caller's text. `field` is the path of the wrong
     field in the request, such as `inputs[3].text`, or empty. `metadata` holds the values that the
     message speaks of. `retry_after_s` is in seconds, or None.
     """
+
+    reason: Reason | AdminReason
+
+    def __init__(
+        self,
+        message: str,
+        field: str = "",
+        metadata: Mapping[str, str] = _NOTHING,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.metadata = metadata
+        self.retry_after_s = retry_after_s
+
+
+class RequestError(Refusal):
+    """One call, or one text of it, cannot be answered."""
+
+    reason: Reason
 
     def __init__(
         self,
@@ -39,12 +64,20 @@ class RequestError(ClasswireServerError):
         metadata: Mapping[str, str] = _NOTHING,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, field, metadata, retry_after_s)
         self.reason = reason
-        self.message = message
-        self.field = field
-        self.metadata = metadata
-        self.retry_after_s = retry_after_s
+
+
+class ChangeRefused(Refusal):
+    """Models cannot be changed so, and are as they were."""
+
+    reason: AdminReason
+
+    def __init__(
+        self, reason: AdminReason, message: str, *, metadata: Mapping[str, str] = _NOTHING
+    ) -> None:
+        super().__init__(message, metadata=metadata)
+        self.reason = reason
 
 
 class NoWorker(ClasswireServerError):
@@ -80,6 +113,19 @@ class ConfigError(StartError):
 
     def __reduce__(self) -> tuple[type["ConfigError"], tuple[str, str]]:
         return type(self), (self.setting, self.problem)
+
+
+class OverBudget(ConfigError):
+    """Models would need more memory than the server was given; in MB, rounded up."""
+
+    def __init__(self, needs_mb: int, in_use_mb: int, budget_mb: int, name: str) -> None:
+        super().__init__(
+            "memory_budget_mb",
+            f"{name} needs {needs_mb} MB, and {in_use_mb} of {budget_mb} MB are in use",
+        )
+        self.needs_mb = needs_mb
+        self.in_use_mb = in_use_mb
+        self.budget_mb = budget_mb
 
 
 class CheckpointError(StartError):

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -13,16 +12,14 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from . import access_log
 from .addresses import check_port, check_unix_socket, target_of
-from .checkpoint import locate
-from .config import ModelSource, ServerConfig
-from .dispatch import Dispatcher
-from .engine import Launched
+from .admin.administration import Administration
+from .config import ServerConfig
 from .engine.workers import launch
 from .errors import StartError
 from .gate import Gate
-from .limits import limits_of
+from .loading import Launch, Loader
 from .metrics.server import Metrics
-from .registry import ModelState, Registry, ServedModel
+from .registry import ModelState, Registry
 from .security.certificates import Certificates
 from .service.call_pool import CallPool
 from .service.health import LIVENESS, Health, model_health
@@ -37,30 +34,26 @@ from .service.registration import (
     register_reflection,
 )
 from .service.streams import Streams
-from .tokenization import Truncation
 from .transport import FAREWELL_S, grpc_options
 
 log = logging.getLogger(__name__)
-
-Launch = Callable[[ModelSource, ServerConfig, Callable[[], None]], Launched]
-"""Starts a model's engine; the function given is to be called, on any thread, whenever the engine
-may have gone down or come up.
-"""
 
 
 class Server:
     """One server: its port, its models, its health.
 
     `listen`, `load` and `stop` are called in this order, by any thread; `start` is the first two.
-    As a context manager it starts and stops. `launch` starts the models' engines.
+    As a context manager it starts and stops. `launch` starts the models' engines. `on_drain` is
+    called when an operator ends the server; by itself it stops.
     """
 
     def __init__(self, config: ServerConfig, launch: Launch = launch) -> None:
         self.config = config
         self.port = 0
-        self._launch = launch
+        self.on_drain: Callable[[], None] = self._drain
         self._certificates = Certificates(config) if config.tls_cert else None
         self._registry = Registry(config.sources)
+        self._loader = Loader(config, launch, self._registry, self._heed)
         self._gate = Gate()
         self._health = Health()
         self._calls = CallPool(config.rpc_threads, config.max_waiting_calls)
@@ -75,6 +68,20 @@ class Server:
         if config.metrics_port >= 0:
             self._metrics = Metrics(config, self._registry, self._gate, self._calls, self._streams)
             listeners.append(self._metrics.calls.ended)
+        self._admin: Administration | None = None
+        if config.admin_port >= 0:
+            self._admin = Administration(
+                config,
+                self._registry,
+                self._loader,
+                self._gate,
+                self._streams,
+                certificates=self._certificates,
+                listeners=listeners,
+                on_change=self._heed,
+                on_gone=lambda name: self._health.forget(model_health(name)),
+                drain=lambda: self.on_drain(),
+            )
         self._grpc = grpc.server(
             self._calls,
             options=grpc_options(config),
@@ -99,6 +106,11 @@ class Server:
         """Where metrics are found, as `host:port`; empty where they are not served."""
         return self._metrics.target if self._metrics is not None else ""
 
+    @property
+    def admin_target(self) -> str:
+        """Where the admin service is found, as `host:port`; empty where it is not served."""
+        return self._admin.target if self._admin is not None else ""
+
     def start(self) -> None:
         """Listen and load. Raises StartError, with nothing left running."""
         self.listen()
@@ -116,6 +128,8 @@ class Server:
             self._bind(f"unix:{config.unix_socket}", None)
         if self._metrics is not None:
             self._metrics.listen()
+        if self._admin is not None:
+            self._admin.listen()
         with self._stopping:
             self._say_health()
             self._health.set(LIVENESS, HealthCheckResponse.SERVING)
@@ -128,7 +142,7 @@ class Server:
         """
         for source in self.config.sources:
             try:
-                served = self._load(source)
+                served = self._loader.load(source)
             except Exception as error:
                 self._registry.refused(source.name, str(error))
                 self.stop(drain_timeout_s=0)
@@ -136,13 +150,15 @@ class Server:
             with self._stopping:
                 stopped = self._stopped
                 if not stopped:
-                    self._registry.ready(source.name, served)
+                    self._registry.put(source, served)
             if stopped:
                 served.dispatcher.close()
                 return
         with self._stopping:
             self._loaded = True
             self._say_health()
+        if self._admin is not None:
+            self._admin.allow()
 
     def stop(self, drain_timeout_s: float | None = None) -> None:
         """Drain, then stop: health says NOT_SERVING, calls in flight finish, new ones get DRAINING.
@@ -155,6 +171,8 @@ class Server:
                 return
             self._stopped = True
             self._say_health()
+        if self._admin is not None:
+            self._admin.forbid()
         if drain_timeout_s is None:
             drain_timeout_s = self.config.drain_timeout_s
         self._gate.close()
@@ -167,6 +185,8 @@ class Server:
                 entry.served.dispatcher.close()
         if self._metrics is not None:
             self._metrics.close()
+        if self._admin is not None:
+            self._admin.close()
         for pool in (self._calls, self._health_checks, self._reflections):
             pool.shutdown(wait=False)
 
@@ -190,56 +210,13 @@ class Server:
         except RuntimeError:
             raise StartError(f"cannot listen on {address}") from None
 
-    def _load(self, source: ModelSource) -> ServedModel:
-        locate(source)  # a wrong path is said at once: a worker takes seconds to start
-        started_s = time.monotonic()
-        launched = self._launch(source, self.config, lambda: self._heed(source.name))
-        checkpoint, engine = launched.checkpoint, launched.engine
-        try:
-            tokenization = checkpoint.tokenization(Truncation(self.config.truncation))
-        except BaseException:
-            engine.close()
-            raise
-        log.info(
-            "%s: %s on %s, %s, %s, %d lanes, loaded in %.1f s; "
-            "labels agree with plain float32 on %.1f %% of %d texts, scores within %.1e",
-            source.name,
-            checkpoint.architecture,
-            self.config.device if len(self.config.devices) > 1 else engine.traits.device,
-            engine.traits.precision.value,
-            engine.traits.layout.value,
-            engine.lanes,
-            time.monotonic() - started_s,
-            100 * engine.deviation.label_agreement,
-            engine.deviation.texts,
-            engine.deviation.max_score_difference,
-        )
-        return ServedModel(
-            checkpoint,
-            tokenization,
-            engine,
-            Dispatcher(
-                engine,
-                batch_tokens=launched.batch_tokens,
-                max_queue_tokens=self.config.max_queue_tokens,
-                cache_bytes=round(self.config.cache_mb * 1e6),
-                name=source.name,
-            ),
-            limits_of(
-                checkpoint.labels,
-                tokenization.max_tokens,
-                tokenization.longest_token_bytes,
-                self.config,
-            ),
-        )
+    def _drain(self) -> None:
+        threading.Thread(target=self.stop, name="drain", daemon=True).start()
 
-    def _heed(self, name: str) -> None:
-        """A model's engine may have gone down, or come up."""
+    def _heed(self) -> None:
+        """A model's engine may have gone down, or come up; or there is another model."""
         with self._stopping:
             self._say_health()
-        served = self._registry.entry(name, "").served
-        if served is not None:
-            served.dispatcher.wake()
 
     def _say_health(self) -> None:
         """Publish which models are ready, and whether all are; called with the lock held."""

@@ -1,9 +1,9 @@
 """The models of a server, by name."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Self
 
@@ -11,6 +11,7 @@ from classwire._reasons import Reason
 
 from .config import ModelSource
 from .errors import RequestError
+from .gate import Gate
 from .limits import Limits
 from .security.callers import Caller
 
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """A model that answers calls."""
+    """A model that answers calls.
+
+    `gate` counts the calls that use it, and is closed when another takes its place. `memory_bytes`
+    is what its processes need, 0 where the system does not say.
+    """
 
     checkpoint: "Checkpoint"
     tokenization: "Tokenization"
     engine: "Engine"
     dispatcher: "Dispatcher"
     limits: Limits
+    memory_bytes: int = 0
+    gate: Gate = field(default_factory=Gate)
 
 
 class ModelState(Enum):
@@ -64,40 +71,49 @@ class Registry:
     """The models of a server, the default one first. Safe for use by any thread."""
 
     def __init__(self, sources: Sequence[ModelSource]) -> None:
-        self._default = sources[0].name
+        self._seen: frozenset[str] | None = None  # None: all
         self._lock = threading.Lock()  # guards _entries
         self._entries = {
-            source.name: Entry(source, is_default=source.name == self._default)
-            for source in sources
+            source.name: Entry(source, is_default=number == 0)
+            for number, source in enumerate(sources)
         }
 
-    def ready(self, name: str, served: ServedModel) -> None:
-        """From now on the model answers calls."""
-        self._replace(name, served=served)
+    def put(self, source: ModelSource, served: ServedModel) -> ServedModel | None:
+        """From now on the model answers calls to its name; returns the one that did before."""
+        with self._lock:
+            before = self._entries.get(source.name) or Entry(source, is_default=False)
+            self._entries[source.name] = replace(before, source=source, served=served)
+            return before.served
 
     def refused(self, name: str, refusal: str) -> None:
         """The model cannot be loaded."""
-        self._replace(name, refusal=refusal)
-
-    def _replace(self, name: str, **changes: object) -> None:
         with self._lock:
-            self._entries[name] = replace(self._entries[name], **changes)  # type: ignore[arg-type]
+            self._entries[name] = replace(self._entries[name], refusal=refusal)
+
+    def remove(self, name: str) -> Entry:
+        """From now on there is no model of that name, which is there and not the default."""
+        with self._lock:
+            return self._entries.pop(name)
+
+    def set_default(self, name: str) -> None:
+        """From now on calls that name no model go to this one, which is there."""
+        with self._lock:
+            for entry in list(self._entries.values()):
+                is_default = entry.source.name == name
+                self._entries[entry.source.name] = replace(entry, is_default=is_default)
 
     def seen_by(self, caller: Caller) -> Self:
-        """The models that a caller may use, as they are now."""
+        """The models that a caller may use, at any time."""
         if caller.models is None:
             return self
-        seen = copy(self)
-        with self._lock:
-            seen._entries = {
-                name: entry for name, entry in self._entries.items() if name in caller.models
-            }
+        seen = copy(self)  # of the same entries
+        seen._seen = caller.models
         return seen
 
     def entries(self) -> list[Entry]:
         """All entries: the default one first, then by name."""
         with self._lock:
-            entries = list(self._entries.values())
+            entries = [entry for entry in self._entries.values() if self._sees(entry)]
         return sorted(entries, key=lambda entry: (not entry.is_default, entry.source.name))
 
     def entry(self, name: str, field: str) -> Entry:
@@ -106,17 +122,43 @@ class Registry:
         Raises RequestError UNKNOWN_MODEL, naming `field`.
         """
         with self._lock:
-            entry = self._entries.get(name or self._default)
-        if entry is None:
-            raise RequestError(Reason.UNKNOWN_MODEL, "no model of that name", field=field)
-        return entry
+            return self._entry(name, field)
 
     def served(self, name: str, field: str) -> ServedModel:
         """The model that answers calls to this name.
 
         Raises RequestError UNKNOWN_MODEL, or LOADING while it is not ready.
         """
-        entry = self.entry(name, field)
-        if entry.served is None:
+        with self._lock:
+            return self._served(name, field)
+
+    def use(
+        self, name: str, field: str, when_over: Callable[[Callable[[], None]], None]
+    ) -> ServedModel:
+        """The model that answers calls to this name, which stays until the call is over.
+
+        `when_over` is given what is to be called then. Raises RequestError as `served` does.
+        """
+        with self._lock:
+            model = self._served(name, field)
+            model.gate.enter()
+        when_over(model.gate.leave)
+        return model
+
+    def _served(self, name: str, field: str) -> ServedModel:
+        served = self._entry(name, field).served
+        if served is None:
             raise RequestError(Reason.LOADING, "the model is not loaded yet")
-        return entry.served
+        return served
+
+    def _entry(self, name: str, field: str) -> Entry:
+        entry = self._entries.get(name) if name else self._default()
+        if entry is None or not self._sees(entry):
+            raise RequestError(Reason.UNKNOWN_MODEL, "no model of that name", field=field)
+        return entry
+
+    def _default(self) -> Entry:
+        return next(entry for entry in self._entries.values() if entry.is_default)
+
+    def _sees(self, entry: Entry) -> bool:
+        return self._seen is None or entry.source.name in self._seen

@@ -74,9 +74,14 @@ class InferenceService:
         self, requests: Iterator[bytes], call: Call
     ) -> Iterator[pb.ModelStreamInferResponse]:
         """Score texts for as long as the caller sends requests."""
+        models: dict[tuple[str, str], ServedModel] = {}  # which the stream has used
 
         def find(name: str, version: str) -> ServedModel:
-            return self._served(call, name, version, "model_")
+            if (name, version) not in models:
+                model = self._served(call, name, version, "model_")
+                call.when_over(model.gate.listen(session.drain))
+                models[name, version] = model
+            return models[name, version]
 
         window_items = self._config.stream_window_items
         session = InferSession(find, requests, call, self._streams.limits, window_items)
@@ -113,7 +118,8 @@ class InferenceService:
             raise RequestError(
                 Reason.UNKNOWN_MODEL, "the request names no model", field=f"{prefix}name"
             )
-        model = self._registry.seen_by(call.caller).served(name, f"{prefix}name")
+        models = self._registry.seen_by(call.caller)
+        model = models.use(name, f"{prefix}name", call.when_over)
         if not is_version(version):
             raise RequestError(
                 Reason.UNKNOWN_MODEL,

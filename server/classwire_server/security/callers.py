@@ -12,12 +12,13 @@ from ..errors import ConfigError
 from .rate import Rate
 from .watched import contents
 
-_KEYS = ("tokens", "certificates", "models", "text_tokens_per_s")
+_KEYS = ("tokens", "certificates", "models", "text_tokens_per_s", "admin")
 
 
 @dataclass(frozen=True, eq=False)
 class Caller:
-    """Somebody who may call. `models` are the names of those it may use, None for all.
+    """Somebody who may call. `models` are the names of those it may use, None for all;
+    `may_administer` says whether it may change what is served, and end the server.
 
     `tokens` are hashes of tokens, `certificates` are names in certificates.
     """
@@ -27,9 +28,10 @@ class Caller:
     certificates: tuple[str, ...] = ()
     models: frozenset[str] | None = None
     rate: Rate = field(default_factory=Rate)
+    may_administer: bool = False
 
 
-ANYBODY = Caller("")
+ANYBODY = Caller("", may_administer=True)
 """Who calls a server that has no file of callers."""
 
 Callers = Mapping[str, Caller]
@@ -72,12 +74,20 @@ def _caller(path: str, name: str, entry: Any, before: Caller | None) -> Caller:
         raise _wrong(path, f"{name}: text_tokens_per_s is not a number")
     if not tokens_per_s >= 1:
         raise _wrong(path, f"{name}: text_tokens_per_s is less than 1")
+    may_administer = entry.get("admin", False)
+    if not isinstance(may_administer, bool):
+        raise _wrong(path, f"{name}: admin is neither true nor false")
     if before is not None and before.rate.tokens_per_s == tokens_per_s:
         rate = before.rate
     else:
         rate = Rate(tokens_per_s)
     return Caller(
-        name, tokens, certificates, frozenset(models) if "models" in entry else None, rate
+        name,
+        tokens,
+        certificates,
+        frozenset(models) if "models" in entry else None,
+        rate,
+        may_administer,
     )
 
 

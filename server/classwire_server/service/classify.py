@@ -38,7 +38,7 @@ class ClassifyService:
 
     def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
         """Score one text or pair."""
-        model = self._registry.seen_by(call.caller).served(request.model, "model")
+        model = self._model(request.model, call)
         options = _options(model, request.options)
         items = _run(model, options, [request.input], "input.{name}", call)
         outcome = pb.Outcome()
@@ -55,7 +55,7 @@ class ClassifyService:
         self, request: pb.BatchClassifyRequest, call: Call
     ) -> pb.BatchClassifyResponse:
         """Score several texts; each has an outcome of its own."""
-        model = self._registry.seen_by(call.caller).served(request.model, "model")
+        model = self._model(request.model, call)
         options = _options(model, request.options)
         _refuse_too_many(model, len(request.inputs), options)
         items = _run(model, options, request.inputs, "inputs[{place}].{name}", call)
@@ -74,7 +74,7 @@ class ClassifyService:
 
     def tokenize(self, request: pb.TokenizeRequest, call: Call) -> pb.TokenizeResponse:
         """What the model would see of a text."""
-        model = self._registry.seen_by(call.caller).served(request.model, "model")
+        model = self._model(request.model, call)
         truncation = parse_enum(request.truncation, TRUNCATIONS, "truncation")
         unit = parse_enum(request.offset_unit, OFFSET_UNITS, "offset_unit") or OffsetUnit.UNICODE
         call.caller.rate.check(call.received_s)
@@ -91,6 +91,9 @@ class ClassifyService:
             truncated_tokens=encoding.truncated_tokens,
             model=model_ref(model, None),
         )
+
+    def _model(self, name: str, call: Call) -> ServedModel:
+        return self._registry.seen_by(call.caller).use(name, "model", call.when_over)
 
 
 def _options(model: ServedModel, options: pb.ClassifyOptions) -> Options:

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from ..call_record import RECORD
-from ..errors import RequestError
+from ..errors import Refusal, RequestError
 from ..gate import Gate
 from ..security.access import OPEN, Admission
 from ..security.callers import Caller
@@ -152,7 +152,11 @@ def end(context: grpc.ServicerContext, failure: Exception | None) -> None:
     """End a call on its own thread; without a failure its caller has gone."""
     if failure is None:
         context.abort(gone(context), "the caller has gone")
-    error = request_error(failure)
+    refuse(context, request_error(failure))
+
+
+def refuse(context: grpc.ServicerContext, error: Refusal) -> None:
+    """End a call on its own thread with an error."""
     if (record := RECORD.get()) is not None:
         record.reason = error.reason
     told = rpc_status.to_status(status(error))

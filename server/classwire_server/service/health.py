@@ -61,6 +61,12 @@ class Health:
             self._statuses[service] = status
             self._changed.notify()
 
+    def forget(self, service: str) -> None:
+        """Say nothing of a service any more: there is none of that name."""
+        with self._changed:
+            self._statuses.pop(service, None)
+            self._changed.notify()
+
     def status(self, service: str) -> int | None:
         """What is said of a service; None when there is none."""
         with self._changed:

@@ -59,7 +59,7 @@ class ModelService:
             start = names.index(request.page_token) + 1
         response = pb.ListModelsResponse()
         for entry in entries[start : start + (request.page_size or DEFAULT_PAGE_SIZE)]:
-            response.models.append(_model(entry))
+            response.models.append(describe(entry))
             if response.ByteSize() > MAX_PAGE_BYTES:
                 break
         end = start + len(response.models)
@@ -70,7 +70,7 @@ class ModelService:
     def get_model(self, request: pb.GetModelRequest, call: Call) -> pb.GetModelResponse:
         """One model."""
         entry = self._registry.seen_by(call.caller).entry(request.name, "name")
-        return pb.GetModelResponse(model=_model(entry))
+        return pb.GetModelResponse(model=describe(entry))
 
     def get_server_info(
         self, request: pb.GetServerInfoRequest, call: Call
@@ -88,7 +88,8 @@ class ModelService:
         )
 
 
-def _model(entry: Entry) -> pb.Model:
+def describe(entry: Entry) -> pb.Model:
+    """What callers see of a model."""
     state, failure = entry.state()
     message = pb.Model(
         name=entry.source.name,

@@ -1,6 +1,6 @@
 """All services of the port, registered with a gRPC server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -32,6 +32,7 @@ CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
+FILES: tuple[Any, ...] = (pb, oip, health_pb2, reflection_pb2)
 PROBES = ("ServerLive", "ServerReady", "ModelReady")
 
 HEALTH_PATIENCE_S = 1.0
@@ -50,9 +51,8 @@ def guards(config: ServerConfig) -> list[grpc.ServerInterceptor]:
     return [Guard(Access(config), opened)]
 
 
-def methods() -> dict[str, Method]:
+def methods(files: Iterable[Any] = FILES) -> dict[str, Method]:
     """All methods that calls may name, by path."""
-    files = (pb, oip, health_pb2, reflection_pb2)
     services = [each for file in files for each in file.DESCRIPTOR.services_by_name.values()]
     return {
         f"/{service.full_name}/{method.name}": Method(

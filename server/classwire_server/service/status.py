@@ -5,11 +5,12 @@ import logging
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
+from classwire._admin_reasons import ADMIN_CODES, AdminReason
 from classwire._reasons import CODES, DOMAIN, Reason
 from classwire.v1 import classwire_pb2 as pb
 
 from ..call_record import new_defect_id
-from ..errors import RequestError
+from ..errors import Refusal, RequestError
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def item_error(error: RequestError) -> pb.ItemError:
     )
 
 
-def status(error: RequestError) -> status_pb2.Status:
+def status(error: Refusal) -> status_pb2.Status:
     """The error of a call: google.rpc.Status with ErrorInfo, and BadRequest and RetryInfo where
     they apply.
     """
@@ -82,6 +83,8 @@ def status(error: RequestError) -> status_pb2.Status:
     return result
 
 
-def _number(error: RequestError) -> int:
-    number, _ = CODES[error.reason].value
+def _number(error: Refusal) -> int:
+    reason = error.reason
+    code = ADMIN_CODES[reason] if isinstance(reason, AdminReason) else CODES[reason]
+    number, _ = code.value
     return int(number)

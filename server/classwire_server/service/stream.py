@@ -32,7 +32,8 @@ class StreamSession(Session[pb.StreamClassifyResponse]):
         self._unanswered: dict[str, Item] = {}  # in the order in which they were read
 
     def _read(self) -> None:
-        config = StreamConfig.parse(next(self._requests, b""), self._registry)
+        config = StreamConfig.parse(next(self._requests, b""), self._registry, self._call)
+        self._call.when_over(config.model.gate.listen(self.drain))
         with self._changed:
             self._config = config
             self._changed.notify_all()

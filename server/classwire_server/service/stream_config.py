@@ -12,6 +12,7 @@ from classwire.v1 import classwire_pb2 as pb
 from ..errors import RequestError
 from ..pending import Priority
 from ..registry import Registry, ServedModel
+from .handlers import Call
 from .messages import Options, parse, parse_enum, parse_options
 
 LONGEST_TIMEOUT_S = 315_576_000_000
@@ -41,7 +42,7 @@ class StreamConfig:
     item_timeout_s: float
 
     @classmethod
-    def parse(cls, raw: bytes, registry: Registry) -> Self:
+    def parse(cls, raw: bytes, registry: Registry, call: Call) -> Self:
         """The config that a stream starts with. Raises RequestError when it doesn't, or can't."""
         first = parse(pb.StreamClassifyRequest, raw)
         if first.WhichOneof("event") != "config":
@@ -49,7 +50,7 @@ class StreamConfig:
                 Reason.BAD_STREAM_START, "a stream starts with a config", field="config"
             )
         config = first.config
-        model = registry.served(config.model, "config.model")
+        model = registry.use(config.model, "config.model", call.when_over)
         options = parse_options(
             config.options, model.checkpoint.activation, Priority.BULK, "config.options"
         )

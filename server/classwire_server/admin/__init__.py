@@ -1,0 +1,1 @@
+"""What operators may ask of a running server: its models changed, its end."""

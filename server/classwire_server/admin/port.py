@@ -1,0 +1,122 @@
+"""The admin service on an address of its own."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+
+from classwire._reasons import Reason
+from classwire.admin.v1 import admin_pb2 as pb
+
+from ..addresses import check_port, target_of
+from ..config import ServerConfig
+from ..errors import ChangeRefused, Refusal, RequestError, StartError
+from ..security.certificates import Certificates
+from ..service.handlers import Call, refuse
+from ..service.messages import parse
+from ..service.observer import Listener, Observer
+from ..service.reception import Reception
+from ..service.registration import guards, methods
+from ..service.status import request_error
+from ..transport import FAREWELL_S, grpc_options
+from .service import AdminService
+
+THREADS = 8
+"""Calls at the same time: a change holds one, and none may keep others from asking how it goes."""
+PATIENCE_S = 5.0
+"""How long a call may take to send its message."""
+
+
+class AdminPort:
+    """Answers from `listen` until `close`; `target` is where, as `host:port`.
+
+    TLS is that of `certificates`; callers are asked for what those of the server are, and have to
+    be such that may administer it.
+    """
+
+    def __init__(
+        self,
+        service: AdminService,
+        config: ServerConfig,
+        certificates: Certificates | None,
+        listeners: Sequence[Listener],
+    ) -> None:
+        self.target = ""
+        self._config = config
+        self._certificates = certificates
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="admin")
+        self._grpc = grpc.server(
+            self._pool,
+            options=grpc_options(config),
+            interceptors=[Observer(methods((pb,)), listeners), *guards(config)],
+        )
+        self._grpc.add_generic_rpc_handlers((_handlers(service),))
+
+    def listen(self) -> None:
+        """Bind the port. Raises StartError when the address cannot be had."""
+        host, port = self._config.admin_host, self._config.admin_port
+        check_port(host, port)
+        address = target_of(host, port)
+        try:
+            if self._certificates is not None:
+                credentials = self._certificates.credentials()
+                port = self._grpc.add_secure_port(address, credentials)
+            else:
+                port = self._grpc.add_insecure_port(address)
+        except RuntimeError:
+            raise StartError(f"cannot listen on {address}") from None
+        self.target = target_of(host, port)
+        self._grpc.start()
+
+    def close(self) -> None:
+        """Let the last answers leave, and end."""
+        self._grpc.stop(FAREWELL_S).wait()
+        self._pool.shutdown(wait=False)
+
+
+def _handlers(service: AdminService) -> grpc.GenericRpcHandler:
+    reception = Reception(PATIENCE_S)
+
+    def answers(
+        method: Callable[[Any, Call], Iterator[Any]], request_type: Any
+    ) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
+        def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            raw = reception.message(requests, context)
+            failure: Refusal
+            try:
+                call = Call.of(context)
+                if not call.caller.may_administer:
+                    raise RequestError(Reason.NOT_ALLOWED, "the caller may not administer")
+                for message in method(parse(request_type, raw), call):
+                    yield message.SerializeToString()
+                return
+            except ChangeRefused as refused:
+                failure = refused
+            except Exception as error:  # whatever it is, the caller gets a status
+                failure = request_error(error)
+            refuse(context, failure)
+
+        return handle
+
+    def streaming(method: Callable[[Any, Call], Iterator[Any]], request_type: Any) -> Any:
+        return grpc.stream_stream_rpc_method_handler(answers(method, request_type))
+
+    def unary(method: Callable[[Any, Call], Any], request_type: Any) -> Any:
+        handle = answers(lambda request, call: iter((method(request, call),)), request_type)
+        return grpc.stream_unary_rpc_method_handler(
+            lambda requests, context: next(handle(requests, context))
+        )
+
+    (name,) = pb.DESCRIPTOR.services_by_name
+    return grpc.method_handlers_generic_handler(
+        pb.DESCRIPTOR.services_by_name[name].full_name,
+        {
+            "LoadModel": streaming(service.load_model, pb.LoadModelRequest),
+            "ReloadModel": streaming(service.reload_model, pb.ReloadModelRequest),
+            "UnloadModel": unary(service.unload_model, pb.UnloadModelRequest),
+            "SetDefaultModel": unary(service.set_default_model, pb.SetDefaultModelRequest),
+            "Drain": unary(service.drain, pb.DrainRequest),
+            "GetStatus": unary(service.get_status, pb.GetStatusRequest),
+        },
+    )

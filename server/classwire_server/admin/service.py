@@ -1,0 +1,187 @@
+"""AdminService: protobuf <-> changes of models, and what the server does at this moment."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from queue import SimpleQueue
+from typing import Any
+
+from classwire._reasons import Reason
+from classwire.admin.v1 import admin_pb2 as pb
+
+from ..config import ModelSource, ServerConfig
+from ..endings import draining
+from ..errors import ConfigError, RequestError
+from ..gate import Gate
+from ..memory_budget import MB
+from ..registry import Entry, Registry
+from ..service.handlers import Call
+from ..service.model import describe
+from ..service.status import duration
+from ..service.streams import Streams
+from .changes import Change, Changes, Say, Stage
+
+STAGES: Mapping[Stage, Any] = {
+    Stage.LOADING: pb.CHANGE_STAGE_LOADING,
+    Stage.FINISHING: pb.CHANGE_STAGE_FINISHING,
+}
+
+
+class AdminService:
+    """The RPCs of AdminService, as functions on messages. Safe for use by any thread.
+
+    `drain` begins the end of the server, and returns. Until `opens` is called the models that the
+    server starts with are being loaded, and nothing can be changed.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        changes: Changes,
+        gate: Gate,
+        streams: Streams,
+        config: ServerConfig,
+        drain: Callable[[], None],
+    ) -> None:
+        self._registry = registry
+        self._changes = changes
+        self._gate = gate
+        self._streams = streams
+        self._config = config
+        self._drain = drain
+        self._is_open = False
+
+    def opens(self) -> None:
+        """From now on models can be changed."""
+        self._is_open = True
+
+    def load_model(
+        self, request: pb.LoadModelRequest, call: Call
+    ) -> Iterator[pb.LoadModelResponse]:
+        """Add a model."""
+        source = self._source(request.name, request.checkpoint, request.revision)
+        self._check_open()
+        for stage in _stages(lambda say: self._changes.load(source, say), call):
+            yield pb.LoadModelResponse(stage=stage)
+        yield pb.LoadModelResponse(stage=pb.CHANGE_STAGE_DONE, model=self._described(source.name))
+
+    def reload_model(
+        self, request: pb.ReloadModelRequest, call: Call
+    ) -> Iterator[pb.ReloadModelResponse]:
+        """Replace a model."""
+        self._check_open()
+        source = self._registry.entry(request.name, "name").source
+        if request.checkpoint:
+            source = self._source(source.name, request.checkpoint, request.revision)
+        elif request.revision:
+            source = self._source(source.name, source.location, request.revision)
+        for stage in _stages(lambda say: self._changes.reload(source, say), call):
+            yield pb.ReloadModelResponse(stage=stage)
+        yield pb.ReloadModelResponse(stage=pb.CHANGE_STAGE_DONE, model=self._described(source.name))
+
+    def unload_model(self, request: pb.UnloadModelRequest, call: Call) -> pb.UnloadModelResponse:
+        """Take a model away."""
+        self._check_open()
+        self._changes.unload(_named(request.name), request.new_default)
+        return pb.UnloadModelResponse()
+
+    def set_default_model(
+        self, request: pb.SetDefaultModelRequest, call: Call
+    ) -> pb.SetDefaultModelResponse:
+        """Choose the default model."""
+        self._check_open()
+        self._changes.set_default(_named(request.name))
+        return pb.SetDefaultModelResponse()
+
+    def drain(self, request: pb.DrainRequest, call: Call) -> pb.DrainResponse:
+        """Begin to end the server."""
+        self._drain()
+        return pb.DrainResponse(
+            calls_in_flight=self._gate.in_flight, timeout=duration(self._config.drain_timeout_s)
+        )
+
+    def get_status(self, request: pb.GetStatusRequest, call: Call) -> pb.GetStatusResponse:
+        """What is served, and what is done."""
+        change = self._changes.current
+        return pb.GetStatusResponse(
+            state=self._state(),
+            models=map(_status, self._registry.entries()),
+            calls_in_flight=self._gate.in_flight,
+            open_streams=self._streams.open,
+            change=None if change is None else _progress(change),
+            memory_budget_bytes=self._config.memory_budget_mb * MB,
+        )
+
+    def _state(self) -> Any:
+        if not self._gate.is_open:
+            return pb.SERVER_STATE_DRAINING
+        return pb.SERVER_STATE_SERVING if self._is_open else pb.SERVER_STATE_LOADING
+
+    def _check_open(self) -> None:
+        if not self._gate.is_open:
+            raise draining()
+        if not self._is_open:
+            raise RequestError(Reason.LOADING, "the models to start with are not loaded yet")
+
+    def _source(self, name: str, checkpoint: str, revision: str) -> ModelSource:
+        if not checkpoint:
+            raise _bad("checkpoint", "names no folder and no hub id")
+        text = f"{name}={checkpoint}" if name else checkpoint
+        try:
+            return ModelSource.parse(text, revision or self._config.revision)
+        except ConfigError as error:
+            raise _bad("name", error.problem) from None
+
+    def _described(self, name: str) -> Any:
+        return describe(self._registry.entry(name, "name"))
+
+
+def _stages(change: Callable[[Say], None], call: Call) -> Iterator[Any]:
+    """The stages of a change, which goes on when its caller goes away.
+
+    Raises what the change does.
+    """
+    heard: SimpleQueue[Stage | Exception | None] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            change(heard.put)
+            heard.put(None)
+        except Exception as error:  # handed to the call's own thread, whatever it is
+            heard.put(error)
+
+    threading.Thread(target=run, name="change", daemon=True).start()
+    call.when_over(lambda: heard.put(None))
+    while (told := heard.get()) is not None:
+        if isinstance(told, Exception):
+            raise told
+        yield STAGES[told]
+
+
+def _status(entry: Entry) -> pb.ModelStatus:
+    status = pb.ModelStatus(model=describe(entry))
+    if entry.served is not None:
+        backlog = entry.served.dispatcher.backlog()
+        status.calls_in_flight = entry.served.gate.in_flight
+        status.waiting_texts = entry.served.dispatcher.waiting_texts
+        status.waiting_tokens = sum(backlog.waiting_tokens.values())
+        status.memory_bytes = entry.served.memory_bytes
+    return status
+
+
+def _progress(change: Change) -> pb.Change:
+    return pb.Change(
+        model=change.model,
+        stage=STAGES[change.stage],
+        elapsed=duration(time.monotonic() - change.began_s),
+    )
+
+
+def _named(name: str) -> str:
+    if not name:
+        raise _bad("name", "is empty")
+    return name
+
+
+def _bad(field: str, problem: str) -> RequestError:
+    return RequestError(Reason.BAD_OPTION, f"{field} {problem}", field=field)
