@@ -23,7 +23,7 @@ from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStu
 from classwire_server.config import ModelSource, ServerConfig
 from classwire_server.engine import Launched
 from classwire_server.engine.workers import launch
-from classwire_server.lifecycle import Launch, Server
+from classwire_server.lifecycle import Server
 from tests.security.files import Pair, ca_file, callers_toml
 from tests.workers import ForkedWorker
 
@@ -211,7 +211,7 @@ def secure(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def running(launch: Launch = launch_forked) -> Iterator[dict[str, str]]:
+def running(launch: Callable[..., Launched] = launch_forked) -> Iterator[dict[str, str]]:
     """All of them, as long as the context lasts: where each is, by its name in vectors.json."""
     with ExitStack() as servers:
         folder = Path(servers.enter_context(tempfile.TemporaryDirectory()))

@@ -78,7 +78,9 @@ def test_answers_of_examples(vectors: Mapping[str, Any]) -> None:
 
 
 def test_a_language_without_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can't be run, and that is no defect; what is missing is named."""
+    """It can't be run, and that is no defect; what is missing is named. A command that is there does
+    in place of its package.
+    """
     monkeypatch.setattr("conformance.languages.ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     query = tmp_path / "dpkg-query"
@@ -86,13 +88,13 @@ def test_a_language_without_its_packages(tmp_path: Path, monkeypatch: pytest.Mon
     query.chmod(0o755)
     folder = tmp_path / "conformance" / "go"
     folder.mkdir(parents=True)
-    (folder / "packages").write_text("there\nnot-there\n")
+    (folder / "packages").write_text("there\nnot-there\nother dpkg-query\nthird no-such-command\n")
 
-    with pytest.raises(CannotRun, match="missing: not-there") as problem:
+    with pytest.raises(CannotRun, match="missing: not-there, third") as problem:
         Language("go").prepare(print, install=False)
 
     assert not problem.value.is_defect
-    assert missing_packages(folder) == ["not-there"]
+    assert missing_packages(folder) == ["not-there", "third"]
 
 
 def test_a_build_that_fails(tmp_path: Path) -> None:
