@@ -114,13 +114,17 @@ def missing_packages(folder: Path) -> list[str]:
     if not shutil.which("dpkg-query"):
         return []
     needed = [line.split() for line in lines]
-    return [name for name, *commands in needed if not (_is_installed(name) or _any(commands))]
+    return [name for name, *commands in needed if not (installed_version(name) or _any(commands))]
 
 
-def _is_installed(package: str) -> bool:
-    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+def installed_version(package: str) -> str:
+    """The version of a Debian package that is installed, else nothing."""
+    if not shutil.which("dpkg-query"):
+        return ""
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", package]
     done = subprocess.run(query, capture_output=True, text=True, check=False)
-    return done.stdout == "installed"
+    status, _, version = done.stdout.partition(" ")
+    return version if status == "installed" else ""
 
 
 def _any(commands: Sequence[str]) -> bool:

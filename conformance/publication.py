@@ -17,6 +17,7 @@ def publish(results: Path) -> None:
     machine = about["machine"]
     taken = f"{about['taken_at']}, {machine['cores']} cores of {machine['processor']}"
     body = f"{taken}.\n\n{_markdown(table(columns, about['rows']))}\n{_left_out(columns)}"
+    body += f"\n{_versions(columns)}"
     PAGE.write_text(between(PAGE.read_text("utf-8"), BEGIN, END, body), encoding="utf-8")
 
 
@@ -27,3 +28,8 @@ def _markdown(lines: list[list[str]]) -> str:
 
 def _left_out(columns: list[Column]) -> str:
     return "".join(f"\n{NOT_RUN}: {c.language}, {c.not_run}.\n" for c in columns if c.not_run)
+
+
+def _versions(columns: list[Column]) -> str:
+    lines = [f"| {column.language} | {column.versions} |" for column in columns if column.versions]
+    return "\n".join(["| language | with |", "|---|---|", *lines]) + "\n" if lines else ""

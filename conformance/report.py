@@ -13,7 +13,8 @@ NOT_RUN = "not run"
 class Column:
     """One language. `passed` and `failed` are counts by row: groups, `corrupted`, `examples`.
 
-    `not_run` says why it could not be run. `defects` are what went wrong beside what is counted.
+    `versions` are those of its libraries. `not_run` says why it could not be run. `defects` are what
+    went wrong beside what is counted.
     """
 
     language: str
@@ -22,6 +23,7 @@ class Column:
     failures: list[str] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
     not_run: str = ""
+    versions: str = ""
 
     def add(self, row: str, passed: int, failed: int) -> None:
         """Count what passed and failed in one row."""

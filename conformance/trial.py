@@ -10,6 +10,7 @@ from .examples import Examples, answers
 from .languages import VECTORS, CannotRun, Language, Say
 from .report import Column
 from .runs import run
+from .versions import versions
 
 CORRUPTED, EXAMPLES = "corrupted", "examples"
 ROWS_BESIDE_GROUPS = (CORRUPTED, EXAMPLES)
@@ -71,6 +72,7 @@ class Trial:
         serving = {"serving": self._targets["serving"]}
         found = run(language.runner, built, file, document, serving, log)
         mistaken = sorted(wrong ^ found.names)
+        column.versions = versions(language)
         column.add(CORRUPTED, len(wrong & found.names), len(mistaken))
         failures = [f"FAIL {CORRUPTED}/{name}: not seen, or seen wrongly" for name in mistaken]
         self._tell(column, CORRUPTED, failures, found.defects)

@@ -78,13 +78,13 @@ def test_answers_of_examples(vectors: Mapping[str, Any]) -> None:
 
 
 def test_a_language_without_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can't be run, and that is no defect; what is missing is named. A command that is there does
-    in place of its package.
+    """It can't be run, which is no defect; what is missing is named. A command that is there does in
+    place of its package.
     """
     monkeypatch.setattr("conformance.languages.ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     query = tmp_path / "dpkg-query"
-    query.write_text('#!/bin/sh\n[ "$3" = there ] && printf installed\n')
+    query.write_text('#!/bin/sh\n[ "$3" = there ] && printf "installed 1.0"\n')
     query.chmod(0o755)
     folder = tmp_path / "conformance" / "go"
     folder.mkdir(parents=True)
@@ -112,7 +112,7 @@ def test_a_build_that_fails(tmp_path: Path) -> None:
 
 def columns() -> list[Column]:
     """One language that ran, and one that could not."""
-    ran = Column("go", failures=["FAIL good/a: b"])
+    ran = Column("go", failures=["FAIL good/a: b"], versions="grpc 1.2")
     ran.add("good", 1, 1)
     ran.add("corrupted", 2, 0)
     return [ran, Column("ruby", not_run="packages are missing: ruby")]
@@ -144,4 +144,5 @@ def test_publication(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = page.read_text("utf-8")
     assert "2026-01-02, 2 cores of Some processor" in text
     assert "| good | 1 of 2 | not run |" in text
+    assert "| go | grpc 1.2 |" in text
     assert "not run: ruby, packages are missing: ruby." in text
