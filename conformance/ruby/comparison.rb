@@ -3,8 +3,8 @@
 # They differ from one server, or call, to another.
 IGNORED = %w[timing deviation message version].freeze
 
-# Where, and how, what came first differs from what is expected; nil where it is the same. nil stands
-# for what is not there.
+# Where, and how, what came first differs from what is expected; nil where it is the same. In both,
+# nil stands for what is not there.
 def difference(expected, got, tolerance, path)
   case [expected, got]
   in [Hash, Hash]

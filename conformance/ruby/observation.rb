@@ -18,11 +18,13 @@ class Observation
     json = json_of(message)
     @parts["response"] ||= json
     @parts["first_response"] ||= json
-    json.dig("results", "results")&.each { |result| receive_result(**result.transform_keys(&:to_sym)) }
+    json.dig("results", "results")&.each do |result|
+      receive_result(result["id"], result["outcome"])
+    end
   end
 
-  # Takes in the GRPC::BadStatus that ended the call. What is not there has no key; a domain is there
-  # when it is not ours.
+  # Takes in the GRPC::BadStatus that ended the call. What is not there has no key; a domain is
+  # there when it is not ours.
   def fail(status)
     @parts["error"] = error = { "code" => Google::Rpc::Code.lookup(status.code).to_s }
     status.to_rpc_status&.details&.each do |detail|
@@ -40,7 +42,7 @@ class Observation
   private
 
   # A second result for an id is kept under a name that nobody expects.
-  def receive_result(id:, outcome:)
+  def receive_result(id, outcome)
     results = @parts["results"]
     results[results.key?(id) ? "#{id} again" : id] = outcome
     @parts["order"] << id

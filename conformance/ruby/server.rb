@@ -67,7 +67,8 @@ class Server
     stub = SERVICES[service]::Stub.new(nil, nil, channel_override: channel)
     is_stream = rpc.input.is_a?(GRPC::RpcDesc::Stream)
     sent = vector.sent(is_stream ? rpc.input.type : rpc.input)
-    stub.public_send(GRPC::GenericService.underscore(method), is_stream ? sent : sent.first, options)
+    sent = sent.first unless is_stream
+    stub.public_send(GRPC::GenericService.underscore(method), sent, options)
   end
 
   # No stub has the method, and neither should the server.

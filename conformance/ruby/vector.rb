@@ -25,13 +25,14 @@ class Vector
 
   # What is sent, in order; messages are of a type.
   def sent(type)
-    return @json["requests"].map { |each| sent_as(type, each["message"], each["bytes"]) } if @json["requests"]
+    requests = @json["requests"]
+    return [sent_as(type, @json["request"], @json["request_bytes"])] unless requests
 
-    [sent_as(type, @json["request"], @json["request_bytes"])]
+    requests.map { |request| sent_as(type, request["message"], request["bytes"]) }
   end
 
-  # Where what came of the call is not what must come of it; nil where it is. What ends a call always
-  # counts, the rest where the vector speaks of it.
+  # Where what came of the call is not what must come of it; nil where it is. What ends a call
+  # always counts, the rest where the vector speaks of it.
   def failure(observed, tolerance)
     expected = @json["expect"]
     ["error", *%w[response first_response results order] & expected.keys].each do |part|

@@ -15,7 +15,7 @@ class Lines
     Thread.new { read_all(input) }
   end
 
-  # Gives the lines to a new stream, which it returns; what the last one left unanswered comes first.
+  # Gives the lines to a new stream, which it returns; what the last left unanswered comes first.
   def open
     change do
       @waiting = @unanswered.merge(@waiting)
@@ -24,8 +24,8 @@ class Lines
     end
   end
 
-  # Waits for lines, and takes those that are there and may go in one message; none when there are no
-  # more, or not for this stream.
+  # Waits for lines, and takes those that are there and may go in one message; none when there are
+  # no more, or not for this stream.
   def take(stream, limits)
     change do
       wait_until do

@@ -57,9 +57,9 @@ last_word = Time.now
 begin
   classify(stub, lines) { last_word = Time.now }
 rescue GRPC::BadStatus => e
-  # Any stream may end as UNAVAILABLE: the server drains, restarts, or is gone; or as CANCELLED, though
-  # nobody here cancels, when it stopped before it saw the stream. Another one gets what is left.
-  # TOO_MANY_STREAMS says when to come back.
+  # Any stream may end as UNAVAILABLE: the server drains, restarts, or is gone; or as CANCELLED,
+  # though nobody here cancels, when it stopped before it saw the stream. Another one gets what is
+  # left. TOO_MANY_STREAMS says when to come back.
   problem = Problem.new(e)
   is_worth_it = [GRPC::Unavailable, GRPC::Cancelled].include?(e.class) || problem.retry_after_s
   unless is_worth_it && Time.now - last_word < PATIENCE_S
