@@ -11,10 +11,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check style types contract leaks proto lock \
-	train-embedded reference bench chaos wheels test-wheels clean
+	train-embedded reference bench chaos \
+	conformance conformance-vectors wheels test-wheels test-tritonclient clean
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Create .venv from the lock, with both packages as they stand in this checkout
 
@@ -45,7 +46,7 @@ style: setup ## Check formatting and lint
 	@$(BIN)/ruff check .
 
 types: setup ## Check types, strictly
-	@$(BIN)/mypy client server tests training benchmarks scripts
+	@$(BIN)/mypy client server tests training benchmarks conformance scripts examples
 
 contract: setup ## Check the contract's style, its compatibility and the code generated from it
 	@scripts/check-contract
@@ -77,6 +78,12 @@ bench: setup ## Measure against what must be shown (ARGS=--short: for every day)
 chaos: setup ## Try load, faults and nonsense on it (ARGS: names of trials, --short)
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
+conformance: setup ## Run the conformance vectors in every language that this machine can run (ARGS: --only go,ruby)
+	@$(BIN)/python -m conformance $(ARGS)
+
+conformance-vectors: setup ## Make conformance/vectors.json anew, from transformers
+	@$(BIN)/python -m conformance.generation $(ARGS)
+
 wheels: setup ## Build both distributions into dist/
 	@rm -rf dist
 	@$(BIN)/python -m build --no-isolation --outdir dist client
@@ -85,6 +92,9 @@ wheels: setup ## Build both distributions into dist/
 test-wheels: wheels ## Test the built wheels in new environments, out of reach of the sources
 	@scripts/test-wheels
 
+test-tritonclient: setup ## Test Triton's own client against a server, in a new environment
+	@scripts/test-tritonclient
+
 clean: ## Remove .venv and everything built
-	@rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .conformance dist .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

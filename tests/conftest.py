@@ -14,7 +14,8 @@ from transformers.utils import logging as transformers_logging
 from classwire_server.config import EMBEDDED_FOLDER, ServerConfig
 from classwire_server.engine.calibration import calibration_texts
 from classwire_server.engine.workers import launch
-from classwire_server.lifecycle import Launch, Server
+from classwire_server.lifecycle import Server
+from classwire_server.loading import Launch
 from tests.checkpoints import make_checkpoint
 from tests.workers import ForkedWorker
 
