@@ -13,8 +13,8 @@ NOT_RUN = "not run"
 class Column:
     """One language. `passed` and `failed` are counts by row: groups, `corrupted`, `examples`.
 
-    `versions` are those of its libraries. `not_run` says why it could not be run. `defects` are what
-    went wrong beside what is counted.
+    `versions` are those of its libraries. `not_run` says why it could not be run. `defects` are
+    what went wrong beside what is counted.
     """
 
     language: str

@@ -78,8 +78,8 @@ def test_answers_of_examples(vectors: Mapping[str, Any]) -> None:
 
 
 def test_a_language_without_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can't be run, which is no defect; what is missing is named. A command that is there does in
-    place of its package.
+    """It can't be run, which is no defect; what is missing is named. A command that is there does
+    in place of its package.
     """
     monkeypatch.setattr("conformance.languages.ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
