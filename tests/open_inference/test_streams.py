@@ -133,7 +133,7 @@ def test_drain(fake: Callable[..., Server], connect: Connect) -> None:
         stream = left.enter_context(Talk(connect(server.target)))
         stream.send(request(f"slow {SECRET}"), request(SECRET), request(" "))
         engine.wait_for(lambda engine: bool(engine.texts))
-        assert eventually(lambda: waiting(server) == 1)
+        assert eventually(lambda: server._streams.items()[0] == 3)  # all are read
         closed = threading.Event()
         server._gate.listen(closed.set)
 
