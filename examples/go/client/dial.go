@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 )
@@ -43,6 +44,13 @@ func Dial(address, caFile string) (*grpc.ClientConn, error) {
 	return grpc.Dial("dns:///"+address, // Dial alone would take the first address only
 		security,
 		grpc.WithDefaultServiceConfig(serviceConfig),
+		// Finds within 5 s a server that comes back; gRPC by itself would wait for up to 2 minutes.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{
+				BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second,
+			},
+			MinConnectTimeout: 5 * time.Second,
+		}),
 		// Finds within 40 s that a server is gone without a word.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time:                30 * time.Second,
