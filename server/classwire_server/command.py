@@ -81,6 +81,7 @@ def _run(server: Server) -> None:
     loading.start()
     wake.wait()
     if failures:
+        server.stop(drain_timeout_s=0)  # whatever failed: a process that serves nothing ends
         raise failures[0]
     log.info("draining; a second signal exits at once")
     server.stop()
