@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from .admin import admin
 from .classify import classify
 from .demo import demo
 from .failures import FAILED, Interrupted, explain
@@ -67,7 +68,7 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (classify, tokenize, models, health, demo, serve, compile_, token):
+for _subcommand in (classify, tokenize, models, health, demo, serve, admin, compile_, token):
     command.add_command(_subcommand)
 
 

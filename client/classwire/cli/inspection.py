@@ -51,7 +51,7 @@ def tokenize(
         return
     from .rendering import console, visible
 
-    table = _table("", "token", "id", "span", "type", "mask", right=(0, 2, 4, 5))
+    table = columns("", "token", "id", "span", "type", "mask", right=(0, 2, 4, 5))
     for position, (token, mask) in enumerate(zip(seen.tokens, seen.attention_mask, strict=True)):
         which = "pair " if token.sequence_index else ""
         table.add_row(
@@ -96,7 +96,7 @@ def models(*, connection: Connection, as_json: bool) -> None:
 def _models_table(served: Sequence["Model"]) -> "Table":
     from .rendering import visible
 
-    table = _table("model", *(visible(model.name) for model in served))
+    table = columns("model", *(visible(model.name) for model in served))
     facts: dict[str, Callable[[Model], str]] = {
         "default": lambda model: "yes" if model.is_default else "no",
         "state": lambda model: f"{model.state} {visible(model.failure)}".strip(),
@@ -138,7 +138,8 @@ def health(*, connection: Connection, service: str, wait_s: float | None) -> Non
         raise click.exceptions.Exit(FAILED)
 
 
-def _table(*names: str, right: Sequence[int] = ()) -> "Table":
+def columns(*names: str, right: Sequence[int] = ()) -> "Table":
+    """A table without lines, its columns `right` aligned to the right."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))

@@ -1,0 +1,269 @@
+"""`classwire admin`: what operators ask of a running server."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .credentials import CREDENTIAL_OPTIONS, Credentials, credential_options
+from .failures import Failure, WrongUse
+
+if TYPE_CHECKING:
+    from ..admin.v1 import admin_pb2 as pb
+
+DEFAULT_TARGET = "127.0.0.1:50052"
+ANSWER_TIMEOUT_S = 30.0
+"""How long what changes no model may take. A change takes the time that it takes."""
+
+
+@dataclass(frozen=True)
+class Admin:
+    """The options that all these commands have: which server, and who asks."""
+
+    target: str
+    credentials: Credentials
+
+    def call(self, method: str, request: Any) -> Any:
+        """The answer to a call."""
+        with self._stub() as (stub, metadata):
+            is_change = method == "UnloadModel"
+            timeout_s = None if is_change else ANSWER_TIMEOUT_S
+            return getattr(stub, method)(request, metadata=metadata, timeout=timeout_s)
+
+    def follow(self, method: str, request: Any) -> Iterator[Any]:
+        """The answers to a call that has several, as they come."""
+        with self._stub() as (stub, metadata):
+            yield from getattr(stub, method)(request, metadata=metadata)
+
+    @contextmanager
+    def _stub(self) -> Iterator[tuple[Any, Any]]:
+        """A stub and what its calls show. Raises Failure when nobody is there."""
+        import grpc
+
+        from .._channel import channel_options
+        from .._credentials import Credentials as Shown
+        from ..admin.v1.admin_pb2_grpc import AdminServiceStub
+        from ..errors import Unavailable, from_rpc_error
+
+        shown = Shown(credentials=None, **self.credentials.arguments())
+        shown.check(self.target)
+        options = channel_options(shown.options, retry=False)
+        if shown.channel is None:
+            channel = grpc.insecure_channel(self.target, options)
+        else:
+            channel = grpc.secure_channel(self.target, shown.channel, options)
+        with channel:
+            try:
+                yield AdminServiceStub(channel), shown.metadata()
+            except grpc.RpcError as failed:
+                error = from_rpc_error(failed)
+                if isinstance(error, Unavailable) and not error.reason:
+                    raise Failure(
+                        f"no admin service answers at {self.target}; `classwire serve "
+                        "--admin-port 50052` has one"
+                    ) from error
+                raise error from failed
+
+
+def admin_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --target and the options of credentials; pass them on as `admin`."""
+
+    @click.option(
+        "--target",
+        envvar="CLASSWIRE_ADMIN_TARGET",
+        default=DEFAULT_TARGET,
+        show_default=True,
+        show_envvar=True,
+        help="Address of the server's admin service.",
+    )
+    @credential_options
+    @functools.wraps(command)
+    def with_admin(*, target: str, **others: Any) -> None:
+        shown = {name: others.pop(name) for name in CREDENTIAL_OPTIONS}
+        credentials = Credentials(**shown, token=os.environ.get("CLASSWIRE_TOKEN"))
+        command(admin=Admin(target, credentials), **others)
+
+    return with_admin
+
+
+revision_option = click.option(
+    "--revision", default="", metavar="NAME", help="Branch, tag or commit of a hub id."
+)
+
+
+@click.group()
+def admin() -> None:
+    """Change the models of a running server, or end it.
+
+    Talks to the admin service, which `classwire serve --admin-port` starts, on an address of its
+    own. Nothing of this outlives the server: at its next start its settings say what it serves.
+    """
+
+
+@admin.command()
+@click.argument("model", metavar="[NAME=]CHECKPOINT")
+@revision_option
+@admin_options
+def load(*, admin: Admin, model: str, revision: str) -> None:
+    """Add a model: a folder on the server's machine, or a hub id."""
+    from ..admin.v1 import admin_pb2 as pb
+
+    name, separator, checkpoint = model.partition("=")
+    if not separator:
+        name, checkpoint = "", model
+    if separator and not name:
+        raise WrongUse(f"{model!r} has an empty name")
+    request = pb.LoadModelRequest(name=name, checkpoint=checkpoint, revision=revision)
+    _show_progress(admin.follow("LoadModel", request))
+
+
+@admin.command()
+@click.argument("name")
+@click.argument("checkpoint", default="")
+@revision_option
+@admin_options
+def reload(*, admin: Admin, name: str, checkpoint: str, revision: str) -> None:
+    """Replace the model NAME while it is used: by CHECKPOINT, or by what it came from, read anew.
+
+    No call fails by it. When the new one cannot be served, the old one stays.
+    """
+    from ..admin.v1 import admin_pb2 as pb
+
+    request = pb.ReloadModelRequest(name=name, checkpoint=checkpoint, revision=revision)
+    _show_progress(admin.follow("ReloadModel", request))
+
+
+@admin.command()
+@click.argument("name")
+@click.option(
+    "--default", "new_default", default="", metavar="NAME", help="Model to be the default then."
+)
+@admin_options
+def unload(*, admin: Admin, name: str, new_default: str) -> None:
+    """Take the model NAME away, once what is in flight is answered."""
+    from ..admin.v1 import admin_pb2 as pb
+
+    admin.call("UnloadModel", pb.UnloadModelRequest(name=name, new_default=new_default))
+    click.echo(f"{name} is gone")
+
+
+@admin.command()
+@click.argument("name")
+@admin_options
+def default(*, admin: Admin, name: str) -> None:
+    """Make NAME the model of calls that name none."""
+    from ..admin.v1 import admin_pb2 as pb
+
+    admin.call("SetDefaultModel", pb.SetDefaultModelRequest(name=name))
+    click.echo(f"{name} is the default")
+
+
+@admin.command()
+@admin_options
+def drain(*, admin: Admin) -> None:
+    """End the server, as SIGTERM does: what is in flight is answered, then it exits."""
+    from ..admin.v1 import admin_pb2 as pb
+
+    begun = admin.call("Drain", pb.DrainRequest())
+    click.echo(
+        f"draining: {begun.calls_in_flight} calls in flight, for at most {begun.timeout.seconds} s"
+    )
+
+
+@admin.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, by the contract's names.")
+@admin_options
+def status(*, admin: Admin, as_json: bool) -> None:
+    """Show what the server serves and does at this moment."""
+    from ..admin.v1 import admin_pb2 as pb
+
+    now = admin.call("GetStatus", pb.GetStatusRequest())
+    if as_json:
+        from google.protobuf.json_format import MessageToJson
+
+        click.echo(MessageToJson(now, indent=None, preserving_proto_field_name=True))
+        return
+    _print_status(now)
+
+
+def _show_progress(answers: Iterator[Any]) -> None:
+    """Say what is being done until it is, on standard error; then what is served."""
+    with ExitStack() as ends:
+        say = _progress(ends)
+        for answer in answers:
+            if answer.HasField("model"):
+                model = answer.model
+                break
+            say(_name(answer.stage, "CHANGE_STAGE_"))
+        else:
+            raise Failure("the server did not say how the change ended")
+    labels = f"{len(model.labels)} label{'s' * (len(model.labels) != 1)}"
+    click.echo(f"{model.name}: {model.architecture}, {labels}, {model.fingerprint[:12]}")
+
+
+def _progress(ends: ExitStack) -> Callable[[str], None]:
+    """Shows one line that changes on a terminal, else a line for each stage."""
+    if not sys.stderr.isatty():
+        return functools.partial(click.echo, err=True)
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    shown = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    ends.enter_context(shown)
+    task = shown.add_task("", total=None)
+    return lambda stage: shown.update(task, description=stage)
+
+
+def _print_status(now: "pb.GetStatusResponse") -> None:
+    from .inspection import columns
+    from .rendering import console, visible
+
+    out = console()
+    doing = f"{now.calls_in_flight} calls in flight, {now.open_streams} of them streams"
+    out.print(f"{_name(now.state, 'SERVER_STATE_')}: {doing}")
+    if now.HasField("change"):
+        change = now.change
+        stage = _name(change.stage, "CHANGE_STAGE_")
+        out.print(f"{visible(change.model)}: {stage}, for {change.elapsed.seconds} s")
+    if now.memory_budget_bytes:
+        needed_mb = sum(each.memory_bytes for each in now.models) / 1e6
+        out.print(f"memory: {needed_mb:.0f} of {now.memory_budget_bytes / 1e6:.0f} MB")
+    shown = columns(
+        "model", "state", "calls", "waiting", "tokens", "MB", "fingerprint", right=(2, 3, 4, 5)
+    )
+    for each in now.models:
+        shown.add_row(
+            visible(each.model.name) + " (default)" * each.model.is_default,
+            _name(each.model.state, "MODEL_STATE_"),
+            str(each.calls_in_flight),
+            str(each.waiting_texts),
+            str(each.waiting_tokens),
+            f"{each.memory_bytes / 1e6:.0f}",
+            each.model.fingerprint[:12],
+        )
+    out.print(shown)
+
+
+def _name(value: int, prefix: str) -> str:
+    """A value of one of the enums, in words."""
+    from ..admin.v1 import admin_pb2 as pb
+    from ..v1 import classwire_pb2
+
+    enums = {
+        "CHANGE_STAGE_": pb.ChangeStage,
+        "SERVER_STATE_": pb.ServerState,
+        "MODEL_STATE_": classwire_pb2.ModelState,
+    }
+    names = (name for name, number in enums[prefix].items() if number == value)
+    return next(names, str(value)).removeprefix(prefix).lower()
