@@ -32,7 +32,9 @@ def check_unix_socket(path: str) -> None:
     try:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(path)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+            raise _refusal(path, error) from None
         return
     except ConnectionRefusedError:
         if stat.S_ISSOCK(os.stat(path).st_mode):

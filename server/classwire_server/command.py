@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from . import logs
+from .check import findings
 from .config import ServerConfig
 from .errors import ConfigError, StartError
 from .lifecycle import Server
@@ -21,7 +22,7 @@ from .settings import ENVIRONMENT_PREFIX, resolve
 log = logging.getLogger(__name__)
 
 
-def _serve(config: str | None, **flags: Any) -> None:
+def _serve(config: str | None, check: bool, **flags: Any) -> None:
     """Serve text classifiers over gRPC.
 
     Every setting is also an environment variable (CLASSWIRE_MAX_STREAMS) and a key of the TOML file
@@ -31,6 +32,9 @@ def _serve(config: str | None, **flags: Any) -> None:
     Prints "listening on ADDRESS" once the port is bound, "metrics on ADDRESS" and "admin on
     ADDRESS" where they are asked for, and "serving" once every model answers.
     SIGTERM or Ctrl-C drains and exits with 0; a second one exits at once.
+
+    With --check nothing is served: it prints a line for each thing that a start needs, and exits as
+    a server would that meets them.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
@@ -41,10 +45,22 @@ def _serve(config: str | None, **flags: Any) -> None:
             os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's library reads it once, when imported
         # Torch's threads sleep while they wait for each other: docs/decisions/0005.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        _run(Server(settings))
+        if not check:
+            _run(Server(settings))
+        elif code := _check(settings):
+            raise click.exceptions.Exit(code)
     except StartError as error:
         print(f"classwire serve: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        raise click.exceptions.Exit(2 if isinstance(error, ConfigError) else 1) from None
+
+
+def _check(config: ServerConfig) -> int:
+    """Print what a server would meet, as it is found; returns the exit code that it would have."""
+    code = 0
+    for finding in findings(config):
+        _say(str(finding))
+        code = code or finding.exit_code
+    return code
 
 
 def _run(server: Server) -> None:
@@ -105,6 +121,11 @@ serve = click.Command(
     help=_serve.__doc__,
     params=[
         click.Option(["--config"], metavar="FILE", help="TOML file with settings."),
+        click.Option(
+            ["--check"],
+            is_flag=True,
+            help="Try all that a start needs, models included, say what was found, and exit.",
+        ),
         *map(option, dataclasses.fields(ServerConfig)),
     ],
     context_settings={"max_content_width": 100},

@@ -51,6 +51,11 @@ class Access:
 
         self._callers = Watched([path], read)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all callers, in the order of the file."""
+        return tuple(self._callers.current())
+
     def by_token(self, token: str) -> Admission:
         """Who shows a token. Raises RequestError BAD_CREDENTIALS."""
         name = name_in(token) if len(token) <= LONGEST_TOKEN else None

@@ -72,18 +72,26 @@ class Certificates:
     def _check(self) -> None:
         """Raises ConfigError for files that gRPC could not use: it says so of no connection."""
         settings = self._settings
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_password)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                "tls_cert", f"{settings.tls_cert} and {settings.tls_key}: {_why(error)}"
-            ) from None
-        try:
-            if settings.tls_client_ca:
-                context.load_verify_locations(settings.tls_client_ca)
-        except OSError as error:
-            raise ConfigError("tls_client_ca", f"{settings.tls_client_ca}: {_why(error)}") from None
+        check_pair(settings.tls_cert, settings.tls_key)
+        if settings.tls_client_ca:
+            check_authorities(settings.tls_client_ca)
+
+
+def check_pair(cert: str, key: str) -> None:
+    """Raise ConfigError for the files of a certificate and a key that are not each other's."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ValueError) as error:
+        raise ConfigError("tls_cert", f"{cert} and {key}: {_why(error)}") from None
+
+
+def check_authorities(path: str) -> None:
+    """Raise ConfigError for a file that has no certificates."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
+    except OSError as error:
+        raise ConfigError("tls_client_ca", f"{path}: {_why(error)}") from None
 
 
 def _configuration(files: _Files) -> Any:
