@@ -1,0 +1,70 @@
+"""Write deploy/grafana/classwire.json, the dashboard, from the rows that define it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .panel import DATASOURCE, laid_out
+from .rows import ROWS
+
+FILE = Path(__file__).parents[2] / "deploy" / "grafana" / "classwire.json"
+
+
+def dashboard() -> str:
+    """The file as it should be."""
+    return (
+        json.dumps(
+            {
+                "uid": "classwire",
+                "title": "Classwire",
+                "description": "Is it well, and why is it slow? docs/operating.md tells more.",
+                "tags": ["classwire"],
+                "schemaVersion": 36,
+                "editable": True,
+                "graphTooltip": 1,
+                "refresh": "30s",
+                "time": {"from": "now-1h", "to": "now"},
+                "templating": {"list": _variables()},
+                "panels": list(laid_out(ROWS)),
+            },
+            indent=1,
+        )
+        + "\n"
+    )
+
+
+def _variables() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": "datasource",
+            "label": "Prometheus",
+            "type": "datasource",
+            "query": "prometheus",
+        },
+        _variable("job", "label_values(classwire_build_info, job)"),
+        _variable("instance", 'label_values(classwire_build_info{job=~"$job"}, instance)'),
+        _variable(
+            "model",
+            'label_values(classwire_model_state{job=~"$job", instance=~"$instance"}, model)',
+        ),
+    ]
+
+
+def _variable(name: str, query: str) -> dict[str, Any]:
+    """A choice of several; all, unless somebody chooses. It is asked for anew with each range."""
+    return {
+        "name": name,
+        "type": "query",
+        "datasource": DATASOURCE,
+        "query": {"query": query, "refId": name},
+        "refresh": 2,
+        "multi": True,
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"text": ["All"], "value": ["$__all"]},
+        "sort": 1,
+    }
+
+
+if __name__ == "__main__":
+    FILE.write_text(dashboard(), encoding="utf-8")
