@@ -1,0 +1,72 @@
+"""An operator: the calls of the admin service, in short."""
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from classwire.admin.v1 import admin_pb2 as pb
+from classwire.admin.v1.admin_pb2_grpc import AdminServiceStub
+from classwire.v1 import classwire_pb2
+from tests.contract.engines import PATIENCE_S
+
+
+class Operator:
+    """Makes calls on a channel; each returns when what it asks for is done."""
+
+    def __init__(self, channel: grpc.Channel, metadata: Any = ()) -> None:
+        self._stub: Any = AdminServiceStub(channel)
+        self._how = {"timeout": PATIENCE_S, "metadata": metadata}
+
+    def status(self) -> pb.GetStatusResponse:
+        """GetStatus."""
+        answer: pb.GetStatusResponse = self._stub.GetStatus(pb.GetStatusRequest(), **self._how)
+        return answer
+
+    def begin_reload(self, name: str, checkpoint: Path | str = "") -> Any:
+        """ReloadModel, as its responses come."""
+        request = pb.ReloadModelRequest(name=name, checkpoint=str(checkpoint))
+        return self._stub.ReloadModel(request, **self._how)
+
+    def reload(self, name: str, checkpoint: Path | str = "") -> classwire_pb2.Model:
+        """ReloadModel, to its end; the new model."""
+        return _model(self.begin_reload(name, checkpoint))
+
+    def begin_load(self, name: str, checkpoint: Path | str) -> Any:
+        """LoadModel, as its responses come."""
+        request = pb.LoadModelRequest(name=name, checkpoint=str(checkpoint))
+        return self._stub.LoadModel(request, **self._how)
+
+    def load(self, name: str, checkpoint: Path | str) -> classwire_pb2.Model:
+        """LoadModel, to its end; the model."""
+        return _model(self.begin_load(name, checkpoint))
+
+    def unload(self, name: str, new_default: str = "") -> None:
+        """UnloadModel."""
+        request = pb.UnloadModelRequest(name=name, new_default=new_default)
+        self._stub.UnloadModel(request, **self._how)
+
+    def default(self, name: str) -> None:
+        """SetDefaultModel."""
+        self._stub.SetDefaultModel(pb.SetDefaultModelRequest(name=name), **self._how)
+
+    def drain(self) -> pb.DrainResponse:
+        """Drain."""
+        answer: pb.DrainResponse = self._stub.Drain(pb.DrainRequest(), **self._how)
+        return answer
+
+
+def _model(responses: Any) -> classwire_pb2.Model:
+    *_, last = responses
+    assert last.stage == pb.CHANGE_STAGE_DONE
+    model: classwire_pb2.Model = last.model
+    return model
+
+
+def refusal(error: Any) -> tuple[str, str, str, dict[str, str]]:
+    """The code, reason, message and metadata of a call that was refused."""
+    details = dict(error.trailing_metadata())["grpc-status-details-bin"]
+    info = error_details_pb2.ErrorInfo()
+    assert status_pb2.Status.FromString(details).details[0].Unpack(info)
+    return error.code().name, info.reason, error.details(), dict(info.metadata)

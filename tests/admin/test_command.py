@@ -1,0 +1,76 @@
+"""`classwire admin` against a server."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from classwire_server.lifecycle import Server
+from tests.cli.conftest import Run
+from tests.cli.conftest import classwire as classwire
+from tests.contract.engines import FakeEngine, eventually
+
+
+def test_the_commands(
+    serve: Callable[..., Server],
+    classwire: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    red: Path,
+    blue: Path,
+) -> None:
+    """Each does what its name says and prints what came of it; stages go to standard error."""
+    engines: list[FakeEngine] = []
+
+    def launch(*how: object) -> object:
+        engines.append(FakeEngine((0, 1)))
+        return engines[-1].launch(*how)  # type: ignore[arg-type]
+
+    server = serve(launch, model=(f"m={red}",), admin_port=0, memory_budget_mb=1_000)
+    monkeypatch.setenv("CLASSWIRE_ADMIN_TARGET", server.admin_target)
+
+    loaded = classwire("admin", "load", f"other={blue}")
+    assert loaded.code == 0, loaded
+    assert loaded.out.startswith("other: BertForSequenceClassification, 2 labels, ")
+    assert loaded.err == "loading\n"
+    assert classwire("admin", "default", "other").out == "other is the default\n"
+    assert classwire("admin", "reload", "m", str(blue)).err == "loading\nfinishing\n"
+
+    shown = classwire("admin", "status").out.splitlines()
+    assert shown[0] == "serving: 0 calls in flight, 0 of them streams"
+    assert shown[1] == "memory: 0 of 1000 MB"
+    assert [line.split()[:3] for line in shown[3:]] == [
+        ["other", "(default)", "ready"],
+        ["m", "ready", "0"],
+    ]
+    status = json.loads(classwire("admin", "status", "--json").out)
+    assert [each["model"]["labels"] for each in status["models"]] == [["blue", "not blue"]] * 2
+
+    assert classwire("admin", "unload", "other", "--default", "m").out == "other is gone\n"
+    assert classwire("admin", "drain").out.startswith("draining: 0 calls in flight")
+    assert eventually(lambda: all(engine.closed for engine in engines))
+
+
+def test_refusals_are_one_line(
+    serve: Callable[..., Server], classwire: Run, red: Path, unanswered_admin: str
+) -> None:
+    """With the exit code that scripts know: 2 for what was asked wrongly, 1 for all else."""
+    server = serve(FakeEngine((0, 1)).launch, model=(f"m={red}",), admin_port=0)
+
+    def ended(*args: str, target: str = server.admin_target) -> tuple[int, str]:
+        it = classwire("admin", *args, "--target", target)
+        return it.code, it.err.splitlines()[-1]
+
+    assert ended("load", f"m={red}") == (
+        1,
+        "classwire: there is a model m; it can be reloaded",
+    )
+    assert ended("unload", "m")[0] == 1
+    assert ended("reload", "x") == (2, "classwire: no model of that name")
+    assert ended("load", f"={red}")[0] == 2
+    assert ended("load", "/no/such/folder") == (1, "classwire: /no/such/folder: no such folder")
+    assert ended("status", target=unanswered_admin) == (
+        1,
+        f"classwire: no admin service answers at {unanswered_admin}; "
+        "`classwire serve --admin-port 50052` has one",
+    )

@@ -1,0 +1,202 @@
+"""Models that come and go, which one is the default, and what an operator sees of it."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from classwire import Client, UnknownModel
+from classwire.admin.v1 import admin_pb2 as pb
+from classwire_server.config import ServerConfig
+from classwire_server.errors import OverBudget
+from classwire_server.lifecycle import Server
+from tests.admin.operator import Operator, refusal
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
+
+Operate = Callable[[Server], Operator]
+Fake = Callable[..., Server]
+TEXT = "I really love this book"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+def _health(channel: grpc.Channel) -> Callable[[str], int]:
+    stub = health_pb2_grpc.HealthStub(channel)
+
+    def of(service: str) -> int:
+        request = health_pb2.HealthCheckRequest(service=service)
+        status: int = next(iter(stub.Watch(request, timeout=PATIENCE_S))).status
+        return status
+
+    return of
+
+
+def test_a_model_comes_and_goes(
+    server: Server, operator: Operator, blue: Path, connect: Callable[[str], grpc.Channel]
+) -> None:
+    """It is there when it answers: in lists, in health, for callers; and gone as if it had never
+    been. Calls that name none go to the default throughout.
+    """
+    health = _health(connect(server.target))
+    with Client(server.target, retry=False) as client:
+        model = operator.load("blue", blue)
+        assert (model.name, list(model.labels)) == ("blue", ["blue", "not blue"])
+        assert client.classify(TEXT, model="blue").model.fingerprint == model.fingerprint
+        assert client.classify(TEXT).model.name == "m"
+        assert [each.name for each in client.models()] == ["m", "blue"]
+        assert health("classwire.model.blue") == health("") == SERVING
+
+        operator.unload("blue")
+        with pytest.raises(UnknownModel):
+            client.classify(TEXT, model="blue")
+        assert [each.name for each in client.models()] == ["m"]
+        assert health("classwire.model.blue") == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        assert health("") == SERVING
+
+
+def test_the_default_model_changes(fake: Fake, operate: Operate, blue: Path) -> None:
+    """Calls that name none go to another; the default is unloaded only for another."""
+    server = fake(FakeEngine((0, 1)), FakeEngine((0, 1)))
+    operator = operate(server)
+    operator.load("", f"blue={blue}")
+    with Client(server.target, retry=False) as client:
+        operator.default("blue")
+        assert client.classify(TEXT).model.name == "blue"
+        assert [(each.name, each.is_default) for each in client.models()] == [
+            ("blue", True),
+            ("m", False),
+        ]
+        for new_default in ("", "blue"):
+            with pytest.raises(grpc.RpcError) as refused:
+                operator.unload("blue", new_default)
+            assert refusal(refused.value)[:2] == ("FAILED_PRECONDITION", "IS_DEFAULT")
+        operator.unload("blue", "m")
+        assert client.classify(TEXT).model.name == "m"
+        assert [each.name for each in client.models()] == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "code", "reason"),
+    [
+        (lambda it, red: it.load("m", red), "ALREADY_EXISTS", "MODEL_EXISTS"),
+        (lambda it, red: it.load("M!", red), "INVALID_ARGUMENT", "BAD_OPTION"),
+        (lambda it, red: it.load("x", ""), "INVALID_ARGUMENT", "BAD_OPTION"),
+        (lambda it, red: it.load("x", "/no/such/folder"), "FAILED_PRECONDITION", "BAD_CHECKPOINT"),
+        (lambda it, red: it.reload("x", red), "NOT_FOUND", "UNKNOWN_MODEL"),
+        (lambda it, red: it.unload("x"), "NOT_FOUND", "UNKNOWN_MODEL"),
+        (lambda it, red: it.unload(""), "INVALID_ARGUMENT", "BAD_OPTION"),
+        (lambda it, red: it.unload("m", "x"), "NOT_FOUND", "UNKNOWN_MODEL"),
+        (lambda it, red: it.default("x"), "NOT_FOUND", "UNKNOWN_MODEL"),
+        (lambda it, red: it.default(""), "INVALID_ARGUMENT", "BAD_OPTION"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    operator: Operator, red: Path, ask: Callable[[Operator, Path], Any], code: str, reason: str
+) -> None:
+    """Each with its reason, and nothing has changed."""
+    before = operator.status()
+    with pytest.raises(grpc.RpcError) as refused:
+        ask(operator, red)
+    assert refusal(refused.value)[:2] == (code, reason)
+    assert operator.status().models == before.models
+
+
+def test_one_model_changes_at_a_time(
+    serve: Callable[..., Server], operate: Operate, red: Path, blue: Path
+) -> None:
+    """A second change is refused and told which is in progress; the server is ready throughout,
+    and the first goes on when its caller goes away.
+    """
+    gate, held = threading.Event(), threading.Event()
+
+    def launch(source: Any, config: ServerConfig, on_change: Any) -> Any:
+        if source.name == "slow":
+            held.set()
+            assert gate.wait(PATIENCE_S)
+        return FakeEngine((0, 1)).launch(source, config, on_change)
+
+    server = serve(launch, model=(f"m={red}",), admin_port=0)
+    operator = operate(server)
+    changing = operator.begin_load("slow", blue)
+    assert next(changing).stage == pb.CHANGE_STAGE_LOADING
+    assert held.wait(PATIENCE_S)
+    for change in (
+        lambda: operator.reload("m"),
+        lambda: operator.load("x", blue),
+        lambda: operator.unload("m", "m"),
+        lambda: operator.default("m"),
+    ):
+        with pytest.raises(grpc.RpcError) as refused:
+            change()
+        assert refusal(refused.value)[:2] == ("ABORTED", "CHANGE_IN_PROGRESS")
+        assert refusal(refused.value)[3] == {"model": "slow"}
+    status = operator.status()
+    assert (status.change.model, status.change.stage) == ("slow", pb.CHANGE_STAGE_LOADING)
+    with Client(server.target, retry=False) as client:
+        assert client.health() == "SERVING"
+        with pytest.raises(UnknownModel):
+            client.classify(TEXT, model="slow")
+        changing.cancel()
+        gate.set()
+        assert eventually(lambda: not operator.status().HasField("change"))
+        assert client.classify(TEXT, model="slow").model.name == "slow"
+
+
+def test_a_model_over_the_memory_budget_is_refused(
+    server: Server, operator: Operator, blue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers are named, and its process is gone; a new one beside the old counts, too."""
+    needs_mb = -(-operator.status().models[0].memory_bytes // 1_000_000)
+    assert needs_mb > 10  # more than weights alone
+    budget = server._loader._budget
+    monkeypatch.setattr(budget, "_budget_mb", round(1.5 * needs_mb))
+    (worker,) = server._registry.served("m", "").engine.workers
+    for ask in (lambda: operator.load("blue", blue), lambda: operator.reload("m", blue)):
+        with pytest.raises(grpc.RpcError) as refused:
+            ask()
+        code, reason, message, metadata = refusal(refused.value)
+        assert (code, reason) == ("FAILED_PRECONDITION", "OVER_MEMORY_BUDGET")
+        assert metadata["in_use_mb"] == str(needs_mb)
+        assert metadata["budget_mb"] == str(round(1.5 * needs_mb))
+        assert all(metadata[name] in message for name in ("needs_mb", "in_use_mb", "budget_mb"))
+    assert server._registry.served("m", "").engine.workers == (worker,)
+    monkeypatch.setattr(budget, "_budget_mb", 3 * needs_mb)
+    operator.load("blue", blue)
+
+
+def test_a_budget_holds_at_start(tmp_path: Path) -> None:
+    """A server whose models need more does not start; weights that are too large are not read."""
+
+    def launch(*how: Any) -> Any:
+        raise AssertionError("a process was started")
+
+    big = tmp_path / "big"
+    big.mkdir()
+    with open(big / "model.safetensors", "wb") as file:
+        file.truncate(3_000_000)
+    config = ServerConfig(port=0, model=(f"m={big}",), memory_budget_mb=2)
+    with pytest.raises(OverBudget, match="needs 3 MB, and 0 of 2 MB are in use"):
+        Server(config, launch).start()
+
+
+def test_an_operator_ends_the_server(fake: Fake, operate: Operate) -> None:
+    """As a signal does: what is in flight is answered, nothing else is, and nothing changes."""
+    engine = FakeEngine((0, 1))
+    server = fake(engine)
+    operator = operate(server)
+    with Client(server.target, retry=False) as client, ThreadPoolExecutor(1) as callers:
+        slow = callers.submit(client.classify, "slow")
+        engine.wait_for(lambda engine: engine.texts == ["slow"])
+        begun = operator.drain()
+        assert (begun.calls_in_flight, begun.timeout.seconds) == (1, 30)
+        assert eventually(lambda: operator.status().state == pb.SERVER_STATE_DRAINING)
+        with pytest.raises(grpc.RpcError) as refused:
+            operator.reload("m")
+        assert refusal(refused.value)[:2] == ("UNAVAILABLE", "DRAINING")
+        engine.release()
+        assert slow.result(PATIENCE_S).scores
+    assert eventually(lambda: engine.closed)
