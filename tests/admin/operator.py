@@ -15,9 +15,11 @@ from tests.contract.engines import PATIENCE_S
 class Operator:
     """Makes calls on a channel; each returns when what it asks for is done."""
 
-    def __init__(self, channel: grpc.Channel, metadata: Any = ()) -> None:
+    def __init__(
+        self, channel: grpc.Channel, metadata: Any = (), timeout_s: float = PATIENCE_S
+    ) -> None:
         self._stub: Any = AdminServiceStub(channel)
-        self._how = {"timeout": PATIENCE_S, "metadata": metadata}
+        self._how = {"timeout": timeout_s, "metadata": metadata}
 
     def status(self) -> pb.GetStatusResponse:
         """GetStatus."""

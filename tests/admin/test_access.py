@@ -75,7 +75,7 @@ def test_beyond_loopback_it_needs_tls_and_callers(tmp_path: Path) -> None:
     tls = {name: files[name] for name in ("tls_cert", "tls_key")}
     some: dict[str, Any]
     for some in ({}, tls, {"callers": files["callers"]}):
-        with pytest.raises(ConfigError, match="--admin-host: .* is not loopback"):
+        with pytest.raises(ConfigError, match="--admin-host"):
             ServerConfig(admin_port=0, admin_host=EVERYWHERE, **some)
     ServerConfig(admin_port=0, admin_host=EVERYWHERE, **files)
     ServerConfig(admin_port=0, admin_host=EVERYWHERE, insecure=True)

@@ -25,7 +25,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 def _health(channel: grpc.Channel) -> Callable[[str], int]:
-    stub = health_pb2_grpc.HealthStub(channel)
+    stub: Any = health_pb2_grpc.HealthStub(channel)
 
     def of(service: str) -> int:
         request = health_pb2.HealthCheckRequest(service=service)
@@ -124,12 +124,13 @@ def test_one_model_changes_at_a_time(
     changing = operator.begin_load("slow", blue)
     assert next(changing).stage == pb.CHANGE_STAGE_LOADING
     assert held.wait(PATIENCE_S)
-    for change in (
+    changes: tuple[Callable[[], Any], ...] = (
         lambda: operator.reload("m"),
         lambda: operator.load("x", blue),
         lambda: operator.unload("m", "m"),
         lambda: operator.default("m"),
-    ):
+    )
+    for change in changes:
         with pytest.raises(grpc.RpcError) as refused:
             change()
         assert refusal(refused.value)[:2] == ("ABORTED", "CHANGE_IN_PROGRESS")
@@ -155,7 +156,11 @@ def test_a_model_over_the_memory_budget_is_refused(
     budget = server._loader._budget
     monkeypatch.setattr(budget, "_budget_mb", round(1.5 * needs_mb))
     (worker,) = server._registry.served("m", "").engine.workers
-    for ask in (lambda: operator.load("blue", blue), lambda: operator.reload("m", blue)):
+    asks: tuple[Callable[[], Any], ...] = (
+        lambda: operator.load("blue", blue),
+        lambda: operator.reload("m", blue),
+    )
+    for ask in asks:
         with pytest.raises(grpc.RpcError) as refused:
             ask()
         code, reason, message, metadata = refusal(refused.value)

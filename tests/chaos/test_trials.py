@@ -17,10 +17,10 @@ def found_by(name: str, work: Path) -> list[Finding]:
     return findings
 
 
-@pytest.mark.parametrize("name", ["kills", "poison", "failover", "rotation", "storm"])
+@pytest.mark.parametrize("name", ["kills", "poison", "failover", "rotation", "swaps", "storm"])
 def test_trial(name: str, tmp_path: Path) -> None:
     """Callers get every answer, and the right one, while processes are killed, hang or come back;
-    poison fails alone; certificates and tokens change unseen; callers without time leave nothing
-    behind.
+    poison fails alone; certificates, tokens and models change unseen; callers without time leave
+    nothing behind.
     """
     assert [finding for finding in found_by(name, tmp_path) if not finding.is_met] == []

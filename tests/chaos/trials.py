@@ -14,6 +14,7 @@ from .rolling import ROLLING
 from .rotation import ROTATION
 from .soak import SOAK
 from .storm import STORM
+from .swaps import SWAPS_TRIAL
 from .traffic import TRAFFIC
 from .trial import Trial
 
@@ -31,6 +32,7 @@ TRIALS: Mapping[str, Trial] = {
         FAILOVER,
         ROLLING,
         ROTATION,
+        SWAPS_TRIAL,
         STORM,
         FUZZ,
         SOAK,

@@ -1,0 +1,111 @@
+"""A model that is replaced again and again while callers go on."""
+
+import itertools
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+from safetensors.torch import load_file, save_file
+
+from classwire import Classification, Client
+from classwire_server.config import EMBEDDED_FOLDER
+from tests.admin.operator import Operator, refusal
+
+from .callers import Ledger, start
+from .kills import SERVING, Health
+from .known import Known
+from .servers import inside
+from .trial import Plan, Report, Trial
+
+SWAPS = 20
+ANSWERS_BETWEEN = 200
+
+
+class KnownOfAll(Known):
+    """Texts whose scores are known of several models, by fingerprint."""
+
+    def __init__(self, models: Mapping[str, Known]) -> None:
+        self._models = models
+        self.seen: set[str] = set()
+
+    def text(self, number: int) -> str:
+        """The text of a number, the same for all."""
+        return next(iter(self._models.values())).text(number)
+
+    def is_right(self, number: int, answer: Classification) -> bool:
+        """Whether these are the scores of the model that the answer names."""
+        self.seen.add(answer.model.fingerprint)
+        known = self._models.get(answer.model.fingerprint)
+        return known is not None and known.is_right(number, answer)
+
+
+def run(plan: Plan) -> Report:
+    """Replace a model by another and back; offer one that is broken in between."""
+    report = Report()
+    swaps = 3 if plan.is_short else SWAPS
+    folders = (EMBEDDED_FOLDER, _negated(plan.work / "negated"))
+    broken = shutil.copytree(EMBEDDED_FOLDER, plan.work / "broken")
+    (broken / "model.safetensors").write_bytes(b"")
+    with (
+        inside(plan, admin_port=0, model=(f"m={EMBEDDED_FOLDER}",)) as server,
+        grpc.insecure_channel(server.admin_target) as channel,
+        Health(server.target) as health,
+        ExitStack() as ends,
+    ):
+        operator = Operator(channel, timeout_s=600.0)
+        models = {}
+        for folder in reversed(folders):
+            fingerprint = operator.reload("m", folder).fingerprint
+            models[fingerprint] = Known.ask(server.target, 20 if plan.is_short else 500)
+        known = KnownOfAll(models)
+        ledger = Ledger(known)
+        start(ends, server.target, ledger, retry=False, unary=2, batches=1)
+        start(ends, server.target, ledger, streams=2)
+        answers = 10 if plan.is_short else ANSWERS_BETWEEN
+        named = 0
+        for number, folder in enumerate(itertools.islice(itertools.cycle(folders[::-1]), swaps)):
+            assert ledger.wait_for_answers(answers), "nothing is answered"
+            fingerprint = operator.reload("m", folder).fingerprint
+            with Client(server.target, retry=False) as client:
+                named += client.classify(known.text(0)).model.fingerprint == fingerprint
+            plan.say(f"swapped {number + 1} times")
+        refused = _is_refused(operator, broken)
+        with Client(server.target, retry=False) as client:
+            stayed = client.classify(known.text(0)).model.fingerprint == fingerprint
+        assert ledger.wait_for_answers(answers), "nothing is answered"
+        heard = list(health.heard)
+    report.add("new calls that the new model answers at once", str(swaps), named, named == swaps)
+    report.add("models that answered", "2", len(known.seen), len(known.seen) == 2)
+    report.add("a broken checkpoint is refused, and the old model stays", "yes",
+               "yes" if refused and stayed else "no", refused and stayed)  # fmt: skip
+    changes = len(heard) - 1
+    report.add("times that the server was not ready", "0", changes, heard == [SERVING])
+    ledger.report(report, "callers, unary and batches without a retry, and streams")
+    return report
+
+
+def _negated(folder: Path) -> Path:
+    """The embedded checkpoint with the opposite opinion."""
+    shutil.copytree(EMBEDDED_FOLDER, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.weight"] = -weights["classifier.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def _is_refused(operator: Operator, folder: Path) -> bool:
+    try:
+        operator.reload("m", folder)
+    except grpc.RpcError as error:
+        return refusal(error)[:2] == ("FAILED_PRECONDITION", "BAD_CHECKPOINT")
+    return False
+
+
+SWAPS_TRIAL = Trial(
+    "swaps",
+    "One model, replaced again and again by another and back, under unary calls and batches that "
+    "try nothing again, and under streams; then a broken checkpoint.",
+    run,
+)
