@@ -16,7 +16,7 @@ from .classify import classify
 from .demo import demo
 from .failures import FAILED, Interrupted, explain
 from .inspection import health, models, tokenize
-from .serving import compile_, serve
+from .serving import compile_, doctor, serve
 from .token import token
 
 
@@ -68,7 +68,7 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (classify, tokenize, models, health, demo, serve, admin, compile_, token):
+for _subcommand in (classify, tokenize, models, health, demo, serve, admin, compile_, doctor, token):
     command.add_command(_subcommand)
 
 

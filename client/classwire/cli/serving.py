@@ -1,4 +1,4 @@
-"""`classwire serve` and `classwire compile`: the server's own commands, loaded when asked for."""
+"""`classwire serve`, `compile` and `doctor`: the server's own commands, loaded when asked for."""
 
 from importlib import import_module
 from typing import Any
@@ -45,4 +45,9 @@ compile_ = _ServerCommand(
     "compile",
     "classwire_server.compile_command:compile_",
     "Compile models beforehand, for `serve --compile`.",
+)
+doctor = _ServerCommand(
+    "doctor",
+    "classwire_server.doctor.command:doctor",
+    "Say what this machine has for a server, and what it would choose.",
 )

@@ -79,13 +79,18 @@ def _own_code() -> str:
     return digest.hexdigest()
 
 
-def check_compiler() -> None:
-    """Raise CompileError when there is no C++ compiler: before any long work."""
+def check_compiler() -> str:
+    """What the C++ compiler says of itself, in a line.
+
+    Raises CompileError when there is none: before any long work.
+    """
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 
     try:
-        subprocess.run([get_cpp_compiler(), "--version"], capture_output=True, check=True)
+        command = [get_cpp_compiler(), "--version"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return said.partition("\n")[0]
     except (InvalidCxxCompiler, OSError, subprocess.CalledProcessError):
         name = os.environ.get("CXX", "g++")
         raise CompileError(

@@ -1,9 +1,12 @@
 """How many cores this process may use, and how a CPU engine divides them."""
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from .cgroup import limits
 
 MOST_LANES = 4
 """More cores than this make a lane faster instead: docs/decisions/0007."""
@@ -33,32 +36,19 @@ def usable_cores(root: Path = Path("/")) -> int:
 
     `root` is where /proc and /sys are.
     """
+    return max(1, min([open_cores(), *map(math.ceil, quotas(root))]))
+
+
+def open_cores() -> int:
+    """Cores that the system lets this process run on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    limits = (-(-quota_us // period_us) for quota_us, period_us in _quotas(root))
-    return max(1, min([cores or 1, *limits]))
+    return cores or 1
 
 
-def _quotas(root: Path) -> Iterator[tuple[int, int]]:
-    """Time allowed in each period, both in microseconds, by every cgroup that holds the process."""
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers:  # version 2: the file holds both; a parent's limit holds as well
-            mount, names = root / "sys/fs/cgroup", ["cpu.max"]
-        elif "cpu" in controllers.split(","):
-            mount, names = root / "sys/fs/cgroup/cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
-        else:
-            continue
-        here = mount / path.lstrip("/")
-        for folder in (here, *here.parents):
-            values = " ".join(_read(folder / name) for name in names).split()
-            if len(values) == 2 and all(value.isdigit() for value in values):
-                yield int(values[0]), int(values[1])
-            if folder == mount:
-                break
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
+def quotas(root: Path) -> Iterator[float]:
+    """The share of time, in cores, that each cgroup allows which holds the process and has one."""
+    files = ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+    for words in limits(root, "cpu", ["cpu.max"], files):
+        if len(words) == 2 and all(word.isdigit() for word in words):
+            quota_us, period_us = map(int, words)
+            yield quota_us / period_us

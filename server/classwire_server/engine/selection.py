@@ -59,11 +59,7 @@ def select(source: ModelSource, config: ServerConfig, device: str) -> Selection:
     cannot be served.
     """
     device = resolve(device)
-    division = (
-        divide(usable_cores(), config.lanes, config.threads)
-        if device == "cpu"
-        else Division(config.lanes or 1, config.threads or 1)
-    )
+    division = division_for(device, config)
     if config.precision == Precision.INT8.value and device != "cpu":
         raise ConfigError("precision", f"int8 runs on the CPU only, and the device is {device}")
     torch.set_num_threads(division.threads)
@@ -94,6 +90,13 @@ def select(source: ModelSource, config: ServerConfig, device: str) -> Selection:
         config.batch_tokens or _best_batch_tokens(checkpoint, engine, parity),
         config.deterministic,
     )
+
+
+def division_for(device: str, config: ServerConfig) -> Division:
+    """How a device is divided; a GPU computes one batch at a time unless the user asks for more."""
+    if device == "cpu":
+        return divide(usable_cores(), config.lanes, config.threads)
+    return Division(config.lanes or 1, config.threads or 1)
 
 
 def _best_batch_tokens(checkpoint: Checkpoint, engine: Runner, trial: Trial) -> int:
