@@ -7,7 +7,11 @@ import time
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .tracing.stream import StreamTrace
+    from .tracing.trace import Trace
 
 REQUEST_ID = "x-request-id"
 """The metadata that brings a call's id, and takes it back."""
@@ -28,7 +32,7 @@ class CallRecord:
     `began_s` is an instant of the monotonic clock; `reason` is why it fails, empty where it does
     not; `is_done` says that all its answers were given. `caller` is the name of who calls, where
     that is asked; `texts` and `tokens` are those that were read and could be tokenized.
-    `defects` numbers those of ours that it met.
+    `defects` numbers those of ours that it met; `trace` is there where it is traced.
     """
 
     method: Method
@@ -41,6 +45,7 @@ class CallRecord:
     texts: int = 0
     tokens: int = 0
     defects: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    trace: "Trace | StreamTrace | None" = None
 
     def texts_read(self, model: str, texts: int, tokens: int) -> None:
         """Texts for a model were read."""

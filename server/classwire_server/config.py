@@ -16,6 +16,7 @@ from .logs import FORMATS
 from .metrics.settings import MetricsSettings
 from .security.settings import SecuritySettings
 from .setting import setting
+from .tracing.settings import TracingSettings
 
 DEVICES = re.compile(r"auto|(cpu|mps|cuda(:\d+)?)(,(cpu|mps|cuda(:\d+)?))*")
 MODEL_NAME = re.compile(r"[a-z0-9._-]{1,63}")
@@ -93,6 +94,9 @@ class ServingSettings:
     cache_dir: str = setting("", "Folder of the hub's cache. Default: transformers' own (HF_HOME).")
     trust_remote_code: bool = setting(
         False, "Run Python code that comes with a checkpoint. Only for checkpoints that you trust."
+    )
+    safetensors_only: bool = setting(
+        False, "Refuse weights in any form but safetensors, even for torch's weights-only loader."
     )
     device: str = setting(
         "auto",
@@ -210,7 +214,9 @@ class ServingSettings:
 
 
 @dataclass(frozen=True)
-class ServerConfig(MetricsSettings, AdminSettings, SecuritySettings, ServingSettings):
+class ServerConfig(
+    TracingSettings, MetricsSettings, AdminSettings, SecuritySettings, ServingSettings
+):
     """All settings of one server.
 
     Raises ConfigError, naming the setting to change, for values that are out of range or contradict
@@ -235,6 +241,7 @@ class ServerConfig(MetricsSettings, AdminSettings, SecuritySettings, ServingSett
             raise ConfigError("host", "is empty, and there is no --unix-socket either")
         self.check_security(self.host)
         self.check_admin()
+        self.check_tracing()
         if not self.metrics_host:
             raise ConfigError("metrics_host", "is empty")
         if self.max_streams > self.rpc_threads - SPARE_RPC_THREADS:
@@ -296,6 +303,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("max_connection_age_s", 0, 86_400),
     ("drain_timeout_s", 0, 86_400),
     ("metrics_port", -1, 65_535),
+    ("trace_ratio", 0, 1),
     ("admin_port", -1, 65_535),
     ("memory_budget_mb", 0, 1 << 30),
 )

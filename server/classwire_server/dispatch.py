@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 from queue import SimpleQueue
 
 from .backlog import Backlog
-from .computation import compute
+from .computation import Pass, compute
 from .endings import draining, expired, lost
 from .engine import Engine
 from .errors import NoWorker, WorkerLost
@@ -195,6 +195,7 @@ class Dispatcher:
     def _compute(self, batch: Batch, *, urgent: bool = False) -> None:
         """Give each text of a batch its answer or error, or let it wait again."""
         encodings = [row[0].encoding for row in batch.rows]
+        taken_s = time.monotonic()
         try:
             passes = compute(self._engine, encodings, urgent=urgent)
         except (NoWorker, WorkerLost) as error:
@@ -204,11 +205,14 @@ class Dispatcher:
                     self._scheduler.close()
                 self._deadline.notify()
                 self._settle()
+            passes = [Pass(len(batch.rows), batch.tokens, error)]
         else:
             self.statistics.ran(passes)
             with self._lock:
                 self._scheduler.finish(batch, passes, time.monotonic())
                 self._settle()
+        if any(text.trace is not None for row in batch.rows for text in row):
+            _trace(batch, passes, taken_s)
 
     def _settle(self) -> None:
         self._deliver()
@@ -231,6 +235,8 @@ class Dispatcher:
         by_inbox: defaultdict[SimpleQueue[list[Pending]], list[Pending]] = defaultdict(list)
         for text in self._scheduler.ended:
             by_inbox[text.inbox].append(text)
+            if text.trace is not None:
+                text.trace.text_ended(text)
         self._scheduler.ended.clear()
         for inbox, ended in by_inbox.items():
             inbox.put(ended)
@@ -239,3 +245,9 @@ class Dispatcher:
 def _identify(texts: Iterable[Pending]) -> None:
     for text in texts:
         text.key = key_of(text.encoding)
+
+
+def _trace(batch: Batch, passes: Sequence[Pass], taken_s: float) -> None:
+    from .tracing.batches import trace_batch  # nothing of it is imported without traces
+
+    trace_batch(batch, passes, taken_s, time.monotonic())

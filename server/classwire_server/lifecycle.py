@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
@@ -36,6 +36,9 @@ from .service.registration import (
 from .service.streams import Streams
 from .transport import FAREWELL_S, grpc_options
 
+if TYPE_CHECKING:
+    from .tracing.tracing import Tracing
+
 log = logging.getLogger(__name__)
 
 
@@ -44,10 +47,13 @@ class Server:
 
     `listen`, `load` and `stop` are called in this order, by any thread; `start` is the first two.
     As a context manager it starts and stops. `launch` starts the models' engines. `on_drain` is
-    called when an operator ends the server; by itself it stops.
+    called when an operator ends the server; by itself it stops. `tracing` is in place of what the
+    settings say of traces.
     """
 
-    def __init__(self, config: ServerConfig, launch: Launch = launch) -> None:
+    def __init__(
+        self, config: ServerConfig, launch: Launch = launch, tracing: "Tracing | None" = None
+    ) -> None:
         self.config = config
         self.port = 0
         self.on_drain: Callable[[], None] = self._drain
@@ -68,6 +74,9 @@ class Server:
         if config.metrics_port >= 0:
             self._metrics = Metrics(config, self._registry, self._gate, self._calls, self._streams)
             listeners.append(self._metrics.calls.ended)
+        self._tracing = tracing or _tracing(config)
+        if self._tracing is not None:
+            listeners.append(self._tracing.ended)
         self._admin: Administration | None = None
         if config.admin_port >= 0:
             self._admin = Administration(
@@ -85,7 +94,10 @@ class Server:
         self._grpc = grpc.server(
             self._calls,
             options=grpc_options(config),
-            interceptors=[Observer(methods(), listeners), *guards(config)],
+            interceptors=[
+                Observer(methods(), listeners, self._tracing.begin if self._tracing else None),
+                *guards(config),
+            ],
         )
         register_calls(self._grpc, self._registry, self._gate, self._calls, self._streams, config)
         register_health(self._grpc, self._health, self._health_checks)
@@ -183,6 +195,8 @@ class Server:
         for entry in self._registry.entries():
             if entry.served is not None:
                 entry.served.dispatcher.close()
+        if self._tracing is not None:
+            self._tracing.close()
         if self._metrics is not None:
             self._metrics.close()
         if self._admin is not None:
@@ -229,3 +243,11 @@ class Server:
         for service, is_ready in ready.items():
             status = HealthCheckResponse.SERVING if is_ready else HealthCheckResponse.NOT_SERVING
             self._health.set(service, status)
+
+
+def _tracing(config: ServerConfig) -> "Tracing | None":
+    if not config.traces:
+        return None
+    from .tracing.export import tracing_to_collector  # OpenTelemetry need not be there without
+
+    return tracing_to_collector(config)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .engine import Logits
     from .tokenization import Encoding
+    from .tracing.trace import Trace
 
 Key = tuple[bytes, bytes]
 """All that a text's logits depend on within one model: ids and token type ids."""
@@ -45,7 +46,8 @@ class Pending:
     the text belongs to, None for a call's. The text ends once, with an `answer`, in which it has
     the `row`, or an `error`; then it is put into the `inbox` of those who wait for it, in a list
     with others that ended with it. `cached` says that the answer was computed for another text with
-    the same key, and `deaths` how often the model's process ended while it held the text.
+    the same key, and `deaths` how often the model's process ended while it held the text. What
+    becomes of it is told to `trace`.
     """
 
     encoding: "Encoding"
@@ -62,6 +64,7 @@ class Pending:
     key: Key = (b"", b"")
     waits: bool = False
     cost_tokens: int = 0
+    trace: "Trace | None" = None
 
     @property
     def tokens(self) -> int:

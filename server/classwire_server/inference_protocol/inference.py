@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Self
 
+from ..errors import RequestError
 from ..open_inference import inference_pb2 as pb
 from ..pending import Priority
 from ..registry import ServedModel
@@ -78,7 +79,12 @@ class Inference:
                 caller,
                 flow,
             )
-            raise_first(items)
+            try:
+                raise_first(items)
+            except RequestError as error:
+                if items[0].trace is not None:
+                    items[0].trace.refused(error)
+                raise
             return cls(message.id, model, request.outputs, items, received_s)
 
     def run(self, call: Call) -> None:

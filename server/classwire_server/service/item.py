@@ -13,6 +13,7 @@ from ..pending import Pending
 from ..registry import ServedModel
 from ..security.callers import Caller
 from ..tokenization import Encoding, Text
+from ..tracing.reading import TextsRead
 from .handlers import Call
 from .messages import Options, parse_text
 from .status import request_error
@@ -67,8 +68,16 @@ def read_items(
     tokenize_s = now_s - started_s
     tokens = sum(len(each.ids) for each in read if isinstance(each, Encoding))
     caller.rate.take(tokens, now_s)
+    trace = None
     if (record := RECORD.get()) is not None:
         record.texts_read(model.checkpoint.name, len(read), tokens)
+        if record.trace is not None:
+            bad = sum(isinstance(each, Exception) for each in read)
+            trace = record.trace.texts_read(
+                TextsRead(
+                    model.checkpoint, options.priority, len(read), bad, tokens, started_s, now_s
+                )
+            )
     items = []
     for place, encoding in enumerate(read):
         error = None
@@ -77,7 +86,7 @@ def read_items(
             error.field = error.field and field.format(place=place, name=error.field)
             encoding = _NOTHING
         item = Item(encoding, options.priority, inbox, deadline_s, flow, error=error)
-        item.received_s, item.tokenize_s = received_s, tokenize_s
+        item.received_s, item.tokenize_s, item.trace = received_s, tokenize_s, trace
         items.append(item)
     return items
 

@@ -13,18 +13,26 @@ from .interception import Behavior, Handler, around
 UNKNOWN = Method("unknown", is_stream=True)
 """Whatever method no service has; its name would be the caller's own."""
 
+Metadata = Sequence[tuple[str, str | bytes]]
 Listener = Callable[[CallRecord, grpc.StatusCode], None]
 """Is told of a call that is over, on a thread of gRPC's that must not wait."""
 
 
 class Observer(grpc.ServerInterceptor):
     """Gives each call a record, which its context has from then on, and tells `listeners` when it
-    is over. `methods` are those of the port, by path.
+    is over. `methods` are those of the port, by path; `begin` is told of each call when it comes,
+    with its metadata.
     """
 
-    def __init__(self, methods: Mapping[str, Method], listeners: Sequence[Listener]) -> None:
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        listeners: Sequence[Listener],
+        begin: Callable[[CallRecord, Metadata], None] | None = None,
+    ) -> None:
         self._methods = methods
         self._listeners = listeners
+        self._begin = begin
         self._inline = Inline()
 
     def intercept_service(
@@ -34,10 +42,10 @@ class Observer(grpc.ServerInterceptor):
     ) -> Handler:
         """The handler of a call, watched; of a method that no service has, too."""
         details: Any = handler_call_details
-        record = CallRecord(
-            self._methods.get(details.method, UNKNOWN),
-            request_id_in(details.invocation_metadata or ()),
-        )
+        metadata: Metadata = details.invocation_metadata or ()
+        record = CallRecord(self._methods.get(details.method, UNKNOWN), request_id_in(metadata))
+        if self._begin is not None:
+            self._begin(record, metadata)
         handler = continuation(details) or self._unimplemented()
         return around(handler, lambda behavior: self._watched(behavior, handler, record))
 
