@@ -1,6 +1,6 @@
 """What metrics cost: two servers with the embedded checkpoint take turns, one without them.
 
-    python -m benchmarks.overhead [--rounds 15] [--texts 3000] [--in-flight 16]
+    python -m benchmarks.overhead [--rounds 60] [--texts 800] [--in-flight 64]
 
 The smallest model there is, short texts, and one text a call: nowhere do calls weigh more. The
 metrics of the server that has them are read once a second all the time, fifteen times as often as
@@ -21,6 +21,8 @@ from .instrument import Instrument
 from .machine import machine
 from .served import CLASSWIRE, Served
 
+SERVER = (*CLASSWIRE, "--batch-tokens", "512")
+"""What a server measures at start would differ from the other's."""
 READ_EVERY_S = 1.0
 TEXT_TOKENS = 16
 SHAPES = ("unary", "stream, 32 items a message")
@@ -63,8 +65,8 @@ def measure(rounds: int, texts: int, in_flight: int) -> dict[str, dict[str, list
     found: dict[str, dict[str, list[float]]] = {shape: {ON: [], OFF: []} for shape in SHAPES}
     with ExitStack() as ends:
         servers = {
-            ON: ends.enter_context(Served(*CLASSWIRE, "--metrics-port", "0")),
-            OFF: ends.enter_context(Served(*CLASSWIRE)),
+            ON: ends.enter_context(Served(*SERVER, "--metrics-port", "0")),
+            OFF: ends.enter_context(Served(*SERVER)),
         }
         load = ends.enter_context(Instrument("benchmarks.load", os.sched_getaffinity(0)))
         ends.enter_context(Reader(servers[ON].metrics))
@@ -89,9 +91,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").split("\n\n")[0], prog="python -m benchmarks.overhead"
     )
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--texts", type=int, default=3_000, help="of each sample")
-    parser.add_argument("--in-flight", type=int, default=16, help="texts at the same time")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--texts", type=int, default=800, help="of each sample")
+    parser.add_argument("--in-flight", type=int, default=64, help="texts at a time, 32 at least")
     arguments = parser.parse_args()
     found = measure(arguments.rounds, arguments.texts, arguments.in_flight)
     at = machine()
