@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import ModelSource, ServerConfig
+from .containment import check_contained
 from .errors import CheckpointError
 from .fingerprint import fingerprint
 from .scoring import Activation
@@ -69,15 +70,18 @@ def load_checkpoint(
     """Load a checkpoint from a folder, the hub's cache or the hub.
 
     The model is in evaluation mode, on the CPU, float32 whatever its weights were stored in.
-    Safetensors are preferred; `.bin` files go through torch's weights-only loader. Raises
-    CheckpointError, one line, for anything that cannot be served: no such place, no
-    sequence-classification head, missing weights, a broken tokenizer.
+    Safetensors are preferred; `.bin` files go through torch's weights-only loader, unless the
+    config wants safetensors only. Raises CheckpointError, one line, for anything that cannot be
+    served: no such place, a folder that leads out of itself, no sequence-classification head,
+    missing weights, a broken tokenizer.
     """
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     location = locate(source)
+    if source.is_folder:
+        check_contained(Path(location))
     options: dict[str, Any] = {
         "revision": source.revision or None,
         "cache_dir": config.cache_dir or None,
@@ -90,7 +94,11 @@ def load_checkpoint(
         model_config = transformers.AutoConfig.from_pretrained(location, **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
         model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
-            location, dtype="float32", output_loading_info=True, **options
+            location,
+            dtype="float32",
+            output_loading_info=True,
+            use_safetensors=config.safetensors_only or None,
+            **options,
         )
     except Exception as error:  # every library below has errors of its own for a bad checkpoint
         if "trust_remote_code" in str(error) and not config.trust_remote_code:

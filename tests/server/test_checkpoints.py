@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 import transformers
 from transformers import dynamic_module_utils
@@ -253,3 +254,78 @@ def test_max_tokens_from_positions_alone(folder: Path) -> None:
     config["model_max_length"] = int(1e30)
     path.write_text(json.dumps(config))
     assert _load(folder).max_tokens == 512
+
+
+def test_safetensors_only(folder: Path) -> None:
+    """On demand weights in any other form are not even looked at."""
+    _load(folder, safetensors_only=True)
+    torch.save(_weights(folder), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert "no file named model.safetensors" in _refusal(folder, safetensors_only=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer.json", "model.safetensors", "notes/more.txt"]
+)
+def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    """Whatever it is for: a checkpoint cannot have the server read files of others."""
+    link = folder / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    (tmp_path / "secret").write_text("of others")
+    link.symlink_to("../" * len(Path(name).parts) + "secret")
+    assert f"{name} leads out of the folder" in _refusal(folder)
+
+
+def test_links_within_the_folder_are_followed(folder: Path) -> None:
+    """As volumes of Kubernetes have them; and so is a link to the folder itself."""
+    (folder / "..data").mkdir()
+    (folder / "config.json").rename(folder / "..data" / "config.json")
+    (folder / "config.json").symlink_to("..data/config.json")
+    folder.with_name("linked").symlink_to(folder)
+    _load(folder.with_name("linked"))
+
+
+def test_a_snapshot_of_the_hubs_cache_is_taken(folder: Path, tmp_path: Path) -> None:
+    """Its files are links to the blobs beside it, and to nothing further."""
+    repository = tmp_path / "models--acme--spam"
+    snapshot = repository / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    for number, file in enumerate(sorted(folder.iterdir())):
+        file.rename(repository / "blobs" / str(number))
+        (snapshot / file.name).symlink_to(f"../../blobs/{number}")
+    _load(snapshot)
+    (repository / "refs").write_text("main")
+    (snapshot / "refs").symlink_to("../../refs")
+    assert "refs leads out of the folder" in _refusal(snapshot)
+
+
+@pytest.mark.parametrize("shard", ["../elsewhere/model.safetensors", "/dev/null"])
+def test_shards_outside_of_the_folder_are_not_read(
+    folder: Path, tmp_path: Path, shard: str
+) -> None:
+    """An index names files of its own folder, and no others."""
+    (tmp_path / "elsewhere").mkdir()
+    weights = (folder / "model.safetensors").rename(tmp_path / "elsewhere" / "model.safetensors")
+    names = safetensors.torch.load_file(weights)
+    index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(names, shard)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "leads out of the folder" in _refusal(folder)
+
+
+def test_tokenizer_files_are_those_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    """What tokenizer_config.json says of other places is not followed."""
+    before = _load(folder).tokenizer_json
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    path = folder / "tokenizer_config.json"
+    names = dict.fromkeys(("tokenizer_file", "vocab_file", "name_or_path"), str(other))
+    path.write_text(json.dumps(json.loads(path.read_text()) | names))
+    assert _load(folder).tokenizer_json == before
+
+
+def test_an_adapter_is_refused(folder: Path) -> None:
+    """It would lead to another checkpoint."""
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "/elsewhere"}')
+    assert "is an adapter" in _refusal(folder)
