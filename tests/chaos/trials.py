@@ -12,6 +12,7 @@ from .poison import POISON
 from .raising import RAISING
 from .rolling import ROLLING
 from .rotation import ROTATION
+from .sharing import SHARING
 from .soak import SOAK
 from .storm import STORM
 from .swaps import SWAPS_TRIAL
@@ -26,6 +27,7 @@ TRIALS: Mapping[str, Trial] = {
         TRAFFIC,
         IDLE_STREAMS,
         FAIRNESS,
+        SHARING,
         KILLS,
         RAISING,
         POISON,

@@ -1,0 +1,76 @@
+"""Several models in one server: each has its share of the device, however busy another is."""
+
+import time
+
+from benchmarks.checkpoints import BERT_SLICE, save
+from benchmarks.figures import digits
+from benchmarks.instrument import Instrument
+
+from .trial import Plan, Report, Trial
+
+TEXT_TOKENS = 32
+UNANSWERED = 1_020
+CALLERS = 32
+BATCH_TOKENS = 512
+LEAST_SHARE = 0.8
+WARM_UP_S = 3.0
+
+
+def run(plan: Plan) -> Report:
+    """A model that streams keep full, alone and beside one that unary callers keep busy."""
+    folder = plan.work / BERT_SLICE.name.replace(" ", "-")
+    if not folder.exists():
+        save(BERT_SLICE, folder)
+    seconds = 8.0 if plan.is_short else 40.0
+    first, last = plan.cores[:1], plan.cores[-1:]
+    with (
+        Instrument("tests.chaos.observed_server", last) as server,
+        Instrument("tests.chaos.full_streams", first) as streams,
+        Instrument("tests.chaos.busy_callers", first) as callers,
+    ):
+        settings = {
+            "model": [f"full={folder}", f"calm={folder}"],
+            "stream_window_items": UNANSWERED + 4,
+            "batch_tokens": BATCH_TOKENS,
+        }
+        target = server.ask("start", settings=settings)
+        streams.ask("begin", target=target, lengths=[TEXT_TOKENS], unanswered=[UNANSWERED])
+        alone_s = time.monotonic() + WARM_UP_S
+        time.sleep(WARM_UP_S + seconds)
+        callers.ask("begin", target=target, model="calm", callers=CALLERS, tokens=TEXT_TOKENS)
+        both_s = time.monotonic() + WARM_UP_S
+        time.sleep(WARM_UP_S + seconds)
+        calm = [(at_s, tokens) for at_s, tokens in callers.ask("end")]
+        (full,) = ([(at_s, tokens) for at_s, tokens, _ in one] for one in streams.ask("end"))
+    alone = _rate(full, alone_s, seconds)
+    beside, own = _rate(full, both_s, seconds), _rate(calm, both_s, seconds)
+    plan.say(f"full alone {alone:,.0f} tokens/s; full {beside:,.0f} and calm {own:,.0f}")
+    report = Report()
+    share = own / ((beside + own) / 2)
+    report.add(
+        "tokens of the model with unary callers, of a fair share",
+        f"at least {LEAST_SHARE}",
+        f"{digits(share)}; {own:,.0f} tokens/s beside {beside:,.0f}",
+        share >= LEAST_SHARE,
+    )
+    together = (beside + own) / alone
+    report.add(
+        "tokens of both models, of what the full one has alone",
+        f"at least {LEAST_SHARE}",
+        digits(together),
+        together >= LEAST_SHARE,
+    )
+    return report
+
+
+def _rate(answers: list[tuple[float, int]], since_s: float, seconds: float) -> float:
+    return sum(n for at_s, n in answers if since_s <= at_s < since_s + seconds) / seconds
+
+
+SHARING = Trial(
+    "sharing",
+    "Two layers of BERT-base under two names, server and workers on one core, load on another; a "
+    f"stream keeps {UNANSWERED} texts of {TEXT_TOKENS} tokens waiting for the one, {CALLERS} "
+    "callers make unary calls of the other.",
+    run,
+)
