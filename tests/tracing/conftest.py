@@ -51,7 +51,9 @@ class Spans:
 
         def found() -> list[ReadableSpan]:
             spans = [
-                s for s in self.all() if s.name.endswith(name) and _trace(s) == caller.trace_id
+                s
+                for s in self.all()
+                if s.name.endswith(name) and context(s).trace_id == caller.trace_id
             ]
             return sorted(spans, key=lambda span: span.start_time or 0)
 
@@ -65,8 +67,11 @@ class Spans:
         return span
 
 
-def _trace(span: ReadableSpan) -> int:
-    return span.get_span_context().trace_id
+def context(span: ReadableSpan) -> SpanContext:
+    """Where a span is."""
+    found = span.get_span_context()
+    assert found is not None
+    return found
 
 
 def parent(span: ReadableSpan) -> int:
@@ -76,13 +81,12 @@ def parent(span: ReadableSpan) -> int:
 
 def id_of(span: ReadableSpan) -> int:
     """A span's id."""
-    return span.get_span_context().span_id
+    return context(span).span_id
 
 
 def linked(span: ReadableSpan) -> set[int]:
     """The ids of the spans that a span is linked to."""
-    contexts: list[SpanContext] = [link.context for link in span.links]
-    return {context.span_id for context in contexts}
+    return {link.context.span_id for link in span.links}
 
 
 def facts(span: ReadableSpan) -> dict[str, Any]:

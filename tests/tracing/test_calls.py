@@ -6,7 +6,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from classwire.v1 import classwire_pb2 as pb
 from tests.contract.engines import PATIENCE_S, FakeEngine
-from tests.tracing.conftest import Caller, Spans, Start, facts, id_of, linked, one, parent
+from tests.tracing.conftest import Caller, Spans, Start, context, facts, id_of, linked, one, parent
 
 CLASSIFY = "classwire.v1.ClassifyService/Classify"
 
@@ -24,7 +24,7 @@ def test_a_call(traced: Start, spans: Spans) -> None:
     call = spans.one(caller, CLASSIFY)
     tokenize, queue, infer = (spans.one(caller, name) for name in ("tokenize", "queue", "infer"))
     assert (parent(call), call.kind) == (caller.span_id, SpanKind.SERVER)
-    assert call.get_span_context().trace_state == {"vendor": "1"}
+    assert context(call).trace_state == {"vendor": "1"}
     assert {parent(tokenize), parent(queue), parent(infer)} == {id_of(call)}
     assert linked(infer) == {id_of(call)}
     assert linked(queue) == {id_of(infer)}
@@ -184,7 +184,7 @@ def test_what_is_not_traced(traced: Start, spans: Spans, metadata: object, ratio
     server.begin("book", caller).result()
 
     spans.one(caller, "infer")
-    assert {span.get_span_context().trace_id for span in spans.all()} == {caller.trace_id}
+    assert {context(span).trace_id for span in spans.all()} == {caller.trace_id}
 
 
 def test_by_ratio(traced: Start, spans: Spans) -> None:

@@ -7,9 +7,11 @@ import grpc
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Tracer, set_span_in_context
 
+from classwire._reasons import CODES, Reason
+
 from ..errors import RequestError
 from .reading import TextsRead
-from .trace import Trace, fail, is_fault
+from .trace import FAULTS, Trace, fail, reason_of
 
 if TYPE_CHECKING:
     from ..call_record import CallRecord
@@ -62,7 +64,7 @@ class StreamTrace:
     def call_ended(self, record: "CallRecord", code: grpc.StatusCode) -> None:
         """The stream is over, and with it messages that nobody will answer."""
         for message in tuple(self._open):
-            message.end(None)
+            message.end()
         if self._trace is not None:
             self._trace.span.set_attribute("classwire.messages", self._messages)
             self._trace.call_ended(record, code)
@@ -92,31 +94,31 @@ class MessageTrace(Trace):
         self._when_over = when_over
         self._texts, self._tokens = read.texts, read.tokens
         self._left = read.texts - read.bad
-        self._error: RequestError | None = None
+        self._reason: Reason | None = None
 
     def texts_read(self, read: TextsRead) -> Trace:
         """Its texts were read; where none is left that waits, it is over."""
         super().texts_read(read)
         if not self._left:
-            self.end(None)
+            self.end()
         return self
 
     def text_ended(self, text: "Pending") -> None:
         """One more of them has its answer or error."""
         super().text_ended(text)
         self._left -= 1
-        if isinstance(text.error, RequestError):
-            self._error = text.error
+        self._reason = reason_of(text.error) or self._reason
         if not self._left:
-            self.end(self._error)
+            self.end()
 
     def refused(self, error: RequestError) -> None:
         """None of them will wait for the engine."""
-        self.end(error)
+        self._reason = error.reason
+        self.end()
 
-    def end(self, error: RequestError | None) -> None:
-        """It is over, with an error of all its texts, or of one."""
-        if error is not None and is_fault(error):
-            fail(self.span, error.reason, error.reason)
+    def end(self) -> None:
+        """It is over; one text that failed says why it failed."""
+        if self._reason is not None and CODES[self._reason] in FAULTS:
+            fail(self.span, self._reason, self._reason)
         self._when_over(self)
-        self._end(error.reason if error else "", self._texts, self._tokens, {})
+        self._end(self._reason or "", self._texts, self._tokens, {})

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
 import grpc
@@ -16,7 +17,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from classwire._reasons import CODES
+from classwire._reasons import Reason
 
 from ..errors import RequestError
 from .reading import TextsRead
@@ -119,7 +120,7 @@ class Trace:
     def text_ended(self, text: "Pending") -> None:
         """A text that waited for the engine has its answer or error."""
         self._cached += text.cached
-        self._failed += isinstance(text.error, RequestError)
+        self._failed += reason_of(text.error) is not None
 
     def refused(self, error: RequestError) -> None:
         """None of its texts will wait for the engine; the end of the call says why."""
@@ -179,6 +180,10 @@ def fail(span: Span, kind: str, why: str) -> None:
     span.set_status(Status(StatusCode.ERROR, why or None))
 
 
-def is_fault(error: RequestError) -> bool:
-    """Whether an error is the server's own."""
-    return CODES[error.reason] in FAULTS
+def reason_of(error: BaseException | None) -> Reason | None:
+    """Why a text failed: what is no error of ours is a defect. None where it did not, or nobody
+    waits for it any more.
+    """
+    if error is None or isinstance(error, CancelledError):
+        return None
+    return error.reason if isinstance(error, RequestError) else Reason.INTERNAL
