@@ -130,9 +130,9 @@ class Traced:
         self.stub: Any = ClassifyServiceStub(channel)
         self.dispatcher = server._registry.served("", "model").dispatcher
 
-    def begin(self, words: str, caller: Caller) -> Any:
+    def begin(self, words: str, caller: Caller, timeout_s: float = PATIENCE_S) -> Any:
         """Begin a call with one text."""
-        return self.stub.Classify.future(one(words), timeout=PATIENCE_S, metadata=caller.metadata)
+        return self.stub.Classify.future(one(words), timeout_s, caller.metadata)
 
     def wait_for_queued(self, texts: int) -> None:
         """Wait until so many texts wait for the engine."""

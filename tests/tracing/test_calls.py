@@ -72,9 +72,10 @@ def test_calls_in_one_batch(traced: Start, spans: Spans, engine: FakeEngine) -> 
     held, first, second = Caller(), Caller(), Caller()
     calls = [server.begin("slow", held)]
     engine.wait_for(lambda engine: "slow" in engine.texts)
-    for number, (words, caller) in enumerate((("good", first), ("book", second)), 1):
-        calls.append(server.begin(words, caller))
-        server.wait_for_queued(number)
+    calls.append(server.begin("book", second, 2 * PATIENCE_S))
+    server.wait_for_queued(1)
+    calls.append(server.begin("good", first))  # its deadline is first
+    server.wait_for_queued(2)
     engine.release()
     assert all(call.result() for call in calls)
 
