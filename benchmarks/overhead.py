@@ -3,8 +3,8 @@
     python -m benchmarks.overhead [--rounds 60] [--texts 800] [--in-flight 64]
 
 The smallest model there is, short texts, and one text a call: nowhere do calls weigh more. The
-metrics of the server that has them are read every five seconds all the time, three times as often as
-usual. What counts is the ratio within a round; every other round begins with the other server.
+metrics of the server that has them are read every five seconds all the time, three times as often
+as usual. What counts is the ratio within a round; every other round begins with the other server.
 Processor time of the server's own process is told beside it: what else runs on the machine disturbs
 it less.
 """
