@@ -42,11 +42,17 @@ def _variables() -> list[dict[str, Any]]:
             "query": "prometheus",
         },
         _variable("job", "label_values(classwire_build_info, job)"),
-        _variable("instance", 'label_values(classwire_build_info{job=~"$job"}, instance)'),
-        _variable(
-            "model",
-            'label_values(classwire_model_state{job=~"$job", instance=~"$instance"}, model)',
-        ),
+        {
+            **_variable("instance", 'label_values(up{job=~"$job"}, instance)'),
+            "allValue": ".+",
+        },
+        {
+            **_variable(
+                "model",
+                'label_values(classwire_model_state{job=~"$job", instance=~"$instance"}, model)',
+            ),
+            "allValue": ".+",
+        },
     ]
 
 
@@ -60,7 +66,6 @@ def _variable(name: str, query: str) -> dict[str, Any]:
         "refresh": 2,
         "multi": True,
         "includeAll": True,
-        "allValue": ".*",
         "current": {"text": ["All"], "value": ["$__all"]},
         "sort": 1,
     }

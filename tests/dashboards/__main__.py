@@ -1,0 +1,114 @@
+"""A real Prometheus on real servers: every query gives data, every alert fires and clears.
+
+    python -m tests.dashboards
+
+Needs prometheus, which Debian has by that name; where it is not installed, says so and exits 0.
+The rules are the shipped ones, with shorter times. It ends by itself, within a minute or so, says
+what it saw, and exits 1 when something is missing.
+"""
+
+import logging
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.checkpoints import make_checkpoint
+
+from .engine_faults import Defective, KilledWorker, LeakingWorker, StuckLoading
+from .observation import Observation
+from .prometheus import Prometheus
+from .service_faults import Draining, FilesLeft, Full, Gone, Refusing, Slow
+from .shipped import Asked, alerts, asked_by_dashboard, rules
+from .subjects import Subject
+
+KINDS = (
+    KilledWorker,
+    LeakingWorker,
+    StuckLoading,
+    Defective,
+    Full,
+    Slow,
+    Refusing,
+    Draining,
+    Gone,
+    FilesLeft,
+)
+VARIABLES = {"job": "classwire", "instance": ".+", "model": ".+", "__rate_interval": "4s"}
+ABSENT = "ClasswireAbsent"
+"""Fires by itself: Prometheus evaluates rules some seconds before it looks for servers."""
+PATIENCE_S = 60.0
+HISTORY = "6s"
+"""How far back the shortened rules look."""
+
+
+def main() -> None:
+    """Provoke all faults at once, look, mend them, look."""
+    if Prometheus.path() is None:
+        print("prometheus is not installed: nothing was tried", file=sys.stderr)
+        return
+    logging.getLogger("classwire_server").setLevel(logging.CRITICAL)  # it has much to say
+    queries = [
+        *asked_by_dashboard(VARIABLES),
+        *(Asked(rule["record"], rule["record"]) for rule in rules() if "record" in rule),
+    ]
+    with ExitStack() as ends:
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory()))
+        subjects = _subjects(make_checkpoint("bert", folder / "bert"), ends)
+        targets = [subject.target for subject in subjects]
+        prometheus = ends.enter_context(Prometheus(targets, folder))
+        seen = Observation(prometheus, queries)
+        faults = _watch(seen, prometheus, subjects)
+    _report(seen, subjects, queries)
+    faults += [f"no data: {where}: {expr}" for where, expr in seen.unanswered]
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    sys.exit(bool(faults))
+
+
+def _subjects(checkpoint: Path, ends: ExitStack) -> list[Subject]:
+    subjects: list[Subject] = []
+    for kind in KINDS:
+        subjects.append(kind(checkpoint))
+        ends.callback(subjects[-1].close)
+    return subjects
+
+
+def _watch(seen: Observation, prometheus: Prometheus, subjects: list[Subject]) -> list[str]:
+    """Look while all is well, while nothing is, and when all is well again; says what is amiss."""
+    faults: list[str] = []
+
+    def must(condition: bool, what: str) -> None:
+        if not condition:
+            faults.append(what)
+
+    def is_known() -> bool:
+        samples = prometheus.query(f"count(up offset {HISTORY} == 1)")
+        return bool(samples) and int(samples[0]["value"][1]) == len(subjects)
+
+    must(seen.until(lambda: ABSENT in seen.firing, PATIENCE_S), f"{ABSENT} never fired")
+    must(seen.until(is_known, PATIENCE_S), "not every server is scraped")
+    at_rest = seen.firing - {*StuckLoading.alerts}
+    must(not at_rest, f"fires while all is well: {sorted(at_rest)}")
+    for subject in subjects:
+        subject.provoke()
+    seen.until(lambda: seen.fired.keys() >= alerts().keys(), PATIENCE_S)
+    missing = alerts().keys() - seen.fired.keys()
+    must(not missing, f"never fired: {sorted(missing)}")
+    for subject in subjects:
+        subject.mend()
+    must(seen.until(lambda: not seen.firing, PATIENCE_S), f"go on firing: {sorted(seen.firing)}")
+    return faults
+
+
+def _report(seen: Observation, subjects: list[Subject], queries: list[Asked]) -> None:
+    by_alert = {name: subject.__doc__ or "" for subject in subjects for name in subject.alerts}
+    for name in alerts():
+        fault = " ".join(by_alert.get(name, "No server is known yet.").split())
+        fired, cleared = seen.fired.get(name, -1), seen.cleared.get(name, -1)
+        print(f"{name:26} fired {fired:5.1f} s, cleared {cleared:5.1f} s  {fault}")
+    print(f"{len(queries) - len(seen.unanswered)} of {len(queries)} queries had data")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Faults of what computes: of a real model's process, or of an engine in its place."""
+
+import functools
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from classwire import ClasswireError, Client
+from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.engine import Deviation, Launched, WorkerState, worker
+from classwire_server.engine.link import Link
+from classwire_server.engine.packed import PackedEngine
+from classwire_server.engine.packing import PackedTexts
+from classwire_server.engine.workers import launch
+from classwire_server.lifecycle import Server
+from tests.contract.engines import FakeEngine, eventually
+from tests.workers import ForkedWorker
+
+from .subjects import TIMEOUT_S, Subject
+
+_run = PackedEngine.run
+_held: list[np.ndarray] = []
+
+LEAK_BYTES = 600_000_000
+LONG = "good " * 400
+
+
+def leaks_on_long_texts(control: Link, links: Sequence[Link]) -> None:
+    """A worker that never gives back what long texts took."""
+
+    def run(self: PackedEngine, packed: PackedTexts) -> np.ndarray:
+        if len(packed.ids) > 300 and len(np.unique(packed.ids)) < 5 and not _held:
+            _held.append(np.ones(LEAK_BYTES, np.uint8))
+        return _run(self, packed)
+
+    PackedEngine.run = run  # type: ignore[method-assign,assignment]
+    worker.main(control, links)
+
+
+def _worker(server: Server) -> WorkerState:
+    [state] = server._registry.served("", "model").engine.workers
+    return state
+
+
+class KilledWorker(Subject):
+    """Under load of every kind, a model's process is killed three times; the third time no other
+    gets ready.
+    """
+
+    alerts = ("ClasswireWorkerRestarts", "ClasswireWorkerDown", "ClasswireModelFailed")
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._may_start = threading.Event()
+        self._may_start.set()
+        super().__init__(
+            checkpoint, functools.partial(launch, spawn=self._spawn), cache_mb=1, batch_tokens=512
+        )
+        self._client = self._ends.enter_context(Client(self.server.target, timeout_s=5))
+        for act in (self._one, self._batch, self._stream):
+            self.loop(act)
+
+    def provoke(self) -> None:
+        """Kill it."""
+        for restarts in (1, 2):
+            os.kill(_worker(self.server).pid, signal.SIGKILL)
+            assert eventually(lambda n=restarts: self._has_restarted(n))  # type: ignore[misc]
+        self._may_start.clear()
+        os.kill(_worker(self.server).pid, signal.SIGKILL)
+
+    def mend(self) -> None:
+        """Let another start."""
+        self._may_start.set()
+
+    def _has_restarted(self, times: int) -> bool:
+        state = _worker(self.server)
+        return state.is_up and state.restarts == times
+
+    def _spawn(self, control: Link, links: Sequence[Link]) -> ForkedWorker:
+        assert self._may_start.wait(TIMEOUT_S)
+        return ForkedWorker(control, links)
+
+    def _one(self) -> None:
+        with suppress(ClasswireError):
+            self._client.classify("I love it")
+
+    def _batch(self) -> None:
+        with suppress(ClasswireError):
+            self._client.classify_batch(["good", "book", "love", "good"])
+
+    def _stream(self) -> None:
+        with suppress(ClasswireError):
+            list(self._client.classify_stream(f"number {n}" for n in range(20)))
+
+
+class LeakingWorker(Subject):
+    """A model's process holds 600 MB more than before; then it is replaced."""
+
+    alerts = ("ClasswireMemoryGrows",)
+
+    def __init__(self, checkpoint: Path) -> None:
+        spawn = functools.partial(ForkedWorker, main=leaks_on_long_texts)
+        super().__init__(checkpoint, functools.partial(launch, spawn=spawn), batch_tokens=512)
+
+    def provoke(self) -> None:
+        """Let it leak."""
+        self.call(LONG)
+
+    def mend(self) -> None:
+        """End it."""
+        os.kill(_worker(self.server).pid, signal.SIGKILL)
+
+
+class Defective(Subject):
+    """An engine that fails on one text, dies on another, and is not as near float32 as it should
+    be.
+    """
+
+    alerts = (
+        "ClasswireErrors",
+        "ClasswireInternalErrors",
+        "ClasswirePoisonInput",
+        "ClasswireDeviation",
+    )
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._engine = FakeEngine()
+        super().__init__(checkpoint, self._engine.launch)
+
+    def provoke(self) -> None:
+        """Send those texts."""
+        self._engine.deviation = Deviation(128, 0.9, 0.1)
+        for words in ("boom", "deadly", "good"):
+            self.loop(lambda words=words: self.call(words))  # type: ignore[misc]
+
+    def mend(self) -> None:
+        """Send none of them any more."""
+        self.end_loops()
+        self._engine.deviation = Deviation(128, 1.0, 0.0)
+
+
+class StuckLoading(Subject):
+    """A model that is not ready yet, from the beginning."""
+
+    alerts = ("ClasswireModelLoading",)
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._may_load = threading.Event()
+        super().__init__(checkpoint, self._slowly)
+
+    def start(self) -> None:
+        """Begin to load."""
+        self.server.listen()
+        self._loading = threading.Thread(target=self.server.load, daemon=True)
+        self._loading.start()
+
+    def provoke(self) -> None:
+        """Nothing further."""
+
+    def mend(self) -> None:
+        """Let it load."""
+        self._may_load.set()
+        self._loading.join(TIMEOUT_S)
+
+    def _slowly(
+        self, source: ModelSource, config: ServerConfig, on_change: Callable[[], None]
+    ) -> Launched:
+        assert self._may_load.wait(TIMEOUT_S)
+        return FakeEngine().launch(source, config, on_change)

@@ -1,0 +1,69 @@
+"""The rules, the configuration and the dashboard as they are shipped, and what they ask for."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+CONFIGURATION = DEPLOY / "prometheus" / "prometheus.yml"
+RULES = DEPLOY / "prometheus" / "classwire.rules.yml"
+DASHBOARD = DEPLOY / "grafana" / "classwire.json"
+
+_VARIABLE = re.compile(r"label_values\((?P<series>.+), (?P<label>\w+)\)")
+
+
+class Asked(NamedTuple):
+    """A query, and where it stands."""
+
+    where: str
+    expr: str
+
+
+def rules() -> list[dict[str, Any]]:
+    """All rules, whatever their group."""
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    """The alerts by name."""
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def dashboard() -> dict[str, Any]:
+    """The dashboard."""
+    loaded: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    return loaded
+
+
+def panels() -> list[dict[str, Any]]:
+    """The panels of the dashboard, without the headings of its rows."""
+    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+
+
+def asked_by_dashboard(variables: Mapping[str, str]) -> Iterator[Asked]:
+    """Every query of the dashboard, those of its choices too, with these values of its variables.
+
+    The values of a label are asked for as `count by (label)`.
+    """
+    for variable in dashboard()["templating"]["list"]:
+        if variable["type"] == "query":
+            found = _VARIABLE.fullmatch(variable["query"]["query"])
+            assert found is not None, variable
+            expr = f"count by ({found['label']}) ({found['series']})"
+            yield Asked(f"${variable['name']}", _filled_in(expr, variables))
+    for panel in panels():
+        for target in panel["targets"]:
+            where = f"{panel['title']}, {target['refId']}"
+            yield Asked(where, _filled_in(target["expr"], variables))
+
+
+def _filled_in(expr: str, variables: Mapping[str, str]) -> str:
+    for name, value in variables.items():
+        expr = expr.replace(f"${name}", value)
+    assert "$" not in expr, expr
+    return expr
