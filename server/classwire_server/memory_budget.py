@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .config import ModelSource
+from .engine.cgroup import limits
 from .errors import OverBudget
 from .registry import Registry
 
@@ -25,6 +26,14 @@ class MemoryBudget:
     def __init__(self, budget_mb: int, registry: Registry) -> None:
         self._budget_mb = budget_mb
         self._registry = registry
+        allowed_bytes = cgroup_bytes()
+        if budget_mb * MB > allowed_bytes:
+            log.warning(
+                "--memory-budget-mb: %d MB are more than the %d MB that the cgroup allows, "
+                "where the kernel ends processes",
+                budget_mb,
+                allowed_bytes // MB,
+            )
 
     def check_files(self, source: ModelSource) -> None:
         """Refuse a folder whose weights alone would be too much, before they are read.
@@ -43,6 +52,15 @@ class MemoryBudget:
         needs_mb = _mb(needs_bytes)
         if in_use_mb + needs_mb > self._budget_mb:
             raise OverBudget(needs_mb, in_use_mb, self._budget_mb, name)
+
+
+def cgroup_bytes(root: Path = Path("/")) -> float:
+    """The memory that the cgroups of this process allow it, math.inf for any.
+
+    `root` is where /proc and /sys are.
+    """
+    allowed = limits(root, "memory", ["memory.max"], ["memory.limit_in_bytes"])
+    return min((int(words[0]) for words in allowed if "".join(words).isdigit()), default=math.inf)
 
 
 def most_held_bytes(pids: Iterable[int]) -> int:
