@@ -25,7 +25,7 @@ Fake = Callable[..., Server]
 Connect = Callable[[str], grpc.Channel]
 
 TEXT = "I really love this book"
-SWAPS = 3
+SWAPS = 2
 
 
 def text(value: str) -> classwire_pb2.ClassifyRequest:
