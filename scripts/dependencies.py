@@ -1,0 +1,116 @@
+"""What a distribution needs at run time, and under which licences, from what is installed here."""
+
+import importlib.metadata
+import runpy
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from .pages import ROOT
+
+OWN = {"classwire": ROOT / "client/pyproject.toml", "classwire-server": ROOT / "pyproject.toml"}
+"""Our distributions, and where each says what it is."""
+OF_THE_CUDA_BUILD = ("cuda-", "nvidia-", "triton")
+"""Beginnings of names of what torch's CUDA build brings, which the lock leaves out as well."""
+LINUX = {
+    "implementation_name": "cpython",
+    "os_name": "posix",
+    "platform_machine": "x86_64",
+    "platform_python_implementation": "CPython",
+    "platform_system": "Linux",
+    "python_full_version": "3.11.0",
+    "python_version": "3.11",
+    "sys_platform": "linux",
+}
+"""The environment that is listed, wherever the list is made."""
+
+SAID_OTHERWISE = {
+    "3-Clause BSD License": "BSD-3-Clause",
+    "Apache 2.0 License": "Apache-2.0",
+    "BSD": "BSD-3-Clause",
+    "ISC License": "ISC",
+    "License :: OSI Approved :: Apache Software License": "Apache-2.0",
+    "License :: OSI Approved :: BSD License": "BSD-3-Clause",
+    "License :: OSI Approved :: MIT License": "MIT",
+}
+"""What packages say that do not speak SPDX yet."""
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """A package in the version that is installed, without the build; `licence` is of SPDX's form.
+
+    `needs` are the names of what it needs itself.
+    """
+
+    name: str
+    version: str
+    licence: str
+    needs: tuple[str, ...]
+
+
+def runtime(distribution: str, extra: str = "") -> list[Dependency]:
+    """All that a distribution needs, directly or not, by name; our own packages are left out."""
+    found: dict[str, Dependency] = {}
+    waiting = list(needs(distribution, extra))
+    seen = {distribution}
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        further = tuple(needs(name))
+        waiting += further
+        if name not in OWN:
+            metadata = importlib.metadata.metadata(name)
+            version = metadata["Version"].partition("+")[0]
+            found[name] = Dependency(name, version, licence(metadata), further)
+    return [found[name] for name in sorted(found)]
+
+
+def needs(distribution: str, extra: str = "") -> Iterator[str]:
+    """What a distribution names as needed, in the environment that is listed."""
+    environment = LINUX | {"extra": extra}
+    for line in _stated(distribution, extra):
+        needed = Requirement(line)
+        name = canonicalize_name(needed.name)
+        if name.startswith(OF_THE_CUDA_BUILD):
+            continue
+        if needed.marker is None or needed.marker.evaluate(environment):
+            yield name
+
+
+def project(distribution: str) -> dict[str, Any]:
+    """What one of ours says of itself; what is installed of it may be older."""
+    said: dict[str, Any] = tomllib.loads(OWN[distribution].read_text(encoding="utf-8"))["project"]
+    return said
+
+
+def version() -> str:
+    """The version of both of ours."""
+    said: str = runpy.run_path(str(ROOT / "client/classwire/_version.py"))["__version__"]
+    return said
+
+
+def _stated(distribution: str, extra: str) -> list[str]:
+    if distribution not in OWN:
+        return importlib.metadata.requires(distribution) or []
+    said = project(distribution)
+    further: list[str] = said["optional-dependencies"][extra] if extra else []
+    return [*said["dependencies"], *further]
+
+
+def licence(metadata: importlib.metadata.PackageMetadata) -> str:
+    """The licence that a package states, or "unknown"."""
+    if expression := metadata.get("License-Expression"):
+        return expression
+    stated = metadata.get("License") or ""
+    if stated and len(stated) < 40:  # some put the whole text there
+        return SAID_OTHERWISE.get(stated, stated)
+    classifiers = metadata.get_all("Classifier") or []
+    known = [SAID_OTHERWISE[each] for each in classifiers if each in SAID_OTHERWISE]
+    return " AND ".join(known) or "unknown"

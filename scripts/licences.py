@@ -1,0 +1,53 @@
+"""Write docs/licences.md: what is installed with each distribution, and under which licences.
+
+python -m scripts.licences
+"""
+
+import re
+
+from .dependencies import Dependency, runtime
+from .pages import ROOT
+
+PAGE = ROOT / "docs" / "licences.md"
+ALLOWED = {
+    *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python"),
+    *("ISC", "LLVM-exception", "MIT", "MPL-2.0", "PSF-2.0", "Zlib"),
+}
+"""Licences under which something may be needed at run time. All let it be used and passed on with
+programs of any licence; MPL-2.0 asks for changes of its own files to be published.
+"""
+SECTIONS = {
+    "`classwire`": ("classwire", ""),
+    "`classwire-server`, beside those": ("classwire-server", ""),
+    "`classwire-server[tracing]`, beside those": ("classwire-server", "tracing"),
+}
+HEAD = """# Licences
+
+Classwire is [Apache-2.0](../LICENSE), and so is the checkpoint that comes with the server
+([its card](../server/classwire_server/models/stars-en/README.md)). Neither wheel holds code of
+others. What an installation brings beside them is listed here, in the versions of
+`requirements.lock`, on Linux with torch's CPU build; torch's CUDA build brings NVIDIA's libraries,
+under NVIDIA's own terms, and on other systems a few small packages differ. A test fails on a
+licence that `scripts/licences.py` does not allow. Written by `python -m scripts.licences`.
+"""
+
+
+def page() -> str:
+    """The page as it should be."""
+    listed: set[Dependency] = set()
+    parts = [HEAD]
+    for title, (distribution, extra) in SECTIONS.items():
+        further = [each for each in runtime(distribution, extra) if each not in listed]
+        listed.update(further)
+        parts.append(f"\n## {title}\n\n| package | version | licence |\n|---|---|---|\n")
+        parts += [f"| `{each.name}` | {each.version} | {each.licence} |\n" for each in further]
+    return "".join(parts)
+
+
+def refused(dependency: Dependency) -> set[str]:
+    """The licences of a package that are not allowed; of alternatives, all are looked at."""
+    return set(re.split(r" (?:AND|OR|WITH) |[()]", dependency.licence)) - ALLOWED - {""}
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,119 @@
+"""What is shipped, what it needs, under which licences; and that nothing of others is unpickled."""
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from packaging.requirements import Requirement
+
+from scripts import licences, sbom
+from scripts.dependencies import OWN, Dependency, project, runtime
+
+ROOT = Path(__file__).parents[2]
+SOURCES = (ROOT / "client/classwire", ROOT / "server/classwire_server")
+UNPICKLERS = {"_pickle", "cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
+BETWEEN_OUR_PROCESSES = {"engine/link.py", "engine/compile_process.py"}
+"""What talks to processes that the server itself started: docs/security.md."""
+
+
+def test_the_page_of_licences_is_up_to_date() -> None:
+    """docs/licences.md is what is installed."""
+    assert licences.PAGE.read_text("utf-8") == licences.page(), "run: python -m scripts.licences"
+
+
+@pytest.mark.parametrize("extra", ["", "tracing"])
+def test_every_licence_is_allowed(extra: str) -> None:
+    """A dependency with a licence that is not on the list is refused before it is shipped."""
+    needed = runtime("classwire-server", extra)
+    assert len(needed) > 20
+    assert {each.name: licences.refused(each) for each in needed if licences.refused(each)} == {}
+
+
+@pytest.mark.parametrize(
+    ("licence", "refused"),
+    [
+        ("MIT", set()),
+        ("(MIT OR Apache-2.0) AND Zlib", set()),
+        ("Apache-2.0 WITH LLVM-exception", set()),
+        ("MIT AND GPL-3.0-only", {"GPL-3.0-only"}),
+        ("unknown", {"unknown"}),
+    ],
+)
+def test_what_is_refused(licence: str, refused: set[str]) -> None:
+    """Each part of an expression is looked at; no statement is no licence."""
+    assert licences.refused(Dependency("some", "1", licence, ())) == refused
+
+
+@pytest.mark.parametrize("name", sorted(sbom.FILES))
+def test_bills_of_materials_are_up_to_date(name: str) -> None:
+    """Each is what the lock's environment says, valid CycloneDX, with all that is stated."""
+    text = sbom.FILES[name].read_text("utf-8")
+    assert text == sbom.sbom(name), "run: python -m scripts.sbom"
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    said = json.loads(text)
+    listed = {component["name"]: component["version"] for component in said["components"]}
+    stated = {Requirement(line).name for line in project(name)["dependencies"]}
+    assert stated <= listed.keys()
+    for component in runtime(name):
+        assert listed[component.name] == component.version
+    assert ("stars-en" in listed) == (name == "classwire-server")
+
+
+def test_wheels_carry_their_bill() -> None:
+    """Hatchling puts the file into `.dist-info/sboms/`, and source distributions have it, too."""
+    for name, path in OWN.items():
+        assert sbom.FILES[name].name in path.read_text("utf-8").partition("sbom-files")[2]
+
+
+def test_nothing_is_unpickled_but_what_our_own_processes_say() -> None:
+    """Neither a checkpoint nor a caller can have a pickle loaded; torch's own loader of weights,
+    which transformers calls, takes tensors only.
+    """
+    found = [
+        f"{path.relative_to(folder)}:{line}: {what}"
+        for folder in SOURCES
+        for path in sorted(folder.rglob("*.py"))
+        if path.relative_to(folder).as_posix() not in BETWEEN_OUR_PROCESSES
+        for line, what in unpicklings(path.read_text("utf-8"))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from joblib import load",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "numpy.load(path, allow_pickle=True)",
+        "connection.recv()",
+    ],
+)
+def test_unpickling_is_recognised(source: str) -> None:
+    """Each way of loading a pickle that the libraries at hand have."""
+    assert list(unpicklings(source))
+
+
+def unpicklings(source: str) -> Iterator[tuple[int, str]]:
+    """Lines, from 1, that load a pickle or could, and what they are."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in (*named, getattr(node, "module", None) or ""):
+                if name.partition(".")[0] in UNPICKLERS:
+                    yield node.lineno, f"imports {name}"
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called == "torch.load":
+                yield node.lineno, called
+            if called.endswith(".recv") and not node.args:  # of multiprocessing: unpickles
+                yield node.lineno, called
+            for keyword in node.keywords:
+                said = (keyword.arg, ast.unparse(keyword.value))
+                if said in (("weights_only", "False"), ("allow_pickle", "True")):
+                    yield node.lineno, f"{said[0]}={said[1]}"
