@@ -1,5 +1,6 @@
 """The rules, the configuration and the dashboard as they are shipped, and what they ask for."""
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ class Asked(NamedTuple):
     expr: str
 
 
+@functools.cache
 def rules() -> list[dict[str, Any]]:
     """All rules, whatever their group."""
     groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
