@@ -18,6 +18,7 @@ from .failures import FAILED, Interrupted, explain
 from .inspection import health, models, tokenize
 from .serving import compile_, doctor, serve
 from .token import token
+from .top import top
 
 
 class _Commands(click.Group):
@@ -68,7 +69,19 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (classify, tokenize, models, health, demo, serve, admin, compile_, doctor, token):
+for _subcommand in (
+    classify,
+    tokenize,
+    models,
+    health,
+    top,
+    demo,
+    serve,
+    admin,
+    compile_,
+    doctor,
+    token,
+):
     command.add_command(_subcommand)
 
 

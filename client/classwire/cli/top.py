@@ -1,0 +1,81 @@
+"""`classwire top`: a live view of a server."""
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from .failures import Failure
+
+if TYPE_CHECKING:
+    from .top_metrics import Window
+
+
+@click.command()
+@click.argument(
+    "target", metavar="[TARGET]", envvar="CLASSWIRE_METRICS_TARGET", default="127.0.0.1:9464"
+)
+@click.option(
+    "--interval-s",
+    type=click.FloatRange(min=0.1, max=3_600),
+    default=2.0,
+    show_default=True,
+    help="Seconds between views; each shows what happened since the one before.",
+)
+@click.option("--once", is_flag=True, help="One view, of one interval, and the end.")
+def top(*, target: str, interval_s: float, once: bool) -> None:
+    """Watch a server: rate, latency, queue, batches, errors, memory.
+
+    TARGET is its port of metrics (classwire serve --metrics-port 9464), as HOST:PORT; by default
+    CLASSWIRE_METRICS_TARGET or 127.0.0.1:9464. Ctrl-C ends it.
+    """
+    from .top_metrics import Window, read
+
+    first = read(target)
+    try:
+        if once:
+            time.sleep(interval_s)
+            _print(Window(first, read(target)), target)
+        else:
+            _watch(Window(first, first), target, interval_s)
+    except KeyboardInterrupt:
+        if once:
+            raise
+
+
+def _watch(window: "Window", target: str, interval_s: float) -> None:
+    """Draw view after view, in place on a terminal, else below each other, until interrupted."""
+    from rich.live import Live
+
+    from .rendering import console
+    from .top_metrics import Window, read
+    from .top_view import view
+
+    out = console()
+    if not out.is_terminal:
+        while True:
+            time.sleep(interval_s)
+            window = Window(window.now, read(target))
+            _print(window, target)
+    with Live(
+        view(window, target, out.width), console=out, screen=True, auto_refresh=False
+    ) as live:
+        while True:
+            time.sleep(interval_s)
+            missing = ""
+            try:
+                window = Window(window.now, read(target))
+            except Failure:  # it may come back
+                missing = f"no answer from {target}; this is the last that it said"
+            live.update(view(window, target, out.width, missing), refresh=True)
+
+
+def _print(window: "Window", target: str) -> None:
+    from .rendering import console
+    from .top_view import view
+
+    out = console()
+    out.print(view(window, target, out.width))
+    out.print()
+    sys.stdout.flush()

@@ -1,0 +1,116 @@
+"""What a server's port of metrics says at one moment, and what happened between two."""
+
+import http.client
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+
+from .failures import Failure
+
+PATIENCE_S = 5.0
+"""How long the port may take to answer."""
+
+_SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+
+Labels = dict[str, str]
+
+
+class Snapshot:
+    """All samples of one moment; `at_s` is an instant of the monotonic clock."""
+
+    def __init__(self, text: str, at_s: float) -> None:
+        self.at_s = at_s
+        self._samples: defaultdict[str, list[tuple[Labels, float]]] = defaultdict(list)
+        for line in text.splitlines():
+            if found := _SAMPLE.match(line):
+                name, labels, value = found.groups()
+                self._samples[name].append((_labels(labels or ""), float(value)))
+
+    def of(self, name: str, **labels: str) -> Iterator[tuple[Labels, float]]:
+        """The labels and values of a metric's samples that have these labels."""
+        for its_labels, value in self._samples.get(name, ()):
+            if labels.items() <= its_labels.items():
+                yield its_labels, value
+
+    def sum(self, name: str, **labels: str) -> float:
+        """The sum of these values; 0 where there is none."""
+        return sum(value for _, value in self.of(name, **labels))
+
+    def label(self, name: str, label: str, **labels: str) -> list[str]:
+        """Each value that a label has, once, in the order of the samples."""
+        return list({its_labels[label]: None for its_labels, _ in self.of(name, **labels)})
+
+
+class Window:
+    """What happened between two snapshots of one server.
+
+    What was counted less at the end began anew at 0 in between, as a model that is loaded again.
+    """
+
+    def __init__(self, before: Snapshot, now: Snapshot) -> None:
+        self.now = now
+        self._before = before
+
+    @property
+    def seconds(self) -> float:
+        """How long it is; 0 where there is one snapshot so far."""
+        return self.now.at_s - self._before.at_s
+
+    def rate(self, name: str, **labels: str) -> float | None:
+        """How much a counter grew in a second; None where that is not known yet."""
+        return self._grown(name, **labels) / self.seconds if self.seconds else None
+
+    def mean(self, name: str, **labels: str) -> float | None:
+        """The mean of what a histogram counted; None where that was nothing."""
+        count = self._grown(f"{name}_count", **labels)
+        return self._grown(f"{name}_sum", **labels) / count if count else None
+
+    def quantile(self, share: float, name: str, **labels: str) -> float | None:
+        """What this share of all that a histogram counted stays below, as far as its buckets tell:
+        the last bound where it is above that. None where it counted nothing.
+        """
+        bucket = f"{name}_bucket"
+        bounds = sorted(self.now.label(bucket, "le", **labels), key=float)
+        below, low = 0.0, 0.0
+        wanted = share * self._grown(bucket, **labels, le="+Inf")
+        if not wanted:
+            return None
+        for bound in bounds[:-1]:
+            count = self._grown(bucket, **labels, le=bound)
+            if count >= wanted:
+                return low + (float(bound) - low) * (wanted - below) / (count - below)
+            below, low = count, float(bound)
+        return low
+
+    def _grown(self, name: str, **labels: str) -> float:
+        before, now = self._before.sum(name, **labels), self.now.sum(name, **labels)
+        return now - before if now >= before else now
+
+
+def read(target: str) -> Snapshot:
+    """What a port of metrics says now. Raises Failure where there is none."""
+    connection = http.client.HTTPConnection(target, timeout=PATIENCE_S)
+    try:
+        connection.request("GET", "/metrics")
+        response = connection.getresponse()
+        text = response.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as error:
+        raise Failure(
+            f"no metrics at {target}; a server has them with `classwire serve --metrics-port 9464`"
+        ) from error
+    finally:
+        connection.close()
+    snapshot = Snapshot(text, time.monotonic())
+    if response.status != 200 or not snapshot.label("classwire_build_info", "version"):
+        raise Failure(f"what answers at {target} is no port of metrics of classwire's")
+    return snapshot
+
+
+def _labels(text: str) -> Labels:
+    return {
+        name: _ESCAPED.sub(lambda found: "\n" if found[1] == "n" else found[1], value)
+        for name, value in _LABEL.findall(text)
+    }

@@ -1,0 +1,202 @@
+"""`classwire top`: what it makes of metrics, and how it shows it."""
+
+import http.server
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from classwire import Client, InvalidInput
+from classwire.cli import rendering, top_metrics
+from classwire.cli.failures import Failure
+from classwire.cli.top_metrics import Snapshot, Window
+from classwire.cli.top_view import view
+from classwire_server.lifecycle import Server
+from tests.cli.conftest import Run
+from tests.contract.engines import FakeEngine
+
+BEFORE = """\
+# HELP calls_total Calls.
+# TYPE calls_total counter
+calls_total{method="A",code="OK"} 10.0
+calls_total{method="A",code="NOT_FOUND"} 1.0
+calls_total{method="B",code="OK"} 500.0
+took_bucket{le="0.1"} 0.0
+took_bucket{le="0.5"} 10.0
+took_bucket{le="+Inf"} 10.0
+took_sum 3.0
+took_count 10.0
+"""
+NOW = """\
+calls_total{method="A",code="OK"} 30.0
+calls_total{method="A",code="NOT_FOUND"} 5.0
+calls_total{method="B",code="OK"} 20.0
+took_bucket{le="0.1"} 80.0
+took_bucket{le="0.5"} 100.0
+took_bucket{le="+Inf"} 110.0
+took_sum 23.0
+took_count 110.0
+"""
+
+
+@pytest.fixture
+def window() -> Window:
+    """Two seconds."""
+    return Window(Snapshot(BEFORE, 100.0), Snapshot(NOW, 102.0))
+
+
+def test_rates(window: Window) -> None:
+    """By any of the labels; what was counted anew has grown from 0."""
+    assert window.rate("calls_total", method="A") == 12
+    assert window.rate("calls_total", method="A", code="OK") == 10
+    assert window.rate("calls_total", method="B") == 10
+    assert window.rate("calls_total", method="C") == 0
+    assert Window(window.now, window.now).rate("calls_total", method="A") is None
+
+
+def test_histograms(window: Window) -> None:
+    """Quantiles and means are of the window alone; beyond the last bound there is no telling."""
+    assert window.mean("took") == pytest.approx(0.2)
+    assert window.quantile(0.4, "took") == pytest.approx(0.05)
+    assert window.quantile(0.85, "took") == pytest.approx(0.3)
+    assert window.quantile(0.99, "took") == 0.5
+    assert Window(window.now, window.now).quantile(0.5, "took") is None
+
+
+def test_labels() -> None:
+    """What is escaped in them is read as it was meant."""
+    snapshot = Snapshot(r'info{path="C:\\new, \"a\"\n}",b="2"} 1.0', 0.0)
+
+    assert list(snapshot.of("info")) == [({"path": 'C:\\new, "a"\n}', "b": "2"}, 1.0)]
+
+
+@pytest.fixture
+def server(serve: Callable[..., Server], checkpoint: Callable[..., Path]) -> Iterator[Server]:
+    """A server with metrics that has answered some calls."""
+    engine = FakeEngine()
+    server = serve(engine.launch, model=(f"tiny={checkpoint('bert')}",), metrics_port=0)
+    with Client(server.target) as client:
+        client.classify("good")
+        with pytest.raises(InvalidInput):
+            client.classify(" ")
+    yield server
+    engine.release()
+
+
+def test_once(server: Server, classwire: Run) -> None:
+    """One view: the port, calls, models, queues, batches, errors; no wider than the terminal."""
+    ended = classwire("top", server.metrics_target, "--once", "--interval-s", "0.1")
+
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert lines[0].startswith(f"classwire 0.1.0  {server.metrics_target}  up ")
+    assert lines[2].startswith("streams 0 of 32")
+    rows = [line.split() for line in lines]
+    assert {row[0] for row in rows if row} >= {"calls", "models", "queue", "batches", "errors"}
+    assert ["Classify", "0.0", "–", "–", "0.0"] in rows
+    assert ["tiny", "interactive", "0", "0", "0", "%", "–", "–", "–"] in rows
+    assert ["EMPTY_TEXT", "calls,", "Classify", "0.0", "1"] in rows
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_happens_meanwhile(server: Server) -> None:
+    """Calls between two readings are in the view of them, with how long they took."""
+    before = top_metrics.read(server.metrics_target)
+    with Client(server.target) as client:
+        client.classify_batch(["good", "book", ""])
+    window = Window(before, top_metrics.read(server.metrics_target))
+    out = Console(file=io.StringIO(), width=120, legacy_windows=False)
+    out.print(view(window, server.metrics_target, 120))
+
+    assert isinstance(out.file, io.StringIO)
+    rows = {tuple(line.split()[:2]): line.split() for line in out.file.getvalue().splitlines()}
+    model = rows["tiny", "ready"]
+    assert float(model[2].replace(",", "")) > 0
+    assert rows["tiny", "interactive"][-1] in ("ms", "s")
+    assert rows["EMPTY_TEXT", "texts,"][3] != "0.0"
+
+
+def test_without_a_terminal(
+    server: Server, classwire: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views below each other, until Ctrl-C, which is how it ends well."""
+    _interrupt(monkeypatch, after=2)
+    ended = classwire("top", server.metrics_target)
+
+    assert ended.code == 0
+    assert ended.out.count("classwire 0.1.0") == 2
+
+
+def test_on_a_terminal(server: Server, classwire: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One view in the place of the other; a server that does not answer is not given up."""
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        rendering, "console", lambda: Console(file=screen, force_terminal=True, width=100)
+    )
+    read, answers = top_metrics.read, iter((True, False, True))
+
+    def sometimes(target: str) -> Snapshot:
+        if next(answers):
+            return read(target)
+        raise Failure("not there")
+
+    monkeypatch.setattr(top_metrics, "read", sometimes)
+    _interrupt(monkeypatch, after=2)
+
+    assert classwire("top", server.metrics_target).code == 0
+    first, gone, back = screen.getvalue().split("classwire 0.1.0")[1:]
+    assert "no answer from" in gone
+    assert "no answer from" not in first + back
+    assert "\x1b[?1049h" in screen.getvalue()
+
+
+def test_nobody_there(unanswered_target: str, classwire: Run) -> None:
+    """It is said where metrics would be, and how a server comes to have them."""
+    ended = classwire("top", unanswered_target, "--once")
+
+    assert ended.code == 1
+    assert ended.complaint.startswith(f"no metrics at {unanswered_target}; ")
+
+
+def test_another_port(server: Server, classwire: Run) -> None:
+    """The port of calls is none of metrics."""
+    ended = classwire("top", server.target, "--once")
+
+    assert ended.complaint.startswith(f"no metrics at {server.target}; ")
+
+
+def test_another_program(classwire: Run) -> None:
+    """Nor is whatever else answers."""
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"up 1\n")
+
+        def log_message(self, *of: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Other) as other:
+        answering = threading.Thread(target=other.handle_request)
+        answering.start()
+        ended = classwire("top", f"127.0.0.1:{other.server_port}")
+        answering.join()
+
+    assert ended.complaint.endswith("is no port of metrics of classwire's")
+
+
+def _interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Have Ctrl-C come after so many intervals, which take no time."""
+    left = iter(range(after))
+
+    def sleep(seconds: float) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
