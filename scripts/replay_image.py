@@ -22,6 +22,8 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+import trustme
+
 from .replayed_container import Container, Image
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +52,8 @@ def main() -> int:
             builder.make_base()
             builder.build()
             with builder.image() as image:
-                _trial(image, work)
+                _try_plain(image, work)
+                _try_tls(image, work)
         finally:
             builder.remove()
     _say(f"all passed; not replayed: {NOT_REPLAYED}")
@@ -120,8 +123,8 @@ class Builder:
         return _run(["buildah", *arguments], timeout_s=timeout_s, environment=self._environment)
 
 
-def _trial(image: Image, work: Path) -> None:
-    """Run the image; raises AssertionError when it does not what it should."""
+def _try_plain(image: Image, work: Path) -> None:
+    """Run the image in plain text; raises AssertionError when it does not what it should."""
     _say("run: without arguments")
     refused = Container(image, work, []).finish()
     assert refused.code == 2, refused
@@ -143,6 +146,27 @@ def _trial(image: Image, work: Path) -> None:
         stopped = container.stop()
         assert stopped.code == 0, stopped
         assert "draining" in stopped.errors, stopped
+
+
+def _try_tls(image: Image, work: Path) -> None:
+    """Run it with TLS, in which its own probe needs no certificate; raises AssertionError."""
+    _say("run: with TLS, probed by the Unix socket")
+    files = work / "tls"
+    files.mkdir()
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(files / "ca.crt")
+    issued = authority.issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(files / "tls.crt")
+    issued.private_key_pem.write_to_path(files / "tls.key")
+    # bubblewrap makes no mount points in what is read only, and this is one.
+    settings = ["--tls-cert=/models/tls.crt", "--tls-key=/models/tls.key"]
+    with Container(image, work, settings, {files: "/models"}) as container:
+        container.wait_for_line("serving")
+        assert container.execute(image.probe).code == 0
+        ask = ["classwire", "health", "--target=localhost:50051", "--timeout-s=5"]
+        assert container.execute([*ask, "--tls-ca=/models/ca.crt"]).code == 0
+        assert container.execute(ask).code == 1
+        assert container.stop().code == 0
 
 
 def _requirements() -> list[str]:

@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 PATIENCE_S = 180.0
@@ -56,9 +57,18 @@ class Image:
 
 
 class Container:
-    """The image's entry point, running with arguments. For one thread."""
+    """The image's entry point, running with arguments. For one thread.
 
-    def __init__(self, image: Image, work: Path, arguments: list[str]) -> None:
+    `mounts` are folders of this machine by where they are seen inside, not to be written to.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        work: Path,
+        arguments: Sequence[str],
+        mounts: Mapping[Path, str] = MappingProxyType({}),
+    ) -> None:
         self._image = image
         self._errors = work / "errors.txt"
         reads, writes = os.pipe()
@@ -68,6 +78,7 @@ class Container:
             *("--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"),
             *("bwrap", "--ro-bind", str(image.root), "/", "--proc", "/proc", "--dev", "/dev"),
             *("--tmpfs", "/tmp", "--tmpfs", "/var/cache/classwire"),
+            *(word for path, seen in mounts.items() for word in ("--ro-bind", str(path), seen)),
             *("--unshare-all", "--as-pid-1", "--die-with-parent", "--cap-drop", "ALL"),
             *("--chdir", image.config["WorkingDir"], "--info-fd", str(writes)),
             *image.config["Entrypoint"],

@@ -1,0 +1,91 @@
+"""What is in deploy/, as the tests look at it."""
+
+import functools
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from classwire_server.config import ServerConfig
+from classwire_server.settings import resolve
+
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
+BASE = DEPLOY / "kubernetes" / "base"
+OWN_MODEL = DEPLOY / "kubernetes" / "examples" / "own-model"
+KSERVE = DEPLOY / "kserve"
+
+Manifest = dict[str, Any]
+
+
+def read(path: Path) -> Manifest:
+    """The one document of a file."""
+    manifest: Manifest = yaml.safe_load(path.read_text("utf-8"))
+    return manifest
+
+
+@functools.cache
+def render(folder: Path) -> dict[str, Manifest]:
+    """What the real kustomize makes of a folder, by kind. Skips the test where it is not there."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed, which renders kustomizations")
+    rendered = subprocess.run(
+        ["kubectl", "kustomize", str(folder)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return {manifest["kind"]: manifest for manifest in yaml.safe_load_all(rendered.stdout)}
+
+
+@functools.cache
+def instructions() -> dict[str, list[tuple[str, str]]]:
+    """The Dockerfile's instructions, each with what follows it, by the stage that they are of."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text("utf-8"), flags=re.MULTILINE)
+    stages: dict[str, list[tuple[str, str]]] = {}
+    stage = ""
+    for line in filter(None, text.replace("\\\n", " ").splitlines()):
+        word, _, rest = line.partition(" ")
+        stage = rest.rpartition(" ")[2] if word == "FROM" else stage
+        stages.setdefault(stage, []).append((word, rest))
+    return stages
+
+
+def instruction(word: str, stage: str = "runtime") -> str:
+    """What the one instruction of a kind says in a stage: by default, in what all servers have."""
+    (found,) = (rest for each, rest in instructions()[stage] if each == word)
+    return found
+
+
+def image_variables() -> dict[str, str]:
+    """The variables that the image sets."""
+    return dict(item.split("=", 1) for item in instruction("ENV").split())
+
+
+def settings_of(variables: dict[str, str], arguments: list[str]) -> ServerConfig:
+    """The settings of a server in the image, given variables and flags besides.
+
+    Raises ConfigError where the server would refuse them.
+    """
+    known = ServerConfig.__dataclass_fields__
+    names = {f"CLASSWIRE_{name.upper()}" for name in known} | {"CLASSWIRE_TARGET"}
+    environment = {**image_variables(), **variables}
+    assert {name for name in environment if name.startswith("CLASSWIRE_")} <= names
+    flags: dict[str, Any] = {}
+    for argument in arguments:
+        name, _, value = argument.removeprefix("--").partition("=")
+        flags[name.replace("-", "_")] = (value,) if name == "model" else True
+    assert flags.keys() <= known.keys()
+    return resolve(flags, environment, None)
+
+
+def probes(container: Manifest) -> Iterator[tuple[str, Manifest]]:
+    """The probes of a container, with what each is for."""
+    for purpose in ("startup", "readiness", "liveness"):
+        yield purpose, container[f"{purpose}Probe"]

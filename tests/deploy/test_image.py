@@ -1,0 +1,125 @@
+"""The image and the compose file, as far as can be said without building one.
+
+`make replay-image` builds the image and runs it.
+"""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from classwire_server.config import ServerConfig
+from classwire_server.errors import ConfigError
+from tests.deploy.manifests import (
+    DEPLOY,
+    DOCKERFILE,
+    image_variables,
+    instruction,
+    instructions,
+    read,
+    settings_of,
+)
+
+COMPOSE = DEPLOY / "docker" / "compose.yaml"
+HEALTH = ["classwire", "health", "--timeout-s", "8"]
+
+
+def test_signals_reach_the_server() -> None:
+    """The server is the first process, with no shell before it, and is sent what it drains on."""
+    assert json.loads(instruction("ENTRYPOINT")) == ["classwire", "serve"]
+    assert instruction("STOPSIGNAL") == "SIGTERM"
+
+
+def test_who_may_call_has_to_be_said() -> None:
+    """Without arguments the image refuses to serve a network in plain text; --insecure is a word
+    for it.
+    """
+    with pytest.raises(ConfigError, match="--insecure"):
+        settings_of({}, [])
+    settings_of({}, ["--insecure"])
+
+
+def test_the_image_runs_as_nobody_in_particular() -> None:
+    """The user that every image ends with is a number, as `runAsNonRoot` needs it, not root's."""
+    users = [rest for stage in instructions().values() for word, rest in stage if word == "USER"]
+    assert int(instruction("USER").partition(":")[0]) > 0
+    assert users[-1] == instruction("USER")
+    assert "USER" not in {word for target in ("cpu", "cuda") for word, _ in instructions()[target]}
+
+
+def test_compiling_opens_no_port() -> None:
+    """The compiler's image asks for no word on who may call."""
+    address = instruction("ENV", "compiler").removeprefix("CLASSWIRE_HOST=")
+    settings_of({"CLASSWIRE_HOST": address}, [])
+
+
+def test_ports_and_probe() -> None:
+    """The ports are those that the server listens on; the probe asks it by its Unix socket, which
+    asks for no TLS.
+    """
+    config = settings_of({}, ["--insecure"])
+    assert instruction("EXPOSE").split() == [str(config.port), str(config.metrics_port)]
+    assert json.loads(instruction("HEALTHCHECK").partition("CMD ")[2]) == HEALTH
+    assert image_variables()["CLASSWIRE_TARGET"] == f"unix:{config.unix_socket}"
+    writable = ("/tmp/", "/var/cache/classwire/")
+    assert config.unix_socket.startswith(writable)
+    assert config.compile_cache.startswith(writable)
+
+
+def test_the_context_has_what_is_copied() -> None:
+    """What the Dockerfile takes from the checkout is what .dockerignore lets through."""
+    ignored = Path(DEPLOY.parent / ".dockerignore").read_text("utf-8").split()
+    let_through = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    copied = {
+        source
+        for stage in instructions().values()
+        for word, rest in stage
+        if word == "COPY" and "--from" not in rest
+        for source in shlex.split(rest)[:-1]
+    }
+    assert ignored[0] == "*"
+    assert copied == let_through
+    assert all((DEPLOY.parent / name).exists() for name in copied)
+
+
+def test_the_compose_file() -> None:
+    """It starts what the image is made for: to this machine only, with nothing to write to but
+    what is mounted, no capability, limits, and time to drain.
+    """
+    service = read(COMPOSE)["services"]["classwire"]
+    config = settings_of(service["environment"], service["command"])
+    assert service["ports"] == [
+        f"127.0.0.1:{port}:{port}" for port in (config.port, config.metrics_port)
+    ]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert {mount.partition(":")[0] for mount in service["tmpfs"]} == {"/tmp"}
+    assert "cache:/var/cache/classwire" in service["volumes"]
+    assert {"cpus", "mem_limit", "pids_limit"} <= service.keys()
+    assert service["healthcheck"]["test"] == ["CMD", *HEALTH]
+    assert int(service["stop_grace_period"].removesuffix("s")) >= config.drain_timeout_s + 10
+    assert config.drain_timeout_s == ServerConfig().drain_timeout_s
+    assert service["build"]["target"] in instructions()
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose isn't installed")
+def test_compose_reads_it() -> None:
+    """Compose itself takes the file."""
+    subprocess.run(
+        ["docker-compose", "--file", str(COMPOSE), "config", "--quiet"], check=True, timeout=60
+    )
+
+
+def test_the_linter_has_nothing_to_say() -> None:
+    """The Dockerfile is as hadolint would have it."""
+    linter = shutil.which("hadolint", path=Path(sys.executable).parent) or shutil.which("hadolint")
+    if linter is None:
+        pytest.skip("hadolint is not installed")
+    linted = subprocess.run(
+        [linter, str(DOCKERFILE)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (linted.returncode, linted.stdout) == (0, "")
