@@ -19,9 +19,11 @@ def vectors() -> dict[str, Any]:
     return document
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def targets() -> Iterator[dict[str, str]]:
-    """Where `serving`, `faulty` and `draining` are; six models need no six processes here."""
+    """Where the kit's servers are; six models need no six processes here. Their streams and calls
+    that never end would be seen by tests that look for what is left.
+    """
     with running(launch_in_process) as targets:
         yield targets
 
