@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -29,8 +30,20 @@ SWAPS = 2
 
 
 def text(value: str) -> classwire_pb2.ClassifyRequest:
-    """A request to classify."""
-    return classwire_pb2.ClassifyRequest(input=classwire_pb2.TextInput(text=value))
+    """A request to classify, which waits while others are computed."""
+    return classwire_pb2.ClassifyRequest(
+        input=classwire_pb2.TextInput(text=value),
+        options=classwire_pb2.ClassifyOptions(priority=classwire_pb2.PRIORITY_BULK),
+    )
+
+
+def begin_calls(calls: Any, engine: FakeEngine, operator: Operator) -> list[Any]:
+    """Begin five calls: the engine computes the first ones, the others wait."""
+    begun = [calls.Classify.future(text(f"slow {n}"), timeout=PATIENCE_S) for n in range(5)]
+    engine.wait_for(lambda engine: bool(engine.texts))
+    assert eventually(lambda: operator.status().models[0].calls_in_flight == len(begun))
+    assert eventually(lambda: operator.status().models[0].waiting_texts >= 3)
+    return begun
 
 
 def test_no_call_fails_and_every_answer_is_of_the_model_it_names(
@@ -119,11 +132,10 @@ def test_calls_in_flight_end_on_the_old_model(
 ) -> None:
     """New calls go to the new one at once; the old one is freed when it has answered."""
     old, new = FakeEngine((0, 1)), FakeEngine((0, 1))
-    server = fake(old, new)
+    server = fake(old, new, batch_tokens=8)
     operator, calls = operate(server), ClassifyServiceStub(connect(server.target))
     before = operator.status().models[0].model
-    slow = calls.Classify.future(text("slow"), timeout=PATIENCE_S)
-    old.wait_for(lambda engine: engine.texts == ["slow"])
+    begun = begin_calls(calls, old, operator)
 
     changing = operator.begin_reload("m", blue)
     assert [next(changing).stage, next(changing).stage] == [
@@ -141,9 +153,10 @@ def test_calls_in_flight_end_on_the_old_model(
     old.release()
     assert next(changing).stage == pb.CHANGE_STAGE_DONE
     assert old.closed
-    answered = slow.result(PATIENCE_S)
-    assert answered.model.fingerprint == before.fingerprint
-    assert {score.label for score in answered.result.scores} == {"red", "not red"}
+    for call in begun:
+        answered = call.result(PATIENCE_S)
+        assert answered.model.fingerprint == before.fingerprint
+        assert {score.label for score in answered.result.scores} == {"red", "not red"}
 
 
 def test_an_open_stream_is_answered_what_was_read(
@@ -198,23 +211,13 @@ def test_the_old_model_is_left_only_so_much_time(
     old = FakeEngine((0, 1))
     server = fake(old, FakeEngine((0, 1)), drain_timeout_s=0.05, batch_tokens=8)
     operator, calls = operate(server), ClassifyServiceStub(connect(server.target))
-    slow = calls.Classify.future(text("slow"), timeout=PATIENCE_S)
-    old.wait_for(lambda engine: engine.texts == ["slow"])
-    bulk = classwire_pb2.ClassifyOptions(priority=classwire_pb2.PRIORITY_BULK)
-    held = [
-        calls.Classify.future(
-            classwire_pb2.ClassifyRequest(
-                input=classwire_pb2.TextInput(text=f"slow {number}"), options=bulk
-            ),
-            timeout=PATIENCE_S,
-        )
-        for number in range(4)
-    ]
-    assert eventually(lambda: operator.status().models[0].waiting_texts >= 1)
+    begun = begin_calls(calls, old, operator)
     changing = operator.begin_reload("m", blue)
     assert [next(changing).stage for _ in range(2)][-1] == pb.CHANGE_STAGE_FINISHING
-    failed = next(error for call in held if (error := call.exception(PATIENCE_S)) is not None)
-    assert refusal(failed)[:2] == ("UNAVAILABLE", "DRAINING")
+    assert eventually(lambda: sum(call.done() for call in begun) >= 3)
+    failures = [call.exception() for call in begun if call.done()]
+    assert {refusal(failure)[:2] for failure in failures} == {("UNAVAILABLE", "DRAINING")}
     old.release()
     assert next(changing).stage == pb.CHANGE_STAGE_DONE
-    assert slow.result(PATIENCE_S).model.fingerprint
+    answered = [call for call in begun if call.exception(PATIENCE_S) is None]
+    assert len(answered) == len(begun) - len(failures) > 0
