@@ -1,8 +1,9 @@
-"""What metrics cost: two servers with the embedded checkpoint take turns, one without them.
+"""What metrics or traces cost: two servers with the embedded checkpoint take turns, one without.
 
-    python -m benchmarks.overhead [--rounds 60] [--texts 800] [--in-flight 64]
+    python -m benchmarks.overhead [--of traces] [--rounds 60] [--texts 800] [--in-flight 64]
 
-The smallest model there is, short texts, and one text a call: nowhere do calls weigh more. The
+The smallest model there is, short texts, and one text a call: nowhere do calls weigh more. Of calls
+one in a hundred is traced, as by default, and its spans are sent to a collector. The
 metrics of the server that has them are read every five seconds all the time, three times as often
 as usual. What counts is the ratio within a round; every other round begins with the other server.
 Processor time of the server's own process is told beside it: what else runs on the machine disturbs
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple, Self
 
 from classwire_server.metrics.workers import Usage
 
+from .collector import Collector
 from .figures import figure, ratio
 from .instrument import Instrument
 from .machine import machine
@@ -31,7 +33,7 @@ SERVER = (*CLASSWIRE, "--batch-tokens", "512")
 READ_EVERY_S = 5.0
 TEXT_TOKENS = 16
 SHAPES = ("unary", "stream, 32 items a message")
-ON, OFF = "with metrics", "without"
+ON, OFF = "with them", "without"
 
 
 class Reader:
@@ -78,16 +80,32 @@ def cpu_s(server: Served) -> float:
     return usage.cpu_s if usage is not None else math.nan
 
 
-def measure(rounds: int, texts: int, in_flight: int) -> dict[str, dict[str, list[Taken]]]:
+def with_metrics(ends: ExitStack) -> Served:
+    """A server whose metrics are read."""
+    server = ends.enter_context(Served(*SERVER, "--metrics-port", "0"))
+    ends.enter_context(Reader(server.metrics))
+    return server
+
+
+def with_traces(ends: ExitStack) -> Served:
+    """A server that sends traces to a collector, which is to have some at the end."""
+    collector = ends.enter_context(Collector())
+    ends.callback(lambda: print(f"{collector.bytes / 1e6:.1f} MB of traces\n"))
+    return ends.enter_context(Served(*SERVER, "--traces", collector.address))
+
+
+COSTLY = {"metrics": with_metrics, "traces": with_traces}
+
+
+def measure(of: str, rounds: int, texts: int, in_flight: int) -> dict[str, dict[str, list[Taken]]]:
     """What was taken in each round, by shape of load and server."""
     found: dict[str, dict[str, list[Taken]]] = {shape: {ON: [], OFF: []} for shape in SHAPES}
     with ExitStack() as ends:
         servers = {
-            ON: ends.enter_context(Served(*SERVER, "--metrics-port", "0")),
+            ON: COSTLY[of](ends),
             OFF: ends.enter_context(Served(*SERVER)),
         }
         load = ends.enter_context(Instrument("benchmarks.load", os.sched_getaffinity(0)))
-        ends.enter_context(Reader(servers[ON].metrics))
         for turn in range(-1, rounds):  # the round before the first one warms up
             for shape in SHAPES:
                 for which in (ON, OFF) if turn % 2 else (OFF, ON):
@@ -112,14 +130,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").split("\n\n")[0], prog="python -m benchmarks.overhead"
     )
+    parser.add_argument("--of", choices=COSTLY, default="metrics")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--texts", type=int, default=800, help="of each sample")
     parser.add_argument("--in-flight", type=int, default=64, help="texts at a time, 32 at least")
     arguments = parser.parse_args()
-    found = measure(arguments.rounds, arguments.texts, arguments.in_flight)
+    found = measure(arguments.of, arguments.rounds, arguments.texts, arguments.in_flight)
     at = machine()
     print(f"{datetime.now(UTC).date()}, {at['cores']} cores of {at['processor']}, ", end="")
-    print(f"Python {at['python']}; {arguments.rounds} rounds\n")
+    print(f"Python {at['python']}; {arguments.of}, {arguments.rounds} rounds\n")
     print(f"| load, {arguments.in_flight} texts in flight | texts/s {OFF} | {ON} | ratio |")
     print("|---|---|---|---|")
     for shape, taken in found.items():
