@@ -8,6 +8,7 @@ what it saw, and exits 1 when something is missing.
 """
 
 import logging
+import math
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from tests.checkpoints import make_checkpoint
 
 from .engine_faults import Defective, KilledWorker, LeakingWorker, StuckLoading
 from .observation import Observation
-from .prometheus import Prometheus
+from .prometheus import Firing, Prometheus
 from .service_faults import Draining, FilesLeft, Full, Gone, Refusing, Slow
 from .shipped import Asked, alerts, asked_by_dashboard, rules
 from .subjects import Subject
@@ -35,7 +36,7 @@ KINDS = (
     FilesLeft,
 )
 VARIABLES = {"job": "classwire", "instance": ".+", "model": ".+", "__rate_interval": "4s"}
-ABSENT = "ClasswireAbsent"
+ABSENT = Firing("ClasswireAbsent", "")
 """Fires by itself: Prometheus evaluates rules some seconds before it looks for servers."""
 PATIENCE_S = 60.0
 HISTORY = "6s"
@@ -74,6 +75,10 @@ def _subjects(checkpoint: Path, ends: ExitStack) -> list[Subject]:
     return subjects
 
 
+def _expected(subject: Subject) -> set[Firing]:
+    return {Firing(name, subject.target) for name in subject.alerts}
+
+
 def _watch(seen: Observation, prometheus: Prometheus, subjects: list[Subject]) -> list[str]:
     """Look while all is well, while nothing is, and when all is well again; says what is amiss."""
     faults: list[str] = []
@@ -86,14 +91,17 @@ def _watch(seen: Observation, prometheus: Prometheus, subjects: list[Subject]) -
         samples = prometheus.query(f"count(up offset {HISTORY} == 1)")
         return bool(samples) and int(samples[0]["value"][1]) == len(subjects)
 
-    must(seen.until(lambda: ABSENT in seen.firing, PATIENCE_S), f"{ABSENT} never fired")
+    must(seen.until(lambda: ABSENT in seen.firing, PATIENCE_S), f"{ABSENT.name} never fired")
     must(seen.until(is_known, PATIENCE_S), "not every server is scraped")
-    at_rest = seen.firing - {*StuckLoading.alerts}
+    loading = next(subject for subject in subjects if isinstance(subject, StuckLoading))
+    at_rest = seen.firing - _expected(loading)
     must(not at_rest, f"fires while all is well: {sorted(at_rest)}")
     for subject in subjects:
         subject.provoke()
-    seen.until(lambda: seen.fired.keys() >= alerts().keys(), PATIENCE_S)
-    missing = alerts().keys() - seen.fired.keys()
+    expected = {ABSENT}.union(*map(_expected, subjects))
+    seen.until(lambda: seen.fired.keys() >= expected, PATIENCE_S)
+    missing = {alert.name for alert in expected - seen.fired.keys()}
+    missing |= alerts().keys() - {alert.name for alert in expected}
     must(not missing, f"never fired: {sorted(missing)}")
     for subject in subjects:
         subject.mend()
@@ -102,12 +110,17 @@ def _watch(seen: Observation, prometheus: Prometheus, subjects: list[Subject]) -
 
 
 def _report(seen: Observation, subjects: list[Subject], queries: list[Asked]) -> None:
-    by_alert = {name: subject.__doc__ or "" for subject in subjects for name in subject.alerts}
-    for name in alerts():
-        fault = " ".join(by_alert.get(name, "No server is known yet.").split())
-        fired, cleared = seen.fired.get(name, -1), seen.cleared.get(name, -1)
-        print(f"{name:26} fired {fired:5.1f} s, cleared {cleared:5.1f} s  {fault}")
+    print(f"{ABSENT.name:26} {_times(seen, ABSENT)}")
+    for subject in subjects:
+        print(" ".join((subject.__doc__ or "").split()))
+        for alert in sorted(_expected(subject)):
+            print(f"  {alert.name:24} {_times(seen, alert)}")
     print(f"{len(queries) - len(seen.unanswered)} of {len(queries)} queries had data")
+
+
+def _times(seen: Observation, alert: Firing) -> str:
+    fired, cleared = seen.fired.get(alert, math.nan), seen.cleared.get(alert, math.nan)
+    return f"fired after {fired:5.1f} s, cleared after {cleared:5.1f} s"
 
 
 if __name__ == "__main__":

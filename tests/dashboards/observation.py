@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any
 
-from .prometheus import Prometheus
+from .prometheus import Firing, Prometheus
 from .shipped import Asked
 
 TICK_S = 0.2
@@ -20,9 +20,9 @@ class Observation:
     """
 
     def __init__(self, prometheus: Prometheus, queries: Sequence[Asked]) -> None:
-        self.fired: dict[str, float] = {}
-        self.cleared: dict[str, float] = {}
-        self.firing: set[str] = set()
+        self.fired: dict[Firing, float] = {}
+        self.cleared: dict[Firing, float] = {}
+        self.firing: set[Firing] = set()
         self.unanswered = list(queries)
         self._prometheus = prometheus
         self._began_s = time.monotonic()
@@ -42,8 +42,8 @@ class Observation:
         """See what there is at this moment."""
         firing = self._prometheus.firing()
         now_s = time.monotonic() - self._began_s
-        for name in firing:
-            self.fired.setdefault(name, now_s)
+        for alert in firing:
+            self.fired.setdefault(alert, now_s)
         self.cleared |= dict.fromkeys(self.firing - firing, now_s)
         self.firing = firing
         self.unanswered = [

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import yaml
 
@@ -27,6 +27,13 @@ INTERVAL = "500ms"
 
 _LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
 _WINDOW = re.compile(r"(?P<before>\[|offset )(?P<time>\d+[smhd])\b")
+
+
+class Firing(NamedTuple):
+    """An alert that fires, and for which server; empty for none."""
+
+    name: str
+    instance: str
 
 
 class Prometheus:
@@ -48,10 +55,12 @@ class Prometheus:
         samples: list[dict[str, Any]] = self._get("query", query=expr)["result"]
         return samples
 
-    def firing(self) -> set[str]:
-        """The names of the alerts that fire."""
-        alerts = self._get("alerts")["alerts"]
-        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+    def firing(self) -> set[Firing]:
+        """The alerts that fire."""
+        labels = [
+            alert["labels"] for alert in self._get("alerts")["alerts"] if alert["state"] == "firing"
+        ]
+        return {Firing(one["alertname"], one.get("instance", "")) for one in labels}
 
     def log(self) -> str:
         """What it has said."""
