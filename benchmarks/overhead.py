@@ -3,9 +3,9 @@
     python -m benchmarks.overhead [--of traces] [--rounds 60] [--texts 800] [--in-flight 64]
 
 The smallest model there is, short texts, and one text a call: nowhere do calls weigh more. Of calls
-one in a hundred is traced, as by default, and its spans are sent to a collector. The
-metrics of the server that has them are read every five seconds all the time, three times as often
-as usual. What counts is the ratio within a round; every other round begins with the other server.
+one in a hundred is traced, as by default, and its spans are sent to a collector. Metrics are read
+every five seconds all the time, three times as often as usual. What counts is the ratio within a
+round; every other round begins with the other server.
 Processor time of the server's own process is told beside it: what else runs on the machine disturbs
 it less.
 """
@@ -22,11 +22,10 @@ from typing import Any, NamedTuple, Self
 
 from classwire_server.metrics.workers import Usage
 
-from .collector import Collector
 from .figures import figure, ratio
 from .instrument import Instrument
 from .machine import machine
-from .served import CLASSWIRE, Served
+from .served import CLASSWIRE, COLLECTOR, Served
 
 SERVER = (*CLASSWIRE, "--batch-tokens", "512")
 """What a server measures at start would differ from the other's."""
@@ -88,10 +87,9 @@ def with_metrics(ends: ExitStack) -> Served:
 
 
 def with_traces(ends: ExitStack) -> Served:
-    """A server that sends traces to a collector, which is to have some at the end."""
-    collector = ends.enter_context(Collector())
-    ends.callback(lambda: print(f"{collector.bytes / 1e6:.1f} MB of traces\n"))
-    return ends.enter_context(Served(*SERVER, "--traces", collector.address))
+    """A server that sends traces to a collector."""
+    collector = ends.enter_context(Served(*COLLECTOR))
+    return ends.enter_context(Served(*SERVER, "--traces", f"http://{collector.target}"))
 
 
 COSTLY = {"metrics": with_metrics, "traces": with_traces}

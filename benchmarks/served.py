@@ -19,6 +19,7 @@ STOP_TIMEOUT_S = 20.0
 
 CLASSWIRE = ("classwire", "serve", "--port", "0", "--log-level", "info")
 ECHO = ("benchmarks.echo",)
+COLLECTOR = ("benchmarks.collector",)
 
 
 class Served:
