@@ -106,11 +106,12 @@ def _stated(distribution: str, extra: str) -> list[str]:
 
 def licence(metadata: importlib.metadata.PackageMetadata) -> str:
     """The licence that a package states, or "unknown"."""
-    if expression := metadata.get("License-Expression"):
-        return expression
-    stated = metadata.get("License") or ""
+    said = metadata.json
+    if expression := said.get("license_expression"):
+        return str(expression)
+    stated = str(said.get("license", ""))
     if stated and len(stated) < 40:  # some put the whole text there
         return SAID_OTHERWISE.get(stated, stated)
-    classifiers = metadata.get_all("Classifier") or []
+    classifiers = said.get("classifier", [])
     known = [SAID_OTHERWISE[each] for each in classifiers if each in SAID_OTHERWISE]
     return " AND ".join(known) or "unknown"

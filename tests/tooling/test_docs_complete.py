@@ -6,6 +6,7 @@ from pathlib import Path
 from classwire._admin_reasons import AdminReason
 from classwire._reasons import CODES
 from classwire.cli import command
+from classwire_server.service.model import FEATURES
 from scripts import cli_page
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -44,3 +45,9 @@ def test_every_command_has_its_line() -> None:
     """The table of commands names each, or its group, and none that is not there."""
     names = re.findall(r"`([a-z]+)", first_column("# The command line\n", "cli.md"))
     assert set(names) == set(command.commands)
+
+
+def test_every_feature_is_told() -> None:
+    """docs/versioning.md says what a server has that names it."""
+    table = first_column("**A feature has a name.**", "versioning.md")
+    assert tuple(re.findall(r"`(\w+)`", table)) == FEATURES

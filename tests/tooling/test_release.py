@@ -133,10 +133,13 @@ def test_what_was_built_is_what_was_checked(released: Path) -> None:
 
 def test_a_build_can_be_repeated(released: Path, tmp_path: Path) -> None:
     """The same sources make the same bytes, whenever and from whichever folder."""
-    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel"]
     environment = {name: value for name, value in os.environ.items() if "EPOCH" not in name}
     subprocess.run(
-        [*command, released / "client"], env=environment, capture_output=True, check=True
+        [*command, "--outdir", str(tmp_path), str(released / "client")],
+        env=environment,
+        capture_output=True,
+        check=True,
     )
     (again,) = tmp_path.iterdir()
     assert again.read_bytes() == (released / "dist" / again.name).read_bytes()
