@@ -74,7 +74,12 @@ class Panel:
     def _options(self) -> dict[str, Any]:
         if self.kind == "timeseries":
             return {
-                "legend": {"displayMode": "table", "placement": "bottom", "calcs": ["lastNotNull"]},
+                "legend": {
+                    "showLegend": True,
+                    "displayMode": "table",
+                    "placement": "bottom",
+                    "calcs": ["lastNotNull"],
+                },
                 "tooltip": {"mode": "multi", "sort": "desc"},
             }
         if self.kind == "stat":
