@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.dashboards.prometheus import Prometheus, faster_rules
-from tests.dashboards.shipped import CONFIGURATION, RULES, alerts, rules
+from tests.dashboards.shipped import CONFIGURATION, DEPLOY, RULES, alerts, rules
 
 UNIT_TESTS = tuple(Path(__file__).with_name(name) for name in ("rules.test.yml", "days.test.yml"))
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
@@ -59,6 +59,17 @@ def test_alerts_say_what_to_do() -> None:
         assert alert["annotations"]["runbook_url"] == f"docs/operating.md#{name.lower()}"
         assert f"\n### {name}\n" in page
     assert set(re.findall(r"^### (Classwire\w+)$", page, re.MULTILINE)) == alerts().keys()
+
+
+def test_they_know_the_job() -> None:
+    """It has the same name in the rules, in the configuration, and in pods of Kubernetes."""
+    (job,) = yaml.safe_load(CONFIGURATION.read_text(encoding="utf-8"))["scrape_configs"]
+    monitor = DEPLOY / "kubernetes" / "monitoring" / "pod-monitor.yaml"
+    pods = yaml.safe_load(monitor.read_text(encoding="utf-8"))["spec"]
+    of_pods = pods["selector"]["matchLabels"][pods["jobLabel"]]
+    of_rules = set(re.findall(r'job="(\w+)"', RULES.read_text(encoding="utf-8")))
+
+    assert of_rules == {job["job_name"]} == {of_pods}
 
 
 def test_faster_rules_are_the_same_rules() -> None:
