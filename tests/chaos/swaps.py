@@ -44,7 +44,7 @@ class KnownOfAll(Known):
 def run(plan: Plan) -> Report:
     """Replace a model by another and back; offer one that is broken in between."""
     report = Report()
-    swaps = 3 if plan.is_short else SWAPS
+    swaps = 2 if plan.is_short else SWAPS
     folders = (EMBEDDED_FOLDER, _negated(plan.work / "negated"))
     broken = shutil.copytree(EMBEDDED_FOLDER, plan.work / "broken")
     (broken / "model.safetensors").write_bytes(b"")
