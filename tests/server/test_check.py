@@ -133,6 +133,29 @@ def test_files_of_tls_that_do_not_fit(look: Callable[..., list[Finding]], tmp_pa
     assert "none of its certificates is an authority's" in found[2].said
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        '[alice]\ntokens = ["{token}"]\n',
+        "[alice]\ntokens = [{token}]\n",
+        "[alice]\n{token} = 1\n",
+        "{token}\n",
+    ],
+)
+def test_a_token_in_the_wrong_place_is_not_printed(
+    look: Callable[..., list[Finding]], tmp_path: Path, file: str
+) -> None:
+    """A file of callers with the token itself, where its hash should be or not even that."""
+    token = new_token("alice")
+    callers = tmp_path / "callers.toml"
+    callers.write_text(file.format(token=token))
+
+    found = look(callers=str(callers), model=(f"gone={tmp_path}/gone",))
+
+    assert failed(found) == ["callers", "model gone"]
+    assert token not in "\n".join(map(str, found))
+
+
 def test_models_must_find_room_beside_each_other(
     look: Callable[..., list[Finding]], checkpoint: Callable[..., Path]
 ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from classwire._tokens import NAME, is_hash
+from classwire._tokens import NAME, is_hash, name_in
 
 from ..errors import ConfigError
 from .rate import Rate
@@ -53,17 +53,17 @@ def read_callers(path: str, *, with_certificates: bool, before: Callers) -> Call
     if names and not with_certificates:
         raise _wrong(path, "certificates are named, and there is no --tls-client-ca")
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise _wrong(path, f"the certificate {twice} is named twice")
+        raise _wrong(path, f"the certificate {_shown(twice)} is named twice")
     return callers
 
 
 def _caller(path: str, name: str, entry: Any, before: Caller | None) -> Caller:
     if not NAME.fullmatch(name):
-        raise _wrong(path, f"the name {name!r} is not of the form [a-z0-9-]{{1,63}}")
+        raise _wrong(path, f"the name {_shown(name)!r} is not of the form [a-z0-9-]{{1,63}}")
     if not isinstance(entry, dict):
         raise _wrong(path, f"{name} is not a table")
     if unknown := sorted(set(entry) - set(_KEYS)):
-        raise _wrong(path, f"{name}: no such key: {', '.join(unknown)}")
+        raise _wrong(path, f"{name}: no such key: {', '.join(map(_shown, unknown))}")
     tokens, certificates, models = (_texts(path, name, entry, key) for key in _KEYS[:3])
     if not tokens and not certificates:
         raise _wrong(path, f"{name} has neither tokens nor certificates")
@@ -96,6 +96,11 @@ def _texts(path: str, name: str, entry: Mapping[str, Any], key: str) -> tuple[st
     if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
         raise _wrong(path, f"{name}: {key} is not a list of strings")
     return tuple(texts)
+
+
+def _shown(word: str) -> str:
+    """A word of the file, unless it is a token in the wrong place."""
+    return word if name_in(word) is None else "(a token)"
 
 
 def _wrong(path: str, problem: object) -> ConfigError:
