@@ -32,11 +32,12 @@ def test_package_is_the_installed_one() -> None:
 
 
 def test_wheel_carries_types_stubs_and_licence() -> None:
-    """A type checker finds the package typed, and the licence came along."""
+    """A type checker finds the package typed; the licence and the bill of materials came along."""
     files = {str(path) for path in importlib.metadata.files("classwire") or []}
 
     assert {"classwire/py.typed", "classwire/v1/classwire_pb2.pyi"} <= files
     assert any(path.endswith("licenses/LICENSE") for path in files)
+    assert any(path.endswith("sboms/classwire.cdx.json") for path in files)
     assert not any(path.startswith(("tests", "classwire_server")) for path in files)
 
 

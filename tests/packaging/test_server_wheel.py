@@ -46,6 +46,7 @@ def test_package_is_the_installed_one() -> None:
     assert Path(classwire_server.__file__).is_relative_to(INSTALLED)
     assert "classwire_server/py.typed" in files
     assert {f"{embedded}/model.safetensors", f"{embedded}/README.md"} <= files
+    assert any(path.endswith("sboms/classwire-server.cdx.json") for path in files)
     engine = "classwire_server/engine"
     assert {f"{engine}/calibration.txt", f"{engine}/compiled_runner.cpp"} <= files
 
