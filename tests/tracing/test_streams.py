@@ -1,8 +1,19 @@
 """The spans of streams: their own, and those of some of their messages."""
 
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+from classwire_server.call_record import CallRecord, Method
+from classwire_server.pending import Priority
+from classwire_server.tracing.reading import TextsRead
 from classwire_server.tracing.stream import FIRST_MESSAGES
+from classwire_server.tracing.tracing import Tracing
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import FakeEngine
 from tests.tracing.conftest import Caller, Spans, Start, Traced, facts, id_of, linked, parent
@@ -93,3 +104,20 @@ def test_a_stream_that_is_cancelled(traced: Start, spans: Spans, engine: FakeEng
     assert facts(spans.one(caller, STREAM))["rpc.response.status_code"] == "CANCELLED"
     assert parent(spans.one(caller, MESSAGE)) == id_of(spans.one(caller, STREAM))
     engine.release()
+
+
+def test_a_message_that_nobody_will_answer(exporter: InMemorySpanExporter) -> None:
+    """One whose texts were read, and never queued since the stream ended, ends with it."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing = Tracing(provider, ratio=1)
+    record = CallRecord(Method(STREAM, is_stream=True), "id")
+    checkpoint: Any = SimpleNamespace(name="tiny", fingerprint="ab" * 32)
+
+    tracing.begin(record, ())
+    assert record.trace is not None
+    record.trace.texts_read(TextsRead(checkpoint, Priority.BULK, 2, 1, 9, 1.0, 2.0))
+    tracing.ended(record, grpc.StatusCode.UNAVAILABLE)
+
+    names = [span.name for span in exporter.get_finished_spans()]
+    assert names == ["tokenize", MESSAGE, STREAM]
