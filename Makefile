@@ -12,7 +12,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check style types contract leaks proto lock \
 	train-embedded reference bench chaos \
-	conformance conformance-vectors wheels test-wheels test-tritonclient clean
+	conformance conformance-vectors wheels test-wheels test-tritonclient \
+	release audit clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +95,12 @@ test-wheels: wheels ## Test the built wheels in new environments, out of reach o
 
 test-tritonclient: setup ## Test Triton's own client against a server, in a new environment
 	@scripts/test-tritonclient
+
+release: setup ## Check, set VERSION, build, verify, commit and tag (ARGS: --dry-run, --skip-tests)
+	@$(BIN)/python -m scripts.release $(VERSION) $(ARGS)
+
+audit: setup ## Ask the advisory database about every version in the lock
+	@$(BIN)/uv tool run pip-audit --strict --disable-pip --no-deps --requirement requirements.lock
 
 clean: ## Remove .venv and everything built
 	@rm -rf .venv .conformance dist .mypy_cache .pytest_cache .ruff_cache
