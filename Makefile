@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: help setup demo serve test check style types contract leaks proto lock \
 	train-embedded reference bench chaos \
 	conformance conformance-vectors wheels test-wheels test-tritonclient \
-	replay-image release audit clean
+	dashboards replay-image release audit clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ test-wheels: wheels ## Test the built wheels in new environments, out of reach o
 
 test-tritonclient: setup ## Test Triton's own client against a server, in a new environment
 	@scripts/test-tritonclient
+
+dashboards: setup ## Try dashboard and alerts on servers, by a real Prometheus (Debian's package)
+	@$(BIN)/python -m tests.dashboards $(ARGS)
 
 replay-image: setup ## Build the CPU image without Docker, and run it as it would be run (Linux, as root)
 	@$(BIN)/python -m scripts.replay_image $(ARGS)
