@@ -203,7 +203,9 @@ def _rate(rate: float | None) -> str:
 def _seconds(seconds: float | None) -> str:
     if seconds is None:
         return _UNKNOWN
-    return f"{1e3 * seconds:.1f} ms" if seconds < 1 else f"{seconds:,.1f} s"
+    if seconds < 0.1:
+        return f"{1e3 * seconds:.1f} ms"
+    return f"{1e3 * seconds:.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
 
 
 def _share(share: float | None) -> str:
