@@ -37,7 +37,7 @@ serve: setup ## Serve the embedded checkpoint until interrupted (ARGS: options o
 	@$(BIN)/classwire serve $(ARGS)
 
 test: setup ## Run the tests (ARGS: arguments of pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: style types contract leaks ## Check style, types, the contract, and that nothing leaks
 	@echo "make check: all is well"
