@@ -43,7 +43,7 @@ class Reason(StrEnum):
     LOADING = "LOADING"
     """The model is not loaded yet. Safe to retry."""
     DRAINING = "DRAINING"
-    """The server is shutting down. Safe to retry, elsewhere."""
+    """The server, or the model, or this stream ends. Safe to retry, here or elsewhere."""
     WORKER_LOST = "WORKER_LOST"
     """The engine's worker went away. Safe to retry."""
     POISON_INPUT = "POISON_INPUT"

@@ -5,7 +5,7 @@
     ├── UnknownModel                    no model of that name
     ├── Overloaded                      too much at once; come back after `retry_after_s`
     ├── MessageTooLarge                 a message over gRPC's own size limit, either way
-    ├── Unavailable                     nobody answers, or the server is loading or shutting down
+    ├── Unavailable                     nobody answers, or what was asked is loading or ending
     ├── DeadlineExceeded (TimeoutError) the time of the call, or of a stream's item, ran out
     ├── Cancelled                       the call was cancelled
     ├── Unauthenticated                 credentials are missing or not known
