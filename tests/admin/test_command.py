@@ -65,7 +65,10 @@ def test_refusals_are_one_line(
         1,
         "classwire: there is a model m; it can be reloaded",
     )
-    assert ended("unload", "m")[0] == 1
+    assert ended("unload", "m") == (
+        1,
+        "classwire: m is the default model: name another to be the default (--default NAME)",
+    )
     assert ended("reload", "x") == (2, "classwire: no model of that name")
     assert ended("load", f"={red}")[0] == 2
     assert ended("load", "/no/such/folder") == (1, "classwire: /no/such/folder: no such folder")
