@@ -10,7 +10,7 @@ HEAD = """# Metrics
 
 `classwire serve --metrics-port 9464` serves them to Prometheus at `/metrics`;
 [operating](operating.md#metrics) tells how, and what to look at first. Written by
-`python scripts/metrics_page.py`.
+`python -m scripts.metrics_page`.
 
 Of a histogram `NAME` there are `NAME_bucket`, `NAME_sum` and `NAME_count`. `model` is the name that
 a model is served under, `method` a method as `package.Service/Method`, `code` a status code as

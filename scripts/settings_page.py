@@ -14,7 +14,7 @@ Each is a flag of `classwire serve`, an environment variable (`--max-streams` is
 over the variable, the variable over the file (`--config FILE` or `{ENVIRONMENT_PREFIX}CONFIG`), the
 file over the default. Several models are separated by commas in the variable, and are a list in the
 file; switches are `true` or `false`, and `--no-…` turns one off. Written by
-`python scripts/settings_page.py`.
+`python -m scripts.settings_page`.
 
 | flag | type | default | what it does |
 |---|---|---|---|

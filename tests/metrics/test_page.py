@@ -8,7 +8,7 @@ from tests.metrics.scrape import Scrape
 
 def test_page_is_up_to_date() -> None:
     """docs/metrics.md is what the table of metrics says."""
-    assert PAGE.read_text(encoding="utf-8") == page(), "run: python scripts/metrics_page.py"
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m scripts.metrics_page"
 
 
 def test_what_is_served_is_what_is_documented(served: Server) -> None:
