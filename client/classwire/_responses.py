@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from . import _enums
-from .errors import InternalError, from_item_error
+from .errors import InternalError, from_item_error, seconds_of
 from .results import (
     Classification,
     Deviation,
@@ -148,6 +148,6 @@ def server_info(response: pb.GetServerInfoResponse) -> ServerInfo:
         limits=ServerLimits(
             max_message_bytes=response.limits.max_message_bytes,
             max_streams=response.limits.max_streams,
-            default_timeout_s=response.limits.default_timeout.ToTimedelta().total_seconds(),
+            default_timeout_s=seconds_of(response.limits.default_timeout),
         ),
     )

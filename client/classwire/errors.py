@@ -22,10 +22,12 @@ outcome, and raising it is up to the caller.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import grpc
+from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from ._reasons import DOMAIN, Reason
@@ -48,6 +50,7 @@ __all__ = [
     "UnusableClient",
 ]
 
+_KINDS = (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo)
 _DETAILS_KEY = "grpc-status-details-bin"
 _REQUEST_ID_KEY = "x-request-id"
 
@@ -245,18 +248,13 @@ def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None
     """Make an error from a status and the bytes of its `google.rpc.Status`."""
     info, violation, retry_after_s = error_details_pb2.ErrorInfo(), None, None
     told = _parsed(details)
-    for detail in told.details:
-        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
-            candidate = error_details_pb2.ErrorInfo.FromString(detail.value)
-            info = candidate if candidate.domain == DOMAIN else info
-        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
-            violation = next(
-                iter(error_details_pb2.BadRequest.FromString(detail.value).field_violations),
-                violation,
-            )
-        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
-            retry_info = error_details_pb2.RetryInfo.FromString(detail.value)
-            retry_after_s = retry_info.retry_delay.ToTimedelta().total_seconds()
+    for detail in _details_of(told):
+        if isinstance(detail, error_details_pb2.ErrorInfo):
+            info = detail if detail.domain == DOMAIN else info
+        elif isinstance(detail, error_details_pb2.BadRequest):
+            violation = next(iter(detail.field_violations), violation)
+        else:
+            retry_after_s = seconds_of(detail.retry_delay)
     if info.reason and told.code:
         # Where a proxy has reset the call behind its trailers, gRPC gives the code of the reset.
         code, message = _BY_NUMBER.get(told.code, code), told.message
@@ -275,7 +273,7 @@ def from_item_error(error: pb.ItemError, field: str | None = None) -> ClasswireE
     code = _BY_NUMBER.get(error.code, grpc.StatusCode.UNKNOWN)
     retry_after_s = None
     if error.HasField("retry_after"):
-        retry_after_s = error.retry_after.ToTimedelta().total_seconds()
+        retry_after_s = seconds_of(error.retry_after)
     return _class_for(code, error.reason)(
         error.message or code.value[1],
         code=code,
@@ -284,6 +282,20 @@ def from_item_error(error: pb.ItemError, field: str | None = None) -> ClasswireE
         metadata=error.metadata,
         retry_after_s=retry_after_s,
     )
+
+
+def seconds_of(duration: duration_pb2.Duration) -> float:
+    """A duration as a number, however far it is from what a timedelta can hold."""
+    return duration.seconds + duration.nanos / 1e9
+
+
+def _details_of(told: Any) -> Iterator[Any]:
+    """The details of a status that are of a known kind; one that can't be read is passed over."""
+    for detail in told.details:
+        for kind in _KINDS:
+            if detail.Is(kind.DESCRIPTOR):
+                with suppress(Exception):  # broken trailers, as in _parsed
+                    yield kind.FromString(detail.value)
 
 
 def _parsed(details: str | bytes | None) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 import classwire
@@ -27,8 +27,11 @@ from classwire import (
     Unimplemented,
     UnknownModel,
     UnusableClient,
+    _responses,
     errors,
 )
+from classwire._requests import LONGEST_TIME_S
+from classwire._retry import FIRST_PAUSE_S, Retry
 from classwire.testing import CODES, FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -199,6 +202,39 @@ def test_details_that_are_no_status_are_passed_over() -> None:
     error = errors.from_status(grpc.StatusCode.UNAVAILABLE, "gone", b"\xff\xff\xff")
     assert type(error) is Unavailable
     assert error.message == "gone"
+
+
+@pytest.mark.parametrize("kind", ["ErrorInfo", "BadRequest", "RetryInfo"])
+def test_a_detail_that_cannot_be_read_is_passed_over(kind: str) -> None:
+    """Code, message and the other details stay."""
+    info = error_details_pb2.ErrorInfo(reason="OVERLOADED", domain="classwire")
+    status = status_pb2.Status(code=8, message="full")
+    status.details.add().Pack(info)
+    status.details.add(type_url=f"type.googleapis.com/google.rpc.{kind}", value=b"\xff\xff")
+    error = errors.from_status(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, "full", status.SerializeToString()
+    )
+    assert type(error) is Overloaded
+    assert (error.reason, error.message) == (Reason.OVERLOADED, "full")
+    assert (error.field, error.retry_after_s) == ("", None)
+
+
+@pytest.mark.parametrize("seconds", [10**15, -(10**15), -5])
+def test_odd_durations_come_through(seconds: int) -> None:
+    """No number of seconds that a server names is too large; none below 0 is waited for."""
+    duration = duration_pb2.Duration(seconds=seconds)
+    info = error_details_pb2.ErrorInfo(reason="OVERLOADED", domain="classwire")
+    retry_info = error_details_pb2.RetryInfo(retry_delay=duration)
+    of_call = errors.from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "", details(info, retry_info))
+    of_item = errors.from_item_error(
+        pb.ItemError(code=8, reason="OVERLOADED", retry_after=duration)
+    )
+    limits = pb.ServerLimits(default_timeout=duration)
+    said = _responses.server_info(pb.GetServerInfoResponse(limits=limits))
+    assert of_call.retry_after_s == of_item.retry_after_s == seconds
+    assert said.limits.default_timeout_s == seconds
+    pause_s = Retry(True, lambda: 1.0).pause_s(of_call, None)
+    assert pause_s == min(max(seconds, 0), LONGEST_TIME_S) + FIRST_PAUSE_S
 
 
 @pytest.mark.parametrize("kind", [getattr(classwire, name) for name in errors.__all__])
