@@ -60,7 +60,7 @@ def cgroup_bytes(root: Path = Path("/")) -> float:
     `root` is where /proc and /sys are.
     """
     allowed = limits(root, "memory", ["memory.max"], ["memory.limit_in_bytes"])
-    return min((int(words[0]) for words in allowed if "".join(words).isdigit()), default=math.inf)
+    return min((int(words[0]) for words in allowed if "".join(words).isdecimal()), default=math.inf)
 
 
 def most_held_bytes(pids: Iterable[int]) -> int:

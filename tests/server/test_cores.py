@@ -51,6 +51,24 @@ def test_limit_of_version_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("limit", ["200000 0", "² 100000", "200000", "200000 100000 1"])
+def test_a_limit_that_cannot_be_read_is_none(tmp_path: Path, limit: str) -> None:
+    """A limit that says no share of time leaves the machine's cores."""
+    _write(tmp_path / "proc/self/cgroup", "0::/service\n")
+    _write(tmp_path / "sys/fs/cgroup/service/cpu.max", limit)
+    assert usable_cores(tmp_path) == 16
+
+
+@pytest.mark.usefixtures("machine")
+def test_odd_lines_and_names_of_cgroups(tmp_path: Path) -> None:
+    """Lines that name no cgroup are passed over, and a name may be any bytes."""
+    _write(tmp_path / "proc/self/cgroup", "")
+    (tmp_path / "proc/self/cgroup").write_bytes(b"garbage\n0:x\n0::/pod/\xff\xfe\n")
+    _write(tmp_path / "sys/fs/cgroup/pod/cpu.max", "300000 100000\n")
+    assert usable_cores(tmp_path) == 3
+
+
+@pytest.mark.usefixtures("machine")
 def test_no_cgroups(tmp_path: Path) -> None:
     """Where there are no cgroups, the cores open to the process count."""
     assert usable_cores(tmp_path) == 16

@@ -1,6 +1,7 @@
 """`classwire doctor`: what a machine has, what a server would choose on it, and no secret."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from classwire_server.doctor.choices import Choice, choices
 from classwire_server.doctor.machine import environment, machine, memory, processor
 from classwire_server.engine.budget import FIRST_TOKENS
 from classwire_server.engine.selection import division_for
+from classwire_server.memory_budget import cgroup_bytes
 from tests.cli.conftest import Run, classwire  # noqa: F401
 
 CPUINFO = """processor\t: 0
@@ -80,6 +82,15 @@ def test_limits_of_cgroups_of_version_1(root: Path) -> None:
     limit.write_text("9223372036854771712\n")
     assert memory(root)["cgroup_mb"] is None
     assert processor(root)["cores_by_cgroup"] is None
+
+
+def test_sizes_that_cannot_be_read(root: Path) -> None:
+    """They are not there: nothing is said of them, and no limit holds."""
+    (root / "proc/meminfo").write_text("MemTotal: lots\nMemAvailable:\nodd\n")
+    (root / "sys/fs/cgroup/pod/memory.max").write_text("²\n")
+    said = memory(root)
+    assert (said["total_mb"], said["available_mb"], said["cgroup_mb"]) == (None, None, None)
+    assert cgroup_bytes(root) == math.inf
 
 
 def test_instructions_that_matter(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

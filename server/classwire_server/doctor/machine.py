@@ -144,9 +144,10 @@ def _fields(path: Path) -> dict[str, str]:
 
 
 def _mb_of(value: str | None) -> int | None:
-    return round(int(value.split()[0]) * 1_024 / MB) if value else None
+    size_kb, _, _ = (value or "").partition(" ")
+    return round(int(size_kb) * 1_024 / MB) if size_kb.isdecimal() else None
 
 
 def _least_mb(allowed: Iterable[list[str]]) -> int | None:
-    sizes = [int(word) for words in allowed for word in words if word.isdigit()]
+    sizes = [int(word) for words in allowed for word in words if word.isdecimal()]
     return min((round(size / MB) for size in sizes if size < NO_LIMIT_BYTES), default=None)

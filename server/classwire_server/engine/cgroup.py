@@ -1,5 +1,6 @@
 """What the cgroups that hold this process say of it, in version 1 and version 2."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,10 +11,10 @@ def limits(
     """The words in the files of a controller, for every cgroup that holds the process.
 
     A parent's limit holds as well. `root` is where /proc and /sys are; a file that is not there has
-    no words.
+    no words, and a line that names no cgroup none either.
     """
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
+    entries = (line.split(":", 2) for line in _read(root / "proc/self/cgroup").splitlines())
+    for _, controllers, path in (entry for entry in entries if len(entry) == 3):
         if not controllers:
             mount, files = root / "sys/fs/cgroup", names
         elif controller in controllers.split(","):
@@ -29,6 +30,6 @@ def limits(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return os.fsdecode(path.read_bytes()).strip()  # a cgroup's name may be any bytes
     except OSError:
         return ""

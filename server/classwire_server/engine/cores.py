@@ -49,6 +49,7 @@ def quotas(root: Path) -> Iterator[float]:
     """The share of time, in cores, that each cgroup allows which holds the process and has one."""
     files = ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
     for words in limits(root, "cpu", ["cpu.max"], files):
-        if len(words) == 2 and all(word.isdigit() for word in words):
+        if len(words) == 2 and all(word.isdecimal() for word in words):
             quota_us, period_us = map(int, words)
-            yield quota_us / period_us
+            if period_us:
+                yield quota_us / period_us
