@@ -125,6 +125,20 @@ def test_streams_of_both_protocols_share_their_places(
     assert server._gate.wait_until_empty(PATIENCE_S)
 
 
+def test_a_stream_uses_its_model_once(fake: Callable[..., Server], connect: Connect) -> None:
+    """However many requests it sends, good and bad: who replaces the model waits for the stream."""
+    server = fake(FakeEngine())
+    [entry] = server._registry.entries()
+    assert entry.served is not None
+    with Talk(connect(server.target)) as stream:
+        for version in ("1", "2", "3"):
+            for _ in range(5):
+                stream.send(request("good", model_version=version))
+                assert bool(stream.read().error_message) == (version != "1")
+        assert entry.served.gate.in_flight == 1
+    assert entry.served.gate.wait_until_empty(PATIENCE_S)
+
+
 def test_drain(fake: Callable[..., Server], connect: Connect) -> None:
     """What was read is answered, errors too; then the stream ends, as its caller can tell."""
     engine = FakeEngine()

@@ -119,14 +119,14 @@ class InferenceService:
                 Reason.UNKNOWN_MODEL, "the request names no model", field=f"{prefix}name"
             )
         models = self._registry.seen_by(call.caller)
-        model = models.use(name, f"{prefix}name", call.when_over)
+        models.entry(name, f"{prefix}name")  # what fails must not use the model
         if not is_version(version):
             raise RequestError(
                 Reason.UNKNOWN_MODEL,
                 f"the model has one version, {VERSION}",
                 field=f"{prefix}version",
             )
-        return model
+        return models.use(name, f"{prefix}name", call.when_over)
 
 
 def is_version(version: str) -> bool:
