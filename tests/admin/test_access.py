@@ -1,5 +1,8 @@
 """Who may administer a server, and from where."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from classwire_server.config import ServerConfig
 from classwire_server.errors import ConfigError
 from classwire_server.lifecycle import Server
 from tests.admin.operator import Operator, refusal
-from tests.contract.engines import FakeEngine
+from tests.contract.engines import PATIENCE_S, FakeEngine
 from tests.security.files import HOST, Pair, callers_toml, replace
 
 EVERYWHERE = "0.0.0.0"
@@ -47,6 +50,30 @@ def test_only_callers_who_may_administer_do(tmp_path: Path, red: Path) -> None:
             assert asked_by(shown(tokens["user"])) == ("PERMISSION_DENIED", "NOT_ALLOWED")
             assert asked_by(shown(new_token("boss"))) == ("UNAUTHENTICATED", "BAD_CREDENTIALS")
             assert asked_by() == ("UNAUTHENTICATED", "MISSING_CREDENTIALS")
+
+
+def test_who_may_not_administer_holds_no_thread(tmp_path: Path) -> None:
+    """Calls that send no message are refused before it is waited for."""
+    token = new_token("user")
+    callers = tmp_path / "callers.toml"
+    replace(callers, callers_toml({"user": {"tokens": (token,)}}))
+    server = Server(ServerConfig(port=0, admin_port=0, callers=str(callers)))
+    over = threading.Event()
+
+    def silence() -> Iterator[bytes]:
+        over.wait(PATIENCE_S)
+        yield from ()
+
+    with ExitStack() as left:
+        left.callback(server.stop, 0)
+        server.listen()
+        channel = left.enter_context(grpc.insecure_channel(server.admin_target))
+        left.callback(over.set)
+        how = {"metadata": [("authorization", f"Bearer {token}")]}
+        for method in ("GetStatus", "LoadModel"):
+            call: Any = channel.stream_unary(f"/classwire.admin.v1.AdminService/{method}")
+            error = call.future(silence(), **how).exception(PATIENCE_S)
+            assert refusal(error)[:2] == ("PERMISSION_DENIED", "NOT_ALLOWED")
 
 
 def test_admin_is_true_or_false(tmp_path: Path) -> None:

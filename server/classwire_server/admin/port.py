@@ -82,12 +82,12 @@ def _handlers(service: AdminService) -> grpc.GenericRpcHandler:
         method: Callable[[Any, Call], Iterator[Any]], request_type: Any
     ) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
         def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            call = Call.of(context)
+            if not call.caller.may_administer:  # before anything can be waited for
+                refuse(context, RequestError(Reason.NOT_ALLOWED, "the caller may not administer"))
             raw = reception.message(requests, context)
             failure: Refusal
             try:
-                call = Call.of(context)
-                if not call.caller.may_administer:
-                    raise RequestError(Reason.NOT_ALLOWED, "the caller may not administer")
                 for message in method(parse(request_type, raw), call):
                     yield message.SerializeToString()
                 return
