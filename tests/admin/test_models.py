@@ -84,6 +84,7 @@ def test_the_default_model_changes(fake: Fake, operate: Operate, blue: Path) -> 
     [
         (lambda it, red: it.load("m", red), "ALREADY_EXISTS", "MODEL_EXISTS"),
         (lambda it, red: it.load("M!", red), "INVALID_ARGUMENT", "BAD_OPTION"),
+        (lambda it, red: it.load("a=b", red), "INVALID_ARGUMENT", "BAD_OPTION"),
         (lambda it, red: it.load("x", ""), "INVALID_ARGUMENT", "BAD_OPTION"),
         (lambda it, red: it.load("x", "/no/such/folder"), "FAILED_PRECONDITION", "BAD_CHECKPOINT"),
         (lambda it, red: it.reload("x", red), "NOT_FOUND", "UNKNOWN_MODEL"),

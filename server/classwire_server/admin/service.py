@@ -9,7 +9,7 @@ from typing import Any
 from classwire._reasons import Reason
 from classwire.admin.v1 import admin_pb2 as pb
 
-from ..config import ModelSource, ServerConfig
+from ..config import MODEL_NAME, ModelSource, ServerConfig
 from ..endings import draining
 from ..errors import ConfigError, RequestError
 from ..gate import Gate
@@ -126,6 +126,8 @@ class AdminService:
     def _source(self, name: str, checkpoint: str, revision: str) -> ModelSource:
         if not checkpoint:
             raise _bad("checkpoint", "names no folder and no hub id")
+        if name and not MODEL_NAME.fullmatch(name):
+            raise _bad("name", "is not of the form [a-z0-9._-]{1,63}")
         text = f"{name}={checkpoint}" if name else checkpoint
         try:
             return ModelSource.parse(text, revision or self._config.revision)
