@@ -3,21 +3,30 @@
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 
 import grpc
 
-from .calls import attempt
+from .calls import Json, NotHeld, attempt
 from .verdict import verdict
+
+READY_S = 10.0
 
 
 def main(vectors: str, *servers: str) -> int:
-    """Print what fails, a line for each group, and the sum; the exit code is 1 when any failed."""
+    """Print what fails, a line for each group, and the sum; the exit code is 1 when any failed.
+
+    It is 2, after one line that says why, when a server can't be tried, or none is named.
+    """
     with open(vectors, encoding="utf-8") as file:
         document = json.load(file)
     channels = {
         name: grpc.insecure_channel(target)
         for name, _, target in (server.partition("=") for server in servers)
     }
+    if obstacle := _obstacle(document, channels):
+        print(obstacle, file=sys.stderr)
+        return 2
     total: Counter[str] = Counter()
     for group in document["groups"]:
         counts: Counter[str] = Counter()
@@ -26,7 +35,7 @@ def main(vectors: str, *servers: str) -> int:
             if channel is None:
                 counts["skipped"] += 1
                 continue
-            found = list(verdict(vector["expect"], attempt(channel, vector), document["tolerance"]))
+            found = _failures(channel, vector, document["tolerance"])
             counts["failed" if found else "passed"] += 1
             if found:
                 print(f"FAIL {group['name']}/{vector['name']}: {'; '.join(found)}")
@@ -34,6 +43,26 @@ def main(vectors: str, *servers: str) -> int:
         total += counts
     print(_sum(total))
     return int(total["failed"] > 0)
+
+
+def _obstacle(document: Json, channels: Mapping[str, grpc.Channel]) -> str:
+    """Why these servers can't be tried, or nothing: a call that is cancelled needs no server."""
+    known = {group["server"] for group in document["groups"] if group["vectors"]}
+    for name, channel in channels.items():
+        if name not in known:
+            return f"{name}: no vectors are for a server of that name"
+        try:
+            grpc.channel_ready_future(channel).result(READY_S)
+        except grpc.FutureTimeoutError:
+            return f"{name}: nobody answers"
+    return "" if channels else "no server is named"
+
+
+def _failures(channel: grpc.Channel, vector: Json, tolerance: float) -> list[str]:
+    try:
+        return list(verdict(vector["expect"], attempt(channel, vector), tolerance))
+    except NotHeld as problem:
+        return [str(problem)]
 
 
 def _sum(counts: Counter[str]) -> str:

@@ -32,8 +32,15 @@ METHODS: dict[str, Any] = {
 }
 
 
+class NotHeld(Exception):
+    """A stream that was to be held open did not start; `str()` says which, and how it ended."""
+
+
 def attempt(channel: grpc.Channel, vector: Json) -> Json:
-    """Make the call: what came, by the keys of `expect`; results are a list."""
+    """Make the call: what came, by the keys of `expect`; results are a list.
+
+    Raises NotHeld.
+    """
     rpc = vector["rpc"]
     options = {
         "timeout": vector.get("timeout_s", DEFAULT_TIMEOUT_S),
@@ -109,8 +116,14 @@ def _held(stub: Any, config: Sequence[Any], count: int) -> Iterator[None]:
 
     with ExitStack() as streams:
         streams.callback(end.set)
-        for _ in range(count):
+        for started in range(count):
             stream = stub(requests(), timeout=DEFAULT_TIMEOUT_S)
             streams.callback(stream.cancel)
-            next(stream)
+            try:
+                next(stream)
+            except (grpc.RpcError, StopIteration):
+                code = stream.code().name
+                raise NotHeld(
+                    f"held_streams: expected {count}, got {started}, then {code}"
+                ) from None
         yield
