@@ -106,6 +106,15 @@ def _place_in(text: str, unit: OffsetUnit) -> Callable[[int], int]:
     return lambda offset: places[offset]
 
 
+def tokens_made(outcome: Encoding | Exception) -> int:
+    """How many tokens were made of a text, of one that was refused for having too many as well."""
+    if isinstance(outcome, Encoding):
+        return len(outcome.ids)
+    if isinstance(outcome, RequestError) and outcome.reason is Reason.TOO_MANY_TOKENS:
+        return int(outcome.metadata["tokens"])
+    return 0
+
+
 class Tokenization:
     """Tokenizes texts for one model; safe for use by several threads at once.
 

@@ -1,6 +1,7 @@
 """What callers may do, on a server that asks who they are."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,31 @@ def test_a_caller_over_its_rate(channel: grpc.Channel, engine: FakeEngine) -> No
         assert 0 < failure.retry_after_s < 60
     assert "not to be seen" not in engine.texts
     assert classify(channel, ALICE).result.scores
+
+
+def test_texts_that_are_too_long_are_paid_for(channel: grpc.Channel, callers_file: Path) -> None:
+    """They were tokenized as others are, whichever call brought them."""
+    stub = ClassifyServiceStub(channel)
+    text = pb.TextInput(text="a " * 511)
+    asked: dict[str, Any] = {
+        "classify": lambda how: stub.Classify(pb.ClassifyRequest(input=text), **how),
+        "batch": lambda how: stub.BatchClassify(pb.BatchClassifyRequest(inputs=[text]), **how),
+        "tokenize": lambda how: stub.Tokenize(pb.TokenizeRequest(input=text), **how),
+    }
+    tokens = {name: new_token(name) for name in asked}
+    replace(
+        callers_file,
+        callers_toml(
+            {name: {"tokens": (token,), "text_tokens_per_s": 1} for name, token in tokens.items()}
+        ),
+    )
+    for name, ask in asked.items():
+        how = {"metadata": bearer(tokens[name]), "timeout": PATIENCE_S}
+        if name == "batch":
+            assert ask(how).outcomes[0].error.reason == "TOO_MANY_TOKENS"
+        else:
+            assert refusal(partial(ask, how)).reason == "TOO_MANY_TOKENS"
+        assert refusal(partial(ask, how)) == RATE_LIMITED
 
 
 def test_a_stream_over_its_rate_is_read_no_faster(

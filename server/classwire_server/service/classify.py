@@ -11,7 +11,7 @@ from ..errors import RequestError
 from ..pending import Priority
 from ..registry import Registry, ServedModel
 from ..statistics import Outcome
-from ..tokenization import OffsetUnit
+from ..tokenization import OffsetUnit, tokens_made
 from .handlers import Call
 from .item import Item, read_items, run_items
 from .messages import (
@@ -83,6 +83,7 @@ class ClassifyService:
             encoding = model.tokenization.encode(text, truncation, "text")
             call.caller.rate.take(len(encoding.ids), call.received_s)
         except RequestError as error:
+            call.caller.rate.take(tokens_made(error), call.received_s)
             error.field = f"input.{error.field}"
             raise
         return pb.TokenizeResponse(

@@ -12,7 +12,7 @@ from ..errors import RequestError
 from ..pending import Pending
 from ..registry import ServedModel
 from ..security.callers import Caller
-from ..tokenization import Encoding, Text
+from ..tokenization import Encoding, Text, tokens_made
 from ..tracing.reading import TextsRead
 from .handlers import Call
 from .messages import Options, parse_text
@@ -67,7 +67,7 @@ def read_items(
     now_s = time.monotonic()
     tokenize_s = now_s - started_s
     tokens = sum(len(each.ids) for each in read if isinstance(each, Encoding))
-    caller.rate.take(tokens, now_s)
+    caller.rate.take(sum(map(tokens_made, read)), now_s)
     trace = None
     if (record := RECORD.get()) is not None:
         record.texts_read(model.checkpoint.name, len(read), tokens)
