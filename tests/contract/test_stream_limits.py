@@ -241,6 +241,35 @@ def test_alarms_ring_until_they_are_taken_back() -> None:
     assert done.wait(PATIENCE_S)
 
 
+def test_an_alarm_that_fails_keeps_no_other_from_ringing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is called again, and the log names the kind of its error alone."""
+    monkeypatch.setattr("classwire_server.service.alarms.AGAIN_S", BRIEFLY_S)
+    alarms = Alarms()
+    failures: list[float] = []
+    again, other = threading.Event(), threading.Event()
+
+    def fail(now_s: float) -> float:
+        failures.append(now_s)
+        if len(failures) == 1:
+            raise ValueError(SECRET)
+        again.set()
+        return math.inf
+
+    def ring(now_s: float) -> float:
+        other.set()
+        return math.inf
+
+    alarms.set(0.0, fail)
+    alarms.set(time.monotonic() + BRIEFLY_S / 2, ring)
+    assert other.wait(PATIENCE_S)
+    assert again.wait(PATIENCE_S)
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == [
+        "an alarm failed and is tried again: ValueError"
+    ]
+
+
 def ringing() -> set[threading.Thread]:
     """The threads of alarms."""
     return {thread for thread in threading.enumerate() if thread.name == "alarms"}

@@ -101,6 +101,8 @@ def test_a_caller_may_have_several_tokens(file: Path) -> None:
     [
         ("", "names nobody"),
         ("alice =", "callers.toml"),
+        (f"alice = 1{'0' * 5000}", "callers.toml"),
+        (f"alice = {'[' * 5000}", "callers.toml"),
         ("alice = 1", "alice is not a table"),
         ("[Alice]", "'Alice' is not of the form"),
         ("[alice]\n", "alice has neither tokens nor certificates"),

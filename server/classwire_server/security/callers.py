@@ -44,7 +44,7 @@ def read_callers(path: str, *, with_certificates: bool, before: Callers) -> Call
     """
     try:
         table = tomllib.loads(contents("callers", path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, or none that Python can hold
         raise _wrong(path, error) from None
     if not table:
         raise _wrong(path, "names nobody")

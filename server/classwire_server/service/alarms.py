@@ -1,10 +1,16 @@
 """Instants at which something is to be looked at: one thread waits for all of them."""
 
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+AGAIN_S = 1.0
+"""When to call again what has failed."""
+
+log = logging.getLogger(__name__)
 
 Ring = Callable[[float], float]
 """Called with the time; returns the instant at which to call again, math.inf for never."""
@@ -19,7 +25,8 @@ class _Alarm:
 class Alarms:
     """Calls back at instants of the monotonic clock. Safe for use by any thread.
 
-    Its thread lives as long as there is anything to wait for.
+    Its thread lives as long as there is anything to wait for. What fails is called again after a
+    while, and keeps no other from being called.
     """
 
     def __init__(self) -> None:
@@ -48,7 +55,12 @@ class Alarms:
 
     def _run(self) -> None:
         while (alarm := self._next()) is not None:
-            alarm.at_s = alarm.ring(time.monotonic())
+            now_s = time.monotonic()
+            try:
+                alarm.at_s = alarm.ring(now_s)
+            except Exception as error:  # its text could be a caller's
+                log.error("an alarm failed and is tried again: %s", type(error).__name__)
+                alarm.at_s = now_s + AGAIN_S
             if alarm.at_s == math.inf:
                 self._remove(alarm)
 
