@@ -21,6 +21,7 @@ from .loading import Launch, Loader
 from .metrics.server import Metrics
 from .registry import ModelState, Registry
 from .security.certificates import Certificates
+from .service.arrivals import Arrivals
 from .service.call_pool import CallPool
 from .service.health import LIVENESS, Health, model_health
 from .service.observer import Observer
@@ -63,7 +64,7 @@ class Server:
         self._gate = Gate()
         self._health = Health()
         self._calls = CallPool(config.rpc_threads, config.max_waiting_calls)
-        self._health_checks = ThreadPoolExecutor(2, thread_name_prefix="health")
+        self._health_checks = Arrivals(2, thread_name_prefix="health")
         self._reflections = ThreadPoolExecutor(2, thread_name_prefix="reflection")
         self._stopping = threading.Lock()  # guards _stopped and _loaded
         self._stopped = False

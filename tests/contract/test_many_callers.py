@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import grpc
+import pytest
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from classwire.v1 import classwire_pb2 as pb
@@ -18,11 +19,18 @@ from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import SECRET, Failure, refusal
 from tests.contract.test_health import health
-from tests.http2 import END_STREAM, HEADERS, Connection, messages, request
+from tests.http2 import DATA, END_STREAM, HEADERS, Connection, messages, request
 
 Connect = Callable[[str], grpc.Channel]
 
 CLASSIFY = "/classwire.v1.ClassifyService/Classify"
+HEALTH = (
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+    "/inference.GRPCInferenceService/ModelReady",
+)
 CALL = pb.ClassifyRequest(input=pb.TextInput(text=SECRET))
 SLOW = pb.ClassifyRequest(input=pb.TextInput(text=f"slow {SECRET}"))
 
@@ -178,31 +186,49 @@ def test_refused_calls_are_told_to_come_back_later_and_later() -> None:
 
 def test_callers_who_send_no_message(fake: Callable[..., Server], connect: Connect) -> None:
     """Calls that are opened and never made hold threads for a while and no longer: others are
-    answered then, health first.
+    answered then.
     """
     server = fake(FakeEngine(), rpc_threads=5, max_streams=1, default_timeout_s=0.5)
     channel = connect(server.target)
-    paths = ["/grpc.health.v1.Health/Check"] * 2 + [CLASSIFY] * 6
     with Connection(server.port, PATIENCE_S) as connection:
-        for number, path in enumerate(paths):
-            connection.send(request(path, 2 * number + 1))
+        for number in range(6):
+            connection.send(request(CLASSIFY, 2 * number + 1))
         connection.meet()
         assert eventually(lambda: server._calls.waiting == 1)
 
-        assert health(channel) == HealthCheckResponse.SERVING
         answer = ClassifyServiceStub(channel).Classify(CALL, timeout=PATIENCE_S)
 
         assert answer.result.scores
-        for _ in paths:
+        for _ in range(6):
             connection.read_until(HEADERS, END_STREAM)
             assert connection.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
 
 
-def test_calls_of_no_message(fake: Callable[..., Server]) -> None:
+@pytest.mark.parametrize("first", HEALTH)
+def test_nobody_who_sends_no_message_takes_health_away(
+    fake: Callable[..., Server], connect: Connect, first: str
+) -> None:
+    """Whoever asks for health and does not say whose holds no thread; once he does, he hears."""
+    server = fake(FakeEngine())
+    paths = [first, *HEALTH * 20]
+    with Connection(server.port, PATIENCE_S) as connection:
+        for number, path in enumerate(paths):
+            connection.send(request(path, 2 * number + 1))
+        connection.meet()
+
+        assert health(connect(server.target)) == HealthCheckResponse.SERVING
+        connection.meet()
+        assert not any(frame.kind == HEADERS for frame in connection.received)
+        connection.send_data(messages(b""), end=True)
+        connection.read_until(DATA)
+
+
+@pytest.mark.parametrize("path", [CLASSIFY, *HEALTH])
+def test_calls_of_no_message(fake: Callable[..., Server], path: str) -> None:
     """A call that ends before its message is as gRPC has it: no such kind of call."""
     server = fake(FakeEngine())
     with Connection(server.port, PATIENCE_S) as connection:
-        connection.send(request(CLASSIFY))
+        connection.send(request(path))
         connection.send_data(b"", end=True)
 
         connection.read_until(HEADERS, END_STREAM)

@@ -34,13 +34,10 @@ class Reception:
                 self._is_watched = True
                 self._alarms.set(now_s + LOOK_S, self._look)
         try:
-            message = next(requests, None)
+            return only_message(requests, context)
         finally:
             with self._lock:
                 del self._since_s[context]
-        if message is None:
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, "the call takes one message")
-        return message
 
     def _look(self, now_s: float) -> float:
         """End the calls that have waited for too long; returns when to look again."""
@@ -51,3 +48,11 @@ class Reception:
         for context in late:
             context.cancel()
         return now_s + LOOK_S if is_watched else math.inf
+
+
+def only_message(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+    """The message of a call, however long it takes; the call ends where there is none."""
+    message = next(requests, None)
+    if message is None:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the call takes one message")
+    return message

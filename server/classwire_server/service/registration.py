@@ -18,6 +18,7 @@ from ..inference_protocol.service import InferenceService
 from ..open_inference import inference_pb2 as oip
 from ..registry import Registry
 from ..security.access import Access
+from .arrivals import Arrivals
 from .call_pool import CallPool
 from .classify import ClassifyService
 from .entrance import Entrance
@@ -25,7 +26,7 @@ from .guard import Guard
 from .handlers import Call, bidirectional, parsed, unary
 from .health import Health
 from .model import ModelService
-from .reception import Reception
+from .reception import Reception, only_message
 from .streams import Streams
 
 CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
@@ -34,9 +35,6 @@ INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 FILES: tuple[Any, ...] = (pb, oip, health_pb2, reflection_pb2)
 PROBES = ("ServerLive", "ServerReady", "ModelReady")
-
-HEALTH_PATIENCE_S = 1.0
-"""Who asks for health and does not say whose, keeps others waiting no longer than this."""
 
 
 def guards(config: ServerConfig) -> list[grpc.ServerInterceptor]:
@@ -115,16 +113,15 @@ def register_calls(
     server.add_generic_rpc_handlers((Entrance(services, gate, pool),))
 
 
-def register_probes(server: grpc.Server, health: Health, pool: ThreadPoolExecutor) -> None:
+def register_probes(server: grpc.Server, health: Health, pool: Arrivals) -> None:
     """Register what the Open Inference Protocol asks of health, on the pool of health: calls can't
     starve it, and it is answered while the server drains.
     """
     probes = Probes(health)
-    reception = Reception(HEALTH_PATIENCE_S)
 
     def probe(answer: Any, request_type: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
         def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            raw = reception.message(requests, context)
+            raw = only_message(requests, context)
             response: bytes = answer(parsed(request_type, raw, context)).SerializeToString()
             return response
 
@@ -145,12 +142,11 @@ def register_probes(server: grpc.Server, health: Health, pool: ThreadPoolExecuto
     )
 
 
-def register_health(server: grpc.Server, health: Health, pool: ThreadPoolExecutor) -> None:
+def register_health(server: grpc.Server, health: Health, pool: Arrivals) -> None:
     """Register the health service on a pool of its own, which calls can't starve."""
-    reception = Reception(HEALTH_PATIENCE_S)
 
     def service_of(requests: Iterator[bytes], context: grpc.ServicerContext) -> str:
-        raw = reception.message(requests, context)
+        raw = only_message(requests, context)
         return parsed(health_pb2.HealthCheckRequest, raw, context).service
 
     def check(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
