@@ -22,7 +22,7 @@ from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
-from tests.http2 import HEADERS, Connection, messages, request
+from tests.http2 import DATA, END_STREAM, HEADERS, Connection, Frame, messages, request
 
 Connect = Callable[[str], grpc.Channel]
 
@@ -139,6 +139,21 @@ def test_a_watcher_that_does_not_read(fake: Callable[..., Server], connect: Conn
         server.stop()
         assert next(late).status == NOT_SERVING
     assert eventually(lambda: not any(t.name == "health-watch" for t in threading.enumerate()))
+
+
+def test_watchers_that_do_not_read(fake: Callable[..., Server], connect: Connect) -> None:
+    """However many there are of one connection, all are let go as one is."""
+    server = fake(FakeEngine())
+    stub: Any = HealthStub(connect(server.target))
+    with Connection(server.port, PATIENCE_S, window_bytes=0) as deaf:
+        for stream in range(1, 80, 2):
+            deaf.send(request("/grpc.health.v1.Health/Watch", stream))
+            deaf.send(Frame(DATA, END_STREAM, stream, messages(b"")))
+        deaf.read_until(HEADERS)
+
+        late = stub.Watch(HealthCheckRequest(), timeout=PATIENCE_S)
+        assert next(late).status == SERVING
+        late.cancel()
 
 
 def test_health_answers_while_every_thread_is_busy(

@@ -60,6 +60,11 @@ class Call:
         """Who calls."""
         return self.admission.caller
 
+    def is_beside(self, other: "Call") -> bool:
+        """Whether both came by one connection; of a Unix socket's that cannot be told."""
+        peer: str = self._context.peer()
+        return not peer.startswith("unix:") and peer == other._context.peer()
+
     def when_over(self, callback: Callable[[], None]) -> None:
         """Run a callback once, on a thread of gRPC's, when the call is over; at once when it is.
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
@@ -35,11 +36,6 @@ class _Watcher:
     call: Call
     send: Send
     said: int | None = None
-
-    def cut(self, now_s: float) -> float:
-        """End the call, whose caller does not read."""
-        self.call.cancel()
-        return math.inf
 
 
 class Health:
@@ -91,9 +87,19 @@ class Health:
     def _tell(self) -> None:
         while (due := self._next()) is not None:
             watcher, status = due
-            told = self._alarms.set(time.monotonic() + PATIENCE_S, watcher.cut)
+            told = self._alarms.set(time.monotonic() + PATIENCE_S, partial(self._cut, watcher))
             watcher.send(HealthCheckResponse(status=status))
             told()
+
+    def _cut(self, watcher: _Watcher, now_s: float) -> float:
+        """End the call of a caller who does not read, and all beside it: one after another, they
+        would keep the others from hearing for too long.
+        """
+        with self._changed:
+            calls = [each.call for each in self._watchers if each.call.is_beside(watcher.call)]
+        for call in (watcher.call, *calls):
+            call.cancel()
+        return math.inf
 
     def _next(self) -> tuple[_Watcher, int] | None:
         """Wait until there is something to say, and to whom; None when nobody watches any more."""
