@@ -4,6 +4,7 @@ import http.server
 import io
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from classwire.cli.top_metrics import Snapshot, Window
 from classwire.cli.top_view import view
 from classwire_server.lifecycle import Server
 from tests.cli.conftest import Run
-from tests.contract.engines import FakeEngine
+from tests.contract.engines import FakeEngine, eventually
 
 BEFORE = """\
 # HELP calls_total Calls.
@@ -84,8 +85,16 @@ def server(serve: Callable[..., Server], checkpoint: Callable[..., Path]) -> Ite
         client.classify("good")
         with pytest.raises(InvalidInput):
             client.classify(" ")
+    assert eventually(lambda: _calls(server) == 2)  # each is counted after it was answered
     yield server
     engine.release()
+
+
+def _calls(server: Server) -> float:
+    with urllib.request.urlopen(f"http://{server.metrics_target}/metrics") as response:
+        return Snapshot(response.read().decode(), 0.0).sum(
+            "classwire_calls_total", method="classwire.v1.ClassifyService/Classify"
+        )
 
 
 def test_once(server: Server, classwire: Run) -> None:
