@@ -1,7 +1,9 @@
 """How calls end, as they are counted; and that callers make up no labels."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
@@ -11,12 +13,15 @@ from classwire._tokens import hash_of, new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.lifecycle import Server
+from classwire_server.service.observer import Observer
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.metrics.conftest import Observed
 from tests.metrics.scrape import Scrape
 
 CALLS = "classwire_calls_total"
+LARGE_BYTES = 32 << 20
+"""More than gRPC sends before it is read."""
 
 
 def ended(server: Server, **labels: str) -> bool:
@@ -44,6 +49,32 @@ def test_a_caller_who_leaves(observed: Observed, connect: Any, engine: FakeEngin
 
     assert ended(server, method="classwire.v1.ClassifyService/Classify", code="CANCELLED")
     assert Scrape(server).value("classwire_rpc_threads_busy") == 0
+
+
+def test_an_answer_that_nobody_took() -> None:
+    """A call that was answered in full, of whose answer nothing but the first part could be sent
+    before its caller left, was cancelled.
+    """
+    told: SimpleQueue[grpc.StatusCode] = SimpleQueue()
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: bytes(LARGE_BYTES))
+    server = grpc.server(
+        ThreadPoolExecutor(1),
+        interceptors=[Observer({}, [lambda record, code: told.put(code)])],
+        options=[("grpc.max_send_message_length", 2 * LARGE_BYTES)],
+    )
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("test.Service", {"Large": handler}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call: Any = channel.unary_stream("/test.Service/Large")(b"", timeout=2 * PATIENCE_S)
+            call.initial_metadata()  # the answer is being sent
+            call.cancel()
+            assert told.get(timeout=PATIENCE_S) is grpc.StatusCode.CANCELLED
+    finally:
+        server.stop(None).wait()
 
 
 def test_a_deadline(observed: Observed, connect: Any, engine: FakeEngine) -> None:

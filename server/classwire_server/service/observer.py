@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
+from grpc import _server
 
 from ..call_record import RECORD, REQUEST_ID, CallRecord, Method, request_id_in
 from .call_pool import Inline
@@ -72,7 +73,7 @@ class Observer(grpc.ServerInterceptor):
     def _tell(self, record: CallRecord, context: Any) -> None:
         code = context.code()
         if code is None:
-            code = grpc.StatusCode.OK if record.is_done else gone(context)
+            code = grpc.StatusCode.OK if record.is_done and heard(context) else gone(context)
         for listener in self._listeners:
             listener(record, code)
 
@@ -84,6 +85,16 @@ class Observer(grpc.ServerInterceptor):
 
         handle.experimental_thread_pool = self._inline  # type: ignore[attr-defined]
         return grpc.stream_stream_rpc_method_handler(handle)
+
+
+def heard(context: Any) -> bool:
+    """Whether the caller of a call that is over was there until its end.
+
+    A handler cannot know: grpcio may end a stream of requests before it says that the caller left,
+    and what is then answered, nobody reads. Only its inner parts tell.
+    """
+    client: str = context._state.client
+    return client != _server._CANCELLED
 
 
 def _to_their_end(responses: Iterator[Any], record: CallRecord) -> Iterator[Any]:
