@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from .addresses import check_port, check_unix_socket, target_of
-from .config import ModelSource, ServerConfig
+from .config import ServerConfig
 from .engine.workers import launch
 from .errors import ConfigError, StartError
 from .loading import Launch, Loader
 from .memory_budget import MB
+from .model_source import ModelSource
 from .registry import Registry
 from .security.access import Access
 from .security.showing import authorities, show

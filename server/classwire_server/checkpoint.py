@@ -10,10 +10,11 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import ModelSource, ServerConfig
+from .config import ServerConfig
 from .containment import check_contained
 from .errors import CheckpointError
 from .fingerprint import fingerprint
+from .model_source import ModelSource
 from .scoring import Activation
 from .tokenization import Tokenization, Truncation, check_tokenizer
 

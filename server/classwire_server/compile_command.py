@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 
-from .config import ModelSource, ServerConfig
+from .config import ServerConfig
 from .engine import FASTER_ON_CPU, Precision
 from .engine.compile_process import compile_elsewhere
 from .errors import CompileError, ConfigError, StartError
+from .model_source import ModelSource
 from .options import option
 from .settings import ENVIRONMENT_PREFIX, resolve
 

@@ -14,12 +14,12 @@ from .admin.settings import AdminSettings
 from .errors import ConfigError
 from .logs import FORMATS
 from .metrics.settings import MetricsSettings
+from .model_source import ModelSource
 from .security.settings import SecuritySettings
 from .setting import setting
 from .tracing.settings import TracingSettings
 
 DEVICES = re.compile(r"auto|(cpu|mps|cuda(:\d+)?)(,(cpu|mps|cuda(:\d+)?))*")
-MODEL_NAME = re.compile(r"[a-z0-9._-]{1,63}")
 PRECISIONS = ("float32", "bfloat16", "float16", "int8", "auto")
 TRUNCATIONS = ("reject", "drop_end", "drop_start")
 COMPRESSIONS = ("none", "gzip")
@@ -28,54 +28,9 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 EMBEDDED_MODEL = "stars-en"
 EMBEDDED_FOLDER = Path(__file__).parent / "models" / EMBEDDED_MODEL
 
+ALL_ADDRESSES = {"0.0.0.0", "::"}
 SPARE_RPC_THREADS = 4
 """Pool threads that streams must always leave free for other calls."""
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Where one model comes from, and the name it is served under.
-
-    `location` is a folder or a hub id; `revision` is a branch, tag or commit of the hub, or empty.
-    """
-
-    name: str
-    location: str
-    revision: str = ""
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether the location is a folder of this machine."""
-        return Path(self.location).expanduser().is_dir()
-
-    @property
-    def public_location(self) -> str:
-        """What callers may see of the location: a hub id, or the last part of a folder's path."""
-        path = Path(self.location).expanduser()
-        is_path = path.exists() or self.location.startswith(("/", "~", "."))
-        return path.resolve().name if is_path else self.location
-
-    @staticmethod
-    def parse(text: str, default_revision: str = "") -> "ModelSource":
-        """Parse `[name=]folder` or `[name=]id[@revision]`.
-
-        Raises ConfigError when the name is not legal.
-        """
-        name, separator, location = text.partition("=")
-        if not separator:
-            name, location = "", text
-        revision = default_revision
-        is_folder = Path(location).expanduser().exists()
-        if not is_folder and "@" in location:
-            location, _, revision = location.rpartition("@")
-        if not location:
-            raise ConfigError("model", f"{text!r} names no folder and no hub id")
-        if not separator:
-            last = Path(location).expanduser().resolve().name if is_folder else location
-            name = re.sub(r"[^a-z0-9._-]+", "-", last.rsplit("/", 1)[-1].lower())[:63]
-        if not MODEL_NAME.fullmatch(name):
-            raise ConfigError("model", f"the name {name!r} is not of the form [a-z0-9._-]{{1,63}}")
-        return ModelSource(name, location, "" if is_folder else revision)
 
 
 @dataclass(frozen=True)
@@ -244,6 +199,7 @@ class ServerConfig(
         self.check_tracing()
         if not self.metrics_host:
             raise ConfigError("metrics_host", "is empty")
+        self._check_ports()
         if self.max_streams > self.rpc_threads - SPARE_RPC_THREADS:
             raise ConfigError(
                 "max_streams",
@@ -260,6 +216,22 @@ class ServerConfig(
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ConfigError("model", f"the name {twice!r} is given twice; use NAME=…")
+
+    def _check_ports(self) -> None:
+        """Raise ConfigError where two services would listen on the same address."""
+        taken: list[tuple[str, str, int]] = []
+        for name, host, port in (
+            ("port", self.host, self.port),
+            ("metrics_port", self.metrics_host, self.metrics_port),
+            ("admin_port", self.admin_host, self.admin_port),
+        ):
+            if not host or port <= 0:
+                continue
+            for other, its_host, its_port in taken:
+                overlap = host == its_host or {host, its_host} & ALL_ADDRESSES
+                if port == its_port and overlap:
+                    raise ConfigError(name, f"{port} is --{other.replace('_', '-')} already")
+            taken.append((name, host, port))
 
     @property
     def devices(self) -> tuple[str, ...]:

@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from .config import ModelSource
 from .engine.cgroup import limits
 from .errors import OverBudget
+from .model_source import ModelSource
 from .registry import Registry
 
 log = logging.getLogger(__name__)

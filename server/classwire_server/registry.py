@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Self
 
 from classwire._reasons import Reason
 
-from .config import ModelSource
 from .errors import RequestError
 from .gate import Gate
 from .limits import Limits
+from .model_source import ModelSource
 from .security.callers import Caller
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from classwire_server.checkpoint import load_checkpoint
-from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.config import ServerConfig
 from classwire_server.engine import (
     Deviation,
     EngineTraits,
@@ -18,6 +18,7 @@ from classwire_server.engine import (
     WorkerState,
 )
 from classwire_server.errors import NoWorker, WorkerLost
+from classwire_server.model_source import ModelSource
 from classwire_server.tokenization import Encoding
 
 PATIENCE_S = 20.0

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from classwire_server.checkpoint import load_checkpoint
-from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.config import ServerConfig
 from classwire_server.errors import CheckpointError
+from classwire_server.model_source import ModelSource
 
 COMMITS = {"main": "a" * 40, "v1": "b" * 40}
 

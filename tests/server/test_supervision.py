@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.config import ServerConfig
 from classwire_server.engine import (
     Deviation,
     EngineTraits,
@@ -30,6 +30,7 @@ from classwire_server.engine import (
 from classwire_server.engine.link import Job, Ready
 from classwire_server.engine.supervision import Backoff, _same_again
 from classwire_server.errors import NoWorker, WorkerLost
+from classwire_server.model_source import ModelSource
 from tests import faults
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.faults import Succession

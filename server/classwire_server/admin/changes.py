@@ -10,10 +10,10 @@ from enum import Enum
 
 from classwire._admin_reasons import AdminReason
 
-from ..config import ModelSource
 from ..endings import draining
 from ..errors import ChangeRefused, OverBudget, StartError
 from ..loading import Loader
+from ..model_source import ModelSource
 from ..registry import Registry, ServedModel
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,12 @@ from typing import Any
 from classwire._reasons import Reason
 from classwire.admin.v1 import admin_pb2 as pb
 
-from ..config import MODEL_NAME, ModelSource, ServerConfig
+from ..config import ServerConfig
 from ..endings import draining
 from ..errors import ConfigError, RequestError
 from ..gate import Gate
 from ..memory_budget import MB
+from ..model_source import MODEL_NAME, ModelSource
 from ..registry import Entry, Registry
 from ..service.handlers import Call
 from ..service.model import describe

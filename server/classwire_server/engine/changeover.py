@@ -2,8 +2,9 @@
 
 import logging
 
-from ..config import ModelSource, ServerConfig
+from ..config import ServerConfig
 from ..errors import CompileError
+from ..model_source import ModelSource
 from . import Deviation, Precision
 from .calibration import accepts
 from .packed import PackedEngine

@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import ModelSource, ServerConfig
+from ..config import ServerConfig
 from ..errors import ClasswireServerError, CompileError
+from ..model_source import ModelSource
 from . import Precision
 from .compile_cache import CompileCache, cache_folder
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint import Checkpoint
-from ..config import ModelSource, ServerConfig
+from ..config import ServerConfig
 from ..errors import StartError
+from ..model_source import ModelSource
 from . import Deviation, EngineTraits
 
 Link = Connection

@@ -9,8 +9,9 @@ import torch
 from transformers import PreTrainedModel
 
 from ..checkpoint import Checkpoint, load_checkpoint
-from ..config import ModelSource, ServerConfig
+from ..config import ServerConfig
 from ..errors import CheckpointError, ConfigError
+from ..model_source import ModelSource
 from . import FASTER_ON_CPU, FASTER_ON_GPU, Deviation, Layout, Precision
 from .budget import choose_tokens, measure_curve
 from .calibration import PARITY_TEXTS, accepts, calibration_texts

@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Callable, Sequence
 
-from ..config import ModelSource, ServerConfig
+from ..config import ServerConfig
 from ..errors import NoWorker
+from ..model_source import ModelSource
 from ..tokenization import Encoding
 from . import Deviation, EngineTraits, Launched, Logits, WorkerState
 from .link import Job
