@@ -42,10 +42,14 @@ class Sizing:
         """Tokens of the next batch: a lane's share of what waits, and no more than what is best.
 
         Less when the first text, which has so much time left, would be late otherwise, or
-        interactive traffic kept waiting for long.
+        interactive traffic kept waiting for long; for its sake never less than is worth a pass:
+        that would make the engine slower, and the next batch smaller still.
         """
-        may_take_s = slack_s / 2
+        bounds = [
+            self.batch_tokens,
+            max(SHARE_TOKENS, share_tokens),
+            self._admission.lane_tokens(slack_s / 2),
+        ]
         if priority is Priority.BULK and now_s - self._interactive_s < TRAFFIC_S:
-            may_take_s = min(may_take_s, BULK_BATCH_S)
-        budget_tokens = min(self.batch_tokens, max(SHARE_TOKENS, share_tokens))
-        return int(min(budget_tokens, self._admission.lane_tokens(may_take_s)))
+            bounds.append(max(SHARE_TOKENS, self._admission.lane_tokens(BULK_BATCH_S)))
+        return int(min(bounds))

@@ -79,6 +79,17 @@ def test_bulk_batches_are_short_while_there_is_interactive_traffic() -> None:
         assert len(take(scheduler)) == texts
 
 
+def test_bulk_batches_stay_worth_a_pass() -> None:
+    """However slow the engine is, interactive traffic makes bulk batches no smaller than that."""
+    scheduler = make(tokens_per_s=100)
+    scheduler.add([waiting(10)], NOW_S)
+    first = scheduler.take(NOW_S)
+    assert first is not None
+    scheduler.finish(first, [Pass(1, 10, logits(1))], NOW_S)
+    scheduler.add([waiting(SHARE_TOKENS // 4, BULK) for _ in range(200)], NOW_S)
+    assert len(take(scheduler)) == 4
+
+
 def test_late_calls_are_shed() -> None:
     """A call's text that would be late even if it went at once never runs; the next goes."""
     scheduler = make(tokens_per_s=1_000)
