@@ -21,18 +21,19 @@ from .loading import Launch, Loader
 from .metrics.server import Metrics
 from .registry import ModelState, Registry
 from .security.certificates import Certificates
+from .service import reflection
 from .service.arrivals import Arrivals
 from .service.call_pool import CallPool
 from .service.health import LIVENESS, Health, model_health
 from .service.observer import Observer
 from .service.registration import (
+    HEALTH_SERVICE,
     call_services,
     guards,
     methods,
     register_calls,
     register_health,
     register_probes,
-    register_reflection,
 )
 from .service.streams import Streams
 from .transport import FAREWELL_S, grpc_options
@@ -65,7 +66,7 @@ class Server:
         self._health = Health()
         self._calls = CallPool(config.rpc_threads, config.max_waiting_calls)
         self._health_checks = Arrivals(2, thread_name_prefix="health")
-        self._reflections = ThreadPoolExecutor(2, thread_name_prefix="reflection")
+        self._reflections = ThreadPoolExecutor(reflection.THREADS, thread_name_prefix="reflection")
         self._stopping = threading.Lock()  # guards _stopped and _loaded
         self._stopped = False
         self._loaded = False
@@ -105,7 +106,8 @@ class Server:
         if config.open_inference:
             register_probes(self._grpc, self._health, self._health_checks)
         if config.reflection:
-            register_reflection(self._grpc, self._reflections, config)
+            services = (*call_services(config), HEALTH_SERVICE)
+            reflection.register(self._grpc, self._reflections, services)
 
     @property
     def target(self) -> str:

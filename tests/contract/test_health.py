@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.config import ModelSource, ServerConfig
+from classwire_server.config import ServerConfig
 from classwire_server.engine import Launched
 from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server
+from classwire_server.model_source import ModelSource
+from classwire_server.service import reflection
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.http2 import DATA, END_STREAM, HEADERS, Connection, Frame, messages, request
@@ -156,6 +159,26 @@ def test_watchers_that_do_not_read(fake: Callable[..., Server], connect: Connect
         late.cancel()
 
 
+def test_watchers_of_many_connections_that_do_not_read(
+    fake: Callable[..., Server], connect: Connect
+) -> None:
+    """They do not keep another from hearing for as long as one of them would, times their number:
+    the longest that the others wait is bounded.
+    """
+    server = fake(FakeEngine())
+    stub: Any = HealthStub(connect(server.target))
+    with ExitStack() as ends:
+        for _ in range(6 * round(PATIENCE_S)):
+            deaf = ends.enter_context(Connection(server.port, PATIENCE_S, window_bytes=0))
+            deaf.send(request("/grpc.health.v1.Health/Watch"))
+            deaf.send_data(messages(b""), end=True)
+        deaf.read_until(HEADERS)
+
+        late = stub.Watch(HealthCheckRequest(), timeout=PATIENCE_S)
+        assert next(late).status == SERVING
+        late.cancel()
+
+
 def test_health_answers_while_every_thread_is_busy(
     fake: Callable[..., Server], connect: Connect
 ) -> None:
@@ -264,3 +287,28 @@ def test_open_reflection_streams_starve_nobody(channel: grpc.Channel) -> None:
         ended.set()
         for stream in opened:
             stream.cancel()
+
+
+def test_silent_reflection_streams_end(
+    fake: Callable[..., Server], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as there are threads, some of which were answered: all end, and the next caller of
+    reflection is answered.
+    """
+    monkeypatch.setattr(reflection, "PATIENCE_S", 0.1)
+    channel = connect(fake(FakeEngine()).target)
+    outbox: queue.SimpleQueue[ServerReflectionRequest] = queue.SimpleQueue()
+    stub: Any = ServerReflectionStub(channel)
+    silent = [
+        stub.ServerReflectionInfo(iter(outbox.get, None), timeout=2 * PATIENCE_S)
+        for _ in range(reflection.THREADS)
+    ]
+    outbox.put(ServerReflectionRequest(list_services=""))
+
+    assert services(channel)
+
+    for stream in silent:
+        with pytest.raises(grpc.RpcError):
+            list(stream)
+        assert stream.code() is grpc.StatusCode.CANCELLED
+        outbox.put(ServerReflectionRequest())  # lets gRPC's thread of this stream end

@@ -13,6 +13,7 @@ from functools import partial
 
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
+from ..fading import Fading
 from .alarms import Alarms
 from .handlers import Call
 
@@ -20,6 +21,8 @@ LIVENESS = "classwire.liveness"
 """What the health of the process itself is called."""
 PATIENCE_S = 1.0
 """A watcher that does not take a message of a few bytes for so long is let go."""
+LEAST_PATIENCE_S = 0.01
+"""The time goes down to this, by half for each who was let go of late: the others wait for all."""
 
 Send = Callable[[HealthCheckResponse], None]
 """Sends a message of a watcher's call, and returns once gRPC has sent it."""
@@ -48,6 +51,7 @@ class Health:
         self._statuses: dict[str, int] = {}
         self._watchers: dict[_Watcher, None] = {}
         self._thread: threading.Thread | None = None
+        self._let_go = Fading()  # watchers that did not take a message
         self._changed = threading.Condition()  # guards all of the above
         self._alarms = Alarms()
 
@@ -87,7 +91,8 @@ class Health:
     def _tell(self) -> None:
         while (due := self._next()) is not None:
             watcher, status = due
-            told = self._alarms.set(time.monotonic() + PATIENCE_S, partial(self._cut, watcher))
+            now_s = time.monotonic()
+            told = self._alarms.set(now_s + self._patience_s(now_s), partial(self._cut, watcher))
             watcher.send(HealthCheckResponse(status=status))
             told()
 
@@ -96,10 +101,16 @@ class Health:
         would keep the others from hearing for too long.
         """
         with self._changed:
+            self._let_go.add(1, now_s)
             calls = [each.call for each in self._watchers if each.call.is_beside(watcher.call)]
         for call in (watcher.call, *calls):
             call.cancel()
         return math.inf
+
+    def _patience_s(self, now_s: float) -> float:
+        with self._changed:
+            let_go = self._let_go.add(0, now_s)
+        return max(LEAST_PATIENCE_S, PATIENCE_S / 2**let_go)
 
     def _next(self) -> tuple[_Watcher, int] | None:
         """Wait until there is something to say, and to whom; None when nobody watches any more."""

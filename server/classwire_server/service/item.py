@@ -67,7 +67,8 @@ def read_items(
     now_s = time.monotonic()
     tokenize_s = now_s - started_s
     tokens = sum(len(each.ids) for each in read if isinstance(each, Encoding))
-    caller.rate.take(sum(map(tokens_made, read)), now_s)
+    pay = caller.rate.charge if flow is None else caller.rate.take
+    pay(sum(map(tokens_made, read)), now_s)
     trace = None
     if (record := RECORD.get()) is not None:
         record.texts_read(model.checkpoint.name, len(read), tokens)

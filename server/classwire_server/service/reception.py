@@ -1,4 +1,4 @@
-"""Callers who open a call and do not send its message: they would hold a thread for ever."""
+"""Callers who open a call and do not send its messages: they would hold a thread for ever."""
 
 import math
 import threading
@@ -14,8 +14,8 @@ LOOK_S = 1.0
 
 
 class Reception:
-    """Waits for the one message of each call, and ends calls where it does not come in time, or up
-    to a second later. Safe for use by any thread.
+    """Waits for the messages of calls, and ends calls where one does not come in time, or up to a
+    second later. Safe for use by any thread.
     """
 
     def __init__(self, patience_s: float) -> None:
@@ -27,17 +27,34 @@ class Reception:
 
     def message(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """The message of a call that has just begun; the call ends where there is none."""
+        self._begin(context)
+        try:
+            return only_message(requests, context)
+        finally:
+            self._end(context)
+
+    def messages(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """The messages of a new stream; each may take so long, and then its answer."""
+        self._begin(context)
+        try:
+            for message in requests:
+                self._begin(context)
+                yield message
+                self._begin(context)
+        finally:
+            self._end(context)
+
+    def _begin(self, context: grpc.ServicerContext) -> None:
         now_s = time.monotonic()
         with self._lock:
             self._since_s[context] = now_s
             if not self._is_watched:
                 self._is_watched = True
                 self._alarms.set(now_s + LOOK_S, self._look)
-        try:
-            return only_message(requests, context)
-        finally:
-            with self._lock:
-                del self._since_s[context]
+
+    def _end(self, context: grpc.ServicerContext) -> None:
+        with self._lock:
+            self._since_s.pop(context, None)
 
     def _look(self, now_s: float) -> float:
         """End the calls that have waited for too long; returns when to look again."""

@@ -1,12 +1,11 @@
 """All services of the port, registered with a gRPC server."""
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from classwire.v1 import classwire_pb2 as pb
 
@@ -27,6 +26,7 @@ from .handlers import Call, bidirectional, parsed, unary
 from .health import Health
 from .model import ModelService
 from .reception import Reception, only_message
+from .reflection import REFLECTION_SERVICE
 from .streams import Streams
 
 CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
@@ -45,7 +45,7 @@ def guards(config: ServerConfig) -> list[grpc.ServerInterceptor]:
     if config.open_health:
         opened += [HEALTH_SERVICE, *(f"{INFERENCE_SERVICE}/{name}" for name in PROBES)]
     if config.open_reflection:
-        opened += [reflection.SERVICE_NAME]
+        opened += [REFLECTION_SERVICE]
     return [Guard(Access(config), opened)]
 
 
@@ -169,37 +169,6 @@ def register_health(server: grpc.Server, health: Health, pool: Arrivals) -> None
                 {
                     "Check": grpc.stream_unary_rpc_method_handler(check, **codec),
                     "Watch": grpc.stream_stream_rpc_method_handler(watch, **codec),
-                },
-            ),
-        )
-    )
-
-
-def register_reflection(
-    server: grpc.Server, pool: ThreadPoolExecutor, config: ServerConfig
-) -> None:
-    """Register reflection on a pool of its own: each of its streams holds a thread while it is
-    open.
-    """
-    servicer = reflection.ReflectionServicer(
-        (*call_services(config), HEALTH_SERVICE, reflection.SERVICE_NAME)
-    )
-
-    def info(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
-        kind = reflection_pb2.ServerReflectionRequest
-        messages = (parsed(kind, raw, context) for raw in requests)
-        return servicer.ServerReflectionInfo(messages, context)
-
-    info.experimental_thread_pool = pool  # type: ignore[attr-defined]
-    server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(
-                reflection.SERVICE_NAME,
-                {
-                    "ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(
-                        info,
-                        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-                    )
                 },
             ),
         )
