@@ -185,6 +185,21 @@ def test_what_is_taken_at_once_is_paid_for_by_waiting() -> None:
     rate.check(1_006.0)
 
 
+def test_of_those_who_come_together_only_one_is_large() -> None:
+    """Calls that all found the rate free: once one has taken more, the others are refused, and take
+    nothing.
+    """
+    rate = Rate(100)
+    for _ in range(3):
+        rate.check(1_000.0)
+    rate.charge(600, 1_000.0)
+    with pytest.raises(RequestError) as caught:
+        rate.charge(600, 1_000.0)
+
+    assert caught.value.reason == "RATE_LIMITED"
+    assert rate.wait_s(1_000.0) == 5
+
+
 def test_who_has_no_rate_never_waits() -> None:
     """However much is taken."""
     rate = Rate()

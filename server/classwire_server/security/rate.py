@@ -29,16 +29,30 @@ class Rate:
     def take(self, tokens: int, now_s: float) -> None:
         """Texts of so many tokens have come."""
         with self._lock:
-            since_s = max(self._paid_s, now_s - BURST_S)
-            self._paid_s = since_s + tokens / self.tokens_per_s
+            self._take(tokens, now_s)
 
     def check(self, now_s: float) -> None:
         """Raises RequestError RATE_LIMITED while the next text must wait."""
-        wait_s = self.wait_s(now_s)
-        if wait_s > 0:
-            raise RequestError(
-                Reason.RATE_LIMITED,
-                "the caller is over its rate",
-                metadata={"text_tokens_per_s": f"{self.tokens_per_s:g}"},
-                retry_after_s=wait_s,
-            )
+        self.charge(0, now_s)
+
+    def charge(self, tokens: int, now_s: float) -> None:
+        """Take as `take` does, if nothing must wait: of calls that came together, and all found the
+        rate free, one may be large.
+
+        Raises RequestError RATE_LIMITED, and takes nothing, if something must.
+        """
+        with self._lock:
+            wait_s = self.wait_s(now_s)
+            if not wait_s:
+                self._take(tokens, now_s)
+                return
+        raise RequestError(
+            Reason.RATE_LIMITED,
+            "the caller is over its rate",
+            metadata={"text_tokens_per_s": f"{self.tokens_per_s:g}"},
+            retry_after_s=wait_s,
+        )
+
+    def _take(self, tokens: int, now_s: float) -> None:
+        since_s = max(self._paid_s, now_s - BURST_S)
+        self._paid_s = since_s + tokens / self.tokens_per_s
