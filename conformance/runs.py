@@ -8,6 +8,8 @@ from typing import Any
 
 from .languages import RUN_S, call
 
+NOTHING_RAN = 2
+"""What a runner ends with when it has run no vector."""
 _GROUP = re.compile(r"group (\S+): (\d+) passed, (\d+) failed(?:, (\d+) skipped)?")
 _FAIL = re.compile(r"FAIL (\S+/.*?): ")
 
@@ -41,6 +43,14 @@ def run(
     servers = [f"{name}={target}" for name, target in targets.items()]
     done = call([str(runner / "run"), str(built), str(vectors), *servers], RUN_S, log)
     return judged(done.stdout, done.returncode, document, targets)
+
+
+def defects_without_servers(runner: Path, built: Path, vectors: Path, log: Path) -> list[str]:
+    """What a runner does wrong when no server is named: it must not pass for one that ran all."""
+    done = call([str(runner / "run"), str(built), str(vectors)], RUN_S, log)
+    if done.returncode == NOTHING_RAN:
+        return []
+    return [f"with no server named it ended with {done.returncode}, not {NOTHING_RAN}"]
 
 
 def judged(

@@ -9,7 +9,7 @@ from .corruption import corrupted
 from .examples import Examples, answers
 from .languages import VECTORS, CannotRun, Language, Say
 from .report import Column
-from .runs import run
+from .runs import defects_without_servers, run
 from .versions import versions
 
 CORRUPTED, EXAMPLES = "corrupted", "examples"
@@ -64,7 +64,8 @@ class Trial:
         for group in self._document["groups"]:
             passed = found.passed[group["name"]]
             column.add(group["name"], passed, len(group["vectors"]) - passed)
-        self._tell(column, "vectors", found.failures, found.defects)
+        defects = defects_without_servers(language.runner, built, VECTORS, log)
+        self._tell(column, "vectors", found.failures, [*found.defects, *defects])
 
         document, wrong = corrupted(self._document)
         file = self._work / "corrupted.json"
