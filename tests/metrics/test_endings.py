@@ -56,7 +56,7 @@ def test_an_answer_that_nobody_took() -> None:
     before its caller left, was cancelled.
     """
     told: SimpleQueue[grpc.StatusCode] = SimpleQueue()
-    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: bytes(LARGE_BYTES))
+    handler: Any = grpc.unary_unary_rpc_method_handler(lambda raw, context: bytes(LARGE_BYTES))
     server = grpc.server(
         ThreadPoolExecutor(1),
         interceptors=[Observer({}, [lambda record, code: told.put(code)])],
@@ -69,7 +69,8 @@ def test_an_answer_that_nobody_took() -> None:
     server.start()
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            call: Any = channel.unary_stream("/test.Service/Large")(b"", timeout=2 * PATIENCE_S)
+            method: Any = channel.unary_stream("/test.Service/Large")
+            call = method(b"", timeout=2 * PATIENCE_S)
             call.initial_metadata()  # the answer is being sent
             call.cancel()
             assert told.get(timeout=PATIENCE_S) is grpc.StatusCode.CANCELLED

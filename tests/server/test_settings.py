@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from classwire._channel import channel_options
-from classwire_server.config import EMBEDDED_MODEL, ModelSource, ServerConfig
+from classwire_server.config import EMBEDDED_MODEL, ServerConfig
 from classwire_server.errors import ConfigError
+from classwire_server.model_source import ModelSource
 from classwire_server.settings import resolve
 from classwire_server.transport import grpc_options
 
@@ -84,6 +85,12 @@ def test_a_bad_variable_is_refused(variable: str, value: str) -> None:
         resolve({}, {variable: value}, None)
 
 
+def test_services_may_share_a_port_number() -> None:
+    """On addresses that have nothing in common, and where the port is any free one."""
+    ServerConfig(port=0, metrics_port=0, admin_port=0)
+    assert ServerConfig(port=9_000, metrics_host="127.0.0.2", metrics_port=9_000).port == 9_000
+
+
 @pytest.mark.parametrize(
     ("settings", "setting"),
     [
@@ -99,6 +106,9 @@ def test_a_bad_variable_is_refused(variable: str, value: str) -> None:
         ({"threads": 1_025}, "threads"),
         ({"port": 65_536}, "port"),
         ({"port": -1}, "port"),
+        ({"metrics_port": 50_051}, "metrics_port"),
+        ({"metrics_port": 9_000, "admin_port": 9_000}, "admin_port"),
+        ({"port": 9_000, "host": "::", "admin_port": 9_000, "insecure": True}, "admin_port"),
         ({"default_timeout_s": 0.0}, "default_timeout_s"),
         ({"default_timeout_s": float("nan")}, "default_timeout_s"),
         ({"max_streams": 0}, "max_streams"),
