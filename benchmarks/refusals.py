@@ -9,10 +9,9 @@ They take turns; processor time is that of the whole process, so that what gRPC 
 
 import argparse
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -32,27 +31,53 @@ TIMEOUT_S = 20.0
 SERVICE = "/classwire.v1.ClassifyService"
 REQUEST = pb.ClassifyRequest(input=pb.TextInput(text="A book to keep.")).SerializeToString()
 
-Method = Callable[..., Any]
+
+class Refusing(NamedTuple):
+    """A server, and a method of it whose calls are refused."""
+
+    server: Served
+    method: Any
 
 
-def method_of(channel: grpc.Channel, name: str) -> Method:
-    """A method that takes and gives bytes."""
-    method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"{SERVICE}/{name}")
-    return method.future
+class Subject(NamedTuple):
+    """What refuses calls, with this code."""
+
+    name: str
+    refusing: Refusing
+    code: grpc.StatusCode
+
+    def cost_us(self, calls: int) -> float:
+        """Processor time of the server for each of so many calls. Raises Failed for another end."""
+        before_us = _cpu_us(self.refusing.server)
+        _refuse(self.refusing.method, calls, self.code)
+        return (_cpu_us(self.refusing.server) - before_us) / calls
 
 
-def hold_threads(channel: grpc.Channel, ends: ExitStack) -> None:
-    """Keep all threads of a server busy until the end of the block."""
+def classwire(ends: ExitStack) -> Refusing:
+    """Classwire, all of whose threads are busy."""
+    server = ends.enter_context(Served(*CLASSWIRE, *FEW_THREADS))
+    channel = _channel(server, ends)
+    method: Any = channel.stream_unary(f"{SERVICE}/Classify")
     ended = threading.Event()
     ends.callback(ended.set)
-    method: Any = channel.stream_unary(f"{SERVICE}/Classify")
     for _ in range(HOLDERS):
-        call = method.future(iter(ended.wait, True))
-        ends.callback(call.cancel)
+        ends.callback(method.future(iter(ended.wait, True)).cancel)
+    return Refusing(server, channel.unary_unary(f"{SERVICE}/Classify"))
 
 
-def refuse(method: Method, calls: int, code: grpc.StatusCode) -> None:
-    """Make so many calls, all of which must be refused with this code."""
+def grpc_alone(ends: ExitStack) -> Refusing:
+    """A server of gRPC's without the method."""
+    server = ends.enter_context(Served(*ECHO))
+    return Refusing(server, _channel(server, ends).unary_unary(f"{SERVICE}/Nothing"))
+
+
+def _channel(server: Served, ends: ExitStack) -> grpc.Channel:
+    return ends.enter_context(
+        grpc.insecure_channel(server.target, options=[("grpc.enable_retries", 0)])
+    )
+
+
+def _refuse(method: Any, calls: int, code: grpc.StatusCode) -> None:
     places = threading.Semaphore(IN_FLIGHT)
     codes = []
 
@@ -62,15 +87,14 @@ def refuse(method: Method, calls: int, code: grpc.StatusCode) -> None:
 
     for _ in range(calls):
         places.acquire()
-        method(REQUEST, timeout=TIMEOUT_S).add_done_callback(ended)
+        method.future(REQUEST, timeout=TIMEOUT_S).add_done_callback(ended)
     for _ in range(IN_FLIGHT):
         places.acquire()
     if others := set(codes) - {code}:
         raise Failed(f"not refused: {others}")
 
 
-def cpu_us(server: Served) -> float:
-    """Processor time of a server's process until now."""
+def _cpu_us(server: Served) -> float:
     usage = Usage.of(server.pid)
     if usage is None:
         raise Failed("the system does not tell processor time")
@@ -87,27 +111,15 @@ def main() -> None:
     arguments = parser.parse_args()
     found: dict[str, list[float]] = {}
     with ExitStack() as ends:
-        subjects = []
-        for name, command, method, code in (
-            ("Classwire", (*CLASSWIRE, *FEW_THREADS), "Classify", "RESOURCE_EXHAUSTED"),
-            ("gRPC alone", ECHO, "Nothing", "UNIMPLEMENTED"),
-        ):
-            server = ends.enter_context(Served(*command))
-            channel = ends.enter_context(
-                grpc.insecure_channel(server.target, options=[("grpc.enable_retries", 0)])
-            )
-            if server.pids[1:]:
-                hold_threads(channel, ends)
-            subjects.append(
-                (name, server, method_of(channel, method), getattr(grpc.StatusCode, code))
-            )
+        subjects = (
+            Subject("Classwire", classwire(ends), grpc.StatusCode.RESOURCE_EXHAUSTED),
+            Subject("gRPC alone", grpc_alone(ends), grpc.StatusCode.UNIMPLEMENTED),
+        )
         for turn in range(-1, arguments.rounds):  # the round before the first one warms up
-            for name, server, method, code in subjects[:: 1 if turn % 2 else -1]:
-                before_us = cpu_us(server)
-                refuse(method, arguments.calls, code)
+            for subject in subjects[:: 1 if turn % 2 else -1]:
+                took_us = subject.cost_us(arguments.calls)
                 if turn >= 0:
-                    took_us = (cpu_us(server) - before_us) / arguments.calls
-                    found.setdefault(name, []).append(took_us)
+                    found.setdefault(subject.name, []).append(took_us)
     at = machine()
     print(f"{datetime.now(UTC).date()}, {at['cores']} cores of {at['processor']}, ", end="")
     print(f"Python {at['python']}; {arguments.rounds} rounds of {arguments.calls} calls\n")
