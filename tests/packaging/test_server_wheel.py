@@ -1,6 +1,7 @@
 """The installed pair: the server's wheel serves the checkpoint that it carries."""
 
 import importlib.metadata
+import importlib.util
 import json
 import signal
 import subprocess
@@ -70,12 +71,28 @@ def test_scores_are_machine_readable(target: str) -> None:
     assert sum(score for _, score in scores) == pytest.approx(1, abs=1e-4)
 
 
+def test_traces_are_an_extra(target: str) -> None:
+    """Without OpenTelemetry the server answers; asked for traces it does not start, and says what
+    to install.
+    """
+    assert importlib.util.find_spec("opentelemetry") is None
+    assert classify(target).returncode == 0
+
+    ended = run("serve", "--port", "0", "--traces", "env")
+
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert "--traces" in ended.stderr
+    assert "pip install 'classwire-server[tracing]'" in ended.stderr
+
+
 def classify(target: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Runs `classwire classify` on the reference sentence and returns how it ended."""
+    return run("classify", "--target", target, *options, "I really love this book")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end and returns what came of it."""
     return subprocess.run(
-        [COMMAND, "classify", "--target", target, *options, "I really love this book"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        [COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False
     )
