@@ -1,9 +1,11 @@
 """What is in deploy/, as the tests look at it."""
 
 import functools
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,15 @@ KSERVE = DEPLOY / "kserve"
 
 Manifest = dict[str, Any]
 
+NO_CLUSTER = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "current-context": "none",
+    "contexts": [{"name": "none", "context": {"cluster": "none"}}],
+    "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:0"}}],
+}
+"""A configuration of kubectl's whose cluster refuses every connection at once."""
+
 
 def read(path: Path) -> Manifest:
     """The one document of a file."""
@@ -34,13 +45,20 @@ def render(folder: Path) -> dict[str, Manifest]:
     """What the real kustomize makes of a folder, by kind. Skips the test where it is not there."""
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed, which renders kustomizations")
-    rendered = subprocess.run(
-        ["kubectl", "kustomize", str(folder)],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    # Google's kubectl hands over to that of the version which a cluster tells it: one that HOME
+    # names or remembers, else whatever listens on port 8080. None has a say in what is rendered.
+    with tempfile.TemporaryDirectory() as home:
+        config = Path(home, "config")
+        config.write_text(yaml.safe_dump(NO_CLUSTER), "utf-8")
+        rendered = subprocess.run(
+            ["kubectl", "kustomize", str(folder)],
+            env=os.environ | {"HOME": home, "KUBECONFIG": str(config)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert rendered.returncode == 0, rendered.stderr
     return {manifest["kind"]: manifest for manifest in yaml.safe_load_all(rendered.stdout)}
 
 
