@@ -1,10 +1,11 @@
-"""The admin service on an address of its own."""
+"""The admin service, and channelz where it is asked for, on an address of their own."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+from grpc_channelz.v1 import channelz_pb2
 
 from classwire._reasons import Reason
 from classwire.admin.v1 import admin_pb2 as pb
@@ -13,13 +14,14 @@ from ..addresses import check_port, target_of
 from ..config import ServerConfig
 from ..errors import ChangeRefused, Refusal, RequestError, StartError
 from ..security.certificates import Certificates
-from ..service.handlers import Call, refuse
+from ..service.handlers import ADMISSION, Call, refuse
 from ..service.messages import parse
 from ..service.observer import Listener, Observer
 from ..service.reception import Reception
 from ..service.registration import guards, methods
 from ..service.status import request_error
 from ..transport import FAREWELL_S, grpc_options
+from . import channelz
 from .service import AdminService
 
 THREADS = 8
@@ -44,14 +46,17 @@ class AdminPort:
     ) -> None:
         self.target = ""
         self._config = config
+        self._reception = Reception(PATIENCE_S)
         self._certificates = certificates
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="admin")
         self._grpc = grpc.server(
             self._pool,
             options=grpc_options(config),
-            interceptors=[Observer(methods((pb,)), listeners), *guards(config)],
+            interceptors=[Observer(methods((pb, channelz_pb2)), listeners), *guards(config)],
         )
-        self._grpc.add_generic_rpc_handlers((_handlers(service),))
+        self._grpc.add_generic_rpc_handlers((_handlers(service, self._receive),))
+        if config.channelz:
+            self._grpc.add_generic_rpc_handlers((channelz.handlers(self._receive),))
 
     def listen(self) -> None:
         """Bind the port. Raises StartError when the address cannot be had."""
@@ -74,18 +79,20 @@ class AdminPort:
         self._grpc.stop(FAREWELL_S).wait()
         self._pool.shutdown(wait=False)
 
+    def _receive(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """The message of a call; the call ends where its caller may not administer."""
+        if not ADMISSION.get().caller.may_administer:  # before anything can be waited for
+            refuse(context, RequestError(Reason.NOT_ALLOWED, "the caller may not administer"))
+        return self._reception.message(requests, context)
 
-def _handlers(service: AdminService) -> grpc.GenericRpcHandler:
-    reception = Reception(PATIENCE_S)
 
+def _handlers(service: AdminService, receive: channelz.Receive) -> grpc.GenericRpcHandler:
     def answers(
         method: Callable[[Any, Call], Iterator[Any]], request_type: Any
     ) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
         def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             call = Call.of(context)
-            if not call.caller.may_administer:  # before anything can be waited for
-                refuse(context, RequestError(Reason.NOT_ALLOWED, "the caller may not administer"))
-            raw = reception.message(requests, context)
+            raw = receive(requests, context)
             failure: Refusal
             try:
                 for message in method(parse(request_type, raw), call):
