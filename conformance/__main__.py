@@ -10,11 +10,15 @@ not be run.
 """
 
 import argparse
+import fcntl
 import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from benchmarks.machine import machine
 
@@ -34,6 +38,25 @@ def main() -> int:
         publish(RESULTS)
         return 0
     WORK.mkdir(exist_ok=True)
+    with held(WORK):
+        return _run(arguments)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other runs off a folder: they would install and build under the programs of this one.
+
+    Exits where another run holds it.
+    """
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"another run is at work in {folder.name}")
+        yield
+
+
+def _run(arguments: argparse.Namespace) -> int:
     logging.getLogger("classwire_server").addHandler(logging.FileHandler(WORK / "servers.log", "w"))
     say = _clock()
     document = json.loads(VECTORS.read_text("utf-8"))

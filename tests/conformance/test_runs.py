@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from conformance import report
+from conformance.__main__ import held
 from conformance.corruption import corrupted
 from conformance.examples import answers
 from conformance.languages import CannotRun, Language, missing_packages
@@ -146,3 +147,11 @@ def test_publication(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| good | 1 of 2 | not run |" in text
     assert "| go | grpc 1.2 |" in text
     assert "not run: ruby, packages are missing: ruby." in text
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    """A run that another's folder would be pulled from under ends at once, and says why."""
+    with held(tmp_path), pytest.raises(SystemExit, match="another run is at work"), held(tmp_path):
+        pass
+    with held(tmp_path):
+        pass
