@@ -41,7 +41,6 @@ class FaultyEngine:
         self.deviation = Deviation(0, 1.0, 0.0)
         self.failure = failure
         self.workers = ()
-        self.workers = ()
         self.busy = threading.Event()
         self._released = threading.Event()
 
