@@ -10,6 +10,9 @@ import sys
 from .pages import ROOT, between
 
 README = ROOT / "README.md"
+TIMEOUT_S = 900
+SHOWN_LINES = 50
+"""Of a command that fails."""
 
 
 def block(name: str) -> str:
@@ -37,19 +40,24 @@ def _markers(name: str) -> tuple[str, str]:
     return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
 
 
-def _run(target: str) -> str:
-    # In a shell's own width, without a terminal: what a pipe would get.
-    print(f"make {target} ...", file=sys.stderr)
-    done = subprocess.run(
-        ["make", "--silent", target], stdout=subprocess.PIPE, text=True, check=True, timeout=900
-    )
-    return done.stdout
+def output_of(command: list[str]) -> str:
+    """What a command prints in a shell's own width, without a terminal: what a pipe would get.
+
+    Exits with the last lines of it where the command fails.
+    """
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=TIMEOUT_S)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as problem:
+        lines = (problem.output or b"").decode(errors="replace").splitlines()
+        raise SystemExit("\n".join([*lines[-SHOWN_LINES:], str(problem)])) from None
+    return done.stdout.decode()
 
 
 def main() -> None:
     """Run the targets named and replace their blocks."""
     for target in sys.argv[1:]:
-        output = _run(target)
+        print(f"make {target} ...", file=sys.stderr)
+        output = output_of(["make", "--silent", target])
         if target == "test":
             output = f"{output.splitlines()[-1]}\n"
         page = README.read_text(encoding="utf-8")

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from scripts.readme import block, layout
+from scripts import readme
+from scripts.readme import block, layout, output_of
 
 NUMBER = re.compile(r"\d+\.\d+|\d+")
 
@@ -32,3 +33,21 @@ def test_layout_keeps_what_matters() -> None:
     line = "  5 stars  0.5682  at 127.0.0.1:4711, 9.1 ms in the server: tokenize 0.2, model 8.4"
     assert layout(line) == layout(line.replace("4711", "815").replace("9.1", "8.25"))
     assert layout(line) != layout(line.replace("0.5682", "0.5683"))
+
+
+def test_a_command_that_fails() -> None:
+    """Its last lines are shown, and what became of it."""
+    code = "for number in range(99): print('line', number)\nraise SystemExit(3)"
+    with pytest.raises(SystemExit) as ended:
+        output_of([sys.executable, "-c", code])
+    shown = str(ended.value.code)
+    assert "line 98\n" in shown
+    assert "line 9\n" not in shown
+    assert "exit status 3" in shown
+
+
+def test_a_command_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up, and that is said."""
+    monkeypatch.setattr(readme, "TIMEOUT_S", 0.1)
+    with pytest.raises(SystemExit, match="timed out"):
+        output_of([sys.executable, "-c", "import threading; threading.Event().wait()"])
