@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,3 +27,8 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": importlib.metadata.version("torch"),
     }
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """A machine's processor, as figures are introduced: `2 cores of AMD EPYC`."""
+    return f"{found['cores']} cores of {found['processor']}"

@@ -24,7 +24,7 @@ from classwire_server.metrics.workers import Usage
 
 from .figures import figure, ratio
 from .instrument import Instrument
-from .machine import machine
+from .machine import in_words, machine
 from .served import CLASSWIRE, COLLECTOR, Served
 
 SERVER = (*CLASSWIRE, "--batch-tokens", "512")
@@ -135,7 +135,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found = measure(arguments.of, arguments.rounds, arguments.texts, arguments.in_flight)
     at = machine()
-    print(f"{datetime.now(UTC).date()}, {at['cores']} cores of {at['processor']}, ", end="")
+    print(f"{datetime.now(UTC).date()}, {in_words(at)}, ", end="")
     print(f"Python {at['python']}; {arguments.of}, {arguments.rounds} rounds\n")
     print(f"| load, {arguments.in_flight} texts in flight | texts/s {OFF} | {ON} | ratio |")
     print("|---|---|---|---|")

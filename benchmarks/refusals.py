@@ -20,7 +20,7 @@ from classwire_server.metrics.workers import Usage
 
 from .figures import figure, ratio
 from .instrument import Failed
-from .machine import machine
+from .machine import in_words, machine
 from .served import CLASSWIRE, ECHO, Served
 
 FEW_THREADS = ("--rpc-threads", "5", "--max-streams", "1", "--max-waiting-calls", "1")
@@ -121,7 +121,7 @@ def main() -> None:
                 if turn >= 0:
                     found.setdefault(subject.name, []).append(took_us)
     at = machine()
-    print(f"{datetime.now(UTC).date()}, {at['cores']} cores of {at['processor']}, ", end="")
+    print(f"{datetime.now(UTC).date()}, {in_words(at)}, ", end="")
     print(f"Python {at['python']}; {arguments.rounds} rounds of {arguments.calls} calls\n")
     for name, taken in found.items():
         print(f"{name}: {figure(taken)} us of processor time for each call that is refused")

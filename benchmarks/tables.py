@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from .figures import digits, figure
+from .machine import in_words
 from .targets import TARGETS, Result, ceiling, measured, rates, share_of_ceiling
 
 
@@ -139,7 +140,7 @@ def _heading(result: Result) -> str:
     machine = result["machine"]
     return (
         f"# Benchmark, {result['plan']}, {result['taken_at']}\n\n"
-        f"{machine['cores']} cores of {machine['processor']} ({machine['instructions']}), "
+        f"{in_words(machine)} ({machine['instructions']}), "
         f"Python {machine['python']}, torch {machine['torch']}, "
         f"rounds: {result['rounds']}, {result['minutes']:.0f} minutes. "
         "Medians; in brackets the least and the most of the rounds."

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from benchmarks.machine import in_words
 from scripts.pages import between
 
 from .languages import ROOT
@@ -14,9 +15,8 @@ BEGIN, END = "<!-- table: written by python -m conformance --publish -->", "<!--
 def publish(results: Path) -> None:
     """Put what a run found between the markers of the page."""
     columns, about = read(results)
-    machine = about["machine"]
-    taken = f"{about['taken_at']}, {machine['cores']} cores of {machine['processor']}"
-    body = f"{taken}.\n\n{_markdown(table(columns, about['rows']))}\n{_left_out(columns)}"
+    body = f"{about['taken_at']}, {in_words(about['machine'])}.\n\n"
+    body += f"{_markdown(table(columns, about['rows']))}\n{_left_out(columns)}"
     body += f"\n{_versions(columns)}"
     PAGE.write_text(between(PAGE.read_text("utf-8"), BEGIN, END, body), encoding="utf-8")
 

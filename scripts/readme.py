@@ -1,11 +1,16 @@
 """Put the output of `make demo`, and the last line of that of `make test`, into the README.
 
+The line is followed by its day and machine.
+
 python -m scripts.readme demo test
 """
 
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
+
+from benchmarks.machine import in_words, machine
 
 from .pages import ROOT, between
 
@@ -53,15 +58,22 @@ def output_of(command: list[str]) -> str:
     return done.stdout.decode()
 
 
+def shown(target: str, output: str) -> str:
+    """What the README shows of a target's output."""
+    if target != "test":
+        return f"```\n{output}```"
+    last = output.splitlines()[-1]
+    return f"```\n{last}\n```\n\n{datetime.now(UTC).date()}, {in_words(machine())}."
+
+
 def main() -> None:
     """Run the targets named and replace their blocks."""
     for target in sys.argv[1:]:
         print(f"make {target} ...", file=sys.stderr)
         output = output_of(["make", "--silent", target])
-        if target == "test":
-            output = f"{output.splitlines()[-1]}\n"
         page = README.read_text(encoding="utf-8")
-        README.write_text(between(page, *_markers(target), f"```\n{output}```"), encoding="utf-8")
+        body = shown(target, output)
+        README.write_text(between(page, *_markers(target), body), encoding="utf-8")
 
 
 if __name__ == "__main__":

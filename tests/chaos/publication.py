@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import in_words
 from scripts.pages import between
 
 from . import charts
@@ -31,11 +32,10 @@ def table(record: Record) -> str:
 def section(name: str, record: Record) -> str:
     """One trial: what it does, its command, when and on what it was taken, what it found."""
     short = " --short" if record["plan"] == "short" else ""
-    machine = record["machine"]
     return (
         f"### {name}\n\n{record['about']}\n\n"
-        f"`python -m tests.chaos {name}{short}`, {record['taken_at']}, {machine['cores']} cores of "
-        f"{machine['processor']}, {record['seconds']} s.\n\n{table(record)}"
+        f"`python -m tests.chaos {name}{short}`, {record['taken_at']}, "
+        f"{in_words(record['machine'])}, {record['seconds']} s.\n\n{table(record)}"
     )
 
 

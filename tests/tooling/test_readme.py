@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from benchmarks.machine import machine
 from scripts import readme
-from scripts.readme import block, layout, output_of
+from scripts.readme import block, layout, output_of, shown
 
 NUMBER = re.compile(r"\d+\.\d+|\d+")
 
@@ -51,3 +52,11 @@ def test_a_command_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readme, "TIMEOUT_S", 0.1)
     with pytest.raises(SystemExit, match="timed out"):
         output_of([sys.executable, "-c", "import threading; threading.Event().wait()"])
+
+
+def test_what_is_shown_of_the_tests() -> None:
+    """Their last line, with the day and the machine of the run."""
+    processor = machine()["processor"]
+    body = shown("test", "some dots\n== 3 passed ==\n")
+    assert body.startswith("```\n== 3 passed ==\n```\n\n2")
+    assert body.endswith(f" cores of {processor}.")
