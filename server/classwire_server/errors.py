@@ -74,9 +74,14 @@ class ChangeRefused(Refusal):
     reason: AdminReason
 
     def __init__(
-        self, reason: AdminReason, message: str, *, metadata: Mapping[str, str] = _NOTHING
+        self,
+        reason: AdminReason,
+        message: str,
+        *,
+        field: str = "",
+        metadata: Mapping[str, str] = _NOTHING,
     ) -> None:
-        super().__init__(message, metadata=metadata)
+        super().__init__(message, field, metadata)
         self.reason = reason
 
 

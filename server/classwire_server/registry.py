@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from textwrap import shorten
 from typing import TYPE_CHECKING, Self
 
 from classwire._reasons import Reason
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from .dispatch import Dispatcher
     from .engine import Engine
     from .tokenization import Tokenization
+
+NAMES_BYTES = 200
+"""Of the models' names in a message: a status with its details stays below 2 KiB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +158,11 @@ class Registry:
     def _entry(self, name: str, field: str) -> Entry:
         entry = self._entries.get(name) if name else self._default()
         if entry is None or not self._sees(entry):
-            raise RequestError(Reason.UNKNOWN_MODEL, "no model of that name", field=field)
+            seen = sorted(each.source.name for each in self._entries.values() if self._sees(each))
+            there = shorten(", ".join(seen), NAMES_BYTES, placeholder=" ...") or "none"
+            raise RequestError(
+                Reason.UNKNOWN_MODEL, f"no model of that name; there is {there}", field=field
+            )
         return entry
 
     def _default(self) -> Entry:

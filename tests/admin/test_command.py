@@ -67,9 +67,10 @@ def test_refusals_are_one_line(
     )
     assert ended("unload", "m") == (
         1,
-        "classwire: m is the default model: name another to be the default (--default NAME)",
+        "classwire: m is the default model: name another as new_default (--default NAME)",
     )
-    assert ended("reload", "x") == (2, "classwire: no model of that name")
+    for command in ("reload", "unload", "default"):
+        assert ended(command, "x") == (2, "classwire: no model of that name; there is m")
     assert ended("load", f"={red}")[0] == 2
     assert ended("load", "/no/such/folder") == (1, "classwire: /no/such/folder: no such folder")
     assert ended("status", target=unanswered_admin) == (

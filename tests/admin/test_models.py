@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from classwire import Client, UnknownModel
 from classwire.admin.v1 import admin_pb2 as pb
+from classwire.errors import from_rpc_error
 from classwire_server.config import ServerConfig
 from classwire_server.errors import OverBudget
 from classwire_server.lifecycle import Server
@@ -74,6 +75,7 @@ def test_the_default_model_changes(fake: Fake, operate: Operate, blue: Path) -> 
             with pytest.raises(grpc.RpcError) as refused:
                 operator.unload("blue", new_default)
             assert refusal(refused.value)[:2] == ("FAILED_PRECONDITION", "IS_DEFAULT")
+            assert from_rpc_error(refused.value).field == "new_default"
         operator.unload("blue", "m")
         assert client.classify(TEXT).model.name == "m"
         assert [each.name for each in client.models()] == ["m"]

@@ -169,7 +169,7 @@ def test_stream(client: Any, expected: Any) -> None:
         _, error = answers.get(timeout=PATIENCE_S)
         assert error.message() == "EMPTY_TEXT: text[1]: the text is empty or blank"
     _, error = answers.get(timeout=PATIENCE_S)
-    assert error.message() == "UNKNOWN_MODEL: no model of that name"
+    assert error.message() == f"UNKNOWN_MODEL: no model of that name; there is {MODEL}"
     client.stop_stream()
     assert answers.empty()
 

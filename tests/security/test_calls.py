@@ -188,6 +188,7 @@ def test_the_models_of_a_caller(channel: grpc.Channel) -> None:
     for name in ("first", "", "third"):
         failure = refusal(lambda name=name: classify(channel, BOB, model=name))  # type: ignore[misc]
         assert (failure.code, failure.reason, failure.field) == (*UNKNOWN, "model")
+        assert failure.message == "no model of that name; there is second"
         request = pb.GetModelRequest(name=name)
         failure = refusal(lambda: models.GetModel(request, metadata=bearer(BOB)))  # noqa: B023
         assert (failure.code, failure.reason) == UNKNOWN

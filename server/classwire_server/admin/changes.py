@@ -92,7 +92,8 @@ class Changes:
             if entry.is_default and new_default in ("", name):
                 raise ChangeRefused(
                     AdminReason.IS_DEFAULT,
-                    f"{name} is the default model: name another to be the default (--default NAME)",
+                    f"{name} is the default model: name another as new_default (--default NAME)",
+                    field="new_default",
                     metadata={"model": name},
                 )
             with self._unless_closed():
