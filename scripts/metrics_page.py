@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from classwire_server.metrics.table import GROUPS, Metric
+from classwire_server.metrics.metric import Metric
+from classwire_server.metrics.table import GROUPS
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 HEAD = """# Metrics

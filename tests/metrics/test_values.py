@@ -18,7 +18,8 @@ from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config import ServerConfig
 from classwire_server.engine import Deviation
 from classwire_server.lifecycle import Server
-from classwire_server.metrics.table import METRICS, Metric
+from classwire_server.metrics.metric import Metric
+from classwire_server.metrics.table import METRICS
 from tests.conftest import launch_forked
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually

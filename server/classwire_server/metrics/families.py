@@ -8,7 +8,7 @@ from prometheus_client import metrics_core
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 from ..histogram import Histogram
-from .table import Metric
+from .metric import Metric
 
 Family: TypeAlias = metrics_core.Metric
 Sample = tuple[Sequence[str], float | Histogram]

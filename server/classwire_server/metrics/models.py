@@ -12,9 +12,9 @@ from ..histogram import Histogram
 from ..pending import Priority
 from ..registry import ModelState, Registry, ServedModel
 from ..statistics import Figures
-from . import table
+from . import model_table as table
 from .families import Family, Sample, family
-from .table import Metric
+from .metric import Metric
 
 
 class _Seen(NamedTuple):

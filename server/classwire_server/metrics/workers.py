@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..registry import Registry
-from . import table
+from . import model_table as table
 from .families import Family, family
 
 
