@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from . import _enums
-from .errors import InternalError, from_item_error, seconds_of
+from ._status import from_item_error, seconds_of
+from .errors import InternalError
 from .results import (
     Classification,
     Deviation,

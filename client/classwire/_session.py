@@ -16,6 +16,7 @@ from ._credentials import Credentials
 from ._deadline import Deadline
 from ._reconnection import Reconnection
 from ._retry import Retry
+from ._status import from_rpc_error
 from ._steps import Doings, Steps, retried
 from ._stream import StreamState
 from .errors import (
@@ -24,7 +25,6 @@ from .errors import (
     InternalError,
     Unavailable,
     UnusableClient,
-    from_rpc_error,
 )
 from .results import ModelLimits
 from .tls import explained

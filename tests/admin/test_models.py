@@ -11,8 +11,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from classwire import Client, UnknownModel
+from classwire._status import from_rpc_error
 from classwire.admin.v1 import admin_pb2 as pb
-from classwire.errors import from_rpc_error
 from classwire_server.config import ServerConfig
 from classwire_server.errors import OverBudget
 from classwire_server.lifecycle import Server

@@ -32,6 +32,7 @@ from classwire import (
 )
 from classwire._requests import LONGEST_TIME_S
 from classwire._retry import FIRST_PAUSE_S, Retry
+from classwire._status import from_item_error, from_status
 from classwire.testing import CODES, FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -96,7 +97,7 @@ def details(*messages: Any) -> bytes:
 
 def test_every_code_has_its_class() -> None:
     """All status codes of gRPC, as gRPC itself gives them: without a reason."""
-    made = {code: type(errors.from_status(code, "", None)) for code in grpc.StatusCode}
+    made = {code: type(from_status(code, "", None)) for code in grpc.StatusCode}
     assert made == BY_CODE
 
 
@@ -135,7 +136,7 @@ def test_all_details_of_a_status_come_through() -> None:
     retry = error_details_pb2.RetryInfo()
     retry.retry_delay.FromMilliseconds(1500)
     bad_request = error_details_pb2.BadRequest(field_violations=[violation])
-    error = errors.from_status(
+    error = from_status(
         grpc.StatusCode.INVALID_ARGUMENT, "too long", details(info, bad_request, retry)
     )
     assert type(error) is InvalidInput
@@ -152,7 +153,7 @@ def test_all_fields_of_an_item_error_come_through() -> None:
         code=8, reason="OVERLOADED", message="full", field="input", metadata={"queue": "9"}
     )
     item.retry_after.FromMilliseconds(250)
-    error = errors.from_item_error(item)
+    error = from_item_error(item)
     assert type(error) is Overloaded
     assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.OVERLOADED)
     assert (error.message, error.field, error.metadata) == ("full", "input", {"queue": "9"})
@@ -171,16 +172,16 @@ def test_a_wait_comes_through_a_call(make_client: MakeClient, server: FakeServer
 def test_a_newer_servers_reason_stays_a_string() -> None:
     """A reason that this client does not know is kept, and the code decides the class."""
     info = error_details_pb2.ErrorInfo(reason="TOO_FUNNY", domain="classwire")
-    error = errors.from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "", details(info))
+    error = from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "", details(info))
     assert type(error) is Overloaded
     assert error.reason == "TOO_FUNNY"
-    assert type(errors.from_item_error(pb.ItemError(code=99, reason="ODD"))) is InternalError
+    assert type(from_item_error(pb.ItemError(code=99, reason="ODD"))) is InternalError
 
 
 def test_anothers_reason_is_not_taken_for_ours() -> None:
     """An ErrorInfo of another domain, as a proxy may add, gives no reason."""
     info = error_details_pb2.ErrorInfo(reason="POISON_INPUT", domain="example.com")
-    error = errors.from_status(grpc.StatusCode.INTERNAL, "", details(info))
+    error = from_status(grpc.StatusCode.INTERNAL, "", details(info))
     assert type(error) is InternalError
     assert error.reason == ""
 
@@ -190,7 +191,7 @@ def test_details_are_believed_before_the_code() -> None:
     info = error_details_pb2.ErrorInfo(reason="BAD_ID", domain="classwire")
     status = status_pb2.Status(code=3, message="no id")
     status.details.add().Pack(info)
-    error = errors.from_status(
+    error = from_status(
         grpc.StatusCode.CANCELLED, "Received RST_STREAM", status.SerializeToString()
     )
     assert type(error) is InvalidInput
@@ -199,7 +200,7 @@ def test_details_are_believed_before_the_code() -> None:
 
 def test_details_that_are_no_status_are_passed_over() -> None:
     """Broken trailers do not hide the code."""
-    error = errors.from_status(grpc.StatusCode.UNAVAILABLE, "gone", b"\xff\xff\xff")
+    error = from_status(grpc.StatusCode.UNAVAILABLE, "gone", b"\xff\xff\xff")
     assert type(error) is Unavailable
     assert error.message == "gone"
 
@@ -211,9 +212,7 @@ def test_a_detail_that_cannot_be_read_is_passed_over(kind: str) -> None:
     status = status_pb2.Status(code=8, message="full")
     status.details.add().Pack(info)
     status.details.add(type_url=f"type.googleapis.com/google.rpc.{kind}", value=b"\xff\xff")
-    error = errors.from_status(
-        grpc.StatusCode.RESOURCE_EXHAUSTED, "full", status.SerializeToString()
-    )
+    error = from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", status.SerializeToString())
     assert type(error) is Overloaded
     assert (error.reason, error.message) == (Reason.OVERLOADED, "full")
     assert (error.field, error.retry_after_s) == ("", None)
@@ -225,10 +224,8 @@ def test_odd_durations_come_through(seconds: int) -> None:
     duration = duration_pb2.Duration(seconds=seconds)
     info = error_details_pb2.ErrorInfo(reason="OVERLOADED", domain="classwire")
     retry_info = error_details_pb2.RetryInfo(retry_delay=duration)
-    of_call = errors.from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "", details(info, retry_info))
-    of_item = errors.from_item_error(
-        pb.ItemError(code=8, reason="OVERLOADED", retry_after=duration)
-    )
+    of_call = from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "", details(info, retry_info))
+    of_item = from_item_error(pb.ItemError(code=8, reason="OVERLOADED", retry_after=duration))
     limits = pb.ServerLimits(default_timeout=duration)
     said = _responses.server_info(pb.GetServerInfoResponse(limits=limits))
     assert of_call.retry_after_s == of_item.retry_after_s == seconds

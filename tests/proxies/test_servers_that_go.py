@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from classwire import Client, Reason
-from classwire.errors import from_rpc_error
+from classwire._status import from_rpc_error
 from classwire.testing import FakeServer
 from classwire_server.lifecycle import Server
 from tests.chaos.callers import Callers, Ledger

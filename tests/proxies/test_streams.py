@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from classwire import Classification, Client, Reason
-from classwire.errors import from_rpc_error
+from classwire._status import from_rpc_error
 from classwire_server.config import ServerConfig
 from classwire_server.lifecycle import Server
 from tests.contract.conversation import Conversation, item

@@ -47,8 +47,9 @@ class Admin:
 
         from .._channel import channel_options
         from .._credentials import Credentials as Shown
+        from .._status import from_rpc_error
         from ..admin.v1.admin_pb2_grpc import AdminServiceStub
-        from ..errors import Unavailable, from_rpc_error
+        from ..errors import Unavailable
 
         shown = Shown(credentials=None, **self.credentials.arguments())
         shown.check(self.target)

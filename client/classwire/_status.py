@@ -1,0 +1,138 @@
+"""What a status, or an item's error, says: the error that it is made into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import grpc
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from ._reasons import DOMAIN, Reason
+from .errors import (
+    Cancelled,
+    ClasswireError,
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    MessageTooLarge,
+    Overloaded,
+    PermissionDenied,
+    PoisonInput,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+    UnknownModel,
+)
+from .v1 import classwire_pb2 as pb
+
+_KINDS = (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo)
+_DETAILS_KEY = "grpc-status-details-bin"
+_REQUEST_ID_KEY = "x-request-id"
+
+_BY_CODE: Mapping[grpc.StatusCode, type[ClasswireError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
+    grpc.StatusCode.NOT_FOUND: UnknownModel,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.CANCELLED: Cancelled,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
+    grpc.StatusCode.INTERNAL: InternalError,
+    # A Classwire server never sends those below: a proxy may, and a handler that died says UNKNOWN.
+    grpc.StatusCode.UNKNOWN: InternalError,
+    grpc.StatusCode.DATA_LOSS: InternalError,
+    grpc.StatusCode.ABORTED: InternalError,
+    grpc.StatusCode.ALREADY_EXISTS: InternalError,
+    grpc.StatusCode.FAILED_PRECONDITION: InternalError,
+    grpc.StatusCode.OUT_OF_RANGE: InternalError,
+    grpc.StatusCode.OK: InternalError,
+}
+
+_BY_NUMBER: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _class_for(code: grpc.StatusCode, reason: Reason | str) -> type[ClasswireError]:
+    """The one map from what a server says to a class."""
+    if reason == Reason.POISON_INPUT:
+        return PoisonInput
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not reason:
+        return MessageTooLarge
+    return _BY_CODE[code]
+
+
+def from_rpc_error(error: grpc.RpcError) -> ClasswireError:
+    """Make the error of a call from gRPC's, of either kind of channel."""
+    # Pairs, or grpc.aio's mapping, which iterates as pairs but which dict() takes for a mapping.
+    pairs: Any = iter(error.trailing_metadata() or ())
+    trailers = dict(pairs)
+    made = from_status(error.code(), error.details() or "", trailers.get(_DETAILS_KEY))
+    made.request_id = str(trailers.get(_REQUEST_ID_KEY, ""))
+    return made
+
+
+def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None) -> ClasswireError:
+    """Make an error from a status and the bytes of its `google.rpc.Status`."""
+    info, violation, retry_after_s = error_details_pb2.ErrorInfo(), None, None
+    told = _parsed(details)
+    for detail in _details_of(told):
+        if isinstance(detail, error_details_pb2.ErrorInfo):
+            info = detail if detail.domain == DOMAIN else info
+        elif isinstance(detail, error_details_pb2.BadRequest):
+            violation = next(iter(detail.field_violations), violation)
+        else:
+            retry_after_s = seconds_of(detail.retry_delay)
+    if info.reason and told.code:
+        # Where a proxy has reset the call behind its trailers, gRPC gives the code of the reset.
+        code, message = _BY_NUMBER.get(told.code, code), told.message
+    return _class_for(code, info.reason)(
+        message or code.value[1],
+        code=code,
+        reason=info.reason,
+        field=violation.field if violation else "",
+        metadata=info.metadata,
+        retry_after_s=retry_after_s,
+    )
+
+
+def from_item_error(error: pb.ItemError, field: str | None = None) -> ClasswireError:
+    """Make the error of one text; `field` replaces the server's path where the caller's differs."""
+    code = _BY_NUMBER.get(error.code, grpc.StatusCode.UNKNOWN)
+    retry_after_s = None
+    if error.HasField("retry_after"):
+        retry_after_s = seconds_of(error.retry_after)
+    return _class_for(code, error.reason)(
+        error.message or code.value[1],
+        code=code,
+        reason=error.reason,
+        field=error.field if field is None else field,
+        metadata=error.metadata,
+        retry_after_s=retry_after_s,
+    )
+
+
+def seconds_of(duration: duration_pb2.Duration) -> float:
+    """A duration as a number, however far it is from what a timedelta can hold."""
+    return duration.seconds + duration.nanos / 1e9
+
+
+def _details_of(told: Any) -> Iterator[Any]:
+    """The details of a status that are of a known kind; one that can't be read is passed over."""
+    for detail in told.details:
+        for kind in _KINDS:
+            if detail.Is(kind.DESCRIPTOR):
+                with suppress(Exception):  # broken trailers, as in _parsed
+                    yield kind.FromString(detail.value)
+
+
+def _parsed(details: str | bytes | None) -> Any:
+    """The `google.rpc.Status` of the trailers; an empty one when what came is none of ours."""
+    try:
+        return status_pb2.Status.FromString(details if isinstance(details, bytes) else b"")
+    # DecodeError of whichever protobuf runtime; a proxy's trailers must not hide the code.
+    except Exception:
+        return status_pb2.Status()
