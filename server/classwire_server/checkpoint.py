@@ -5,6 +5,7 @@
 
 import inspect
 import json
+import os
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -14,6 +15,7 @@ from .config import ServerConfig
 from .containment import check_contained
 from .errors import CheckpointError
 from .fingerprint import fingerprint
+from .labels import labels_of
 from .model_source import ModelSource
 from .scoring import Activation
 from .tokenization import Tokenization, Truncation, check_tokenizer
@@ -74,7 +76,7 @@ def load_checkpoint(
     Safetensors are preferred; `.bin` files go through torch's weights-only loader, unless the
     config wants safetensors only. Raises CheckpointError, one line, for anything that cannot be
     served: no such place, a folder that leads out of itself, no sequence-classification head,
-    missing weights, a broken tokenizer.
+    missing weights, a broken tokenizer, labels that nobody can be shown.
     """
     import transformers
 
@@ -128,7 +130,7 @@ def load_checkpoint(
         max_tokens=_max_tokens(model, tokenizer, config),
         uses_token_types="token_type_ids" in tokenizer.model_input_names
         and "token_type_ids" in takes,
-        labels=_labels(model_config, source.location),
+        labels=labels_of(model_config, source.location),
         problem_type=problem_type,
         activation=activation,
         fingerprint=fingerprint(raw_config, rust_json, model.state_dict()),
@@ -139,7 +141,7 @@ def load_checkpoint(
 def locate(source: ModelSource) -> str:
     """A folder's path or a hub id. Raises CheckpointError for the path of no folder."""
     if source.is_folder:
-        return str(Path(source.location).expanduser())
+        return os.path.expanduser(source.location)
     if _looks_like_a_path(source.location):
         raise CheckpointError(f"{source.location}: no such folder")
     return source.location
@@ -155,13 +157,6 @@ def problem_of(problem_type: str | None, labels: int) -> tuple[ProblemType, Acti
     if problem_type == ProblemType.MULTI_LABEL.value or labels == 1:
         return ProblemType.MULTI_LABEL, Activation.SIGMOID
     return ProblemType.SINGLE_LABEL, Activation.SOFTMAX
-
-
-def _labels(config: Any, location: str) -> tuple[str, ...]:
-    try:
-        return tuple(config.id2label[i] for i in range(config.num_labels))
-    except KeyError as error:
-        raise CheckpointError(f"{location}: its id2label has no label {error}") from None
 
 
 def _looks_like_a_path(location: str) -> bool:

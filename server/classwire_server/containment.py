@@ -5,6 +5,7 @@ or by an adapter's base model. Names of other kinds `transformers` looks up in t
 the hub's library refuses names that leave a snapshot.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -22,9 +23,20 @@ def check_contained(folder: Path) -> None:
     if here.parent.name == "snapshots":  # of the hub's cache, whose files are links to its blobs
         homes.append(here.parents[1] / "blobs")
     for path in (*_links(here), *_shards(here)):
-        if not any(path.resolve().is_relative_to(home) for home in homes):
-            name = os.path.relpath(path, here)
+        name = os.path.relpath(path, here)
+        if _is_loop(path):
+            raise CheckpointError(f"{folder}: {name} is a link that leads to itself")
+        end = Path(os.path.realpath(path))
+        if not any(end.is_relative_to(home) for home in homes):
             raise CheckpointError(f"{folder}: {name} leads out of the folder")
+
+
+def _is_loop(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _links(folder: Path) -> Iterator[Path]:

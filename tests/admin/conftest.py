@@ -1,5 +1,6 @@
 """Servers that can be administered, and the two checkpoints that take turns on them."""
 
+import json
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -38,8 +39,12 @@ def broken(checkpoint: Callable[..., Path], blue: Path, tmp_path_factory: Any) -
     folder: Path = tmp_path_factory.mktemp("broken")
     headless = shutil.copytree(blue, folder / "headless")
     (headless / "model.safetensors").unlink()
+    unlabelled = shutil.copytree(blue, folder / "unlabelled")
+    config = json.loads((blue / "config.json").read_text())
+    (unlabelled / "config.json").write_text(json.dumps(config | {"id2label": {"0": 0, "1": 1}}))
     return {
         "no such folder": folder / "nowhere",
+        "label 0 of its id2label": unlabelled,
         "no file named": headless,
         "not finite": checkpoint(
             "bert", fill=lambda name, weights: torch.nn.init.constant_(weights, float("nan"))

@@ -108,12 +108,14 @@ def test_no_call_fails_and_every_answer_is_of_the_model_it_names(
         assert scores == pytest.approx(right[answer.model.fingerprint], abs=1e-5)
 
 
-@pytest.mark.parametrize("problem", ["no such folder", "no file named", "not finite"])
+@pytest.mark.parametrize(
+    "problem", ["no such folder", "no file named", "not finite", "label 0 of its id2label"]
+)
 def test_a_broken_checkpoint_leaves_the_old_one(
     server: Server, operator: Operator, broken: dict[str, Path], problem: str
 ) -> None:
     """Nothing changes, and the operator reads why: weights that are missing, a wrong folder, a
-    model that fails its own check.
+    model that fails its own check, labels that are none.
     """
     before = operator.status().models[0].model
     with pytest.raises(grpc.RpcError) as failed:

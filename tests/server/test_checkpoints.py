@@ -96,6 +96,38 @@ def test_labels_that_leave_an_id_out(folder: Path) -> None:
     assert "id2label has no label 0" in _refusal(folder)
 
 
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (1, "is not a text"),
+        (None, "is not a text"),
+        ({"x": 1}, "is not a text"),
+        ("", "is empty"),
+        ("\ud800", "is not Unicode"),
+        ("é" * 513, "is larger than 1,024 bytes"),
+        ("good\nERROR: a line", "has control characters"),
+        ("\x1b[31mgood", "has control characters"),
+        ("good\0", "has control characters"),
+        ("good\u2028", "has control characters"),
+    ],
+    ids=ascii,
+)
+def test_labels_that_nobody_can_be_shown(folder: Path, label: Any, said: str) -> None:
+    """Each goes to every caller, and to terminals and logs of theirs; the wrong one is named."""
+    labels = {str(n): f"{n} stars" for n in range(5)} | {"3": label}
+    _edit_config(folder, id2label=labels, label2id={})
+    assert f"{folder}: label 3 of its id2label {said}" in _refusal(folder)
+
+
+def test_the_longest_labels(folder: Path, checkpoint: Callable[..., Path]) -> None:
+    """One of 1,024 bytes is taken, whatever it says; all of a model have a bound of their own."""
+    longest = {str(n): f"{n}{'é' * 511}!" for n in range(5)}
+    _edit_config(folder, id2label=longest, label2id={})
+    assert _load(folder).labels == tuple(longest.values())
+    many = checkpoint("bert", labels=tuple(f"{n:01024}" for n in range(1_954)))
+    assert "larger than 2,000,000 bytes together" in _refusal(many)
+
+
 def test_an_architecture_that_classifies_nothing(folder: Path) -> None:
     """A model type without sequence classification is refused."""
     _edit_config(folder, model_type="vit", architectures=["ViTModel"])
@@ -275,6 +307,26 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path, name:
     (tmp_path / "secret").write_text("of others")
     link.symlink_to("../" * len(Path(name).parts) + "secret")
     assert f"{name} leads out of the folder" in _refusal(folder)
+
+
+def test_a_link_that_leads_to_itself(folder: Path, tmp_path: Path) -> None:
+    """Is named; and where the folder itself is one, there is no such folder."""
+    (folder / "notes").symlink_to("notes")
+    assert "notes is a link that leads to itself" in _refusal(folder)
+    (tmp_path / "loop").symlink_to("loop")
+    assert "loop: no such folder" in _refusal(tmp_path / "loop")
+    assert ServerConfig(model=(f"x={tmp_path}/loop",)).sources[0].public_location == "loop"
+
+
+@pytest.mark.parametrize(
+    "place", ["~nosuchuser/x", "/" + "x" * 300, "./x\0", "./\ud800"], ids=ascii
+)
+def test_a_place_that_no_folder_can_have(place: str) -> None:
+    """A home that nobody has, a name that is too long or none of a file's: no such folder."""
+    config = ServerConfig(model=(f"model={place}",))
+    with pytest.raises(CheckpointError, match="no such folder"):
+        load_checkpoint(config.sources[0], config)
+    assert config.sources[0].public_location
 
 
 def test_links_within_the_folder_are_followed(folder: Path) -> None:

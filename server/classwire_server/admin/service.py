@@ -22,6 +22,8 @@ from ..service.status import duration
 from ..service.streams import Streams
 from .changes import Change, Changes, Say, Stage
 
+PLACE_BYTES = 1_024
+"""Of a checkpoint or a revision: a refusal names it more than once, in metadata of a few KiB."""
 STAGES: Mapping[Stage, Any] = {
     Stage.LOADING: pb.CHANGE_STAGE_LOADING,
     Stage.FINISHING: pb.CHANGE_STAGE_FINISHING,
@@ -127,6 +129,9 @@ class AdminService:
     def _source(self, name: str, checkpoint: str, revision: str) -> ModelSource:
         if not checkpoint:
             raise _bad("checkpoint", "names no folder and no hub id")
+        for field, text in (("checkpoint", checkpoint), ("revision", revision)):
+            if len(text.encode()) > PLACE_BYTES:
+                raise _bad(field, f"is larger than {PLACE_BYTES:,} bytes")
         if name and not MODEL_NAME.fullmatch(name):
             raise _bad("name", "is not of the form [a-z0-9._-]{1,63}")
         text = f"{name}={checkpoint}" if name else checkpoint
