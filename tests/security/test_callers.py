@@ -100,9 +100,16 @@ def test_a_caller_may_have_several_tokens(file: Path) -> None:
     ("text", "said"),
     [
         ("", "names nobody"),
-        ("alice =", "callers.toml"),
-        (f"alice = 1{'0' * 5000}", "callers.toml"),
-        (f"alice = {'[' * 5000}", "callers.toml"),
+        ("alice =", r"is not TOML \(at end of document\)"),
+        (f"alice = 1{'0' * 5000}", "a number of too many digits"),
+        (f"alice = {'[' * 5000}", "too many brackets"),
+        (f"[{TOKEN}]\n[{TOKEN}]", r"something is named twice \(at line 2, column "),
+        (f"[a.{TOKEN}]\n[a.{TOKEN}]", r"something is named twice \(at line 2, column "),
+        (f"a = {{{TOKEN} = 1, {TOKEN} = 2}}", "something is named twice"),
+        (f"{TOKEN} = 1\n{TOKEN} = 2", "something is named twice"),
+        (f"a = {TOKEN}", r"is not TOML \(at line 1, column 5\)"),
+        (f"['{TOKEN} ']", r"the name '\(a token\)' is not of the form"),
+        (f"[alice]\n'{TOKEN};' = 1", r"no such key: \(a token\)"),
         ("alice = 1", "alice is not a table"),
         ("[Alice]", "'Alice' is not of the form"),
         ("[alice]\n", "alice has neither tokens nor certificates"),
@@ -125,6 +132,14 @@ def test_a_file_that_is_wrong(text: str, said: str, tmp_path: Path) -> None:
     assert str(refusal.value).startswith(f"--callers: {path}: ")
     assert "\n" not in str(refusal.value)
     assert TOKEN not in str(refusal.value)
+
+
+def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
+    """Is refused as any other; the place of the byte is named."""
+    path = tmp_path / "callers.toml"
+    path.write_bytes(b"alice = '\xff'")
+    with pytest.raises(ConfigError, match=r"is not UTF-8 \(at byte 9\)"):
+        read_callers(str(path), with_certificates=False, before={})
 
 
 def test_a_certificate_is_that_of_one_caller(tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ def test_files_of_tls_that_do_not_fit(look: Callable[..., list[Finding]], tmp_pa
         "[alice]\ntokens = [{token}]\n",
         "[alice]\n{token} = 1\n",
         "{token}\n",
+        "[{token}]\n[{token}]\n",
     ],
 )
 def test_a_token_in_the_wrong_place_is_not_printed(

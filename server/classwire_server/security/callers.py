@@ -1,16 +1,15 @@
 """The file of callers: by which tokens and certificates each is known, and what it may do."""
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from classwire._tokens import NAME, is_hash, name_in
+from classwire._tokens import NAME, is_hash
 
 from ..errors import ConfigError
+from ..toml_file import table_in
 from .rate import Rate
-from .watched import contents
 
 _KEYS = ("tokens", "certificates", "models", "text_tokens_per_s", "admin")
 
@@ -42,10 +41,7 @@ def read_callers(path: str, *, with_certificates: bool, before: Callers) -> Call
 
     A rate that is as it was `before` goes on from where it is.
     """
-    try:
-        table = tomllib.loads(contents("callers", path).decode())
-    except (ValueError, RecursionError) as error:  # no TOML, or none that Python can hold
-        raise _wrong(path, error) from None
+    table = table_in("callers", path)
     if not table:
         raise _wrong(path, "names nobody")
     callers = {name: _caller(path, name, entry, before.get(name)) for name, entry in table.items()}
@@ -99,8 +95,8 @@ def _texts(path: str, name: str, entry: Mapping[str, Any], key: str) -> tuple[st
 
 
 def _shown(word: str) -> str:
-    """A word of the file, unless it is a token in the wrong place."""
-    return word if name_in(word) is None else "(a token)"
+    """A word of the file, unless it has a token in it, or what may have been one."""
+    return "(a token)" if "cw_" in word else word
 
 
 def _wrong(path: str, problem: object) -> ConfigError:
