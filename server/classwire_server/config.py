@@ -6,11 +6,13 @@ environment variable (`CLASSWIRE_MAX_STREAMS`) and the key in the TOML file (`ma
 """
 
 import math
+import os
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from .admin.settings import AdminSettings
+from .endpoints import Endpoint, check_endpoints
 from .errors import ConfigError
 from .logs import FORMATS
 from .metrics.settings import MetricsSettings
@@ -28,7 +30,6 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 EMBEDDED_MODEL = "stars-en"
 EMBEDDED_FOLDER = Path(__file__).parent / "models" / EMBEDDED_MODEL
 
-ALL_ADDRESSES = {"0.0.0.0", "::"}
 SPARE_RPC_THREADS = 4
 """Pool threads that streams must always leave free for other calls."""
 
@@ -199,7 +200,13 @@ class ServerConfig(
         self.check_tracing()
         if not self.metrics_host:
             raise ConfigError("metrics_host", "is empty")
-        self._check_ports()
+        check_endpoints(
+            (
+                Endpoint("", self.host, self.port),
+                Endpoint("metrics_", self.metrics_host, self.metrics_port),
+                Endpoint("admin_", self.admin_host, self.admin_port),
+            )
+        )
         if self.max_streams > self.rpc_threads - SPARE_RPC_THREADS:
             raise ConfigError(
                 "max_streams",
@@ -210,28 +217,14 @@ class ServerConfig(
             raise ConfigError("stream_items_per_message", "is larger than --stream-window-items")
         if self.max_text_bytes >= self.max_message_bytes:
             raise ConfigError("max_text_bytes", "does not fit into --max-message-bytes")
-        if self.calibration and not Path(self.calibration).expanduser().is_file():
+        if self.calibration and not os.path.isfile(os.path.expanduser(self.calibration)):
             raise ConfigError("calibration", f"{self.calibration}: no such file")
+        if os.path.expanduser(self.compile_cache).startswith("~"):
+            raise ConfigError("compile_cache", f"{self.compile_cache}: there is no such home")
         names = [source.name for source in self.sources]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ConfigError("model", f"the name {twice!r} is given twice; use NAME=…")
-
-    def _check_ports(self) -> None:
-        """Raise ConfigError where two services would listen on the same address."""
-        taken: list[tuple[str, str, int]] = []
-        for name, host, port in (
-            ("port", self.host, self.port),
-            ("metrics_port", self.metrics_host, self.metrics_port),
-            ("admin_port", self.admin_host, self.admin_port),
-        ):
-            if not host or port <= 0:
-                continue
-            for other, its_host, its_port in taken:
-                overlap = host == its_host or {host, its_host} & ALL_ADDRESSES
-                if port == its_port and overlap:
-                    raise ConfigError(name, f"{port} is --{other.replace('_', '-')} already")
-            taken.append((name, host, port))
 
     @property
     def devices(self) -> tuple[str, ...]:

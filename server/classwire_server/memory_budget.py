@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class MemoryBudget:
         Raises OverBudget.
         """
         if self._budget_mb and source.is_folder:
-            self.check(source.name, _weights_bytes(Path(source.location).expanduser()))
+            self.check(source.name, _weights_bytes(Path(os.path.expanduser(source.location))))
 
     def check(self, name: str, needs_bytes: int) -> None:
         """Raise OverBudget where a model needs more than is left."""

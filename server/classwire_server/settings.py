@@ -1,15 +1,16 @@
 """Where settings come from: the command line, the environment, a TOML file, the default."""
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from .config import ServerConfig
 from .errors import ConfigError
+from .toml_file import table_in
 
 ENVIRONMENT_PREFIX = "CLASSWIRE_"
+LONGEST_BITS = 64
+"""Of a whole number: no setting is larger, and far larger ones cannot be printed, or be floats."""
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -42,12 +43,7 @@ def kind(field: "dataclasses.Field[Any]") -> type:
 
 
 def _read_file(path: str) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError("config", f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError("config", f"{path}: {error}") from None
+    values = table_in("config", path)
     known = {field.name for field in dataclasses.fields(ServerConfig)}
     unknown = sorted(set(values) - known)
     if unknown:
@@ -73,6 +69,8 @@ def _parse(field: "dataclasses.Field[Any]", text: str, variable: str) -> Any:
 def _convert(field: "dataclasses.Field[Any]", value: Any, path: str) -> Any:
     """A value from a TOML file."""
     wanted = kind(field)
+    if isinstance(value, int) and value.bit_length() > LONGEST_BITS:
+        raise ConfigError(field.name, f"{path}: is a number of too many digits")
     if wanted is tuple:
         parts = [value] if isinstance(value, str) else value
         if isinstance(parts, list) and all(isinstance(part, str) for part in parts):

@@ -57,6 +57,10 @@ def test_every_kind_of_value(tmp_path: Path) -> None:
         ("reflection = 1", "--reflection"),
         ("model = [1]", "--model"),
         ("port = ", "classwire.toml"),
+        (f"port = {'[' * 3000}", "--config: .*too many brackets"),
+        (f"port = {'1' * 5000}", "--config: .*too many digits"),
+        (f"port = 0x{'f' * 5000}", "--port: .*too many digits"),
+        (f"default_timeout_s = {'1' * 400}", "--default-timeout-s: .*too many digits"),
     ],
 )
 def test_a_bad_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -89,6 +93,9 @@ def test_services_may_share_a_port_number() -> None:
     """On addresses that have nothing in common, and where the port is any free one."""
     ServerConfig(port=0, metrics_port=0, admin_port=0)
     assert ServerConfig(port=9_000, metrics_host="127.0.0.2", metrics_port=9_000).port == 9_000
+    for host, metrics_host in (("::1", "127.0.0.1"), ("::1", "0.0.0.0"), ("::1", "localhost")):
+        ServerConfig(host=host, port=9_000, metrics_host=metrics_host, metrics_port=9_000)
+    ServerConfig(host="::1", port=9_000, admin_host="0.0.0.0", admin_port=9_000, insecure=True)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +107,11 @@ def test_services_may_share_a_port_number() -> None:
         ({"log_level": "loud"}, "log_level"),
         ({"precision": "float8"}, "precision"),
         ({"calibration": "no-such-file"}, "calibration"),
+        ({"calibration": "~nosuchuser/x"}, "calibration"),
+        ({"calibration": "x" * 300}, "calibration"),
+        ({"compile_cache": "~nosuchuser/x"}, "compile_cache"),
+        ({"callers": "x" * 300}, "callers"),
+        ({"tls_cert": "x" * 300, "tls_key": "x"}, "tls_cert"),
         ({"min_label_agreement": 1.01}, "min_label_agreement"),
         ({"max_score_difference": -0.1}, "max_score_difference"),
         ({"lanes": -1}, "lanes"),
@@ -109,6 +121,23 @@ def test_services_may_share_a_port_number() -> None:
         ({"metrics_port": 50_051}, "metrics_port"),
         ({"metrics_port": 9_000, "admin_port": 9_000}, "admin_port"),
         ({"port": 9_000, "host": "::", "admin_port": 9_000, "insecure": True}, "admin_port"),
+        ({"port": 9_000, "host": "localhost", "metrics_port": 9_000}, "metrics_port"),
+        ({"port": 9_000, "admin_host": "localhost", "admin_port": 9_000}, "admin_port"),
+        (
+            {"port": 9_000, "host": "localhost", "metrics_host": "::1", "metrics_port": 9_000},
+            "metrics_port",
+        ),
+        (
+            {"metrics_host": "::", "metrics_port": 9_000, "admin_port": 9_000},
+            "admin_port",
+        ),
+        (
+            {"host": "0.0.0.0", "insecure": True, "metrics_host": "::1", "metrics_port": 50_051},
+            "metrics_port",
+        ),
+        ({"metrics_host": "x" * 70}, "metrics_host"),
+        ({"host": "a..b", "insecure": True}, "host"),
+        ({"admin_host": "x" * 70, "admin_port": 0, "insecure": True}, "admin_host"),
         ({"default_timeout_s": 0.0}, "default_timeout_s"),
         ({"default_timeout_s": float("nan")}, "default_timeout_s"),
         ({"max_streams": 0}, "max_streams"),

@@ -1,5 +1,6 @@
 """What engines are compared on, and how far apart two of them are."""
 
+import os
 from importlib.resources import files
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -42,7 +43,7 @@ def calibration_texts(path: str = "") -> tuple[Text, ...]:
     for a file that cannot be read or has no text.
     """
     if path:
-        return tuple(Text(line) for line in _lines_of(Path(path).expanduser()))
+        return tuple(Text(line) for line in _lines_of(Path(os.path.expanduser(path))))
     lines = _lines((files(__package__) / "calibration.txt").read_text(encoding="utf-8"))
     step = len(lines) // _PAIRS
     pairs = (Text(lines[i * step], lines[i * step + 1]) for i in range(_PAIRS))

@@ -28,9 +28,9 @@ _PARTIAL = "partial-"
 def cache_folder(setting: str) -> Path:
     """The folder that --compile-cache names, or the user's own."""
     if setting:
-        return Path(setting).expanduser()
+        return Path(os.path.expanduser(setting))
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "classwire"
+    return Path(os.path.expanduser(base)) / "classwire"
 
 
 class CompileCache:

@@ -1,8 +1,8 @@
 """The settings of who may call."""
 
 import ipaddress
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import ConfigError
 from ..setting import setting
@@ -41,7 +41,7 @@ class SecuritySettings:
                 raise ConfigError(name, "needs --tls-cert")
         for name in ("tls_cert", "tls_key", "tls_client_ca", "callers"):
             path = getattr(self, name)
-            if path and not Path(path).is_file():
+            if path and not os.path.isfile(path):
                 raise ConfigError(name, f"{path}: no such file")
         if host and not self.tls_cert and not self.insecure and not is_loopback(host):
             raise ConfigError(
