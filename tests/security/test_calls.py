@@ -9,6 +9,7 @@ import grpc
 import pytest
 import trustme
 from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
@@ -288,6 +289,26 @@ def test_a_token_that_is_taken_away_ends_its_streams(
     assert hers.read_to_end() == []
 
 
+def test_who_is_taken_out_watches_no_health(listen: Listen, callers_file: Path) -> None:
+    """Where health asks who calls, a watch ends with its caller's token; another goes on."""
+    replace(callers_file, callers_toml(CALLERS))
+    server = listen(callers=str(callers_file), open_health=False)
+    with grpc.insecure_channel(server.target) as channel:
+        stub: Any = HealthStub(channel)
+        hers, his = (
+            stub.Watch(health_pb2.HealthCheckRequest(), metadata=bearer(token), timeout=PATIENCE_S)
+            for token in (ALICE, BOB)
+        )
+        assert next(hers).status == next(his).status
+
+        replace(callers_file, callers_toml({"alice": {"tokens": (ALICE,)}}))
+
+        with pytest.raises(grpc.RpcError):
+            next(his)
+        assert his.code() is grpc.StatusCode.CANCELLED
+        assert hers.is_active()
+
+
 def test_reflection_and_health_as_they_are_set(listen: Listen, callers_file: Path) -> None:
     """Reflection can be opened, and health closed."""
     server = listen(callers=str(callers_file), open_health=False, open_reflection=True)
@@ -319,9 +340,13 @@ def test_callers_by_certificate(
     assert models(dave, ALICE) == ["stars-en"]
     with pytest.raises(Unauthenticated, match="not known"):
         models(dave, new_token("alice"))
-    with pytest.raises(PermissionDenied, match="not that of a caller") as refused:
-        models(authority.issue_cert("frank.example"))
-    assert refused.value.reason is Reason.NOT_ALLOWED
+    for other in (
+        authority.issue_cert("frank.example"),
+        authority.issue_cert(common_name="dave\0.frank.example"),
+    ):
+        with pytest.raises(PermissionDenied, match="not that of a caller") as refused:
+            models(other)
+        assert refused.value.reason is Reason.NOT_ALLOWED
 
     tls = Pair.at(tmp_path, dave, "client").shown_to(ca)
     with Client(server.target, tls=tls, retry=False) as client:

@@ -1,6 +1,6 @@
 """Who may call, asked before anything else of a call: of every service on the port."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import grpc
@@ -8,11 +8,10 @@ import grpc
 from ..call_record import RECORD
 from ..errors import RequestError
 from ..security.access import Access, Admission, bad_credentials, missing_credentials
+from ..security.names import names_in
 from .call_pool import Inline
 from .handlers import ADMISSION, end, refusal
 from .interception import Behavior, Handler, around
-
-_NAMES = ("x509_subject_alternative_name", "x509_common_name")
 
 
 class Guard(grpc.ServerInterceptor):
@@ -80,8 +79,6 @@ def _token(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:
     return token
 
 
-def _names(context: grpc.ServicerContext) -> Iterator[str]:
+def _names(context: grpc.ServicerContext) -> frozenset[str]:
     shown: Any = context.auth_context()
-    for key in _NAMES:
-        for name in shown.get(key, ()):
-            yield name.decode(errors="replace")
+    return names_in(*shown.get("x509_pem_cert", (b"",)))
