@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -65,8 +64,8 @@ class Server:
         self._gate = Gate()
         self._health = Health()
         self._calls = CallPool(config.rpc_threads, config.max_waiting_calls)
-        self._health_checks = Arrivals(2, thread_name_prefix="health")
-        self._reflections = ThreadPoolExecutor(reflection.THREADS, thread_name_prefix="reflection")
+        self._health_checks = Arrivals(2, "health")
+        self._reflections = CallPool(reflection.THREADS, reflection.MAX_WAITING, "reflection")
         self._stopping = threading.Lock()  # guards _stopped and _loaded
         self._stopped = False
         self._loaded = False
@@ -107,7 +106,7 @@ class Server:
             register_probes(self._grpc, self._health, self._health_checks)
         if config.reflection:
             services = (*call_services(config), HEALTH_SERVICE)
-            reflection.register(self._grpc, self._reflections, services)
+            reflection.register(self._grpc, self._gate, self._reflections, services)
 
     @property
     def target(self) -> str:

@@ -16,6 +16,11 @@ def grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", -1),
+        # One connection may have as many as the server can have at all, and as many to be refused.
+        (
+            "grpc.max_concurrent_streams",
+            2 * (config.rpc_threads + config.max_waiting_calls),
+        ),
         # Between the two gRPC would refuse calls by chance.
         ("grpc.max_metadata_size", config.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", config.max_metadata_bytes),

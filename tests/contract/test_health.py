@@ -22,10 +22,20 @@ from classwire_server.engine import Launched
 from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server
 from classwire_server.model_source import ModelSource
-from classwire_server.service import reflection
+from classwire_server.service import arrivals, reflection
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
-from tests.http2 import DATA, END_STREAM, HEADERS, Connection, Frame, messages, request
+from tests.contract.failures import refusal
+from tests.http2 import (
+    DATA,
+    END_STREAM,
+    HEADERS,
+    RST_STREAM,
+    Connection,
+    Frame,
+    messages,
+    request,
+)
 
 Connect = Callable[[str], grpc.Channel]
 
@@ -37,6 +47,7 @@ READINESS = (
     "classwire.model.tiny",
 )
 LIVENESS = "classwire.liveness"
+ENHANCE_YOUR_CALM = 11
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
 
@@ -287,6 +298,79 @@ def test_open_reflection_streams_starve_nobody(channel: grpc.Channel) -> None:
         ended.set()
         for stream in opened:
             stream.cancel()
+
+
+def test_busy_reflection_streams_end(
+    fake: Callable[..., Server], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that goes on asking ends as a silent one does: others want its thread."""
+    monkeypatch.setattr(reflection, "PATIENCE_S", 0.1)
+    stub: Any = ServerReflectionStub(connect(fake(FakeEngine()).target))
+    asked = threading.Semaphore(1)
+
+    def requests() -> Iterator[ServerReflectionRequest]:
+        while asked.acquire(timeout=PATIENCE_S):
+            yield ServerReflectionRequest(list_services="")
+
+    stream = stub.ServerReflectionInfo(requests(), timeout=2 * PATIENCE_S)
+
+    def ask_for_ever() -> None:
+        for response in stream:
+            assert response.list_services_response.service
+            asked.release()
+
+    with pytest.raises(grpc.RpcError):
+        ask_for_ever()
+    assert stream.code() is grpc.StatusCode.CANCELLED
+
+
+def test_reflection_streams_beyond_those_that_may_wait(
+    fake: Callable[..., Server], connect: Connect
+) -> None:
+    """They are refused at once, with a time to come back."""
+    channel = connect(fake(FakeEngine()).target)
+    stub: Any = ServerReflectionStub(channel)
+    outbox: queue.SimpleQueue[ServerReflectionRequest | None] = queue.SimpleQueue()
+    most = reflection.THREADS + reflection.MAX_WAITING
+    held = [stub.ServerReflectionInfo(iter(outbox.get, None)) for _ in range(most + 1)]
+    refused: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for stream in held:
+        stream.add_done_callback(refused.put)
+
+    failure = refused.get(timeout=PATIENCE_S)
+
+    told = refusal(lambda: next(failure))
+    assert told.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert told.reason == "OVERLOADED"
+    assert health(channel) == SERVING
+    for stream in held:
+        stream.cancel()
+        outbox.put(None)
+
+
+def test_calls_of_health_without_a_message_end(
+    fake: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody keeps the memory of a call by sending nothing."""
+    monkeypatch.setattr(arrivals, "PATIENCE_S", 0.1)
+    server = fake(FakeEngine())
+    with Connection(server.port, PATIENCE_S) as silent:
+        silent.send(request("/grpc.health.v1.Health/Check"))
+        silent.read_until(HEADERS)
+
+        assert silent.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
+
+
+def test_calls_of_one_connection_are_bounded(fake: Callable[..., Server]) -> None:
+    """Its caller is told how many, and what is more is no call."""
+    server = fake(FakeEngine(), rpc_threads=8, max_streams=1, max_waiting_calls=2)
+    with Connection(server.port, PATIENCE_S) as greedy:
+        for stream in range(1, 2 * 30, 2):
+            greedy.send(request("/grpc.health.v1.Health/Check", stream))
+        refused = greedy.read_until(RST_STREAM)
+
+        assert refused.stream == 2 * 20 + 1
+        assert int.from_bytes(refused.payload, "big") == ENHANCE_YOUR_CALM
 
 
 def test_silent_reflection_streams_end(

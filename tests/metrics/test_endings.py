@@ -51,6 +51,22 @@ def test_a_caller_who_leaves(observed: Observed, connect: Any, engine: FakeEngin
     assert Scrape(server).value("classwire_rpc_threads_busy") == 0
 
 
+def test_callers_who_leave_before_their_message(observed: Observed, connect: Any) -> None:
+    """They were cancelled, and did not call what is not there."""
+    server = observed()
+    method: Any = connect(server.target).stream_unary("/classwire.v1.ClassifyService/Classify")
+    silent: SimpleQueue[bytes | None] = SimpleQueue()
+    calls = [method.future(iter(silent.get, None)) for _ in range(40)]
+    assert eventually(lambda: Scrape(server).value("classwire_rpc_threads_busy") == len(calls))
+
+    for call in calls:
+        call.cancel()
+        silent.put(None)
+
+    assert eventually(lambda: Scrape(server).value(CALLS) == len(calls))
+    assert Scrape(server).value(CALLS, code="CANCELLED") == len(calls)
+
+
 def test_an_answer_that_nobody_took() -> None:
     """A call that was answered in full, of whose answer nothing but the first part could be sent
     before its caller left, was cancelled.

@@ -25,8 +25,8 @@ class CallPool(ThreadPoolExecutor):
     many as there are threads; when it has not, one more. Safe for use by any thread.
     """
 
-    def __init__(self, threads: int, max_waiting: int) -> None:
-        super().__init__(threads, thread_name_prefix="rpc")
+    def __init__(self, threads: int, max_waiting: int, name: str = "rpc") -> None:
+        super().__init__(threads, thread_name_prefix=name)
         self.waiting = 0
         self.busy = 0
         self._least_waiting = min(threads, max_waiting)

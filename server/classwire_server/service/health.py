@@ -50,6 +50,7 @@ class Health:
     def __init__(self) -> None:
         self._statuses: dict[str, int] = {}
         self._watchers: dict[_Watcher, None] = {}
+        self._due: dict[_Watcher, None] = {}  # those that may not know what is
         self._thread: threading.Thread | None = None
         self._let_go = Fading()  # watchers that did not take a message
         self._changed = threading.Condition()  # guards all of the above
@@ -59,13 +60,13 @@ class Health:
         """Say so of a service from now on, to its watchers too; waits for none of them."""
         with self._changed:
             self._statuses[service] = status
-            self._changed.notify()
+            self._wake(service)
 
     def forget(self, service: str) -> None:
         """Say nothing of a service any more: there is none of that name."""
         with self._changed:
             self._statuses.pop(service, None)
-            self._changed.notify()
+            self._wake(service)
 
     def status(self, service: str) -> int | None:
         """What is said of a service; None when there is none."""
@@ -76,17 +77,25 @@ class Health:
         """Tell a caller what is, and then every change, until its call is over."""
         watcher = _Watcher(service, call, send)
         with self._changed:
-            self._watchers[watcher] = None
+            self._watchers[watcher] = self._due[watcher] = None
             if self._thread is None:
                 self._thread = threading.Thread(target=self._tell, name="health-watch", daemon=True)
                 self._thread.start()
             self._changed.notify()
         call.when_over(lambda: self._forget(watcher))
+        look_s = call.received_s + call.admission.look_s
+        if look_s < math.inf:
+            call.when_over(self._alarms.set(look_s, partial(_look, call)))
 
     def _forget(self, watcher: _Watcher) -> None:
         with self._changed:
             self._watchers.pop(watcher, None)
+            self._due.pop(watcher, None)
             self._changed.notify()
+
+    def _wake(self, service: str) -> None:
+        self._due.update((each, None) for each in self._watchers if each.service == service)
+        self._changed.notify()
 
     def _tell(self) -> None:
         while (due := self._next()) is not None:
@@ -116,7 +125,9 @@ class Health:
         """Wait until there is something to say, and to whom; None when nobody watches any more."""
         with self._changed:
             while self._watchers:
-                for watcher in self._watchers:
+                while self._due:
+                    watcher = next(iter(self._due))
+                    del self._due[watcher]
                     unknown = HealthCheckResponse.SERVICE_UNKNOWN
                     status = self._statuses.get(watcher.service, unknown)
                     if status != watcher.said:
@@ -125,3 +136,11 @@ class Health:
                 self._changed.wait()
             self._thread = None
         return None
+
+
+def _look(call: Call, now_s: float) -> float:
+    """End the watching of a caller who may not call any more; returns when to look again."""
+    if call.admission.is_over():
+        call.cancel()
+        return math.inf
+    return now_s + call.admission.look_s

@@ -71,9 +71,9 @@ class Observer(grpc.ServerInterceptor):
             self._tell(record, context)
 
     def _tell(self, record: CallRecord, context: Any) -> None:
-        code = context.code()
-        if code is None:
-            code = grpc.StatusCode.OK if record.is_done and heard(context) else gone(context)
+        code = context.code() or (grpc.StatusCode.OK if record.is_done else None)
+        if code is None or (code in _TO_NOBODY and not heard(context)):
+            code = gone(context)
         for listener in self._listeners:
             listener(record, code)
 
@@ -85,6 +85,10 @@ class Observer(grpc.ServerInterceptor):
 
         handle.experimental_thread_pool = self._inline  # type: ignore[attr-defined]
         return grpc.stream_stream_rpc_method_handler(handle)
+
+
+_TO_NOBODY = (grpc.StatusCode.OK, grpc.StatusCode.UNIMPLEMENTED)
+"""How calls seem to end whose caller left: the requests end, maybe before there is any."""
 
 
 def heard(context: Any) -> bool:
