@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from classwire._visible import visible
+
 from . import logs
 from .check import findings
 from .config import ServerConfig
@@ -50,7 +52,7 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
         elif code := _check(settings):
             raise click.exceptions.Exit(code)
     except StartError as error:
-        print(f"classwire serve: {error}", file=sys.stderr)
+        print(f"classwire serve: {visible(str(error))}", file=sys.stderr)
         raise click.exceptions.Exit(2 if isinstance(error, ConfigError) else 1) from None
 
 
@@ -108,7 +110,7 @@ def _run(server: Server) -> None:
 def _say(line: str) -> None:
     """Print a line for whoever waits for it; a reader that has left does not stop the server."""
     try:
-        print(line, flush=True)
+        print(visible(line), flush=True)
     except OSError as error:
         log.warning("standard output: %s", error.strerror)
         # What is still buffered has nowhere to go, and would fail again at exit.

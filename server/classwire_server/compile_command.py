@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from classwire._visible import visible
+
 from .config import ServerConfig
 from .engine import FASTER_ON_CPU, Precision
 from .engine.compile_process import compile_elsewhere
@@ -54,7 +56,7 @@ def _compile(config: str | None, **flags: Any) -> None:
             for precision in precisions
         ]
     except StartError as error:
-        print(f"classwire compile: {error}", file=sys.stderr)
+        print(f"classwire compile: {visible(str(error))}", file=sys.stderr)
         raise click.exceptions.Exit(2 if isinstance(error, ConfigError) else 1) from None
     if not all(done):
         raise click.exceptions.Exit(1)
@@ -68,7 +70,7 @@ def _compile_one(source: ModelSource, config: ServerConfig, precision: Precision
         with _progress(f"compiling {what}"):
             artefact = compile_elsewhere(source, config, precision)
     except CompileError as error:
-        print(f"classwire compile: {error}", file=sys.stderr)
+        print(f"classwire compile: {visible(str(error))}", file=sys.stderr)
         return False
     seconds = time.monotonic() - started_s
     done = "was compiled" if artefact.was_there else f"compiled in {seconds:.0f} s"

@@ -6,6 +6,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from classwire._visible import visible
+
 from .call_record import current_request_id
 
 FORMATS = ("auto", "json", "pretty")
@@ -57,15 +59,18 @@ class Json(logging.Formatter):
 
 
 class Pretty(logging.Formatter):
-    """Time, level, logger and message, then what else is known as `name=value`."""
+    """Time, level, logger and message, then what else is known as `name=value`.
+
+    Whatever was said by others stays in the line, and a traceback's lines begin like no other's.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, and a traceback below it where there is one."""
         name = record.name.removeprefix("classwire_server.")
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        line = f"{_time(record)} {record.levelname} {name}: {record.getMessage()}{fields}"
-        trace = _trace(self, record)
-        return f"{line}\n{trace}" if trace else line
+        said = visible(f"{name}: {record.getMessage()}{fields}")
+        trace = (f"  {visible(line)}" for line in _trace(self, record).splitlines())
+        return "\n".join((f"{_time(record)} {record.levelname} {said}", *trace))
 
 
 def _of_its_call(record: logging.LogRecord) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 import classwire.cli
 from classwire._version import __version__
+from classwire.cli.failures import one_line
 from tests.cli.conftest import Run
 
 
@@ -42,6 +43,11 @@ def test_wrong_use_is_one_line_and_exit_2(classwire: Run, args: list[str]) -> No
     ended = classwire(*args)
     assert (ended.code, ended.out) == (2, "")
     assert ended.complaint.endswith("--help'.")
+
+
+def test_what_a_server_says_is_one_line_without_control() -> None:
+    """Of an error's message, which may hold what anybody sent."""
+    assert one_line("no such\nfolder: \x1b[31m\0é") == "no such folder: \\x1b[31m\\x00é"
 
 
 def test_without_a_command_there_is_help(classwire: Run) -> None:

@@ -86,6 +86,29 @@ def test_pretty(configure: Configure) -> None:
     assert rest == "WARNING test: it is so request_id=abc duration_ms=1.5\n"
 
 
+def test_pretty_lines_are_of_the_server_alone(configure: Configure) -> None:
+    """What others said begins no line and drives no terminal, nor does a traceback that quotes it;
+    letters of any script stay.
+    """
+    stream = configure(format="pretty")
+    forged = "/tmp/x\n2026-01-01T00:00:00.000Z ERROR command: fake\r\x1b[2J\u2028\x85é"
+
+    log("%s: no such folder", forged, caller="a\nb")
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        logging.getLogger("classwire_server").exception("failed")
+
+    first, failed, *traceback = stream.getvalue().splitlines()
+    assert first.endswith(
+        r"test: /tmp/x\n2026-01-01T00:00:00.000Z ERROR command: fake\r\x1b[2J\u2028\x85é: "
+        r"no such folder caller=a\nb"
+    )
+    assert failed.endswith("ERROR classwire_server: failed")
+    assert all(line.startswith("  ") for line in traceback)
+    assert "\x1b" not in stream.getvalue()
+
+
 def test_tracebacks(configure: Configure) -> None:
     """They stand in their line."""
     stream = configure()

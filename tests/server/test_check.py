@@ -204,5 +204,12 @@ def test_the_command_exits_as_a_server_would(
     assert busy.code == 1
     assert [line.split()[0] for line in busy.out.splitlines()] == ["ok", "failed", "failed"]
 
+    forged = classwire(
+        "serve", "--check", "--port", "0", "--model", "x=/no\nok      model y\x1b[2J"
+    )
+    assert forged.out.splitlines()[-1] == (
+        r"failed  model x: /no\nok      model y\x1b[2J: no such folder"
+    )
+
     wrong = classwire("serve", "--check", "--port", "-2")
     assert wrong.code == 2

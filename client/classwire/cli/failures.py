@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .._visible import visible
+
 if TYPE_CHECKING:
     from .. import ClasswireError
 
@@ -72,5 +74,5 @@ def field_name(error: "ClasswireError") -> str:
 
 
 def one_line(message: str) -> str:
-    """Return the message without line breaks."""
-    return " ".join(message.split())
+    """Return the message without line breaks, and with other control characters as escapes."""
+    return visible(" ".join(message.split()))

@@ -9,23 +9,15 @@ from rich.console import Console
 from rich.text import Text
 
 from .. import Classification, LabelScore, Token
+from .._visible import visible
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LONGEST_BAR = 40
-_JOINERS = "\u200c\u200d"  # invisible, but emoji and several scripts are wrong without them
 
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console that takes every text literally: no markup, no emoji codes, no guesses."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-
-def visible(text: str) -> str:
-    """Return the text with control characters as escapes, so that it cannot drive the terminal."""
-    return "".join(
-        char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode()
-        for char in text
-    )
 
 
 def fitted(text: str, width: int) -> str:

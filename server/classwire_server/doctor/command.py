@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from classwire._visible import visible
+
 from ..config import ServerConfig
 from ..errors import ConfigError
 from ..options import option
@@ -36,7 +38,7 @@ def _doctor(config: str | None, as_json: bool, **flags: Any) -> None:
             given, os.environ, config or os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG")
         )
     except ConfigError as error:
-        click.echo(f"classwire doctor: {error}", err=True)
+        click.echo(f"classwire doctor: {visible(str(error))}", err=True)
         raise click.exceptions.Exit(2) from None
     found = machine()
     chosen = list(choices(settings, found))
