@@ -1,6 +1,8 @@
 """The file of callers, tokens and rates, without a server."""
 
 import hmac
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,7 @@ def test_a_caller_may_have_several_tokens(file: Path) -> None:
         (f"[alice]\ntokens = ['{HASH}']\nmodel = ['a']", "no such key: model"),
         (f"[alice]\ntokens = ['{HASH}']\nmodels = 'a'", "models is not a list of strings"),
         (f"[alice]\ntokens = ['{HASH}']\ntext_tokens_per_s = 0", "less than 1"),
+        (f"[alice]\ntokens = ['{HASH}']\ntext_tokens_per_s = {'9' * 400}", "too many digits"),
         (f"[alice]\ntokens = ['{HASH}']\ntext_tokens_per_s = nan", "less than 1"),
         (f"[alice]\ntokens = ['{HASH}']\ntext_tokens_per_s = true", "not a number"),
         ("[alice]\ncertificates = ['a.example']", "there is no --tls-client-ca"),
@@ -169,7 +172,7 @@ def test_a_file_that_goes_wrong_later_is_not_taken(
 
 
 def test_a_rate_goes_on_when_the_file_changes(file: Path) -> None:
-    """Unless it is another: nobody is given more by an edit for someone else."""
+    """Nobody is given more by an edit for someone else, nor forgiven by one for himself."""
     access = Access(SecuritySettings(callers=str(file)))
 
     def rate(tokens_per_s: int) -> Rate:
@@ -179,7 +182,39 @@ def test_a_rate_goes_on_when_the_file_changes(file: Path) -> None:
 
     first = rate(10)
     assert rate(10) is first
-    assert rate(20).tokens_per_s == 20
+    first.take(600, time.monotonic())
+    assert rate(20) is first
+    assert first.tokens_per_s == 20
+    with pytest.raises(RequestError):
+        first.check(time.monotonic())
+
+
+def test_a_file_that_is_not_taken_changes_no_rate(file: Path) -> None:
+    """Whatever stands before the mistake in it."""
+    access = Access(SecuritySettings(callers=str(file)))
+    alice = callers_toml({"alice": {"tokens": (TOKEN,), "text_tokens_per_s": 5}})
+    replace(file, alice + b"\n[bob]\n")
+    assert access.by_token(TOKEN).caller.rate.tokens_per_s == math.inf
+
+
+@pytest.mark.parametrize(("tokens_per_s", "wait_s"), [(50, 10), (101, 500 / 101), (math.inf, 0)])
+def test_another_rate_takes_over_what_is_owed(tokens_per_s: float, wait_s: float) -> None:
+    """The same tokens, paid for at the new rate."""
+    rate = Rate(100)
+    rate.take(600, 1_000.0)
+    rate.change(tokens_per_s, 1_000.0)
+    assert rate.tokens_per_s == tokens_per_s
+    assert rate.wait_s(1_000.0) == pytest.approx(wait_s)
+
+
+def test_who_owes_nothing_owes_nothing_at_another_rate() -> None:
+    """Also who had no rate before: a second's worth of the new one is free."""
+    for rate in (Rate(), Rate(10)):
+        rate.take(10, 1_000.0)
+        rate.change(100, 1_005.0)
+        assert rate.wait_s(1_005.0) == 0
+        rate.take(600, 1_005.0)
+        assert rate.wait_s(1_005.0) == 5
 
 
 def test_what_is_taken_at_once_is_paid_for_by_waiting() -> None:

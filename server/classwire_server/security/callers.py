@@ -1,8 +1,9 @@
 """The file of callers: by which tokens and certificates each is known, and what it may do."""
 
 import math
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from classwire._tokens import NAME, is_hash
@@ -39,21 +40,26 @@ Callers = Mapping[str, Caller]
 def read_callers(path: str, *, with_certificates: bool, before: Callers) -> Callers:
     """The callers in a file, by name. Raises ConfigError, naming what is wrong with it.
 
-    A rate that is as it was `before` goes on from where it is.
+    Who was there `before` keeps his rate, which goes on from where it is, also where it is another
+    number now: streams that are open go by it, too.
     """
     table = table_in("callers", path)
     if not table:
         raise _wrong(path, "names nobody")
-    callers = {name: _caller(path, name, entry, before.get(name)) for name, entry in table.items()}
+    callers = {name: _caller(path, name, entry) for name, entry in table.items()}
     names = [name for caller in callers.values() for name in caller.certificates]
     if names and not with_certificates:
         raise _wrong(path, "certificates are named, and there is no --tls-client-ca")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise _wrong(path, f"the certificate {_shown(twice)} is named twice")
+    for name in callers.keys() & before.keys():
+        rate = before[name].rate
+        rate.change(callers[name].rate.tokens_per_s, time.monotonic())
+        callers[name] = replace(callers[name], rate=rate)
     return callers
 
 
-def _caller(path: str, name: str, entry: Any, before: Caller | None) -> Caller:
+def _caller(path: str, name: str, entry: Any) -> Caller:
     if not NAME.fullmatch(name):
         raise _wrong(path, f"the name {_shown(name)!r} is not of the form [a-z0-9-]{{1,63}}")
     if not isinstance(entry, dict):
@@ -73,18 +79,22 @@ def _caller(path: str, name: str, entry: Any, before: Caller | None) -> Caller:
     may_administer = entry.get("admin", False)
     if not isinstance(may_administer, bool):
         raise _wrong(path, f"{name}: admin is neither true nor false")
-    if before is not None and before.rate.tokens_per_s == tokens_per_s:
-        rate = before.rate
-    else:
-        rate = Rate(tokens_per_s)
     return Caller(
         name,
         tokens,
         certificates,
         frozenset(models) if "models" in entry else None,
-        rate,
+        Rate(_float(path, name, tokens_per_s)),
         may_administer,
     )
+
+
+def _float(path: str, name: str, tokens_per_s: float) -> float:
+    try:
+        return float(tokens_per_s)
+    except OverflowError:
+        problem = f"{name}: text_tokens_per_s is a number of too many digits"
+        raise _wrong(path, problem) from None
 
 
 def _texts(path: str, name: str, entry: Mapping[str, Any], key: str) -> tuple[str, ...]:

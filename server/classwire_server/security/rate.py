@@ -20,11 +20,18 @@ class Rate:
     def __init__(self, tokens_per_s: float = math.inf) -> None:
         self.tokens_per_s = tokens_per_s
         self._paid_s = -math.inf  # when all that was taken is paid for
-        self._lock = threading.Lock()  # guards _paid_s
+        self._lock = threading.Lock()  # guards both
 
     def wait_s(self, now_s: float) -> float:
         """How long until the next text may come."""
         return max(0.0, self._paid_s - now_s)
+
+    def change(self, tokens_per_s: float, now_s: float) -> None:
+        """From now on the rate is another; what was taken and is not paid for stays, in tokens."""
+        with self._lock:
+            if wait_s := self.wait_s(now_s):
+                self._paid_s = now_s + wait_s * self.tokens_per_s / tokens_per_s
+            self.tokens_per_s = tokens_per_s
 
     def take(self, tokens: int, now_s: float) -> None:
         """Texts of so many tokens have come."""
