@@ -16,6 +16,7 @@ from classwire.admin.v1 import admin_pb2 as pb
 from classwire_server.config import ServerConfig
 from classwire_server.errors import OverBudget
 from classwire_server.lifecycle import Server
+from classwire_server.model_source import ModelSource
 from tests.admin.operator import Operator, refusal
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 
@@ -153,6 +154,23 @@ def test_one_model_changes_at_a_time(
         assert client.classify(TEXT, model="slow").model.name == "slow"
 
 
+def test_a_reload_reads_what_the_last_one_read(
+    fake: Fake, operate: Operate, blue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a model comes from is looked up when no other change is in progress any more."""
+    server = fake(FakeEngine((0, 1)), FakeEngine((0, 1)))
+    registry, changes = server._registry, server._admin._changes  # type: ignore[union-attr]
+    begin = changes._change
+
+    def overtaken(name: str) -> Any:
+        registry.put(ModelSource("m", str(blue)), registry.served("m", ""))
+        return begin(name)
+
+    monkeypatch.setattr(changes, "_change", overtaken)
+    operate(server).reload("m")
+    assert registry.entry("m", "").source.location == str(blue)
+
+
 def test_a_model_over_the_memory_budget_is_refused(
     server: Server, operator: Operator, blue: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +210,30 @@ def test_a_budget_holds_at_start(tmp_path: Path) -> None:
     config = ServerConfig(port=0, model=(f"m={big}",), memory_budget_mb=2)
     with pytest.raises(OverBudget, match="needs 3 MB, and 0 of 2 MB are in use"):
         Server(config, launch).start()
+
+
+def test_a_load_that_the_end_of_the_server_overtakes(
+    serve: Callable[..., Server], operate: Operate, red: Path, blue: Path
+) -> None:
+    """Its operator is told so at once, as whoever comes later is; the model is never used."""
+    gate, engine = threading.Event(), FakeEngine((0, 1))
+
+    def launch(source: Any, config: ServerConfig, on_change: Any) -> Any:
+        if source.name == "slow":
+            assert gate.wait(PATIENCE_S)
+            return engine.launch(source, config, on_change)
+        return FakeEngine((0, 1)).launch(source, config, on_change)
+
+    server = serve(launch, model=(f"m={red}",), admin_port=0)
+    operator = operate(server)
+    loading = operator.begin_load("slow", blue)
+    assert next(loading).stage == pb.CHANGE_STAGE_LOADING
+    operator.drain()
+    with pytest.raises(grpc.RpcError) as refused:
+        next(loading)
+    assert refusal(refused.value)[:2] == ("UNAVAILABLE", "DRAINING")
+    gate.set()
+    assert eventually(lambda: engine.closed)
 
 
 def test_an_operator_ends_the_server(fake: Fake, operate: Operate) -> None:

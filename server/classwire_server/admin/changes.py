@@ -75,10 +75,16 @@ class Changes:
                 )
             self._take_over(source, self._loaded(source, change, say))
 
-    def reload(self, source: ModelSource, say: Say) -> None:
-        """Replace the model of that name by a new one, and wait until the old one is gone."""
-        with self._change(source.name) as change:
-            self._registry.served(source.name, "name")
+    def reload(
+        self, name: str, source_after: Callable[[ModelSource], ModelSource], say: Say
+    ) -> None:
+        """Replace a model by a new one, and wait until the old one is gone.
+
+        `source_after` is given where the old one came from, and gives that of the new one.
+        """
+        with self._change(name) as change:
+            self._registry.served(name, "name")
+            source = source_after(self._registry.entry(name, "name").source)
             old = self._take_over(source, self._loaded(source, change, say))
             if old is not None:
                 self._finish(old, change, say)

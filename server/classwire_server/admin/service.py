@@ -24,6 +24,7 @@ from .changes import Change, Changes, Say, Stage
 
 PLACE_BYTES = 1_024
 """Of a checkpoint or a revision: a refusal names it more than once, in metadata of a few KiB."""
+
 STAGES: Mapping[Stage, Any] = {
     Stage.LOADING: pb.CHANGE_STAGE_LOADING,
     Stage.FINISHING: pb.CHANGE_STAGE_FINISHING,
@@ -64,7 +65,7 @@ class AdminService:
         """Add a model."""
         source = self._source(request.name, request.checkpoint, request.revision)
         self._check_open()
-        for stage in _stages(lambda say: self._changes.load(source, say), call):
+        for stage in self._stages(lambda say: self._changes.load(source, say), call):
             yield pb.LoadModelResponse(stage=stage)
         yield pb.LoadModelResponse(stage=pb.CHANGE_STAGE_DONE, model=self._described(source.name))
 
@@ -73,14 +74,21 @@ class AdminService:
     ) -> Iterator[pb.ReloadModelResponse]:
         """Replace a model."""
         self._check_open()
-        source = self._registry.entry(request.name, "name").source
+        name = self._registry.entry(request.name, "name").source.name
+        given = None
         if request.checkpoint:
-            source = self._source(source.name, request.checkpoint, request.revision)
-        elif request.revision:
-            source = self._source(source.name, source.location, request.revision)
-        for stage in _stages(lambda say: self._changes.reload(source, say), call):
+            given = self._source(name, request.checkpoint, request.revision)
+
+        def source(before: ModelSource) -> ModelSource:
+            if given is not None:
+                return given
+            if request.revision:
+                return self._source(name, before.location, request.revision)
+            return before
+
+        for stage in self._stages(lambda say: self._changes.reload(name, source, say), call):
             yield pb.ReloadModelResponse(stage=stage)
-        yield pb.ReloadModelResponse(stage=pb.CHANGE_STAGE_DONE, model=self._described(source.name))
+        yield pb.ReloadModelResponse(stage=pb.CHANGE_STAGE_DONE, model=self._described(name))
 
     def unload_model(self, request: pb.UnloadModelRequest, call: Call) -> pb.UnloadModelResponse:
         """Take a model away."""
@@ -143,27 +151,37 @@ class AdminService:
     def _described(self, name: str) -> Any:
         return describe(self._registry.entry(name, "name"))
 
+    def _stages(self, change: Callable[[Say], None], call: Call) -> Iterator[Any]:
+        """The stages of a change, which goes on when its caller goes away.
 
-def _stages(change: Callable[[Say], None], call: Call) -> Iterator[Any]:
-    """The stages of a change, which goes on when its caller goes away.
+        Raises what the change does, and DRAINING as soon as the server ends before a model is
+        loaded: it is never used.
+        """
+        heard: SimpleQueue[Stage | Exception | None] = SimpleQueue()
+        reached: list[Stage] = []
 
-    Raises what the change does.
-    """
-    heard: SimpleQueue[Stage | Exception | None] = SimpleQueue()
+        def say(stage: Stage) -> None:
+            reached.append(stage)
+            heard.put(stage)
 
-    def run() -> None:
-        try:
-            change(heard.put)
-            heard.put(None)
-        except Exception as error:  # handed to the call's own thread, whatever it is
-            heard.put(error)
+        def run() -> None:
+            try:
+                change(say)
+                heard.put(None)
+            except Exception as error:  # handed to the call's own thread, whatever it is
+                heard.put(error)
 
-    threading.Thread(target=run, name="change", daemon=True).start()
-    call.when_over(lambda: heard.put(None))
-    while (told := heard.get()) is not None:
-        if isinstance(told, Exception):
-            raise told
-        yield STAGES[told]
+        def server_ends() -> None:
+            if Stage.FINISHING not in reached:
+                heard.put(draining())
+
+        threading.Thread(target=run, name="change", daemon=True).start()
+        call.when_over(lambda: heard.put(None))
+        call.when_over(self._gate.listen(server_ends))
+        while (told := heard.get()) is not None:
+            if isinstance(told, Exception):
+                raise told
+            yield STAGES[told]
 
 
 def _status(entry: Entry) -> pb.ModelStatus:
