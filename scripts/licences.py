@@ -11,7 +11,7 @@ from .pages import ROOT
 PAGE = ROOT / "docs" / "licences.md"
 ALLOWED = {
     *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python"),
-    *("ISC", "LLVM-exception", "MIT", "MPL-2.0", "PSF-2.0", "Zlib"),
+    *("ISC", "LLVM-exception", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0", "Zlib"),
 }
 """Licences under which something may be needed at run time. All let it be used and passed on with
 programs of any licence; MPL-2.0 asks for changes of its own files to be published.
