@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._visible import visible
 from .credentials import CREDENTIAL_OPTIONS, Credentials, credential_options
 from .failures import Failure, WrongUse
 
@@ -228,7 +229,7 @@ def _progress(ends: ExitStack) -> Callable[[str], None]:
 
 def _print_status(now: "pb.GetStatusResponse") -> None:
     from .inspection import columns
-    from .rendering import console, visible
+    from .rendering import console
 
     out = console()
     doing = f"{now.calls_in_flight} calls in flight, {now.open_streams} of them streams"

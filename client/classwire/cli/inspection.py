@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .._visible import visible
 from .connection import Connection, connection_options
 from .failures import FAILED
 
@@ -49,7 +50,7 @@ def tokenize(
     if as_json:
         _print_json(dataclasses.asdict(seen))
         return
-    from .rendering import console, visible
+    from .rendering import console
 
     table = columns("", "token", "id", "span", "type", "mask", right=(0, 2, 4, 5))
     for position, (token, mask) in enumerate(zip(seen.tokens, seen.attention_mask, strict=True)):
@@ -94,8 +95,6 @@ def models(*, connection: Connection, as_json: bool) -> None:
 
 
 def _models_table(served: Sequence["Model"]) -> "Table":
-    from .rendering import visible
-
     table = columns("model", *(visible(model.name) for model in served))
     facts: dict[str, Callable[[Model], str]] = {
         "default": lambda model: "yes" if model.is_default else "no",

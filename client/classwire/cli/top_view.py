@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .rendering import fitted, visible
+from .._visible import visible
+from .rendering import fitted
 from .top_metrics import Window
 
 MOST_ERRORS = 8
