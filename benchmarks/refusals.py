@@ -23,8 +23,8 @@ from .instrument import Failed
 from .machine import in_words, machine
 from .served import CLASSWIRE, ECHO, Served
 
-FEW_THREADS = ("--rpc-threads", "5", "--max-streams", "1", "--max-waiting-calls", "1")
-HOLDERS = 16
+FEW_THREADS = ("--rpc-threads", "5", "--max-streams", "1", "--max-waiting-calls", "64")
+HOLDERS = 96
 """Calls that send nothing: more than threads and places in the line."""
 IN_FLIGHT = 32
 TIMEOUT_S = 20.0
