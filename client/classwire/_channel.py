@@ -63,8 +63,17 @@ def channel_options(extra: ChannelOptions, *, retry: bool = True) -> list[tuple[
 
 
 def target_uri(target: Target) -> str:
-    """What gRPC connects to: a string as it is; several addresses as one name of gRPC's."""
+    """What gRPC connects to: a string as it is; several addresses as one name of gRPC's.
+
+    Raises InvalidInput for a URL, and for addresses that are no list of one kind.
+    """
     if isinstance(target, str):
+        if target.startswith(("http://", "https://", "grpc://")):
+            raise InvalidInput(
+                "a target is HOST:PORT, unix:PATH or dns:///NAME:PORT, and no URL",
+                reason=Reason.BAD_OPTION,
+                field="target",
+            )
         return target
     addresses = list(target)
     if len(addresses) == 1:

@@ -33,8 +33,9 @@ class Tls:
     server_name: str = ""
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """For gRPC. Raises InvalidInput for a certificate without a key, or the reverse; OSError
-        for files that can't be read.
+        """For gRPC. Raises InvalidInput for a certificate without a key, or the reverse, and for
+        files that are no PEM, of which gRPC would say that nobody answers; OSError for files that
+        can't be read.
         """
         if (self.cert is None) is not (self.key is None):
             missing = "key" if self.key is None else "cert"
@@ -43,7 +44,11 @@ class Tls:
                 reason=Reason.BAD_OPTION,
                 field=f"tls.{missing}",
             )
-        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.cert))
+        return grpc.ssl_channel_credentials(
+            _read("ca", self.ca, b"CERTIFICATE-----"),
+            _read("key", self.key, b"PRIVATE KEY-----"),
+            _read("cert", self.cert, b"CERTIFICATE-----"),
+        )
 
     @property
     def options(self) -> list[tuple[str, str]]:
@@ -54,8 +59,16 @@ class Tls:
         return [(name, self.server_name) for name in names]
 
 
-def _read(file: PemFile | None) -> bytes | None:
-    return None if file is None else Path(file).read_bytes()
+def _read(name: str, file: PemFile | None, kind: bytes) -> bytes | None:
+    if file is None:
+        return None
+    pem = Path(file).read_bytes()
+    if kind not in pem:
+        what = "private key" if name == "key" else "certificate"
+        raise InvalidInput(
+            f"{file} holds no {what} in PEM", reason=Reason.BAD_OPTION, field=f"tls.{name}"
+        )
+    return pem
 
 
 def explained(message: str, *, is_tls: bool) -> str:

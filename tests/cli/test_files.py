@@ -147,6 +147,7 @@ def test_a_stream_that_breaks_leaves_what_came(classwire: Run, tmp_path: Path) -
     assert [each["row"] for each in records(output)] == list(range(10))
     stopped, failure = ended.err.splitlines()
     assert stopped.startswith("stopped after 10 rows")
+    assert stopped.endswith("out.jsonl; the same command with --resume goes on")
     assert failure.startswith("classwire: ")
 
 

@@ -80,11 +80,17 @@ def test_nothing_shows_a_token(make_client: MakeClient, server: FakeServer) -> N
 
 
 def test_halves_and_doubles(make_client: MakeClient, tmp_path: Path) -> None:
-    """A certificate needs its key, files must be there, and gRPC's own credentials exclude ours."""
+    """A certificate needs its key, files must be there and hold what they are for, and gRPC's own
+    credentials exclude ours.
+    """
     file = tmp_path / "a.pem"
     file.write_text("a certificate")
     for tls, field in ((Tls(cert=file), "tls.key"), (Tls(key=file), "tls.cert")):
         with pytest.raises(InvalidInput) as refusal:
+            make_client("host:1", tls=tls)
+        assert refusal.value.field == field
+    for tls, field in ((Tls(ca=file), "tls.ca"), (Tls(cert=file, key=file), "tls.key")):
+        with pytest.raises(InvalidInput, match=r"a\.pem holds no") as refusal:
             make_client("host:1", tls=tls)
         assert refusal.value.field == field
     with pytest.raises(FileNotFoundError):

@@ -67,9 +67,10 @@ def test_targets(target: Any, uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", [[], ["a:1", "b:1"], ["10.0.0.1:1", "[::1]:1"], ["10.0.0.1", "10.0.0.2"]]
+    "target",
+    [[], ["a:1", "b:1"], ["10.0.0.1:1", "[::1]:1"], ["10.0.0.1", "10.0.0.2"], "http://host:1"],
 )
-def test_targets_without_a_name(target: list[str]) -> None:
+def test_targets_without_a_name(target: Any) -> None:
     """What gRPC has no name for is refused, with what to do instead."""
     with pytest.raises(InvalidInput, match="dns:///"):
         target_uri(target)

@@ -67,7 +67,7 @@ class Connection:
             opened = Client(self.target, timeout_s=self.call_timeout_s, **shown)
         except InvalidInput as error:
             if error.field != "token":
-                raise
+                raise WrongUse(error.message) from error
             raise WrongUse(
                 "without TLS others could read the token: give --tls, or --allow-plaintext-token "
                 "where nobody can listen"

@@ -96,6 +96,8 @@ class FileProgress:
         self._bar.stop()
         stopped = "stopped after " if kind else ""
         place = "" if self._output == STDOUT else f" in {self._output}"
+        if kind and place:
+            place += "; the same command with --resume goes on"
         click.echo(f"{stopped}{self._state()}, {self._elapsed_s():.1f} s{place}", err=True)
 
     def advance(self, row: Row, outcome: Outcome) -> None:
