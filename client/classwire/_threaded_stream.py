@@ -21,6 +21,11 @@ from .v1 import classwire_pb2 as pb
 JOIN_TIMEOUT_S = 1.0
 """How long the end of a stream waits for a source that is in the middle of making an item."""
 
+SIGNAL_LAG_S = 0.5
+"""How long the caller's thread waits at a time. Python hears a signal (Ctrl-C) only after a wait that
+it did not interrupt: one that came just before it, or reached another thread.
+"""
+
 Source = Iterator[str | Text | Item]
 OpenCall = Callable[[Iterator[pb.StreamClassifyRequest], float | None], Any]
 """Makes a call of requests and of the seconds that it has; None for no limit."""
@@ -59,9 +64,10 @@ class ThreadedStream:
                     thread.start()
                 while True:
                     with self._can_take:
-                        self._can_take.wait_for(
-                            lambda: self._state.has_outcome or self._state.is_over
-                        )
+                        while not self._can_take.wait_for(
+                            lambda: self._state.has_outcome or self._state.is_over, SIGNAL_LAG_S
+                        ):
+                            pass
                         if not self._state.has_outcome:
                             break
                         taken = self._state.take()

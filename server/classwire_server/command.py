@@ -23,6 +23,11 @@ from .settings import ENVIRONMENT_PREFIX, resolve
 
 log = logging.getLogger(__name__)
 
+SIGNAL_LAG_S = 0.5
+"""How long the main thread waits at a time. Python hears a signal only after a wait that it did not
+interrupt: one that came just before it, or reached another thread.
+"""
+
 
 def _serve(config: str | None, check: bool, **flags: Any) -> None:
     """Serve text classifiers over gRPC.
@@ -97,7 +102,8 @@ def _run(server: Server) -> None:
         _say(f"metrics on {server.metrics_target}")
     loading = threading.Thread(target=load, name="load", daemon=True)
     loading.start()
-    wake.wait()
+    while not wake.wait(SIGNAL_LAG_S):
+        pass
     if failures:
         server.stop(drain_timeout_s=0)  # whatever failed: a process that serves nothing ends
         raise failures[0]

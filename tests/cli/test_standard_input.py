@@ -1,12 +1,15 @@
 """`classwire classify` on lines of standard input."""
 
 import json
+import os
 import signal
+from collections.abc import Callable
 
 import pytest
 
 from classwire.testing import FakeServer
 from tests.cli.conftest import Run, Spawn
+from tests.signals import send_beside_main
 
 
 def good_or_bad(text: str, pair: str | None) -> dict[str, float]:
@@ -57,8 +60,9 @@ def test_results_appear_while_the_input_is_still_open(spawn: Spawn) -> None:
         assert process.wait(10) == 1
 
 
-def test_ctrl_c_exits_130_with_one_line(spawn: Spawn) -> None:
-    """Also while standard input is being read."""
+@pytest.mark.parametrize("send", [os.kill, send_beside_main])
+def test_ctrl_c_exits_130_with_one_line(spawn: Spawn, send: Callable[[int, int], None]) -> None:
+    """Also while standard input is being read, and whichever thread the signal reaches."""
     with (
         FakeServer(good_or_bad) as server,
         spawn("classify", "--target", server.target, "--json") as process,
@@ -69,7 +73,7 @@ def test_ctrl_c_exits_130_with_one_line(spawn: Spawn) -> None:
         process.stdin.write(b"good\n")
         process.stdin.flush()
         assert process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        send(process.pid, signal.SIGINT)
         assert process.wait(10) == 130
         assert process.stderr.read() == b"classwire: interrupted\n"
 

@@ -16,6 +16,7 @@ from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStu
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import refusal
+from tests.signals import send_beside_main
 
 LONG = "book " * 500
 
@@ -135,6 +136,17 @@ def test_serves_what_it_is_told_and_drains(
     assert process.line() == ""
     assert "Traceback" not in process.log
     assert "book" not in process.log
+
+
+def test_a_signal_is_heard_whichever_thread_it_reaches(
+    launch: Callable[..., Process], bert: Path
+) -> None:
+    """SIGTERM ends an idle server also when its main thread sleeps through it."""
+    process = launch("--port", "0", "--model", f"m={bert}")
+    process.address()
+    assert process.line() == "serving", process.log
+    send_beside_main(process.popen.pid, signal.SIGTERM)
+    assert process.wait() == 0
 
 
 def test_a_second_signal_exits_at_once(launch: Callable[..., Process], bert: Path) -> None:

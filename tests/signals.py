@@ -1,0 +1,13 @@
+"""Signals as an operating system may deliver them: to any thread of a process."""
+
+import ctypes
+from pathlib import Path
+
+
+def send_beside_main(pid: int, number: int) -> None:
+    """Send a signal to a thread of another process that is not its main thread (Linux)."""
+    library = ctypes.CDLL(None)
+    threads = {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()}
+    # A thread may have ended by now; then it is another's.
+    if all(library.tgkill(pid, thread, number) for thread in sorted(threads - {pid})):
+        raise ProcessLookupError(f"no thread of {pid} beside its main thread")
