@@ -22,8 +22,8 @@ JOIN_TIMEOUT_S = 1.0
 """How long the end of a stream waits for a source that is in the middle of making an item."""
 
 SIGNAL_LAG_S = 0.5
-"""How long the caller's thread waits at a time. Python hears a signal (Ctrl-C) only after a wait that
-it did not interrupt: one that came just before it, or reached another thread.
+"""How long the caller's thread waits at a time. Python hears a signal (Ctrl-C) only after a wait
+that it did not interrupt: one that came just before it, or reached another thread.
 """
 
 Source = Iterator[str | Text | Item]

@@ -40,6 +40,11 @@ class Admission:
         self._tokens = REMEMBERED * self._tokens + tokens
         self._seconds = REMEMBERED * self._seconds + max(seconds, 1e-6)
 
+    def measured_beside(self, tokens: int) -> None:
+        """Learn that so many tokens were computed in time that others took, and are counted for."""
+        if self._seconds:
+            self._tokens += tokens
+
     def wait_s(self, tokens: int) -> float:
         """How long all lanes together need for so many tokens; 0 before any measurement."""
         return tokens / self.tokens_per_s if self.tokens_per_s else 0.0

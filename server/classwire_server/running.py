@@ -34,6 +34,11 @@ class Running:
         """Whether bulk work is on the lanes."""
         return any(batch.priority is Priority.BULK for batch in self.batches)
 
+    @property
+    def is_all_bulk(self) -> bool:
+        """Whether only bulk work is on the lanes."""
+        return all(batch.priority is Priority.BULK for batch in self.batches)
+
     def tokens_before(self, priority: Priority) -> int:
         """Tokens that work of a priority waits for; interactive work does not wait for bulk."""
         return sum(

@@ -70,8 +70,9 @@ class Scheduler:
     def may_take(self) -> bool:
         """Whether work waits that a lane is free for, or that may be sent ahead of the next one.
 
-        Sending ahead pays when at least as much waits as runs; less is better left to grow. A
-        suspect waits until nothing else runs.
+        Sending ahead pays when at least as much waits as runs; less is better left to grow. Bulk
+        work never goes ahead behind interactive work: batches that are sent one right after the
+        other may start in either order. A suspect waits until nothing else runs.
         """
         queue, running = self._queue, self._running
         if queue.has_suspects:
@@ -80,6 +81,8 @@ class Scheduler:
             return False
         if len(running.batches) != running.lanes:
             return running.free_lanes > 0
+        if queue.next_priority() is Priority.BULK and not running.is_all_bulk:
+            return False
         soon_s = self._admission.lane_s(running.shortest_tokens)
         return 0 < soon_s <= MAX_AHEAD_S and queue.tokens >= min(
             running.shortest_tokens, self._sizing.batch_tokens
@@ -179,15 +182,19 @@ class Scheduler:
         return None
 
     def take_urgent(self, now_s: float) -> Batch | None:
-        """Interactive work that goes beside the lanes, and counts as running from now on."""
+        """Interactive work that goes beside the lanes, and counts as running from now on.
+
+        Bulk work fills it up.
+        """
         while self.may_take_urgent:
             if not self._shed(Priority.INTERACTIVE, now_s, now_s):
-                batch = self._queue.take(Priority.INTERACTIVE, self._sizing.urgent_tokens)
+                batch = self._queue.take_urgent(self._sizing.urgent_tokens)
                 return self._running.enter(batch, urgent=True)
         return None
 
     def finish(self, batch: Batch, passes: Iterable[Pass], now_s: float) -> None:
         """Give each text its answer or error."""
+        is_urgent = batch is self._running.urgent
         self._running.leave(batch)
         rows = iter(batch.rows)
         for done in passes:
@@ -205,7 +212,11 @@ class Scheduler:
                     text.cached = True
                 self._answer(row, answer, number)
             if inference_s:
-                self._admission.measured(done.tokens * self._running.lanes, inference_s)
+                tokens = done.tokens * self._running.lanes
+                if is_urgent:
+                    self._admission.measured_beside(tokens)
+                else:
+                    self._admission.measured(tokens, inference_s)
 
     def run_again(self, batch: Batch, *, has_died: bool) -> None:
         """Let the texts of a batch that came to nothing wait once more.

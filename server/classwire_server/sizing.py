@@ -9,7 +9,9 @@ SHARE_TOKENS = 128
 """Work is shared among idle lanes down to this: a pass over fewer tokens costs as much, since it
 waits for the weights to come from memory.
 """
-BULK_BATCH_S = 0.25
+URGENT_TOKENS = 96
+"""An urgent batch is filled up to this: its texts wait longer for it, and the engine does more."""
+BULK_BATCH_S = 0.5
 """How long a bulk batch may take while there is interactive traffic."""
 TRAFFIC_S = 10.0
 """How long after an interactive text there is interactive traffic."""
@@ -29,7 +31,7 @@ class Sizing:
     @property
     def urgent_tokens(self) -> int:
         """The size of a batch beside the lanes."""
-        return min(SHARE_TOKENS, self.batch_tokens)
+        return min(URGENT_TOKENS, self.batch_tokens)
 
     def came(self, priority: Priority, now_s: float) -> None:
         """Learn that a text of this priority came."""

@@ -17,6 +17,9 @@ from .due import DueTokens
 if TYPE_CHECKING:
     from .pending import Pending
 
+LOOK_AHEAD_TEXTS = 16
+"""How many texts are looked at for one that fits."""
+
 
 class _Flow:
     """Texts of one sender: the earliest deadline first, then the first that came."""
@@ -82,6 +85,23 @@ class Turns:
         while not heap[0][2].waits:
             heapq.heappop(heap)
         return heap[0][2]
+
+    def first_within(self, tokens: int) -> "Pending | None":
+        """The first text of no more than so many tokens, among a few of the flow whose turn it is.
+
+        Only when there is a text.
+        """
+        heap = min(self._flows.values(), key=lambda flow: flow.virtual_tokens).heap
+        looked_at = []
+        found = None
+        while heap and found is None and len(looked_at) < LOOK_AHEAD_TEXTS:
+            entry = heapq.heappop(heap)
+            if entry[2].waits:
+                looked_at.append(entry)
+                found = entry[2] if entry[2].tokens <= tokens else None
+        for entry in looked_at:
+            heapq.heappush(heap, entry)
+        return found
 
     def charge(self, pending: "Pending") -> None:
         """Count a text, which still waits, as its flow's turn."""

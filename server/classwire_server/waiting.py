@@ -154,10 +154,21 @@ class Queue:
             first = turns.first()
             if batch.rows and batch.tokens + first.tokens > budget_tokens:
                 break
-            batch.tokens += first.tokens
-            turns.charge(first)
-            batch.rows.append(self._take_same(first))
+            self._move(first, turns, batch)
         self._age(priority, batch.tokens)
+        return batch
+
+    def take_urgent(self, budget_tokens: int) -> Batch:
+        """Take interactive work, and fill what is left of the budget with bulk work that fits.
+
+        A pass over few tokens costs nearly as much as one that is filled up. A bulk text that does
+        not fit is overtaken by the next few: it stays the first of the lanes' next batch.
+        """
+        batch = self.take(Priority.INTERACTIVE, budget_tokens)
+        bulk, interactive_tokens = self._turns[Priority.BULK], batch.tokens
+        while bulk and (text := bulk.first_within(budget_tokens - batch.tokens)):
+            self._move(text, bulk, batch)
+        self._age(Priority.BULK, batch.tokens - interactive_tokens)
         return batch
 
     def take_suspect(self) -> Batch:
@@ -173,6 +184,12 @@ class Queue:
         for pending in texts:
             self._take_out(pending)
         return texts
+
+    def _move(self, pending: Pending, turns: Turns, batch: Batch) -> None:
+        """Take a text, and those with the same key, into a batch."""
+        batch.tokens += pending.tokens
+        turns.charge(pending)
+        batch.rows.append(self._take_same(pending))
 
     def _take_same(self, pending: Pending) -> list[Pending]:
         """Take a text and those with the same key, the text first."""

@@ -129,7 +129,7 @@ def test_interactive_work_goes_beside_bulk(dispatcher: Dispatcher, engine: FakeE
     slow = pending("slow", priority=BULK)
     dispatcher.submit([slow])
     engine.wait_for(lambda engine: bool(engine.batches))
-    call, bulk = pending("call"), pending("bulk", priority=BULK)
+    call, bulk = pending("call"), pending("bulk", tokens=4, priority=BULK)
     dispatcher.submit([bulk])
     dispatcher.submit([call])
 

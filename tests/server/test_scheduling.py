@@ -9,7 +9,7 @@ from classwire_server.computation import Pass
 from classwire_server.errors import RequestError
 from classwire_server.pending import Batch, Pending, Priority
 from classwire_server.scheduling import Scheduler
-from classwire_server.sizing import BULK_BATCH_S, SHARE_TOKENS, TRAFFIC_S
+from classwire_server.sizing import BULK_BATCH_S, SHARE_TOKENS, TRAFFIC_S, URGENT_TOKENS
 from tests.server.simulation import logits, waiting
 
 BULK = Priority.BULK
@@ -128,6 +128,16 @@ def test_a_batch_ahead() -> None:
     assert not take(scheduler)
 
 
+@pytest.mark.parametrize("priority", list(Priority))
+def test_bulk_work_is_not_sent_ahead_behind_calls(priority: Priority) -> None:
+    """It might start first, and they would wait for it."""
+    scheduler = make(tokens_per_s=100_000)
+    scheduler.add([waiting(1_000, priority)], NOW_S)
+    assert take(scheduler)
+    scheduler.add([waiting(1_000, BULK)], NOW_S)
+    assert bool(take(scheduler)) is (priority is BULK)
+
+
 @pytest.mark.parametrize("tokens_per_s", [0, 1_000])
 def test_no_batch_ahead_of_a_long_one(tokens_per_s: int) -> None:
     """What would lie ready for long, or who knows how long, waits where it can be overtaken."""
@@ -156,15 +166,47 @@ def test_interactive_work_goes_beside_bulk() -> None:
     assert not scheduler.take_urgent(NOW_S)
     assert take(scheduler)
     assert not scheduler.take_urgent(NOW_S)
-    calls = [waiting(SHARE_TOKENS // 2) for _ in range(3)]
+    calls = [waiting(URGENT_TOKENS // 2) for _ in range(3)]
     scheduler.add(calls, NOW_S)
     batch = scheduler.take_urgent(NOW_S)
     assert batch is not None
     assert texts_of(batch) == calls[:2]
     assert batch is scheduler._running.urgent
     assert not scheduler.take_urgent(NOW_S)
-    scheduler.finish(batch, [Pass(2, 128, logits(2))], NOW_S)
+    scheduler.finish(batch, [Pass(2, URGENT_TOKENS, logits(2))], NOW_S)
     assert texts_of(scheduler.take_urgent(NOW_S)) == calls[2:]
+
+
+def test_bulk_work_fills_up_an_urgent_batch() -> None:
+    """Bulk texts that fit go along, in order; those that do not are next on the lanes."""
+    scheduler = make(batch_tokens=200)
+    scheduler.add([waiting(200, BULK)], NOW_S)
+    running = scheduler.take(NOW_S)
+    assert running is not None
+    call, long = waiting(16), waiting(URGENT_TOKENS, BULK)
+    fits, too = waiting(URGENT_TOKENS - 50, BULK), waiting(34, BULK)
+    left = waiting(1, BULK)
+    scheduler.add([long, fits, too, left, call], NOW_S)
+    urgent = scheduler.take_urgent(NOW_S)
+    assert texts_of(urgent) == [call, fits, too]
+    scheduler.finish(running, [Pass(1, 200, logits(1))], NOW_S)
+    assert take(scheduler) == [long, left]
+
+
+def test_what_runs_beside_the_lanes_counts_for_the_drain_rate() -> None:
+    """Its tokens are counted with those of the lanes, and no second twice."""
+    scheduler = make()
+    for second in range(100):
+        now_s = NOW_S + second
+        scheduler.add([waiting(400, BULK)], now_s)
+        bulk = scheduler.take(now_s)
+        scheduler.add([waiting(100)], now_s)
+        urgent = scheduler.take_urgent(now_s)
+        assert bulk is not None
+        assert urgent is not None
+        scheduler.finish(urgent, [Pass(1, 100, logits(1, 0.5))], now_s + 0.5)
+        scheduler.finish(bulk, [Pass(1, 400, logits(1, 1.0))], now_s + 1)
+    assert scheduler.backlog().tokens_per_s == pytest.approx(500, rel=0.05)
 
 
 def test_interactive_work_waits_for_interactive_work() -> None:

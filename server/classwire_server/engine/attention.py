@@ -11,6 +11,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from .right_of_way import RIGHT_OF_WAY
+
 ATTENTION = "classwire_packed"
 """Name under which transformers' models find it."""
 
@@ -33,7 +35,10 @@ def attend_within_texts(
     i lies at bounds[i]:bounds[i + 1]; `bounds` is on the CPU, `device_bounds` the same, as int32,
     on the device. `window` is the largest distance at which tokens see each other, None for any.
     Texts of equal length that lie side by side are one product: no text's bits depend on how many.
+    On the CPU urgent passes have the right of way here; a GPU has its layers queued long before.
     """
+    if query.device.type == "cpu":
+        RIGHT_OF_WAY.give_way()
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
     if query.is_cuda and query.dtype in _HALF:
         from torch.nn.attention.varlen import varlen_attn  # takes time and memory to import

@@ -9,14 +9,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ..errors import StartError
 from . import Execution
 from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, receive, send
 from .packing import PackedTexts
+from .right_of_way import RIGHT_OF_WAY
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from .selection import Selection
 
 log = logging.getLogger(__name__)
+
+Turn = Callable[[PackedTexts], AbstractContextManager[None]]
+"""When texts are computed, and what for as long as they are."""
 
 FAILED_EXIT_CODE = 70
 """Of sysexits.h, EX_SOFTWARE: the device no longer answers, or a lane has failed."""
@@ -76,11 +80,13 @@ class _Worker:
         selection = self._selection
         urgent, *lanes = links
         threads = [
-            threading.Thread(target=self._serve, args=(lane, self._free_lanes), name=f"lane-{n}")
+            threading.Thread(target=self._serve, args=(lane, self._on_a_lane), name=f"lane-{n}")
             for n, lane in enumerate(lanes[: selection.division.lanes + 1])
         ]
         threads.append(
-            threading.Thread(target=self._serve, args=(urgent, nullcontext()), name="urgent")
+            threading.Thread(
+                target=self._serve, args=(urgent, self._beside_the_lanes), name="urgent"
+            )
         )
         for thread in threads:
             thread.start()
@@ -106,11 +112,19 @@ class _Worker:
             self._runner, deviation = found  # between two batches: each reads it once
             self._say(Changed(self._runner.traits, deviation))
 
-    def _serve(self, link: Link, turn: AbstractContextManager[object]) -> None:
+    @contextmanager
+    def _on_a_lane(self, texts: PackedTexts) -> Iterator[None]:
+        with self._free_lanes, RIGHT_OF_WAY.lane(len(texts.ids)):
+            yield
+
+    def _beside_the_lanes(self, _: PackedTexts) -> AbstractContextManager[None]:
+        return RIGHT_OF_WAY.urgent()
+
+    def _serve(self, link: Link, turn: Turn) -> None:
         try:
             while True:
                 texts: PackedTexts = receive(link)
-                with turn:
+                with turn(texts):
                     answer = self._compute(texts)
                 send(link, answer)
                 self._rest.worked()

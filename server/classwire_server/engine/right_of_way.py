@@ -1,0 +1,72 @@
+"""Urgent passes go first: a pass on a lane stands still for them, between two of its layers.
+
+The operating system would give both the same share of a core, and make the urgent one twice as
+slow.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..sizing import SHARE_TOKENS
+
+MAX_STILL_S = 2.0
+"""How long a pass stands still in all, so that it ends however many urgent ones there are."""
+
+
+class RightOfWay:
+    """Who goes first among the threads that compute in this process. For use by any thread.
+
+    An urgent pass takes the place of one other, so only one stands still at a time.
+    """
+
+    def __init__(self, max_still_s: float = MAX_STILL_S) -> None:
+        self._max_still_s = max_still_s
+        self._changed = threading.Condition()  # guards _urgent and _still
+        self._urgent = 0
+        self._still = False
+        self._here = threading.local()  # left_s: how long this thread's pass may still stand
+
+    @contextmanager
+    def urgent(self) -> Iterator[None]:
+        """Around an urgent pass."""
+        with self._changed:
+            self._urgent += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._urgent -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def lane(self, tokens: int) -> Iterator[None]:
+        """Around a pass on a lane.
+
+        One as short as an urgent one, which may be for callers who wait as well, never stands
+        still.
+        """
+        self._here.left_s = self._max_still_s if tokens > SHARE_TOKENS else 0.0
+        try:
+            yield
+        finally:
+            self._here.left_s = 0.0
+
+    def give_way(self) -> None:
+        """Between layers: stand still while an urgent pass runs, if this is one on a lane."""
+        left_s: float = getattr(self._here, "left_s", 0.0)
+        if not self._urgent or left_s <= 0:
+            return
+        with self._changed:
+            if self._still:
+                return
+            self._still = True
+            began_s = time.monotonic()
+            self._changed.wait_for(lambda: not self._urgent, left_s)
+            self._here.left_s = left_s - (time.monotonic() - began_s)
+            self._still = False
+
+
+RIGHT_OF_WAY = RightOfWay()
+"""That of this process, which torch's operators can reach."""

@@ -1,0 +1,104 @@
+"""Urgent passes go first among those that one process computes."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+import torch
+
+from classwire_server.engine.attention import attend_within_texts
+from classwire_server.engine.right_of_way import RightOfWay
+from classwire_server.sizing import SHARE_TOKENS
+from tests.contract.engines import PATIENCE_S, eventually
+
+LONG_S = 10 * PATIENCE_S
+
+
+class Lane:
+    """A pass on a lane, which gives way once for each of its layers."""
+
+    def __init__(
+        self,
+        give_way: Callable[[], None],
+        way: RightOfWay,
+        layers: int = 1,
+        tokens: int = SHARE_TOKENS + 1,
+    ) -> None:
+        self.layers_done = 0
+        self._tokens = tokens
+        self._give_way, self._way, self._layers = give_way, way, layers
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with self._way.lane(self._tokens):
+            for _ in range(self._layers):
+                self._give_way()
+                self.layers_done += 1
+
+    def ends(self) -> bool:
+        """Whether it comes to its end."""
+        self._thread.join(PATIENCE_S)
+        return not self._thread.is_alive()
+
+
+@pytest.fixture
+def way() -> RightOfWay:
+    """With passes that stand still for longer than any test runs."""
+    return RightOfWay(LONG_S)
+
+
+@pytest.fixture
+def urgent(way: RightOfWay) -> Iterator[ExitStack]:
+    """An urgent pass, until it is closed."""
+    with ExitStack() as stack:
+        stack.enter_context(way.urgent())
+        yield stack
+
+
+def test_a_lane_stands_still_for_an_urgent_pass(way: RightOfWay, urgent: ExitStack) -> None:
+    """Until that is over, and only one lane does: an urgent pass needs no more than its place."""
+    still = Lane(way.give_way, way)
+    assert eventually(lambda: way._still)
+    assert Lane(way.give_way, way).ends()
+    assert still.layers_done == 0
+    urgent.close()
+    assert still.ends()
+    assert still.layers_done == 1
+
+
+def test_a_short_pass_does_not_stand_still(way: RightOfWay, urgent: ExitStack) -> None:
+    """A call's text on a lane waits for no other call's."""
+    assert Lane(way.give_way, way, tokens=SHARE_TOKENS).ends()
+
+
+def test_a_pass_stands_still_for_a_bounded_time() -> None:
+    """However long urgent passes go on, and however many layers it has."""
+    way = RightOfWay(max_still_s=0.05)
+    with way.urgent():
+        lane = Lane(way.give_way, way, layers=1_000)
+        assert lane.ends()
+    assert lane.layers_done == 1_000
+
+
+def test_an_urgent_pass_gives_way_to_none(way: RightOfWay, urgent: ExitStack) -> None:
+    """Nor does a thread that is no lane's: a self-check at start, for instance."""
+    way.give_way()
+    assert not way._still
+
+
+def test_a_layer_of_any_model_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it attends, be it plain or compiled."""
+    way = RightOfWay(LONG_S)
+    monkeypatch.setattr("classwire_server.engine.attention.RIGHT_OF_WAY", way)
+    states, bounds = torch.rand(1, 2, 3, 4), torch.tensor([0, 3])
+
+    def attend() -> None:
+        attend_within_texts(states, states, states, bounds, bounds.int(), None, None)
+
+    with way.urgent():
+        lane = Lane(attend, way)
+        assert eventually(lambda: way._still)
+        assert lane.layers_done == 0
+    assert lane.ends()
