@@ -49,7 +49,9 @@ class FaultyEngine:
         """Whether it has a worker."""
         return not self.failure
 
-    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+    def infer(
+        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
+    ) -> Logits:
         """The logits of the texts."""
         if self.failure:
             raise NoWorker

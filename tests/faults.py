@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from classwire_server.config import ServerConfig
-from classwire_server.engine import changeover, device, memory, worker
+from classwire_server.engine import changeover, device, memory, right_of_way, worker
 from classwire_server.engine.link import Link, Refused, receive, send
 from classwire_server.engine.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
@@ -116,6 +116,19 @@ def meets_on_long_texts(control: Link, links: Sequence[Link]) -> None:
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
         if _is_long(texts):
             together.wait(PATIENCE_S)
+        return _run(self, texts)
+
+    _serve(control, links, run)
+
+
+def is_urgent_while_others_stand(control: Link, links: Sequence[Link]) -> None:
+    """An urgent batch is computed once another stands still for it, and fails when none does."""
+
+    def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+        if threading.current_thread().name == "urgent" and not eventually(
+            lambda: right_of_way.RIGHT_OF_WAY._still
+        ):
+            raise RuntimeError("nothing stands still")
         return _run(self, texts)
 
     _serve(control, links, run)

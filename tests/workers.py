@@ -69,7 +69,9 @@ class InProcessEngine:
         self.deviation = deviation
         self._runner = runner
 
-    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+    def infer(
+        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
+    ) -> Logits:
         """The logits of the texts."""
         texts = pack(encodings)
         return Logits(texts.unsorted(self._runner.run(texts)), self.traits, 0.0)

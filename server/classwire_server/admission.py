@@ -26,36 +26,49 @@ class Admission:
     def __init__(self, lanes: int, batch_tokens: int) -> None:
         self._lanes = lanes
         self._batch_tokens = batch_tokens
-        self._tokens = 0.0
+        self._tokens = 0.0  # of the lanes
+        self._beside_tokens = 0.0
+        self._new_beside_tokens = 0  # whose time is measured when the lanes' batch ends
         self._seconds = 0.0
         self._refused_tokens = Fading()
 
     @property
     def tokens_per_s(self) -> float:
         """The measured drain rate of all lanes together; 0 before any measurement."""
+        return self._lanes_tokens_per_s + (
+            self._beside_tokens / self._seconds if self._seconds else 0.0
+        )
+
+    @property
+    def _lanes_tokens_per_s(self) -> float:
         return self._tokens / self._seconds if self._seconds else 0.0
 
     def measured(self, tokens: int, seconds: float) -> None:
         """Learn that all lanes together take so long for so many tokens."""
         self._tokens = REMEMBERED * self._tokens + tokens
+        self._beside_tokens = REMEMBERED * self._beside_tokens + self._new_beside_tokens
+        self._new_beside_tokens = 0
         self._seconds = REMEMBERED * self._seconds + max(seconds, 1e-6)
 
     def measured_beside(self, tokens: int) -> None:
-        """Learn that so many tokens were computed in time that others took, and are counted for."""
-        if self._seconds:
-            self._tokens += tokens
+        """Learn that so many tokens were computed in time that the lanes take as well."""
+        self._new_beside_tokens += tokens
 
     def wait_s(self, tokens: int) -> float:
         """How long all lanes together need for so many tokens; 0 before any measurement."""
         return tokens / self.tokens_per_s if self.tokens_per_s else 0.0
 
     def lane_s(self, tokens: int) -> float:
-        """How long one lane needs for so many tokens; 0 before any measurement."""
-        return self._lanes * self.wait_s(tokens)
+        """How long one lane needs for so many tokens, what goes beside it included; 0 before any
+        measurement.
+        """
+        rate = self._lanes_tokens_per_s
+        return self._lanes * tokens / rate if rate else 0.0
 
     def lane_tokens(self, seconds: float) -> float:
         """How many tokens one lane computes within a time; math.inf before any measurement."""
-        return seconds * self.tokens_per_s / self._lanes if self.tokens_per_s else math.inf
+        rate = self._lanes_tokens_per_s
+        return seconds * rate / self._lanes if rate else math.inf
 
     def finish_s(
         self, sizes_tokens: Sequence[int], running_tokens: int, waiting_tokens: int

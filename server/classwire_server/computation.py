@@ -1,7 +1,7 @@
 """One batch through the engine: every row gets its logits or its error."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .engine import Engine, Logits
@@ -20,28 +20,33 @@ class Pass:
     logits: Logits | Exception
 
 
-def compute(engine: Engine, encodings: Sequence[Encoding], *, urgent: bool) -> list[Pass]:
+def compute(
+    engine: Engine, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
+) -> list[Pass]:
     """Run the texts through the model, in one pass, or in as many as it takes.
 
     A batch that fails is halved until the one bad text is alone, which fails when it has failed
     twice. Raises NoWorker and WorkerLost.
     """
     passes: list[Pass] = []
-    _run(engine, encodings, urgent, passes, is_first=True)
+
+    def infer(texts: Sequence[Encoding]) -> Logits:
+        return engine.infer(texts, urgent=urgent, bulk=bulk)
+
+    _run(infer, encodings, passes, is_first=True)
     return passes
 
 
 def _run(
-    engine: Engine,
+    infer: Callable[[Sequence[Encoding]], Logits],
     encodings: Sequence[Encoding],
-    urgent: bool,
     passes: list[Pass],
     *,
     is_first: bool,
 ) -> None:
     result: Logits | Exception
     try:
-        result = engine.infer(encodings, urgent=urgent)
+        result = infer(encodings)
         if len(result.values) != len(encodings):
             raise RuntimeError(f"{len(result.values)} rows of logits for {len(encodings)} texts")
     except (NoWorker, WorkerLost):
@@ -52,7 +57,7 @@ def _run(
         if is_first or len(encodings) > 1:
             middle = len(encodings) // 2
             for part in filter(len, (encodings[:middle], encodings[middle:])):
-                _run(engine, part, urgent, passes, is_first=False)
+                _run(infer, part, passes, is_first=False)
             return
         result = error
     tokens = sum(len(encoding.ids) for encoding in encodings)

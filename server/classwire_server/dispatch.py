@@ -12,7 +12,7 @@ from .computation import Pass, compute
 from .endings import draining, expired, lost
 from .engine import Engine
 from .errors import NoWorker, WorkerLost
-from .pending import Batch, Pending, key_of
+from .pending import Batch, Pending, Priority, key_of
 from .scheduling import Scheduler
 from .statistics import Statistics
 
@@ -196,8 +196,9 @@ class Dispatcher:
         """Give each text of a batch its answer or error, or let it wait again."""
         encodings = [row[0].encoding for row in batch.rows]
         taken_s = time.monotonic()
+        bulk = batch.priority is Priority.BULK
         try:
-            passes = compute(self._engine, encodings, urgent=urgent)
+            passes = compute(self._engine, encodings, urgent=urgent, bulk=bulk)
         except (NoWorker, WorkerLost) as error:
             with self._lock:
                 self._scheduler.run_again(batch, has_died=isinstance(error, WorkerLost))

@@ -92,7 +92,7 @@ class Turns:
         Only when there is a text.
         """
         heap = min(self._flows.values(), key=lambda flow: flow.virtual_tokens).heap
-        looked_at = []
+        looked_at: list[tuple[float, int, Pending]] = []
         found = None
         while heap and found is None and len(looked_at) < LOOK_AHEAD_TEXTS:
             entry = heapq.heappop(heap)

@@ -162,13 +162,13 @@ class Queue:
         """Take interactive work, and fill what is left of the budget with bulk work that fits.
 
         A pass over few tokens costs nearly as much as one that is filled up. A bulk text that does
-        not fit is overtaken by the next few: it stays the first of the lanes' next batch.
+        not fit is overtaken by the next few; what overtakes it is not taken from its claim.
         """
         batch = self.take(Priority.INTERACTIVE, budget_tokens)
-        bulk, interactive_tokens = self._turns[Priority.BULK], batch.tokens
+        bulk = self._turns[Priority.BULK]
         while bulk and (text := bulk.first_within(budget_tokens - batch.tokens)):
             self._move(text, bulk, batch)
-        self._age(Priority.BULK, batch.tokens - interactive_tokens)
+        self._age(Priority.BULK, 0)
         return batch
 
     def take_suspect(self) -> Batch:

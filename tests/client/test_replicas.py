@@ -41,12 +41,14 @@ class StoppingEngine(FakeEngine):
         self.stopped = threading.Event()
         self._marks = marks
 
-    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+    def infer(
+        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
+    ) -> Logits:
         """The logits of the texts; never while it is stopped."""
         if self._marks.are_new(" ".join(each.source.text for each in encodings)):
             self.stopped.set()
             assert self._released.wait(PATIENCE_S)
-        return super().infer(encodings, urgent=urgent)
+        return super().infer(encodings, urgent=urgent, bulk=bulk)
 
 
 class Replica:

@@ -42,6 +42,7 @@ class FakeEngine:
         self.workers: Sequence[WorkerState] = ()
         self.batches: list[list[str]] = []
         self.urgent: list[bool] = []
+        self.bulk: list[bool] = []
         self.closed = False
         self._logits = logits
         self._released = threading.Event()
@@ -53,7 +54,9 @@ class FakeEngine:
         """Whether it has a worker."""
         return not self.failure
 
-    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+    def infer(
+        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
+    ) -> Logits:
         """The logits of the texts."""
         if self.failure:
             raise NoWorker
@@ -61,6 +64,7 @@ class FakeEngine:
         with self._changed:
             self.batches.append(texts)
             self.urgent.append(urgent)
+            self.bulk.append(bulk)
             self._changed.notify_all()
         if any("slow" in text for text in texts):
             assert self._released.wait(PATIENCE_S)

@@ -24,9 +24,11 @@ class ChangingEngine(FakeEngine):
         super().__init__()
         self.lanes = 2
 
-    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+    def infer(
+        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
+    ) -> Logits:
         """The logits of the texts."""
-        logits = super().infer(encodings, urgent=urgent)
+        logits = super().infer(encodings, urgent=urgent, bulk=bulk)
         if "compiled" not in encodings[0].source.text:
             return logits
         return replace(logits, traits=replace(self.traits, execution=Execution.COMPILED))

@@ -151,3 +151,17 @@ def test_the_late_expire() -> None:
     assert made.call(late) is None
     assert isinstance(late.error, RequestError)
     assert late.error.reason == "EXPIRED_IN_QUEUE"
+
+
+def test_what_runs_beside_waits_for_its_time() -> None:
+    """Tokens beside a batch count once that is measured, and never as a lane's own."""
+    admission = Admission(1, 1_000)
+    admission.measured(100, 0.1)
+    admission.measured_beside(500)
+    assert admission.tokens_per_s == pytest.approx(1_000)
+    for _ in range(100):
+        admission.measured_beside(500)
+        admission.measured(500, 1.0)
+    assert admission.tokens_per_s == pytest.approx(1_000, rel=0.05)
+    assert admission.lane_tokens(1.0) == pytest.approx(500, rel=0.05)
+    assert admission.lane_s(500) == pytest.approx(1.0, rel=0.05)

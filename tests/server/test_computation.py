@@ -20,7 +20,9 @@ class Scripted(FakeEngine):
         self.passes: list[int] = []
         self._behaviour = behaviour
 
-    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+    def infer(
+        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
+    ) -> Logits:
         """The logits of the texts."""
         self.passes.append(len(encodings))
         self.urgent.append(urgent)
@@ -87,9 +89,9 @@ def test_an_accident_is_forgiven(texts: int) -> None:
 def test_too_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that answers for other than the texts it was given has failed."""
     engine = Scripted(lambda _, __: None)
-    monkeypatch.setattr(engine, "infer", lambda _, urgent: logits(1))
+    monkeypatch.setattr(engine, "infer", lambda _, urgent, bulk: logits(1))
     assert failures(compute(engine, encodings(2), urgent=False)) == [False, False]
-    monkeypatch.setattr(engine, "infer", lambda _, urgent: logits(3))
+    monkeypatch.setattr(engine, "infer", lambda _, urgent, bulk: logits(3))
     assert failures(compute(engine, encodings(2), urgent=False)) == [True, True]
 
 

@@ -66,7 +66,7 @@ def test_a_worker_that_goes_before_the_batch_begins(
     """Texts that were to go to a worker that is no more go to the next one."""
     infer, tried = engine.infer, threading.Event()
 
-    def gone(encodings: Sequence[Encoding], *, urgent: bool) -> Logits:
+    def gone(encodings: Sequence[Encoding], *, urgent: bool, bulk: bool) -> Logits:
         monkeypatch.setattr(engine, "infer", infer)
         engine.lose()
         tried.set()
@@ -110,9 +110,9 @@ def test_no_time_to_run_again(dispatcher: Dispatcher, engine: FakeEngine) -> Non
     dispatcher.submit([deadly])
     infer = engine.infer
 
-    def lose(encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+    def lose(encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False) -> Logits:
         try:
-            return infer(encodings, urgent=urgent)
+            return infer(encodings, urgent=urgent, bulk=bulk)
         except WorkerLost:
             engine.lose()
             raise
@@ -125,7 +125,7 @@ def test_no_time_to_run_again(dispatcher: Dispatcher, engine: FakeEngine) -> Non
 
 
 def test_interactive_work_goes_beside_bulk(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """A call does not wait for the bulk batch that holds the engine."""
+    """A call does not wait for the bulk batch that holds the engine, and which gives way to it."""
     slow = pending("slow", priority=BULK)
     dispatcher.submit([slow])
     engine.wait_for(lambda engine: bool(engine.batches))
@@ -137,10 +137,10 @@ def test_interactive_work_goes_beside_bulk(dispatcher: Dispatcher, engine: FakeE
     assert (slow.ended, bulk.ended) == (False, False)
     engine.release()
     assert answer(bulk)
-    assert list(zip(engine.texts, engine.urgent, strict=True)) == [
-        ("slow", False),
-        ("call", True),
-        ("bulk", False),
+    assert list(zip(engine.texts, engine.urgent, engine.bulk, strict=True)) == [
+        ("slow", False, True),
+        ("call", True, False),
+        ("bulk", False, True),
     ]
 
 

@@ -25,9 +25,13 @@ class Lanes(FakeEngine):
         self.lanes = lanes
         self._inference_s = inference_s
 
-    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+    def infer(
+        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
+    ) -> Logits:
         """The logits of the texts."""
-        return replace(super().infer(encodings, urgent=urgent), inference_s=self._inference_s)
+        return replace(
+            super().infer(encodings, urgent=urgent, bulk=bulk), inference_s=self._inference_s
+        )
 
 
 def busy_lane(inference_s: float, batch_tokens: int) -> tuple[Lanes, Dispatcher]:

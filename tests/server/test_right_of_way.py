@@ -9,30 +9,22 @@ import torch
 
 from classwire_server.engine.attention import attend_within_texts
 from classwire_server.engine.right_of_way import RightOfWay
-from classwire_server.sizing import SHARE_TOKENS
 from tests.contract.engines import PATIENCE_S, eventually
 
 LONG_S = 10 * PATIENCE_S
 
 
 class Lane:
-    """A pass on a lane, which gives way once for each of its layers."""
+    """A pass of bulk work, which gives way once for each of its layers."""
 
-    def __init__(
-        self,
-        give_way: Callable[[], None],
-        way: RightOfWay,
-        layers: int = 1,
-        tokens: int = SHARE_TOKENS + 1,
-    ) -> None:
+    def __init__(self, give_way: Callable[[], None], way: RightOfWay, layers: int = 1) -> None:
         self.layers_done = 0
-        self._tokens = tokens
         self._give_way, self._way, self._layers = give_way, way, layers
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        with self._way.lane(self._tokens):
+        with self._way.bulk():
             for _ in range(self._layers):
                 self._give_way()
                 self.layers_done += 1
@@ -68,11 +60,6 @@ def test_a_lane_stands_still_for_an_urgent_pass(way: RightOfWay, urgent: ExitSta
     assert still.layers_done == 1
 
 
-def test_a_short_pass_does_not_stand_still(way: RightOfWay, urgent: ExitStack) -> None:
-    """A call's text on a lane waits for no other call's."""
-    assert Lane(way.give_way, way, tokens=SHARE_TOKENS).ends()
-
-
 def test_a_pass_stands_still_for_a_bounded_time() -> None:
     """However long urgent passes go on, and however many layers it has."""
     way = RightOfWay(max_still_s=0.05)
@@ -82,14 +69,18 @@ def test_a_pass_stands_still_for_a_bounded_time() -> None:
     assert lane.layers_done == 1_000
 
 
-def test_an_urgent_pass_gives_way_to_none(way: RightOfWay, urgent: ExitStack) -> None:
-    """Nor does a thread that is no lane's: a self-check at start, for instance."""
-    way.give_way()
+def test_only_bulk_work_gives_way(way: RightOfWay, urgent: ExitStack) -> None:
+    """A pass of another kind does not, on whatever thread, nor one that comes after bulk work."""
+    urgent.close()
+    with way.bulk():
+        way.give_way()
+    with way.urgent():
+        way.give_way()
     assert not way._still
 
 
-def test_a_layer_of_any_model_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it attends, be it plain or compiled."""
+def test_a_layer_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it attends, by the operator of all packed models."""
     way = RightOfWay(LONG_S)
     monkeypatch.setattr("classwire_server.engine.attention.RIGHT_OF_WAY", way)
     states, bounds = torch.rand(1, 2, 3, 4), torch.tensor([0, 3])

@@ -189,3 +189,15 @@ def test_urgent_batches_wait_for_no_lane(start: Start) -> None:
         urgent = model.engine.infer([model.long], urgent=True)
 
     assert abs(held.result().values - urgent.values).max() <= 1e-5
+
+
+def test_bulk_work_stands_still_for_urgent_batches(start: Start) -> None:
+    """Between two layers of a model, and goes on afterwards with the same answer."""
+    model = start(faults.is_urgent_while_others_stand)
+
+    with ThreadPoolExecutor(1) as callers:
+        urgent = callers.submit(model.engine.infer, [model.short], urgent=True)
+        while not urgent.done():
+            bulk = model.engine.infer([model.short], bulk=True)
+
+    assert abs(bulk.values - urgent.result().values).max() <= 1e-5

@@ -125,8 +125,12 @@ class Engine(Protocol):
         """The processes that compute, always in the same order."""
         ...
 
-    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+    def infer(
+        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
+    ) -> Logits:
         """The logits of the texts.
+
+        A batch of bulk work may give way to an urgent one.
 
         A row depends on its own text alone. Raises NoWorker when the batch was never begun, and
         WorkerLost when what computes ended, or was ended, while it held the batch. Any other

@@ -19,6 +19,7 @@ from ..config import ServerConfig
 from ..errors import StartError
 from ..model_source import ModelSource
 from . import Deviation, EngineTraits
+from .packing import PackedTexts
 
 Link = Connection
 
@@ -56,6 +57,14 @@ class Changed:
 
     traits: EngineTraits
     deviation: Deviation
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A batch; one of bulk work gives way to urgent ones."""
+
+    texts: PackedTexts
+    is_bulk: bool
 
 
 @dataclass(frozen=True, eq=False)

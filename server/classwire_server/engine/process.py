@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from ..errors import NoWorker, StartError, WorkerLost
 from .cores import divide, usable_cores
 from .lanes import Lanes
-from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, hang_up, receive, send
+from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, Work, hang_up, receive, send
 from .packing import PackedTexts
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class Worker:
         self._lanes = Lanes(links[: ready.lanes + 1], ready.lanes)
         return ready
 
-    def compute(self, texts: PackedTexts, *, urgent: bool) -> Computed:
+    def compute(self, texts: PackedTexts, *, urgent: bool, bulk: bool) -> Computed:
         """The logits of packed texts; as many threads as there are lanes, and one more, wait for no
         other, and nor does one with an urgent batch.
 
@@ -135,7 +135,7 @@ class Worker:
             link = lanes.take(time.monotonic())
             self._in_flight += 1
         try:
-            answer = self._answer(link, texts)
+            answer = self._answer(link, Work(texts, bulk))
         finally:
             with self._changed:
                 lanes.give(link, time.monotonic())
@@ -195,10 +195,10 @@ class Worker:
             for connection in (self._control, *self._links):
                 connection.close()
 
-    def _answer(self, link: Link, texts: PackedTexts) -> Any:
+    def _answer(self, link: Link, work: Work) -> Any:
         is_sent = False
         try:
-            send(link, texts)
+            send(link, work)
             is_sent = True
             return receive(link)
         except (EOFError, OSError):

@@ -1,4 +1,4 @@
-"""Urgent passes go first: a pass on a lane stands still for them, between two of its layers.
+"""Urgent passes go first: one of bulk work stands still for them, between two of its layers.
 
 The operating system would give both the same share of a core, and make the urgent one twice as
 slow.
@@ -9,8 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..sizing import SHARE_TOKENS
-
 MAX_STILL_S = 2.0
 """How long a pass stands still in all, so that it ends however many urgent ones there are."""
 
@@ -18,11 +16,12 @@ MAX_STILL_S = 2.0
 class RightOfWay:
     """Who goes first among the threads that compute in this process. For use by any thread.
 
-    An urgent pass takes the place of one other, so only one stands still at a time.
+    An urgent pass takes the place of one other, so only one stands still at a time, for no longer
+    than `max_still_s` in all.
     """
 
     def __init__(self, max_still_s: float = MAX_STILL_S) -> None:
-        self._max_still_s = max_still_s
+        self.max_still_s = max_still_s
         self._changed = threading.Condition()  # guards _urgent and _still
         self._urgent = 0
         self._still = False
@@ -41,20 +40,16 @@ class RightOfWay:
                 self._changed.notify_all()
 
     @contextmanager
-    def lane(self, tokens: int) -> Iterator[None]:
-        """Around a pass on a lane.
-
-        One as short as an urgent one, which may be for callers who wait as well, never stands
-        still.
-        """
-        self._here.left_s = self._max_still_s if tokens > SHARE_TOKENS else 0.0
+    def bulk(self) -> Iterator[None]:
+        """Around a pass of bulk work."""
+        self._here.left_s = self.max_still_s
         try:
             yield
         finally:
             self._here.left_s = 0.0
 
     def give_way(self) -> None:
-        """Between layers: stand still while an urgent pass runs, if this is one on a lane."""
+        """Between layers: stand still while an urgent pass runs, if this is one of bulk work."""
         left_s: float = getattr(self._here, "left_s", 0.0)
         if not self._urgent or left_s <= 0:
             return
@@ -63,9 +58,11 @@ class RightOfWay:
                 return
             self._still = True
             began_s = time.monotonic()
-            self._changed.wait_for(lambda: not self._urgent, left_s)
+            try:
+                self._changed.wait_for(lambda: not self._urgent, left_s)
+            finally:
+                self._still = False
             self._here.left_s = left_s - (time.monotonic() - began_s)
-            self._still = False
 
 
 RIGHT_OF_WAY = RightOfWay()

@@ -97,9 +97,9 @@ class Supervisor:
         """How far its scores are from plain float32."""
         return self._worker.deviation
 
-    def compute(self, texts: PackedTexts, *, urgent: bool) -> Computed:
+    def compute(self, texts: PackedTexts, *, urgent: bool, bulk: bool) -> Computed:
         """See Worker.compute."""
-        return self._worker.compute(texts, urgent=urgent)
+        return self._worker.compute(texts, urgent=urgent, bulk=bulk)
 
     def close(self) -> None:
         """End the worker, whatever it does at the moment, and start no other."""

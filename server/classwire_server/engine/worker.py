@@ -10,14 +10,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from ..errors import StartError
 from . import Execution
-from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, receive, send
+from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, Work, receive, send
 from .packing import PackedTexts
-from .right_of_way import RIGHT_OF_WAY
+from .right_of_way import MAX_STILL_S, RIGHT_OF_WAY
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Turn = Callable[[PackedTexts], AbstractContextManager[None]]
-"""When texts are computed, and what for as long as they are."""
+Turn = Callable[[Work], AbstractContextManager[None]]
+"""When a batch is computed, and what holds for as long as it is."""
 
 FAILED_EXIT_CODE = 70
 """Of sysexits.h, EX_SOFTWARE: the device no longer answers, or a lane has failed."""
@@ -73,6 +73,8 @@ class _Worker:
         self._runner: Runner = self._selection.finished(self._selection.engine)
         give_back()
         self._rest = Rest()
+        # So that a pass that stands still is not taken for one that hangs.
+        RIGHT_OF_WAY.max_still_s = min(MAX_STILL_S, job.config.worker_timeout_s / 4)
         self._free_lanes = threading.Semaphore(self._selection.division.lanes)
 
     def work(self, links: Sequence[Link]) -> None:
@@ -113,19 +115,19 @@ class _Worker:
             self._say(Changed(self._runner.traits, deviation))
 
     @contextmanager
-    def _on_a_lane(self, texts: PackedTexts) -> Iterator[None]:
-        with self._free_lanes, RIGHT_OF_WAY.lane(len(texts.ids)):
+    def _on_a_lane(self, work: Work) -> Iterator[None]:
+        with self._free_lanes, RIGHT_OF_WAY.bulk() if work.is_bulk else nullcontext():
             yield
 
-    def _beside_the_lanes(self, _: PackedTexts) -> AbstractContextManager[None]:
+    def _beside_the_lanes(self, _: Work) -> AbstractContextManager[None]:
         return RIGHT_OF_WAY.urgent()
 
     def _serve(self, link: Link, turn: Turn) -> None:
         try:
             while True:
-                texts: PackedTexts = receive(link)
-                with turn(texts):
-                    answer = self._compute(texts)
+                work: Work = receive(link)
+                with turn(work):
+                    answer = self._compute(work.texts)
                 send(link, answer)
                 self._rest.worked()
         except (EOFError, OSError):

@@ -61,7 +61,9 @@ class WorkerEngine:
         """Why none of the workers is up; empty while one is."""
         return "" if self.is_up else self._workers[0].failure
 
-    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+    def infer(
+        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
+    ) -> Logits:
         """The logits of the texts, from the worker that has the least to do.
 
         Raises NoWorker and WorkerLost as Engine says, and RuntimeError when the forward pass fails.
@@ -70,7 +72,7 @@ class WorkerEngine:
         while True:
             worker = self._take(urgent)
             try:
-                computed = worker.compute(texts, urgent=urgent)
+                computed = worker.compute(texts, urgent=urgent, bulk=bulk)
             except NoWorker:  # it has ended in between; there may be another
                 continue
             finally:

@@ -36,7 +36,9 @@ Say = Callable[[str], None]
 class QuickEngine(FakeEngine):
     """Gives every text the same logits, and remembers none."""
 
-    def infer(self, encodings: Sequence[Encoding], *, urgent: bool = False) -> Logits:
+    def infer(
+        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
+    ) -> Logits:
         """The logits of the texts."""
         return Logits(np.array([LOGITS] * len(encodings), np.float32), self.traits, 0.0)
 
