@@ -91,6 +91,12 @@ def _run(server: Server) -> None:
             failures.append(error)
             wake.set()
 
+    def stop() -> None:
+        try:
+            server.stop()
+        except BaseException as error:  # as above
+            failures.append(error)
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hear)
     server.on_drain = wake.set
@@ -108,7 +114,12 @@ def _run(server: Server) -> None:
         server.stop(drain_timeout_s=0)  # whatever failed: a process that serves nothing ends
         raise failures[0]
     log.info("draining; a second signal exits at once")
-    server.stop()
+    stopping = threading.Thread(target=stop, name="stop", daemon=True)
+    stopping.start()
+    while stopping.is_alive():
+        stopping.join(SIGNAL_LAG_S)
+    if failures:
+        raise failures[0]
     if loading.is_alive():
         os._exit(0)  # it waits for a worker, which ends when this process does
 

@@ -16,6 +16,7 @@ from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStu
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import refusal
+from tests.server.callers import is_gone, stop
 from tests.signals import send_beside_main
 
 LONG = "book " * 500
@@ -51,6 +52,11 @@ class Process:
         words, _, address = self.line().rpartition(" ")
         assert words == "listening on", self.log
         return address
+
+    def children(self) -> list[int]:
+        """The process ids of those that it has started."""
+        tasks = Path(f"/proc/{self.popen.pid}/task").iterdir()
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
     def wait(self) -> int:
         """Its exit code."""
@@ -149,28 +155,31 @@ def test_a_signal_is_heard_whichever_thread_it_reaches(
     assert process.wait() == 0
 
 
-def test_a_second_signal_exits_at_once(launch: Callable[..., Process], bert: Path) -> None:
-    """A drain that a caller holds up, who does not read, is cut short by a second signal."""
+@pytest.mark.parametrize("send", [os.kill, send_beside_main])
+def test_a_second_signal_exits_at_once(
+    launch: Callable[..., Process], bert: Path, send: Callable[[int, int], None]
+) -> None:
+    """A drain that a call holds up is cut short, whichever thread the second signal reaches."""
     process = launch("--port", "0", "--model", f"m={bert}")
-    narrow = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_535)]
-    address = process.address()
-    assert process.line() == "serving", process.log
-    options = pb.ClassifyOptions(include_tokens=True)
-    with (
-        grpc.insecure_channel(address, options=narrow) as channel,
-        Conversation(channel, options=options) as stream,
-    ):
-        for index in range(50):  # half a megabyte of results
-            stream.send_items(item(str(index), LONG))
-        stream.read_started()
-        stream.read_results(1)
+    with grpc.insecure_channel(process.address()) as channel:
+        assert process.line() == "serving", process.log
+        (worker,) = process.children()
+        stop(worker)
+        stub, request = ClassifyServiceStub(channel), pb.ClassifyRequest()
+        request.input.text = "a book"
+        held = stub.Classify.future(request, timeout=2 * PATIENCE_S)
+        ModelServiceStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE_S)
         process.popen.send_signal(signal.SIGINT)
         assert eventually(lambda: "draining" in process.log)
-        assert process.popen.poll() is None
+        with pytest.raises(grpc.FutureTimeoutError):
+            held.exception(1.0)  # the drain waits for it
 
-        process.popen.send_signal(signal.SIGTERM)
+        send(process.popen.pid, signal.SIGTERM)
 
         assert process.wait() == 128 + signal.SIGTERM
+        assert held.exception(PATIENCE_S)
+    os.kill(worker, signal.SIGCONT)
+    assert eventually(lambda: is_gone(worker))
 
 
 def test_a_signal_while_loading(launch: Callable[..., Process], bert: Path) -> None:

@@ -69,8 +69,8 @@ def test_a_batch_is_small_when_its_first_would_be_late() -> None:
 
 def test_bulk_batches_are_short_while_there_is_interactive_traffic() -> None:
     """A bulk batch is bounded in time after an interactive text, and large again later."""
-    for ago_s, texts in ((0.0, 100 * BULK_BATCH_S), (TRAFFIC_S + 0.1, 100)):
-        scheduler = make(tokens_per_s=1_000)
+    for ago_s, texts in ((0.0, 50 * BULK_BATCH_S), (TRAFFIC_S + 0.1, 100)):
+        scheduler = make(tokens_per_s=500)
         scheduler.add([waiting(10)], NOW_S - ago_s)
         first = scheduler.take(NOW_S)
         assert first is not None
