@@ -160,14 +160,16 @@ def test_a_second_signal_exits_at_once(
     launch: Callable[..., Process], bert: Path, send: Callable[[int, int], None]
 ) -> None:
     """A drain that a call holds up is cut short, whichever thread the second signal reaches."""
-    process = launch("--port", "0", "--model", f"m={bert}")
+    process = launch(
+        *("--port", "0", "--model", f"m={bert}", "--drain-timeout-s", str(10 * PATIENCE_S))
+    )
     with grpc.insecure_channel(process.address()) as channel:
         assert process.line() == "serving", process.log
         (worker,) = process.children()
         stop(worker)
         stub, request = ClassifyServiceStub(channel), pb.ClassifyRequest()
         request.input.text = "a book"
-        held = stub.Classify.future(request, timeout=2 * PATIENCE_S)
+        held = stub.Classify.future(request, timeout=10 * PATIENCE_S)
         ModelServiceStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE_S)
         process.popen.send_signal(signal.SIGINT)
         assert eventually(lambda: "draining" in process.log)
