@@ -35,9 +35,8 @@ class Admission:
     @property
     def tokens_per_s(self) -> float:
         """The measured drain rate of all lanes together; 0 before any measurement."""
-        return self._lanes_tokens_per_s + (
-            self._beside_tokens / self._seconds if self._seconds else 0.0
-        )
+        tokens = self._tokens + self._beside_tokens
+        return tokens / self._seconds if self._seconds else 0.0
 
     @property
     def _lanes_tokens_per_s(self) -> float:
@@ -66,7 +65,9 @@ class Admission:
         return self._lanes * tokens / rate if rate else 0.0
 
     def lane_tokens(self, seconds: float) -> float:
-        """How many tokens one lane computes within a time; math.inf before any measurement."""
+        """How many tokens one lane computes while others go beside it; math.inf
+        before any measurement.
+        """
         rate = self._lanes_tokens_per_s
         return seconds * rate / self._lanes if rate else math.inf
 

@@ -168,7 +168,7 @@ class Queue:
         bulk = self._turns[Priority.BULK]
         while bulk and (text := bulk.first_within(budget_tokens - batch.tokens)):
             self._move(text, bulk, batch)
-        self._age(Priority.BULK, 0)
+        self._age(Priority.BULK, 0)  # where no bulk work is left, nor is its claim
         return batch
 
     def take_suspect(self) -> Batch:

@@ -56,15 +56,14 @@ def test_bulk_gets_its_claim_and_no_more(bulk_tokens: int) -> None:
 def test_what_fills_urgent_batches_is_not_taken_from_the_claim() -> None:
     """However many short texts overtake a long one in urgent batches, its turn comes."""
     queue, long = Queue(1 << 20), waiting(100, BULK, flow="a")
-    fill(queue, long, *(waiting(10, BULK, flow="a") for _ in range(1_000)))
-    interactive_tokens = 0
-    while queue.next_priority() is not BULK:
+    fill(queue, long, *(waiting(10, BULK, flow="a") for _ in range(1_000)), waiting(20))
+    for _ in range(int(100 / BULK_CLAIM) // 40):
+        assert queue.next_priority() is INTERACTIVE
         fill(queue, waiting(20), waiting(20))
-        interactive_tokens += 20
-        batch = queue.take_urgent(50)
-        assert long not in texts_of(batch)
-        assert batch.tokens == 50
-        assert interactive_tokens <= 100 / BULK_CLAIM
+        urgent = queue.take_urgent(50)
+        assert [text.priority for text in texts_of(urgent)] == [INTERACTIVE, INTERACTIVE, BULK]
+        assert long not in texts_of(urgent)
+    assert queue.next_priority() is BULK
     assert texts_of(queue.take(BULK, 100)) == [long]
 
 

@@ -51,7 +51,7 @@ class RightOfWay:
     def give_way(self) -> None:
         """Between layers: stand still while an urgent pass runs, if this is one of bulk work."""
         left_s: float = getattr(self._here, "left_s", 0.0)
-        if not self._urgent or left_s <= 0:
+        if not self._urgent or left_s <= 0:  # without the lock: mostly there is no urgent pass
             return
         with self._changed:
             if self._still:
