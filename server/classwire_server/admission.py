@@ -65,7 +65,7 @@ class Admission:
         return self._lanes * tokens / rate if rate else 0.0
 
     def lane_tokens(self, seconds: float) -> float:
-        """How many tokens one lane computes while others go beside it; math.inf
+        """How many tokens one lane computes within a time, what goes beside it not counted; math.inf
         before any measurement.
         """
         rate = self._lanes_tokens_per_s
