@@ -65,8 +65,8 @@ class Admission:
         return self._lanes * tokens / rate if rate else 0.0
 
     def lane_tokens(self, seconds: float) -> float:
-        """How many tokens one lane computes within a time, what goes beside it not counted; math.inf
-        before any measurement.
+        """How many tokens one lane computes within a time, without what goes beside it;
+        math.inf before any measurement.
         """
         rate = self._lanes_tokens_per_s
         return seconds * rate / self._lanes if rate else math.inf
