@@ -18,6 +18,7 @@ from classwire_server.engine import (
 )
 from classwire_server.errors import NoWorker, WorkerLost
 from classwire_server.model_source import ModelSource
+from classwire_server.pass_cost import PassCost
 from classwire_server.tokenization import Encoding
 
 from .limits import FAULTY_LOGITS
@@ -26,6 +27,7 @@ HOLD, POISON, BOOM, NAN = "hold", "poison", "boom", "nan"
 """Words of texts that an engine does not get over."""
 
 BATCH_TOKENS = 1_024
+COST = PassCost((BATCH_TOKENS,), (0.001,))
 
 
 class FaultyEngine:
@@ -79,4 +81,4 @@ class FaultyEngine:
     ) -> Launched:
         """What a Server takes to start its engines: a real checkpoint, and this engine."""
         checkpoint, _ = load_checkpoint(source, config)
-        return Launched(checkpoint, self, BATCH_TOKENS)
+        return Launched(checkpoint, self, BATCH_TOKENS, COST)

@@ -71,6 +71,12 @@ class Admission:
         rate = self._lanes_tokens_per_s
         return seconds * rate / self._lanes if rate else math.inf
 
+    def work_tokens(self, seconds: float) -> float:
+        """How many tokens are so much work for one lane, without the time that it stands still;
+        math.inf before any measurement.
+        """
+        return seconds * self.tokens_per_s / self._lanes if self.tokens_per_s else math.inf
+
     def finish_s(
         self, sizes_tokens: Sequence[int], running_tokens: int, waiting_tokens: int
     ) -> float:

@@ -12,6 +12,7 @@ from .computation import Pass, compute
 from .endings import draining, expired, lost
 from .engine import Engine
 from .errors import NoWorker, WorkerLost
+from .pass_cost import PassCost
 from .pending import Batch, Pending, Priority, key_of
 from .scheduling import Scheduler
 from .statistics import Statistics
@@ -28,7 +29,7 @@ class Dispatcher:
     an urgent batch. All methods may be called by any thread. Every submitted text ends: with an
     answer, or with an error, which is CancelledError where it was withdrawn. `statistics`
     count the forward passes, and what those who serve calls tell them; `batch_tokens` is what a
-    full batch has.
+    full batch has, `cost` what passes cost.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Dispatcher:
         engine: Engine,
         *,
         batch_tokens: int,
+        cost: PassCost,
         max_queue_tokens: int,
         name: str,
         cache_bytes: int = 0,
@@ -46,6 +48,7 @@ class Dispatcher:
         self._scheduler = Scheduler(
             lanes=engine.lanes,
             batch_tokens=batch_tokens,
+            cost=cost,
             max_queue_tokens=max_queue_tokens,
             cache_bytes=cache_bytes,
         )

@@ -12,6 +12,7 @@ from .admission import Admission
 from .backlog import Backlog, Events
 from .computation import Pass
 from .endings import draining, expired, lost, poisonous
+from .pass_cost import PassCost
 from .pending import Answer, Batch, Key, Pending, Priority, distinct
 from .result_cache import ResultCache
 from .running import Running
@@ -32,14 +33,20 @@ class Scheduler:
     """
 
     def __init__(
-        self, *, lanes: int, batch_tokens: int, max_queue_tokens: int, cache_bytes: int
+        self,
+        *,
+        lanes: int,
+        batch_tokens: int,
+        cost: PassCost,
+        max_queue_tokens: int,
+        cache_bytes: int,
     ) -> None:
         self.ended: list[Pending] = []
         self._events = Events()
         self._queue = Queue(max_queue_tokens)
         self._running = Running(lanes)
         self._admission = Admission(lanes, batch_tokens)
-        self._sizing = Sizing(batch_tokens, self._admission)
+        self._sizing = Sizing(batch_tokens, cost, self._admission)
         self._cache = ResultCache(cache_bytes)
         self._suspicion = Suspicion()
 
@@ -178,17 +185,18 @@ class Scheduler:
         while (priority := self._queue.next_priority()) is not None:
             if not self._shed(priority, begins_s, now_s):
                 budget_tokens = self._budget_tokens(priority, begins_s, now_s)
-                return self._running.enter(self._queue.take(priority, budget_tokens))
+                batch = self._queue.take(priority, budget_tokens)
+                if priority is Priority.INTERACTIVE and self._running.free_lanes <= 1:
+                    self._fill_up(batch, now_s)  # or bulk work would have no lane
+                return self._running.enter(batch)
         return None
 
     def take_urgent(self, now_s: float) -> Batch | None:
-        """Interactive work that goes beside the lanes, and counts as running from now on.
-
-        Bulk work fills it up.
-        """
+        """Interactive work that goes beside the lanes, and counts as running from now on."""
         while self.may_take_urgent:
             if not self._shed(Priority.INTERACTIVE, now_s, now_s):
-                batch = self._queue.take_urgent(self._sizing.urgent_tokens)
+                batch = self._queue.take(Priority.INTERACTIVE, self._sizing.urgent_tokens)
+                self._fill_up(batch, now_s)
                 return self._running.enter(batch, urgent=True)
         return None
 
@@ -270,6 +278,13 @@ class Scheduler:
         queue_tokens = self._queue.tokens
         self.end([first], self._admission.refuse(first.tokens, queue_tokens, now_s, TOO_LATE))
         return True
+
+    def _fill_up(self, batch: Batch, now_s: float) -> None:
+        """Let bulk work go along: a pass over few tokens costs nearly as much as a filled one."""
+        first = batch.rows[0][0]
+        waited_s, slack_s = now_s - first.queued_s, first.deadline_s - now_s
+        enough_tokens, most_tokens = self._sizing.fill_tokens(waited_s, slack_s)
+        self._queue.fill_up(batch, enough_tokens, most_tokens)
 
     def _budget_tokens(self, priority: Priority, begins_s: float, now_s: float) -> int:
         first = self._queue.first(priority)

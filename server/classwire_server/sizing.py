@@ -3,16 +3,25 @@
 import math
 
 from .admission import Admission
+from .pass_cost import PassCost
 from .pending import Priority
 
 SHARE_TOKENS = 128
 """Work is shared among idle lanes down to this: a pass over fewer tokens costs as much, since it
 waits for the weights to come from memory.
 """
-URGENT_TOKENS = 96
-"""An urgent batch is filled up to this: its texts wait longer for it, and the engine does more."""
+FILLED_TIMES = 3.5
+"""A pass of interactive work that is filled up takes at most so many times the smallest: whoever
+comes next waits for it.
+"""
+WAITED_TIMES = 5.0
+"""And no longer than so many times the smallest less what its first text has waited already."""
+EFFICIENT = 0.85
+"""Share of the best rate at which a pass is filled enough."""
 BULK_BATCH_S = 0.5
-"""How long a bulk batch may take while there is interactive traffic."""
+"""How much work a bulk batch may be while there is interactive traffic; what overtakes it comes on
+top.
+"""
 TRAFFIC_S = 10.0
 """How long after an interactive text there is interactive traffic."""
 
@@ -23,20 +32,27 @@ class Sizing:
     Not safe for use by several threads.
     """
 
-    def __init__(self, batch_tokens: int, admission: Admission) -> None:
+    def __init__(self, batch_tokens: int, cost: PassCost, admission: Admission) -> None:
         self.batch_tokens = batch_tokens
+        longest_s = FILLED_TIMES * cost.smallest_s
+        self.urgent_tokens = min(batch_tokens, cost.tokens_within(longest_s))
+        """The size of a batch beside the lanes."""
+        self._enough_tokens = cost.tokens_at(EFFICIENT)
+        self._cost = cost
         self._admission = admission
         self._interactive_s = -math.inf  # when the last interactive text came
-
-    @property
-    def urgent_tokens(self) -> int:
-        """The size of a batch beside the lanes."""
-        return min(URGENT_TOKENS, self.batch_tokens)
 
     def came(self, priority: Priority, now_s: float) -> None:
         """Learn that a text of this priority came."""
         if priority is Priority.INTERACTIVE:
             self._interactive_s = now_s
+
+    def fill_tokens(self, waited_s: float, slack_s: float) -> tuple[int, int]:
+        """How far bulk work fills a batch of interactive work, whose first text has waited and has
+        so much time left: until it has enough tokens, but never more than the most.
+        """
+        left_s = min(WAITED_TIMES * self._cost.smallest_s - waited_s, slack_s / 2)
+        return self._enough_tokens, min(self.urgent_tokens, self._cost.tokens_within(left_s))
 
     def budget_tokens(
         self, priority: Priority, share_tokens: int, slack_s: float, now_s: float
@@ -53,5 +69,5 @@ class Sizing:
             self._admission.lane_tokens(slack_s / 2),
         ]
         if priority is Priority.BULK and now_s - self._interactive_s < TRAFFIC_S:
-            bounds.append(max(SHARE_TOKENS, self._admission.lane_tokens(BULK_BATCH_S)))
+            bounds.append(max(SHARE_TOKENS, self._admission.work_tokens(BULK_BATCH_S)))
         return int(min(bounds))

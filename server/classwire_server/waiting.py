@@ -158,18 +158,20 @@ class Queue:
         self._age(priority, batch.tokens)
         return batch
 
-    def take_urgent(self, budget_tokens: int) -> Batch:
-        """Take interactive work, and fill what is left of the budget with bulk work that fits.
+    def fill_up(self, batch: Batch, enough_tokens: int, most_tokens: int) -> None:
+        """Let bulk work go along in a batch of interactive work, until there is enough or no more
+        fits.
 
-        A pass over few tokens costs nearly as much as one that is filled up. A bulk text that does
-        not fit is overtaken by the next few; what overtakes it is not taken from its claim.
+        A bulk text that does not fit is overtaken by the next few; what overtakes it is not taken
+        from its claim.
         """
-        batch = self.take(Priority.INTERACTIVE, budget_tokens)
         bulk = self._turns[Priority.BULK]
-        while bulk and (text := bulk.first_within(budget_tokens - batch.tokens)):
+        while bulk and batch.tokens < enough_tokens:
+            text = bulk.first_within(most_tokens - batch.tokens)
+            if text is None:
+                break
             self._move(text, bulk, batch)
         self._age(Priority.BULK, 0)  # where no bulk work is left, nor is its claim
-        return batch
 
     def take_suspect(self) -> Batch:
         """Take one text that must run alone, with those of the same key; empty when none waits."""

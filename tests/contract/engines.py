@@ -19,12 +19,16 @@ from classwire_server.engine import (
 )
 from classwire_server.errors import NoWorker, WorkerLost
 from classwire_server.model_source import ModelSource
+from classwire_server.pass_cost import PassCost
 from classwire_server.tokenization import Encoding
 
 PATIENCE_S = 20.0
 """How long anything may take before a test fails; nothing is expected to take it."""
 
 LOGITS = (0.0, 1.0, 2.0, 3.0, 4.0)
+
+COST = PassCost((16, 1_024), (0.001, 0.064))
+"""Of an engine whose passes are as long as their texts: filling up gains nothing."""
 
 
 class FakeEngine:
@@ -112,7 +116,7 @@ class FakeEngine:
         """What a Server takes to start its engines: a real checkpoint, and this engine."""
         self._on_change.append(on_change)
         checkpoint, _ = load_checkpoint(source, config)
-        return Launched(checkpoint, self, config.batch_tokens or 1_024)
+        return Launched(checkpoint, self, config.batch_tokens or 1_024, COST)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

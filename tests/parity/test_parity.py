@@ -22,6 +22,7 @@ from classwire_server.lifecycle import Server
 from classwire_server.model_source import ModelSource
 from tests.checkpoints import ARCHITECTURES
 from tests.conftest import launch_forked
+from tests.contract.engines import COST
 from tests.parity.direct import TEXTS, Direct, Pairable, largest_difference
 from tests.parity.wire import WAYS, Way, alone, in_a_batch, scores_by_id
 from tests.workers import InProcessEngine
@@ -105,7 +106,7 @@ def unchecked_difference(serve: Callable[..., Server], folders: Folders) -> Call
     def unchecked(source: ModelSource, config: ServerConfig, on_change: Any) -> Launched:
         checkpoint, model = load_checkpoint(source, config)
         engine = PackedEngine(PackedModel(model), "cpu")
-        return Launched(checkpoint, InProcessEngine(engine, Deviation(0, 1.0, 0.0)), 1_024)
+        return Launched(checkpoint, InProcessEngine(engine, Deviation(0, 1.0, 0.0)), 1_024, COST)
 
     def difference(way: Way) -> float:
         server = serve(unchecked, model=(f"bert={folders['bert']}",))

@@ -163,5 +163,6 @@ def test_what_runs_beside_waits_for_its_time() -> None:
         admission.measured_beside(500)
         admission.measured(500, 1.0)
     assert admission.tokens_per_s == pytest.approx(1_000, rel=0.05)
+    assert admission.work_tokens(1.0) == pytest.approx(1_000, rel=0.05)
     assert admission.lane_tokens(1.0) == pytest.approx(500, rel=0.05)
     assert admission.lane_s(500) == pytest.approx(1.0, rel=0.05)

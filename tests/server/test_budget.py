@@ -2,7 +2,7 @@
 
 import pytest
 
-from classwire_server.engine.budget import LAST_TOKENS, Point, choose_tokens, measure_curve
+from classwire_server.engine.budget import FIRST_TOKENS, LAST_TOKENS, PATIENCE_S, measure_cost
 
 
 class Machine:
@@ -27,25 +27,37 @@ class Machine:
 @pytest.mark.parametrize(
     ("machine", "tokens"),
     [
-        (Machine(fixed_s=1e-9, token_s=1e-5), 64),
+        (Machine(fixed_s=1e-9, token_s=1e-5), FIRST_TOKENS),
         (Machine(fixed_s=1e-3, token_s=1e-5), 2_048),
         (Machine(fixed_s=1e-3, token_s=1e-5, cache_tokens=512), 512),
     ],
 )
 def test_the_budget_follows_the_machine(machine: Machine, tokens: int) -> None:
     """Batches are as large as it takes to be near the best rate, and no larger."""
-    assert choose_tokens(measure_curve(machine.run, machine.clock_s)) == tokens
+    assert measure_cost(machine.run, clock_s=machine.clock_s).best_tokens == tokens
 
 
 def test_a_slow_model_is_not_measured_for_long() -> None:
-    """After two seconds no larger batch is tried; a fast machine's curve goes to its end."""
-    slow = measure_curve((machine := Machine(0.1, 1e-2)).run, machine.clock_s)
-    fast = measure_curve((machine := Machine(1e-3, 1e-6)).run, machine.clock_s)
-    assert [point.tokens for point in slow] == [64, 128]
-    assert fast[-1].tokens == LAST_TOKENS
+    """After a while no larger batch is tried; a fast machine's go to the end, or to that asked."""
+    slow, fast = Machine(0.1, 1e-2), Machine(1e-3, 1e-6)
+    assert measure_cost(slow.run, clock_s=slow.clock_s).tokens == (16, 32, 64, 128)
+    assert slow.now_s < 2 * (PATIENCE_S + 0.1 + 1.28)
+    assert measure_cost(fast.run, clock_s=fast.clock_s).tokens[-1] == LAST_TOKENS
+    assert measure_cost(fast.run, 100, fast.clock_s).tokens == (16, 32, 64)
+    assert measure_cost(fast.run, 8, fast.clock_s).tokens == (16,)
 
 
-def test_the_smallest_batch_that_is_near_the_best() -> None:
-    """Ninety-five parts in a hundred of the best rate are near enough."""
-    curve = [Point(64, 900), Point(128, 951), Point(256, 1_000), Point(512, 990)]
-    assert choose_tokens(curve) == 128
+def test_a_disturbance_does_not_end_the_measurement() -> None:
+    """A machine that is slow for a while, for one size after another, is measured as it is."""
+    machine, calm = Machine(1e-3, 1e-5), Machine(1e-3, 1e-5)
+
+    def run(tokens: int) -> None:
+        is_first = tokens == 64 and machine.now_s < 0.01
+        for _ in range(4 if is_first else 1):
+            machine.run(tokens)
+
+    found = measure_cost(run, clock_s=machine.clock_s)
+    assert found.tokens == measure_cost(calm.run, clock_s=calm.clock_s).tokens
+    assert found.seconds == pytest.approx(
+        [1e-3 + 1e-5 * tokens for tokens in found.tokens], rel=1e-6
+    )

@@ -7,7 +7,7 @@ import pytest
 from classwire_server.computation import Pass
 from classwire_server.pending import Batch, Pending, Priority
 from classwire_server.scheduling import Scheduler
-from tests.server.simulation import logits, waiting
+from tests.server.simulation import COST, logits, waiting
 
 NOW_S = 50.0
 
@@ -15,7 +15,7 @@ NOW_S = 50.0
 @pytest.fixture
 def scheduler() -> Scheduler:
     """A scheduler for one lane, which keeps no answers."""
-    return Scheduler(lanes=1, batch_tokens=1_000, max_queue_tokens=10_000, cache_bytes=0)
+    return Scheduler(lanes=1, batch_tokens=1_000, cost=COST, max_queue_tokens=10_000, cache_bytes=0)
 
 
 def take(scheduler: Scheduler) -> Batch:
@@ -123,7 +123,9 @@ def test_answers_that_are_kept() -> None:
     """With a cache a text that was computed is answered at once, whatever the queue is like; a
     failure, or a number that is none, is no answer to keep.
     """
-    scheduler = Scheduler(lanes=1, batch_tokens=10, max_queue_tokens=10, cache_bytes=10_000)
+    scheduler = Scheduler(
+        lanes=1, batch_tokens=10, cost=COST, max_queue_tokens=10, cache_bytes=10_000
+    )
     good, bad, nan = waiting(), waiting(), waiting()
     for text in (good, bad, nan):
         scheduler.add([text], NOW_S)

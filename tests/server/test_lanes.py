@@ -13,7 +13,7 @@ from classwire_server.engine import Logits
 from classwire_server.engine.lanes import Lanes as Links
 from classwire_server.errors import RequestError
 from classwire_server.tokenization import Encoding
-from tests.contract.engines import FakeEngine
+from tests.contract.engines import COST, FakeEngine
 from tests.server.submissions import answer, pending, reason
 
 
@@ -37,7 +37,9 @@ class Lanes(FakeEngine):
 def busy_lane(inference_s: float, batch_tokens: int) -> tuple[Lanes, Dispatcher]:
     """An engine whose one lane is busy with four tokens, after a batch that took so long."""
     engine = Lanes(1, inference_s)
-    dispatcher = Dispatcher(engine, batch_tokens=batch_tokens, max_queue_tokens=100, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=batch_tokens, cost=COST, max_queue_tokens=100, name="test"
+    )
     first = pending("first", tokens=4)
     dispatcher.submit([first])
     assert answer(first)
@@ -51,7 +53,7 @@ def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyP
     """What waits when two lanes are free goes half into each, and runs at the same time."""
     monkeypatch.setattr("classwire_server.sizing.SHARE_TOKENS", 1)
     engine = Lanes(2, 1.0)
-    dispatcher = Dispatcher(engine, batch_tokens=100, max_queue_tokens=100, name="test")
+    dispatcher = Dispatcher(engine, batch_tokens=100, cost=COST, max_queue_tokens=100, name="test")
     dispatcher.submit([pending("slow") for _ in range(texts)])
 
     engine.wait_for(lambda engine: len(engine.batches) == 2)
@@ -64,7 +66,7 @@ def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyP
 def test_little_work_is_not_shared() -> None:
     """Few tokens go together: two lanes would take as long for half of them each."""
     engine = Lanes(2, 1.0)
-    dispatcher = Dispatcher(engine, batch_tokens=100, max_queue_tokens=100, name="test")
+    dispatcher = Dispatcher(engine, batch_tokens=100, cost=COST, max_queue_tokens=100, name="test")
     texts = [pending(name) for name in "ab"]
     dispatcher.submit(texts)
 
@@ -105,7 +107,7 @@ def test_all_lanes_count_for_the_drain_rate() -> None:
     the caller's own.
     """
     engine = Lanes(2, 2.0)
-    dispatcher = Dispatcher(engine, batch_tokens=8, max_queue_tokens=8, name="test")
+    dispatcher = Dispatcher(engine, batch_tokens=8, cost=COST, max_queue_tokens=8, name="test")
     first = pending("first", tokens=8)
     dispatcher.submit([first])
     assert answer(first)

@@ -11,7 +11,7 @@ from classwire_server.computation import Pass
 from classwire_server.errors import RequestError
 from classwire_server.pending import Batch, Pending, Priority
 from classwire_server.scheduling import Scheduler
-from tests.server.simulation import logits, waiting
+from tests.server.simulation import COST, logits, waiting
 
 KEYS = 300
 LANES = 2
@@ -25,6 +25,7 @@ class RandomSchedule:
         self.scheduler = Scheduler(
             lanes=LANES,
             batch_tokens=200,
+            cost=COST,
             max_queue_tokens=2_000,
             cache_bytes=self.random.choice((0, 5_000)),
         )

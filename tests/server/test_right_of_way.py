@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from classwire_server.engine.attention import attend_within_texts
+from classwire_server.engine.onednn import in_steps
 from classwire_server.engine.right_of_way import RightOfWay
 from tests.contract.engines import PATIENCE_S, eventually
 
@@ -79,17 +80,25 @@ def test_only_bulk_work_gives_way(way: RightOfWay, urgent: ExitStack) -> None:
     assert not way._still
 
 
-def test_a_layer_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it attends, by the operator of all packed models."""
-    way = RightOfWay(LONG_S)
-    monkeypatch.setattr("classwire_server.engine.attention.RIGHT_OF_WAY", way)
+def attend() -> None:
+    """The operator for attention of all packed models."""
     states, bounds = torch.rand(1, 2, 3, 4), torch.tensor([0, 3])
+    attend_within_texts(states, states, states, bounds, bounds.int(), None, None)
 
-    def attend() -> None:
-        attend_within_texts(states, states, states, bounds, bounds.int(), None, None)
 
+def multiply() -> None:
+    """A product with weights in oneDNN's layouts."""
+    in_steps(lambda rows: rows, torch.rand(1, 3, 4))
+
+
+@pytest.mark.parametrize("operator", [attend, multiply])
+def test_a_layer_gives_way(operator: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it attends, and before products."""
+    way = RightOfWay(LONG_S)
+    for module in ("attention", "onednn"):
+        monkeypatch.setattr(f"classwire_server.engine.{module}.RIGHT_OF_WAY", way)
     with way.urgent():
-        lane = Lane(attend, way)
+        lane = Lane(operator, way)
         assert eventually(lambda: way._still)
         assert lane.layers_done == 0
     assert lane.ends()

@@ -9,8 +9,8 @@ from classwire_server.computation import Pass
 from classwire_server.errors import RequestError
 from classwire_server.pending import Batch, Pending, Priority
 from classwire_server.scheduling import Scheduler
-from classwire_server.sizing import BULK_BATCH_S, SHARE_TOKENS, TRAFFIC_S, URGENT_TOKENS
-from tests.server.simulation import logits, waiting
+from classwire_server.sizing import BULK_BATCH_S, SHARE_TOKENS, TRAFFIC_S, WAITED_TIMES
+from tests.server.simulation import COST, ENOUGH_TOKENS, FULL_TOKENS, logits, waiting
 
 BULK = Priority.BULK
 NOW_S = 500.0
@@ -19,7 +19,7 @@ NOW_S = 500.0
 def make(lanes: int = 1, batch_tokens: int = 1_000, tokens_per_s: int = 0) -> Scheduler:
     """A scheduler whose engine is known to be so fast on each lane, if at all."""
     scheduler = Scheduler(
-        lanes=lanes, batch_tokens=batch_tokens, max_queue_tokens=100_000, cache_bytes=0
+        lanes=lanes, batch_tokens=batch_tokens, cost=COST, max_queue_tokens=100_000, cache_bytes=0
     )
     if tokens_per_s:
         scheduler.add([waiting(100, BULK)], 0.0)
@@ -166,31 +166,71 @@ def test_interactive_work_goes_beside_bulk() -> None:
     assert not scheduler.take_urgent(NOW_S)
     assert take(scheduler)
     assert not scheduler.take_urgent(NOW_S)
-    calls = [waiting(URGENT_TOKENS // 2) for _ in range(3)]
+    calls = [waiting(FULL_TOKENS // 2) for _ in range(3)]
     scheduler.add(calls, NOW_S)
     batch = scheduler.take_urgent(NOW_S)
     assert batch is not None
     assert texts_of(batch) == calls[:2]
     assert batch is scheduler._running.urgent
     assert not scheduler.take_urgent(NOW_S)
-    scheduler.finish(batch, [Pass(2, URGENT_TOKENS, logits(2))], NOW_S)
+    scheduler.finish(batch, [Pass(2, FULL_TOKENS, logits(2))], NOW_S)
     assert texts_of(scheduler.take_urgent(NOW_S)) == calls[2:]
 
 
 def test_bulk_work_fills_up_an_urgent_batch() -> None:
-    """Bulk texts that fit go along, in order; those that do not are next on the lanes."""
+    """Bulk texts that fit go along, in order, until there are enough tokens; those that do not are
+    next on the lanes.
+    """
     scheduler = make(batch_tokens=200)
     scheduler.add([waiting(200, BULK)], NOW_S)
     running = scheduler.take(NOW_S)
     assert running is not None
-    call, long = waiting(16), waiting(URGENT_TOKENS, BULK)
-    fits, too = waiting(URGENT_TOKENS - 50, BULK), waiting(34, BULK)
+    call, long = waiting(16), waiting(FULL_TOKENS, BULK)
+    fits, too = waiting(FULL_TOKENS - 50, BULK), waiting(34, BULK)
     left = waiting(1, BULK)
     scheduler.add([long, fits, too, left, call], NOW_S)
-    urgent = scheduler.take_urgent(NOW_S)
-    assert texts_of(urgent) == [call, fits, too]
+    assert texts_of(scheduler.take_urgent(NOW_S)) == [call, fits, too]
     scheduler.finish(running, [Pass(1, 200, logits(1))], NOW_S)
     assert take(scheduler) == [long, left]
+
+
+def test_a_batch_that_is_filled_enough_is_not_filled_further() -> None:
+    """More tokens would hardly make the engine faster, and its texts wait for them."""
+    scheduler = make()
+    scheduler.add([waiting(500, BULK)], NOW_S)
+    assert take(scheduler)
+    call, enough = waiting(16), waiting(ENOUGH_TOKENS - 16, BULK)
+    scheduler.add([enough, waiting(1, BULK), call], NOW_S)
+    assert texts_of(scheduler.take_urgent(NOW_S)) == [call, enough]
+
+
+@pytest.mark.parametrize("what", ["it has waited", "its deadline is near"])
+def test_a_batch_that_is_late_is_filled_less(what: str) -> None:
+    """The longer its first text has waited, or the less time it has, the fewer go along."""
+    scheduler = make()
+    scheduler.add([waiting(500, BULK)], NOW_S)
+    assert take(scheduler)
+    # Of five times the smallest pass there is a time left in which 40 tokens are computed.
+    left_s = 0.016 + 0.001 * 40
+    waited_s, deadline_s = WAITED_TIMES * COST.smallest_s - left_s, NOW_S + 2 * left_s
+    if what == "it has waited":
+        deadline_s = math.inf
+    else:
+        waited_s = 0.0
+    call, too_long, fits = waiting(16, deadline_s=deadline_s), waiting(26, BULK), waiting(23, BULK)
+    scheduler.add([call], NOW_S - waited_s)
+    scheduler.add([too_long, fits], NOW_S)
+    assert texts_of(scheduler.take_urgent(NOW_S)) == [call, fits]
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_bulk_work_fills_up_what_would_take_the_last_lane(lanes: int) -> None:
+    """While another lane is free bulk work has that to itself, and calls do not wait for it."""
+    scheduler = make(lanes=lanes)
+    call, bulk = waiting(16), waiting(20, BULK)
+    scheduler.add([bulk, call], NOW_S)
+    assert take(scheduler) == ([call, bulk] if lanes == 1 else [call])
+    assert take(scheduler) == ([] if lanes == 1 else [bulk])
 
 
 def test_what_runs_beside_the_lanes_counts_for_the_drain_rate() -> None:

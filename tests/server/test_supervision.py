@@ -32,7 +32,7 @@ from classwire_server.engine.supervision import Backoff, _same_again
 from classwire_server.errors import NoWorker, WorkerLost
 from classwire_server.model_source import ModelSource
 from tests import faults
-from tests.contract.engines import PATIENCE_S, eventually
+from tests.contract.engines import COST, PATIENCE_S, eventually
 from tests.faults import Succession
 from tests.server.callers import is_gone
 from tests.server.supervised import Start, Supervised
@@ -230,12 +230,12 @@ def test_a_worker_takes_over_what_the_first_found() -> None:
     config = ServerConfig(device="auto", precision="auto", min_label_agreement=0.9)
     traits = EngineTraits("cuda:1", Precision.BFLOAT16, Execution.PLAIN, Layout.PACKED)
     checkpoint: Any = SimpleNamespace(revision="c0ffee")
-    ready = Ready(checkpoint, traits, Deviation(0, 1.0, 0.0), 1, 4_096)
+    ready = Ready(checkpoint, traits, Deviation(0, 1.0, 0.0), 1, 4_096, COST)
 
     again = _same_again(Job(ModelSource("m", "acme/spam", "main"), config, "auto"), ready)
 
     found = replace(config, offline=True, precision="bfloat16", batch_tokens=4_096)
-    assert again == Job(ModelSource("m", "acme/spam", "c0ffee"), found, "cuda:1")
+    assert again == Job(ModelSource("m", "acme/spam", "c0ffee"), found, "cuda:1", COST)
 
 
 def test_waits_grow_and_shrink() -> None:

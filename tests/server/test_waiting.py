@@ -60,7 +60,8 @@ def test_what_fills_urgent_batches_is_not_taken_from_the_claim() -> None:
     for _ in range(int(100 / BULK_CLAIM) // 40):
         assert queue.next_priority() is INTERACTIVE
         fill(queue, waiting(20), waiting(20))
-        urgent = queue.take_urgent(50)
+        urgent = queue.take(INTERACTIVE, 50)
+        queue.fill_up(urgent, 50, 50)
         assert [text.priority for text in texts_of(urgent)] == [INTERACTIVE, INTERACTIVE, BULK]
         assert long not in texts_of(urgent)
     assert queue.next_priority() is BULK

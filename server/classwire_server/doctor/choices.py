@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..config import ServerConfig
 from ..engine import FASTER_ON_CPU, FASTER_ON_GPU, Precision
-from ..engine.budget import FIRST_TOKENS, LAST_TOKENS, NEAR_ENOUGH
+from ..engine.budget import FIRST_TOKENS, LAST_TOKENS
 from ..engine.compile_cache import cache_folder
 from ..engine.cores import MOST_LANES, usable_cores
 from ..engine.device import resolve
@@ -13,6 +13,7 @@ from ..engine.prepacking import is_worthwhile
 from ..engine.quantization import weight_levels
 from ..engine.selection import division_for
 from ..errors import ConfigError
+from ..pass_cost import NEAR_ENOUGH
 from .machine import Facts
 
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from ..checkpoint import Checkpoint
+from ..pass_cost import PassCost
 from ..tokenization import Encoding
 
 
@@ -145,8 +146,11 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Launched:
-    """A model that is ready to compute; `batch_tokens` is the size of batch it does best."""
+    """A model that is ready to compute; `batch_tokens` is the size of batch it does best, `cost`
+    what passes cost where it computes.
+    """
 
     checkpoint: Checkpoint
     engine: Engine
     batch_tokens: int
+    cost: PassCost

@@ -1,31 +1,27 @@
-"""How many tokens a batch should hold, from a curve that is measured at start."""
+"""What passes cost, measured at start."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
-FIRST_TOKENS = 64
+from ..pass_cost import NEAR_ENOUGH, PassCost
+
+FIRST_TOKENS = 16
 LAST_TOKENS = 16_384
-NEAR_ENOUGH = 0.95
-"""Share of the best rate that a smaller batch, which others wait less for, must reach."""
-PATIENCE_S = 2.0
-"""No further point of the curve is begun after so long."""
+PATIENCE_S = 1.5
+"""No larger pass is tried after so long."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """A batch of so many tokens runs at so many tokens per second."""
+def measure_cost(
+    run: Callable[[int], object],
+    last_tokens: int = LAST_TOKENS,
+    clock_s: Callable[[], float] = time.perf_counter,
+) -> PassCost:
+    """The times of passes of doubling size, the better of two runs each.
 
-    tokens: int
-    tokens_per_s: float
-
-
-def measure_curve(
-    run: Callable[[int], object], clock_s: Callable[[], float] = time.perf_counter
-) -> list[Point]:
-    """The rate of batches of doubling size, by the better of two runs each.
-
-    `run` computes a batch of so many tokens. Ends where twice the size is slower, or patience.
+    `run` computes a pass of so many tokens. Ends at `last_tokens`, where two sizes in a row are
+    slower, for each token, than a smaller one, or patience does. What disturbs the machine for a
+    while hits one run of several sizes rather than both of one: the second runs come after all of
+    the first.
     """
 
     def time_s(tokens: int) -> float:
@@ -33,20 +29,18 @@ def measure_curve(
         run(tokens)
         return clock_s() - began_s
 
-    points: list[Point] = []
+    seconds: dict[int, float] = {}
+    best_s = float("inf")  # of a token
+    slower = 0
     started_s = clock_s()
     tokens = FIRST_TOKENS
-    while tokens <= LAST_TOKENS:
-        seconds = min(time_s(tokens), time_s(tokens))
-        points.append(Point(tokens, tokens / max(seconds, 1e-9)))
-        best = max(point.tokens_per_s for point in points)
-        if points[-1].tokens_per_s < NEAR_ENOUGH * best or clock_s() - started_s > PATIENCE_S:
-            break
+    while not seconds or (
+        tokens <= last_tokens and slower < 2 and clock_s() - started_s <= PATIENCE_S
+    ):
+        seconds[tokens] = time_s(tokens)
+        token_s = seconds[tokens] / tokens
+        slower = slower + 1 if NEAR_ENOUGH * token_s > best_s else 0
+        best_s = min(best_s, token_s)
         tokens *= 2
-    return points
-
-
-def choose_tokens(curve: Sequence[Point]) -> int:
-    """The smallest batch whose rate is near enough to the best."""
-    best = max(point.tokens_per_s for point in curve)
-    return min(point.tokens for point in curve if point.tokens_per_s >= NEAR_ENOUGH * best)
+    better_s = [min(first_s, time_s(tokens)) for tokens, first_s in seconds.items()]
+    return PassCost(tuple(seconds), tuple(better_s))

@@ -18,6 +18,7 @@ from ..checkpoint import Checkpoint
 from ..config import ServerConfig
 from ..errors import StartError
 from ..model_source import ModelSource
+from ..pass_cost import PassCost
 from . import Deviation, EngineTraits
 from .packing import PackedTexts
 
@@ -26,11 +27,14 @@ Link = Connection
 
 @dataclass(frozen=True)
 class Job:
-    """The first word of the server: what to serve, and on which device."""
+    """The first word of the server: what to serve, on which device, and what passes cost there if
+    that is known.
+    """
 
     source: ModelSource
     config: ServerConfig
     device: str
+    cost: PassCost | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Ready:
     deviation: Deviation
     lanes: int
     batch_tokens: int
+    cost: PassCost
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Urgent passes go first: one of bulk work stands still for them, between two of its layers.
+"""Urgent passes go first: one of bulk work stands still for them, between two of its operators.
 
 The operating system would give both the same share of a core, and make the urgent one twice as
 slow.
@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MAX_STILL_S = 2.0
+MAX_STILL_S = 6.0
 """How long a pass stands still in all, so that it ends however many urgent ones there are."""
 
 
@@ -49,7 +49,7 @@ class RightOfWay:
             self._here.left_s = 0.0
 
     def give_way(self) -> None:
-        """Between layers: stand still while an urgent pass runs, if this is one of bulk work."""
+        """Between operators: stand still while an urgent pass runs, if this is one of bulk work."""
         left_s: float = getattr(self._here, "left_s", 0.0)
         if not self._urgent or left_s <= 0:  # without the lock: mostly there is no urgent pass
             return

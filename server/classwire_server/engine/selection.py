@@ -12,8 +12,9 @@ from ..checkpoint import Checkpoint, load_checkpoint
 from ..config import ServerConfig
 from ..errors import CheckpointError, ConfigError
 from ..model_source import ModelSource
+from ..pass_cost import PassCost
 from . import FASTER_ON_CPU, FASTER_ON_GPU, Deviation, Layout, Precision
-from .budget import choose_tokens, measure_curve
+from .budget import LAST_TOKENS, measure_cost
 from .calibration import PARITY_TEXTS, accepts, calibration_texts
 from .cores import Division, divide, usable_cores
 from .device import resolve
@@ -46,6 +47,7 @@ class Selection:
     trial: Trial
     division: Division
     batch_tokens: int
+    cost: PassCost
     deterministic: bool
 
     def finished(self, engine: Runner) -> Runner:
@@ -53,8 +55,12 @@ class Selection:
         return OneByOne(engine) if self.deterministic else engine
 
 
-def select(source: ModelSource, config: ServerConfig, device: str) -> Selection:
+def select(
+    source: ModelSource, config: ServerConfig, device: str, cost: PassCost | None = None
+) -> Selection:
     """Load a checkpoint and choose its engine, warming it up on the way.
+
+    What passes cost is measured unless it is known.
 
     Raises ConfigError for a device that is not there, and CheckpointError for a checkpoint that
     cannot be served.
@@ -82,13 +88,16 @@ def select(source: ModelSource, config: ServerConfig, device: str) -> Selection:
         torch.set_num_threads(division.threads)
     if engine.traits.precision is Precision.FLOAT32 and device == "cpu" and is_worthwhile():
         deviation = _prepacked(engine, model, parity) or deviation
+    if cost is None:
+        cost = _measured_cost(engine, parity, config.batch_tokens or LAST_TOKENS)
     return Selection(
         checkpoint,
         engine,
         deviation,
         trial,
         division,
-        config.batch_tokens or _best_batch_tokens(checkpoint, engine, parity),
+        config.batch_tokens or cost.best_tokens,
+        cost,
         config.deterministic,
     )
 
@@ -100,16 +109,16 @@ def division_for(device: str, config: ServerConfig) -> Division:
     return Division(config.lanes or 1, config.threads or 1)
 
 
-def _best_batch_tokens(checkpoint: Checkpoint, engine: Runner, trial: Trial) -> int:
-    curve = measure_curve(lambda tokens: engine.run(sample_of(trial.texts, tokens)))
-    tokens = choose_tokens(curve)
+def _measured_cost(engine: Runner, trial: Trial, last_tokens: int) -> PassCost:
+    cost = measure_cost(lambda tokens: engine.run(sample_of(trial.texts, tokens)), last_tokens)
+    rates = zip(cost.tokens, cost.tokens_per_s, strict=True)
     log.info(
-        "%s: batches of %d tokens; %s",
-        checkpoint.name,
-        tokens,
-        ", ".join(f"{point.tokens}: {point.tokens_per_s:,.0f} tokens/s" for point in curve),
+        "%s: passes of %d tokens are near the best; %s",
+        trial.checkpoint.name,
+        cost.best_tokens,
+        ", ".join(f"{tokens}: {rate:,.0f} tokens/s" for tokens, rate in rates),
     )
-    return tokens
+    return cost
 
 
 def _in_float32(

@@ -10,12 +10,12 @@ from .packing import PackedTexts
 from .runner import Runner
 
 TEXT_TOKENS = 32
-"""Length of the texts that engines are timed on."""
+"""Length of the texts that engines are timed on, where there are more tokens."""
 
 
 def sample_of(texts: PackedTexts, tokens: int) -> PackedTexts:
     """Texts of so many tokens in all, made of the start of the longest of others."""
-    longest = texts.ids[texts.bounds[-2] :][:TEXT_TOKENS]
+    longest = texts.ids[texts.bounds[-2] :][: min(TEXT_TOKENS, tokens)]
     length = len(longest)
     count = max(1, tokens // length)
     return PackedTexts(

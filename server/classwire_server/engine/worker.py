@@ -69,7 +69,7 @@ class _Worker:
         self._control = control
         self._speaking = speaking
         self._job = job
-        self._selection: Selection = select(job.source, job.config, job.device)
+        self._selection: Selection = select(job.source, job.config, job.device, job.cost)
         self._runner: Runner = self._selection.finished(self._selection.engine)
         give_back()
         self._rest = Rest()
@@ -99,6 +99,7 @@ class _Worker:
                 selection.deviation,
                 selection.division.lanes,
                 selection.batch_tokens,
+                selection.cost,
             )
         )
         if self._job.config.compile:

@@ -123,4 +123,5 @@ def launch(
             worker.close()
         raise
     engine = WorkerEngine(workers, [worker.lanes for worker in ready])
-    return Launched(ready[0].checkpoint, engine, min(worker.batch_tokens for worker in ready))
+    smallest = min(ready, key=lambda worker: worker.batch_tokens)
+    return Launched(ready[0].checkpoint, engine, smallest.batch_tokens, smallest.cost)

@@ -1,0 +1,47 @@
+"""What forward passes cost on a device, by the tokens in them. Pure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NEAR_ENOUGH = 0.95
+"""Share of the best rate that a smaller batch, which others wait less for, must reach."""
+
+
+@dataclass(frozen=True)
+class PassCost:
+    """The measured times of passes: `seconds[i]` of one of `tokens[i]`, the smallest first.
+
+    Between two of them the time is interpolated. For use by any thread.
+    """
+
+    tokens: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+    @property
+    def smallest_s(self) -> float:
+        """The time of the smallest pass: about that of any text that is alone in its pass."""
+        return self.seconds[0]
+
+    @property
+    def tokens_per_s(self) -> tuple[float, ...]:
+        """The rate of each pass."""
+        return tuple(n / max(s, 1e-9) for n, s in zip(self.tokens, self.seconds, strict=True))
+
+    @property
+    def best_tokens(self) -> int:
+        """The smallest measured pass whose rate is near enough to the best."""
+        rates = self.tokens_per_s
+        least = NEAR_ENOUGH * max(rates)
+        return next(n for n, rate in zip(self.tokens, rates, strict=True) if rate >= least)
+
+    def tokens_within(self, seconds: float) -> int:
+        """The largest pass within a time; of those measured the smallest where none is."""
+        times_s = np.maximum.accumulate(self.seconds)  # noise may have made a larger pass faster
+        return int(np.interp(seconds, times_s, self.tokens))
+
+    def tokens_at(self, share: float) -> int:
+        """The smallest pass that has this share of the best rate."""
+        tokens = np.arange(self.tokens[0], self.tokens[-1] + 1)
+        rates = tokens / np.maximum(np.interp(tokens, self.tokens, self.seconds), 1e-9)
+        return int(tokens[np.argmax(rates >= share * rates.max())])

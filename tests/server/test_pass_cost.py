@@ -1,0 +1,32 @@
+"""What can be told from the measured times of a few passes."""
+
+import pytest
+
+from classwire_server.pass_cost import PassCost
+
+COST = PassCost((16, 32, 64), (0.05, 0.06, 0.08))
+
+
+def test_the_smallest_batch_that_is_near_the_best() -> None:
+    """Ninety-five parts in a hundred of the best rate are near enough."""
+    cost = PassCost((64, 128, 256, 512), (64 / 900, 128 / 951, 256 / 1_000, 512 / 990))
+    assert cost.best_tokens == 128
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tokens"), [(0.0, 16), (0.05, 16), (0.055, 24), (0.07, 48), (1.0, 64)]
+)
+def test_the_largest_pass_within_a_time(seconds: float, tokens: int) -> None:
+    """Between measured passes by proportion, and no other than between them."""
+    assert COST.tokens_within(seconds + 1e-9) == tokens
+
+
+def test_a_larger_pass_that_was_faster_by_chance() -> None:
+    """It says that the smaller one can be as fast."""
+    assert PassCost((16, 32, 64), (0.05, 0.04, 0.08)).tokens_within(0.05 + 1e-9) == 32
+
+
+@pytest.mark.parametrize(("share", "tokens"), [(0.1, 16), (0.75, 39), (1.0, 64)])
+def test_the_smallest_pass_at_a_share_of_the_best_rate(share: float, tokens: int) -> None:
+    """The best rate is 800 tokens/s here; 39 tokens take 64 ms."""
+    assert COST.tokens_at(share) == tokens
