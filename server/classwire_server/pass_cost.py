@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LEAST_BATCH_TOKENS = 64
+"""No batch is smaller: what the server itself does for one is not in the cost of a pass."""
 NEAR_ENOUGH = 0.95
 """Share of the best rate that a smaller batch, which others wait less for, must reach."""
 
@@ -30,10 +32,11 @@ class PassCost:
 
     @property
     def best_tokens(self) -> int:
-        """The smallest measured pass whose rate is near enough to the best."""
-        rates = self.tokens_per_s
-        least = NEAR_ENOUGH * max(rates)
-        return next(n for n, rate in zip(self.tokens, rates, strict=True) if rate >= least)
+        """The smallest batch whose rate is near enough to the best of batches."""
+        rates = zip(self.tokens, self.tokens_per_s, strict=True)
+        batches = [(tokens, rate) for tokens, rate in rates if tokens >= LEAST_BATCH_TOKENS]
+        least = NEAR_ENOUGH * max((rate for _, rate in batches), default=0.0)
+        return next((tokens for tokens, rate in batches if rate >= least), LEAST_BATCH_TOKENS)
 
     def tokens_within(self, seconds: float) -> int:
         """The largest pass within a time; of those measured the smallest where none is."""

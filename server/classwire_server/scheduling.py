@@ -281,8 +281,8 @@ class Scheduler:
 
     def _fill_up(self, batch: Batch, now_s: float) -> None:
         """Let bulk work go along: a pass over few tokens costs nearly as much as a filled one."""
-        first = batch.rows[0][0]
-        waited_s, slack_s = now_s - first.queued_s, first.deadline_s - now_s
+        waited_s = now_s - min(row[0].queued_s for row in batch.rows)
+        slack_s = batch.rows[0][0].deadline_s - now_s
         enough_tokens, most_tokens = self._sizing.fill_tokens(waited_s, slack_s)
         self._queue.fill_up(batch, enough_tokens, most_tokens)
 

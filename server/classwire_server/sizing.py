@@ -15,7 +15,7 @@ FILLED_TIMES = 3.5
 comes next waits for it.
 """
 WAITED_TIMES = 5.0
-"""And no longer than so many times the smallest less what its first text has waited already."""
+"""And no longer than so many times the smallest, less what one of its texts has waited already."""
 EFFICIENT = 0.85
 """Share of the best rate at which a pass is filled enough."""
 BULK_BATCH_S = 0.5
@@ -48,8 +48,8 @@ class Sizing:
             self._interactive_s = now_s
 
     def fill_tokens(self, waited_s: float, slack_s: float) -> tuple[int, int]:
-        """How far bulk work fills a batch of interactive work, whose first text has waited and has
-        so much time left: until it has enough tokens, but never more than the most.
+        """How far bulk work fills a batch of interactive work, one of whose texts has waited, and
+        one has left, so much time: until it has enough tokens, but never more than the most.
         """
         left_s = min(WAITED_TIMES * self._cost.smallest_s - waited_s, slack_s / 2)
         return self._enough_tokens, min(self.urgent_tokens, self._cost.tokens_within(left_s))

@@ -159,14 +159,14 @@ class Queue:
         return batch
 
     def fill_up(self, batch: Batch, enough_tokens: int, most_tokens: int) -> None:
-        """Let bulk work go along in a batch of interactive work, until there is enough or no more
-        fits.
+        """Let bulk work go along in a batch of interactive work that leaves none waiting, until
+        there is enough or no more fits.
 
         A bulk text that does not fit is overtaken by the next few; what overtakes it is not taken
         from its claim.
         """
-        bulk = self._turns[Priority.BULK]
-        while bulk and batch.tokens < enough_tokens:
+        interactive, bulk = self._turns[Priority.INTERACTIVE], self._turns[Priority.BULK]
+        while bulk and not interactive and batch.tokens < enough_tokens:
             text = bulk.first_within(most_tokens - batch.tokens)
             if text is None:
                 break

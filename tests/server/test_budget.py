@@ -2,7 +2,8 @@
 
 import pytest
 
-from classwire_server.engine.budget import FIRST_TOKENS, LAST_TOKENS, PATIENCE_S, measure_cost
+from classwire_server.engine.budget import LAST_TOKENS, PATIENCE_S, measure_cost
+from classwire_server.pass_cost import LEAST_BATCH_TOKENS
 
 
 class Machine:
@@ -27,7 +28,7 @@ class Machine:
 @pytest.mark.parametrize(
     ("machine", "tokens"),
     [
-        (Machine(fixed_s=1e-9, token_s=1e-5), FIRST_TOKENS),
+        (Machine(fixed_s=1e-9, token_s=1e-5), LEAST_BATCH_TOKENS),
         (Machine(fixed_s=1e-3, token_s=1e-5), 2_048),
         (Machine(fixed_s=1e-3, token_s=1e-5, cache_tokens=512), 512),
     ],

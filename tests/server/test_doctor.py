@@ -13,9 +13,9 @@ from classwire._version import __version__
 from classwire_server.config import ServerConfig
 from classwire_server.doctor.choices import Choice, choices
 from classwire_server.doctor.machine import environment, machine, memory, processor
-from classwire_server.engine.budget import FIRST_TOKENS
 from classwire_server.engine.selection import division_for
 from classwire_server.memory_budget import cgroup_bytes
+from classwire_server.pass_cost import LEAST_BATCH_TOKENS
 from tests.cli.conftest import Run, classwire  # noqa: F401
 
 CPUINFO = """processor\t: 0
@@ -111,7 +111,7 @@ def test_choices_are_those_of_a_server(found: dict[str, Any]) -> None:
     assert said["lanes"].value == str(division.lanes)
     assert said["threads"].value == str(division.threads)
     assert said["precision"].value == "float32"
-    assert str(FIRST_TOKENS) in said["batches"].why
+    assert str(LEAST_BATCH_TOKENS) in said["batches"].why
 
 
 def test_settings_change_what_is_chosen(found: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from classwire_server.pass_cost import PassCost
+from classwire_server.pass_cost import LEAST_BATCH_TOKENS, PassCost
 
 COST = PassCost((16, 32, 64), (0.05, 0.06, 0.08))
 
@@ -11,6 +11,13 @@ def test_the_smallest_batch_that_is_near_the_best() -> None:
     """Ninety-five parts in a hundred of the best rate are near enough."""
     cost = PassCost((64, 128, 256, 512), (64 / 900, 128 / 951, 256 / 1_000, 512 / 990))
     assert cost.best_tokens == 128
+
+
+@pytest.mark.parametrize("measured", [1, 2, 3])
+def test_no_batch_is_tiny(measured: int) -> None:
+    """However fast a pass of a few tokens is, and where no larger one was measured."""
+    cost = PassCost((16, 32, 64)[:measured], (0.01, 0.03, 0.09)[:measured])
+    assert cost.best_tokens == LEAST_BATCH_TOKENS
 
 
 @pytest.mark.parametrize(

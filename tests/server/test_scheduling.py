@@ -223,6 +223,16 @@ def test_a_batch_that_is_late_is_filled_less(what: str) -> None:
     assert texts_of(scheduler.take_urgent(NOW_S)) == [call, fits]
 
 
+def test_bulk_work_fills_up_what_leaves_no_call_waiting() -> None:
+    """Where a call does not fit any more no bulk text goes before it."""
+    scheduler = make()
+    scheduler.add([waiting(500, BULK)], NOW_S)
+    assert take(scheduler)
+    first, second = waiting(16), waiting(FULL_TOKENS)
+    scheduler.add([waiting(1, BULK), first, second], NOW_S)
+    assert texts_of(scheduler.take_urgent(NOW_S)) == [first]
+
+
 @pytest.mark.parametrize("lanes", [1, 2])
 def test_bulk_work_fills_up_what_would_take_the_last_lane(lanes: int) -> None:
     """While another lane is free bulk work has that to itself, and calls do not wait for it."""

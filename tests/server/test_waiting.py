@@ -56,14 +56,15 @@ def test_bulk_gets_its_claim_and_no_more(bulk_tokens: int) -> None:
 def test_what_fills_urgent_batches_is_not_taken_from_the_claim() -> None:
     """However many short texts overtake a long one in urgent batches, its turn comes."""
     queue, long = Queue(1 << 20), waiting(100, BULK, flow="a")
-    fill(queue, long, *(waiting(10, BULK, flow="a") for _ in range(1_000)), waiting(20))
+    fill(queue, long, *(waiting(10, BULK, flow="a") for _ in range(1_000)))
     for _ in range(int(100 / BULK_CLAIM) // 40):
-        assert queue.next_priority() is INTERACTIVE
         fill(queue, waiting(20), waiting(20))
+        assert queue.next_priority() is INTERACTIVE
         urgent = queue.take(INTERACTIVE, 50)
         queue.fill_up(urgent, 50, 50)
         assert [text.priority for text in texts_of(urgent)] == [INTERACTIVE, INTERACTIVE, BULK]
         assert long not in texts_of(urgent)
+    fill(queue, waiting(20))
     assert queue.next_priority() is BULK
     assert texts_of(queue.take(BULK, 100)) == [long]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..config import ServerConfig
 from ..engine import FASTER_ON_CPU, FASTER_ON_GPU, Precision
-from ..engine.budget import FIRST_TOKENS, LAST_TOKENS
+from ..engine.budget import LAST_TOKENS
 from ..engine.compile_cache import cache_folder
 from ..engine.cores import MOST_LANES, usable_cores
 from ..engine.device import resolve
@@ -13,7 +13,7 @@ from ..engine.prepacking import is_worthwhile
 from ..engine.quantization import weight_levels
 from ..engine.selection import division_for
 from ..errors import ConfigError
-from ..pass_cost import NEAR_ENOUGH
+from ..pass_cost import LEAST_BATCH_TOKENS, NEAR_ENOUGH
 from .machine import Facts
 
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -131,6 +131,6 @@ def _batches(config: ServerConfig) -> Choice:
     return Choice(
         "batches",
         "measured at start",
-        f"the smallest of {FIRST_TOKENS} to {LAST_TOKENS} tokens that reaches "
+        f"the smallest of {LEAST_BATCH_TOKENS} to {LAST_TOKENS} tokens that reaches "
         f"{100 * NEAR_ENOUGH:g} % of the best rate",
     )
