@@ -15,6 +15,8 @@ from .servers import inside, worker_pid
 from .trial import Plan, Report, Trial
 
 PROBES = 20
+LOOKS = 10
+"""A tenth of a second apart."""
 
 
 def run(plan: Plan) -> Report:
@@ -30,7 +32,7 @@ def run(plan: Plan) -> Report:
         hasty.ask("storm", target=server.target, calls=calls // 10)
         assert _eventually(lambda: _is_quiet(server)), "calls stay after the rehearsal"
         pids = {"server": os.getpid(), "model": worker_pid(server)}
-        before = {name: Footprint.of(pid) for name, pid in pids.items()}
+        before = {name: _at_rest(pid) for name, pid in pids.items()}
         codes = hasty.ask("storm", target=server.target, calls=calls)
         quiet = _eventually(lambda: _is_quiet(server))
         _eventually(lambda: all(_is_back(pids[name], before[name]) for name in pids))
@@ -76,6 +78,21 @@ def _start_all_threads(server: Server) -> None:
 def _is_quiet(server: Server) -> bool:
     dispatcher = server._registry.served("", "model").dispatcher
     return server._gate.wait_until_empty(0) and not dispatcher.waiting_texts
+
+
+def _at_rest(pid: int) -> Footprint:
+    """What a process holds once that has not changed for a second: gRPC starts and ends threads of
+    its own as it sees fit, and one that is about to start would be held against the storm.
+    """
+    seen = [Footprint.of(pid)]
+
+    def is_steady() -> bool:
+        seen.append(Footprint.of(pid))
+        held = {(one.threads, one.descriptors) for one in seen[-LOOKS:]}
+        return len(seen) >= LOOKS and len(held) == 1
+
+    _eventually(is_steady)
+    return seen[-1]
 
 
 def _is_back(pid: int, before: Footprint) -> bool:

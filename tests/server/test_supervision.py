@@ -29,7 +29,8 @@ from classwire_server.engine import (
 )
 from classwire_server.engine.link import Job, Ready
 from classwire_server.engine.supervision import Backoff, _same_again
-from classwire_server.errors import NoWorker, WorkerLost
+from classwire_server.engine.workers import launch
+from classwire_server.errors import NoWorker, StartError, WorkerLost
 from classwire_server.model_source import ModelSource
 from tests import faults
 from tests.contract.engines import COST, PATIENCE_S, eventually
@@ -236,6 +237,18 @@ def test_a_worker_takes_over_what_the_first_found() -> None:
 
     found = replace(config, offline=True, precision="bfloat16", batch_tokens=4_096)
     assert again == Job(ModelSource("m", "acme/spam", "c0ffee"), found, "cuda:1", COST)
+
+
+@pytest.mark.parametrize("error", [OSError("no more processes"), RuntimeError("not now")])
+def test_a_worker_that_cannot_be_started(error: Exception, bert: str) -> None:
+    """Whoever waits for it hears why, whatever it is."""
+
+    def spawn(*_: Any) -> Any:
+        raise error
+
+    config = ServerConfig(model=(bert,))
+    with pytest.raises(StartError, match=f"cannot start a worker: {error}"):
+        launch(config.sources[0], config, lambda: None, spawn)
 
 
 def test_waits_grow_and_shrink() -> None:

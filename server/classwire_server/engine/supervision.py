@@ -132,7 +132,7 @@ class Supervisor:
         """A worker that answers batches. Raises StartError."""
         try:
             worker = Worker(self._job, self._spawn)
-        except OSError as error:
+        except Exception as error:  # whatever it is, somebody waits for the worker
             problem = f"{self._job.source.location}: cannot start a worker: {error}"
             raise StartError(problem) from error
         with self._lock:
