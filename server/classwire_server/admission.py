@@ -10,6 +10,7 @@ from classwire._reasons import Reason
 
 from .errors import RequestError
 from .fading import Fading
+from .pending import Priority
 
 REMEMBERED = 0.9
 """What a measurement counts when the next one has come: the drain rate follows within ten."""
@@ -38,10 +39,6 @@ class Admission:
         tokens = self._tokens + self._beside_tokens
         return tokens / self._seconds if self._seconds else 0.0
 
-    @property
-    def _lanes_tokens_per_s(self) -> float:
-        return self._tokens / self._seconds if self._seconds else 0.0
-
     def measured(self, tokens: int, seconds: float) -> None:
         """Learn that all lanes together take so long for so many tokens."""
         self._tokens = REMEMBERED * self._tokens + tokens
@@ -57,36 +54,33 @@ class Admission:
         """How long all lanes together need for so many tokens; 0 before any measurement."""
         return tokens / self.tokens_per_s if self.tokens_per_s else 0.0
 
-    def lane_s(self, tokens: int) -> float:
-        """How long one lane needs for so many tokens, what goes beside it included; 0 before any
-        measurement.
-        """
-        rate = self._lanes_tokens_per_s
+    def lane_s(self, tokens: int, priority: Priority) -> float:
+        """How long one lane needs for so many tokens of this priority; 0 before any measurement."""
+        rate = self._tokens_per_s(priority)
         return self._lanes * tokens / rate if rate else 0.0
 
-    def lane_tokens(self, seconds: float) -> float:
-        """How many tokens one lane computes within a time, without what goes beside it;
-        math.inf before any measurement.
+    def lane_tokens(self, seconds: float, priority: Priority) -> float:
+        """How many tokens of this priority one lane computes within a time; math.inf before any
+        measurement.
         """
-        rate = self._lanes_tokens_per_s
+        rate = self._tokens_per_s(priority)
         return seconds * rate / self._lanes if rate else math.inf
 
-    def work_tokens(self, seconds: float) -> float:
-        """How many tokens are so much work for one lane, without the time that it stands still;
-        math.inf before any measurement.
-        """
-        return seconds * self.tokens_per_s / self._lanes if self.tokens_per_s else math.inf
-
     def finish_s(
-        self, sizes_tokens: Sequence[int], running_tokens: int, waiting_tokens: int
+        self,
+        priority: Priority,
+        sizes_tokens: Sequence[int],
+        running_tokens: int,
+        waiting_tokens: int,
     ) -> float:
         """How long a call with texts of these sizes takes behind so many tokens.
 
         Behind a long queue there is to be time for two whole batches: texts that reach its head
         with less go in small ones, which is slower for all, and so would keep itself up.
         """
-        its_s = max(self.lane_s(max(sizes_tokens)), self.wait_s(sum(sizes_tokens)))
-        spare_s = min(self.wait_s(waiting_tokens), 2 * self.lane_s(self._batch_tokens))
+        its_s = max(self.lane_s(max(sizes_tokens), priority), self.wait_s(sum(sizes_tokens)))
+        two_batches_s = 2 * self.lane_s(self._batch_tokens, priority)
+        spare_s = min(self.wait_s(waiting_tokens), two_batches_s)
         return self.wait_s(running_tokens + waiting_tokens) + max(its_s, spare_s)
 
     def refuse(self, tokens: int, queue_tokens: int, now_s: float, why: str) -> RequestError:
@@ -104,3 +98,11 @@ class Admission:
             metadata={"queue_tokens": str(queue_tokens)},
             retry_after_s=max(0.001, wait_s),
         )
+
+    def _tokens_per_s(self, priority: Priority) -> float:
+        """The drain rate for work of this priority: bulk work stands still for what goes beside it,
+        interactive work never does.
+        """
+        if priority is Priority.INTERACTIVE or not self._seconds:
+            return self.tokens_per_s
+        return self._tokens / self._seconds

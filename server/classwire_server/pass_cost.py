@@ -12,13 +12,16 @@ NEAR_ENOUGH = 0.95
 
 @dataclass(frozen=True)
 class PassCost:
-    """The measured times of passes: `seconds[i]` of one of `tokens[i]`, the smallest first.
+    """The times of passes: `seconds[i]` of one of `tokens[i]`, the smallest first, none longer than
+    that of a larger one.
 
-    Between two of them the time is interpolated. For use by any thread.
+    Between two of them the time is interpolated. `is_shared` is whether any texts make one pass
+    together. For use by any thread.
     """
 
     tokens: tuple[int, ...]
     seconds: tuple[float, ...]
+    is_shared: bool = True
 
     @property
     def smallest_s(self) -> float:
@@ -40,8 +43,7 @@ class PassCost:
 
     def tokens_within(self, seconds: float) -> int:
         """The largest pass within a time; of those measured the smallest where none is."""
-        times_s = np.maximum.accumulate(self.seconds)  # noise may have made a larger pass faster
-        return int(np.interp(seconds, times_s, self.tokens))
+        return int(np.interp(seconds, self.seconds, self.tokens))
 
     def tokens_at(self, share: float) -> int:
         """The smallest pass that has this share of the best rate."""

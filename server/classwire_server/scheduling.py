@@ -90,7 +90,7 @@ class Scheduler:
             return running.free_lanes > 0
         if queue.next_priority() is Priority.BULK and not running.is_all_bulk:
             return False
-        soon_s = self._admission.lane_s(running.shortest_tokens)
+        soon_s = self._admission.lane_s(running.shortest_tokens, Priority.BULK)
         return 0 < soon_s <= MAX_AHEAD_S and queue.tokens >= min(
             running.shortest_tokens, self._sizing.batch_tokens
         )
@@ -121,7 +121,10 @@ class Scheduler:
         priority, deadline_s = new[0].priority, new[0].deadline_s
         sizes_tokens = [text.tokens for text in new]
         finish_s = self._admission.finish_s(
-            sizes_tokens, running.tokens_before(priority), queue.tokens_before(priority, deadline_s)
+            priority,
+            sizes_tokens,
+            running.tokens_before(priority),
+            queue.tokens_before(priority, deadline_s),
         )
         tokens = sum(sizes_tokens)
         if queue.is_full(tokens, priority):
@@ -187,7 +190,7 @@ class Scheduler:
                 budget_tokens = self._budget_tokens(priority, begins_s, now_s)
                 batch = self._queue.take(priority, budget_tokens)
                 if priority is Priority.INTERACTIVE and self._running.free_lanes <= 1:
-                    self._fill_up(batch, now_s)  # or bulk work would have no lane
+                    self._fill_up(batch, begins_s)  # no lane is left for bulk work
                 return self._running.enter(batch)
         return None
 
@@ -264,8 +267,9 @@ class Scheduler:
     def _begins_s(self, now_s: float) -> float:
         """When a batch that is taken now begins: one that is sent ahead waits for a lane."""
         running = self._running
-        ahead_s = 0.0 if running.free_lanes else self._admission.lane_s(running.shortest_tokens)
-        return now_s + ahead_s
+        if running.free_lanes:
+            return now_s
+        return now_s + self._admission.lane_s(running.shortest_tokens, Priority.BULK)
 
     def _shed(self, priority: Priority, begins_s: float, now_s: float) -> bool:
         """Refuse the text that is next if it is a call's, and late even if it goes at once."""
@@ -273,16 +277,16 @@ class Scheduler:
         is_last = len(self._queue) == 1 and not self._running
         if first is None or first.flow is not None or is_last:
             return False
-        if begins_s + self._admission.lane_s(first.tokens) <= first.deadline_s:
+        if begins_s + self._admission.lane_s(first.tokens, priority) <= first.deadline_s:
             return False
         queue_tokens = self._queue.tokens
         self.end([first], self._admission.refuse(first.tokens, queue_tokens, now_s, TOO_LATE))
         return True
 
-    def _fill_up(self, batch: Batch, now_s: float) -> None:
+    def _fill_up(self, batch: Batch, begins_s: float) -> None:
         """Let bulk work go along: a pass over few tokens costs nearly as much as a filled one."""
-        waited_s = now_s - min(row[0].queued_s for row in batch.rows)
-        slack_s = batch.rows[0][0].deadline_s - now_s
+        waited_s = begins_s - min(row[0].queued_s for row in batch.rows)
+        slack_s = batch.rows[0][0].deadline_s - begins_s
         enough_tokens, most_tokens = self._sizing.fill_tokens(waited_s, slack_s)
         self._queue.fill_up(batch, enough_tokens, most_tokens)
 

@@ -37,7 +37,7 @@ class Sizing:
         longest_s = FILLED_TIMES * cost.smallest_s
         self.urgent_tokens = min(batch_tokens, cost.tokens_within(longest_s))
         """The size of a batch beside the lanes."""
-        self._enough_tokens = cost.tokens_at(EFFICIENT)
+        self._enough_tokens = cost.tokens_at(EFFICIENT) if cost.is_shared else 0
         self._cost = cost
         self._admission = admission
         self._interactive_s = -math.inf  # when the last interactive text came
@@ -66,8 +66,10 @@ class Sizing:
         bounds = [
             self.batch_tokens,
             max(SHARE_TOKENS, share_tokens),
-            self._admission.lane_tokens(slack_s / 2),
+            self._admission.lane_tokens(slack_s / 2, priority),
         ]
         if priority is Priority.BULK and now_s - self._interactive_s < TRAFFIC_S:
-            bounds.append(max(SHARE_TOKENS, self._admission.work_tokens(BULK_BATCH_S)))
+            # As much as if nothing overtook it.
+            bulk_tokens = self._admission.lane_tokens(BULK_BATCH_S, Priority.INTERACTIVE)
+            bounds.append(max(SHARE_TOKENS, bulk_tokens))
         return int(min(bounds))

@@ -166,7 +166,7 @@ class Queue:
         from its claim.
         """
         interactive, bulk = self._turns[Priority.INTERACTIVE], self._turns[Priority.BULK]
-        while bulk and not interactive and batch.tokens < enough_tokens:
+        while bulk and not interactive and batch.tokens < min(enough_tokens, most_tokens):
             text = bulk.first_within(most_tokens - batch.tokens)
             if text is None:
                 break

@@ -42,8 +42,8 @@ def refused(made: Simulation, *texts: Pending) -> RequestError:
 def test_nothing_is_known_before_a_measurement() -> None:
     """Before any pass all is in time, and who is refused is told a guess."""
     admission = Admission(2, batch_tokens=8)
-    assert admission.finish_s([1_000], 0, 10_000) == 0.0
-    assert admission.lane_tokens(0.001) == math.inf
+    assert admission.finish_s(Priority.INTERACTIVE, [1_000], 0, 10_000) == 0.0
+    assert admission.lane_tokens(0.001, Priority.INTERACTIVE) == math.inf
     assert admission.refuse(10, 100, 0.0, "full").retry_after_s == UNKNOWN_WAIT_S
 
 
@@ -59,18 +59,18 @@ def test_the_rate_follows_the_engine() -> None:
 def test_one_lane_is_a_part_of_all() -> None:
     """A text runs on one lane, at its speed; many are spread over all."""
     admission = measured(1_000, lanes=4)
-    assert admission.lane_s(100) == pytest.approx(0.4)
-    assert admission.finish_s([100], 0, 0) == pytest.approx(0.4)
-    assert admission.finish_s([100] * 8, 0, 0) == pytest.approx(0.8)
-    assert admission.finish_s([100], 200, 300) == pytest.approx(0.9)
+    assert admission.lane_s(100, Priority.INTERACTIVE) == pytest.approx(0.4)
+    assert admission.finish_s(Priority.INTERACTIVE, [100], 0, 0) == pytest.approx(0.4)
+    assert admission.finish_s(Priority.INTERACTIVE, [100] * 8, 0, 0) == pytest.approx(0.8)
+    assert admission.finish_s(Priority.INTERACTIVE, [100], 200, 300) == pytest.approx(0.9)
 
 
 def test_behind_a_long_queue_there_is_time_for_two_batches() -> None:
     """What is admitted to the end of a long queue reaches its head with time to spare."""
     admission = Admission(1, batch_tokens=100)
     admission.measured(1_000, 1.0)
-    assert admission.finish_s([10], 500, 50) == pytest.approx(0.55 + 0.05)
-    assert admission.finish_s([10], 0, 1_000) == pytest.approx(1.0 + 0.2)
+    assert admission.finish_s(Priority.INTERACTIVE, [10], 500, 50) == pytest.approx(0.55 + 0.05)
+    assert admission.finish_s(Priority.INTERACTIVE, [10], 0, 1_000) == pytest.approx(1.0 + 0.2)
 
 
 def test_coming_back_follows_the_rate() -> None:
@@ -163,6 +163,8 @@ def test_what_runs_beside_waits_for_its_time() -> None:
         admission.measured_beside(500)
         admission.measured(500, 1.0)
     assert admission.tokens_per_s == pytest.approx(1_000, rel=0.05)
-    assert admission.work_tokens(1.0) == pytest.approx(1_000, rel=0.05)
-    assert admission.lane_tokens(1.0) == pytest.approx(500, rel=0.05)
-    assert admission.lane_s(500) == pytest.approx(1.0, rel=0.05)
+    for priority, tokens_per_s in ((Priority.INTERACTIVE, 1_000), (Priority.BULK, 500)):
+        assert admission.lane_tokens(1.0, priority) == pytest.approx(tokens_per_s, rel=0.05)
+        assert admission.lane_s(tokens_per_s, priority) == pytest.approx(1.0, rel=0.05)
+        finish_s = admission.finish_s(priority, [tokens_per_s], 0, 0)
+        assert finish_s == pytest.approx(1.0, rel=0.05)

@@ -72,12 +72,24 @@ def test_a_pass_stands_still_for_a_bounded_time() -> None:
 
 def test_only_bulk_work_gives_way(way: RightOfWay, urgent: ExitStack) -> None:
     """A pass of another kind does not, on whatever thread, nor one that comes after bulk work."""
-    urgent.close()
-    with way.bulk():
+
+    def interactive() -> None:
         way.give_way()
-    with way.urgent():
+
+    def another_urgent() -> None:
+        with way.urgent():
+            way.give_way()
+
+    def after_bulk() -> None:
+        with way.bulk():
+            pass
         way.give_way()
-    assert not way._still
+
+    for run in (interactive, another_urgent, after_bulk):
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
 
 
 def attend() -> None:

@@ -2,11 +2,13 @@
 
 import math
 from concurrent.futures import CancelledError
+from dataclasses import replace
 
 import pytest
 
 from classwire_server.computation import Pass
 from classwire_server.errors import RequestError
+from classwire_server.pass_cost import PassCost
 from classwire_server.pending import Batch, Pending, Priority
 from classwire_server.scheduling import Scheduler
 from classwire_server.sizing import BULK_BATCH_S, SHARE_TOKENS, TRAFFIC_S, WAITED_TIMES
@@ -16,10 +18,12 @@ BULK = Priority.BULK
 NOW_S = 500.0
 
 
-def make(lanes: int = 1, batch_tokens: int = 1_000, tokens_per_s: int = 0) -> Scheduler:
+def make(
+    lanes: int = 1, batch_tokens: int = 1_000, tokens_per_s: int = 0, cost: PassCost = COST
+) -> Scheduler:
     """A scheduler whose engine is known to be so fast on each lane, if at all."""
     scheduler = Scheduler(
-        lanes=lanes, batch_tokens=batch_tokens, cost=COST, max_queue_tokens=100_000, cache_bytes=0
+        lanes=lanes, batch_tokens=batch_tokens, cost=cost, max_queue_tokens=100_000, cache_bytes=0
     )
     if tokens_per_s:
         scheduler.add([waiting(100, BULK)], 0.0)
@@ -233,6 +237,16 @@ def test_bulk_work_fills_up_what_leaves_no_call_waiting() -> None:
     assert texts_of(scheduler.take_urgent(NOW_S)) == [first]
 
 
+def test_nothing_fills_up_where_texts_share_no_pass() -> None:
+    """Where each text is a pass of its own a filled batch takes longer, and is no faster."""
+    scheduler = make(cost=replace(COST, is_shared=False))
+    scheduler.add([waiting(500, BULK)], NOW_S)
+    assert take(scheduler)
+    call = waiting(16)
+    scheduler.add([waiting(16, BULK), call], NOW_S)
+    assert texts_of(scheduler.take_urgent(NOW_S)) == [call]
+
+
 @pytest.mark.parametrize("lanes", [1, 2])
 def test_bulk_work_fills_up_what_would_take_the_last_lane(lanes: int) -> None:
     """While another lane is free bulk work has that to itself, and calls do not wait for it."""
@@ -271,6 +285,29 @@ def test_interactive_work_waits_for_interactive_work() -> None:
     assert take(scheduler)
     scheduler.add([waiting()], NOW_S)
     assert not scheduler.take_urgent(NOW_S)
+
+
+def test_calls_are_not_judged_by_how_long_bulk_work_stands_still() -> None:
+    """Bulk batches that others overtake take long; a call does not, and is admitted and run."""
+    scheduler = make()
+    for second in range(20):
+        now_s = NOW_S + second
+        scheduler.add([waiting(100, BULK)], now_s)
+        bulk = scheduler.take(now_s)
+        scheduler.add([waiting(96)], now_s)
+        urgent = scheduler.take_urgent(now_s)
+        assert bulk is not None
+        assert urgent is not None
+        scheduler.finish(urgent, [Pass(1, 900, logits(1, 0.9))], now_s + 0.9)
+        scheduler.finish(bulk, [Pass(1, 100, logits(1, 1.0))], now_s + 1)
+    scheduler.add([waiting(100, BULK)], NOW_S)
+    assert take(scheduler)
+    call = waiting(96, deadline_s=NOW_S + 0.2)
+    scheduler.admit([call], NOW_S)
+    scheduler.add([call, waiting(96)], NOW_S)
+    assert texts_of(scheduler.take_urgent(NOW_S)) == [call]
+    with pytest.raises(RequestError, match="can't be met"):
+        scheduler.admit([waiting(100, BULK, NOW_S + 0.5)], NOW_S)
 
 
 def test_calls_do_not_wait_for_bulk() -> None:

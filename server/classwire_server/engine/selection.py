@@ -89,7 +89,7 @@ def select(
     if engine.traits.precision is Precision.FLOAT32 and device == "cpu" and is_worthwhile():
         deviation = _prepacked(engine, model, parity) or deviation
     if cost is None:
-        cost = _measured_cost(engine, parity, config.batch_tokens or LAST_TOKENS)
+        cost = _measured_cost(engine, parity, config)
     return Selection(
         checkpoint,
         engine,
@@ -109,8 +109,13 @@ def division_for(device: str, config: ServerConfig) -> Division:
     return Division(config.lanes or 1, config.threads or 1)
 
 
-def _measured_cost(engine: Runner, trial: Trial, last_tokens: int) -> PassCost:
-    cost = measure_cost(lambda tokens: engine.run(sample_of(trial.texts, tokens)), last_tokens)
+def _measured_cost(engine: TorchEngine, trial: Trial, config: ServerConfig) -> PassCost:
+    runner = OneByOne(engine) if config.deterministic else engine
+    cost = measure_cost(
+        lambda tokens: runner.run(sample_of(trial.texts, tokens)),
+        config.batch_tokens or LAST_TOKENS,
+        is_shared=engine.traits.layout is Layout.PACKED and not config.deterministic,
+    )
     rates = zip(cost.tokens, cost.tokens_per_s, strict=True)
     log.info(
         "%s: passes of %d tokens are near the best; %s",
