@@ -10,11 +10,11 @@ SHARE_TOKENS = 128
 """Work is shared among idle lanes down to this: a pass over fewer tokens costs as much, since it
 waits for the weights to come from memory.
 """
-FILLED_TIMES = 3.5
+FILLED_TIMES = 4.0
 """A pass of interactive work that is filled up takes at most so many times the smallest: whoever
 comes next waits for it.
 """
-WAITED_TIMES = 5.0
+WAITED_TIMES = 5.5
 """And no longer than so many times the smallest, less what one of its texts has waited already."""
 EFFICIENT = 0.85
 """Share of the best rate at which a pass is filled enough."""

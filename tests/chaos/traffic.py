@@ -129,7 +129,7 @@ def run(plan: Plan) -> Report:
     ):
         target = server.ask("start", settings={"model": [f"m={folder}"]})
         bench = Bench(plan, server, load_side, target, 6.0 if plan.is_short else 15.0)
-        rounds = 1 if plan.is_short else 3
+        rounds = 1 if plan.is_short else 5
         _add_findings(report, "mixed lengths", bench.phases(mixed().lengths, rounds))
         short = bench.phases([SHORT_BULK_TOKENS], rounds)
         _add_findings(report, f"{SHORT_BULK_TOKENS} tokens", short)

@@ -20,8 +20,8 @@ START_S = 1_000.0
 
 COST = PassCost((16, 1_000), (0.032, 1.016))
 """Of an engine whose pass takes 16 ms, and 1 ms for each token."""
-FULL_TOKENS = 96
-"""A pass that takes 3.5 times the smallest: that much an urgent batch may hold."""
+FULL_TOKENS = 112
+"""A pass that takes four times the smallest: that much an urgent batch may hold."""
 ENOUGH_TOKENS = 82
 """A pass that has 0.85 of the best rate: so far one is filled up."""
 

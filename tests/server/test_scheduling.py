@@ -214,7 +214,7 @@ def test_a_batch_that_is_late_is_filled_less(what: str) -> None:
     scheduler = make()
     scheduler.add([waiting(500, BULK)], NOW_S)
     assert take(scheduler)
-    # Of five times the smallest pass there is a time left in which 40 tokens are computed.
+    # Of the time that it may wait and take so much is left in which 40 tokens are computed.
     left_s = 0.016 + 0.001 * 40
     waited_s, deadline_s = WAITED_TIMES * COST.smallest_s - left_s, NOW_S + 2 * left_s
     if what == "it has waited":

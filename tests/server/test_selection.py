@@ -199,6 +199,7 @@ def test_a_model_that_cannot_be_packed(
     """A lower precision does not need packing."""
     chosen = choose(model=(f"xlnet={checkpoint('xlnet')}",), precision="bfloat16")
     assert chosen.engine.traits.layout.value == "padded"
+    assert not chosen.cost.is_shared
     assert chosen.engine.traits.precision is Precision.BFLOAT16
     assert chosen.deviation.max_score_difference > 1e-5
     assert chosen.deviation.label_agreement > 0.8
@@ -239,3 +240,21 @@ def test_batches_as_asked_for_or_as_measured(
     monkeypatch.setattr(PackedEngine, "run", run)
     assert choose(batch_tokens=0).batch_tokens in ran
     assert {64, 128} <= set(ran)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_cost_is_that_of_what_runs(
+    choose: Callable[..., Selection], deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --deterministic each text is a pass of its own, when passes are measured too."""
+    texts: list[int] = []
+    original = PackedEngine.run
+
+    def run(self: Any, batch: PackedTexts) -> np.ndarray:
+        texts.append(len(batch.lengths))
+        return original(self, batch)
+
+    monkeypatch.setattr(PackedEngine, "run", run)
+    cost = choose(deterministic=deterministic).cost
+    assert cost.is_shared is not deterministic
+    assert (texts[-1] == 1) is deterministic  # the last of the largest passes
