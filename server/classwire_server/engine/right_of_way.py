@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MAX_STILL_S = 3.0
+MAX_STILL_S = 6.0
 """How long a pass stands still in all, so that it ends however many urgent ones there are."""
 
 
