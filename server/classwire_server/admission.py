@@ -10,6 +10,7 @@ from classwire._reasons import Reason
 
 from .errors import RequestError
 from .fading import Fading
+from .pass_cost import PassCost
 from .pending import Priority
 
 REMEMBERED = 0.9
@@ -24,8 +25,9 @@ class Admission:
     Not safe for use by several threads.
     """
 
-    def __init__(self, lanes: int, batch_tokens: int) -> None:
+    def __init__(self, lanes: int, batch_tokens: int, cost: PassCost) -> None:
         self._lanes = lanes
+        self._cost = cost
         self._batch_tokens = batch_tokens
         self._tokens = 0.0  # of the lanes
         self._beside_tokens = 0.0
@@ -55,9 +57,12 @@ class Admission:
         return tokens / self.tokens_per_s if self.tokens_per_s else 0.0
 
     def lane_s(self, tokens: int, priority: Priority) -> float:
-        """How long one lane needs for so many tokens of this priority; 0 before any measurement."""
+        """How long one lane needs for so many tokens of this priority; 0 before any measurement.
+
+        A small pass takes longer than its share of a large one does.
+        """
         rate = self._tokens_per_s(priority)
-        return self._lanes * tokens / rate if rate else 0.0
+        return max(self._lanes * tokens / rate, self._cost.seconds_of(tokens)) if rate else 0.0
 
     def lane_tokens(self, seconds: float, priority: Priority) -> float:
         """How many tokens of this priority one lane computes within a time; math.inf before any

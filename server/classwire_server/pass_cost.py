@@ -41,6 +41,10 @@ class PassCost:
         least = NEAR_ENOUGH * max((rate for _, rate in batches), default=0.0)
         return next((tokens for tokens, rate in batches if rate >= least), LEAST_BATCH_TOKENS)
 
+    def seconds_of(self, tokens: int) -> float:
+        """The time of a pass; of one that is larger than all measured, that of the largest."""
+        return float(np.interp(tokens, self.tokens, self.seconds))
+
     def tokens_within(self, seconds: float) -> int:
         """The largest pass within a time; of those measured the smallest where none is."""
         return int(np.interp(seconds, self.seconds, self.tokens))

@@ -45,7 +45,7 @@ class Scheduler:
         self._events = Events()
         self._queue = Queue(max_queue_tokens)
         self._running = Running(lanes)
-        self._admission = Admission(lanes, batch_tokens)
+        self._admission = Admission(lanes, batch_tokens, cost)
         self._sizing = Sizing(batch_tokens, cost, self._admission)
         self._cache = ResultCache(cache_bytes)
         self._suspicion = Suspicion()

@@ -6,13 +6,14 @@ import pytest
 
 from classwire_server.admission import UNKNOWN_WAIT_S, Admission
 from classwire_server.errors import RequestError
+from classwire_server.pass_cost import PassCost
 from classwire_server.pending import Pending, Priority
-from tests.server.simulation import START_S, Simulation, waiting
+from tests.server.simulation import QUICK, START_S, Simulation, waiting
 
 
 def measured(tokens_per_s: int, lanes: int = 1) -> Admission:
     """An admission that knows the drain rate of an engine whose batches are small."""
-    admission = Admission(lanes, batch_tokens=1)
+    admission = Admission(lanes, 1, QUICK)
     admission.measured(tokens_per_s, 1.0)
     return admission
 
@@ -41,7 +42,7 @@ def refused(made: Simulation, *texts: Pending) -> RequestError:
 
 def test_nothing_is_known_before_a_measurement() -> None:
     """Before any pass all is in time, and who is refused is told a guess."""
-    admission = Admission(2, batch_tokens=8)
+    admission = Admission(2, 8, QUICK)
     assert admission.finish_s(Priority.INTERACTIVE, [1_000], 0, 10_000) == 0.0
     assert admission.lane_tokens(0.001, Priority.INTERACTIVE) == math.inf
     assert admission.refuse(10, 100, 0.0, "full").retry_after_s == UNKNOWN_WAIT_S
@@ -65,9 +66,19 @@ def test_one_lane_is_a_part_of_all() -> None:
     assert admission.finish_s(Priority.INTERACTIVE, [100], 200, 300) == pytest.approx(0.9)
 
 
+def test_a_small_pass_takes_its_time() -> None:
+    """A text that is alone in its pass takes longer than its share of a large one."""
+    admission = Admission(1, 100, PassCost((16, 256), (0.07, 0.35)))
+    assert admission.lane_s(16, Priority.INTERACTIVE) == 0.0
+    admission.measured(1_000, 1.0)
+    assert admission.lane_s(16, Priority.INTERACTIVE) == pytest.approx(0.07)
+    assert admission.finish_s(Priority.INTERACTIVE, [16], 0, 0) == pytest.approx(0.07)
+    assert admission.lane_s(1_000, Priority.INTERACTIVE) == pytest.approx(1.0)
+
+
 def test_behind_a_long_queue_there_is_time_for_two_batches() -> None:
     """What is admitted to the end of a long queue reaches its head with time to spare."""
-    admission = Admission(1, batch_tokens=100)
+    admission = Admission(1, 100, QUICK)
     admission.measured(1_000, 1.0)
     assert admission.finish_s(Priority.INTERACTIVE, [10], 500, 50) == pytest.approx(0.55 + 0.05)
     assert admission.finish_s(Priority.INTERACTIVE, [10], 0, 1_000) == pytest.approx(1.0 + 0.2)
@@ -155,7 +166,7 @@ def test_the_late_expire() -> None:
 
 def test_what_runs_beside_waits_for_its_time() -> None:
     """Tokens beside a batch count once that is measured, and never as a lane's own."""
-    admission = Admission(1, 1_000)
+    admission = Admission(1, 1_000, QUICK)
     admission.measured(100, 0.1)
     admission.measured_beside(500)
     assert admission.tokens_per_s == pytest.approx(1_000)

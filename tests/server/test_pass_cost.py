@@ -7,6 +7,12 @@ from classwire_server.pass_cost import LEAST_BATCH_TOKENS, PassCost
 COST = PassCost((16, 32, 64), (0.05, 0.06, 0.08))
 
 
+@pytest.mark.parametrize(("tokens", "seconds"), [(1, 0.05), (24, 0.055), (64, 0.08), (100, 0.08)])
+def test_the_time_of_a_pass(tokens: int, seconds: float) -> None:
+    """Between measured passes by proportion, and no other than between them."""
+    assert COST.seconds_of(tokens) == pytest.approx(seconds)
+
+
 def test_the_smallest_batch_that_is_near_the_best() -> None:
     """Ninety-five parts in a hundred of the best rate are near enough."""
     cost = PassCost((64, 128, 256, 512), (64 / 900, 128 / 951, 256 / 1_000, 512 / 990))

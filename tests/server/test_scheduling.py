@@ -12,7 +12,7 @@ from classwire_server.pass_cost import PassCost
 from classwire_server.pending import Batch, Pending, Priority
 from classwire_server.scheduling import Scheduler
 from classwire_server.sizing import BULK_BATCH_S, SHARE_TOKENS, TRAFFIC_S, WAITED_TIMES
-from tests.server.simulation import COST, ENOUGH_TOKENS, FULL_TOKENS, logits, waiting
+from tests.server.simulation import COST, ENOUGH_TOKENS, FULL_TOKENS, QUICK, logits, waiting
 
 BULK = Priority.BULK
 NOW_S = 500.0
@@ -121,7 +121,7 @@ def test_the_last_is_never_shed() -> None:
 
 def test_a_batch_ahead() -> None:
     """One batch more than there are lanes is taken when it will begin soon and is worth it."""
-    scheduler = make(tokens_per_s=100_000)
+    scheduler = make(tokens_per_s=100_000, cost=QUICK)
     scheduler.add([waiting(1_000)], NOW_S)
     assert take(scheduler)
     scheduler.add([waiting(500)], NOW_S)
@@ -135,7 +135,7 @@ def test_a_batch_ahead() -> None:
 @pytest.mark.parametrize("priority", list(Priority))
 def test_bulk_work_is_not_sent_ahead_behind_calls(priority: Priority) -> None:
     """It might start first, and they would wait for it."""
-    scheduler = make(tokens_per_s=100_000)
+    scheduler = make(tokens_per_s=100_000, cost=QUICK)
     scheduler.add([waiting(1_000, priority)], NOW_S)
     assert take(scheduler)
     scheduler.add([waiting(1_000, BULK)], NOW_S)
@@ -154,7 +154,7 @@ def test_no_batch_ahead_of_a_long_one(tokens_per_s: int) -> None:
 
 def test_what_is_sent_ahead_counts_the_wait() -> None:
     """A text that would be in time on a free lane, and is late behind what runs, is shed."""
-    scheduler = make(tokens_per_s=100_000)
+    scheduler = make(tokens_per_s=100_000, cost=QUICK)
     scheduler.add([waiting(1_000)], NOW_S)
     assert take(scheduler)
     late, in_time = (waiting(1_000, deadline_s=NOW_S + after_s) for after_s in (0.015, 0.5))
