@@ -44,6 +44,20 @@ def texts_of(batch: Batch | None) -> list[Pending]:
     return [text for row in batch.rows for text in row] if batch else []
 
 
+def run_beside(scheduler: Scheduler, *, bulk_tokens: int, urgent_tokens: int, seconds: int) -> None:
+    """In each second, a bulk batch that takes all of it, and an urgent one in its first half."""
+    for second in range(seconds):
+        now_s = NOW_S + second
+        scheduler.add([waiting(bulk_tokens, BULK)], now_s)
+        bulk = scheduler.take(now_s)
+        scheduler.add([waiting(urgent_tokens)], now_s)
+        urgent = scheduler.take_urgent(now_s)
+        assert bulk is not None
+        assert urgent is not None
+        scheduler.finish(urgent, [Pass(1, urgent_tokens, logits(1, 0.5))], now_s + 0.5)
+        scheduler.finish(bulk, [Pass(1, bulk_tokens, logits(1, 1.0))], now_s + 1)
+
+
 def test_idle_lanes_share() -> None:
     """What waits is spread over the lanes that are free, down to what is worth a pass."""
     scheduler = make(lanes=4)
@@ -260,16 +274,7 @@ def test_bulk_work_fills_up_what_would_take_the_last_lane(lanes: int) -> None:
 def test_what_runs_beside_the_lanes_counts_for_the_drain_rate() -> None:
     """Its tokens are counted with those of the lanes, and no second twice."""
     scheduler = make()
-    for second in range(100):
-        now_s = NOW_S + second
-        scheduler.add([waiting(400, BULK)], now_s)
-        bulk = scheduler.take(now_s)
-        scheduler.add([waiting(100)], now_s)
-        urgent = scheduler.take_urgent(now_s)
-        assert bulk is not None
-        assert urgent is not None
-        scheduler.finish(urgent, [Pass(1, 100, logits(1, 0.5))], now_s + 0.5)
-        scheduler.finish(bulk, [Pass(1, 400, logits(1, 1.0))], now_s + 1)
+    run_beside(scheduler, bulk_tokens=400, urgent_tokens=100, seconds=100)
     assert scheduler.backlog().tokens_per_s == pytest.approx(500, rel=0.05)
 
 
@@ -290,16 +295,7 @@ def test_interactive_work_waits_for_interactive_work() -> None:
 def test_calls_are_not_judged_by_how_long_bulk_work_stands_still() -> None:
     """Bulk batches that others overtake take long; a call does not, and is admitted and run."""
     scheduler = make()
-    for second in range(20):
-        now_s = NOW_S + second
-        scheduler.add([waiting(100, BULK)], now_s)
-        bulk = scheduler.take(now_s)
-        scheduler.add([waiting(96)], now_s)
-        urgent = scheduler.take_urgent(now_s)
-        assert bulk is not None
-        assert urgent is not None
-        scheduler.finish(urgent, [Pass(1, 900, logits(1, 0.9))], now_s + 0.9)
-        scheduler.finish(bulk, [Pass(1, 100, logits(1, 1.0))], now_s + 1)
+    run_beside(scheduler, bulk_tokens=100, urgent_tokens=900, seconds=20)
     scheduler.add([waiting(100, BULK)], NOW_S)
     assert take(scheduler)
     call = waiting(96, deadline_s=NOW_S + 0.2)

@@ -192,7 +192,7 @@ def test_urgent_batches_wait_for_no_lane(start: Start) -> None:
 
 
 def test_bulk_work_stands_still_for_urgent_batches(start: Start) -> None:
-    """Between two layers of a model, and goes on afterwards with the same answer."""
+    """Between two operators of a model, and goes on afterwards with the same answer."""
     model = start(faults.is_urgent_while_others_stand)
 
     with ThreadPoolExecutor(1) as callers:
