@@ -168,12 +168,14 @@ def draining_vectors() -> list[Json]:
 
 
 def cancellation_vectors(models: Models) -> list[Json]:
-    """The group `cancellation`: of calls that would never end, and what goes on."""
+    """The group `cancellation`: of calls that would never end, and what goes on.
+
+    One that ends by itself may do so before a client gets to cancel it.
+    """
     busy, frail = models["busy"], models["frail"]
     cancelled = {"error": {"code": "CANCELLED"}}
-    held = {"input": HELD}
     return [
-        vector("a call", CLASSIFY, cancelled, request=message(busy, **held), cancel="at_once"),
+        vector("a call", CLASSIFY, cancelled, request=message(busy, input=HELD), cancel="at_once"),
         vector(
             "a batch",
             BATCH_CLASSIFY,
@@ -181,8 +183,13 @@ def cancellation_vectors(models: Models) -> list[Json]:
             request=message(busy, inputs=[HELD, GOOD]),
             cancel="at_once",
         ),
-        vector("tokens", TOKENIZE, cancelled, request=message(busy, **held), cancel="at_once"),
-        vector("a stream", STREAM_CLASSIFY, cancelled, requests=[config(busy)], cancel="at_once"),
+        vector(
+            "a stream",
+            STREAM_CLASSIFY,
+            cancelled,
+            requests=[config(busy), items(("a", HELD))],
+            cancel="at_once",
+        ),
         vector(
             "a stream that has started",
             STREAM_CLASSIFY,
