@@ -6,6 +6,8 @@ FAREWELL_S = 1.0
 """How long the last answers may take to leave, once all calls are done."""
 COMPRESSION_LEVELS = {"none": 0, "gzip": 1}
 """By level gRPC looks at what the caller accepts; an algorithm it would just use."""
+MAX_UNSEEN_CALLS = 3_000
+"""What gRPC by itself takes at most; it would begin to cancel calls, by chance, at 1,000."""
 LOOKAHEAD_BYTES = 262_144
 """How much of a call the server takes beyond what it has read."""
 
@@ -21,6 +23,9 @@ def grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
             "grpc.max_concurrent_streams",
             2 * (config.rpc_threads + config.max_waiting_calls),
         ),
+        # Of the calls that nobody has seen yet; more are cancelled, without a reason.
+        ("grpc.server.max_pending_requests", MAX_UNSEEN_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", MAX_UNSEEN_CALLS),
         # Between the two gRPC would refuse calls by chance.
         ("grpc.max_metadata_size", config.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", config.max_metadata_bytes),

@@ -2,17 +2,20 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from ..fading import Fading
+from .congestion import Congestion
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 REMEMBERED = 0.9
 """What is left of a measurement when the next one has come."""
+ENDS_LATE_CALLS = "ends_late_calls"
+"""The attribute of behaviors that do."""
 WAITED_SHARE = 0.25
 """Of the time that a call has left when it begins, it may have waited so much."""
 
@@ -22,7 +25,8 @@ class CallPool(ThreadPoolExecutor):
 
     A call that waits for a thread can't be refused before it has one, so the line must be short for
     callers in a hurry: when one has waited for too much of its time, fewer may wait, down to as
-    many as there are threads; when it has not, one more. Safe for use by any thread.
+    many as there are threads; when it has not, one more. None may while calls come too late to be
+    served. Safe for use by any thread, `brings` by gRPC's alone.
     """
 
     def __init__(self, threads: int, max_waiting: int, name: str = "rpc") -> None:
@@ -35,13 +39,15 @@ class CallPool(ThreadPoolExecutor):
         self._last_s: float | None = None  # when a call began while others waited behind it
         self._interval_s = 0.0
         self._refused = Fading()
+        self._congestion = Congestion()
         self._lock = threading.Lock()  # guards all of the above
         self._begun = threading.local()  # how long this thread's call has waited
+        self._inline = Inline(self.brought)
 
     @property
     def is_full(self) -> bool:
         """Whether no more calls may wait."""
-        return self.waiting >= self._may_wait
+        return self.waiting >= self._may_wait or self._congestion.is_there
 
     @property
     def wait_s(self) -> float:
@@ -56,6 +62,16 @@ class CallPool(ThreadPoolExecutor):
             refused = self._refused.add(1, time.monotonic())
             return (self.waiting + refused) * self._interval_s
 
+    def brings(self) -> None:
+        """Learn that gRPC brings a call."""
+        with self._lock:
+            self._congestion.brings(time.monotonic())
+
+    def brought(self) -> None:
+        """Learn that the call which gRPC brought has been submitted, or refused."""
+        with self._lock:
+            self._congestion.brought(time.monotonic())
+
     def judge(self, remaining_s: float) -> None:
         """Learn how much time the call on this thread has left, now that it begins."""
         waited_s = self._begun.waited_s
@@ -68,6 +84,11 @@ class CallPool(ThreadPoolExecutor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Serve a call as soon as there is a thread."""
         came_s = time.monotonic()
+        if is_late(args):
+            with self._lock:
+                self._congestion.late()
+            self._begun.waited_s = 0.0
+            return self._inline.submit(fn, *args, **kwargs)
 
         def serve() -> T:
             self._begin(came_s)
@@ -80,11 +101,13 @@ class CallPool(ThreadPoolExecutor):
         with self._lock:
             self.waiting += 1
         try:
-            return super().submit(serve)
+            future = super().submit(serve)
         except RuntimeError:  # the pool is shut down
             with self._lock:
                 self.waiting -= 1
             raise
+        self.brought()
+        return future
 
     def _begin(self, came_s: float) -> None:
         now_s = time.monotonic()
@@ -99,11 +122,28 @@ class CallPool(ThreadPoolExecutor):
             self._last_s = now_s if self.waiting else None
 
 
+def is_late(submitted: Sequence[Any]) -> bool:
+    """Whether what grpcio submits is a call that has no time left, and whose behavior ends such a
+    call before it does anything else.
+
+    grpcio shows a deadline on the thread that serves the call; here its inner parts have to tell.
+    """
+    if len(submitted) < 4 or not getattr(submitted[3], ENDS_LATE_CALLS, False):
+        return False
+    deadline_s: float = submitted[1].call_details.deadline  # by the clock on the wall
+    return deadline_s <= time.time()
+
+
 class Inline(ThreadPoolExecutor):
-    """No threads: what is given to it is done at once."""
+    """No threads: what is given to it is done at once, and then `after`."""
+
+    def __init__(self, after: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self._after = after
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Do it."""
         future: Future[T] = Future()
         future.set_result(fn(*args, **kwargs))
+        self._after()
         return future

@@ -17,8 +17,8 @@ LEAST_WAIT_S = 0.001
 
 
 class Entrance(grpc.GenericRpcHandler):
-    """Leads calls to their handlers; refuses them at once while the server drains, or when as many
-    wait for a thread as may.
+    """Leads calls to their handlers; refuses them at once while the server drains, when as many
+    wait for a thread as may, or while they come too late to be served.
 
     A refused call holds no thread and no message, so that any number of them can be refused.
     """
@@ -32,13 +32,14 @@ class Entrance(grpc.GenericRpcHandler):
         self._services = services
         self._gate = gate
         self._pool = pool
-        self._inline = Inline()
+        self._inline = Inline(pool.brought)
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """The handler of a call; None when there is no such method."""
         for service in self._services:
             handler = service.service(details)
             if handler is not None:
+                self._pool.brings()
                 failure = self._failure()
                 return refusal(failure, self._inline) if failure else handler
         return None
@@ -50,7 +51,7 @@ class Entrance(grpc.GenericRpcHandler):
             return None
         return RequestError(
             Reason.OVERLOADED,
-            "as many calls wait for a thread as may",
+            "more calls wait than can be served",
             metadata={"waiting_calls": str(self._pool.waiting)},
             retry_after_s=max(LEAST_WAIT_S, self._pool.refused_s()),
         )

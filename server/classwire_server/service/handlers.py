@@ -17,11 +17,12 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from ..call_record import RECORD
+from ..endings import expired
 from ..errors import Refusal, RequestError
 from ..gate import Gate
 from ..security.access import OPEN, Admission
 from ..security.callers import Caller
-from .call_pool import CallPool
+from .call_pool import ENDS_LATE_CALLS, CallPool
 from .messages import parse
 from .reception import Reception
 from .status import request_error, status
@@ -49,11 +50,9 @@ class Call:
     def of(context: grpc.ServicerContext, default_timeout_s: float = math.inf) -> "Call":
         """The call that belongs to a gRPC context that has just begun."""
         now_s = time.monotonic()
-        remaining_s = context.time_remaining()
-        timeout_s = (
-            default_timeout_s if remaining_s is None else min(default_timeout_s, remaining_s)
+        return Call(
+            now_s, now_s + remaining_s(context, default_timeout_s), ADMISSION.get(), context
         )
-        return Call(now_s, now_s + timeout_s, ADMISSION.get(), context)
 
     @property
     def caller(self) -> Caller:
@@ -78,6 +77,12 @@ class Call:
         self._context.cancel()
 
 
+def remaining_s(context: grpc.ServicerContext, default_timeout_s: float) -> float:
+    """How much time a call has left that begins now."""
+    own_s = context.time_remaining()
+    return default_timeout_s if own_s is None else min(default_timeout_s, own_s)
+
+
 def unary(
     method: Callable[[Request, Call], Message],
     request_type: type[Request],
@@ -92,9 +97,12 @@ def unary(
     """
 
     def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        left_s = remaining_s(context, default_timeout_s)
+        pool.judge(left_s)
+        if left_s <= 0:
+            end(context, expired())
         raw = reception.message(requests, context)
         call = Call.of(context, default_timeout_s)
-        pool.judge(call.deadline_s - call.received_s)
         try:
             gate.enter()
             try:
@@ -108,6 +116,7 @@ def unary(
         end(context, failure)
         return b""
 
+    setattr(handle, ENDS_LATE_CALLS, True)
     return grpc.stream_unary_rpc_method_handler(handle)
 
 

@@ -1,0 +1,129 @@
+"""Calls that the server gets to see when their time is over, and those behind them."""
+
+import threading
+from collections.abc import Callable
+
+import grpc
+import pytest
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.lifecycle import Server
+from classwire_server.service import congestion
+from classwire_server.service.call_pool import CallPool
+from tests.contract.conversation import Conversation
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
+from tests.contract.failures import SECRET, Failure, refusal
+from tests.contract.test_health import health
+
+Connect = Callable[[str], grpc.Channel]
+
+CALL = pb.ClassifyRequest(input=pb.TextInput(text=SECRET))
+SHORT_S = 0.3
+
+
+class Line:
+    """A server whose thread for new calls stands still, with a line of calls before it."""
+
+    def __init__(self, server: Server, channel: grpc.Channel) -> None:
+        self._pool = server._calls
+        self._go = threading.Event()
+        self._stands_still = threading.Event()
+        self.stub = ClassifyServiceStub(channel)
+        self.threads = len(self._pool._threads)
+        self.brings, self._pool.brings = self._pool.brings, self._wait  # type: ignore[method-assign]
+        self.first = self.stub.Classify.future(CALL, timeout=PATIENCE_S)
+        assert self._stands_still.wait(PATIENCE_S)
+
+    def late(self, calls: int) -> None:
+        """Have so many calls wait in it until their time is over."""
+        ended = [self.stub.Classify.future(CALL, timeout=SHORT_S) for _ in range(calls)]
+        codes = [call.code() for call in ended]
+        assert codes == [grpc.StatusCode.DEADLINE_EXCEEDED] * calls
+
+    def go(self) -> None:
+        """Let the thread go on."""
+        self._go.set()
+
+    def _wait(self) -> None:
+        self._pool.brings = self.brings  # type: ignore[method-assign]
+        self._stands_still.set()
+        self._go.wait(PATIENCE_S)
+        self.brings()
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, no pause is seen between two calls."""
+    monkeypatch.setattr(congestion, "PAUSE_S", 3_600.0)
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_late_calls_cost_nothing(fake: Callable[..., Server], connect: Connect) -> None:
+    """A call whose time is over when the server sees it takes no thread and is not looked at; one
+    behind a few of them is answered.
+    """
+    engine = FakeEngine()
+    server = fake(engine)
+    line = Line(server, connect(server.target))
+    line.late(congestion.LATE_CALLS - 1)
+    behind = line.stub.Classify.future(CALL, timeout=PATIENCE_S)
+
+    line.go()
+
+    assert line.first.result().result.scores
+    assert behind.result().result.scores
+    assert sum(map(len, engine.batches)) <= 2
+    assert len(server._calls._threads) <= line.threads + 2
+    assert eventually(lambda: not server._gate.in_flight)
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_calls_behind_many_late_ones(
+    fake: Callable[..., Server], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind many late calls all are told to come back, streams too, while health answers; after a
+    pause they are answered.
+    """
+    server = fake(FakeEngine())
+    channel = connect(server.target)
+    line = Line(server, channel)
+    line.late(congestion.LATE_CALLS)
+    behind = line.stub.Classify.future(CALL, timeout=PATIENCE_S)
+
+    line.go()
+
+    failure = refusal(behind.result)
+    assert failure == Failure(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "OVERLOADED",
+        metadata={"waiting_calls": "0"},
+        can_retry_later=True,
+    )
+    assert failure.retry_after_s > 0
+    with Conversation(channel) as stream:
+        assert refusal(stream.read).reason == "OVERLOADED"
+    assert health(channel) == 1
+    monkeypatch.setattr(congestion, "PAUSE_S", 0.0)
+    assert line.stub.Classify(CALL, timeout=PATIENCE_S).result.scores
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_calls_without_a_deadline_are_not_late(
+    fake: Callable[..., Server], connect: Connect
+) -> None:
+    """Whoever sets no deadline is answered, however long he waited to be seen."""
+    server = fake(FakeEngine())
+    line = Line(server, connect(server.target))
+    behind = [line.stub.Classify.future(CALL) for _ in range(2 * congestion.LATE_CALLS)]
+
+    line.go()
+
+    assert all(call.result(PATIENCE_S).result.scores for call in behind)
+
+
+def test_what_is_not_a_call_is_not_late() -> None:
+    """The pool does whatever else it is given."""
+    pool = CallPool(1, max_waiting=10)
+    assert pool.submit(max, 1, 2, 3, 4).result(PATIENCE_S) == 4
+    pool.shutdown()
