@@ -1,5 +1,7 @@
 """Where gRPC brings calls, on its own thread and before anything of them is read."""
 
+import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +16,8 @@ from .call_pool import CallPool, Inline
 from .handlers import refusal
 
 LEAST_WAIT_S = 0.001
+SAME_REFUSAL_S = 0.01
+"""Calls that are refused within so short a time hear the same: to say it costs the most of it."""
 
 
 class Entrance(grpc.GenericRpcHandler):
@@ -33,6 +37,8 @@ class Entrance(grpc.GenericRpcHandler):
         self._gate = gate
         self._pool = pool
         self._inline = Inline(pool.brought)
+        self._refusal = refusal(self._overloaded(0.0), self._inline)
+        self._refusal_s = -math.inf  # when it was made
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """The handler of a call; None when there is no such method."""
@@ -40,18 +46,25 @@ class Entrance(grpc.GenericRpcHandler):
             handler = service.service(details)
             if handler is not None:
                 self._pool.brings()
-                failure = self._failure()
-                return refusal(failure, self._inline) if failure else handler
+                return self._refused() or handler
         return None
 
-    def _failure(self) -> RequestError | None:
+    def _refused(self) -> "grpc.RpcMethodHandler[Any, Any] | None":
         if not self._gate.is_open:
-            return draining()
+            return refusal(draining(), self._inline)
         if not self._pool.is_full:
             return None
+        now_s = time.monotonic()
+        retry_after_s = self._pool.refused_s()
+        if now_s - self._refusal_s > SAME_REFUSAL_S:
+            self._refusal_s = now_s
+            self._refusal = refusal(self._overloaded(retry_after_s), self._inline)
+        return self._refusal
+
+    def _overloaded(self, retry_after_s: float) -> RequestError:
         return RequestError(
             Reason.OVERLOADED,
             "more calls wait than can be served",
             metadata={"waiting_calls": str(self._pool.waiting)},
-            retry_after_s=max(LEAST_WAIT_S, self._pool.refused_s()),
+            retry_after_s=max(LEAST_WAIT_S, retry_after_s),
         )

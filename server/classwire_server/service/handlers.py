@@ -152,10 +152,12 @@ def parsed(message_type: type[Request], raw: bytes, context: grpc.ServicerContex
 
 
 def refusal(failure: Exception, pool: ThreadPoolExecutor) -> "grpc.RpcMethodHandler[bytes, bytes]":
-    """A handler for a call of any kind that ends it on a pool's thread, with nothing read."""
+    """A handler for calls of any kind that ends them on a pool's thread, with nothing read."""
+    error = request_error(failure)
+    told = rpc_status.to_status(status(error))
 
     def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        end(context, failure)
+        _abort(context, error, told)
         return iter(())
 
     handle.experimental_thread_pool = pool  # type: ignore[attr-defined]
@@ -171,9 +173,12 @@ def end(context: grpc.ServicerContext, failure: Exception | None) -> None:
 
 def refuse(context: grpc.ServicerContext, error: Refusal) -> None:
     """End a call on its own thread with an error."""
+    _abort(context, error, rpc_status.to_status(status(error)))
+
+
+def _abort(context: grpc.ServicerContext, error: Refusal, told: grpc.Status) -> None:
     if (record := RECORD.get()) is not None:
         record.reason = error.reason
-    told = rpc_status.to_status(status(error))
     context.set_trailing_metadata((*(context.trailing_metadata() or ()), *told.trailing_metadata))
     context.abort(told.code, told.details)
 
