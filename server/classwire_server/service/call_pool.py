@@ -1,5 +1,6 @@
 """The threads that serve calls."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -41,7 +42,7 @@ class CallPool(ThreadPoolExecutor):
         self._refused = Fading()
         self._congestion = Congestion()
         self._lock = threading.Lock()  # guards all of the above
-        self._begun = threading.local()  # how long this thread's call has waited
+        self._begun = threading.local()  # how long this thread's call has waited; is it too late
         self._inline = Inline(self.brought)
 
     @property
@@ -72,14 +73,18 @@ class CallPool(ThreadPoolExecutor):
         with self._lock:
             self._congestion.brought(time.monotonic())
 
-    def judge(self, remaining_s: float) -> None:
-        """Learn how much time the call on this thread has left, now that it begins."""
+    def judge(self, remaining_s: float) -> bool:
+        """Learn how much time the call on this thread has left, now that it begins; whether that is
+        too late.
+        """
         waited_s = self._begun.waited_s
         with self._lock:
             if waited_s <= WAITED_SHARE * remaining_s:
                 self._may_wait = min(self._max_waiting, self._may_wait + 1)
             else:
                 self._may_wait = max(self._least_waiting, REMEMBERED * self._may_wait)
+        # The clock on the wall may have been put back since a call was found late.
+        return self._begun.is_late or remaining_s <= 0
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Serve a call as soon as there is a thread."""
@@ -87,7 +92,7 @@ class CallPool(ThreadPoolExecutor):
         if is_late(args):
             with self._lock:
                 self._congestion.late()
-            self._begun.waited_s = 0.0
+            self._begun.waited_s, self._begun.is_late = 0.0, True
             return self._inline.submit(fn, *args, **kwargs)
 
         def serve() -> T:
@@ -111,7 +116,7 @@ class CallPool(ThreadPoolExecutor):
 
     def _begin(self, came_s: float) -> None:
         now_s = time.monotonic()
-        self._begun.waited_s = now_s - came_s
+        self._begun.waited_s, self._begun.is_late = now_s - came_s, False
         with self._lock:
             self.waiting -= 1
             self.busy += 1
@@ -127,10 +132,12 @@ def is_late(submitted: Sequence[Any]) -> bool:
     call before it does anything else.
 
     grpcio shows a deadline on the thread that serves the call; here its inner parts have to tell.
+    Where they do not, no call is late: an exception would end the thread that brings calls.
     """
     if len(submitted) < 4 or not getattr(submitted[3], ENDS_LATE_CALLS, False):
         return False
-    deadline_s: float = submitted[1].call_details.deadline  # by the clock on the wall
+    details = getattr(submitted[1], "call_details", None)
+    deadline_s: float = getattr(details, "deadline", math.inf)  # by the clock on the wall
     return deadline_s <= time.time()
 
 

@@ -97,9 +97,7 @@ def unary(
     """
 
     def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        left_s = remaining_s(context, default_timeout_s)
-        pool.judge(left_s)
-        if left_s <= 0:
+        if pool.judge(remaining_s(context, default_timeout_s)):
             end(context, expired())
         raw = reception.message(requests, context)
         call = Call.of(context, default_timeout_s)
