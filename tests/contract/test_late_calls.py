@@ -1,7 +1,10 @@
 """Calls that the server gets to see when their time is over, and those behind them."""
 
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -10,7 +13,8 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.lifecycle import Server
 from classwire_server.service import congestion
-from classwire_server.service.call_pool import CallPool
+from classwire_server.service.call_pool import ENDS_LATE_CALLS, CallPool
+from classwire_server.service.entrance import CONGESTED_WAIT_S, SAME_REFUSAL_S
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import SECRET, Failure, refusal
@@ -40,6 +44,7 @@ class Line:
         ended = [self.stub.Classify.future(CALL, timeout=SHORT_S) for _ in range(calls)]
         codes = [call.code() for call in ended]
         assert codes == [grpc.StatusCode.DEADLINE_EXCEEDED] * calls
+        time.sleep(2 * congestion.LATE_S)
 
     def go(self) -> None:
         """Let the thread go on."""
@@ -100,7 +105,7 @@ def test_calls_behind_many_late_ones(
         metadata={"waiting_calls": "0"},
         can_retry_later=True,
     )
-    assert failure.retry_after_s > 0
+    assert failure.retry_after_s >= CONGESTED_WAIT_S
     refused_s = server._calls._congestion._brought_s
     with Conversation(channel) as stream:
         assert refusal(stream.read).reason == "OVERLOADED"
@@ -122,6 +127,77 @@ def test_calls_without_a_deadline_are_not_late(
     line.go()
 
     assert all(call.result(PATIENCE_S).result.scores for call in behind)
+
+
+def submit(pool: CallPool, left_s: float) -> "Future[bool]":
+    """Give a pool a call as grpcio does; returns whether it is told to end."""
+
+    def behavior() -> None:
+        """Ends late calls."""
+
+    setattr(behavior, ENDS_LATE_CALLS, True)
+    event = SimpleNamespace(call_details=SimpleNamespace(deadline=time.time() + left_s))
+
+    def serve(*_: object) -> bool:
+        return pool.judge(3_600.0)  # the clock on the wall has been put back by an hour
+
+    return pool.submit(serve, None, event, None, behavior)
+
+
+def test_calls_that_a_pool_finds_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that was late ends whatever the clock says since, and lets no more calls wait; many
+    fill the pool until there is a pause, which begins when the last of them has ended.
+    """
+    pool = CallPool(1, max_waiting=10)
+    monkeypatch.setattr(congestion, "PAUSE_S", 3_600.0)
+    pool._may_wait = 4.0
+    for number in range(congestion.LATE_CALLS):
+        assert not pool.is_full
+        assert submit(pool, -1.0).done(), number
+        assert submit(pool, -1e-6).result(0)  # late by so little that it is not counted
+    assert pool.is_full
+    assert pool._may_wait == 4.0
+    assert not pool._threads
+
+    before_s = time.monotonic()
+    assert submit(pool, -1.0).result(0)
+    assert pool._congestion._brought_s >= before_s
+    assert not submit(pool, 60.0).result(PATIENCE_S)
+    assert pool._congestion._brought_s >= before_s
+    monkeypatch.setattr(congestion, "PAUSE_S", 0.0)
+    pool.brings()
+    assert not pool.is_full
+    pool.shutdown()
+
+
+def test_a_pause_begins_when_a_call_has_a_thread() -> None:
+    """What is submitted is over for the thread that brings calls."""
+    pool = CallPool(1, max_waiting=10)
+    before_s = time.monotonic()
+    assert pool.submit(int).result(PATIENCE_S) == 0
+    assert pool._congestion._brought_s >= before_s
+    pool.shutdown()
+
+
+def test_later_refusals_say_something_else(fake: Callable[..., Server], connect: Connect) -> None:
+    """A refusal is told again for a moment only: the time to come back grows with the refused."""
+    engine = FakeEngine()
+    server = fake(engine, rpc_threads=5, max_streams=1, max_waiting_calls=1)
+    stub = ClassifyServiceStub(connect(server.target))
+    slow = pb.ClassifyRequest(input=pb.TextInput(text=f"slow {SECRET}"))
+    busy = [stub.Classify.future(slow, timeout=PATIENCE_S)]
+    engine.wait_for(lambda engine: bool(engine.batches))
+    busy += [stub.Classify.future(slow, timeout=PATIENCE_S) for _ in range(5)]
+    assert eventually(lambda: server._calls.waiting == 1)
+    server._calls._interval_s = 1.0  # as if it had been measured
+    waits_s = []
+    for _ in range(20):
+        waits_s.append(refusal(lambda: stub.Classify(CALL, timeout=PATIENCE_S)).retry_after_s)
+        time.sleep(SAME_REFUSAL_S)
+
+    assert waits_s[-1] > 2 * waits_s[0]
+    engine.release()
+    assert all(call.result().result.scores for call in busy)
 
 
 def test_what_is_not_a_call_is_not_late() -> None:

@@ -48,7 +48,12 @@ class CallPool(ThreadPoolExecutor):
     @property
     def is_full(self) -> bool:
         """Whether no more calls may wait."""
-        return self.waiting >= self._may_wait or self._congestion.is_there
+        return self.waiting >= self._may_wait or self.is_congested
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether calls come too late to be served."""
+        return self._congestion.is_there
 
     @property
     def wait_s(self) -> float:
@@ -77,22 +82,26 @@ class CallPool(ThreadPoolExecutor):
         """Learn how much time the call on this thread has left, now that it begins; whether that is
         too late.
         """
+        # The clock on the wall may have been put back since a call was found late.
+        if self._begun.is_late:
+            return True
         waited_s = self._begun.waited_s
         with self._lock:
             if waited_s <= WAITED_SHARE * remaining_s:
                 self._may_wait = min(self._max_waiting, self._may_wait + 1)
             else:
                 self._may_wait = max(self._least_waiting, REMEMBERED * self._may_wait)
-        # The clock on the wall may have been put back since a call was found late.
-        return self._begun.is_late or remaining_s <= 0
+        return remaining_s <= 0
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Serve a call as soon as there is a thread."""
         came_s = time.monotonic()
-        if is_late(args):
+        left_s = time_left_s(args)
+        if left_s < math.inf:
             with self._lock:
-                self._congestion.late()
-            self._begun.waited_s, self._begun.is_late = 0.0, True
+                self._congestion.comes(left_s)
+        if left_s <= 0:
+            self._begun.is_late = True
             return self._inline.submit(fn, *args, **kwargs)
 
         def serve() -> T:
@@ -127,18 +136,18 @@ class CallPool(ThreadPoolExecutor):
             self._last_s = now_s if self.waiting else None
 
 
-def is_late(submitted: Sequence[Any]) -> bool:
-    """Whether what grpcio submits is a call that has no time left, and whose behavior ends such a
-    call before it does anything else.
+def time_left_s(submitted: Sequence[Any]) -> float:
+    """How much time a call has left that grpcio submits, if its behavior ends late calls before it
+    does anything else; math.inf for all others, and where the call has no deadline.
 
     grpcio shows a deadline on the thread that serves the call; here its inner parts have to tell.
     Where they do not, no call is late: an exception would end the thread that brings calls.
     """
     if len(submitted) < 4 or not getattr(submitted[3], ENDS_LATE_CALLS, False):
-        return False
+        return math.inf
     details = getattr(submitted[1], "call_details", None)
     deadline_s: float = getattr(details, "deadline", math.inf)  # by the clock on the wall
-    return deadline_s <= time.time()
+    return deadline_s - time.time()
 
 
 class Inline(ThreadPoolExecutor):

@@ -1,9 +1,17 @@
 """Calls that come too late, and what they say of those behind them. Pure."""
 
 LATE_CALLS = 16
-"""So many in a row, and those behind them have waited for too long as well."""
+"""So many, and those behind them have waited for too long as well."""
+IN_TIME_WEIGHT = 1 / 16
+"""What a call in time takes from them: where fewer than one of so many are late, it is they who
+had little time.
+"""
+LATE_S = 0.005
+"""A call that is late by less may have had little time from the first; one that is late by more
+has waited for so long at least.
+"""
 PAUSE_S = 0.001
-"""When no call has come for so long, none is behind: one that was would have come at once."""
+"""When no call has come for so long, hardly any is behind: it would have come at once."""
 
 
 class Congestion:
@@ -18,7 +26,7 @@ class Congestion:
     """
 
     def __init__(self) -> None:
-        self._late_calls = 0
+        self._late_calls = 0.0
         self._brought_s = 0.0
 
     @property
@@ -26,14 +34,17 @@ class Congestion:
         """Whether calls are to be refused."""
         return self._late_calls >= LATE_CALLS
 
-    def late(self) -> None:
-        """A call had no time left when it was brought."""
-        self._late_calls += 1
+    def comes(self, left_s: float) -> None:
+        """A call that is brought has so much time left."""
+        if left_s <= -LATE_S:
+            self._late_calls += 1
+        elif left_s > 0:
+            self._late_calls = max(0.0, self._late_calls - IN_TIME_WEIGHT)
 
     def brings(self, now_s: float) -> None:
         """A call is brought now."""
         if now_s - self._brought_s > PAUSE_S:
-            self._late_calls = 0
+            self._late_calls = 0.0
 
     def brought(self, now_s: float) -> None:
         """The thread that brings calls has left this one to others, or refused it."""

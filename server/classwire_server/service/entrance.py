@@ -16,6 +16,8 @@ from .call_pool import CallPool, Inline
 from .handlers import refusal
 
 LEAST_WAIT_S = 0.001
+CONGESTED_WAIT_S = 0.1
+"""When to come back at the earliest while the server catches up: not before it has."""
 SAME_REFUSAL_S = 0.01
 """Calls that are refused within so short a time hear the same: to say it costs the most of it."""
 
@@ -66,5 +68,7 @@ class Entrance(grpc.GenericRpcHandler):
             Reason.OVERLOADED,
             "more calls wait than can be served",
             metadata={"waiting_calls": str(self._pool.waiting)},
-            retry_after_s=max(LEAST_WAIT_S, retry_after_s),
+            retry_after_s=max(
+                CONGESTED_WAIT_S if self._pool.is_congested else LEAST_WAIT_S, retry_after_s
+            ),
         )
