@@ -53,13 +53,13 @@ class Bench:
             server = ends.enter_context(Instrument("tests.chaos.observed_server", last))
             load_side = ends.enter_context(Instrument("tests.chaos.open_loop", first))
             target = server.ask("start", settings=self.settings, **how)
-            capacity_per_s = capacity_per_s or self._capacity(target)
+            capacity_per_s = capacity_per_s or self.capacity_per_s(target)
             for load in loads:
                 found.append(self._level(server, load_side, target, load, capacity_per_s))
                 self.plan.say(f"{self.checkpoint}, {found[-1]}")
         return found
 
-    def _capacity(self, target: str) -> float:
+    def capacity_per_s(self, target: str) -> float:
         """Texts answered per second when so many calls are always in flight."""
         with Instrument("benchmarks.load", self.plan.cores[:1]) as load_side:
             rates = []

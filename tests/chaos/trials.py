@@ -14,6 +14,7 @@ from .rolling import ROLLING
 from .rotation import ROTATION
 from .sharing import SHARING
 from .soak import SOAK
+from .standstill import STANDSTILL
 from .storm import STORM
 from .swaps import SWAPS_TRIAL
 from .traffic import TRAFFIC
@@ -24,6 +25,7 @@ TRIALS: Mapping[str, Trial] = {
     for trial in (
         OVERLOAD,
         OVERLOAD_EMBEDDED,
+        STANDSTILL,
         TRAFFIC,
         IDLE_STREAMS,
         FAIRNESS,

@@ -3,20 +3,19 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from ..fading import Fading
 from .congestion import Congestion
+from .deadlines import time_left_s
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 REMEMBERED = 0.9
 """What is left of a measurement when the next one has come."""
-ENDS_LATE_CALLS = "ends_late_calls"
-"""The attribute of behaviors that do."""
 WAITED_SHARE = 0.25
 """Of the time that a call has left when it begins, it may have waited so much."""
 
@@ -27,7 +26,7 @@ class CallPool(ThreadPoolExecutor):
     A call that waits for a thread can't be refused before it has one, so the line must be short for
     callers in a hurry: when one has waited for too much of its time, fewer may wait, down to as
     many as there are threads; when it has not, one more. None may while calls come too late to be
-    served. Safe for use by any thread, `brings` by gRPC's alone.
+    served. Safe for use by any thread; gRPC's own calls `brings` and `brought`.
     """
 
     def __init__(self, threads: int, max_waiting: int, name: str = "rpc") -> None:
@@ -134,20 +133,6 @@ class CallPool(ThreadPoolExecutor):
                 kept_s = REMEMBERED * (self._interval_s or interval_s)
                 self._interval_s = kept_s + (1 - REMEMBERED) * interval_s
             self._last_s = now_s if self.waiting else None
-
-
-def time_left_s(submitted: Sequence[Any]) -> float:
-    """How much time a call has left that grpcio submits, if its behavior ends late calls before it
-    does anything else; math.inf for all others, and where the call has no deadline.
-
-    grpcio shows a deadline on the thread that serves the call; here its inner parts have to tell.
-    Where they do not, no call is late: an exception would end the thread that brings calls.
-    """
-    if len(submitted) < 4 or not getattr(submitted[3], ENDS_LATE_CALLS, False):
-        return math.inf
-    details = getattr(submitted[1], "call_details", None)
-    deadline_s: float = getattr(details, "deadline", math.inf)  # by the clock on the wall
-    return deadline_s - time.time()
 
 
 class Inline(ThreadPoolExecutor):

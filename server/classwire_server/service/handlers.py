@@ -22,7 +22,8 @@ from ..errors import Refusal, RequestError
 from ..gate import Gate
 from ..security.access import OPEN, Admission
 from ..security.callers import Caller
-from .call_pool import ENDS_LATE_CALLS, CallPool
+from .call_pool import CallPool
+from .deadlines import ENDS_LATE_CALLS
 from .messages import parse
 from .reception import Reception
 from .status import request_error, status

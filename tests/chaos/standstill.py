@@ -1,0 +1,119 @@
+"""A server that is overloaded, and then stands still: what has come meanwhile is late, and must not
+make what comes afterwards late too.
+"""
+
+import os
+import signal
+import threading
+import time
+from contextlib import ExitStack
+
+from benchmarks.figures import digits
+from benchmarks.instrument import Instrument
+from benchmarks.workload import mixed
+
+from .levels import DEADLINE_S
+from .open_loop import ANSWERED, HANGS, Call
+from .overload import MOST_TOKENS, SETTLE_S, WARM_UP_S, Bench
+from .trial import Plan, Report, Trial
+
+LOAD = 5
+"""Times the capacity."""
+SECONDS = 25.0
+STANDS_AFTER_S = 12.0
+"""Since the load side was asked, which has to make its texts first."""
+STANDS_S = 1.5
+"""Longer than a deadline: all that waits is late."""
+CATCHES_UP_S = 3.0
+"""Calls that are due within so long after it are not counted."""
+LEAST_SHARE = 0.5
+
+
+class Standstill(threading.Thread):
+    """Stops a process for a while. `began_s` and `ended_s` are instants of the monotonic clock."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.began_s = self.ended_s = 0.0
+        self._pid = pid
+
+    def run(self) -> None:
+        """Wait, stop the process, let it go on."""
+        time.sleep(STANDS_AFTER_S)
+        self.began_s = time.monotonic()
+        os.kill(self._pid, signal.SIGSTOP)
+        time.sleep(STANDS_S)
+        os.kill(self._pid, signal.SIGCONT)
+        self.ended_s = time.monotonic()
+
+
+def run(plan: Plan) -> Report:
+    """The embedded checkpoint, whose calls cost as much as its texts."""
+    lengths = [n for n in mixed().lengths if n <= MOST_TOKENS] * 4
+    bench = Bench(plan, "embedded", {}, lengths, SECONDS)
+    with ExitStack() as ends:
+        server = ends.enter_context(Instrument("tests.chaos.observed_server", plan.cores[-1:]))
+        load_side = ends.enter_context(Instrument("tests.chaos.open_loop", plan.cores[:1]))
+        target = server.ask("start", settings={})
+        capacity_per_s = bench.capacity_per_s(target)
+        standstill = Standstill(server.pid)
+        standstill.start()
+        sample = load_side.ask(
+            "run",
+            target=target,
+            lengths=lengths,
+            per_s=LOAD * capacity_per_s,
+            seconds=SECONDS,
+            deadline_s=DEADLINE_S,
+            words="embedded",
+        )
+        standstill.join()
+        settled = server.ask("settle", timeout_s=SETTLE_S)
+    calls = [Call(*fields) for fields in sample["calls"]]
+    began_s, ended_s = (
+        standstill.began_s - sample["began_s"],
+        standstill.ended_s - sample["began_s"],
+    )
+    plan.say(f"stood still from {began_s:.1f} to {ended_s:.1f} s of {SECONDS:g}")
+    # What is due within a deadline before it may be answered only after it.
+    before_per_s = _answers_per_s(calls, WARM_UP_S, began_s - DEADLINE_S)
+    after_per_s = _answers_per_s(calls, ended_s + CATCHES_UP_S, SECONDS)
+    hung = sum(call.outcome == HANGS for call in calls)
+    report = Report()
+    report.add(
+        f"answers in time per second before it, of capacity ({digits(capacity_per_s)} calls/s)",
+        f"at least {LEAST_SHARE}",
+        f"{digits(before_per_s / capacity_per_s)}: {digits(before_per_s)}",
+        before_per_s >= LEAST_SHARE * capacity_per_s,
+    )
+    report.add(
+        f"answers in time per second from {CATCHES_UP_S:g} s after it on, of those before it",
+        f"at least {LEAST_SHARE}",
+        f"{digits(after_per_s / before_per_s) if before_per_s else 0}: {digits(after_per_s)}",
+        0 < LEAST_SHARE * before_per_s <= after_per_s,
+    )
+    report.add(
+        "calls without an outcome; whether the server came to rest",
+        "0; it did",
+        f"{hung}; it did{'' if settled else ' not'}",
+        not hung and settled,
+    )
+    return report
+
+
+def _answers_per_s(calls: list[Call], since_s: float, until_s: float) -> float:
+    """Of the calls that were due between two instants."""
+    answered = sum(
+        call.outcome == ANSWERED and call.took_s <= DEADLINE_S
+        for call in calls
+        if since_s <= call.due_s < until_s
+    )
+    return answered / (until_s - since_s)
+
+
+STANDSTILL = Trial(
+    "standstill",
+    f"The embedded checkpoint at {LOAD} times its capacity, {DEADLINE_S:g} s for each call, server "
+    f"and its worker on one core, load on another; the server is stopped for {STANDS_S:g} s.",
+    run,
+)
