@@ -110,9 +110,10 @@ def pin(pid: int, cores: Iterable[int]) -> None:
 def children(pid: int) -> list[int]:
     """The process ids of a process's children."""
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError):
-            found += [int(child) for child in (task / "children").read_text().split()]
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # one that has just ended
+            if int((process / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(process.name))
     return found
 
 

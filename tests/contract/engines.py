@@ -119,10 +119,10 @@ class FakeEngine:
         return Launched(checkpoint, self, config.batch_tokens or 1_024, COST)
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
+def eventually(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
     """Whether a condition that nobody announces becomes true in time."""
     tick = threading.Event()
-    return any(condition() or tick.wait(0.01) for _ in range(int(PATIENCE_S / 0.01)))
+    return any(condition() or tick.wait(0.01) for _ in range(int(patience_s / 0.01)))
 
 
 def readers() -> list[threading.Thread]:

@@ -5,12 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 
+from benchmarks.instrument import children
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from tests.contract.conversation import Conversation, item
@@ -52,11 +54,6 @@ class Process:
         words, _, address = self.line().rpartition(" ")
         assert words == "listening on", self.log
         return address
-
-    def children(self) -> list[int]:
-        """The process ids of those that it has started."""
-        tasks = Path(f"/proc/{self.popen.pid}/task").iterdir()
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
     def wait(self) -> int:
         """Its exit code."""
@@ -144,6 +141,12 @@ def test_serves_what_it_is_told_and_drains(
     assert "book" not in process.log
 
 
+def scraped(address: str) -> str:
+    """What a server says of itself."""
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=PATIENCE_S) as response:
+        return str(response.read(), "utf-8")
+
+
 def test_a_signal_is_heard_whichever_thread_it_reaches(
     launch: Callable[..., Process], bert: Path
 ) -> None:
@@ -161,16 +164,18 @@ def test_a_second_signal_exits_at_once(
 ) -> None:
     """A drain that a call holds up is cut short, whichever thread the second signal reaches."""
     process = launch(
-        *("--port", "0", "--model", f"m={bert}", "--drain-timeout-s", str(10 * PATIENCE_S))
+        *("--port", "0", "--model", f"m={bert}", "--drain-timeout-s", str(10 * PATIENCE_S)),
+        *("--metrics-port", "0"),
     )
     with grpc.insecure_channel(process.address()) as channel:
+        metrics = process.line().removeprefix("metrics on ")
         assert process.line() == "serving", process.log
-        (worker,) = process.children()
+        (worker,) = children(process.popen.pid)
         stop(worker)
         stub, request = ClassifyServiceStub(channel), pb.ClassifyRequest()
         request.input.text = "a book"
         held = stub.Classify.future(request, timeout=10 * PATIENCE_S)
-        ModelServiceStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE_S)
+        assert eventually(lambda: 'classwire_lanes_busy{model="m"} 1.0' in scraped(metrics))
         process.popen.send_signal(signal.SIGINT)
         assert eventually(lambda: "draining" in process.log)
         with pytest.raises(grpc.FutureTimeoutError):

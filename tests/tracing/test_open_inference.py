@@ -1,5 +1,7 @@
 """The spans of calls by the Open Inference Protocol."""
 
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 from classwire_server.open_inference import inference_pb2 as pb
@@ -27,8 +29,18 @@ def test_a_stream(traced: Start, spans: Spans) -> None:
     """Each request is a message; one that is refused is over with its reason."""
     caller = Caller()
     call = traced().channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", **CODEC)
-    requests = iter([request("good"), request("good", " "), request("book")])
-    assert len(list(call(requests, timeout=PATIENCE_S, metadata=caller.metadata))) == 3
+    answered = threading.Semaphore()  # one after the other: texts of one pass have one span of it
+
+    def requests() -> Iterator[pb.ModelInferRequest]:
+        for texts in (["good"], ["good", " "], ["book"]):
+            answered.acquire(timeout=PATIENCE_S)
+            yield request(*texts)
+
+    answers = 0
+    for _ in call(requests(), timeout=PATIENCE_S, metadata=caller.metadata):
+        answers += 1
+        answered.release()
+    assert answers == 3
 
     good, refused, also_good = spans.of(caller, "/ModelStreamInfer message", 3)
     assert {parent(each) for each in (good, refused)} == {id_of(spans.one(caller, "StreamInfer"))}

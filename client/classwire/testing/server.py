@@ -37,20 +37,22 @@ class ReceivedCall:
 class FakeServer:
     """A server whose answers and errors a test decides. A context manager; any thread may call it.
 
+    A process that has one must not fork: gRPC's servers do not survive it.
+
     Args:
         answer: A function from a text and its pair (or None) to the score of each label; or labels,
             which are the answers to one text after the other, over and over.
         model: The name of its one model, which is the default one.
-        max_tokens: What the model says that it takes. Tokens are words, and the fake takes any
-        number. max_texts_per_call: Largest batch.
+        max_tokens: What the model says that it takes; the fake takes any number of words.
+        max_texts_per_call: Largest batch.
         window_items: Largest number of unanswered items of a stream.
         max_items_per_message: Largest number of items in one message of a stream.
         address: Where to listen: host and port, of which 0 takes a free one, or `unix:path`.
 
     Attributes:
         target: Where it listens: what to give to a client.
-        requests: Every classify and tokenize request and every message of a stream, as they
-        arrived. metadata: The metadata of every such call and stream, as they arrived.
+        requests: Every classify and tokenize request and message of a stream, as they arrived.
+        metadata: The metadata of every such call and stream, as they arrived.
     """
 
     def __init__(
