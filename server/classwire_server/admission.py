@@ -5,6 +5,7 @@ Pure, as scheduling is.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from classwire._reasons import Reason
 
@@ -15,8 +16,26 @@ from .pending import Priority
 
 REMEMBERED = 0.9
 """What a measurement counts when the next one has come: the drain rate follows within ten."""
+SIZES_REMEMBERED = 0.99
+"""The same for the sizes of texts, which scatter more than the drain rate."""
 UNKNOWN_WAIT_S = 1.0
 """When to come back before there is any measurement."""
+
+
+@dataclass
+class _Sizes:
+    """How many tokens texts have on average; 0 before any."""
+
+    texts: float = 0.0
+    tokens: float = 0.0
+
+    def add(self, texts: int, tokens: int) -> None:
+        self.texts = SIZES_REMEMBERED * self.texts + texts
+        self.tokens = SIZES_REMEMBERED * self.tokens + tokens
+
+    @property
+    def mean_tokens(self) -> float:
+        return self.tokens / self.texts if self.texts else 0.0
 
 
 class Admission:
@@ -34,12 +53,31 @@ class Admission:
         self._new_beside_tokens = 0  # whose time is measured when the lanes' batch ends
         self._seconds = 0.0
         self._refused_tokens = Fading()
+        self._of_calls = _Sizes()
+        self._of_passes = _Sizes()
 
     @property
     def tokens_per_s(self) -> float:
         """The measured drain rate of all lanes together; 0 before any measurement."""
         tokens = self._tokens + self._beside_tokens
         return tokens / self._seconds if self._seconds else 0.0
+
+    @property
+    def text_tokens(self) -> int:
+        """How many tokens a text of a call has on average; of any that was computed before there
+        was a call, 1 before that.
+        """
+        return math.ceil(self._of_calls.mean_tokens or self._of_passes.mean_tokens or 1)
+
+    def called(self, texts: int, tokens: int) -> None:
+        """Learn that a call has so many texts of so many tokens together, whether it is let in or
+        not: short ones are let in more often.
+        """
+        self._of_calls.add(texts, tokens)
+
+    def computed(self, texts: int, tokens: int) -> None:
+        """Learn that a pass had so many texts of so many tokens together."""
+        self._of_passes.add(texts, tokens)
 
     def measured(self, tokens: int, seconds: float) -> None:
         """Learn that all lanes together take so long for so many tokens."""

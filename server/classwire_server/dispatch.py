@@ -7,16 +7,21 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from queue import SimpleQueue
 
+from classwire._reasons import Reason
+
 from .backlog import Backlog
 from .computation import Pass, compute
 from .endings import draining, expired, lost
 from .engine import Engine
-from .errors import NoWorker, WorkerLost
+from .errors import NoWorker, RequestError, WorkerLost
+from .need import Need
 from .pass_cost import PassCost
 from .pending import Batch, Pending, Priority, key_of
-from .scheduling import Scheduler
+from .scheduling import TOO_LATE, Scheduler
 from .statistics import Statistics
 
+NEED_PATIENCE_S = 0.002
+"""How long gRPC's thread waits for a dispatcher's lock: mostly it is held for less."""
 CLOSE_PATIENCE_S = 5.0
 """How long batches in flight, for which no caller waits any more, may take at the end."""
 
@@ -72,6 +77,21 @@ class Dispatcher:
     def waiting_texts(self) -> int:
         """How many texts wait for the engine."""
         return self._scheduler.waiting_texts
+
+    def need(self, left_s: float) -> Need | None:
+        """What a text with so much time left needs that comes now; None where that is nothing, or
+        can't be told: while the engine is down, or where others hold the lock. For gRPC's thread,
+        which must not wait.
+        """
+        if not self._lock.acquire(timeout=NEED_PATIENCE_S):
+            return None
+        try:
+            if self._closed or not self._engine.is_up:
+                return None
+            least_s = self._scheduler.least_s(time.monotonic() + left_s)
+        finally:
+            self._lock.release()
+        return Need(least_s, lambda: self._refuse(least_s)) if least_s else None
 
     def backlog(self) -> Backlog:
         """What there is to do at this moment."""
@@ -145,6 +165,14 @@ class Dispatcher:
         self._engine.close()
         for thread in self._threads:
             thread.join()
+
+    def _refuse(self, least_s: float) -> RequestError:
+        if not self._lock.acquire(timeout=NEED_PATIENCE_S):
+            return RequestError(Reason.OVERLOADED, TOO_LATE, retry_after_s=least_s)
+        try:
+            return self._scheduler.refuse(time.monotonic())
+        finally:
+            self._lock.release()
 
     def _add(self, texts: Iterable[Pending]) -> None:
         earliest_deadline_s = self._scheduler.earliest_deadline_s

@@ -1,6 +1,7 @@
 """How much work is due when. Pure, as scheduling is."""
 
 from collections import defaultdict
+from itertools import repeat
 
 STEP_S = 0.005
 """Deadlines nearer to each other than this count as one."""
@@ -34,7 +35,7 @@ class DueTokens:
         place = step // STEPS
         near = range(step + 1, (place + 1) * STEPS)
         far = sum(tokens for its_place, tokens in self._sums.items() if its_place > place)
-        return far + sum(self._steps.get(step, 0) for step in near)
+        return far + sum(map(self._steps.get, near, repeat(0)))
 
 
 def _step(deadline_s: float) -> int:

@@ -1,5 +1,6 @@
 """What forward passes cost on a device, by the tokens in them. Pure."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,13 @@ class PassCost:
 
     def seconds_of(self, tokens: int) -> float:
         """The time of a pass; of one that is larger than all measured, that of the largest."""
-        return float(np.interp(tokens, self.tokens, self.seconds))
+        last = len(self.tokens) - 1  # not np.interp, which is slow for one number: each call asks
+        above = bisect_left(self.tokens, tokens)
+        if above == 0 or above > last:
+            return self.seconds[min(above, last)]
+        least, most = self.tokens[above - 1], self.tokens[above]
+        least_s, most_s = self.seconds[above - 1], self.seconds[above]
+        return least_s + (most_s - least_s) * (tokens - least) / (most - least)
 
     def tokens_within(self, seconds: float) -> int:
         """The largest pass within a time; of those measured the smallest where none is."""

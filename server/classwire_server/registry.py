@@ -14,6 +14,7 @@ from .errors import RequestError
 from .gate import Gate
 from .limits import Limits
 from .model_source import ModelSource
+from .need import Need
 from .security.callers import Caller
 
 if TYPE_CHECKING:
@@ -148,6 +149,21 @@ class Registry:
             model.gate.enter()
         when_over(model.gate.leave)
         return model
+
+    def need(self, left_s: float) -> Need | None:
+        """What a call with so much time left needs that comes now, whichever its model: that of the
+        quickest, None where one answers soon.
+        """
+        with self._lock:
+            served = [each.served for each in self._entries.values() if each.served is not None]
+        least = None
+        for model in served:
+            need = model.dispatcher.need(left_s)
+            if need is None:
+                return None
+            if least is None or need.least_s < least.least_s:
+                least = need
+        return least
 
     def _served(self, name: str, field: str) -> ServedModel:
         served = self._entry(name, field).served

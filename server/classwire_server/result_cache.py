@@ -22,6 +22,11 @@ class ResultCache:
         self.bytes = 0
         self._answers: OrderedDict[Key, Answer] = OrderedDict()
 
+    @property
+    def is_on(self) -> bool:
+        """Whether it may hold anything."""
+        return self._max_bytes > 0
+
     def __len__(self) -> int:
         return len(self._answers)
 

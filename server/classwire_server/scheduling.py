@@ -12,6 +12,7 @@ from .admission import Admission
 from .backlog import Backlog, Events
 from .computation import Pass
 from .endings import draining, expired, lost, poisonous
+from .errors import RequestError
 from .pass_cost import PassCost
 from .pending import Answer, Batch, Key, Pending, Priority, distinct
 from .result_cache import ResultCache
@@ -115,6 +116,7 @@ class Scheduler:
         already expires. Raises RequestError OVERLOADED.
         """
         queue, running = self._queue, self._running
+        self._admission.called(len(texts), sum(text.tokens for text in texts))
         new = [text for text in distinct(texts) if not self._is_known(text.key)]
         if not new or new[0].deadline_s <= now_s or not (len(queue) or running):
             return
@@ -131,6 +133,24 @@ class Scheduler:
             raise self._admission.refuse(tokens, queue.tokens, now_s, "the queue is full")
         if now_s + finish_s > deadline_s:
             raise self._admission.refuse(tokens, queue.tokens, now_s, TOO_LATE)
+
+    def least_s(self, deadline_s: float) -> float:
+        """How long a text with this deadline takes at the least that comes now: what `admit` asks
+        of a short one. 0 where its answer may be known.
+        """
+        queue, running = self._queue, self._running
+        if self._cache.is_on or not (len(queue) or running):
+            return 0.0
+        priority = Priority.INTERACTIVE
+        running_tokens = running.tokens_before(priority)
+        waiting_tokens = queue.tokens_before(priority, deadline_s)
+        return self._admission.finish_s(priority, [1], running_tokens, waiting_tokens)
+
+    def refuse(self, now_s: float) -> RequestError:
+        """Count a call as refused that has less time, and a text that nobody has seen."""
+        return self._admission.refuse(
+            self._admission.text_tokens, self._queue.tokens, now_s, TOO_LATE
+        )
 
     def has_room(self, text: Pending) -> bool:
         """Whether a text of a stream may wait."""
@@ -216,6 +236,7 @@ class Scheduler:
                 self.end([text for row in its_rows for text in row], done.logits)
                 continue
             inference_s = done.logits.inference_s
+            self._admission.computed(done.texts, done.tokens)
             answer = Answer(done.logits, now_s - inference_s, done.texts, done.tokens)
             for number, row in enumerate(its_rows):
                 self._cache.put(row[0].key, answer, number)

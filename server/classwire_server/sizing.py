@@ -18,6 +18,10 @@ WAITED_TIMES = 5.5
 """And no longer than so many times the smallest, less what one of its texts has waited already."""
 EFFICIENT = 0.85
 """Share of the best rate at which a pass is filled enough."""
+SLACK_SHARE = 0.7
+"""Of the time that the first text has left its batch may take so much, by the measured drain rate.
+Less means smaller batches, which are slower; more makes texts late where one pass takes longer.
+"""
 BULK_BATCH_S = 0.5
 """How much work a bulk batch may be while there is interactive traffic; what overtakes it comes on
 top.
@@ -66,7 +70,7 @@ class Sizing:
         bounds = [
             self.batch_tokens,
             max(SHARE_TOKENS, share_tokens),
-            self._admission.lane_tokens(slack_s / 2, priority),
+            self._admission.lane_tokens(SLACK_SHARE * slack_s, priority),
         ]
         if priority is Priority.BULK and now_s - self._interactive_s < TRAFFIC_S:
             # As much as if nothing overtook it.

@@ -1,6 +1,7 @@
 """More callers than there are threads and places: who is served, who is told to come back."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -84,13 +85,32 @@ def test_calls_beyond_those_that_may_wait(fake: Callable[..., Server], connect: 
             can_retry_later=True,
         )
         assert failure.retry_after_s > 0
+    brought_s = server._calls._congestion._brought_s
     with Conversation(channel) as stream:
         assert refusal(stream.read).reason == "OVERLOADED"
+    assert server._calls._congestion._brought_s > brought_s  # gRPC's thread is free again
     assert health(channel) == HealthCheckResponse.SERVING
     engine.release()
     assert all(call.result().result.scores for call in busy)
     assert stub.Classify(CALL, timeout=PATIENCE_S).result.scores
     assert server._calls.waiting == 0
+
+
+def test_a_call_that_cannot_be_refused(
+    fake: Callable[..., Server], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends without a word, and the thread that brings calls goes on."""
+    server = fake(FakeEngine())
+    stub = ClassifyServiceStub(connect(server.target))
+    may_wait, server._calls._may_wait = server._calls._may_wait, 0
+    with monkeypatch.context() as broken:
+        broken.setattr("grpc._server._abort", None)
+        lost = stub.Classify.future(CALL, timeout=PATIENCE_S)
+        assert lost.code() is grpc.StatusCode.CANCELLED
+
+    assert refusal(lambda: stub.Classify(CALL, timeout=PATIENCE_S)).reason == "OVERLOADED"
+    server._calls._may_wait = may_wait
+    assert stub.Classify(CALL, timeout=PATIENCE_S).result.scores
 
 
 def test_bytes_of_calls_that_wait(fake: Callable[..., Server], connect: Connect) -> None:
@@ -153,7 +173,7 @@ def test_calls_in_a_hurry_keep_the_line_short() -> None:
         held = threading.Event()
         calls: list[Future[Any]] = [pool.submit(held.wait, PATIENCE_S) for _ in range(2)]
         assert eventually(lambda: pool.waiting == 0)
-        calls += [pool.submit(pool.judge, remaining_s) for _ in range(number)]
+        calls += [pool.submit(pool.judge, remaining_s, lambda left_s: None) for _ in range(number)]
         assert pool.is_full == (number >= pool._may_wait)
         held.set()
         for call in calls:
@@ -177,7 +197,10 @@ def test_refused_calls_are_told_to_come_back_later_and_later() -> None:
         for call in calls:
             call.result(PATIENCE_S)
 
-    waits_s = [pool.refused_s() for _ in range(20)]
+    assert pool._interval_s > 0
+    pool._interval_s = 1.0  # longer than the least time to come back
+
+    waits_s = [pool.refuse(time.monotonic()) for _ in range(20)]
 
     assert waits_s == sorted(waits_s)
     assert waits_s[-1] > 5 * waits_s[0] > 0

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,10 +15,12 @@ from classwire._tokens import hash_of, new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server import logs
+from classwire_server.lifecycle import Server
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import SECRET
 from tests.metrics.conftest import Observed
+from tests.metrics.scrape import Scrape
 
 Configure = Callable[..., io.StringIO]
 
@@ -194,15 +197,20 @@ def test_no_access_log_unless_asked_for(
     assert not ended_calls(stream)
 
 
+def known_to_alice(observed: Observed, folder: Path) -> tuple[Server, str]:
+    """A server with an access log that knows one caller, and her token."""
+    token = new_token("alice")
+    callers = folder / "callers.toml"
+    callers.write_text(f'[alice]\ntokens = ["{hash_of(token)}"]\n')
+    return observed(access_log=True, callers=str(callers)), token
+
+
 def test_neither_texts_nor_credentials(
     configure: Configure, observed: Observed, connect: Any, tmp_path: Any
 ) -> None:
     """Whatever happens to a call, no line holds its text or its token; it says who called."""
     stream = configure("debug")
-    token = new_token("alice")
-    callers = tmp_path / "callers.toml"
-    callers.write_text(f'[alice]\ntokens = ["{hash_of(token)}"]\n')
-    server = observed(access_log=True, callers=str(callers))
+    server, token = known_to_alice(observed, tmp_path)
     channel = connect(server.target)
     stub: Any = ClassifyServiceStub(channel)
 
@@ -227,4 +235,37 @@ def test_neither_texts_nor_credentials(
     written = stream.getvalue()
     assert "xylomancy" not in written.lower()
     assert token not in written
-    assert token.rpartition("_")[2] not in written
+    assert token.removeprefix("cw_alice_") not in written
+
+
+def test_calls_refused_before_they_have_a_thread(
+    configure: Configure, observed: Observed, connect: Any, tmp_path: Any
+) -> None:
+    """They are counted and logged as all others, with their caller, and hear their id."""
+    stream = configure("info")
+    server, token = known_to_alice(observed, tmp_path)
+    server._calls._may_wait = 0  # as if others held all threads, and all places before them
+    stub: Any = ClassifyServiceStub(connect(server.target))
+    request = pb.ClassifyRequest(input=pb.TextInput(text=SECRET))
+    known = (("authorization", f"Bearer {token}"),)
+
+    for request_id, metadata in (("first", known), ("second", known), ("third", ())):
+        sent = (*metadata, ("x-request-id", request_id))
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.Classify(request, timeout=PATIENCE_S, metadata=sent)
+        error: Any = refused.value
+        heard = [value for key, value in error.trailing_metadata() if key == "x-request-id"]
+        assert heard == [request_id]
+
+    assert eventually(lambda: len(ended_calls(stream)) == 3)
+    assert [
+        (line["request_id"], line["code"], line["reason"], line.get("caller"))
+        for line in ended_calls(stream)
+    ] == [
+        ("first", "RESOURCE_EXHAUSTED", "OVERLOADED", "alice"),
+        ("second", "RESOURCE_EXHAUSTED", "OVERLOADED", "alice"),
+        ("third", "UNAUTHENTICATED", "MISSING_CREDENTIALS", None),
+    ]
+    scrape = Scrape(server)
+    assert scrape.value("classwire_calls_total", reason="OVERLOADED") == 2
+    assert scrape.value("classwire_calls_total", reason="MISSING_CREDENTIALS") == 1

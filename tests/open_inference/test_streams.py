@@ -108,10 +108,11 @@ def test_streams_of_both_protocols_share_their_places(
     channel = connect(server.target)
     with Conversation(channel) as other:
         other.read_started()
-        with Talk(channel) as stream, Talk(channel) as one_too_many:
+        with Talk(channel) as stream:
             stream.send(request("good"))
-            assert stream.read().infer_response.outputs
-            failure = refusal(one_too_many.read)
+            assert stream.read().infer_response.outputs  # it has its place before the next one asks
+            with Talk(channel) as one_too_many:
+                failure = refusal(one_too_many.read)
         assert failure == Failure(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
             "TOO_MANY_STREAMS",
@@ -169,7 +170,9 @@ def test_callers_that_leave(fake: Callable[..., Server], connect: Connect) -> No
     engine = FakeEngine()
     server = fake(engine)
     with Talk(connect(server.target)) as stream:
-        stream.send(request("slow"), *(request("love " * n, "book " * n) for n in range(1, 4)))
+        stream.send(request("slow"))
+        engine.wait_for(lambda engine: bool(engine.batches))  # no other text goes with it
+        stream.send(*(request("love " * n, "book " * n) for n in range(1, 4)))
         assert eventually(lambda: waiting(server) == 6)
     assert eventually(lambda: waiting(server) == 0)
     engine.release()

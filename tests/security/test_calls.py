@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
-from classwire import Client, PermissionDenied, Reason, Unauthenticated
+from classwire import Client, Overloaded, PermissionDenied, Reason, Unauthenticated
 from classwire._tokens import new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
@@ -353,4 +353,18 @@ def test_callers_by_certificate(
         assert client.models() == []
         replace(file, callers_toml({"alice": {"tokens": (ALICE,)}}))
         with pytest.raises(PermissionDenied):
+            client.models()
+
+
+def test_certificates_are_asked_for_before_a_refusal(
+    listen: Listen, tmp_path: Path, pair: Pair, authority: trustme.CA, ca: Path
+) -> None:
+    """Where all calls are refused, a caller hears so, and who is none hears only that."""
+    file = tmp_path / "callers.toml"
+    replace(file, callers_toml({"dave": {"certificates": ("dave",)}}))
+    server = listen(**pair.settings, tls_client_ca=str(ca), callers=str(file))
+    server._calls._may_wait = 0  # as if others held all threads, and all places before them
+    for name, error in (("dave", Overloaded), ("frank", PermissionDenied)):
+        tls = Pair.at(tmp_path, authority.issue_cert(common_name=name), name).shown_to(ca)
+        with Client(server.target, tls=tls, retry=False) as client, pytest.raises(error):
             client.models()

@@ -1,5 +1,6 @@
 """Memory that a worker does not need while it has nothing to do."""
 
+import gc
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +9,23 @@ from queue import SimpleQueue
 import pytest
 
 from classwire_server.config import ServerConfig
-from classwire_server.engine.memory import Rest
+from classwire_server.engine.memory import Rest, give_back
 from classwire_server.engine.workers import launch
 from classwire_server.tokenization import Truncation
 from tests import faults
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.server.callers import encodings
+
+
+def test_what_is_in_use_after_loading_is_looked_at_no_more() -> None:
+    """No later search for garbage goes through it."""
+    loaded = [object()]
+    give_back()
+    try:
+        assert gc.get_freeze_count()
+        assert all(each is not loaded for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
 
 
 def test_what_is_done_at_rest_is_done_after_work_alone() -> None:

@@ -10,6 +10,7 @@ from classwire_server.computation import Pass
 from classwire_server.errors import RequestError
 from classwire_server.pass_cost import PassCost
 from classwire_server.pending import Batch, Pending, Priority
+from classwire_server.result_cache import ResultCache
 from classwire_server.scheduling import Scheduler
 from classwire_server.sizing import BULK_BATCH_S, SHARE_TOKENS, TRAFFIC_S, WAITED_TIMES
 from tests.server.simulation import COST, ENOUGH_TOKENS, FULL_TOKENS, QUICK, logits, waiting
@@ -82,7 +83,7 @@ def test_a_batch_is_small_when_its_first_would_be_late() -> None:
     scheduler.add([first, *(waiting(100, deadline_s=NOW_S + 9) for _ in range(9))], NOW_S)
     batch = take(scheduler)
     assert batch[0] is first
-    assert len(batch) == 3
+    assert len(batch) == 4
 
 
 def test_bulk_batches_are_short_while_there_is_interactive_traffic() -> None:
@@ -304,6 +305,56 @@ def test_calls_are_not_judged_by_how_long_bulk_work_stands_still() -> None:
     assert texts_of(scheduler.take_urgent(NOW_S)) == [call]
     with pytest.raises(RequestError, match="can't be met"):
         scheduler.admit([waiting(100, BULK, NOW_S + 0.5)], NOW_S)
+
+
+def test_the_least_time() -> None:
+    """A text is admitted with more time than the least, and refused with less, which depends on
+    what goes before it; there is none while the engine is idle, nor where the answer may be known.
+    """
+    scheduler = make(tokens_per_s=100)
+    assert scheduler.least_s(NOW_S) == 0
+    scheduler.add([waiting(1_000)], NOW_S)
+    assert scheduler.least_s(math.inf) >= 10  # before it runs, as when the engine is down
+    assert take(scheduler)
+    assert scheduler.least_s(NOW_S) == pytest.approx(10, abs=0.1)
+    scheduler.add([waiting(500, deadline_s=NOW_S + 100)], NOW_S)
+    assert scheduler.least_s(NOW_S + 99) == pytest.approx(10, abs=0.1)
+    least_s = scheduler.least_s(NOW_S + 101)
+    assert least_s >= 15
+    scheduler._queue.take_all()
+    scheduler.add([waiting(500, deadline_s=NOW_S)], NOW_S)
+    scheduler.admit([waiting(1, deadline_s=NOW_S + least_s + 0.001)], NOW_S)
+    with pytest.raises(RequestError, match="can't be met"):
+        scheduler.admit([waiting(1, deadline_s=NOW_S + least_s - 0.001)], NOW_S)
+    scheduler._cache = ResultCache(1)
+    assert scheduler.least_s(NOW_S) == 0
+
+
+def test_when_unseen_calls_are_to_come_back() -> None:
+    """As if each had a text like those of calls, whether let in, refused or known, behind all that
+    wait, and at the speed of the engine; before there was a call, like those that were computed.
+    """
+    waits_s = []
+    for tokens_per_s in (100, 50):
+        scheduler = make(tokens_per_s=tokens_per_s)  # it has computed a text of 100 tokens
+        known = waiting(500)
+        scheduler.add([known], NOW_S)
+        assert scheduler.refuse(NOW_S - 1_000).retry_after_s == pytest.approx(600 / tokens_per_s)
+        scheduler.admit([waiting(500, same_as=known)], NOW_S)
+        deadline_s = NOW_S + 1
+        with pytest.raises(RequestError):
+            scheduler.admit([waiting(n, deadline_s=deadline_s) for n in (30, 60, 210)], NOW_S)
+        assert scheduler._admission.text_tokens == 200
+        waits_s.append([scheduler.refuse(NOW_S).retry_after_s for _ in range(3)])
+    assert waits_s == [pytest.approx([10, 12, 14]), pytest.approx([20, 24, 28])]
+
+
+def test_one_size_moves_the_time_to_come_back_little() -> None:
+    """It is that of a hundred calls."""
+    scheduler = make()
+    for tokens in (*[10] * 100, 100):
+        scheduler.admit([waiting(tokens)], NOW_S)
+    assert 10 < scheduler._admission.text_tokens <= 12
 
 
 def test_calls_do_not_wait_for_bulk() -> None:

@@ -7,7 +7,7 @@ from ..gate import Gate
 from ..loading import Loader
 from ..registry import Registry
 from ..security.certificates import Certificates
-from ..service.observer import Listener
+from ..service.refusals import Listener
 from ..service.streams import Streams
 from .changes import Changes
 from .port import AdminPort

@@ -12,7 +12,8 @@ from google.protobuf import json_format
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from grpc_channelz.v1 import channelz_pb2 as pb
 
-from ..service.handlers import end, parsed
+from ..service.handlers import parsed
+from ..service.refusals import end
 
 CHANNELZ_SERVICE: str = pb.DESCRIPTOR.services_by_name["Channelz"].full_name
 

@@ -14,10 +14,11 @@ from ..addresses import check_port, target_of
 from ..config import ServerConfig
 from ..errors import ChangeRefused, Refusal, RequestError, StartError
 from ..security.certificates import Certificates
-from ..service.handlers import ADMISSION, Call, refuse
+from ..service.handlers import ADMISSION, Call
 from ..service.messages import parse
-from ..service.observer import Listener, Observer
+from ..service.observer import Observer
 from ..service.reception import Reception
+from ..service.refusals import Listener, refuse
 from ..service.registration import guards, methods
 from ..service.status import request_error
 from ..transport import FAREWELL_S, grpc_options

@@ -5,11 +5,16 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from classwire._reasons import Reason
+
+from ..errors import RequestError
 from ..fading import Fading
+from ..need import Need
 from .congestion import Congestion
-from .deadlines import time_left_s
+from .deadlines import Haste
+from .refusals import Refused
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,6 +23,11 @@ REMEMBERED = 0.9
 """What is left of a measurement when the next one has come."""
 WAITED_SHARE = 0.25
 """Of the time that a call has left when it begins, it may have waited so much."""
+_DONE: Future[Any] = Future()
+_DONE.set_result(None)
+LEAST_RETRY_S = 0.001
+CONGESTED_RETRY_S = 0.1
+"""When to come back at the earliest while the server catches up: not before it has."""
 
 
 class CallPool(ThreadPoolExecutor):
@@ -41,7 +51,7 @@ class CallPool(ThreadPoolExecutor):
         self._refused = Fading()
         self._congestion = Congestion()
         self._lock = threading.Lock()  # guards all of the above
-        self._begun = threading.local()  # how long this thread's call has waited; is it too late
+        self._begun = threading.local()  # how long this thread's call has waited; how it must end
         self._inline = Inline(self.brought)
 
     @property
@@ -59,13 +69,23 @@ class CallPool(ThreadPoolExecutor):
         """How long a call would wait for a thread, as measured, in seconds."""
         return self.waiting * self._interval_s
 
-    def refused_s(self) -> float:
-        """Count a call as refused; when it is to come back, so that those refused of late can be
-        served by then.
+    def refuse(self, now_s: float) -> float:
+        """Count a call as refused now; in how many seconds it is to come back: when those refused
+        of late can be served.
         """
+        least_s = CONGESTED_RETRY_S if self.is_congested else LEAST_RETRY_S
         with self._lock:
-            refused = self._refused.add(1, time.monotonic())
-            return (self.waiting + refused) * self._interval_s
+            refused = self._refused.add(1, now_s)
+            return max(least_s, (self.waiting + refused) * self._interval_s)
+
+    def refusal(self, retry_after_s: float) -> RequestError:
+        """What a call hears that is refused."""
+        return RequestError(
+            Reason.OVERLOADED,
+            "more calls wait than can be served",
+            metadata={"waiting_calls": str(self.waiting)},
+            retry_after_s=retry_after_s,
+        )
 
     def brings(self) -> None:
         """Learn that gRPC brings a call."""
@@ -77,30 +97,35 @@ class CallPool(ThreadPoolExecutor):
         with self._lock:
             self._congestion.brought(time.monotonic())
 
-    def judge(self, remaining_s: float) -> bool:
-        """Learn how much time the call on this thread has left, now that it begins; whether that is
-        too late.
+    def judge(
+        self, left_s: float, need: Callable[[float], Need | None], *, is_there: bool = True
+    ) -> RequestError | None:
+        """Learn how much time the call on this thread has left, now that it begins, what it needs
+        and whether its caller is there; the error with which it is to end, if it has too little.
         """
         # The clock on the wall may have been put back since a call was found late.
-        if self._begun.is_late:
-            return True
-        waited_s = self._begun.waited_s
+        error: RequestError | None = self._begun.error
+        if error is not None:
+            return error
+        error = Haste.now(left_s, need).error() if is_there else None
         with self._lock:
-            if waited_s <= WAITED_SHARE * remaining_s:
-                self._may_wait = min(self._max_waiting, self._may_wait + 1)
-            else:
+            if error is not None or self._begun.waited_s > WAITED_SHARE * left_s:
                 self._may_wait = max(self._least_waiting, REMEMBERED * self._may_wait)
-        return remaining_s <= 0
+            elif is_there:
+                self._may_wait = min(self._max_waiting, self._may_wait + 1)
+        return error
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Serve a call as soon as there is a thread."""
+        """Serve a call as soon as there is a thread; one that has less time left than it needs at
+        the least ends at once.
+        """
         came_s = time.monotonic()
-        left_s = time_left_s(args)
-        if left_s < math.inf:
+        haste = Haste.of(args)
+        if haste.left_s < math.inf:
             with self._lock:
-                self._congestion.comes(left_s)
-        if left_s <= 0:
-            self._begun.is_late = True
+                self._congestion.comes(haste.spare_s)
+        if (error := haste.error()) is not None:
+            self._begun.error = error
             return self._inline.submit(fn, *args, **kwargs)
 
         def serve() -> T:
@@ -124,7 +149,7 @@ class CallPool(ThreadPoolExecutor):
 
     def _begin(self, came_s: float) -> None:
         now_s = time.monotonic()
-        self._begun.waited_s, self._begun.is_late = now_s - came_s, False
+        self._begun.waited_s, self._begun.error = now_s - came_s, None
         with self._lock:
             self.waiting -= 1
             self.busy += 1
@@ -136,15 +161,23 @@ class CallPool(ThreadPoolExecutor):
 
 
 class Inline(ThreadPoolExecutor):
-    """No threads: what is given to it is done at once, and then `after`."""
+    """No threads: what is given to it is done at once, and then `after`; a call that is refused is
+    ended.
+    """
 
     def __init__(self, after: Callable[[], None] = lambda: None) -> None:
         super().__init__()
         self._after = after
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Do it."""
-        future: Future[T] = Future()
-        future.set_result(fn(*args, **kwargs))
+        """Serve a call, as grpcio hands it over."""
+        behavior = args[3] if len(args) > 3 else None
+        if isinstance(behavior, Refused):
+            _, event, state, *_ = args
+            behavior.end(event, state)
+            future = _DONE
+        else:
+            future = Future()
+            future.set_result(fn(*args, **kwargs))
         self._after()
         return future

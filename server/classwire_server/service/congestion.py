@@ -7,9 +7,7 @@ IN_TIME_WEIGHT = 1 / 16
 had little time.
 """
 LATE_S = 0.005
-"""A call that is late by less may have had little time from the first; one that is late by more
-has waited for so long at least.
-"""
+"""A call that is late by less may have had a few milliseconds from the first."""
 PAUSE_S = 0.001
 """When no call has come for so long, hardly any is behind: it would have come at once."""
 
@@ -34,11 +32,11 @@ class Congestion:
         """Whether calls are to be refused."""
         return self._late_calls >= LATE_CALLS
 
-    def comes(self, left_s: float) -> None:
-        """A call that is brought has so much time left."""
-        if left_s <= -LATE_S:
+    def comes(self, spare_s: float) -> None:
+        """A call that is brought has so much more time than it needs at the least."""
+        if spare_s <= -LATE_S:
             self._late_calls += 1
-        elif left_s > 0:
+        elif spare_s > 0:
             self._late_calls = max(0.0, self._late_calls - IN_TIME_WEIGHT)
 
     def brings(self, now_s: float) -> None:

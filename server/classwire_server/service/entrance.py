@@ -3,21 +3,15 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import grpc
 
-from classwire._reasons import Reason
-
 from ..endings import draining
-from ..errors import RequestError
 from ..gate import Gate
 from .call_pool import CallPool, Inline
-from .handlers import refusal
+from .interception import Handler
+from .refusals import Refused, WireStatus
 
-LEAST_WAIT_S = 0.001
-CONGESTED_WAIT_S = 0.1
-"""When to come back at the earliest while the server catches up: not before it has."""
 SAME_REFUSAL_S = 0.01
 """Calls that are refused within so short a time hear the same: to say it costs the most of it."""
 
@@ -39,10 +33,10 @@ class Entrance(grpc.GenericRpcHandler):
         self._gate = gate
         self._pool = pool
         self._inline = Inline(pool.brought)
-        self._refusal = refusal(self._overloaded(0.0), self._inline)
+        self._refusal: Refused | None = None
         self._refusal_s = -math.inf  # when it was made
 
-    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+    def service(self, details: grpc.HandlerCallDetails) -> Handler:
         """The handler of a call; None when there is no such method."""
         for service in self._services:
             handler = service.service(details)
@@ -51,24 +45,15 @@ class Entrance(grpc.GenericRpcHandler):
                 return self._refused() or handler
         return None
 
-    def _refused(self) -> "grpc.RpcMethodHandler[Any, Any] | None":
+    def _refused(self) -> Refused | None:
         if not self._gate.is_open:
-            return refusal(draining(), self._inline)
+            return Refused(WireStatus(draining()), self._inline)
         if not self._pool.is_full:
             return None
         now_s = time.monotonic()
-        retry_after_s = self._pool.refused_s()
+        retry_after_s = self._pool.refuse(now_s)
         if now_s - self._refusal_s > SAME_REFUSAL_S:
             self._refusal_s = now_s
-            self._refusal = refusal(self._overloaded(retry_after_s), self._inline)
+            error = self._pool.refusal(retry_after_s)
+            self._refusal = Refused(WireStatus(error), self._inline)
         return self._refusal
-
-    def _overloaded(self, retry_after_s: float) -> RequestError:
-        return RequestError(
-            Reason.OVERLOADED,
-            "more calls wait than can be served",
-            metadata={"waiting_calls": str(self._pool.waiting)},
-            retry_after_s=max(
-                CONGESTED_WAIT_S if self._pool.is_congested else LEAST_WAIT_S, retry_after_s
-            ),
-        )

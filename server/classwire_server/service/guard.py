@@ -10,8 +10,9 @@ from ..errors import RequestError
 from ..security.access import Access, Admission, bad_credentials, missing_credentials
 from ..security.names import names_in
 from .call_pool import Inline
-from .handlers import ADMISSION, end, refusal
+from .handlers import ADMISSION
 from .interception import Behavior, Handler, around
+from .refusals import Refused, WireStatus, end
 
 
 class Guard(grpc.ServerInterceptor):
@@ -44,25 +45,33 @@ class Guard(grpc.ServerInterceptor):
             if admission is None and not self._access.knows_certificates:
                 raise missing_credentials()
         except RequestError as failure:
-            return refusal(failure, self._inline)
+            return Refused(WireStatus(failure), self._inline)
+        if admission is not None:
+            _let_in(admission)
+            return continuation(details)
         handler = continuation(details)
-        return handler and around(handler, lambda behavior: self._guarded(behavior, admission))
+        return handler and around(handler, self._certified)
 
-    def _guarded(self, behavior: Behavior, by_token: Admission | None) -> Behavior:
-        """What knows who calls."""
+    def _certified(self, behavior: Behavior) -> Behavior:
+        """What asks for a certificate before it does anything."""
 
-        def guarded(request: Any, context: grpc.ServicerContext, *send: Any) -> Any:
+        def certified(request: Any, context: grpc.ServicerContext, *send: Any) -> Any:
             try:
-                admission = by_token or self._access.by_certificate(_names(context))
+                admission = self._access.by_certificate(_names(context))
             except RequestError as failure:
                 end(context, failure)
                 raise
-            ADMISSION.set(admission)
-            if (record := RECORD.get()) is not None:
-                record.caller = admission.caller.name
+            _let_in(admission)
             return behavior(request, context, *send)
 
-        return guarded
+        return certified
+
+
+def _let_in(admission: Admission) -> None:
+    """Say in the context of a call as whom it is let in."""
+    ADMISSION.set(admission)
+    if (record := RECORD.get()) is not None:
+        record.caller = admission.caller.name
 
 
 def _token(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:

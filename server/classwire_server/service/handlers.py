@@ -7,26 +7,25 @@ are no message.
 import math
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
 import grpc
 from google.protobuf.message import Message
-from grpc_status import rpc_status
 
-from ..call_record import RECORD
-from ..endings import expired
-from ..errors import Refusal, RequestError
+from ..errors import RequestError
 from ..gate import Gate
+from ..need import Need
 from ..security.access import OPEN, Admission
 from ..security.callers import Caller
 from .call_pool import CallPool
-from .deadlines import ENDS_LATE_CALLS
+from .deadlines import NEED
 from .messages import parse
 from .reception import Reception
-from .status import request_error, status
+from .refusals import end
+from .status import request_error
 
 Request = TypeVar("Request", bound=Message)
 
@@ -91,15 +90,20 @@ def unary(
     pool: CallPool,
     reception: Reception,
     default_timeout_s: float,
+    need: Callable[[float], Need | None],
 ) -> "grpc.RpcMethodHandler[bytes, bytes]":
     """A handler of a unary RPC whose work `gate` counts and may refuse, on a thread of `pool`.
 
-    To gRPC its request is a stream, so that `reception` can wait for the one message.
+    `need` says what a call needs that has so much time left: one that has less is refused, one that
+    has none or whose caller has gone is ended, both with nothing read. To gRPC its request is a
+    stream, so that `reception` can wait for the one message.
     """
 
     def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        if pool.judge(remaining_s(context, default_timeout_s)):
-            end(context, expired())
+        is_there = context.is_active()
+        error = pool.judge(remaining_s(context, default_timeout_s), need, is_there=is_there)
+        if error is not None or not is_there:
+            end(context, error if is_there else None)
         raw = reception.message(requests, context)
         call = Call.of(context, default_timeout_s)
         try:
@@ -115,7 +119,7 @@ def unary(
         end(context, failure)
         return b""
 
-    setattr(handle, ENDS_LATE_CALLS, True)
+    setattr(handle, NEED, need)
     return grpc.stream_unary_rpc_method_handler(handle)
 
 
@@ -148,42 +152,3 @@ def parsed(message_type: type[Request], raw: bytes, context: grpc.ServicerContex
     except RequestError as error:
         end(context, error)
         raise
-
-
-def refusal(failure: Exception, pool: ThreadPoolExecutor) -> "grpc.RpcMethodHandler[bytes, bytes]":
-    """A handler for calls of any kind that ends them on a pool's thread, with nothing read."""
-    error = request_error(failure)
-    told = rpc_status.to_status(status(error))
-
-    def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        _abort(context, error, told)
-        return iter(())
-
-    handle.experimental_thread_pool = pool  # type: ignore[attr-defined]
-    return grpc.stream_stream_rpc_method_handler(handle)
-
-
-def end(context: grpc.ServicerContext, failure: Exception | None) -> None:
-    """End a call on its own thread; without a failure its caller has gone."""
-    if failure is None:
-        context.abort(gone(context), "the caller has gone")
-    refuse(context, request_error(failure))
-
-
-def refuse(context: grpc.ServicerContext, error: Refusal) -> None:
-    """End a call on its own thread with an error."""
-    _abort(context, error, rpc_status.to_status(status(error)))
-
-
-def _abort(context: grpc.ServicerContext, error: Refusal, told: grpc.Status) -> None:
-    if (record := RECORD.get()) is not None:
-        record.reason = error.reason
-    context.set_trailing_metadata((*(context.trailing_metadata() or ()), *told.trailing_metadata))
-    context.abort(told.code, told.details)
-
-
-def gone(context: grpc.ServicerContext) -> grpc.StatusCode:
-    """The status of a call whose caller has gone."""
-    remaining_s = context.time_remaining()
-    is_late = remaining_s is not None and remaining_s <= 0
-    return grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED

@@ -8,15 +8,13 @@ from grpc import _server
 
 from ..call_record import RECORD, REQUEST_ID, CallRecord, Method, request_id_in
 from .call_pool import Inline
-from .handlers import gone
 from .interception import Behavior, Handler, around
+from .refusals import Listener, Refused, gone
 
 UNKNOWN = Method("unknown", is_stream=True)
 """Whatever method no service has; its name would be the caller's own."""
 
 Metadata = Sequence[tuple[str, str | bytes]]
-Listener = Callable[[CallRecord, grpc.StatusCode], None]
-"""Is told of a call that is over, on a thread of gRPC's that must not wait."""
 
 
 class Observer(grpc.ServerInterceptor):
@@ -45,9 +43,12 @@ class Observer(grpc.ServerInterceptor):
         details: Any = handler_call_details
         metadata: Metadata = details.invocation_metadata or ()
         record = CallRecord(self._methods.get(details.method, UNKNOWN), request_id_in(metadata))
+        RECORD.set(record)
         if self._begin is not None:
             self._begin(record, metadata)
         handler = continuation(details) or self._unimplemented()
+        if isinstance(handler, Refused):
+            return handler.watched(record, self._listeners)
         return around(handler, lambda behavior: self._watched(behavior, handler, record))
 
     def _watched(self, behavior: Behavior, handler: Handler, record: CallRecord) -> Behavior:
@@ -65,7 +66,6 @@ class Observer(grpc.ServerInterceptor):
         return stream if handler.response_streaming else unary
 
     def _watch(self, record: CallRecord, context: grpc.ServicerContext) -> None:
-        RECORD.set(record)
         context.set_trailing_metadata(((REQUEST_ID, record.request_id),))
         if self._listeners and not context.add_callback(lambda: self._tell(record, context)):
             self._tell(record, context)

@@ -1,6 +1,6 @@
 """All services of the port, registered with a gRPC server."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -14,6 +14,7 @@ from ..config import ServerConfig
 from ..gate import Gate
 from ..inference_protocol.probes import Probes
 from ..inference_protocol.service import InferenceService
+from ..need import Need
 from ..open_inference import inference_pb2 as oip
 from ..registry import Registry
 from ..security.access import Access
@@ -81,13 +82,18 @@ def register_calls(
     timeout_s = config.default_timeout_s
     reception = Reception(timeout_s)
 
-    def served(method: Any, request_type: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        return unary(method, request_type, gate, pool, reception, timeout_s)
+    def served(
+        method: Any, request_type: Any, need: Callable[[float], Need | None] = lambda left_s: None
+    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        return unary(method, request_type, gate, pool, reception, timeout_s, need)
+
+    def computed(method: Any, request_type: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        return served(method, request_type, registry.need)
 
     handlers = {
         CLASSIFY_SERVICE: {
-            "Classify": served(classify.classify, pb.ClassifyRequest),
-            "BatchClassify": served(classify.batch_classify, pb.BatchClassifyRequest),
+            "Classify": computed(classify.classify, pb.ClassifyRequest),
+            "BatchClassify": computed(classify.batch_classify, pb.BatchClassifyRequest),
             "StreamClassify": bidirectional(classify.stream_classify, gate),
             "Tokenize": served(classify.tokenize, pb.TokenizeRequest),
         },
@@ -99,7 +105,7 @@ def register_calls(
         INFERENCE_SERVICE: {
             "ServerMetadata": served(inference.server_metadata, oip.ServerMetadataRequest),
             "ModelMetadata": served(inference.model_metadata, oip.ModelMetadataRequest),
-            "ModelInfer": served(inference.model_infer, oip.ModelInferRequest),
+            "ModelInfer": computed(inference.model_infer, oip.ModelInferRequest),
             "ModelStreamInfer": bidirectional(inference.model_stream_infer, gate),
             "ModelConfig": served(inference.model_config, oip.ModelConfigRequest),
             "ModelStatistics": served(inference.model_statistics, oip.ModelStatisticsRequest),
