@@ -1,7 +1,7 @@
 """What callers see."""
 
 from .panel import Panel, Query, Row
-from .queries import CALL_SECONDS, CLASSIFY, OUR_FAULT, mean, quantile, rate, share_of_texts
+from .queries import CALL_SECONDS, CLASSIFY, mean, quantile, rate, share_failed, share_refused
 
 WELL = Row(
     "Is it well?",
@@ -48,15 +48,15 @@ WELL = Row(
             "Share of texts that ended with INTERNAL, POISON_INPUT, WORKER_LOST or "
             "EXPIRED_IN_QUEUE.",
             "percentunit",
-            [share_of_texts(OUR_FAULT)],
+            [share_failed()],
             kind="stat",
             bad=0.01,
         ),
         Panel(
             "Refused",
-            "Share of texts that were refused since there is more work than time.",
+            "Share of calls that were refused since there is more work than time.",
             "percentunit",
-            [share_of_texts('reason="OVERLOADED"')],
+            [share_refused()],
             kind="stat",
             bad=0.05,
         ),

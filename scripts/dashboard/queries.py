@@ -4,6 +4,7 @@ from .panel import Query
 
 OUR_FAULT = 'reason=~"INTERNAL|POISON_INPUT|WORKER_LOST|EXPIRED_IN_QUEUE"'
 CLASSIFY = 'SERVER, method="classwire.v1.ClassifyService/Classify", code="OK"'
+WITH_TEXTS = 'method=~".+/(Classify|BatchClassify|ModelInfer)"'
 CALL_SECONDS = "classwire_call_duration_seconds"
 
 
@@ -31,12 +32,23 @@ def rate(metric: str, legend: str, by: str = "model", selector: str = "MODEL") -
     return Query(f"sum by ({by}) (rate({metric}{{{selector}}}[WINDOW]))", legend)
 
 
-def share_of_texts(reason: str) -> Query:
-    """The share of all texts that got an error for such a reason."""
+def share_failed() -> Query:
+    """The share of all texts that got an error by our own fault."""
     failed = "classwire_text_failures_total"
     return Query(
-        f"sum(rate({failed}{{MODEL, {reason}}}[WINDOW])) "
+        f"sum(rate({failed}{{MODEL, {OUR_FAULT}}}[WINDOW])) "
         "/ (sum(rate(classwire_texts_total{MODEL}[WINDOW])) "
         f"+ sum(rate({failed}{{MODEL}}[WINDOW])))",
+        "share",
+    )
+
+
+def share_refused() -> Query:
+    """The share of all calls with texts that were refused since there is too much to do: of most
+    of them the server has not seen the texts.
+    """
+    calls = f"classwire_calls_total{{SERVER, {WITH_TEXTS}"
+    return Query(
+        f'sum(rate({calls}, reason="OVERLOADED"}}[WINDOW])) / sum(rate({calls}}}[WINDOW]))',
         "share",
     )

@@ -53,7 +53,7 @@ QUEUE = Row(
         ),
         Panel(
             "Left the queue without scores",
-            "Refused before they waited; out of time; their caller had gone.",
+            "Read, and refused before they waited; out of time; their caller had gone.",
             "cps",
             [
                 rate(
