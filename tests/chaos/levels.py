@@ -1,5 +1,6 @@
 """What became of the calls of one load, and whether that is what must be. Pure."""
 
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +13,22 @@ from .trial import Report
 
 DEADLINE_S = 1.0
 LEAST_GOODPUT = 0.9
+LEAST_OF_A_TURN = 0.5
+"""A machine may be slow for a part of a turn; less is a server that collapses now and then."""
 MOST_REFUSAL_S = 0.05
 REFUSED = "RESOURCE_EXHAUSTED OVERLOADED"
 EXPIRED = ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED EXPIRED_IN_QUEUE")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was seen of one load in one turn: the calls that were due, the texts that were run, and
+    whether the server came to rest afterwards.
+    """
+
+    calls: Sequence[Call]
+    runs: Sequence[Run]
+    settled: bool
 
 
 @dataclass(frozen=True)
@@ -62,15 +76,11 @@ class Level:
         )
 
 
-def level(
-    load: float,
-    capacity_per_s: float,
-    calls: Sequence[Call],
-    runs: Sequence[Run],
-    seconds: float,
-    settled: bool,
-) -> Level:
-    """What became of the calls that were due in `seconds`, and of the texts that were run."""
+def level(load: float, capacity_per_s: float, samples: Sequence[Sample], sample_s: float) -> Level:
+    """What became of the calls of samples of one load, each of so many seconds."""
+    calls = [call for sample in samples for call in sample.calls]
+    runs = [run for sample in samples for run in sample.runs]
+    seconds = sample_s * len(samples)
     answered = [c for c in calls if c.outcome == ANSWERED and c.took_s <= DEADLINE_S]
     refused = [call for call in calls if call.outcome == REFUSED]
     retries_s = [call.retry_after_s for call in refused if call.retry_after_s is not None]
@@ -91,22 +101,35 @@ def level(
         sum(run.expired for run in runs),
         sum(run.late for run in runs),
         sum(run.ended_s - run.began_s for run in runs) / seconds,
-        settled,
+        all(sample.settled for sample in samples),
     )
 
 
-def add_findings(report: Report, levels: Sequence[Level]) -> None:
-    """Compare the last load with the first, and look at what must hold for all."""
+def goodput(last: Level, first: Level) -> float:
+    """Answers in time at one load, of those at another."""
+    return last.answers_per_s / first.answers_per_s if first.answers_per_s else 0.0
+
+
+def add_findings(report: Report, levels: Sequence[Level], shares: Sequence[float]) -> None:
+    """Compare the last load with the first, and look at what must hold for all; `shares` are what
+    each turn found of the comparison. Their median decides: a machine that slows down for a part of
+    a turn is no finding about the server.
+    """
     first, last = levels[0], levels[-1]
-    share = last.answers_per_s / first.answers_per_s if first.answers_per_s else 0.0
+    share = statistics.median(shares)
     report.add(
-        f"answers in time per second at {last.load:g}x, of those at {first.load:g}x",
+        f"answers in time per second at {last.load:g}x, of those at {first.load:g}x, median of "
+        "turns",
         f"at least {LEAST_GOODPUT}",
-        f"{digits(share)}: {digits(last.answers_per_s)} and {digits(first.answers_per_s)}, of "
-        f"{digits(last.offered_per_s)} and {digits(first.offered_per_s)} calls/s; in tokens/s "
+        f"{digits(share)} (in turn {', '.join(digits(one) for one in shares)}; of all together "
+        f"{digits(goodput(last, first))}): {digits(last.answers_per_s)} and "
+        f"{digits(first.answers_per_s)} of the {digits(last.offered_per_s)} and "
+        f"{digits(first.offered_per_s)} calls/s that came; in tokens/s "
         f"{digits(last.tokens_per_s)} and {digits(first.tokens_per_s)}",
         share >= LEAST_GOODPUT,
     )
+    poor = sum(share < LEAST_OF_A_TURN for share in shares)
+    report.add(f"turns in which less than {LEAST_OF_A_TURN:g} of it was left", "0", poor, not poor)
     refusing = [level for level in levels if level.outcomes.get(REFUSED)]
     worst_s = max((level.refusal_p50_s for level in refusing), default=0.0)
     report.add(

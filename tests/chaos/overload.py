@@ -1,9 +1,9 @@
 """More calls than the server can answer: what can be done in time is done, the rest refused."""
 
 import itertools
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.checkpoints import BERT_BASE, BERT_SLICE, save
@@ -11,7 +11,7 @@ from benchmarks.figures import digits
 from benchmarks.instrument import Instrument
 from benchmarks.workload import mixed
 
-from .levels import DEADLINE_S, Level, add_findings, level
+from .levels import DEADLINE_S, Level, Sample, add_findings, goodput, level
 from .observed_server import Run
 from .open_loop import Call
 from .trial import Plan, Report, Trial
@@ -34,30 +34,23 @@ MOST_SENT_LATE_S = 0.05
 
 
 @dataclass(frozen=True)
+class Subject:
+    """A server that is put under load, what it serves, and where it listens."""
+
+    name: str
+    server: Instrument
+    target: str
+
+
+@dataclass(frozen=True)
 class Bench:
-    """A server on one core and the load on another. For use by one thread."""
+    """Servers on one core and the load on another. For use by one thread."""
 
     plan: Plan
-    checkpoint: str
-    settings: dict[str, Any]
+    load_side: Instrument
+    words: str
     lengths: Sequence[int]
     seconds: float
-
-    def levels(
-        self, loads: Sequence[float], capacity_per_s: float = 0.0, **how: Any
-    ) -> list[Level]:
-        """Put loads on a server, one after the other; the capacity is measured unless known."""
-        found = []
-        with ExitStack() as ends:
-            first, last = self.plan.cores[:1], self.plan.cores[-1:]
-            server = ends.enter_context(Instrument("tests.chaos.observed_server", last))
-            load_side = ends.enter_context(Instrument("tests.chaos.open_loop", first))
-            target = server.ask("start", settings=self.settings, **how)
-            capacity_per_s = capacity_per_s or self.capacity_per_s(target)
-            for load in loads:
-                found.append(self._level(server, load_side, target, load, capacity_per_s))
-                self.plan.say(f"{self.checkpoint}, {found[-1]}")
-        return found
 
     def capacity_per_s(self, target: str) -> float:
         """Texts answered per second when so many calls are always in flight."""
@@ -70,51 +63,116 @@ class Bench:
                     shape="unary",
                     lengths=self.lengths[:texts],
                     in_flight=IN_FLIGHT,
-                    words=self.checkpoint,
+                    words=self.words,
                 )
                 rates.append(sample["texts"] / sample["seconds"])
-        self.plan.say(f"{self.checkpoint}: capacity {rates[-1]:.2f} calls/s")
+        self.plan.say(f"{self.words}: capacity {rates[-1]:.2f} calls/s")
         return float(rates[-1])
 
-    def _level(
-        self,
-        server: Instrument,
-        load_side: Instrument,
-        target: str,
-        load: float,
-        capacity_per_s: float,
-    ) -> Level:
-        sample = load_side.ask(
+    def sample(self, subject: Subject, load: float, capacity_per_s: float, turn: int) -> Sample:
+        """Put a load on a server; each turn has arrivals of its own."""
+        sample = self.load_side.ask(
             "run",
-            target=target,
+            target=subject.target,
             lengths=self.lengths,
             per_s=load * capacity_per_s,
             seconds=WARM_UP_S + self.seconds,
             deadline_s=DEADLINE_S,
-            words=self.checkpoint,
+            words=self.words,
+            seed=turn,
         )
-        settled = server.ask("settle", timeout_s=SETTLE_S)
+        settled = subject.server.ask("settle", timeout_s=SETTLE_S)
         counted_s = sample["began_s"] + WARM_UP_S
-        runs = [Run(*fields) for fields in server.ask("runs", since_s=counted_s)]
+        runs = [Run(*fields) for fields in subject.server.ask("runs", since_s=counted_s)]
         calls = [Call(*fields) for fields in sample["calls"]]
         counted = [call for call in calls if call.due_s >= WARM_UP_S]
-        return level(load, capacity_per_s, counted, runs, self.seconds, settled)
+        found = Sample(counted, runs, settled)
+        self.plan.say(f"{subject.name}, {level(load, capacity_per_s, [found], self.seconds)}")
+        return found
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What turns at each load saw, the least load first. A machine whose speed changes from minute
+    to minute would tell loads apart that are put on one after the other.
+    """
+
+    capacity_per_s: float
+    sample_s: float
+    samples: dict[float, list[Sample]] = field(default_factory=dict)
+
+    def add(self, load: float, sample: Sample) -> None:
+        """Keep what one turn saw of a load."""
+        self.samples.setdefault(load, []).append(sample)
+
+    def levels(self) -> list[Level]:
+        """Each load, of all turns together."""
+        return [
+            level(load, self.capacity_per_s, samples, self.sample_s)
+            for load, samples in sorted(self.samples.items())
+        ]
+
+    def shares(self, load: float) -> list[float]:
+        """The answers in time of a load, of those of the first, in each turn."""
+        return [
+            goodput(
+                level(load, self.capacity_per_s, [sample], self.sample_s),
+                level(LOADS[0], self.capacity_per_s, [first], self.sample_s),
+            )
+            for sample, first in zip(self.samples[load], self.samples[LOADS[0]], strict=True)
+        ]
+
+
+def in_turn(turn: int) -> Sequence[float]:
+    """The loads in the order of a turn: up and down, so that a machine that becomes slower, or
+    faster, all the time is not taken for a load's doing.
+    """
+    return LOADS[:: -1 if turn % 2 else 1]
+
+
+@contextmanager
+def serving(
+    plan: Plan, name: str, settings: dict[str, Any], *, is_half_as_fast: bool = False
+) -> Iterator[Subject]:
+    """A server that shares its core with its model's worker, and with other subjects."""
+    with Instrument("tests.chaos.observed_server", plan.cores[-1:]) as server:
+        target = server.ask("start", settings=settings, is_half_as_fast=is_half_as_fast)
+        yield Subject(name, server, target)
+
+
+@contextmanager
+def bench_of(plan: Plan, words: str, lengths: Sequence[int], seconds: float) -> Iterator[Bench]:
+    """A bench for texts of these lengths."""
+    with Instrument("tests.chaos.open_loop", plan.cores[:1]) as load_side:
+        yield Bench(plan, load_side, words, lengths, seconds)
 
 
 def run_base(plan: Plan) -> Report:
-    """BERT-base, and then again with an engine that is half as fast."""
+    """BERT-base, and in turns with it one whose engine is half as fast."""
     shape = BERT_SLICE if plan.is_short else BERT_BASE
     folder = plan.work / shape.name.replace(" ", "-")
     if not folder.exists():
         save(shape, folder)
     lengths = [n for n in mixed().lengths if n <= MOST_TOKENS][:180]
     settings = {"model": [f"m={folder}"]}
-    bench = Bench(plan, shape.name, settings, lengths, 6.0 if plan.is_short else 25.0)
-    levels = bench.levels(LOADS)
+    turns, seconds = (1, 6.0) if plan.is_short else (7, 10.0)
+    with (
+        bench_of(plan, shape.name, lengths, seconds) as bench,
+        serving(plan, shape.name, settings) as subject,
+        serving(
+            plan, f"{shape.name}, batches computed twice", settings, is_half_as_fast=True
+        ) as slow_subject,
+    ):
+        capacity_per_s = bench.capacity_per_s(subject.target)
+        found = Ladder(capacity_per_s, seconds)
+        slowed = Ladder(capacity_per_s, seconds)
+        for turn in range(turns):
+            for load in in_turn(turn):
+                found.add(load, bench.sample(subject, load, capacity_per_s, turn))
+            slowed.add(LOADS[-1], bench.sample(slow_subject, LOADS[-1], capacity_per_s, turn))
     report = Report()
-    add_findings(report, levels)
-    last = levels[-1]
-    slow = bench.levels((last.load,), capacity_per_s=last.capacity_per_s, is_half_as_fast=True)[0]
+    add_findings(report, found.levels(), found.shares(LOADS[-1]))
+    last, slow = found.levels()[-1], slowed.levels()[-1]
     ratio = slow.retry_p50_s / last.retry_p50_s if last.retry_p50_s else 0.0
     report.add(
         "RetryInfo of the same load, with an engine that computes every batch twice",
@@ -123,15 +181,24 @@ def run_base(plan: Plan) -> Report:
         f"{digits(slow.tokens_per_s / last.tokens_per_s)} times the tokens/s",
         DOUBLED[0] <= ratio <= DOUBLED[1],
     )
-    report.series["levels"] = {shape.name: [asdict(level) for level in levels]}
+    report.series["levels"] = {shape.name: [asdict(level) for level in found.levels()]}
     return report
 
 
 def run_embedded(plan: Plan) -> Report:
     """The embedded checkpoint, whose calls cost as much as its texts."""
     lengths = [n for n in mixed().lengths if n <= MOST_TOKENS] * 4
-    bench = Bench(plan, "embedded", {}, lengths, 5.0 if plan.is_short else 15.0)
-    levels = bench.levels(LOADS)
+    turns, seconds = (1, 5.0) if plan.is_short else (7, 6.0)
+    with (
+        bench_of(plan, "embedded", lengths, seconds) as bench,
+        serving(plan, "embedded", {}) as subject,
+    ):
+        capacity_per_s = bench.capacity_per_s(subject.target)
+        found = Ladder(capacity_per_s, seconds)
+        for turn in range(turns):
+            for load in in_turn(turn):
+                found.add(load, bench.sample(subject, load, capacity_per_s, turn))
+    levels = found.levels()
     reached = list(
         itertools.takewhile(lambda level: level.sent_late_p99_s <= MOST_SENT_LATE_S, levels)
     )
@@ -144,7 +211,8 @@ def run_embedded(plan: Plan) -> Report:
         else "none",
         len(reached) > 1,
     )
-    add_findings(report, reached or levels[:1])
+    last = (reached or levels[:1])[-1]
+    add_findings(report, reached or levels[:1], found.shares(last.load))
     report.series["levels"] = {"embedded": [asdict(level) for level in levels]}
     return report
 
@@ -153,7 +221,7 @@ OVERLOAD = Trial(
     "overload",
     "BERT-base, float32, plain, server and its worker on one core, load on another; unary calls of "
     f"up to {MOST_TOKENS} tokens with {DEADLINE_S:g} s each, arriving at {LOADS[0]} to {LOADS[-1]} "
-    "times the capacity whether or not others have been answered.",
+    "times the capacity in turns, whether or not others have been answered.",
     run_base,
 )
 OVERLOAD_EMBEDDED = Trial(

@@ -6,15 +6,13 @@ import os
 import signal
 import threading
 import time
-from contextlib import ExitStack
 
 from benchmarks.figures import digits
-from benchmarks.instrument import Instrument
 from benchmarks.workload import mixed
 
 from .levels import DEADLINE_S
 from .open_loop import ANSWERED, HANGS, Call
-from .overload import MOST_TOKENS, SETTLE_S, WARM_UP_S, Bench
+from .overload import MOST_TOKENS, SETTLE_S, WARM_UP_S, bench_of, serving
 from .trial import Plan, Report, Trial
 
 LOAD = 5
@@ -50,17 +48,16 @@ class Standstill(threading.Thread):
 def run(plan: Plan) -> Report:
     """The embedded checkpoint, whose calls cost as much as its texts."""
     lengths = [n for n in mixed().lengths if n <= MOST_TOKENS] * 4
-    bench = Bench(plan, "embedded", {}, lengths, SECONDS)
-    with ExitStack() as ends:
-        server = ends.enter_context(Instrument("tests.chaos.observed_server", plan.cores[-1:]))
-        load_side = ends.enter_context(Instrument("tests.chaos.open_loop", plan.cores[:1]))
-        target = server.ask("start", settings={})
-        capacity_per_s = bench.capacity_per_s(target)
-        standstill = Standstill(server.pid)
+    with (
+        bench_of(plan, "embedded", lengths, SECONDS) as bench,
+        serving(plan, "embedded", {}) as subject,
+    ):
+        capacity_per_s = bench.capacity_per_s(subject.target)
+        standstill = Standstill(subject.server.pid)
         standstill.start()
-        sample = load_side.ask(
+        sample = bench.load_side.ask(
             "run",
-            target=target,
+            target=subject.target,
             lengths=lengths,
             per_s=LOAD * capacity_per_s,
             seconds=SECONDS,
@@ -68,7 +65,7 @@ def run(plan: Plan) -> Report:
             words="embedded",
         )
         standstill.join()
-        settled = server.ask("settle", timeout_s=SETTLE_S)
+        settled = subject.server.ask("settle", timeout_s=SETTLE_S)
     calls = [Call(*fields) for fields in sample["calls"]]
     began_s, ended_s = (
         standstill.began_s - sample["began_s"],

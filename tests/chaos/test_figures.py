@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.chaos import charts
+from tests.chaos import charts, publication
 from tests.chaos.fairness import shares
-from tests.chaos.levels import REFUSED, Level, add_findings, level
+from tests.chaos.levels import REFUSED, Level, Sample, add_findings, goodput, level
 from tests.chaos.observed_server import Run
 from tests.chaos.open_loop import ANSWERED, HANGS, Call, arrivals_s
+from tests.chaos.overload import Ladder, in_turn
 from tests.chaos.traffic import tokens_per_s
 from tests.chaos.trial import Report
 
@@ -23,13 +24,13 @@ def call(outcome: str, took_s: float, retry_after_s: float | None = None) -> Cal
 def measured(load: float, *calls: Call, expired: int = 0, settled: bool = True) -> Level:
     """A level of two seconds, of a capacity of one call per second."""
     run = Run(0.0, 1.0, 4, 40, expired, 0)
-    return level(load, 1.0, calls, [run], 2.0, settled)
+    return level(load, 1.0, [Sample(calls, [run], settled)], 2.0)
 
 
-def verdicts(*levels: Level) -> list[bool]:
-    """Of each finding, whether it is met."""
+def verdicts(first: Level, last: Level) -> list[bool]:
+    """Of each finding, whether it is met, where there was one turn."""
     report = Report()
-    add_findings(report, levels)
+    add_findings(report, [first, last], [goodput(last, first)])
     return [finding.is_met for finding in report.findings]
 
 
@@ -49,6 +50,19 @@ def test_an_answer_after_the_deadline_is_none() -> None:
     assert (found.answers_per_s, found.tokens_per_s, found.offered_per_s) == (0.5, 5.0, 1.0)
 
 
+def test_turns_are_one_level_together_and_compared_one_by_one() -> None:
+    """All calls and runs of a load count, over the time of all turns."""
+    answered = call(ANSWERED, 0.5)
+    ladder = Ladder(1.0, 2.0)
+    for answers in (2, 4):
+        ladder.add(10, Sample([answered] * 2, [Run(0.0, 2.0, 2, 20, 1, 0)], answers == 2))
+        ladder.add(1, Sample([answered] * answers, [Run(0.0, 1.0, answers, 40, 0, 0)], True))
+    first, last = ladder.levels()
+    assert (first.load, first.answers_per_s, first.runs, first.busy) == (1, 1.5, 6, 0.5)
+    assert (last.load, last.answers_per_s, last.expired_run, last.settled) == (10, 1.0, 2, False)
+    assert ladder.shares(10) == [1.0, 0.5]
+
+
 def test_overload_that_is_refused_in_time_is_met() -> None:
     """As many answers as at capacity, refusals at once with a time to come back: all is met."""
     first = measured(1, call(ANSWERED, 0.5), call(ANSWERED, 0.5))
@@ -61,14 +75,14 @@ def test_overload_that_is_refused_in_time_is_met() -> None:
     ("last", "failed"),
     [
         (measured(10, call(ANSWERED, 0.5), call(REFUSED, 0.001, 1.0)), [0]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.2, 1.0)), [1]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.001)), [2]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.001, 1.0), expired=1), [3]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), call(HANGS, 11)), [4]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), settled=False), [4]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.2, 1.0)), [2]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.001)), [3]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.001, 1.0), expired=1), [4]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), call(HANGS, 11)), [5]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), settled=False), [5]),
         (
             measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), call("UNKNOWN", 0)),
-            [5],
+            [6],
         ),
     ],
     ids=["fewer", "late refusal", "no RetryInfo", "expired", "hangs", "no rest", "unforeseen"],
@@ -78,6 +92,31 @@ def test_each_fault_fails_its_own_finding(last: Level, failed: list[int]) -> Non
     first = measured(1, call(ANSWERED, 0.5), call(ANSWERED, 0.5))
     met = verdicts(first, last)
     assert [place for place, is_met in enumerate(met) if not is_met] == failed
+
+
+@pytest.mark.parametrize(
+    ("shares", "met"),
+    [
+        ([0.95, 0.6, 0.95], [True, True]),
+        ([0.85, 2.0, 0.85], [False, True]),
+        ([0.8, 0.9, 1.0], [True, True]),
+        ([0.95, 0.4, 0.95], [True, False]),
+    ],
+)
+def test_the_median_of_turns_decides(shares: list[float], met: list[bool]) -> None:
+    """One turn that a slow machine spoiled does not, nor one that it favoured; one in which hardly
+    anything was answered is looked at by itself.
+    """
+    refused = call(REFUSED, 0.001, retry_after_s=2.0)
+    levels = measured(1, call(ANSWERED, 0.5)), measured(10, call(ANSWERED, 0.5), refused)
+    report = Report()
+    add_findings(report, levels, shares)
+    assert [finding.is_met for finding in report.findings[:2]] == met
+
+
+def test_loads_go_up_and_down() -> None:
+    """A machine that becomes slower all the time favours none of them."""
+    assert [[*in_turn(turn)] for turn in range(3)] == [[1, 2, 5, 10], [10, 5, 2, 1], [1, 2, 5, 10]]
 
 
 def test_a_run_counts_by_its_share_of_the_time() -> None:
@@ -105,3 +144,12 @@ def test_the_chart_is_the_same_every_time(tmp_path: Path) -> None:
     first, again = (charts.draw(records, tmp_path / name)[0] for name in ("first", "again"))
     assert first.read_bytes() == again.read_bytes()
     assert charts.draw({"storm": {"series": {}}}, tmp_path) == []
+
+
+def test_the_page_holds_what_the_trials_write() -> None:
+    """Their tables and their chart, between the two marks by which they are found again."""
+    page = publication.PAGE.read_text(encoding="utf-8")
+    places = [
+        page.index(mark) for mark in (publication.BEGIN, "charts/overload.svg", publication.END)
+    ]
+    assert places == sorted(places)
