@@ -11,22 +11,23 @@ from typing import Any
 import grpc
 import pytest
 
-from classwire._reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
+from classwire_server.endings import expired
 from classwire_server.errors import RequestError
 from classwire_server.lifecycle import Server
 from classwire_server.model_source import ModelSource
 from classwire_server.need import Need
 from classwire_server.open_inference import inference_pb2 as oip
 from classwire_server.registry import Entry, Registry
-from classwire_server.service import congestion
+from classwire_server.service import congestion, refusals
 from classwire_server.service.call_pool import CONGESTED_RETRY_S, CallPool
-from classwire_server.service.deadlines import NEED, Haste
-from classwire_server.service.entrance import SAME_REFUSAL_S
+from classwire_server.service.deadlines import ASKS_FIRST, NEED, Haste
+from classwire_server.service.refusals import SAME_REFUSAL_S, WireStatuses
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import SECRET, refusal
+from tests.contract.overloads import no_time
 from tests.contract.test_health import health
 
 Connect = Callable[[str], grpc.Channel]
@@ -135,17 +136,13 @@ def test_calls_without_a_deadline_are_not_late(
     assert all(call.result(PATIENCE_S).result.scores for call in behind)
 
 
-def no_time() -> RequestError:
-    """What a call hears that has too little time."""
-    return RequestError(Reason.OVERLOADED, "too little time")
-
-
 def submit(pool: CallPool, left_s: float, least_s: float = 0.0) -> "Future[RequestError | None]":
-    """Give a pool a call as grpcio does; returns how it is told to end."""
+    """Give a pool a call as grpcio does, one that asks who calls; returns how it is told to end."""
 
     def behavior() -> None:
         """Ends calls that have less time left than they need."""
 
+    setattr(behavior, ASKS_FIRST, True)
     setattr(behavior, NEED, lambda left_s: Need(least_s, no_time) if least_s else None)
     event = SimpleNamespace(call_details=SimpleNamespace(deadline=time.time() + left_s))
 
@@ -273,6 +270,7 @@ def test_calls_that_no_model_can_answer_in_time(
         )
         assert failure.metadata == {"queue_tokens": "0"}
         waits_s.append(failure.retry_after_s)
+        time.sleep(SAME_REFUSAL_S)
     tokens = admission.text_tokens
     assert tokens > 3
     assert waits_s == pytest.approx([60.0 * tokens * calls for calls in (1, 2, 3)], rel=0.2)
@@ -410,6 +408,21 @@ def test_later_refusals_say_something_else(fake: Callable[..., Server], connect:
     assert waits_s[-1] > 2 * waits_s[0]
     engine.release()
     assert all(call.result().result.scores for call in busy)
+
+
+def test_what_calls_hear_that_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for the same reason, until a moment has passed."""
+    statuses = WireStatuses()
+    monkeypatch.setattr(refusals, "SAME_REFUSAL_S", 3_600.0)
+    first = statuses.of(no_time())
+    late = statuses.of(expired())
+    assert (first.reason, late.reason) == ("OVERLOADED", "EXPIRED_IN_QUEUE")
+    assert late.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert statuses.of(no_time()) is first
+    assert statuses.of(expired()) is late
+
+    monkeypatch.setattr(refusals, "SAME_REFUSAL_S", -1.0)
+    assert statuses.of(no_time()) is not first
 
 
 def test_what_is_not_a_call_is_not_late() -> None:

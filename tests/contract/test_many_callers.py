@@ -1,7 +1,6 @@
 """More callers than there are threads and places: who is served, who is told to come back."""
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -88,7 +87,8 @@ def test_calls_beyond_those_that_may_wait(fake: Callable[..., Server], connect: 
     brought_s = server._calls._congestion._brought_s
     with Conversation(channel) as stream:
         assert refusal(stream.read).reason == "OVERLOADED"
-    assert server._calls._congestion._brought_s > brought_s  # gRPC's thread is free again
+    # gRPC's thread is free again, which the caller may hear a little earlier.
+    assert eventually(lambda: server._calls._congestion._brought_s > brought_s)
     assert health(channel) == HealthCheckResponse.SERVING
     engine.release()
     assert all(call.result().result.scores for call in busy)
@@ -200,7 +200,7 @@ def test_refused_calls_are_told_to_come_back_later_and_later() -> None:
     assert pool._interval_s > 0
     pool._interval_s = 1.0  # longer than the least time to come back
 
-    waits_s = [pool.refuse(time.monotonic()) for _ in range(20)]
+    waits_s = [pool.refuse().retry_after_s or 0 for _ in range(20)]
 
     assert waits_s == sorted(waits_s)
     assert waits_s[-1] > 5 * waits_s[0] > 0

@@ -19,6 +19,7 @@ from classwire_server.lifecycle import Server
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import SECRET
+from tests.contract.overloads import OVERLOADS
 from tests.metrics.conftest import Observed
 from tests.metrics.scrape import Scrape
 
@@ -238,13 +239,23 @@ def test_neither_texts_nor_credentials(
     assert token.removeprefix("cw_alice_") not in written
 
 
+@pytest.mark.parametrize("overload", OVERLOADS)
 def test_calls_refused_before_they_have_a_thread(
-    configure: Configure, observed: Observed, connect: Any, tmp_path: Any
+    configure: Configure,
+    observed: Observed,
+    connect: Any,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    overload: Callable[[Server], None],
 ) -> None:
-    """They are counted and logged as all others, with their caller, and hear their id."""
+    """They end without their handler, are counted and logged as all others, with their caller, and
+    hear their id.
+    """
     stream = configure("info")
     server, token = known_to_alice(observed, tmp_path)
-    server._calls._may_wait = 0  # as if others held all threads, and all places before them
+    overload(server)
+    monkeypatch.setattr("grpc._server._call_behavior", None)
+    threads = len(server._calls._threads)
     stub: Any = ClassifyServiceStub(connect(server.target))
     request = pb.ClassifyRequest(input=pb.TextInput(text=SECRET))
     known = (("authorization", f"Bearer {token}"),)
@@ -257,6 +268,7 @@ def test_calls_refused_before_they_have_a_thread(
         heard = [value for key, value in error.trailing_metadata() if key == "x-request-id"]
         assert heard == [request_id]
 
+    assert len(server._calls._threads) == threads
     assert eventually(lambda: len(ended_calls(stream)) == 3)
     assert [
         (line["request_id"], line["code"], line["reason"], line.get("caller"))

@@ -23,6 +23,7 @@ from classwire_server.open_inference import inference_pb2 as oip
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine
 from tests.contract.failures import Failure, failure_of, refusal
+from tests.contract.overloads import OVERLOADS
 from tests.security.conftest import Listen
 from tests.security.files import Pair, callers_toml, replace
 
@@ -356,15 +357,24 @@ def test_callers_by_certificate(
             client.models()
 
 
+@pytest.mark.parametrize("overload", OVERLOADS)
 def test_certificates_are_asked_for_before_a_refusal(
-    listen: Listen, tmp_path: Path, pair: Pair, authority: trustme.CA, ca: Path
+    serve: Callable[..., Server],
+    checkpoint: Callable[..., Path],
+    engine: FakeEngine,
+    tmp_path: Path,
+    pair: Pair,
+    authority: trustme.CA,
+    ca: Path,
+    overload: Callable[[Server], None],
 ) -> None:
     """Where all calls are refused, a caller hears so, and who is none hears only that."""
     file = tmp_path / "callers.toml"
     replace(file, callers_toml({"dave": {"certificates": ("dave",)}}))
-    server = listen(**pair.settings, tls_client_ca=str(ca), callers=str(file))
-    server._calls._may_wait = 0  # as if others held all threads, and all places before them
+    its = {**pair.settings, "tls_client_ca": str(ca), "callers": str(file)}
+    server = serve(engine.launch, model=(str(checkpoint("bert")),), **its)
+    overload(server)
     for name, error in (("dave", Overloaded), ("frank", PermissionDenied)):
         tls = Pair.at(tmp_path, authority.issue_cert(common_name=name), name).shown_to(ca)
         with Client(server.target, tls=tls, retry=False) as client, pytest.raises(error):
-            client.models()
+            client.classify("a book", timeout_s=PATIENCE_S)

@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -13,8 +13,8 @@ from ..errors import RequestError
 from ..fading import Fading
 from ..need import Need
 from .congestion import Congestion
-from .deadlines import Haste
-from .refusals import Refused
+from .deadlines import ASKS_FIRST, Haste
+from .refusals import Refused, WireStatuses
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,6 +53,7 @@ class CallPool(ThreadPoolExecutor):
         self._lock = threading.Lock()  # guards all of the above
         self._begun = threading.local()  # how long this thread's call has waited; how it must end
         self._inline = Inline(self.brought)
+        self._statuses = WireStatuses()  # gRPC's thread alone refuses
 
     @property
     def is_full(self) -> bool:
@@ -69,17 +70,14 @@ class CallPool(ThreadPoolExecutor):
         """How long a call would wait for a thread, as measured, in seconds."""
         return self.waiting * self._interval_s
 
-    def refuse(self, now_s: float) -> float:
-        """Count a call as refused now; in how many seconds it is to come back: when those refused
-        of late can be served.
+    def refuse(self) -> RequestError:
+        """Count a call as refused now; what it hears: to come back when those refused of late can
+        be served.
         """
         least_s = CONGESTED_RETRY_S if self.is_congested else LEAST_RETRY_S
         with self._lock:
-            refused = self._refused.add(1, now_s)
-            return max(least_s, (self.waiting + refused) * self._interval_s)
-
-    def refusal(self, retry_after_s: float) -> RequestError:
-        """What a call hears that is refused."""
+            refused = self._refused.add(1, time.monotonic())
+            retry_after_s = max(least_s, (self.waiting + refused) * self._interval_s)
         return RequestError(
             Reason.OVERLOADED,
             "more calls wait than can be served",
@@ -125,8 +123,7 @@ class CallPool(ThreadPoolExecutor):
             with self._lock:
                 self._congestion.comes(haste.spare_s)
         if (error := haste.error()) is not None:
-            self._begun.error = error
-            return self._inline.submit(fn, *args, **kwargs)
+            return self._end(error, fn, args)
 
         def serve() -> T:
             self._begin(came_s)
@@ -146,6 +143,17 @@ class CallPool(ThreadPoolExecutor):
             raise
         self.brought()
         return future
+
+    def _end(
+        self, error: RequestError, run: Callable[..., Any], submitted: Sequence[Any]
+    ) -> Future[Any]:
+        """End a call with an error; by its behavior where that asks first who calls."""
+        serve, event, state, behavior, *rest = submitted
+        if getattr(behavior, ASKS_FIRST, False):
+            self._begun.error = error
+        else:
+            behavior = Refused(self._statuses.of(error), self._inline)
+        return self._inline.submit(run, serve, event, state, behavior, *rest)
 
     def _begin(self, came_s: float) -> None:
         now_s = time.monotonic()

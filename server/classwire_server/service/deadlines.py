@@ -17,6 +17,9 @@ NEED = "need"
 less than it needs: a function that says what one needs that has so much time left, if anything.
 """
 
+ASKS_FIRST = "asks_first"
+"""The attribute of behaviors that ask who calls before they end a call."""
+
 
 class Haste(NamedTuple):
     """How much time a call has left, in seconds, and what it needs, if anything."""

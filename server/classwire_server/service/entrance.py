@@ -1,7 +1,5 @@
 """Where gRPC brings calls, on its own thread and before anything of them is read."""
 
-import math
-import time
 from collections.abc import Sequence
 
 import grpc
@@ -10,10 +8,7 @@ from ..endings import draining
 from ..gate import Gate
 from .call_pool import CallPool, Inline
 from .interception import Handler
-from .refusals import Refused, WireStatus
-
-SAME_REFUSAL_S = 0.01
-"""Calls that are refused within so short a time hear the same: to say it costs the most of it."""
+from .refusals import Refused, WireStatuses
 
 
 class Entrance(grpc.GenericRpcHandler):
@@ -33,8 +28,7 @@ class Entrance(grpc.GenericRpcHandler):
         self._gate = gate
         self._pool = pool
         self._inline = Inline(pool.brought)
-        self._refusal: Refused | None = None
-        self._refusal_s = -math.inf  # when it was made
+        self._statuses = WireStatuses()
 
     def service(self, details: grpc.HandlerCallDetails) -> Handler:
         """The handler of a call; None when there is no such method."""
@@ -47,13 +41,9 @@ class Entrance(grpc.GenericRpcHandler):
 
     def _refused(self) -> Refused | None:
         if not self._gate.is_open:
-            return Refused(WireStatus(draining()), self._inline)
-        if not self._pool.is_full:
+            error = draining()
+        elif self._pool.is_full:
+            error = self._pool.refuse()
+        else:
             return None
-        now_s = time.monotonic()
-        retry_after_s = self._pool.refuse(now_s)
-        if now_s - self._refusal_s > SAME_REFUSAL_S:
-            self._refusal_s = now_s
-            error = self._pool.refusal(retry_after_s)
-            self._refusal = Refused(WireStatus(error), self._inline)
-        return self._refusal
+        return Refused(self._statuses.of(error), self._inline)

@@ -10,6 +10,7 @@ from ..errors import RequestError
 from ..security.access import Access, Admission, bad_credentials, missing_credentials
 from ..security.names import names_in
 from .call_pool import Inline
+from .deadlines import ASKS_FIRST
 from .handlers import ADMISSION
 from .interception import Behavior, Handler, around
 from .refusals import Refused, WireStatus, end
@@ -64,6 +65,7 @@ class Guard(grpc.ServerInterceptor):
             _let_in(admission)
             return behavior(request, context, *send)
 
+        setattr(certified, ASKS_FIRST, True)
         return certified
 
 

@@ -9,7 +9,7 @@ from grpc import _server
 from ..call_record import RECORD, REQUEST_ID, CallRecord, Method, request_id_in
 from .call_pool import Inline
 from .interception import Behavior, Handler, around
-from .refusals import Listener, Refused, gone
+from .refusals import LISTENERS, Listener, Refused, gone
 
 UNKNOWN = Method("unknown", is_stream=True)
 """Whatever method no service has; its name would be the caller's own."""
@@ -44,11 +44,12 @@ class Observer(grpc.ServerInterceptor):
         metadata: Metadata = details.invocation_metadata or ()
         record = CallRecord(self._methods.get(details.method, UNKNOWN), request_id_in(metadata))
         RECORD.set(record)
+        LISTENERS.set(self._listeners)
         if self._begin is not None:
             self._begin(record, metadata)
         handler = continuation(details) or self._unimplemented()
         if isinstance(handler, Refused):
-            return handler.watched(record, self._listeners)
+            return handler
         return around(handler, lambda behavior: self._watched(behavior, handler, record))
 
     def _watched(self, behavior: Behavior, handler: Handler, record: CallRecord) -> Behavior:

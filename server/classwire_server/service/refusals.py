@@ -1,14 +1,20 @@
 """Calls that end with an error: before they have a thread, or on the one that serves them."""
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 import grpc
 from grpc import _server
 from grpc_status import rpc_status
+
+from classwire._admin_reasons import AdminReason
+from classwire._reasons import Reason
 
 from ..call_record import RECORD, REQUEST_ID, CallRecord
 from ..errors import Refusal
@@ -18,6 +24,12 @@ log = logging.getLogger(__name__)
 
 Listener = Callable[[CallRecord, grpc.StatusCode], None]
 """Is told of a call that is over, on a thread of gRPC's that must not wait."""
+
+LISTENERS: ContextVar[Sequence[Listener]] = ContextVar("LISTENERS", default=())
+"""Who is told of the call that this context serves."""
+
+SAME_REFUSAL_S = 0.01
+"""Calls that are refused within so short a time hear the same: to say it costs the most of it."""
 
 
 class WireStatus:
@@ -31,6 +43,27 @@ class WireStatus:
         self.trailing_metadata = tuple(told.trailing_metadata)
 
 
+class WireStatuses:
+    """What calls hear that are refused by one part of the server: within a short time the same for
+    the same reason. Not safe for use by several threads.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[Reason | AdminReason, tuple[WireStatus, float]] = {}
+
+    def of(self, error: Refusal) -> WireStatus:
+        """The error of a call that is refused now, or that of one before it."""
+        now_s = time.monotonic()
+        wire_status, made_s = self._made.get(error.reason, _NEVER)
+        if wire_status is None or now_s - made_s > SAME_REFUSAL_S:
+            wire_status = WireStatus(error)
+            self._made[error.reason] = wire_status, now_s
+        return wire_status
+
+
+_NEVER: tuple[WireStatus | None, float] = (None, -math.inf)
+
+
 class Refused:
     """A handler for calls of any kind that ends them where gRPC brings them, with nothing read. It
     is its own behavior.
@@ -42,30 +75,18 @@ class Refused:
     request_streaming = response_streaming = True
     request_deserializer = response_serializer = None
 
-    def __init__(
-        self,
-        wire_status: WireStatus,
-        pool: ThreadPoolExecutor,
-        record: CallRecord | None = None,
-        listeners: Sequence[Listener] = (),
-    ) -> None:
+    def __init__(self, wire_status: WireStatus, pool: ThreadPoolExecutor) -> None:
         self.experimental_thread_pool = pool
         self._status = wire_status
-        self._record = record
-        self._listeners = listeners
 
     @property
     def stream_stream(self) -> "Refused":
         """What grpcio takes the behavior from."""
         return self
 
-    def watched(self, record: CallRecord, listeners: Sequence[Listener]) -> "Refused":
-        """The handler of one call, of whose end its listeners are told."""
-        return Refused(self._status, self.experimental_thread_pool, record, listeners)
-
     def end(self, event: Any, state: Any) -> None:
         """End a call as grpcio would do after its behavior, with its inner parts, on the thread
-        that has brought it.
+        that has brought it. Whom its context names is told.
         """
         try:
             with state.condition:
@@ -76,11 +97,12 @@ class Refused:
 
     def _end(self, event: Any, state: Any) -> None:
         metadata = self._status.trailing_metadata
-        if (record := self._record) is not None:
+        if (record := state.context.get(RECORD)) is not None:
             record.reason = self._status.reason
             metadata = ((REQUEST_ID, record.request_id), *metadata)
             state.callbacks += [
-                partial(tell, record, self._status.code) for tell in self._listeners
+                partial(tell, record, self._status.code)
+                for tell in state.context.get(LISTENERS, ())
             ]
         state.code, state.trailing_metadata = self._status.code, metadata
         _server._abort(state, event.call, state.code, self._status.details.encode())
