@@ -1,10 +1,14 @@
-"""Put what the trials found into the documentation: tables between two markers, and a chart.
+"""Put what trials found into the documentation: tables between two markers, and a chart.
 
-python -m tests.chaos.publication reliability.json
+    python -m tests.chaos.publication reliability.json
+
+What the page says of other trials stays; so does the chart, unless both trials that it shows are
+among them.
 """
 
 import argparse
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +17,11 @@ from benchmarks.machine import in_words
 from scripts.pages import between
 
 from . import charts
+from .trials import TRIALS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- trials: written by tests.chaos.publication -->", "<!-- /trials -->"
+CHARTED = ("overload", "overload-embedded")
 
 Record = Mapping[str, Any]
 
@@ -39,16 +45,31 @@ def section(name: str, record: Record) -> str:
     )
 
 
+def published(page: str, records: Mapping[str, Record], folder: Path) -> str:
+    """The page with the sections of these trials, and with the chart, which is drawn into the
+    folder.
+
+    Raises ValueError for a page without the markers.
+    """
+    body = page.partition(BEGIN)[2].partition(END)[0].strip()
+    known = {part.splitlines()[0]: part for part in re.split(r"\n\n(?=### |!\[)", body) if part}
+    known.update((f"### {name}", section(name, record)) for name, record in records.items())
+    if all(name in records for name in CHARTED):
+        charts.draw(records, folder)
+    chart = f"![{charts.TITLE}](charts/overload.svg)"
+    sections = [known[f"### {name}"] for name in TRIALS if f"### {name}" in known]
+    return between(page, BEGIN, END, "\n\n".join([*sections, chart]))
+
+
 def main() -> None:
     """Write the page."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("result", type=Path)
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n\n")[0], prog="python -m tests.chaos.publication"
+    )
+    parser.add_argument("result", type=Path, help="what `python -m tests.chaos` has written")
     records = json.loads(parser.parse_args().result.read_text(encoding="utf-8"))
-    sections = [section(name, record) for name, record in records.items()]
-    for path in charts.draw(records, charts.FOLDER):
-        sections.append(f"![{charts.TITLE}]({path.relative_to(PAGE.parent)})")
-    body = "\n\n".join(sections)
-    PAGE.write_text(between(PAGE.read_text(encoding="utf-8"), BEGIN, END, body), encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(published(page, records, charts.FOLDER), encoding="utf-8")
 
 
 if __name__ == "__main__":

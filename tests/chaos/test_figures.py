@@ -1,11 +1,13 @@
 """What trials of load make of what they have seen: rates, shares, verdicts and the chart. Pure."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.machine import machine
 from tests.chaos import charts, publication
 from tests.chaos.fairness import shares
 from tests.chaos.levels import REFUSED, Level, Sample, add_findings, goodput, level
@@ -146,10 +148,29 @@ def test_the_chart_is_the_same_every_time(tmp_path: Path) -> None:
     assert charts.draw({"storm": {"series": {}}}, tmp_path) == []
 
 
-def test_the_page_holds_what_the_trials_write() -> None:
-    """Their tables and their chart, between the two marks by which they are found again."""
+def test_what_trials_found_replaces_what_the_page_said_of_them(tmp_path: Path) -> None:
+    """Other trials' sections stay as they are, in the order of the trials; the chart is drawn again
+    when both of its trials were run.
+    """
     page = publication.PAGE.read_text(encoding="utf-8")
-    places = [
-        page.index(mark) for mark in (publication.BEGIN, "charts/overload.svg", publication.END)
-    ]
-    assert places == sorted(places)
+    assert publication.published(page, {}, tmp_path) == page
+    levels = [asdict(measured(load, call(ANSWERED, 0.5))) for load in (1, 10)]
+    record = {
+        "about": "About it.",
+        "plan": "full",
+        "taken_at": "2026-01-01",
+        "machine": machine(),
+        "seconds": 1,
+        "findings": [{"what": "this", "asked": "1", "found": "2", "is_met": False}],
+        "series": {"levels": {"bert": levels}},
+    }
+
+    for names in (("storm", "overload"), ("overload", "overload-embedded")):
+        found = publication.published(page, dict.fromkeys(names, record), tmp_path)
+        assert found.count("| this | 1 | 2 | **not met** |") == len(names)
+        assert re.findall("^### .*|^!.*", found, re.M) == re.findall("^### .*|^!.*", page, re.M)
+        assert found.partition("### fuzz")[2].split("###")[0] in page
+        assert bool(list(tmp_path.iterdir())) == ("overload-embedded" in names)
+
+    with pytest.raises(ValueError, match="does not have"):
+        publication.published("", {}, tmp_path)
