@@ -8,6 +8,7 @@ import numpy as np
 from classwire_server.checkpoint import load_checkpoint
 from classwire_server.config import ServerConfig
 from classwire_server.engine import (
+    ANY_TIME,
     Deviation,
     EngineTraits,
     Execution,
@@ -15,6 +16,7 @@ from classwire_server.engine import (
     Layout,
     Logits,
     Precision,
+    Terms,
 )
 from classwire_server.errors import NoWorker, WorkerLost
 from classwire_server.model_source import ModelSource
@@ -51,9 +53,7 @@ class FaultyEngine:
         """Whether it has a worker."""
         return not self.failure
 
-    def infer(
-        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
-    ) -> Logits:
+    def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         """The logits of the texts."""
         if self.failure:
             raise NoWorker

@@ -8,10 +8,12 @@ from typing import Any
 
 from classwire_server.config import ServerConfig
 from classwire_server.engine import (
+    ANY_TIME,
     Deviation,
     EngineTraits,
     Launched,
     Logits,
+    Terms,
     WorkerState,
     worker,
 )
@@ -69,9 +71,7 @@ class InProcessEngine:
         self.deviation = deviation
         self._runner = runner
 
-    def infer(
-        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
-    ) -> Logits:
+    def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         """The logits of the texts."""
         texts = pack(encodings)
         return Logits(texts.unsorted(self._runner.run(texts)), self.traits, 0.0)

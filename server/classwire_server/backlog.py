@@ -11,8 +11,9 @@ class Events:
     """What became of texts on their way to the device, in numbers that only grow.
 
     `cached` texts had their answers in the cache, `coalesced` ones joined another with the same
-    tokens, `retried` ones waited once more because the worker that held them was lost; of `expired`
-    ones the deadline passed, of `cancelled` ones the caller went.
+    tokens, `retried` ones waited once more because the worker that held them was lost, or one of
+    their batch was late; of `expired` ones the deadline passed, of `cancelled` ones the caller
+    went.
     """
 
     cached: int = 0

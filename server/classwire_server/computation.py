@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .engine import Engine, Logits
-from .errors import NoWorker, WorkerLost
+from .engine import ANY_TIME, Engine, Logits, Terms
+from .errors import NoWorker, TooLate, WorkerLost
 from .tokenization import Encoding
 
 log = logging.getLogger(__name__)
@@ -20,18 +20,16 @@ class Pass:
     logits: Logits | Exception
 
 
-def compute(
-    engine: Engine, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
-) -> list[Pass]:
+def compute(engine: Engine, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> list[Pass]:
     """Run the texts through the model, in one pass, or in as many as it takes.
 
     A batch that fails is halved until the one bad text is alone, which fails when it has failed
-    twice. Raises NoWorker and WorkerLost.
+    twice. Raises NoWorker, TooLate and WorkerLost.
     """
     passes: list[Pass] = []
 
     def infer(texts: Sequence[Encoding]) -> Logits:
-        return engine.infer(texts, urgent=urgent, bulk=bulk)
+        return engine.infer(texts, terms)
 
     _run(infer, encodings, passes, is_first=True)
     return passes
@@ -49,7 +47,7 @@ def _run(
         result = infer(encodings)
         if len(result.values) != len(encodings):
             raise RuntimeError(f"{len(result.values)} rows of logits for {len(encodings)} texts")
-    except (NoWorker, WorkerLost):
+    except (NoWorker, TooLate, WorkerLost):
         raise
     except Exception as error:
         if is_first:

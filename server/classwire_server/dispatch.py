@@ -12,8 +12,8 @@ from classwire._reasons import Reason
 from .backlog import Backlog
 from .computation import Pass, compute
 from .endings import draining, expired, lost
-from .engine import Engine
-from .errors import NoWorker, RequestError, WorkerLost
+from .engine import Engine, Terms
+from .errors import NoWorker, RequestError, TooLate, WorkerLost
 from .need import Need
 from .pass_cost import PassCost
 from .pending import Batch, Pending, Priority, key_of
@@ -227,10 +227,10 @@ class Dispatcher:
         """Give each text of a batch its answer or error, or let it wait again."""
         encodings = [row[0].encoding for row in batch.rows]
         taken_s = time.monotonic()
-        bulk = batch.priority is Priority.BULK
+        terms = Terms(urgent, batch.priority is Priority.BULK, batch.begin_by_s)
         try:
-            passes = compute(self._engine, encodings, urgent=urgent, bulk=bulk)
-        except (NoWorker, WorkerLost) as error:
+            passes = compute(self._engine, encodings, terms)
+        except (NoWorker, TooLate, WorkerLost) as error:
             with self._lock:
                 self._scheduler.run_again(batch, has_died=isinstance(error, WorkerLost))
                 if self._closed:

@@ -5,6 +5,7 @@ ClasswireServerError
 │   ├── RequestError     it cannot be answered; carries a `Reason`
 │   └── ChangeRefused    models cannot be changed so; carries an `AdminReason`
 ├── NoWorker       there is no process to give a batch to
+├── TooLate        a batch's turn has come too late for one of its texts
 ├── WorkerLost     the process that held a batch has ended
 ├── CompileError   a model cannot be compiled; the plain one serves as well, and slower
 └── StartError     the server cannot start as it was asked to; one line for people
@@ -87,6 +88,10 @@ class ChangeRefused(Refusal):
 
 class NoWorker(ClasswireServerError):
     """A batch was never begun: the model has no process at the moment."""
+
+
+class TooLate(ClasswireServerError):
+    """A batch was not begun: when its turn came, the time of one of its texts had passed."""
 
 
 class WorkerLost(ClasswireServerError):

@@ -88,6 +88,14 @@ class Batch:
     priority: Priority
     tokens: int
 
+    @property
+    def begin_by_s(self) -> float:
+        """When it has to begin, by the monotonic clock: after that a row is for nobody."""
+        return min(
+            max((text.deadline_s for text in row if not text.ended), default=math.inf)
+            for row in self.rows
+        )
+
 
 def key_of(encoding: "Encoding") -> Key:
     """What a text's logits depend on."""

@@ -9,7 +9,7 @@ import pytest
 
 from classwire import Classification, Client
 from classwire_server.config import ServerConfig
-from classwire_server.engine import Logits
+from classwire_server.engine import ANY_TIME, Logits, Terms
 from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server
 from classwire_server.tokenization import Encoding
@@ -41,14 +41,12 @@ class StoppingEngine(FakeEngine):
         self.stopped = threading.Event()
         self._marks = marks
 
-    def infer(
-        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
-    ) -> Logits:
+    def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         """The logits of the texts; never while it is stopped."""
         if self._marks.are_new(" ".join(each.source.text for each in encodings)):
             self.stopped.set()
             assert self._released.wait(PATIENCE_S)
-        return super().infer(encodings, urgent=urgent, bulk=bulk)
+        return super().infer(encodings, terms)
 
 
 class Replica:

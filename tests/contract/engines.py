@@ -8,6 +8,7 @@ import numpy as np
 from classwire_server.checkpoint import load_checkpoint
 from classwire_server.config import ServerConfig
 from classwire_server.engine import (
+    ANY_TIME,
     Deviation,
     EngineTraits,
     Execution,
@@ -15,6 +16,7 @@ from classwire_server.engine import (
     Layout,
     Logits,
     Precision,
+    Terms,
     WorkerState,
 )
 from classwire_server.errors import NoWorker, WorkerLost
@@ -58,17 +60,15 @@ class FakeEngine:
         """Whether it has a worker."""
         return not self.failure
 
-    def infer(
-        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
-    ) -> Logits:
+    def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         """The logits of the texts."""
         if self.failure:
             raise NoWorker
         texts = [encoding.source.text for encoding in encodings]
         with self._changed:
             self.batches.append(texts)
-            self.urgent.append(urgent)
-            self.bulk.append(bulk)
+            self.urgent.append(terms.urgent)
+            self.bulk.append(terms.bulk)
             self._changed.notify_all()
         if any("slow" in text for text in texts):
             assert self._released.wait(PATIENCE_S)

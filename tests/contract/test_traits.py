@@ -8,7 +8,7 @@ import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.engine import Execution, Logits
+from classwire_server.engine import ANY_TIME, Execution, Logits, Terms
 from classwire_server.lifecycle import Server
 from classwire_server.tokenization import Encoding
 from tests.contract.conversation import Conversation, item
@@ -24,11 +24,9 @@ class ChangingEngine(FakeEngine):
         super().__init__()
         self.lanes = 2
 
-    def infer(
-        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
-    ) -> Logits:
+    def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         """The logits of the texts."""
-        logits = super().infer(encodings, urgent=urgent, bulk=bulk)
+        logits = super().infer(encodings, terms)
         if "compiled" not in encodings[0].source.text:
             return logits
         return replace(logits, traits=replace(self.traits, execution=Execution.COMPILED))

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from classwire_server.computation import Pass, compute
-from classwire_server.engine import Logits
-from classwire_server.errors import NoWorker, WorkerLost
+from classwire_server.engine import ANY_TIME, Logits, Terms
+from classwire_server.errors import NoWorker, TooLate, WorkerLost
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import FakeEngine
 from tests.server.simulation import logits, waiting
@@ -20,12 +20,10 @@ class Scripted(FakeEngine):
         self.passes: list[int] = []
         self._behaviour = behaviour
 
-    def infer(
-        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
-    ) -> Logits:
+    def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         """The logits of the texts."""
         self.passes.append(len(encodings))
-        self.urgent.append(urgent)
+        self.urgent.append(terms.urgent)
         self._behaviour(len(self.passes), encodings)
         return logits(len(encodings))
 
@@ -43,7 +41,7 @@ def failures(passes: Sequence[Pass]) -> list[bool]:
 def test_one_pass_where_nothing_fails() -> None:
     """A batch that works is one pass, with its size."""
     engine = Scripted(lambda _, __: None)
-    [done] = compute(engine, encodings(5), urgent=True)
+    [done] = compute(engine, encodings(5), Terms(urgent=True))
     assert (done.texts, done.tokens, engine.urgent) == (5, 15, [True])
 
 
@@ -58,7 +56,7 @@ def test_only_the_bad_text_fails(place: int) -> None:
             raise ValueError
 
     engine = Scripted(fail)
-    assert failures(compute(engine, texts, urgent=False)) == [text is bad for text in texts]
+    assert failures(compute(engine, texts)) == [text is bad for text in texts]
     assert len(engine.passes) == 1 + 2 * 6
 
 
@@ -71,7 +69,7 @@ def test_every_bad_text_fails() -> None:
         if any(text in bad for text in these):
             raise ValueError
 
-    passes = compute(Scripted(fail), texts, urgent=False)
+    passes = compute(Scripted(fail), texts)
     assert failures(passes) == [text in bad for text in texts]
 
 
@@ -83,19 +81,19 @@ def test_an_accident_is_forgiven(texts: int) -> None:
         if number == 1:
             raise ValueError
 
-    assert not any(failures(compute(Scripted(fail), encodings(texts), urgent=False)))
+    assert not any(failures(compute(Scripted(fail), encodings(texts))))
 
 
 def test_too_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that answers for other than the texts it was given has failed."""
     engine = Scripted(lambda _, __: None)
-    monkeypatch.setattr(engine, "infer", lambda _, urgent, bulk: logits(1))
-    assert failures(compute(engine, encodings(2), urgent=False)) == [False, False]
-    monkeypatch.setattr(engine, "infer", lambda _, urgent, bulk: logits(3))
-    assert failures(compute(engine, encodings(2), urgent=False)) == [True, True]
+    monkeypatch.setattr(engine, "infer", lambda *_: logits(1))
+    assert failures(compute(engine, encodings(2))) == [False, False]
+    monkeypatch.setattr(engine, "infer", lambda *_: logits(3))
+    assert failures(compute(engine, encodings(2))) == [True, True]
 
 
-@pytest.mark.parametrize("error", [NoWorker, WorkerLost])
+@pytest.mark.parametrize("error", [NoWorker, TooLate, WorkerLost])
 def test_a_lost_worker_is_no_failure_of_the_texts(error: type[Exception]) -> None:
     """What ends with the worker is for others to run again; here nothing is tried in parts."""
 
@@ -104,5 +102,5 @@ def test_a_lost_worker_is_no_failure_of_the_texts(error: type[Exception]) -> Non
 
     engine = Scripted(fail)
     with pytest.raises(error):
-        compute(engine, encodings(4), urgent=False)
+        compute(engine, encodings(4))
     assert engine.passes == [4, 2]

@@ -5,12 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from classwire_server.dispatch import Dispatcher
-from classwire_server.engine import Logits
-from classwire_server.errors import NoWorker, RequestError, WorkerLost
+from classwire_server.engine import ANY_TIME, Logits, Terms
+from classwire_server.errors import NoWorker, RequestError, TooLate, WorkerLost
 from classwire_server.pending import Pending, Priority
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import COST, PATIENCE_S, FakeEngine, eventually
@@ -66,7 +67,7 @@ def test_a_worker_that_goes_before_the_batch_begins(
     """Texts that were to go to a worker that is no more go to the next one."""
     infer, tried = engine.infer, threading.Event()
 
-    def gone(encodings: Sequence[Encoding], *, urgent: bool, bulk: bool) -> Logits:
+    def gone(encodings: Sequence[Encoding], terms: Terms) -> Logits:
         monkeypatch.setattr(engine, "infer", infer)
         engine.lose()
         tried.set()
@@ -82,6 +83,36 @@ def test_a_worker_that_goes_before_the_batch_begins(
 
     assert all(answer(text) and not text.deaths for text in texts)
     assert engine.batches == [["a", "b"]]
+
+
+def test_a_text_whose_time_passes_while_its_batch_lies_ready(
+    dispatcher: Dispatcher, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not computed: the batch is not begun, and goes again without it; a text that others
+    wait for as well has the time of the last of them.
+    """
+    infer, terms_of = engine.infer, list[Terms]()
+
+    def ready(encodings: Sequence[Encoding], terms: Terms) -> Logits:
+        terms_of.append(terms)
+        time.sleep(max(0.0, terms.begin_by_s - time.monotonic()))
+        monkeypatch.setattr(engine, "infer", infer)
+        raise TooLate
+
+    occupy(dispatcher, engine)
+    soon_s, later_s = time.monotonic() + PATIENCE_S / 100, time.monotonic() + PATIENCE_S
+    late, shared = pending("late", deadline_s=soon_s), pending("shared", deadline_s=later_s)
+    same = replace(again(shared), deadline_s=soon_s - 0.01)
+    for text in (shared, same, late):
+        dispatcher.submit_when_room([text], NEVER)
+    monkeypatch.setattr(engine, "infer", ready)
+    engine.release()
+
+    assert reason(late) == "EXPIRED_IN_QUEUE"
+    assert reason(same) == "EXPIRED_IN_QUEUE"
+    assert answer(shared)
+    assert [terms.begin_by_s for terms in terms_of] == [soon_s]
+    assert engine.batches == [["slow"], ["shared"]]
 
 
 def test_poison(dispatcher: Dispatcher, engine: FakeEngine) -> None:
@@ -110,9 +141,9 @@ def test_no_time_to_run_again(dispatcher: Dispatcher, engine: FakeEngine) -> Non
     dispatcher.submit([deadly])
     infer = engine.infer
 
-    def lose(encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False) -> Logits:
+    def lose(encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         try:
-            return infer(encodings, urgent=urgent, bulk=bulk)
+            return infer(encodings, terms)
         except WorkerLost:
             engine.lose()
             raise

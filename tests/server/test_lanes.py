@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from classwire_server.dispatch import Dispatcher
-from classwire_server.engine import Logits
+from classwire_server.engine import ANY_TIME, Logits, Terms
 from classwire_server.engine.lanes import Lanes as Links
 from classwire_server.errors import RequestError
 from classwire_server.tokenization import Encoding
@@ -25,13 +25,9 @@ class Lanes(FakeEngine):
         self.lanes = lanes
         self._inference_s = inference_s
 
-    def infer(
-        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
-    ) -> Logits:
+    def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         """The logits of the texts."""
-        return replace(
-            super().infer(encodings, urgent=urgent, bulk=bulk), inference_s=self._inference_s
-        )
+        return replace(super().infer(encodings, terms), inference_s=self._inference_s)
 
 
 def busy_lane(inference_s: float, batch_tokens: int) -> tuple[Lanes, Dispatcher]:

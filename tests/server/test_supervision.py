@@ -23,6 +23,7 @@ from classwire_server.engine import (
     Execution,
     Layout,
     Precision,
+    Terms,
     process,
     supervision,
     worker,
@@ -168,7 +169,7 @@ def computing(model: Supervised) -> None:
 
 def _give_up(model: Supervised, urgent: bool) -> None:
     with pytest.raises((NoWorker, WorkerLost)):
-        model.engine.infer([model.short], urgent=urgent)
+        model.engine.infer([model.short], Terms(urgent))
 
 
 def waiting(model: Supervised) -> None:

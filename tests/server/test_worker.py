@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,13 +16,13 @@ import grpc
 import pytest
 
 from classwire_server.config import ServerConfig
-from classwire_server.engine import cores
+from classwire_server.engine import Terms, cores, worker
 from classwire_server.engine.workers import WorkerEngine, launch
-from classwire_server.errors import CheckpointError, StartError
+from classwire_server.errors import CheckpointError, StartError, TooLate
 from classwire_server.lifecycle import Server
 from classwire_server.tokenization import Encoding, Text, Truncation
 from tests import faults
-from tests.contract.engines import eventually
+from tests.contract.engines import PATIENCE_S, eventually
 from tests.server.callers import LONG, classify, encodings, is_gone
 from tests.server.supervised import Start
 from tests.workers import ForkedWorker
@@ -87,6 +88,33 @@ def test_a_worker_of_its_own_interpreter(bert: str, caplog: pytest.LogCaptureFix
         assert eventually(lambda: line in {(r.name, r.levelno) for r in caplog.records})
     finally:
         launched.engine.close()
+
+
+def test_a_worker_leaves_its_core_to_its_server(serve: Serve, bert: str) -> None:
+    """Where both share one, calls are refused and answered while a batch is computed."""
+    engine = serve(model=(bert,))._registry.served("", "model").engine
+    assert isinstance(engine, WorkerEngine)
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    (pid,) = engine.pids
+    threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+    levels = {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
+    assert levels == {min(19, ours + worker.NICENESS)}
+
+
+def test_a_batch_that_lies_ready_for_too_long(start: Start) -> None:
+    """It is not begun once its time has passed, urgent or not, and the next one is."""
+    model = start(worker.main)
+    (pid,) = model.engine.pids
+    for urgent in (False, True):
+        model.hang()
+        terms = Terms(urgent, begin_by_s=time.monotonic() + PATIENCE_S / 100)
+        with ThreadPoolExecutor() as callers:
+            waiting = callers.submit(model.engine.infer, [model.short], terms)
+            time.sleep(max(0.0, terms.begin_by_s - time.monotonic()))
+            os.kill(pid, signal.SIGCONT)
+            assert isinstance(waiting.exception(PATIENCE_S), TooLate)
+        in_time = Terms(urgent, begin_by_s=time.monotonic() + PATIENCE_S)
+        assert model.engine.infer([model.short], in_time).values.shape == (1, 5)
 
 
 def test_a_worker_that_dies_while_it_loads(bert: str) -> None:
@@ -186,7 +214,7 @@ def test_urgent_batches_wait_for_no_lane(start: Start) -> None:
 
     with ThreadPoolExecutor(1) as bulk:
         held = bulk.submit(model.engine.infer, [model.long])
-        urgent = model.engine.infer([model.long], urgent=True)
+        urgent = model.engine.infer([model.long], Terms(urgent=True))
 
     assert abs(held.result().values - urgent.values).max() <= 1e-5
 
@@ -196,8 +224,8 @@ def test_bulk_work_stands_still_for_urgent_batches(start: Start) -> None:
     model = start(faults.is_urgent_while_others_stand)
 
     with ThreadPoolExecutor(1) as callers:
-        urgent = callers.submit(model.engine.infer, [model.short], urgent=True)
+        urgent = callers.submit(model.engine.infer, [model.short], Terms(urgent=True))
         while not urgent.done():
-            bulk = model.engine.infer([model.short], bulk=True)
+            bulk = model.engine.infer([model.short], Terms(bulk=True))
 
     assert abs(bulk.values - urgent.result().values).max() <= 1e-5

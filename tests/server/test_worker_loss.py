@@ -4,7 +4,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from classwire_server.engine import Logits, process, worker
+from classwire_server.engine import Logits, Terms, process, worker
 from classwire_server.errors import NoWorker, WorkerLost
 from tests import faults
 from tests.contract.engines import PATIENCE_S, eventually
@@ -53,7 +53,7 @@ def test_a_worker_that_hangs(start: Start, caplog: pytest.LogCaptureFixture, urg
     model.hang()
 
     with pytest.raises(WorkerLost):
-        model.engine.infer([model.short], urgent=urgent)
+        model.engine.infer([model.short], Terms(urgent))
 
     model.wait_for_start(2)
     assert is_gone(hung)

@@ -3,6 +3,7 @@
 Nothing here imports torch: the server's own process never does.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -66,6 +67,21 @@ class Deviation:
     max_score_difference: float
 
 
+@dataclass(frozen=True)
+class Terms:
+    """How a batch is to be computed: an urgent one beside all others, to which one of bulk work may
+    give way; none after `begin_by_s`, an instant of the monotonic clock, which is the same for all
+    processes of a machine.
+    """
+
+    urgent: bool = False
+    bulk: bool = False
+    begin_by_s: float = math.inf
+
+
+ANY_TIME = Terms()
+
+
 @dataclass(frozen=True, eq=False)
 class Logits:
     """What the model said of a batch.
@@ -126,16 +142,12 @@ class Engine(Protocol):
         """The processes that compute, always in the same order."""
         ...
 
-    def infer(
-        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
-    ) -> Logits:
+    def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         """The logits of the texts.
 
-        A batch of bulk work may give way to an urgent one.
-
-        A row depends on its own text alone. Raises NoWorker when the batch was never begun, and
-        WorkerLost when what computes ended, or was ended, while it held the batch. Any other
-        exception means that no text of the batch has an answer.
+        A row depends on its own text alone. Raises NoWorker and TooLate when the batch was never
+        begun, and WorkerLost when what computes ended, or was ended, while it held the batch. Any
+        other exception means that no text of the batch has an answer.
         """
         ...
 

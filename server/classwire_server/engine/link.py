@@ -19,7 +19,7 @@ from ..config import ServerConfig
 from ..errors import StartError
 from ..model_source import ModelSource
 from ..pass_cost import PassCost
-from . import Deviation, EngineTraits
+from . import Deviation, EngineTraits, Terms
 from .packing import PackedTexts
 
 Link = Connection
@@ -66,10 +66,10 @@ class Changed:
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """A batch; one of bulk work gives way to urgent ones."""
+    """A batch, and how it is to be computed."""
 
     texts: PackedTexts
-    is_bulk: bool
+    terms: Terms
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +79,11 @@ class Computed:
     values: np.ndarray
     traits: EngineTraits
     inference_s: float
+
+
+@dataclass(frozen=True)
+class Late:
+    """A batch was not begun by the time that its terms name."""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,24 @@ from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from typing import Any, Protocol
 
-from ..errors import NoWorker, StartError, WorkerLost
+from ..errors import NoWorker, StartError, TooLate, WorkerLost
+from . import Terms
 from .cores import divide, usable_cores
 from .lanes import Lanes
-from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, Work, hang_up, receive, send
+from .link import (
+    Changed,
+    Computed,
+    Failed,
+    Job,
+    Late,
+    Link,
+    Ready,
+    Refused,
+    Work,
+    hang_up,
+    receive,
+    send,
+)
 from .packing import PackedTexts
 
 log = logging.getLogger(__name__)
@@ -120,14 +134,15 @@ class Worker:
         self._lanes = Lanes(links[: ready.lanes + 1], ready.lanes)
         return ready
 
-    def compute(self, texts: PackedTexts, *, urgent: bool, bulk: bool) -> Computed:
+    def compute(self, texts: PackedTexts, terms: Terms) -> Computed:
         """The logits of packed texts; as many threads as there are lanes, and one more, wait for no
         other, and nor does one with an urgent batch.
 
-        Raises NoWorker when the process has ended before it had the batch, WorkerLost when it ends
-        before it answers, and RuntimeError when the forward pass fails.
+        Raises NoWorker when the process has ended before it had the batch, TooLate when it has not
+        begun it in time, WorkerLost when it ends before it answers, and RuntimeError when the
+        forward pass fails.
         """
-        lanes = self._urgent if urgent else self._lanes
+        lanes = self._urgent if terms.urgent else self._lanes
         with self._changed:
             self._changed.wait_for(lambda: lanes.free)
             if self.has_ended:
@@ -135,12 +150,14 @@ class Worker:
             link = lanes.take(time.monotonic())
             self._in_flight += 1
         try:
-            answer = self._answer(link, Work(texts, bulk))
+            answer = self._answer(link, Work(texts, terms))
         finally:
             with self._changed:
                 lanes.give(link, time.monotonic())
                 self._in_flight -= 1
                 self._changed.notify_all()
+        if isinstance(answer, Late):
+            raise TooLate
         if isinstance(answer, Failed):
             raise RuntimeError(f"the forward pass failed: {answer.problem}")
         computed: Computed = answer

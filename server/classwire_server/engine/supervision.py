@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from ..errors import StartError
-from . import Deviation, EngineTraits
+from . import Deviation, EngineTraits, Terms
 from .link import Computed, Job, Ready
 from .packing import PackedTexts
 from .process import Spawn, Worker
@@ -97,9 +97,9 @@ class Supervisor:
         """How far its scores are from plain float32."""
         return self._worker.deviation
 
-    def compute(self, texts: PackedTexts, *, urgent: bool, bulk: bool) -> Computed:
+    def compute(self, texts: PackedTexts, terms: Terms) -> Computed:
         """See Worker.compute."""
-        return self._worker.compute(texts, urgent=urgent, bulk=bulk)
+        return self._worker.compute(texts, terms)
 
     def close(self) -> None:
         """End the worker, whatever it does at the moment, and start no other."""

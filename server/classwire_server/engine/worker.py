@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import StartError
 from . import Execution
-from .link import Changed, Computed, Failed, Job, Link, Ready, Refused, Work, receive, send
+from .link import Changed, Computed, Failed, Job, Late, Link, Ready, Refused, Work, receive, send
 from .packing import PackedTexts
 from .right_of_way import MAX_STILL_S, RIGHT_OF_WAY
 
@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 Turn = Callable[[Work], AbstractContextManager[None]]
 """When a batch is computed, and what holds for as long as it is."""
 
+NICENESS = 5
+"""How much more a worker leaves to others than its server does. On a core that both share, the
+server refuses calls while batches are computed, and still leaves a quarter of it to them.
+"""
 FAILED_EXIT_CODE = 70
 """Of sysexits.h, EX_SOFTWARE: the device no longer answers, or a lane has failed."""
 
@@ -40,6 +44,7 @@ def main(control: Link, links: Sequence[Link]) -> None:
     `links` are the connections for batches: the first for urgent ones, and of the others as many
     are used as there are lanes, and one more.
     """
+    os.nice(NICENESS)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # meant for the server, which then ends this
     job: Job = receive(control)
@@ -117,7 +122,7 @@ class _Worker:
 
     @contextmanager
     def _on_a_lane(self, work: Work) -> Iterator[None]:
-        with self._free_lanes, RIGHT_OF_WAY.bulk() if work.is_bulk else nullcontext():
+        with self._free_lanes, RIGHT_OF_WAY.bulk() if work.terms.bulk else nullcontext():
             yield
 
     def _beside_the_lanes(self, _: Work) -> AbstractContextManager[None]:
@@ -128,7 +133,8 @@ class _Worker:
             while True:
                 work: Work = receive(link)
                 with turn(work):
-                    answer = self._compute(work.texts)
+                    is_late = time.monotonic() >= work.terms.begin_by_s
+                    answer = Late() if is_late else self._compute(work.texts)
                 send(link, answer)
                 self._rest.worked()
         except (EOFError, OSError):

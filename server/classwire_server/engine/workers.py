@@ -7,7 +7,7 @@ from ..config import ServerConfig
 from ..errors import NoWorker
 from ..model_source import ModelSource
 from ..tokenization import Encoding
-from . import Deviation, EngineTraits, Launched, Logits, WorkerState
+from . import ANY_TIME, Deviation, EngineTraits, Launched, Logits, Terms, WorkerState
 from .link import Job
 from .packing import pack
 from .process import Spawn, Subprocess
@@ -61,24 +61,23 @@ class WorkerEngine:
         """Why none of the workers is up; empty while one is."""
         return "" if self.is_up else self._workers[0].failure
 
-    def infer(
-        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
-    ) -> Logits:
+    def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         """The logits of the texts, from the worker that has the least to do.
 
-        Raises NoWorker and WorkerLost as Engine says, and RuntimeError when the forward pass fails.
+        Raises NoWorker, TooLate and WorkerLost as Engine says, and RuntimeError when the forward
+        pass fails.
         """
         texts = pack(encodings)
         while True:
-            worker = self._take(urgent)
+            worker = self._take(terms.urgent)
             try:
-                computed = worker.compute(texts, urgent=urgent, bulk=bulk)
+                computed = worker.compute(texts, terms)
             except NoWorker:  # it has ended in between; there may be another
                 continue
             finally:
                 with self._lock:
                     self._in_flight[worker] -= 1
-                    self._urgent[worker] -= urgent
+                    self._urgent[worker] -= terms.urgent
             return Logits(texts.unsorted(computed.values), computed.traits, computed.inference_s)
 
     def close(self) -> None:

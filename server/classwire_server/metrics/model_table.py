@@ -29,7 +29,7 @@ TEXTS_CANCELLED = Metric(
 TEXTS_RETRIED = Metric(
     "classwire_texts_retried_total",
     "counter",
-    "Texts that waited once more because the worker that held them was lost.",
+    "Texts that waited once more: the worker that held them was lost, or one of their batch late.",
     ("model",),
 )
 TEXTS_COALESCED = Metric(

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config import ServerConfig
-from classwire_server.engine import Logits
+from classwire_server.engine import ANY_TIME, Logits, Terms
 from classwire_server.lifecycle import Server
 from classwire_server.tokenization import Encoding
 from tests.checkpoints import make_checkpoint
@@ -36,9 +36,7 @@ Say = Callable[[str], None]
 class QuickEngine(FakeEngine):
     """Gives every text the same logits, and remembers none."""
 
-    def infer(
-        self, encodings: Sequence[Encoding], *, urgent: bool = False, bulk: bool = False
-    ) -> Logits:
+    def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         """The logits of the texts."""
         return Logits(np.array([LOGITS] * len(encodings), np.float32), self.traits, 0.0)
 
