@@ -1,6 +1,7 @@
 """Engines that can't answer, each for another reason; all around them is the server's own."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -66,7 +67,7 @@ class FaultyEngine:
         if any(BOOM in text for text in texts):
             raise ValueError("an engine's own defect")
         rows = [[np.nan] * len(FAULTY_LOGITS) if NAN in t else FAULTY_LOGITS for t in texts]
-        return Logits(np.array(rows, dtype=np.float32), self.traits, 0.0)
+        return Logits(np.array(rows, dtype=np.float32), self.traits, 0.0, time.monotonic())
 
     def release(self) -> None:
         """Let the text that is held go on."""

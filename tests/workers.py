@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from typing import Any
@@ -74,7 +75,7 @@ class InProcessEngine:
     def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         """The logits of the texts."""
         texts = pack(encodings)
-        return Logits(texts.unsorted(self._runner.run(texts)), self.traits, 0.0)
+        return Logits(texts.unsorted(self._runner.run(texts)), self.traits, 0.0, time.monotonic())
 
     def close(self) -> None:
         """Nothing to give back."""

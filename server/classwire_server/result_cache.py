@@ -1,10 +1,11 @@
 """Logits of texts that were computed before, within a bound of bytes."""
 
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 
-from .engine import Execution, Layout, Logits, Precision
+from .engine import Execution, Layout, Precision
 from .pending import Answer, Key
 
 ENTRY_BYTES = 600
@@ -54,7 +55,7 @@ class ResultCache:
         if key in self._answers:
             self.bytes -= size_bytes
         values = answer.logits.values[row : row + 1].copy()
-        logits = Logits(values, answer.logits.traits, inference_s=0.0)
+        logits = replace(answer.logits, values=values, inference_s=0.0)
         self._answers[key] = Answer(logits, 0.0, batch_texts=0, batch_tokens=0)
         self._answers.move_to_end(key)
         self.bytes += size_bytes

@@ -43,25 +43,22 @@ class ObservedScheduler(Scheduler):
         self.runs: list[Run] = []
 
     def finish(self, batch: Batch, passes: Iterable[Pass], now_s: float) -> None:
-        """Give each text its answer or error, and keep what has run.
-
-        A pass began when its answer came less the time it took: a little later than in truth.
-        """
+        """Give each text its answer or error, and keep what has run."""
         done = list(passes)
         super().finish(batch, done, now_s)
         rows = iter(batch.rows)
         for one in done:
-            seconds = 0.0 if isinstance(one.logits, Exception) else one.logits.inference_s
+            began_s = now_s if isinstance(one.logits, Exception) else one.logits.began_s
             deadlines_s = [
                 max(text.deadline_s for text in row) for row in itertools.islice(rows, one.texts)
             ]
             self.runs.append(
                 Run(
-                    now_s - seconds,
+                    began_s,
                     now_s,
                     one.texts,
                     one.tokens,
-                    sum(deadline_s < now_s - seconds for deadline_s in deadlines_s),
+                    sum(deadline_s < began_s for deadline_s in deadlines_s),
                     sum(deadline_s < now_s for deadline_s in deadlines_s),
                 )
             )

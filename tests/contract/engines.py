@@ -1,6 +1,7 @@
 """Engines that answer without a model, for what a real one cannot be made to do."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -77,7 +78,7 @@ class FakeEngine:
         if any("deadly" in text for text in texts):
             raise WorkerLost
         rows = [[np.nan] * len(self._logits) if "nan" in t else self._logits for t in texts]
-        return Logits(np.array(rows, dtype=np.float32), self.traits, 0.0)
+        return Logits(np.array(rows, dtype=np.float32), self.traits, 0.0, time.monotonic())
 
     def close(self) -> None:
         """Remember that it was closed."""

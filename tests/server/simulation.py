@@ -48,7 +48,7 @@ def waiting(
 def logits(texts: int, inference_s: float = 0.0) -> Logits:
     """What an engine says of so many texts: their places."""
     values = np.arange(texts, dtype=np.float32).reshape(-1, 1)
-    return Logits(values, TRAITS, inference_s)
+    return Logits(values, TRAITS, inference_s, began_s=0.0)
 
 
 class Simulation:

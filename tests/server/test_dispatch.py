@@ -94,7 +94,7 @@ def test_a_failing_text_fails_alone(
 
 def test_too_few_rows(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> None:
     """An engine that answers for other than the texts it was given fails them, not the thread."""
-    nothing = Logits(np.zeros((0, 5), np.float32), engine.traits, 0.0)
+    nothing = Logits(np.zeros((0, 5), np.float32), engine.traits, 0.0, 0.0)
     monkeypatch.setattr(engine, "infer", lambda *_: nothing)
     dispatcher = Dispatcher(engine, batch_tokens=4, cost=COST, max_queue_tokens=10, name="test")
     texts = [pending("a"), pending("b")]

@@ -22,7 +22,7 @@ def key(number: int) -> Key:
 def said(*rows: float, traits: EngineTraits = TRAITS) -> Answer:
     """An answer whose rows are of one number each."""
     values = np.array([[row] * LABELS for row in rows], np.float32)
-    return Answer(Logits(values, traits, 0.5), 7.0, len(rows), 99)
+    return Answer(Logits(values, traits, 0.5, 7.0), 7.0, len(rows), 99)
 
 
 def test_a_row_is_kept() -> None:

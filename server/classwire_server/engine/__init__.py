@@ -87,12 +87,14 @@ class Logits:
     """What the model said of a batch.
 
     `values` are float32, (texts, labels), in the order of the texts. `traits` is what computed
-    them, and `inference_s` how long that took on the device.
+    them, `inference_s` how long that took on the device, and `began_s` when it began, by the
+    monotonic clock.
     """
 
     values: np.ndarray
     traits: EngineTraits
     inference_s: float
+    began_s: float
 
 
 @dataclass(frozen=True)

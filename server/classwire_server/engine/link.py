@@ -79,6 +79,7 @@ class Computed:
     values: np.ndarray
     traits: EngineTraits
     inference_s: float
+    began_s: float
 
 
 @dataclass(frozen=True)

@@ -145,14 +145,14 @@ class _Worker:
 
     def _compute(self, texts: PackedTexts) -> Computed | Failed:
         runner = self._runner
-        started_s = time.perf_counter()
+        began_s, started_s = time.monotonic(), time.perf_counter()
         try:
             values = run_within_memory(runner, texts)
         except Exception as error:  # whatever it is, it is the batch's, and others go on
             self._end_if_device_is_lost(runner.traits.device)
             log.warning("a batch of %d texts failed: %s", len(texts.lengths), type(error).__name__)
             return Failed(type(error).__name__)
-        return Computed(values, runner.traits, time.perf_counter() - started_s)
+        return Computed(values, runner.traits, time.perf_counter() - started_s, began_s)
 
     def _end_if_device_is_lost(self, device: str) -> None:
         from .device import answers

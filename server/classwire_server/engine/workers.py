@@ -78,7 +78,12 @@ class WorkerEngine:
                 with self._lock:
                     self._in_flight[worker] -= 1
                     self._urgent[worker] -= terms.urgent
-            return Logits(texts.unsorted(computed.values), computed.traits, computed.inference_s)
+            return Logits(
+                texts.unsorted(computed.values),
+                computed.traits,
+                computed.inference_s,
+                computed.began_s,
+            )
 
     def close(self) -> None:
         """End the workers; what they compute at the moment is lost."""

@@ -49,7 +49,7 @@ def _trace_pass(
             "classwire.precision": traits.precision.value,
             "classwire.engine": f"{traits.execution.value}, {traits.layout.value}",
         }
-        began_s = ended_s - done.logits.inference_s
+        began_s = done.logits.began_s
     first = next(iter(of_pass))
     links = [trace.link for trace in of_pass]
     infer = first.child("infer", began_s, ended_s, {**first.model, **attributes}, links, failure)

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -38,7 +39,9 @@ class QuickEngine(FakeEngine):
 
     def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
         """The logits of the texts."""
-        return Logits(np.array([LOGITS] * len(encodings), np.float32), self.traits, 0.0)
+        return Logits(
+            np.array([LOGITS] * len(encodings), np.float32), self.traits, 0.0, time.monotonic()
+        )
 
 
 class _Errors(logging.Handler):
