@@ -164,10 +164,11 @@ def test_the_wait_for_a_thread_is_measured() -> None:
 
 
 def test_calls_in_a_hurry_keep_the_line_short() -> None:
-    """While calls wait for much of the time that they have, no more may wait than there are
-    threads; as many as before may, once that is over.
+    """While calls wait for much of the time that they have, one may wait for each 16 threads; as
+    many as before may, once that is over.
     """
     pool = CallPool(2, max_waiting=40)
+    assert CallPool(17, max_waiting=40)._least_waiting == 2
 
     def fill(number: int, remaining_s: float) -> None:
         held = threading.Event()
@@ -180,7 +181,7 @@ def test_calls_in_a_hurry_keep_the_line_short() -> None:
             call.result(PATIENCE_S)
 
     fill(40, remaining_s=0.0)
-    assert pool._may_wait == 2
+    assert pool._may_wait == 1
     fill(40, remaining_s=3_600.0)
     assert pool._may_wait == 40
     pool.shutdown()

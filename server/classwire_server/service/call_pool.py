@@ -23,6 +23,8 @@ REMEMBERED = 0.9
 """What is left of a measurement when the next one has come."""
 WAITED_SHARE = 0.25
 """Of the time that a call has left when it begins, it may have waited so much."""
+LEAST_WAITING = 1 / 16
+"""So many calls for each thread may wait in any case: one that becomes free is to find a call."""
 _DONE: Future[Any] = Future()
 _DONE.set_result(None)
 LEAST_RETRY_S = 0.001
@@ -34,16 +36,16 @@ class CallPool(ThreadPoolExecutor):
     """Threads for calls; those that wait for one are counted, and bounded by what they can bear.
 
     A call that waits for a thread can't be refused before it has one, so the line must be short for
-    callers in a hurry: when one has waited for too much of its time, fewer may wait, down to as
-    many as there are threads; when it has not, one more. None may while calls come too late to be
-    served. Safe for use by any thread; gRPC's own calls `brings` and `brought`.
+    callers in a hurry: when one has waited for too much of its time, fewer may wait, down to a
+    few; when it has not, one more. None may while calls come too late to be served. Safe for use
+    by any thread; gRPC's own calls `brings` and `brought`.
     """
 
     def __init__(self, threads: int, max_waiting: int, name: str = "rpc") -> None:
         super().__init__(threads, thread_name_prefix=name)
         self.waiting = 0
         self.busy = 0
-        self._least_waiting = min(threads, max_waiting)
+        self._least_waiting = min(math.ceil(LEAST_WAITING * threads), max_waiting)
         self._max_waiting = max_waiting
         self._may_wait = float(max_waiting)
         self._last_s: float | None = None  # when a call began while others waited behind it
