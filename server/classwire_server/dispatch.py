@@ -237,7 +237,8 @@ class Dispatcher:
                     self._scheduler.close()
                 self._deadline.notify()
                 self._settle()
-            passes = [Pass(len(batch.rows), batch.tokens, error)]
+            has_run = not isinstance(error, TooLate)
+            passes = [Pass(len(batch.rows), batch.tokens, error)] if has_run else []
         else:
             self.statistics.ran(passes)
             with self._lock:

@@ -123,7 +123,7 @@ class CallPool(ThreadPoolExecutor):
         haste = Haste.of(args)
         if haste.left_s < math.inf:
             with self._lock:
-                self._congestion.comes(haste.spare_s)
+                self._congestion.comes(haste.left_s)
         if (error := haste.error()) is not None:
             return self._end(error, fn, args)
 

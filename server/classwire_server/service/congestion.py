@@ -32,11 +32,11 @@ class Congestion:
         """Whether calls are to be refused."""
         return self._late_calls >= LATE_CALLS
 
-    def comes(self, spare_s: float) -> None:
-        """A call that is brought has so much more time than it needs at the least."""
-        if spare_s <= -LATE_S:
+    def comes(self, left_s: float) -> None:
+        """A call that is brought has so much time left."""
+        if left_s <= -LATE_S:
             self._late_calls += 1
-        elif spare_s > 0:
+        elif left_s > 0:
             self._late_calls = max(0.0, self._late_calls - IN_TIME_WEIGHT)
 
     def brings(self, now_s: float) -> None:
