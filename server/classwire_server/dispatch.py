@@ -237,8 +237,9 @@ class Dispatcher:
                     self._scheduler.close()
                 self._deadline.notify()
                 self._settle()
-            has_run = not isinstance(error, TooLate)
-            passes = [Pass(len(batch.rows), batch.tokens, error)] if has_run else []
+            # What came too late is no pass of its texts, which go on waiting.
+            failed = Pass(len(batch.rows), batch.tokens, error)
+            passes = [] if isinstance(error, TooLate) else [failed]
         else:
             self.statistics.ran(passes)
             with self._lock:
