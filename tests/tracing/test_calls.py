@@ -1,10 +1,15 @@
 """The spans of calls: who is above whom, what they are linked to, and what they say."""
 
+from collections.abc import Sequence
+
 import grpc
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from classwire.v1 import classwire_pb2 as pb
+from classwire_server.engine import Logits, Terms
+from classwire_server.errors import TooLate
+from classwire_server.tokenization import Encoding
 from tests.contract.engines import PATIENCE_S, FakeEngine
 from tests.tracing.conftest import Caller, Spans, Start, context, facts, id_of, linked, one, parent
 
@@ -130,6 +135,25 @@ def test_a_worker_that_is_lost(traced: Start, spans: Spans, engine: FakeEngine) 
     assert waits[1].start_time == passes[0].end_time
     assert facts(call)["reason"] == "POISON_INPUT"
     assert (call.status.status_code, call.status.description) == (StatusCode.ERROR, "POISON_INPUT")
+
+
+def test_a_batch_that_comes_too_late(
+    traced: Start, spans: Spans, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not begun is no pass, and the wait goes on."""
+    infer = engine.infer
+
+    def late(encodings: Sequence[Encoding], terms: Terms) -> Logits:
+        monkeypatch.setattr(engine, "infer", infer)
+        raise TooLate
+
+    monkeypatch.setattr(engine, "infer", late)
+    caller = Caller()
+    traced().begin("good", caller).result()
+
+    queue, one_pass = spans.one(caller, "queue"), spans.one(caller, "infer")
+    assert linked(queue) == {id_of(one_pass)}
+    assert one_pass.status.status_code is not StatusCode.ERROR
 
 
 def test_a_defect(traced: Start, spans: Spans) -> None:
