@@ -231,22 +231,22 @@ class Dispatcher:
         try:
             passes = compute(self._engine, encodings, terms)
         except (NoWorker, TooLate, WorkerLost) as error:
+            # Before its texts may run again, so that their spans are in order. What came too late
+            # is no pass of them: they go on waiting.
+            if not isinstance(error, TooLate):
+                _trace(batch, [Pass(len(batch.rows), batch.tokens, error)], taken_s)
             with self._lock:
                 self._scheduler.run_again(batch, has_died=isinstance(error, WorkerLost))
                 if self._closed:
                     self._scheduler.close()
                 self._deadline.notify()
                 self._settle()
-            # What came too late is no pass of its texts, which go on waiting.
-            failed = Pass(len(batch.rows), batch.tokens, error)
-            passes = [] if isinstance(error, TooLate) else [failed]
-        else:
-            self.statistics.ran(passes)
-            with self._lock:
-                self._scheduler.finish(batch, passes, time.monotonic())
-                self._settle()
-        if any(text.trace is not None for row in batch.rows for text in row):
-            _trace(batch, passes, taken_s)
+            return
+        self.statistics.ran(passes)
+        with self._lock:
+            self._scheduler.finish(batch, passes, time.monotonic())
+            self._settle()
+        _trace(batch, passes, taken_s)
 
     def _settle(self) -> None:
         self._deliver()
@@ -282,6 +282,7 @@ def _identify(texts: Iterable[Pending]) -> None:
 
 
 def _trace(batch: Batch, passes: Sequence[Pass], taken_s: float) -> None:
-    from .tracing.batches import trace_batch  # nothing of it is imported without traces
+    if any(text.trace is not None for row in batch.rows for text in row):
+        from .tracing.batches import trace_batch  # nothing of it is imported without traces
 
-    trace_batch(batch, passes, taken_s, time.monotonic())
+        trace_batch(batch, passes, taken_s, time.monotonic())

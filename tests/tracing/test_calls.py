@@ -1,12 +1,15 @@
 """The spans of calls: who is above whom, what they are linked to, and what they say."""
 
+import time
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from classwire.v1 import classwire_pb2 as pb
+from classwire_server import dispatch
 from classwire_server.engine import Logits, Terms
 from classwire_server.errors import TooLate
 from classwire_server.tokenization import Encoding
@@ -121,8 +124,20 @@ def test_an_answer_that_is_known(traced: Start, spans: Spans) -> None:
     assert {span.name for span in spans.all()} == {CLASSIFY, "tokenize"}
 
 
-def test_a_worker_that_is_lost(traced: Start, spans: Spans, engine: FakeEngine) -> None:
-    """Each pass that came to nothing is there, and the second wait begins where the first ended."""
+def test_a_worker_that_is_lost(
+    traced: Start, spans: Spans, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pass that came to nothing is there, and the second wait begins where the first ended,
+    however long a thread takes to say what it knows of the first.
+    """
+    said = dispatch._trace
+
+    def slowly(*what: Any) -> None:
+        monkeypatch.setattr(dispatch, "_trace", said)
+        time.sleep(0.1)
+        said(*what)
+
+    monkeypatch.setattr(dispatch, "_trace", slowly)
     caller = Caller()
     with pytest.raises(grpc.RpcError):
         traced().begin("deadly", caller).result()
