@@ -7,11 +7,14 @@ import time
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import grpc
+
+from .pending import Priority, TextTrace
 
 if TYPE_CHECKING:
-    from .tracing.stream import StreamTrace
-    from .tracing.trace import Trace
+    from .checkpoint import Checkpoint
 
 REQUEST_ID = "x-request-id"
 """The metadata that brings a call's id, and takes it back."""
@@ -23,6 +26,31 @@ class Method(NamedTuple):
 
     name: str
     is_stream: bool
+
+
+class TextsRead(NamedTuple):
+    """Texts of one message, read and tokenized between two instants of the monotonic clock.
+
+    `bad` of them ended with an error while they were read.
+    """
+
+    checkpoint: "Checkpoint"
+    priority: Priority
+    texts: int
+    bad: int
+    tokens: int
+    began_s: float
+    ended_s: float
+
+
+class CallTrace(Protocol):
+    """What a call tells its trace. Called by the thread that serves the call."""
+
+    def texts_read(self, read: TextsRead) -> TextTrace | None:
+        """The call has read texts; returns the trace of these texts, if they have one."""
+
+    def call_ended(self, record: "CallRecord", code: grpc.StatusCode) -> None:
+        """The call has ended with this status."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +73,7 @@ class CallRecord:
     texts: int = 0
     tokens: int = 0
     defects: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    trace: "Trace | StreamTrace | None" = None
+    trace: CallTrace | None = None
 
     def texts_read(self, model: str, texts: int, tokens: int) -> None:
         """Texts for a model were read."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from .admin.settings import AdminSettings
 from .endpoints import Endpoint, check_endpoints
 from .errors import ConfigError
-from .logs import FORMATS
 from .metrics.settings import MetricsSettings
 from .model_source import ModelSource
 from .security.settings import SecuritySettings
@@ -25,6 +24,7 @@ DEVICES = re.compile(r"auto|(cpu|mps|cuda(:\d+)?)(,(cpu|mps|cuda(:\d+)?))*")
 PRECISIONS = ("float32", "bfloat16", "float16", "int8", "auto")
 TRUNCATIONS = ("reject", "drop_end", "drop_start")
 COMPRESSIONS = ("none", "gzip")
+LOG_FORMATS = ("auto", "json", "pretty")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 EMBEDDED_MODEL = "stars-en"
@@ -162,7 +162,7 @@ class ServingSettings:
     log_format: str = setting(
         "auto",
         "Form of log lines: json, pretty, or auto: pretty on a terminal, else json.",
-        choices=FORMATS,
+        choices=LOG_FORMATS,
     )
     access_log: bool = setting(
         False, "Write a log line, at level info, for each call when it has ended."

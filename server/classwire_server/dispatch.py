@@ -282,7 +282,6 @@ def _identify(texts: Iterable[Pending]) -> None:
 
 
 def _trace(batch: Batch, passes: Sequence[Pass], taken_s: float) -> None:
-    if any(text.trace is not None for row in batch.rows for text in row):
-        from .tracing.batches import trace_batch  # nothing of it is imported without traces
-
-        trace_batch(batch, passes, taken_s, time.monotonic())
+    traces = (text.trace for row in batch.rows for text in row if text.trace is not None)
+    if (first := next(traces, None)) is not None:
+        first.batch_ran(batch, passes, taken_s, time.monotonic())

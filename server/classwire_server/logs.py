@@ -10,7 +10,6 @@ from classwire._visible import visible
 
 from .call_record import current_request_id
 
-FORMATS = ("auto", "json", "pretty")
 FIELDS = (
     "request_id",
     "method",
@@ -29,7 +28,7 @@ _LOGGERS = ("classwire_server", "grpc")
 def configure(level: str, format: str, stream: TextIO = sys.stderr) -> None:
     """Write lines of our own, and warnings of gRPC's, to `stream` from now on.
 
-    `format` is one of FORMATS; auto is pretty for a terminal, else JSON.
+    `format` is one of LOG_FORMATS of the settings; auto is pretty for a terminal, else JSON.
     """
     is_pretty = format == "pretty" or (format == "auto" and stream.isatty())
     handler = logging.StreamHandler(stream)

@@ -6,12 +6,14 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .errors import RequestError
 
 if TYPE_CHECKING:
+    from .computation import Pass
     from .engine import Logits
     from .tokenization import Encoding
-    from .tracing.trace import Trace
 
 Key = tuple[bytes, bytes]
 """All that a text's logits depend on within one model: ids and token type ids."""
@@ -36,6 +38,26 @@ class Answer:
     began_s: float
     batch_texts: int
     batch_tokens: int
+
+
+class TextTrace(Protocol):
+    """What texts tell the trace of their call. Called by the thread of one dispatcher, but for
+    `refused`, which the thread of the call calls.
+    """
+
+    def text_ended(self, text: "Pending") -> None:
+        """A text that waited for the engine has its answer or error."""
+
+    def refused(self, error: RequestError) -> None:
+        """No text of the call will wait for the engine."""
+
+    def batch_ran(
+        self, batch: "Batch", passes: "Sequence[Pass]", taken_s: float, ended_s: float
+    ) -> None:
+        """A batch with texts of the call ran, between two instants of the monotonic clock.
+
+        One trace is told of each batch, and tells the others that have texts in it.
+        """
 
 
 @dataclass(eq=False, slots=True)
@@ -64,7 +86,7 @@ class Pending:
     key: Key = (b"", b"")
     waits: bool = False
     cost_tokens: int = 0
-    trace: "Trace | None" = None
+    trace: TextTrace | None = None
 
     @property
     def tokens(self) -> int:

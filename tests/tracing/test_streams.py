@@ -9,9 +9,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from classwire_server.call_record import CallRecord, Method
+from classwire_server.call_record import CallRecord, Method, TextsRead
 from classwire_server.pending import Priority
-from classwire_server.tracing.reading import TextsRead
 from classwire_server.tracing.stream import FIRST_MESSAGES
 from classwire_server.tracing.tracing import Tracing
 from tests.contract.conversation import Conversation, item

@@ -7,13 +7,12 @@ from queue import SimpleQueue
 
 from classwire.v1 import classwire_pb2 as pb
 
-from ..call_record import RECORD
+from ..call_record import RECORD, TextsRead
 from ..errors import RequestError
 from ..pending import Pending
 from ..registry import ServedModel
 from ..security.callers import Caller
 from ..tokenization import Encoding, Text, tokens_made
-from ..tracing.reading import TextsRead
 from .handlers import Call
 from .messages import Options, parse_text
 from .status import request_error

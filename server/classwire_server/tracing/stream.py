@@ -9,12 +9,12 @@ from opentelemetry.trace import Link, Tracer, set_span_in_context
 
 from classwire._reasons import CODES, Reason
 
+from ..call_record import CallRecord, TextsRead
 from ..errors import RequestError
-from .reading import TextsRead
-from .trace import FAULTS, Trace, fail, reason_of
+from .spans import FAULTS, fail, reason_of
+from .trace import Trace
 
 if TYPE_CHECKING:
-    from ..call_record import CallRecord
     from ..pending import Pending
 
 FIRST_MESSAGES = 16

@@ -1,58 +1,23 @@
 """What is told of one call, or of one message of a stream: its span, and those below it."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import grpc
 from opentelemetry.context import Context
-from opentelemetry.trace import (
-    Link,
-    Span,
-    SpanKind,
-    Status,
-    StatusCode,
-    Tracer,
-    set_span_in_context,
-)
+from opentelemetry.trace import Link, Span, SpanKind, Tracer, set_span_in_context
 
-from classwire._reasons import Reason
-
-from ..errors import RequestError
-from .reading import TextsRead
+from ..call_record import CallRecord, TextsRead
+from ..errors import RequestError, WorkerLost
+from .spans import FAULTS, Attributes, Clock, fail, reason_of
 
 if TYPE_CHECKING:
-    from ..call_record import CallRecord
-    from ..pending import Pending
-
-Attributes = Mapping[str, str | int]
+    from ..computation import Pass
+    from ..pending import Batch, Pending
 
 FINGERPRINT_DIGITS = 12
-FAULTS = frozenset(
-    (
-        grpc.StatusCode.UNKNOWN,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DATA_LOSS,
-    )
-)
-"""The codes that OpenTelemetry counts as errors of a server; the others are its caller's."""
-
-
-class Clock:
-    """From instants of the monotonic clock to nanoseconds since 1970, as they were related when it
-    was made.
-    """
-
-    def __init__(self) -> None:
-        self._offset_ns = time.time_ns() - time.monotonic_ns()
-
-    def ns(self, instant_s: float) -> int:
-        """When that was."""
-        return round(instant_s * 1e9) + self._offset_ns
 
 
 class Trace:
@@ -125,6 +90,22 @@ class Trace:
     def refused(self, error: RequestError) -> None:
         """None of its texts will wait for the engine; the end of the call says why."""
 
+    def batch_ran(
+        self, batch: "Batch", passes: "Sequence[Pass]", taken_s: float, ended_s: float
+    ) -> None:
+        """A batch was computed: a span for each pass, below the first traced call in it, with links
+        to all. Tells every trace in the batch how long its texts waited.
+        """
+        rows = iter(batch.rows)
+        for done in passes:
+            of_pass: dict[Trace, list[Pending]] = {}
+            for row in islice(rows, done.texts):
+                for text in row:
+                    if isinstance(text.trace, Trace):
+                        of_pass.setdefault(text.trace, []).append(text)
+            if of_pass:
+                _trace_pass(of_pass, done, taken_s, ended_s)
+
     def child(
         self,
         name: str,
@@ -174,16 +155,43 @@ class Trace:
         self.span.end(self._clock.ns(time.monotonic()))
 
 
-def fail(span: Span, kind: str, why: str) -> None:
-    """Say that something failed, in words of ours: an exception's own may quote a text."""
-    span.set_attribute("error.type", kind)
-    span.set_status(Status(StatusCode.ERROR, why or None))
+def _trace_pass(
+    of_pass: "dict[Trace, list[Pending]]", done: "Pass", taken_s: float, ended_s: float
+) -> None:
+    attributes: dict[str, str | int] = {
+        "classwire.batch.texts": done.texts,
+        "classwire.batch.tokens": done.tokens,
+    }
+    began_s, failure, lost = taken_s, "", False
+    if isinstance(done.logits, Exception):
+        lost = isinstance(done.logits, WorkerLost)
+        failure = "WORKER_LOST" if lost else type(done.logits).__name__
+    else:
+        traits = done.logits.traits
+        attributes |= {
+            "classwire.device": traits.device,
+            "classwire.precision": traits.precision.value,
+            "classwire.engine": f"{traits.execution.value}, {traits.layout.value}",
+        }
+        began_s = done.logits.began_s
+    first = next(iter(of_pass))
+    links = [trace.link for trace in of_pass]
+    infer = first.child("infer", began_s, ended_s, {**first.model, **attributes}, links, failure)
+    for trace, texts in of_pass.items():
+        _trace_wait(trace, texts, began_s, infer)
+        if lost:
+            trace.lost_s = ended_s
 
 
-def reason_of(error: BaseException | None) -> Reason | None:
-    """Why a text failed: what is no error of ours is a defect. None where it did not, or nobody
-    waits for it any more.
-    """
-    if error is None or isinstance(error, CancelledError):
-        return None
-    return error.reason if isinstance(error, RequestError) else Reason.INTERNAL
+def _trace_wait(trace: Trace, texts: "Sequence[Pending]", until_s: float, infer: Span) -> None:
+    """The wait of a call's texts; those that joined a pass that ran did not wait."""
+    since_s = min(text.queued_s for text in texts)
+    if any(text.deaths for text in texts):
+        since_s = max(since_s, trace.lost_s)
+    trace.child(
+        "queue",
+        since_s,
+        until_s,
+        {"classwire.texts": len(texts)},
+        [Link(infer.get_span_context())],
+    )
