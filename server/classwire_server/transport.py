@@ -37,7 +37,7 @@ def grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
         # What gRPC takes of a call before anybody reads it; by itself it takes 4 to 16 MiB.
         ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.enable_channelz", int(config.channelz)),  # by itself gRPC would keep it unasked
+        ("grpc.enable_channelz", 0),  # gRPC collects it by default, and nothing here reads it
     ]
     if config.max_connection_age_s:
         # A stream may begin just before its connection is to end. It ends by itself at the same

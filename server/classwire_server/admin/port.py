@@ -1,11 +1,10 @@
-"""The admin service, and channelz where it is asked for, on an address of their own."""
+"""The admin service, on an address of its own."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from grpc_channelz.v1 import channelz_pb2
 
 from classwire._reasons import Reason
 from classwire.admin.v1 import admin_pb2 as pb
@@ -22,13 +21,15 @@ from ..service.refusals import Listener, refuse
 from ..service.registration import guards, methods
 from ..service.status import request_error
 from ..transport import FAREWELL_S, grpc_options
-from . import channelz
 from .service import AdminService
 
 THREADS = 8
 """Calls at the same time: a change holds one, and none may keep others from asking how it goes."""
 PATIENCE_S = 5.0
 """How long a call may take to send its message."""
+
+Receive = Callable[[Iterator[bytes], grpc.ServicerContext], bytes]
+"""Returns the message of a call whose caller may administer."""
 
 
 class AdminPort:
@@ -53,11 +54,9 @@ class AdminPort:
         self._grpc = grpc.server(
             self._pool,
             options=grpc_options(config),
-            interceptors=[Observer(methods((pb, channelz_pb2)), listeners), *guards(config)],
+            interceptors=[Observer(methods((pb,)), listeners), *guards(config)],
         )
         self._grpc.add_generic_rpc_handlers((_handlers(service, self._receive),))
-        if config.channelz:
-            self._grpc.add_generic_rpc_handlers((channelz.handlers(self._receive),))
 
     def listen(self) -> None:
         """Bind the port. Raises StartError when the address cannot be had."""
@@ -87,7 +86,7 @@ class AdminPort:
         return self._reception.message(requests, context)
 
 
-def _handlers(service: AdminService, receive: channelz.Receive) -> grpc.GenericRpcHandler:
+def _handlers(service: AdminService, receive: Receive) -> grpc.GenericRpcHandler:
     def answers(
         method: Callable[[Any, Call], Iterator[Any]], request_type: Any
     ) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:

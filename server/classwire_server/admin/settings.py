@@ -21,11 +21,6 @@ class AdminSettings(SecuritySettings):
         "Address of the admin service, with the server's TLS and callers, those with admin = true. "
         "Beyond loopback it needs both, or --insecure.",
     )
-    channelz: bool = setting(
-        False,
-        "Serve channelz on the admin port: what gRPC's transport knows of servers, connections and "
-        "calls.",
-    )
     memory_budget_mb: int = setting(
         0,
         "Memory that the processes of all models may need together, in MB; a model for which there "
@@ -33,12 +28,8 @@ class AdminSettings(SecuritySettings):
     )
 
     def check_admin(self) -> None:
-        """Raise ConfigError where others than operators could reach the admin service, or nobody
-        could reach channelz.
-        """
+        """Raise ConfigError where others than operators could reach the admin service."""
         if self.admin_port < 0:
-            if self.channelz:
-                raise ConfigError("channelz", "is served on the admin port: give --admin-port")
             return
         if not self.admin_host:
             raise ConfigError("admin_host", "is empty")
