@@ -7,7 +7,15 @@ import os
 import socket
 import stat
 
-from .errors import StartError
+from .errors import ConfigError, StartError
+
+
+def check_host(setting: str, host: str) -> None:
+    """Raise ConfigError, naming the setting, for a host name that DNS cannot hold."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ConfigError(setting, f"{host}: is not the name of a host") from None
 
 
 def check_port(host: str, port: int) -> None:

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from .addresses import check_host
 from .admin.settings import AdminSettings
-from .endpoints import Endpoint, check_endpoints
 from .errors import ConfigError
 from .metrics.settings import MetricsSettings
 from .model_source import ModelSource
@@ -200,13 +200,8 @@ class ServerConfig(
         self.check_tracing()
         if not self.metrics_host:
             raise ConfigError("metrics_host", "is empty")
-        check_endpoints(
-            (
-                Endpoint("", self.host, self.port),
-                Endpoint("metrics_", self.metrics_host, self.metrics_port),
-                Endpoint("admin_", self.admin_host, self.admin_port),
-            )
-        )
+        for name in ("host", "metrics_host", "admin_host"):
+            check_host(name, getattr(self, name))
         if self.max_streams > self.rpc_threads - SPARE_RPC_THREADS:
             raise ConfigError(
                 "max_streams",

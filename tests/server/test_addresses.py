@@ -1,8 +1,9 @@
-"""Addresses that cannot be listened on are refused in words, before gRPC is asked."""
+"""An address that the server cannot listen on ends the start with one line that names it."""
 
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ModelServiceStub
 from classwire_server.addresses import check_port, check_unix_socket
+from classwire_server.config import ServerConfig
 from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server
 
@@ -19,6 +21,14 @@ def taken() -> Iterator[int]:
     """A port that something listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
 
 
 def test_a_port_in_use(taken: int) -> None:
@@ -42,6 +52,44 @@ def test_a_host_that_is_not_ours() -> None:
         check_port("192.0.2.1", 0)
     with pytest.raises(StartError, match="cannot listen on no such host:0: "):
         check_port("no such host", 0)
+
+
+@pytest.mark.parametrize("service", ["metrics", "admin"])
+@pytest.mark.parametrize(
+    ("host", "other"),
+    [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("0.0.0.0", "127.0.0.1")],
+)
+def test_two_services_at_one_address(
+    free_port: int, tmp_path: Path, service: str, host: str, other: str
+) -> None:
+    """The second one to listen ends the start, and the line names its address."""
+    second: dict[str, Any] = {f"{service}_host": other, f"{service}_port": free_port}
+    config = ServerConfig(
+        host=host, port=free_port, insecure=True, model=(f"gone={tmp_path}",), **second
+    )
+    server = Server(config)
+    try:
+        with pytest.raises(StartError) as failure:
+            server.listen()
+    finally:
+        server.stop(0)
+    assert str(failure.value) == f"cannot listen on {other}:{free_port}: address already in use"
+
+
+def test_services_share_a_port_number(free_port: int, tmp_path: Path) -> None:
+    """The server listens at one port of two addresses."""
+    config = ServerConfig(
+        port=free_port,
+        metrics_host="127.0.0.2",
+        metrics_port=free_port,
+        model=(f"gone={tmp_path}",),
+    )
+    server = Server(config)
+    try:
+        server.listen()
+        assert server.metrics_target == f"127.0.0.2:{free_port}"
+    finally:
+        server.stop(0)
 
 
 def test_a_socket_that_a_server_answers_at(

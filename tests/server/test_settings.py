@@ -89,15 +89,6 @@ def test_a_bad_variable_is_refused(variable: str, value: str) -> None:
         resolve({}, {variable: value}, None)
 
 
-def test_services_may_share_a_port_number() -> None:
-    """On addresses that have nothing in common, and where the port is any free one."""
-    ServerConfig(port=0, metrics_port=0, admin_port=0)
-    assert ServerConfig(port=9_000, metrics_host="127.0.0.2", metrics_port=9_000).port == 9_000
-    for host, metrics_host in (("::1", "127.0.0.1"), ("::1", "0.0.0.0"), ("::1", "localhost")):
-        ServerConfig(host=host, port=9_000, metrics_host=metrics_host, metrics_port=9_000)
-    ServerConfig(host="::1", port=9_000, admin_host="0.0.0.0", admin_port=9_000, insecure=True)
-
-
 @pytest.mark.parametrize(
     ("settings", "setting"),
     [
@@ -118,23 +109,6 @@ def test_services_may_share_a_port_number() -> None:
         ({"threads": 1_025}, "threads"),
         ({"port": 65_536}, "port"),
         ({"port": -1}, "port"),
-        ({"metrics_port": 50_051}, "metrics_port"),
-        ({"metrics_port": 9_000, "admin_port": 9_000}, "admin_port"),
-        ({"port": 9_000, "host": "::", "admin_port": 9_000, "insecure": True}, "admin_port"),
-        ({"port": 9_000, "host": "localhost", "metrics_port": 9_000}, "metrics_port"),
-        ({"port": 9_000, "admin_host": "localhost", "admin_port": 9_000}, "admin_port"),
-        (
-            {"port": 9_000, "host": "localhost", "metrics_host": "::1", "metrics_port": 9_000},
-            "metrics_port",
-        ),
-        (
-            {"metrics_host": "::", "metrics_port": 9_000, "admin_port": 9_000},
-            "admin_port",
-        ),
-        (
-            {"host": "0.0.0.0", "insecure": True, "metrics_host": "::1", "metrics_port": 50_051},
-            "metrics_port",
-        ),
         ({"metrics_host": "x" * 70}, "metrics_host"),
         ({"host": "a..b", "insecure": True}, "host"),
         ({"admin_host": "x" * 70, "admin_port": 0, "insecure": True}, "admin_host"),
