@@ -27,7 +27,7 @@ def check_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC itself does
             probe.bind(address)
     except OSError as error:
-        raise _refusal(f"{host}:{port}", error) from None
+        raise cannot_listen(target_of(host, port), error) from None
 
 
 def target_of(host: str, port: int) -> str:
@@ -42,16 +42,17 @@ def check_unix_socket(path: str) -> None:
             probe.connect(path)
     except FileNotFoundError as error:
         if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
-            raise _refusal(path, error) from None
+            raise cannot_listen(path, error) from None
         return
     except ConnectionRefusedError:
         if stat.S_ISSOCK(os.stat(path).st_mode):
             return  # left behind by a server that is gone; gRPC replaces it
         raise StartError(f"cannot listen on {path}: it is no socket") from None
     except OSError as error:
-        raise _refusal(path, error) from None
+        raise cannot_listen(path, error) from None
     raise StartError(f"cannot listen on {path}: a server answers there already")
 
 
-def _refusal(address: str, error: OSError) -> StartError:
+def cannot_listen(address: str, error: OSError) -> StartError:
+    """Return the error for an address that cannot be listened on, in one line."""
     return StartError(f"cannot listen on {address}: {(error.strerror or str(error)).lower()}")

@@ -2,13 +2,17 @@
 
 import http.client
 import socket
+import threading
+from collections.abc import Iterator
 
 import pytest
+from prometheus_client import CollectorRegistry, Gauge
 
 from classwire_server.config import ServerConfig
 from classwire_server.errors import ConfigError, StartError
 from classwire_server.lifecycle import Server
-from tests.contract.engines import FakeEngine
+from classwire_server.metrics.exposition import Exposition
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.metrics.conftest import Observed
 from tests.metrics.scrape import Scrape, get
 
@@ -21,8 +25,8 @@ from tests.metrics.scrape import Scrape, get
         ("GET", "/", 404),
         ("GET", "/metrics/", 404),
         ("GET", "/../metrics", 404),
-        ("POST", "/metrics", 501),
-        ("DELETE", "/metrics", 501),
+        ("POST", "/metrics", 405),
+        ("DELETE", "/metrics", 405),
     ],
 )
 def test_one_path(served: Server, verb: str, path: str, status: int) -> None:
@@ -61,6 +65,50 @@ def test_it_ends_with_the_server(observed: Observed) -> None:
 
         with pytest.raises(ConnectionRefusedError):
             get(server)
+
+
+@pytest.fixture
+def impatient() -> Iterator[Exposition]:
+    """A port that closes slow connections at once, with more metrics than its socket can buffer."""
+    registry = CollectorRegistry()
+    gauge = Gauge("large", "Many values.", ["name"], registry=registry)
+    for number in range(1_000):
+        gauge.labels(f"{number:10000}").set(1)
+    exposition = Exposition(registry, "127.0.0.1", 0, timeout_s=0.1)
+    yield exposition
+    exposition.close()
+
+
+@pytest.mark.parametrize("request_line", [b"", b"GET /metr", b"GET /metrics HTTP/1.0\r\n\r\n"])
+def test_a_slow_client(impatient: Exposition, request_line: bytes) -> None:
+    """The server closes the connection of a client that sends no request, or does not read the
+    response; meanwhile it answers others.
+    """
+    with (
+        socket.create_connection(("127.0.0.1", impatient.port)) as slow,
+        socket.create_connection(("127.0.0.1", impatient.port)) as other,
+    ):
+        slow.settimeout(PATIENCE_S)
+        slow.sendall(request_line)
+        other.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert b"404" in other.recv(100)
+        assert eventually(lambda: not handlers())
+        received = sum(map(len, iter(lambda: slow.recv(1 << 20), b"")))
+    assert received < 10_000_000
+
+
+def test_a_client_that_leaves(impatient: Exposition, capfd: pytest.CaptureFixture[str]) -> None:
+    """The server writes nothing to standard error, which belongs to the log."""
+    with socket.create_connection(("127.0.0.1", impatient.port)) as leaving:
+        leaving.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        leaving.recv(1)
+    assert eventually(lambda: not handlers())
+    assert capfd.readouterr().err == ""
+
+
+def handlers() -> list[str]:
+    """The threads that serve a connection of the port of metrics."""
+    return [each.name for each in threading.enumerate() if "process_request" in each.name]
 
 
 def test_a_port_that_is_taken(observed: Observed, engine: FakeEngine, bert: str) -> None:

@@ -1,71 +1,65 @@
 """The port that metrics are served on."""
 
-import logging
-import socket
-import threading
-from http.server import ThreadingHTTPServer
+import io
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
+from wsgiref.simple_server import WSGIRequestHandler
 
-from prometheus_client import CollectorRegistry, MetricsHandler
+from prometheus_client import CollectorRegistry, start_http_server
 
-from ..addresses import check_port
-
-log = logging.getLogger(__name__)
+from ..addresses import cannot_listen, target_of
 
 PATH = "/metrics"
-LOOK_S = 0.1
-"""How long it may take to notice that it is to end."""
-PATIENCE_S = 10.0
-"""How long a caller may take to say what it wants, and to take the answer."""
+TIMEOUT_S = 10.0
+"""How long a client may take to send its request, and to read the response."""
 
 
 class Exposition:
-    """Serves the metrics of a registry from now on, on threads of its own, until it is closed.
+    """Serves the metrics of a registry by prometheus-client's HTTP server until it is closed.
 
-    Raises StartError when the address cannot be had. `port` is the one that was bound.
+    Raises StartError when it cannot listen at the address. `port` is the one that was bound. The
+    server closes the connection of a client that is silent, or does not read, for `timeout_s`.
     """
 
-    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
-        check_port(host, port)
-        self._server = _Server((host, port), _Handler.factory(registry))
+    def __init__(
+        self, registry: CollectorRegistry, host: str, port: int, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        try:
+            self._server, self._thread = start_http_server(port, host, registry)
+        except OSError as error:
+            raise cannot_listen(target_of(host, port), error) from None
+        self._server.RequestHandlerClass = type("Handler", (_Handler,), {"timeout": timeout_s})
+        self._server.set_app(_only_at_path(self._server.get_app()))
         self.port = self._server.server_port
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(LOOK_S,), name="metrics", daemon=True
-        )
-        self._thread.start()
 
     def close(self) -> None:
-        """Serve nothing any more."""
+        """Stop listening; open connections end by themselves."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
 
-class _Server(ThreadingHTTPServer):
-    block_on_close = False  # nobody who reads slowly keeps the server from ending
+class _Handler(WSGIRequestHandler):
+    """Logs nothing, since lines of its own would break a JSON log."""
 
-    def __init__(self, address: tuple[str, int], handler: type) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, handler)
+    def handle(self) -> None:
+        with suppress(TimeoutError, ConnectionError):
+            super().handle()
 
-    def server_bind(self) -> None:
-        # HTTPServer's own asks for the host's name, which may take seconds.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_name, self.server_port = self.socket.getsockname()[:2]
+    def get_stderr(self) -> Any:
+        return io.StringIO()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("somebody who asked for metrics left before they were sent")
+    def log_message(self, *_: Any) -> None:
+        pass
 
 
-class _Handler(MetricsHandler):
-    timeout = PATIENCE_S
-    server_version = "classwire"
-    sys_version = ""
+def _only_at_path(app: Any) -> Any:
+    def serve(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == PATH:
+            served: Iterable[bytes] = app(environ, start)
+            return served
+        start("404 Not Found", [])
+        return ()
 
-    def do_GET(self) -> None:
-        if urlsplit(self.path).path == PATH:
-            super().do_GET()
-        else:
-            self.send_error(404)
+    return serve
