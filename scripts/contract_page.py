@@ -8,9 +8,10 @@ import inspect
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+import grpc
 from google.protobuf.descriptor_pb2 import MethodDescriptorProto
 
-from classwire import _reasons
+from classwire.contract.reasons import CODES, Reason
 
 from .contract import PACKAGE, Contract, link, read
 from .pages import ROOT, between
@@ -88,15 +89,15 @@ def enums(contract: Contract) -> Iterator[str]:
 def reasons() -> str:
     """Every code with its reasons, and when each is used."""
     by_code = defaultdict(list)
-    for reason, code in _reasons.CODES.items():
+    for reason, code in CODES.items():
         by_code[code].append(reason)
-    said = _documented(_reasons.Reason)
+    said = _documented(Reason)
     return table(
         ("code", "", "reason", "when"),
         (
             (
-                "" if place else f"`{code.name}`",
-                "" if place else str(code.value[0]),
+                "" if place else f"`{code}`",
+                "" if place else str(grpc.StatusCode[code].value[0]),
                 f"`{reason}`",
                 said[reason],
             )

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from .errors import RequestError
 from .fading import Fading

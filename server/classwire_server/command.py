@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from classwire._visible import visible
+from classwire.escaping import visible
 
 from . import logs
 from .check import findings

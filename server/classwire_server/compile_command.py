@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from classwire._visible import visible
+from classwire.escaping import visible
 
 from .config import ServerConfig
 from .engine import FASTER_ON_CPU, Precision

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from queue import SimpleQueue
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from .backlog import Backlog
 from .computation import Pass, compute

@@ -1,6 +1,6 @@
 """What callers hear of texts that end without an answer."""
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from .errors import RequestError
 

@@ -17,8 +17,7 @@ ClasswireServerError
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from classwire._admin_reasons import AdminReason
-from classwire._reasons import Reason
+from classwire.contract.reasons import AdminReason, Reason
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 

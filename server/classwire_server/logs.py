@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from classwire._visible import visible
+from classwire.escaping import visible
 
 from .call_record import current_request_id
 

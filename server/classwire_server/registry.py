@@ -8,7 +8,7 @@ from enum import Enum
 from textwrap import shorten
 from typing import TYPE_CHECKING, Self
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from .errors import RequestError
 from .gate import Gate

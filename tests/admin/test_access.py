@@ -10,7 +10,7 @@ import grpc
 import pytest
 import trustme
 
-from classwire._tokens import new_token
+from classwire.contract.tokens import new_token
 from classwire_server.config import ServerConfig
 from classwire_server.errors import ConfigError
 from classwire_server.lifecycle import Server

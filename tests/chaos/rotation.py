@@ -10,7 +10,7 @@ from typing import Any
 import trustme
 
 from classwire import Client, Item, Unauthenticated
-from classwire._tokens import new_token
+from classwire.contract.tokens import new_token
 from classwire_server.config import ServerConfig
 from classwire_server.lifecycle import Server
 from tests.contract.engines import FakeEngine

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import classwire.cli
-from classwire._version import __version__
+from classwire import __version__
 from classwire.cli.failures import one_line
 from tests.cli.conftest import Run
 

@@ -1,6 +1,6 @@
 """Servers with more to do than there is time for."""
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
 from classwire_server.lifecycle import Server
 from classwire_server.need import Need

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 from classwire_server.config import ServerConfig
 from classwire_server.service.stream_lifetime import StreamLifetime, StreamLimits
 

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from classwire._tokens import hash_of, new_token
+from classwire.contract.tokens import hash_of, new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.lifecycle import Server

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from classwire._reasons import Reason
-from classwire._tokens import hash_of, is_hash, is_hash_of, name_in, new_token
+from classwire.contract.reasons import Reason
+from classwire.contract.tokens import hash_of, is_hash, is_hash_of, name_in, new_token
 from classwire_server.errors import ConfigError, RequestError
 from classwire_server.security.access import Access
 from classwire_server.security.callers import read_callers

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
 from classwire import Client, Overloaded, PermissionDenied, Reason, Unauthenticated
-from classwire._tokens import new_token
+from classwire.contract.tokens import new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server.config import ServerConfig

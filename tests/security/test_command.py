@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from classwire._tokens import name_in
+from classwire.contract.tokens import name_in
 from classwire_server.lifecycle import Server
 from classwire_server.security.access import Access
 from classwire_server.security.settings import SecuritySettings

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 import classwire_server.command
-from classwire._tokens import hash_of, new_token
+from classwire.contract.tokens import hash_of, new_token
 from classwire_server import logs
 from classwire_server.check import Finding, findings
 from classwire_server.config import ServerConfig

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from classwire._version import __version__
+from classwire import __version__
 from classwire_server.config import ServerConfig
 from classwire_server.doctor.choices import Choice, choices
 from classwire_server.doctor.machine import environment, machine, memory, processor

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
-from classwire._admin_reasons import AdminReason
+from classwire.contract.reasons import AdminReason
 
 from ..endings import draining
 from ..errors import ChangeRefused, OverBudget, StartError

@@ -6,8 +6,8 @@ from typing import Any
 
 import grpc
 
-from classwire._reasons import Reason
 from classwire.admin.v1 import admin_pb2 as pb
+from classwire.contract.reasons import Reason
 
 from ..addresses import check_port, target_of
 from ..config import ServerConfig

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
 from typing import Any
 
-from classwire._reasons import Reason
 from classwire.admin.v1 import admin_pb2 as pb
+from classwire.contract.reasons import Reason
 
 from ..config import ServerConfig
 from ..endings import draining

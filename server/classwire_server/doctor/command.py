@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from classwire._visible import visible
+from classwire.escaping import visible
 
 from ..config import ServerConfig
 from ..errors import ConfigError

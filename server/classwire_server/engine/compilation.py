@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import transformers
 
-from classwire._version import __version__
+from classwire import __version__
 
 from ..errors import CompileError
 from . import Precision

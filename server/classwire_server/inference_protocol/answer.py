@@ -5,7 +5,7 @@ from concurrent.futures import CancelledError
 
 import numpy as np
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from ..errors import RequestError
 from ..open_inference import inference_pb2 as pb

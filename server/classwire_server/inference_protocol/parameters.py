@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from ..errors import RequestError
 from ..open_inference import inference_pb2 as pb

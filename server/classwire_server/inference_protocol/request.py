@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 from classwire.v1.classwire_pb2 import TextInput
 
 from ..errors import RequestError

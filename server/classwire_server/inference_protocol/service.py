@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from queue import SimpleQueue
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from .. import __version__
 from ..config import ServerConfig

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from ..backlog import Backlog
 from ..config import ServerConfig

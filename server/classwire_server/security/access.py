@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from classwire._reasons import Reason
-from classwire._tokens import LONGEST_TOKEN, hash_of, is_hash_of, name_in, new_token
+from classwire.contract.reasons import Reason
+from classwire.contract.tokens import LONGEST_TOKEN, hash_of, is_hash_of, name_in, new_token
 
 from ..errors import RequestError
 from .callers import ANYBODY, Caller, Callers, read_callers

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from classwire._tokens import NAME, is_hash
+from classwire.contract.tokens import NAME, is_hash
 
 from ..errors import ConfigError
 from ..toml_file import table_in

@@ -3,7 +3,7 @@
 import math
 import threading
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from ..errors import RequestError
 

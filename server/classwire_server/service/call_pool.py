@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from ..errors import RequestError
 from ..fading import Fading

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 
 from ..engine import EngineTraits, Execution, Layout, Precision

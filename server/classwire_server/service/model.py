@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 
 from .. import __version__

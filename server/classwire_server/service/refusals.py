@@ -13,8 +13,7 @@ import grpc
 from grpc import _server
 from grpc_status import rpc_status
 
-from classwire._admin_reasons import AdminReason
-from classwire._reasons import Reason
+from classwire.contract.reasons import AdminReason, Reason
 
 from ..call_record import RECORD, REQUEST_ID, CallRecord
 from ..errors import Refusal

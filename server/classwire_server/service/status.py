@@ -2,11 +2,11 @@
 
 import logging
 
+import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from classwire._admin_reasons import ADMIN_CODES, AdminReason
-from classwire._reasons import CODES, DOMAIN, Reason
+from classwire.contract.reasons import ADMIN_CODES, CODES, DOMAIN, AdminReason, Reason
 from classwire.v1 import classwire_pb2 as pb
 
 from ..call_record import new_defect_id
@@ -85,6 +85,6 @@ def status(error: Refusal) -> status_pb2.Status:
 
 def _number(error: Refusal) -> int:
     reason = error.reason
-    code = ADMIN_CODES[reason] if isinstance(reason, AdminReason) else CODES[reason]
-    number, _ = code.value
+    name = ADMIN_CODES[reason] if isinstance(reason, AdminReason) else CODES[reason]
+    number, _ = grpc.StatusCode[name].value
     return int(number)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 
 from ..errors import RequestError

@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 from typing import Self
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from ..config import ServerConfig
 from ..errors import RequestError

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 
 from ..errors import RequestError

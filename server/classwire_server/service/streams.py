@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from ..config import ServerConfig
 from ..errors import RequestError

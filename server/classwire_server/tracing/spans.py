@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError
 import grpc
 from opentelemetry.trace import Span, Status, StatusCode
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from ..errors import RequestError
 

@@ -7,7 +7,7 @@ import grpc
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Tracer, set_span_in_context
 
-from classwire._reasons import CODES, Reason
+from classwire.contract.reasons import CODES, Reason
 
 from ..call_record import CallRecord, TextsRead
 from ..errors import RequestError
@@ -118,7 +118,7 @@ class MessageTrace(Trace):
 
     def end(self) -> None:
         """It is over; one text that failed says why it failed."""
-        if self._reason is not None and CODES[self._reason] in FAULTS:
+        if self._reason is not None and grpc.StatusCode[CODES[self._reason]] in FAULTS:
             fail(self.span, self._reason, self._reason)
         self._when_over(self)
         self._end(self._reason or "", self._texts, self._tokens, {})

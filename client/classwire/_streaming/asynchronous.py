@@ -1,4 +1,4 @@
-"""Drives a `StreamState` with tasks, for `AsyncClient`: as `_threaded_stream` does with threads."""
+"""Drives a `StreamState` with tasks, for `AsyncClient`: as `threaded` does with threads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
-from ._async_calling import calling
-from ._session import Session
-from ._stream import StreamState
-from .results import Item, Outcome, Text
-from .v1 import classwire_pb2 as pb
+from .._session import Session
+from ..results import Item, Outcome, Text
+from ..v1 import classwire_pb2 as pb
+from .state import StreamState
 
 Source = Iterator[str | Text | Item] | AsyncIterator[str | Text | Item]
 OpenCall = Callable[[AsyncIterator[pb.StreamClassifyRequest], float | None], Any]
@@ -117,7 +116,7 @@ class AsyncStream:
         call: Any = None
         try:
             timeout_s = self._state.begin_call()
-            with calling(self._session):
+            with self._session.calling_async():
                 call = self._open_call(self._requests(self._state.calls_ended), timeout_s)
                 async for response in call:
                     self._state.receive(response)

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
 from . import _channel, _requests
-from ._reasons import Reason
 from .client import Client
+from .contract.reasons import Reason
 from .errors import ClasswireError, InvalidInput
 from .results import Classification, Text
 

@@ -1,9 +1,10 @@
-"""The reasons of the contract (`ErrorInfo.reason`, `ItemError.reason`) and their status codes."""
+"""The reasons of the contract (`ErrorInfo.reason`, `ItemError.reason`) and their status codes.
+
+Status codes stand here by name, so that importing the reasons loads no gRPC.
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
-
-import grpc
 
 DOMAIN = "classwire"
 """`google.rpc.ErrorInfo.domain` of every error that is Classwire's own."""
@@ -58,7 +59,7 @@ class Reason(StrEnum):
     """A defect of the server; the metadata's `id` finds the log line."""
 
 
-CODES: Mapping[Reason, grpc.StatusCode] = {
+CODES: Mapping[Reason, str] = {
     **dict.fromkeys(
         (
             Reason.EMPTY_TEXT,
@@ -71,20 +72,45 @@ CODES: Mapping[Reason, grpc.StatusCode] = {
             Reason.BAD_STREAM_START,
             Reason.BAD_ENCODING,
         ),
-        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_ARGUMENT",
     ),
-    Reason.UNKNOWN_MODEL: grpc.StatusCode.NOT_FOUND,
-    Reason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Reason.TOO_MANY_STREAMS: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Reason.EXPIRED_IN_QUEUE: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Reason.LOADING: grpc.StatusCode.UNAVAILABLE,
-    Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
-    Reason.WORKER_LOST: grpc.StatusCode.UNAVAILABLE,
-    Reason.POISON_INPUT: grpc.StatusCode.INTERNAL,
-    Reason.INTERNAL: grpc.StatusCode.INTERNAL,
-    Reason.MISSING_CREDENTIALS: grpc.StatusCode.UNAUTHENTICATED,
-    Reason.BAD_CREDENTIALS: grpc.StatusCode.UNAUTHENTICATED,
-    Reason.NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.UNKNOWN_MODEL: "NOT_FOUND",
+    Reason.OVERLOADED: "RESOURCE_EXHAUSTED",
+    Reason.TOO_MANY_STREAMS: "RESOURCE_EXHAUSTED",
+    Reason.RATE_LIMITED: "RESOURCE_EXHAUSTED",
+    Reason.EXPIRED_IN_QUEUE: "DEADLINE_EXCEEDED",
+    Reason.LOADING: "UNAVAILABLE",
+    Reason.DRAINING: "UNAVAILABLE",
+    Reason.WORKER_LOST: "UNAVAILABLE",
+    Reason.POISON_INPUT: "INTERNAL",
+    Reason.INTERNAL: "INTERNAL",
+    Reason.MISSING_CREDENTIALS: "UNAUTHENTICATED",
+    Reason.BAD_CREDENTIALS: "UNAUTHENTICATED",
+    Reason.NOT_ALLOWED: "PERMISSION_DENIED",
 }
-"""The one table of status codes: which one each reason comes with."""
+"""The name of the gRPC status code that each reason comes with."""
+
+
+class AdminReason(StrEnum):
+    """Why the admin service did not load, replace or unload a model."""
+
+    MODEL_EXISTS = "MODEL_EXISTS"
+    """There is a model of that name; it can be reloaded."""
+    BAD_CHECKPOINT = "BAD_CHECKPOINT"
+    """The checkpoint cannot be served; the message says why."""
+    OVER_MEMORY_BUDGET = "OVER_MEMORY_BUDGET"
+    """All models together would need more memory than the server was given."""
+    IS_DEFAULT = "IS_DEFAULT"
+    """The model is the default one, and no other was named."""
+    CHANGE_IN_PROGRESS = "CHANGE_IN_PROGRESS"
+    """Another change of a model is not over yet."""
+
+
+ADMIN_CODES: Mapping[AdminReason, str] = {
+    AdminReason.MODEL_EXISTS: "ALREADY_EXISTS",
+    AdminReason.BAD_CHECKPOINT: "FAILED_PRECONDITION",
+    AdminReason.OVER_MEMORY_BUDGET: "FAILED_PRECONDITION",
+    AdminReason.IS_DEFAULT: "FAILED_PRECONDITION",
+    AdminReason.CHANGE_IN_PROGRESS: "ABORTED",
+}
+"""The name of the gRPC status code that each reason of the admin service comes with."""

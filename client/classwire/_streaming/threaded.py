@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from ._session import Session
-from ._stream import StreamState
-from .results import Item, Outcome, Text
-from .v1 import classwire_pb2 as pb
+from .._session import Session
+from ..results import Item, Outcome, Text
+from ..v1 import classwire_pb2 as pb
+from .state import StreamState
 
 JOIN_TIMEOUT_S = 1.0
 """How long the end of a stream waits for a source that is in the middle of making an item."""

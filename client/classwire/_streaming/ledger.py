@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
-from . import _requests
-from ._reasons import Reason
-from .errors import InvalidInput
-from .results import Outcome
-from .v1 import classwire_pb2 as pb
+from .. import _requests
+from ..contract.reasons import Reason
+from ..errors import InvalidInput
+from ..results import Outcome
+from ..v1 import classwire_pb2 as pb
 
 MAX_ID_BYTES = 128
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from ._deadline import Clock, Deadline
-from ._retry import Retry, is_retryable, is_timeout
+from .._retry import Clock, Deadline, Retry, is_retryable, is_timeout
+from .._session import Session
 
 
 class Reconnection:
@@ -34,6 +34,14 @@ class Reconnection:
         self._outage_s = 0.0
         self._outage_began_s: float | None = None
         self._last: Exception | None = None
+
+    @classmethod
+    def of(cls, session: Session, timeout_s: float | None) -> Reconnection:
+        """That of a client's new stream: one that has no deadline is as patient as a call."""
+        limit_s = session.seconds(timeout_s)
+        if timeout_s is None:
+            return cls(session.retry(), patience_s=limit_s)
+        return cls(session.retry(), timeout_s=limit_s)
 
     def begin(self) -> None:
         """The stream begins."""

@@ -1,6 +1,6 @@
 """What one stream has taken from its caller, sent, and been answered. No threads and no IO here.
 
-Whoever drives it (`_threaded_stream`, `_async_stream`) moves things along, in any interleaving but
+Whoever drives it (`threaded`, `asynchronous`) moves things along, in any interleaving but
 one at a time:
 
     the caller's iterable --add--> queued --next_message--> the server
@@ -18,13 +18,50 @@ is queued again, before all that is new.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
-from . import _requests, _responses
-from ._ledger import Ledger
-from ._reconnection import Reconnection
-from .errors import ClasswireError, InternalError, InvalidInput
-from .results import Item, Outcome, Text
-from .v1 import classwire_pb2 as pb
+from google.protobuf import duration_pb2
+
+from .. import _requests, _responses
+from ..errors import ClasswireError, InternalError, InvalidInput
+from ..results import Item, Outcome, Text
+from ..v1 import classwire_pb2 as pb
+from .ledger import Ledger
+from .reconnection import Reconnection
+
+DEFAULT_ITEM_TIMEOUT_S = 600.0
+"""Much longer than a call's: a stream keeps a whole window before the device, which may be slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """The arguments of `classify_stream` that say how a stream runs.
+
+    Raises InvalidInput or TypeError for a wrong one.
+    """
+
+    model: str
+    scoring: pb.ClassifyOptions
+    in_order: bool
+    window: int | None
+    item_timeout_s: float | None
+
+    def config(self) -> pb.StreamConfig:
+        """What the stream tells the server first."""
+        if self.window is not None:
+            _requests.count(self.window, "window", at_least=1)
+        config = pb.StreamConfig(
+            model=_requests.unicode(self.model, "model"),
+            options=self.scoring,
+            ordering=pb.ORDERING_IN_ORDER if self.in_order else pb.ORDERING_AS_COMPLETED,
+        )
+        timeout_s = self.item_timeout_s
+        limit_s = _requests.seconds(
+            DEFAULT_ITEM_TIMEOUT_S if timeout_s is None else timeout_s, "item_timeout_s"
+        )
+        if limit_s is not None:
+            config.item_timeout.CopyFrom(_duration(limit_s))
+        return config
 
 
 class StreamState:
@@ -242,3 +279,10 @@ class StreamState:
 
 def _broken(message: str) -> InternalError:
     return InternalError(f"the server broke the contract: {message}")
+
+
+def _duration(seconds: float) -> duration_pb2.Duration:
+    duration = duration_pb2.Duration()
+    # At least a nanosecond: the contract wants a positive time.
+    duration.FromNanoseconds(max(1, round(seconds * 1e9)))
+    return duration
