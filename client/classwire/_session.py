@@ -16,13 +16,7 @@ from ._credentials import Credentials
 from ._retry import Deadline, Retry
 from ._status import from_rpc_error
 from ._steps import Doings, Steps, retried
-from .errors import (
-    Cancelled,
-    ClasswireError,
-    InternalError,
-    Unavailable,
-    UnusableClient,
-)
+from .errors import Cancelled, ClasswireError, InternalError, Unavailable, UnusableClient
 from .results import ModelLimits
 from .tls import explained
 

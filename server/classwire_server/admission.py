@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from classwire.contract.reasons import Reason
 
+from .aggregates import DecayingSum
 from .errors import RequestError
-from .fading import Fading
 from .pass_cost import PassCost
 from .pending import Priority
 
@@ -52,7 +52,7 @@ class Admission:
         self._beside_tokens = 0.0
         self._new_beside_tokens = 0  # whose time is measured when the lanes' batch ends
         self._seconds = 0.0
-        self._refused_tokens = Fading()
+        self._refused_tokens = DecayingSum()
         self._of_calls = _Sizes()
         self._of_passes = _Sizes()
 

@@ -11,9 +11,16 @@ from classwire.contract.reasons import Reason
 
 from .backlog import Backlog
 from .computation import Pass, compute
-from .endings import draining, expired, lost
 from .engine import Engine, Terms
-from .errors import NoWorker, RequestError, TooLate, WorkerLost
+from .errors import (
+    NoWorker,
+    RequestError,
+    TooLate,
+    WorkerLost,
+    draining,
+    expired_in_queue,
+    worker_lost,
+)
 from .need import Need
 from .pass_cost import PassCost
 from .pending import Batch, Pending, Priority, key_of
@@ -109,7 +116,7 @@ class Dispatcher:
             if self._closed:
                 raise draining()
             if not self._engine.is_up:
-                raise lost()
+                raise worker_lost()
             self._scheduler.admit(texts, time.monotonic())
             self._add(texts)
 
@@ -131,7 +138,7 @@ class Dispatcher:
                 if remaining_s <= 0:
                     break
                 self._room.wait(min(remaining_s, threading.TIMEOUT_MAX))
-            error = draining() if self._closed else expired()
+            error = draining() if self._closed else expired_in_queue()
             self._scheduler.end(left, CancelledError() if given_up() else error)
             self._deliver()
 

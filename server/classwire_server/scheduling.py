@@ -11,8 +11,7 @@ from dataclasses import replace
 from .admission import Admission
 from .backlog import Backlog, Events
 from .computation import Pass
-from .endings import draining, expired, lost, poisonous
-from .errors import RequestError
+from .errors import RequestError, draining, expired_in_queue, poison_input, worker_lost
 from .pass_cost import PassCost
 from .pending import Answer, Batch, Key, Pending, Priority, distinct
 from .result_cache import ResultCache
@@ -167,7 +166,7 @@ class Scheduler:
                 self._events.cached += 1
                 self._answer([text], answer, 0)
             elif self._suspicion.is_poison(text.key):
-                self.end([text], poisonous())
+                self.end([text], poison_input())
             elif (row := self._running.row(text.key)) is not None:
                 self._events.coalesced += 1
                 row.append(text)
@@ -192,7 +191,7 @@ class Scheduler:
         """End all texts whose deadline has passed."""
         for text in self._queue.expire(now_s):
             self._events.expired += 1
-            self.end([text], lost() if text.deaths else expired())
+            self.end([text], worker_lost() if text.deaths else expired_in_queue())
 
     def close(self) -> None:
         """End all that waits."""
@@ -264,7 +263,7 @@ class Scheduler:
                     text.deaths = deaths
                 self._suspicion.died(row[0].key, deaths)
                 if deaths >= MAX_DEATHS:
-                    self.end(row, poisonous())
+                    self.end(row, poison_input())
             for text in row:
                 if not text.ended:
                     self._events.retried += 1

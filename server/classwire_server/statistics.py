@@ -8,8 +8,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .aggregates import SHARES, TEXTS, TOKENS, Histogram, Total
 from .computation import Pass
-from .histogram import SHARES, TEXTS, TOKENS, Histogram, Total
 from .pending import Priority
 
 

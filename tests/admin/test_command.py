@@ -8,7 +8,6 @@ import pytest
 
 from classwire_server.lifecycle import Server
 from tests.cli.conftest import Run
-from tests.cli.conftest import classwire as classwire
 from tests.contract.engines import FakeEngine, eventually
 
 

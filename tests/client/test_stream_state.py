@@ -2,15 +2,7 @@
 
 import pytest
 
-from classwire import (
-    InternalError,
-    InvalidInput,
-    Item,
-    Outcome,
-    Reason,
-    Text,
-    Unavailable,
-)
+from classwire import InternalError, InvalidInput, Item, Outcome, Reason, Text, Unavailable
 from classwire._requests import MAX_MESSAGE_BYTES
 from classwire._streaming.state import StreamState
 from classwire.v1 import classwire_pb2 as pb

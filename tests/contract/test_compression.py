@@ -15,15 +15,7 @@ from classwire_server.lifecycle import Server
 from tests.contract.conftest import Classify
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine
-from tests.http2 import (
-    DATA,
-    END_STREAM,
-    HEADERS,
-    MAX_FRAME_BYTES,
-    Connection,
-    hpack,
-    request,
-)
+from tests.http2 import DATA, END_STREAM, HEADERS, MAX_FRAME_BYTES, Connection, hpack, request
 
 CLASSIFY = "/classwire.v1.ClassifyService/Classify"
 IDENTITY, COMPRESSED = 0, 1

@@ -26,16 +26,7 @@ from classwire_server.service import arrivals, reflection
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import refusal
-from tests.http2 import (
-    DATA,
-    END_STREAM,
-    HEADERS,
-    RST_STREAM,
-    Connection,
-    Frame,
-    messages,
-    request,
-)
+from tests.http2 import DATA, END_STREAM, HEADERS, RST_STREAM, Connection, Frame, messages, request
 
 Connect = Callable[[str], grpc.Channel]
 

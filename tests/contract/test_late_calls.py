@@ -13,8 +13,7 @@ import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
-from classwire_server.endings import expired
-from classwire_server.errors import RequestError
+from classwire_server.errors import RequestError, expired_in_queue
 from classwire_server.lifecycle import Server
 from classwire_server.model_source import ModelSource
 from classwire_server.need import Need
@@ -415,11 +414,11 @@ def test_what_calls_hear_that_are_refused_at_once(monkeypatch: pytest.MonkeyPatc
     statuses = WireStatuses()
     monkeypatch.setattr(refusals, "SAME_REFUSAL_S", 3_600.0)
     first = statuses.of(no_time())
-    late = statuses.of(expired())
+    late = statuses.of(expired_in_queue())
     assert (first.reason, late.reason) == ("OVERLOADED", "EXPIRED_IN_QUEUE")
     assert late.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert statuses.of(no_time()) is first
-    assert statuses.of(expired()) is late
+    assert statuses.of(expired_in_queue()) is late
 
     monkeypatch.setattr(refusals, "SAME_REFUSAL_S", -1.0)
     assert statuses.of(no_time()) is not first

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
-from ..config import ServerConfig
-from ..gate import Gate
-from ..loading import Loader
-from ..registry import Registry
-from ..security.certificates import Certificates
-from ..service.refusals import Listener
-from ..service.streams import Streams
+from classwire_server.config import ServerConfig
+from classwire_server.gate import Gate
+from classwire_server.loading import Loader
+from classwire_server.registry import Registry
+from classwire_server.security.certificates import Certificates
+from classwire_server.service.refusals import Listener
+from classwire_server.service.streams import Streams
+
 from .changes import Changes
 from .port import AdminPort
 from .service import AdminService

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from classwire.contract.reasons import AdminReason
-
-from ..endings import draining
-from ..errors import ChangeRefused, OverBudget, StartError
-from ..loading import Loader
-from ..model_source import ModelSource
-from ..registry import Registry, ServedModel
+from classwire_server.errors import ChangeRefused, OverBudget, StartError, draining
+from classwire_server.loading import Loader
+from classwire_server.model_source import ModelSource
+from classwire_server.registry import Registry, ServedModel
 
 log = logging.getLogger(__name__)
 

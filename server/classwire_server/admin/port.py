@@ -8,19 +8,19 @@ import grpc
 
 from classwire.admin.v1 import admin_pb2 as pb
 from classwire.contract.reasons import Reason
+from classwire_server.addresses import check_port, target_of
+from classwire_server.config import ServerConfig
+from classwire_server.errors import ChangeRefused, Refusal, RequestError, StartError
+from classwire_server.security.certificates import Certificates
+from classwire_server.service.handlers import ADMISSION, Call
+from classwire_server.service.messages import parse
+from classwire_server.service.observer import Observer
+from classwire_server.service.reception import Reception
+from classwire_server.service.refusals import Listener, refuse
+from classwire_server.service.registration import guards, methods
+from classwire_server.service.status import request_error
+from classwire_server.transport import FAREWELL_S, grpc_options
 
-from ..addresses import check_port, target_of
-from ..config import ServerConfig
-from ..errors import ChangeRefused, Refusal, RequestError, StartError
-from ..security.certificates import Certificates
-from ..service.handlers import ADMISSION, Call
-from ..service.messages import parse
-from ..service.observer import Observer
-from ..service.reception import Reception
-from ..service.refusals import Listener, refuse
-from ..service.registration import guards, methods
-from ..service.status import request_error
-from ..transport import FAREWELL_S, grpc_options
 from .service import AdminService
 
 THREADS = 8

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from ..errors import ConfigError
-from ..security.settings import SecuritySettings, is_loopback
-from ..setting import setting
+from classwire_server.errors import ConfigError
+from classwire_server.security.settings import SecuritySettings, is_loopback
+from classwire_server.setting import setting
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..config import ServerConfig
-from ..engine import FASTER_ON_CPU, FASTER_ON_GPU, Precision
-from ..engine.budget import LAST_TOKENS
-from ..engine.compile_cache import cache_folder
-from ..engine.cores import MOST_LANES, usable_cores
-from ..engine.device import resolve
-from ..engine.prepacking import is_worthwhile
-from ..engine.quantization import weight_levels
-from ..engine.selection import division_for
-from ..errors import ConfigError
-from ..pass_cost import LEAST_BATCH_TOKENS, NEAR_ENOUGH
+from classwire_server.config import ServerConfig
+from classwire_server.engine import FASTER_ON_CPU, FASTER_ON_GPU, Precision
+from classwire_server.engine.budget import LAST_TOKENS
+from classwire_server.engine.compile_cache import cache_folder
+from classwire_server.engine.cores import MOST_LANES, usable_cores
+from classwire_server.engine.device import resolve
+from classwire_server.engine.prepacking import is_worthwhile
+from classwire_server.engine.quantization import weight_levels
+from classwire_server.engine.selection import division_for
+from classwire_server.errors import ConfigError
+from classwire_server.pass_cost import LEAST_BATCH_TOKENS, NEAR_ENOUGH
+
 from .machine import Facts
 
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}

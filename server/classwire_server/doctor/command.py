@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from classwire.escaping import visible
+from classwire_server.config import ServerConfig
+from classwire_server.errors import ConfigError
+from classwire_server.options import option
+from classwire_server.settings import ENVIRONMENT_PREFIX, resolve
 
-from ..config import ServerConfig
-from ..errors import ConfigError
-from ..options import option
-from ..settings import ENVIRONMENT_PREFIX, resolve
 from .choices import Choice, choices
 from .machine import Facts, machine
 

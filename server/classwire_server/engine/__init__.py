@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ..checkpoint import Checkpoint
-from ..pass_cost import PassCost
-from ..tokenization import Encoding
+from classwire_server.checkpoint import Checkpoint
+from classwire_server.pass_cost import PassCost
+from classwire_server.tokenization import Encoding
 
 
 class Precision(Enum):

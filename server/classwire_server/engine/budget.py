@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
-from ..pass_cost import NEAR_ENOUGH, PassCost
+from classwire_server.pass_cost import NEAR_ENOUGH, PassCost
 
 FIRST_TOKENS = 16
 LAST_TOKENS = 16_384

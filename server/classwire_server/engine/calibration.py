@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import ProblemType
-from ..config import ServerConfig
-from ..errors import ConfigError
-from ..scoring import Activation, scores
-from ..tokenization import Text
+from classwire_server.checkpoint import ProblemType
+from classwire_server.config import ServerConfig
+from classwire_server.errors import ConfigError
+from classwire_server.scoring import Activation, scores
+from classwire_server.tokenization import Text
+
 from . import Deviation
 
 _SHORT = (

@@ -2,9 +2,10 @@
 
 import logging
 
-from ..config import ServerConfig
-from ..errors import CompileError
-from ..model_source import ModelSource
+from classwire_server.config import ServerConfig
+from classwire_server.errors import CompileError
+from classwire_server.model_source import ModelSource
+
 from . import Deviation, Precision
 from .calibration import accepts
 from .packed import PackedEngine

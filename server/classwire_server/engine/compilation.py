@@ -20,8 +20,8 @@ import torch
 import transformers
 
 from classwire import __version__
+from classwire_server.errors import CompileError
 
-from ..errors import CompileError
 from . import Precision
 from .packed import PackedModel
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import CompileError
+from classwire_server.errors import CompileError
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import ServerConfig
-from ..errors import ClasswireServerError, CompileError
-from ..model_source import ModelSource
+from classwire_server.config import ServerConfig
+from classwire_server.errors import ClasswireServerError, CompileError
+from classwire_server.model_source import ModelSource
+
 from . import Precision
 from .compile_cache import CompileCache, cache_folder
 
@@ -71,7 +72,8 @@ def compile_elsewhere(source: ModelSource, config: ServerConfig, precision: Prec
 
 def _compile(source: ModelSource, config: ServerConfig, precision: Precision) -> tuple[Path, bool]:
     """The folder in the cache, and whether it was there."""
-    from ..checkpoint import load_checkpoint
+    from classwire_server.checkpoint import load_checkpoint
+
     from .compilation import artefact_key, check_compiler, compile_model
     from .packed import PackedModel
     from .precision import convert

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..errors import ConfigError
+from classwire_server.errors import ConfigError
 
 _OUT_OF_MEMORY_ON_CPU = ("can't allocate memory", "not enough memory")
 

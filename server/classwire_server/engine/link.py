@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint import Checkpoint
-from ..config import ServerConfig
-from ..errors import StartError
-from ..model_source import ModelSource
-from ..pass_cost import PassCost
+from classwire_server.checkpoint import Checkpoint
+from classwire_server.config import ServerConfig
+from classwire_server.errors import StartError
+from classwire_server.model_source import ModelSource
+from classwire_server.pass_cost import PassCost
+
 from . import Deviation, EngineTraits, Terms
 from .packing import PackedTexts
 

@@ -12,7 +12,8 @@ from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from typing import Any, Protocol
 
-from ..errors import NoWorker, StartError, TooLate, WorkerLost
+from classwire_server.errors import NoWorker, StartError, TooLate, WorkerLost
+
 from . import Terms
 from .cores import divide, usable_cores
 from .lanes import Lanes

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from ..checkpoint import Checkpoint, load_checkpoint
-from ..config import ServerConfig
-from ..errors import CheckpointError, ConfigError
-from ..model_source import ModelSource
-from ..pass_cost import PassCost
+from classwire_server.checkpoint import Checkpoint, load_checkpoint
+from classwire_server.config import ServerConfig
+from classwire_server.errors import CheckpointError, ConfigError
+from classwire_server.model_source import ModelSource
+from classwire_server.pass_cost import PassCost
+
 from . import FASTER_ON_CPU, FASTER_ON_GPU, Deviation, Layout, Precision
 from .budget import LAST_TOKENS, measure_cost
 from .calibration import PARITY_TEXTS, accepts, calibration_texts

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 
-from ..errors import StartError
+from classwire_server.errors import StartError
+
 from . import Deviation, EngineTraits, Terms
 from .link import Computed, Job, Ready
 from .packing import PackedTexts

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..checkpoint import Checkpoint, ProblemType
-from ..errors import CheckpointError
-from ..tokenization import Text, Truncation
+from classwire_server.checkpoint import Checkpoint, ProblemType
+from classwire_server.errors import CheckpointError
+from classwire_server.tokenization import Text, Truncation
+
 from . import Deviation
 from .calibration import measure_deviation, spread
 from .packing import PackedTexts, pack

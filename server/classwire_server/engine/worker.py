@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from ..errors import StartError
+from classwire_server.errors import StartError
+
 from . import Execution
 from .link import Changed, Computed, Failed, Job, Late, Link, Ready, Refused, Work, receive, send
 from .packing import PackedTexts

@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Callable, Sequence
 
-from ..config import ServerConfig
-from ..errors import NoWorker
-from ..model_source import ModelSource
-from ..tokenization import Encoding
+from classwire_server.config import ServerConfig
+from classwire_server.errors import NoWorker
+from classwire_server.model_source import ModelSource
+from classwire_server.tokenization import Encoding
+
 from . import ANY_TIME, Deviation, EngineTraits, Launched, Logits, Terms, WorkerState
 from .link import Job
 from .packing import pack

@@ -6,14 +6,14 @@ from concurrent.futures import CancelledError
 import numpy as np
 
 from classwire.contract.reasons import Reason
+from classwire_server.errors import RequestError
+from classwire_server.open_inference import inference_pb2 as pb
+from classwire_server.registry import ServedModel
+from classwire_server.scoring import ranking, scores
+from classwire_server.service.item import Item
+from classwire_server.service.outcome import logits_of
+from classwire_server.service.status import request_error
 
-from ..errors import RequestError
-from ..open_inference import inference_pb2 as pb
-from ..registry import ServedModel
-from ..scoring import ranking, scores
-from ..service.item import Item
-from ..service.outcome import logits_of
-from ..service.status import request_error
 from .request import Output
 from .tensors import LABEL, SCORES, TEXT, raw_numbers, raw_texts
 

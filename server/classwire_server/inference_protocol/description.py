@@ -1,10 +1,11 @@
 """Models, and what they have done, as the protocol describes them."""
 
-from ..config import ServerConfig
-from ..histogram import Total
-from ..open_inference import inference_pb2 as pb
-from ..registry import Entry, ModelState, ServedModel
-from ..statistics import Figures
+from classwire_server.aggregates import Total
+from classwire_server.config import ServerConfig
+from classwire_server.open_inference import inference_pb2 as pb
+from classwire_server.registry import Entry, ModelState, ServedModel
+from classwire_server.statistics import Figures
+
 from .answer import VERSION
 from .tensors import INPUTS, LABEL, LABEL_ID, OUTPUTS, SCORES, TEXT
 

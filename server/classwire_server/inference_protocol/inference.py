@@ -8,18 +8,19 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Self
 
-from ..errors import RequestError
-from ..open_inference import inference_pb2 as pb
-from ..pending import Priority
-from ..registry import ServedModel
-from ..security.callers import Caller
-from ..service.handlers import Call
-from ..service.item import Item, read_items, run_items
-from ..service.messages import Options
-from ..service.outcome import outcome_of
-from ..service.status import reason_of
-from ..statistics import Outcome
-from ..tokenization import OffsetUnit
+from classwire_server.errors import RequestError
+from classwire_server.open_inference import inference_pb2 as pb
+from classwire_server.pending import Priority
+from classwire_server.registry import ServedModel
+from classwire_server.security.callers import Caller
+from classwire_server.service.handlers import Call
+from classwire_server.service.item import Item, read_items, run_items
+from classwire_server.service.messages import Options
+from classwire_server.service.outcome import outcome_of
+from classwire_server.service.status import reason_of
+from classwire_server.statistics import Outcome
+from classwire_server.tokenization import OffsetUnit
+
 from .answer import infer_response, raise_first
 from .request import InferRequest, Output
 

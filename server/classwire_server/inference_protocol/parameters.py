@@ -4,10 +4,9 @@ import math
 from collections.abc import Mapping
 
 from classwire.contract.reasons import Reason
-
-from ..errors import RequestError
-from ..open_inference import inference_pb2 as pb
-from ..pending import Priority
+from classwire_server.errors import RequestError
+from classwire_server.open_inference import inference_pb2 as pb
+from classwire_server.pending import Priority
 
 Parameters = Mapping[str, pb.InferParameter]
 

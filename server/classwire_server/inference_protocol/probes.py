@@ -2,8 +2,9 @@
 
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from ..open_inference import inference_pb2 as pb
-from ..service.health import LIVENESS, Health, model_health
+from classwire_server.open_inference import inference_pb2 as pb
+from classwire_server.service.health import LIVENESS, Health, model_health
+
 from .service import is_version
 
 

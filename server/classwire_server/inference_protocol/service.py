@@ -4,24 +4,18 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 
 from classwire.contract.reasons import Reason
+from classwire_server import __version__
+from classwire_server.config import ServerConfig
+from classwire_server.errors import RequestError
+from classwire_server.open_inference import inference_pb2 as pb
+from classwire_server.pending import Priority
+from classwire_server.registry import ModelState, Registry, ServedModel
+from classwire_server.service.handlers import Call
+from classwire_server.service.item import Item
+from classwire_server.service.streams import Streams
 
-from .. import __version__
-from ..config import ServerConfig
-from ..errors import RequestError
-from ..open_inference import inference_pb2 as pb
-from ..pending import Priority
-from ..registry import ModelState, Registry, ServedModel
-from ..service.handlers import Call
-from ..service.item import Item
-from ..service.streams import Streams
 from .answer import VERSION
-from .description import (
-    BACKEND,
-    model_config,
-    model_index,
-    model_metadata,
-    model_statistics,
-)
+from .description import BACKEND, model_config, model_index, model_metadata, model_statistics
 from .inference import Inference
 from .parameters import bad
 from .stream import InferSession

@@ -5,15 +5,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 
-from ..errors import RequestError
-from ..open_inference import inference_pb2 as pb
-from ..pending import Priority
-from ..registry import ServedModel
-from ..service.handlers import Call
-from ..service.messages import parse
-from ..service.session import Session
-from ..service.status import request_error
-from ..service.stream_lifetime import StreamLimits
+from classwire_server.errors import RequestError
+from classwire_server.open_inference import inference_pb2 as pb
+from classwire_server.pending import Priority
+from classwire_server.registry import ServedModel
+from classwire_server.service.handlers import Call
+from classwire_server.service.messages import parse
+from classwire_server.service.session import Session
+from classwire_server.service.status import request_error
+from classwire_server.service.stream_lifetime import StreamLimits
+
 from .inference import Inference
 from .request import MAX_ID_BYTES
 

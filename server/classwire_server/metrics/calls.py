@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import grpc
 
-from ..call_record import CallRecord
-from ..histogram import Histogram
+from classwire_server.aggregates import Histogram
+from classwire_server.call_record import CallRecord
+
 from .families import Family, family
 from .table import CALL_SECONDS, CALLS
 

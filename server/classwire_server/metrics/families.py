@@ -7,7 +7,8 @@ from typing import TypeAlias
 from prometheus_client import metrics_core
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-from ..histogram import Histogram
+from classwire_server.aggregates import Histogram
+
 from .metric import Metric
 
 Family: TypeAlias = metrics_core.Metric

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ..histogram import SECONDS
+from classwire_server.aggregates import SECONDS
 
 
 @dataclass(frozen=True)

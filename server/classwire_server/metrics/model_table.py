@@ -1,6 +1,7 @@
 """The metrics of each model, which all have its name as a label."""
 
-from ..histogram import SHARES, TEXTS, TOKENS
+from classwire_server.aggregates import SHARES, TEXTS, TOKENS
+
 from .metric import Metric
 
 SCORED = Metric("classwire_texts_total", "counter", "Texts that got scores.", ("model",))

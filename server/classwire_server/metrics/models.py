@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from classwire.contract.reasons import Reason
+from classwire_server.aggregates import Histogram
+from classwire_server.backlog import Backlog
+from classwire_server.config import ServerConfig
+from classwire_server.pending import Priority
+from classwire_server.registry import ModelState, Registry, ServedModel
+from classwire_server.statistics import Figures
 
-from ..backlog import Backlog
-from ..config import ServerConfig
-from ..histogram import Histogram
-from ..pending import Priority
-from ..registry import ModelState, Registry, ServedModel
-from ..statistics import Figures
 from . import model_table as table
 from .families import Family, Sample, family
 from .metric import Metric

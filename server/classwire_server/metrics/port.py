@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import grpc
 
-from .. import __version__
-from ..config import ServerConfig
-from ..gate import Gate
-from ..service.call_pool import CallPool
-from ..service.streams import Streams
+from classwire_server import __version__
+from classwire_server.config import ServerConfig
+from classwire_server.gate import Gate
+from classwire_server.service.call_pool import CallPool
+from classwire_server.service.streams import Streams
+
 from . import table
 from .families import Family, alone, family
 

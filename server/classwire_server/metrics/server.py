@@ -2,12 +2,13 @@
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from ..addresses import target_of
-from ..config import ServerConfig
-from ..gate import Gate
-from ..registry import Registry
-from ..service.call_pool import CallPool
-from ..service.streams import Streams
+from classwire_server.addresses import target_of
+from classwire_server.config import ServerConfig
+from classwire_server.gate import Gate
+from classwire_server.registry import Registry
+from classwire_server.service.call_pool import CallPool
+from classwire_server.service.streams import Streams
+
 from .calls import CallCounts
 from .exposition import Exposition
 from .models import ModelMetrics

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..setting import setting
+from classwire_server.setting import setting
 
 
 @dataclass(frozen=True)

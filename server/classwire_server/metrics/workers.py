@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..registry import Registry
+from classwire_server.registry import Registry
+
 from . import model_table as table
 from .families import Family, family
 

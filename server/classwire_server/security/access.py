@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from classwire.contract.reasons import Reason
 from classwire.contract.tokens import LONGEST_TOKEN, hash_of, is_hash_of, name_in, new_token
+from classwire_server.errors import RequestError
 
-from ..errors import RequestError
 from .callers import ANYBODY, Caller, Callers, read_callers
 from .settings import SecuritySettings
 from .watched import Watched

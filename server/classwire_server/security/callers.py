@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from classwire.contract.tokens import NAME, is_hash
+from classwire_server.errors import ConfigError
+from classwire_server.toml_file import table_in
 
-from ..errors import ConfigError
-from ..toml_file import table_in
 from .rate import Rate
 
 _KEYS = ("tokens", "certificates", "models", "text_tokens_per_s", "admin")

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import grpc
 
-from ..errors import ConfigError
+from classwire_server.errors import ConfigError
+
 from .settings import SecuritySettings
 from .watched import Watched, contents
 

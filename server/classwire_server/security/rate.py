@@ -4,8 +4,7 @@ import math
 import threading
 
 from classwire.contract.reasons import Reason
-
-from ..errors import RequestError
+from classwire_server.errors import RequestError
 
 BURST_S = 1.0
 """Who has sent nothing for a while may send as much at once as in so many seconds."""

@@ -4,8 +4,8 @@ import ipaddress
 import os
 from dataclasses import dataclass
 
-from ..errors import ConfigError
-from ..setting import setting
+from classwire_server.errors import ConfigError
+from classwire_server.setting import setting
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError
+from classwire_server.errors import ConfigError
+
 from .certificates import check_authorities, check_pair
 
 

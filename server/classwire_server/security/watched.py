@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from ..errors import ConfigError
+from classwire_server.errors import ConfigError
 
 log = logging.getLogger(__name__)
 

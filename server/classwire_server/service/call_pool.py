@@ -8,10 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from classwire.contract.reasons import Reason
+from classwire_server.aggregates import DecayingSum
+from classwire_server.errors import RequestError
+from classwire_server.need import Need
 
-from ..errors import RequestError
-from ..fading import Fading
-from ..need import Need
 from .congestion import Congestion
 from .deadlines import ASKS_FIRST, Haste
 from .refusals import Refused, WireStatuses
@@ -50,7 +50,7 @@ class CallPool(ThreadPoolExecutor):
         self._may_wait = float(max_waiting)
         self._last_s: float | None = None  # when a call began while others waited behind it
         self._interval_s = 0.0
-        self._refused = Fading()
+        self._refused = DecayingSum()
         self._congestion = Congestion()
         self._lock = threading.Lock()  # guards all of the above
         self._begun = threading.local()  # how long this thread's call has waited; how it must end

@@ -6,12 +6,12 @@ from queue import SimpleQueue
 
 from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
+from classwire_server.errors import RequestError
+from classwire_server.pending import Priority
+from classwire_server.registry import Registry, ServedModel
+from classwire_server.statistics import Outcome
+from classwire_server.tokenization import OffsetUnit, tokens_made
 
-from ..errors import RequestError
-from ..pending import Priority
-from ..registry import Registry, ServedModel
-from ..statistics import Outcome
-from ..tokenization import OffsetUnit, tokens_made
 from .handlers import Call
 from .item import Item, read_items, run_items
 from .messages import (

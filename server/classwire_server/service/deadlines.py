@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..endings import expired
-from ..errors import RequestError
-from ..need import Need
+from classwire_server.errors import RequestError, expired_in_queue
+from classwire_server.need import Need
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ class Haste(NamedTuple):
     def error(self) -> RequestError | None:
         """With what the call is to end; None where it has enough time."""
         if self.left_s <= 0:
-            return expired()
+            return expired_in_queue()
         return self.need.refuse() if self.need is not None and self.spare_s < 0 else None
 
     @staticmethod

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import grpc
 
-from ..endings import draining
-from ..gate import Gate
+from classwire_server.errors import draining
+from classwire_server.gate import Gate
+
 from .call_pool import CallPool, Inline
 from .interception import Handler
 from .refusals import Refused, WireStatuses

@@ -5,10 +5,11 @@ from typing import Any
 
 import grpc
 
-from ..call_record import RECORD
-from ..errors import RequestError
-from ..security.access import Access, Admission, bad_credentials, missing_credentials
-from ..security.names import names_in
+from classwire_server.call_record import RECORD
+from classwire_server.errors import RequestError
+from classwire_server.security.access import Access, Admission, bad_credentials, missing_credentials
+from classwire_server.security.names import names_in
+
 from .call_pool import Inline
 from .deadlines import ASKS_FIRST
 from .handlers import ADMISSION

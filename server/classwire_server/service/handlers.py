@@ -15,11 +15,12 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from ..errors import RequestError
-from ..gate import Gate
-from ..need import Need
-from ..security.access import OPEN, Admission
-from ..security.callers import Caller
+from classwire_server.errors import RequestError
+from classwire_server.gate import Gate
+from classwire_server.need import Need
+from classwire_server.security.access import OPEN, Admission
+from classwire_server.security.callers import Caller
+
 from .call_pool import CallPool
 from .deadlines import NEED
 from .messages import parse

@@ -13,7 +13,8 @@ from functools import partial
 
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from ..fading import Fading
+from classwire_server.aggregates import DecayingSum
+
 from .alarms import Alarms
 from .handlers import Call
 
@@ -52,7 +53,7 @@ class Health:
         self._watchers: dict[_Watcher, None] = {}
         self._due: dict[_Watcher, None] = {}  # those that may not know what is
         self._thread: threading.Thread | None = None
-        self._let_go = Fading()  # watchers that did not take a message
+        self._let_go = DecayingSum()  # watchers that did not take a message
         self._changed = threading.Condition()  # guards all of the above
         self._alarms = Alarms()
 

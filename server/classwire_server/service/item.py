@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from classwire.v1 import classwire_pb2 as pb
+from classwire_server.call_record import RECORD, TextsRead
+from classwire_server.errors import RequestError
+from classwire_server.pending import Pending
+from classwire_server.registry import ServedModel
+from classwire_server.security.callers import Caller
+from classwire_server.tokenization import Encoding, Text, tokens_made
 
-from ..call_record import RECORD, TextsRead
-from ..errors import RequestError
-from ..pending import Pending
-from ..registry import ServedModel
-from ..security.callers import Caller
-from ..tokenization import Encoding, Text, tokens_made
 from .handlers import Call
 from .messages import Options, parse_text
 from .status import request_error

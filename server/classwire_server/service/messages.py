@@ -10,13 +10,12 @@ from google.protobuf.message import DecodeError, Message
 
 from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
-
-from ..engine import EngineTraits, Execution, Layout, Precision
-from ..errors import RequestError
-from ..pending import Priority
-from ..registry import ServedModel
-from ..scoring import Activation
-from ..tokenization import OffsetUnit, Text, Token, Truncation
+from classwire_server.engine import EngineTraits, Execution, Layout, Precision
+from classwire_server.errors import RequestError
+from classwire_server.pending import Priority
+from classwire_server.registry import ServedModel
+from classwire_server.scoring import Activation
+from classwire_server.tokenization import OffsetUnit, Text, Token, Truncation
 
 M = TypeVar("M", bound=Message)
 E = TypeVar("E", bound=Enum)

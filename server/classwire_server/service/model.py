@@ -5,12 +5,12 @@ from typing import Any
 
 from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
+from classwire_server import __version__
+from classwire_server.checkpoint import ProblemType
+from classwire_server.config import ServerConfig
+from classwire_server.errors import RequestError
+from classwire_server.registry import Entry, ModelState, Registry, ServedModel
 
-from .. import __version__
-from ..checkpoint import ProblemType
-from ..config import ServerConfig
-from ..errors import RequestError
-from ..registry import Entry, ModelState, Registry, ServedModel
 from .handlers import Call
 from .messages import ACTIVATIONS, PRECISIONS, TRUNCATIONS, engine, key_of
 from .status import duration

@@ -6,7 +6,8 @@ from typing import Any
 import grpc
 from grpc import _server
 
-from ..call_record import RECORD, REQUEST_ID, CallRecord, Method, request_id_in
+from classwire_server.call_record import RECORD, REQUEST_ID, CallRecord, Method, request_id_in
+
 from .call_pool import Inline
 from .interception import Behavior, Handler, around
 from .refusals import LISTENERS, Listener, Refused, gone

@@ -8,11 +8,11 @@ from concurrent.futures import CancelledError
 import numpy as np
 
 from classwire.v1 import classwire_pb2 as pb
+from classwire_server.engine import EngineTraits
+from classwire_server.registry import ServedModel
+from classwire_server.scoring import ranking, scores
+from classwire_server.statistics import Outcome
 
-from ..engine import EngineTraits
-from ..registry import ServedModel
-from ..scoring import ranking, scores
-from ..statistics import Outcome
 from .item import Item
 from .messages import ACTIVATIONS, Options, key_of, token
 from .status import item_error, reason_of, request_error

@@ -6,7 +6,8 @@ from typing import Any
 import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from ..gate import Gate
+from classwire_server.gate import Gate
+
 from .call_pool import CallPool
 from .entrance import Entrance
 from .handlers import parsed

@@ -8,16 +8,16 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from classwire.v1 import classwire_pb2 as pb
+from classwire_server.call_record import Method
+from classwire_server.config import ServerConfig
+from classwire_server.gate import Gate
+from classwire_server.inference_protocol.probes import Probes
+from classwire_server.inference_protocol.service import InferenceService
+from classwire_server.need import Need
+from classwire_server.open_inference import inference_pb2 as oip
+from classwire_server.registry import Registry
+from classwire_server.security.access import Access
 
-from ..call_record import Method
-from ..config import ServerConfig
-from ..gate import Gate
-from ..inference_protocol.probes import Probes
-from ..inference_protocol.service import InferenceService
-from ..need import Need
-from ..open_inference import inference_pb2 as oip
-from ..registry import Registry
-from ..security.access import Access
 from .arrivals import Arrivals
 from .call_pool import CallPool
 from .classify import ClassifyService

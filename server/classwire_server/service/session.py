@@ -17,9 +17,9 @@ from typing import Generic, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from ..endings import draining
-from ..errors import RequestError
-from ..security.access import bad_credentials
+from classwire_server.errors import RequestError, draining
+from classwire_server.security.access import bad_credentials
+
 from .handlers import Call
 from .item import Item
 from .status import request_error

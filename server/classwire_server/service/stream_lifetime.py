@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from classwire.contract.reasons import Reason
-
-from ..config import ServerConfig
-from ..errors import RequestError
+from classwire_server.config import ServerConfig
+from classwire_server.errors import RequestError
 
 LEAST_DRAIN_S = 1.0
 """What a stream that has to end is left at least, so that its status can leave."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
+from classwire_server.errors import RequestError
 
-from ..errors import RequestError
 from .item import Item
 from .messages import model_ref
 from .outcome import timing_of, traits_of, write_outcomes

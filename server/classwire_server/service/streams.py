@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from classwire.contract.reasons import Reason
+from classwire_server.config import ServerConfig
+from classwire_server.errors import RequestError
+from classwire_server.gate import Gate
 
-from ..config import ServerConfig
-from ..errors import RequestError
-from ..gate import Gate
 from .alarms import Alarms
 from .handlers import Call
 from .session import Response, Session

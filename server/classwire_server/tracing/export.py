@@ -9,7 +9,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from .. import __version__
+from classwire_server import __version__
+
 from .settings import ENVIRONMENT, TracingSettings
 from .tracing import Tracing
 

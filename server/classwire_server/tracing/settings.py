@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from ..errors import ConfigError
-from ..setting import setting
+from classwire_server.errors import ConfigError
+from classwire_server.setting import setting
 
 ENVIRONMENT = "env"
 """In place of an address: what OpenTelemetry's own variables say."""

@@ -8,8 +8,7 @@ import grpc
 from opentelemetry.trace import Span, Status, StatusCode
 
 from classwire.contract.reasons import Reason
-
-from ..errors import RequestError
+from classwire_server.errors import RequestError
 
 Attributes = Mapping[str, str | int]
 

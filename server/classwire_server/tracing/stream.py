@@ -8,14 +8,14 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Tracer, set_span_in_context
 
 from classwire.contract.reasons import CODES, Reason
+from classwire_server.call_record import CallRecord, TextsRead
+from classwire_server.errors import RequestError
 
-from ..call_record import CallRecord, TextsRead
-from ..errors import RequestError
 from .spans import FAULTS, fail, reason_of
 from .trace import Trace
 
 if TYPE_CHECKING:
-    from ..pending import Pending
+    from classwire_server.pending import Pending
 
 FIRST_MESSAGES = 16
 """So many messages of a traced stream are part of its trace."""

@@ -9,13 +9,14 @@ import grpc
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Tracer, set_span_in_context
 
-from ..call_record import CallRecord, TextsRead
-from ..errors import RequestError, WorkerLost
+from classwire_server.call_record import CallRecord, TextsRead
+from classwire_server.errors import RequestError, WorkerLost
+
 from .spans import FAULTS, Attributes, Clock, fail, reason_of
 
 if TYPE_CHECKING:
-    from ..computation import Pass
-    from ..pending import Batch, Pending
+    from classwire_server.computation import Pass
+    from classwire_server.pending import Batch, Pending
 
 FINGERPRINT_DIGITS = 12
 

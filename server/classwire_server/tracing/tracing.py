@@ -11,12 +11,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from .. import __version__
+from classwire_server import __version__
+
 from .stream import StreamTrace
 from .trace import Trace
 
 if TYPE_CHECKING:
-    from ..call_record import CallRecord
+    from classwire_server.call_record import CallRecord
 
 FLUSH_S = 3.0
 """How long the last spans may take to leave."""

@@ -1,7 +1,29 @@
 """How often something was done, and how much it came to."""
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
+
+REMEMBERED_S = 1.0
+"""The time constant: how long what came counts, on average."""
+
+
+class DecayingSum:
+    """A sum of what came, in which each part fades exponentially.
+
+    Not safe for use by several threads.
+    """
+
+    def __init__(self) -> None:
+        self._sum = 0.0
+        self._last_s = 0.0
+
+    def add(self, amount: float, now_s: float) -> float:
+        """Count an amount that comes now; returns the sum with it."""
+        self._sum = self._sum * math.exp((self._last_s - now_s) / REMEMBERED_S) + amount
+        self._last_s = now_s
+        return self._sum
+
 
 SECONDS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
