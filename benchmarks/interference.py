@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.workers import WorkerEngine, launch
-from classwire_server.model_source import ModelSource
 
 from .batching import encodings
 from .instrument import pin, seconds_of, serve

@@ -48,11 +48,11 @@ def shares_of_a_pass(folder: Path, cache: Path) -> dict[str, float]:
     """Shares of an int8 compiled forward pass by operator, by torch's profiler, one thread."""
     from torch.profiler import ProfilerActivity, profile
 
-    from classwire_server.config import ServerConfig
+    from classwire_server.config.model_source import ModelSource
+    from classwire_server.config.server_config import ServerConfig
     from classwire_server.engine.changeover import compiled
     from classwire_server.engine.packing import pack
     from classwire_server.engine.selection import select
-    from classwire_server.model_source import ModelSource
 
     from .batching import encodings
     from .workload import mixed

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from classwire_server.config import EMBEDDED_FOLDER
+from classwire_server.config.server_config import EMBEDDED_FOLDER
 from classwire_server.engine.memory import REST_S
 
 from . import checkpoints

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import changeover, device, memory, right_of_way, worker
 from classwire_server.engine.link import Link, Refused, receive, send
 from classwire_server.engine.packed import PackedEngine

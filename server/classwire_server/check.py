@@ -5,13 +5,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from .addresses import check_port, check_unix_socket, target_of
-from .config import ServerConfig
+from .config.endpoints import check_port, check_unix_socket, target_of
+from .config.model_source import ModelSource
+from .config.server_config import ServerConfig
 from .engine.workers import launch
 from .errors import ConfigError, StartError
 from .loading import Launch, Loader
 from .memory_budget import MB
-from .model_source import ModelSource
 from .registry import Registry
 from .security.access import Access
 from .security.showing import authorities, show

@@ -11,12 +11,12 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import ServerConfig
+from .config.model_source import ModelSource
+from .config.server_config import ServerConfig
 from .containment import check_contained
 from .errors import CheckpointError
 from .fingerprint import fingerprint
 from .labels import labels_of
-from .model_source import ModelSource
 from .scoring import Activation
 from .tokenization import Tokenization, Truncation, check_tokenizer
 

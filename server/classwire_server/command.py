@@ -15,11 +15,11 @@ from classwire.escaping import visible
 
 from . import logs
 from .check import findings
-from .config import ServerConfig
+from .config.server_config import ServerConfig
+from .config.sources import ENVIRONMENT_PREFIX, resolve
 from .errors import ConfigError, StartError
 from .lifecycle import Server
 from .options import option
-from .settings import ENVIRONMENT_PREFIX, resolve
 
 log = logging.getLogger(__name__)
 

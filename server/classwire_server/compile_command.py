@@ -12,13 +12,13 @@ import click
 
 from classwire.escaping import visible
 
-from .config import ServerConfig
+from .config.model_source import ModelSource
+from .config.server_config import ServerConfig
+from .config.sources import ENVIRONMENT_PREFIX, resolve
 from .engine import FASTER_ON_CPU, Precision
 from .engine.compile_process import compile_elsewhere
 from .errors import CompileError, ConfigError, StartError
-from .model_source import ModelSource
 from .options import option
-from .settings import ENVIRONMENT_PREFIX, resolve
 
 _SETTINGS = (
     "model",

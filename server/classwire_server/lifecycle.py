@@ -11,9 +11,9 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from . import access_log
-from .addresses import check_port, check_unix_socket, target_of
 from .admin.administration import Administration
-from .config import ServerConfig
+from .config.endpoints import check_port, check_unix_socket, target_of
+from .config.server_config import ServerConfig
 from .engine.workers import launch
 from .errors import StartError
 from .gate import Gate

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable
 
 from .checkpoint import locate
-from .config import ServerConfig
+from .config.model_source import ModelSource
+from .config.server_config import ServerConfig
 from .dispatch import Dispatcher
 from .engine import Launched
 from .limits import limits_of
 from .memory_budget import MemoryBudget, most_held_bytes
-from .model_source import ModelSource
 from .registry import Registry, ServedModel
 from .tokenization import Truncation
 

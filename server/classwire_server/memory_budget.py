@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from .config.model_source import ModelSource
 from .engine.cgroup import limits
 from .errors import OverBudget
-from .model_source import ModelSource
 from .registry import Registry
 
 log = logging.getLogger(__name__)

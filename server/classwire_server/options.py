@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .settings import kind
+from .config.sources import kind
 
 
 def option(field: "dataclasses.Field[Any]") -> click.Option:

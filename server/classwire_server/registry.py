@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Self
 
 from classwire.contract.reasons import Reason
 
+from .config.model_source import ModelSource
 from .errors import RequestError
 from .gate import Gate
 from .limits import Limits
-from .model_source import ModelSource
 from .need import Need
 from .security.callers import Caller
 

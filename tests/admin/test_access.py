@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from classwire.contract.tokens import new_token
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError
 from classwire_server.lifecycle import Server
 from tests.admin.operator import Operator, refusal

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from classwire_server.config.model_source import ModelSource
 from classwire_server.memory_budget import MemoryBudget, cgroup_bytes
-from classwire_server.model_source import ModelSource
 from classwire_server.registry import Registry
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 from benchmarks.instrument import children
 from benchmarks.served import START_TIMEOUT_S, Served
 from classwire_server import command
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.process import Spawn, Subprocess
 from classwire_server.engine.workers import WorkerEngine, launch
 from classwire_server.lifecycle import Server

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from classwire import Classification, Client
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import ANY_TIME, Logits, Terms
 from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server

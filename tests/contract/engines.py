@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from classwire_server.checkpoint import load_checkpoint
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import (
     ANY_TIME,
     Deviation,
@@ -21,7 +22,6 @@ from classwire_server.engine import (
     WorkerState,
 )
 from classwire_server.errors import NoWorker, WorkerLost
-from classwire_server.model_source import ModelSource
 from classwire_server.pass_cost import PassCost
 from classwire_server.tokenization import Encoding
 

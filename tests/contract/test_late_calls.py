@@ -13,9 +13,9 @@ import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
+from classwire_server.config.model_source import ModelSource
 from classwire_server.errors import RequestError, expired_in_queue
 from classwire_server.lifecycle import Server
-from classwire_server.model_source import ModelSource
 from classwire_server.need import Need
 from classwire_server.open_inference import inference_pb2 as oip
 from classwire_server.registry import Entry, Registry

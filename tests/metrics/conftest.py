@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation
 from classwire_server.lifecycle import Server
 from tests.conftest import launch_forked

@@ -15,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation
 from classwire_server.lifecycle import Server
 from classwire_server.metrics.metric import Metric

@@ -10,11 +10,11 @@ import pytest
 
 from classwire.contract.reasons import Reason
 from classwire.contract.tokens import hash_of, is_hash, is_hash_of, name_in, new_token
+from classwire_server.config.security import SecuritySettings
 from classwire_server.errors import ConfigError, RequestError
 from classwire_server.security.access import Access
 from classwire_server.security.callers import read_callers
 from classwire_server.security.rate import Rate
-from classwire_server.security.settings import SecuritySettings
 from tests.security.files import callers_toml, replace
 
 TOKEN, OTHER = (f"cw_alice_{letter * 43}" for letter in "ab")

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from classwire import Client, Tls, Unavailable
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError
 from classwire_server.lifecycle import Server
 from classwire_server.security.certificates import PAUSE_S

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from classwire.contract.tokens import name_in
+from classwire_server.config.security import SecuritySettings
 from classwire_server.lifecycle import Server
 from classwire_server.security.access import Access
-from classwire_server.security.settings import SecuritySettings
 from tests.cli.conftest import Run, classwire  # noqa: F401
 from tests.security.conftest import Listen
 from tests.security.files import Pair

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from classwire_server.checkpoint import load_checkpoint
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Precision
 from classwire_server.engine.compile_process import Artefact, compile_elsewhere
 from classwire_server.engine.packed import PackedModel
 from classwire_server.engine.workers import launch
 from classwire_server.lifecycle import Server
-from classwire_server.model_source import ModelSource
 from tests import faults
 from tests.server.supervised import Start, Supervised
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.workers import WorkerEngine, launch
 from classwire_server.tokenization import Text, Truncation
 from tests.contract.engines import PATIENCE_S

@@ -9,7 +9,8 @@ import torch
 from transformers import PreTrainedModel
 
 from classwire_server.checkpoint import Checkpoint, ProblemType, load_checkpoint
-from classwire_server.config import EMBEDDED_FOLDER, ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import EMBEDDED_FOLDER, ServerConfig
 from classwire_server.engine import Deviation, Precision, quantization
 from classwire_server.engine.calibration import (
     PARITY_TEXTS,
@@ -20,7 +21,6 @@ from classwire_server.engine.calibration import (
 from classwire_server.engine.packed import PackedEngine, PackedModel
 from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import ConfigError
-from classwire_server.model_source import ModelSource
 from classwire_server.scoring import Activation
 from classwire_server.tokenization import Text, Truncation
 

@@ -14,7 +14,7 @@ import torch
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation, Execution, changeover, compilation, compile_process
 from classwire_server.engine.selection import Selection, select
 from classwire_server.engine.workers import launch

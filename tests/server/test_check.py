@@ -14,7 +14,7 @@ import classwire_server.command
 from classwire.contract.tokens import hash_of, new_token
 from classwire_server import logs
 from classwire_server.check import Finding, findings
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server
 from tests.cli.conftest import Run, classwire  # noqa: F401

@@ -14,7 +14,7 @@ import transformers
 from transformers import dynamic_module_utils
 
 from classwire_server.checkpoint import Checkpoint, load_checkpoint
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import CheckpointError
 
 

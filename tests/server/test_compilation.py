@@ -15,13 +15,13 @@ import torch
 import transformers
 
 from classwire_server.checkpoint import load_checkpoint
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Execution, Precision, compilation, compile_process
 from classwire_server.engine.compilation import CompiledModel, artefact_key
 from classwire_server.engine.packed import PackedEngine, PackedModel
 from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import CompileError
-from classwire_server.model_source import ModelSource
 from classwire_server.tokenization import Encoding, Text
 from tests.cli.conftest import Run, classwire
 from tests.contract.engines import PATIENCE_S, eventually

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from classwire import __version__
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.doctor.choices import Choice, choices
 from classwire_server.doctor.machine import environment, machine, memory, processor
 from classwire_server.engine.selection import division_for

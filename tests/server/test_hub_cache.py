@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from classwire_server.checkpoint import load_checkpoint
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import CheckpointError
-from classwire_server.model_source import ModelSource
 
 COMMITS = {"main": "a" * 40, "v1": "b" * 40}
 

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.memory import Rest, give_back
 from classwire_server.engine.workers import launch
 from classwire_server.tokenization import Truncation

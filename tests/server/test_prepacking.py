@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Precision, prepacking, selection
 from classwire_server.engine.packed import PackedEngine, PackedModel
 from classwire_server.engine.packing import pack

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import (
     Deviation,
     EngineTraits,
@@ -32,7 +33,6 @@ from classwire_server.engine.link import Job, Ready
 from classwire_server.engine.supervision import Backoff, _same_again
 from classwire_server.engine.workers import launch
 from classwire_server.errors import NoWorker, StartError, WorkerLost
-from classwire_server.model_source import ModelSource
 from tests import faults
 from tests.contract.engines import COST, PATIENCE_S, eventually
 from tests.faults import Succession

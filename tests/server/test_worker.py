@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import pytest
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Terms, cores, worker
 from classwire_server.engine.workers import WorkerEngine, launch
 from classwire_server.errors import CheckpointError, StartError, TooLate
@@ -32,7 +32,7 @@ Serve = Callable[..., Server]
 SERVER = """
 import sys
 from classwire import Client
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.lifecycle import Server
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError
 from classwire_server.lifecycle import Server
 from classwire_server.tracing import tracing
@@ -127,7 +127,7 @@ def test_without_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     def find_spec(name: str) -> None:
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr("classwire_server.tracing.settings.find_spec", find_spec)
+    monkeypatch.setattr("classwire_server.config.tracing.find_spec", find_spec)
     assert not ServerConfig().traces
     with pytest.raises(ConfigError, match=r"pip install 'classwire-server\[tracing\]'"):
         ServerConfig(traces="env")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.gate import Gate
 from classwire_server.loading import Loader
 from classwire_server.registry import Registry

@@ -8,8 +8,8 @@ import grpc
 
 from classwire.admin.v1 import admin_pb2 as pb
 from classwire.contract.reasons import Reason
-from classwire_server.addresses import check_port, target_of
-from classwire_server.config import ServerConfig
+from classwire_server.config.endpoints import check_port, target_of
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ChangeRefused, Refusal, RequestError, StartError
 from classwire_server.security.certificates import Certificates
 from classwire_server.service.handlers import ADMISSION, Call

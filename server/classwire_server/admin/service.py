@@ -8,11 +8,11 @@ from typing import Any
 
 from classwire.admin.v1 import admin_pb2 as pb
 from classwire.contract.reasons import Reason
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import MODEL_NAME, ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError, RequestError, draining
 from classwire_server.gate import Gate
 from classwire_server.memory_budget import MB
-from classwire_server.model_source import MODEL_NAME, ModelSource
 from classwire_server.registry import Entry, Registry
 from classwire_server.service.handlers import Call
 from classwire_server.service.model import describe

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import FASTER_ON_CPU, FASTER_ON_GPU, Precision
 from classwire_server.engine.budget import LAST_TOKENS
 from classwire_server.engine.compile_cache import cache_folder

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.config.sources import ENVIRONMENT_PREFIX
 from classwire_server.engine.cgroup import limits
 from classwire_server.engine.compilation import check_compiler
 from classwire_server.engine.cores import open_cores, quotas
 from classwire_server.errors import CompileError
 from classwire_server.memory_budget import MB
-from classwire_server.settings import ENVIRONMENT_PREFIX
 
 Facts = Mapping[str, Any]
 """What is known, by name: texts, numbers, lists of texts, and None for what is not there."""

@@ -2,9 +2,9 @@
 
 import logging
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import CompileError
-from classwire_server.model_source import ModelSource
 
 from . import Deviation, Precision
 from .calibration import accepts

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ClasswireServerError, CompileError
-from classwire_server.model_source import ModelSource
 
 from . import Precision
 from .compile_cache import CompileCache, cache_folder

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from classwire_server.checkpoint import Checkpoint
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import StartError
-from classwire_server.model_source import ModelSource
 from classwire_server.pass_cost import PassCost
 
 from . import Deviation, EngineTraits, Terms

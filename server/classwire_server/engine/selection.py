@@ -9,9 +9,9 @@ import torch
 from transformers import PreTrainedModel
 
 from classwire_server.checkpoint import Checkpoint, load_checkpoint
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import CheckpointError, ConfigError
-from classwire_server.model_source import ModelSource
 from classwire_server.pass_cost import PassCost
 
 from . import FASTER_ON_CPU, FASTER_ON_GPU, Deviation, Layout, Precision

@@ -3,9 +3,9 @@
 import threading
 from collections.abc import Callable, Sequence
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import NoWorker
-from classwire_server.model_source import ModelSource
 from classwire_server.tokenization import Encoding
 
 from . import ANY_TIME, Deviation, EngineTraits, Launched, Logits, Terms, WorkerState

@@ -1,7 +1,7 @@
 """Models, and what they have done, as the protocol describes them."""
 
 from classwire_server.aggregates import Total
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.registry import Entry, ModelState, ServedModel
 from classwire_server.statistics import Figures

@@ -5,7 +5,7 @@ from queue import SimpleQueue
 
 from classwire.contract.reasons import Reason
 from classwire_server import __version__
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import RequestError
 from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.pending import Priority

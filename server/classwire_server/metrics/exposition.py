@@ -8,7 +8,7 @@ from wsgiref.simple_server import WSGIRequestHandler
 
 from prometheus_client import CollectorRegistry, start_http_server
 
-from classwire_server.addresses import cannot_listen, target_of
+from classwire_server.config.endpoints import cannot_listen, target_of
 
 PATH = "/metrics"
 TIMEOUT_S = 10.0

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import grpc
 
 from classwire_server import __version__
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.gate import Gate
 from classwire_server.service.call_pool import CallPool
 from classwire_server.service.streams import Streams

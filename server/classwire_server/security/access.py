@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from classwire.contract.reasons import Reason
 from classwire.contract.tokens import LONGEST_TOKEN, hash_of, is_hash_of, name_in, new_token
+from classwire_server.config.security import SecuritySettings
 from classwire_server.errors import RequestError
 
 from .callers import ANYBODY, Caller, Callers, read_callers
-from .settings import SecuritySettings
 from .watched import Watched
 
 _NOBODYS_HASH = hash_of(new_token("nobody"))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from classwire.contract.tokens import NAME, is_hash
+from classwire_server.config.files import table_in
 from classwire_server.errors import ConfigError
-from classwire_server.toml_file import table_in
 
 from .rate import Rate
 

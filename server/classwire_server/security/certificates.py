@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from classwire_server.config.security import SecuritySettings
 from classwire_server.errors import ConfigError
 
-from .settings import SecuritySettings
 from .watched import Watched, contents
 
 PAUSE_S = 0.02

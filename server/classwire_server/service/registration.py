@@ -9,7 +9,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.call_record import Method
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.gate import Gate
 from classwire_server.inference_protocol.probes import Probes
 from classwire_server.inference_protocol.service import InferenceService

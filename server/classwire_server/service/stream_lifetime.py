@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from classwire.contract.reasons import Reason
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import RequestError
 
 LEAST_DRAIN_S = 1.0

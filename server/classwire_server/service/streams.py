@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from classwire.contract.reasons import Reason
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import RequestError
 from classwire_server.gate import Gate
 

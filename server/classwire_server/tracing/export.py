@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from classwire_server import __version__
+from classwire_server.config.tracing import ENVIRONMENT, TracingSettings
 
-from .settings import ENVIRONMENT, TracingSettings
 from .tracing import Tracing
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 Every field of `ServerConfig` is a setting. Its name gives the flag (`--max-streams`), the
 environment variable (`CLASSWIRE_MAX_STREAMS`) and the key in the TOML file (`max_streams`);
-`settings.py` resolves the three.
+`sources.py` resolves the three.
 """
 
 import math
@@ -11,14 +11,15 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from .addresses import check_host
-from .admin.settings import AdminSettings
-from .errors import ConfigError
-from .metrics.settings import MetricsSettings
+from classwire_server.errors import ConfigError
+
+from .admin import AdminSettings
+from .endpoints import check_host
+from .metrics import MetricsSettings
 from .model_source import ModelSource
-from .security.settings import SecuritySettings
+from .security import SecuritySettings
 from .setting import setting
-from .tracing.settings import TracingSettings
+from .tracing import TracingSettings
 
 DEVICES = re.compile(r"auto|(cpu|mps|cuda(:\d+)?)(,(cpu|mps|cuda(:\d+)?))*")
 PRECISIONS = ("float32", "bfloat16", "float16", "int8", "auto")
@@ -28,7 +29,7 @@ LOG_FORMATS = ("auto", "json", "pretty")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 EMBEDDED_MODEL = "stars-en"
-EMBEDDED_FOLDER = Path(__file__).parent / "models" / EMBEDDED_MODEL
+EMBEDDED_FOLDER = Path(__file__).parent.parent / "models" / EMBEDDED_MODEL
 
 SPARE_RPC_THREADS = 4
 """Pool threads that streams must always leave free for other calls."""

@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 
-from .errors import ConfigError, StartError
+from classwire_server.errors import ConfigError, StartError
 
 
 def check_host(setting: str, host: str) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from classwire_server.setting import setting
+from .setting import setting
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 
-from .errors import ConfigError
+from classwire_server.errors import ConfigError
 
 MODEL_NAME = re.compile(r"[a-z0-9._-]{1,63}")
 

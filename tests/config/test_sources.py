@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from classwire._channel import channel_options
-from classwire_server.config import EMBEDDED_MODEL, ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import EMBEDDED_MODEL, ServerConfig
+from classwire_server.config.sources import resolve
 from classwire_server.errors import ConfigError
-from classwire_server.model_source import ModelSource
-from classwire_server.settings import resolve
 from classwire_server.transport import grpc_options
 
 

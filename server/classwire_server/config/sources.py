@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from .config import ServerConfig
-from .errors import ConfigError
-from .toml_file import table_in
+from classwire_server.errors import ConfigError
+
+from .files import table_in
+from .server_config import ServerConfig
 
 ENVIRONMENT_PREFIX = "CLASSWIRE_"
 LONGEST_BITS = 64

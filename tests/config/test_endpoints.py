@@ -10,8 +10,8 @@ import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ModelServiceStub
-from classwire_server.addresses import check_port, check_unix_socket
-from classwire_server.config import ServerConfig
+from classwire_server.config.endpoints import check_port, check_unix_socket
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from classwire_server.errors import ConfigError
-from classwire_server.setting import setting
+
+from .setting import setting
 
 ENVIRONMENT = "env"
 """In place of an address: what OpenTelemetry's own variables say."""

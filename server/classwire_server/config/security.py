@@ -5,7 +5,8 @@ import os
 from dataclasses import dataclass
 
 from classwire_server.errors import ConfigError
-from classwire_server.setting import setting
+
+from .setting import setting
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import re
 import tomllib
 from typing import Any
 
-from .errors import ConfigError
-from .security.watched import contents
+from classwire_server.errors import ConfigError
+from classwire_server.security.watched import contents
 
 _PLACE = re.compile(r" \(at (line \d+, column \d+|end of document)\)$")
 _TWICE = ("Cannot declare", "Cannot overwrite", "Cannot mutate", "Duplicate")

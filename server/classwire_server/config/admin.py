@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from classwire_server.errors import ConfigError
-from classwire_server.security.settings import SecuritySettings, is_loopback
-from classwire_server.setting import setting
+
+from .security import SecuritySettings, is_loopback
+from .setting import setting
 
 
 @dataclass(frozen=True)
