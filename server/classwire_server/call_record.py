@@ -14,7 +14,7 @@ import grpc
 from .pending import Priority, TextTrace
 
 if TYPE_CHECKING:
-    from .checkpoint import Checkpoint
+    from .checkpoint.loading import Checkpoint
 
 REQUEST_ID = "x-request-id"
 """The metadata that brings a call's id, and takes it back."""

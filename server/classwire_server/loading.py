@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from .checkpoint import locate
+from .checkpoint.loading import locate
 from .config.model_source import ModelSource
 from .config.server_config import ServerConfig
 from .dispatch import Dispatcher

@@ -18,7 +18,7 @@ from .need import Need
 from .security.callers import Caller
 
 if TYPE_CHECKING:
-    from .checkpoint import Checkpoint
+    from .checkpoint.loading import Checkpoint
     from .dispatch import Dispatcher
     from .engine import Engine
     from .tokenization import Tokenization

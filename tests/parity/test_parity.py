@@ -13,7 +13,7 @@ from transformers import AttentionInterface, AutoTokenizer, BertForSequenceClass
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ModelServiceStub
-from classwire_server.checkpoint import load_checkpoint
+from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation, Launched

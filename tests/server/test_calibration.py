@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from classwire_server.checkpoint import Checkpoint, ProblemType, load_checkpoint
+from classwire_server.checkpoint.loading import Checkpoint, ProblemType, load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import EMBEDDED_FOLDER, ServerConfig
 from classwire_server.engine import Deviation, Precision, quantization

@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 
-from classwire_server.checkpoint import load_checkpoint
+from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Execution, Precision, compilation, compile_process

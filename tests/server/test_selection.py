@@ -15,7 +15,7 @@ import transformers
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
-from classwire_server.checkpoint import load_checkpoint
+from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Precision, selection
 from classwire_server.engine.packed import PackedEngine

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classwire_server.checkpoint import load_checkpoint
+from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import EMBEDDED_FOLDER, ServerConfig
 from classwire_server.engine import Precision

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from classwire_server.checkpoint import Checkpoint
+from classwire_server.checkpoint.loading import Checkpoint
 from classwire_server.pass_cost import PassCost
 from classwire_server.tokenization import Encoding
 

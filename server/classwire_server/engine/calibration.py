@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from classwire_server.checkpoint import ProblemType
+from classwire_server.checkpoint.loading import ProblemType
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError
 from classwire_server.scoring import Activation, scores

@@ -72,7 +72,7 @@ def compile_elsewhere(source: ModelSource, config: ServerConfig, precision: Prec
 
 def _compile(source: ModelSource, config: ServerConfig, precision: Precision) -> tuple[Path, bool]:
     """The folder in the cache, and whether it was there."""
-    from classwire_server.checkpoint import load_checkpoint
+    from classwire_server.checkpoint.loading import load_checkpoint
 
     from .compilation import artefact_key, check_compiler, compile_model
     from .packed import PackedModel

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from classwire_server.checkpoint import Checkpoint
+from classwire_server.checkpoint.loading import Checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import StartError

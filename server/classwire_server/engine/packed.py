@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from classwire_server.checkpoint import first_position
+from classwire_server.checkpoint.loading import first_position
 
 from . import EngineTraits, Execution, Layout, Precision
 from .attention import ATTENTION, mean_within_texts

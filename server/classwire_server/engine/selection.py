@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from classwire_server.checkpoint import Checkpoint, load_checkpoint
+from classwire_server.checkpoint.loading import Checkpoint, load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import CheckpointError, ConfigError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from classwire_server.checkpoint import Checkpoint, ProblemType
+from classwire_server.checkpoint.loading import Checkpoint, ProblemType
 from classwire_server.errors import CheckpointError
 from classwire_server.tokenization import Text, Truncation
 

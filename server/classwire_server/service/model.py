@@ -6,7 +6,7 @@ from typing import Any
 from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server import __version__
-from classwire_server.checkpoint import ProblemType
+from classwire_server.checkpoint.loading import ProblemType
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import RequestError
 from classwire_server.registry import Entry, ModelState, Registry, ServedModel

@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers import dynamic_module_utils
 
-from classwire_server.checkpoint import Checkpoint, load_checkpoint
+from classwire_server.checkpoint.loading import Checkpoint, load_checkpoint
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import CheckpointError
 

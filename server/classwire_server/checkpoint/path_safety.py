@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import CheckpointError
+from classwire_server.errors import CheckpointError
 
 
 def check_contained(folder: Path) -> None:

@@ -11,14 +11,15 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config.model_source import ModelSource
-from .config.server_config import ServerConfig
-from .containment import check_contained
-from .errors import CheckpointError
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.errors import CheckpointError
+from classwire_server.scoring import Activation
+from classwire_server.tokenization import Tokenization, Truncation, check_tokenizer
+
 from .fingerprint import fingerprint
 from .labels import labels_of
-from .scoring import Activation
-from .tokenization import Tokenization, Truncation, check_tokenizer
+from .path_safety import check_contained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

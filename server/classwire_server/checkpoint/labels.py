@@ -3,7 +3,7 @@
 import unicodedata
 from typing import Any
 
-from .errors import CheckpointError
+from classwire_server.errors import CheckpointError
 
 MAX_LABEL_BYTES = 1_024
 """Of one label, in UTF-8."""
