@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import changeover, device, memory, right_of_way, worker
+from classwire_server.engine import changeover, memory, worker
+from classwire_server.engine.forward import device, preemption
+from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.link import Link, Refused, receive, send
-from classwire_server.engine.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
 from classwire_server.errors import StartError
 from tests.contract.engines import PATIENCE_S, eventually
@@ -126,7 +127,7 @@ def is_urgent_while_others_stand(control: Link, links: Sequence[Link]) -> None:
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
         if threading.current_thread().name == "urgent" and not eventually(
-            lambda: right_of_way.RIGHT_OF_WAY._still
+            lambda: preemption.PREEMPTION._still
         ):
             raise RuntimeError("nothing stands still")
         return _run(self, texts)

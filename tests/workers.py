@@ -19,9 +19,9 @@ from classwire_server.engine import (
     WorkerState,
     worker,
 )
+from classwire_server.engine.forward.runner import Runner
 from classwire_server.engine.link import Link
 from classwire_server.engine.packing import pack
-from classwire_server.engine.runner import Runner
 from classwire_server.engine.selection import select
 from classwire_server.tokenization import Encoding
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import numpy as np
 
 from classwire_server.engine import worker
+from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.link import Link
-from classwire_server.engine.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
 from tests.faults import spawn_with
 

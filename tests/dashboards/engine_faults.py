@@ -14,8 +14,8 @@ from classwire import ClasswireError, Client
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation, Launched, WorkerState, worker
+from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.link import Link
-from classwire_server.engine.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
 from classwire_server.engine.workers import launch
 from classwire_server.lifecycle import Server

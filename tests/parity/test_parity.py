@@ -17,8 +17,8 @@ from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation, Launched
-from classwire_server.engine.attention import ATTENTION
-from classwire_server.engine.packed import PackedEngine, PackedModel
+from classwire_server.engine.forward.attention import ATTENTION
+from classwire_server.engine.forward.packed import PackedEngine, PackedModel
 from classwire_server.lifecycle import Server
 from tests.checkpoints import ARCHITECTURES
 from tests.conftest import launch_forked

@@ -14,7 +14,7 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Precision
 from classwire_server.engine.compile_process import Artefact, compile_elsewhere
-from classwire_server.engine.packed import PackedModel
+from classwire_server.engine.forward.packed import PackedModel
 from classwire_server.engine.workers import launch
 from classwire_server.lifecycle import Server
 from tests import faults

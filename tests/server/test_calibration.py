@@ -11,14 +11,15 @@ from transformers import PreTrainedModel
 from classwire_server.checkpoint.loading import Checkpoint, ProblemType, load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import EMBEDDED_FOLDER, ServerConfig
-from classwire_server.engine import Deviation, Precision, quantization
+from classwire_server.engine import Deviation, Precision
 from classwire_server.engine.calibration import (
     PARITY_TEXTS,
     accepts,
     calibration_texts,
     measure_deviation,
 )
-from classwire_server.engine.packed import PackedEngine, PackedModel
+from classwire_server.engine.forward import int8 as quantization
+from classwire_server.engine.forward.packed import PackedEngine, PackedModel
 from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import ConfigError
 from classwire_server.scoring import Activation

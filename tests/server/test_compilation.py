@@ -19,7 +19,7 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Execution, Precision, compilation, compile_process
 from classwire_server.engine.compilation import CompiledModel, artefact_key
-from classwire_server.engine.packed import PackedEngine, PackedModel
+from classwire_server.engine.forward.packed import PackedEngine, PackedModel
 from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import CompileError
 from classwire_server.tokenization import Encoding, Text

@@ -9,7 +9,7 @@ import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ModelServiceStub
-from classwire_server.engine.packed import PackedEngine
+from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
 from classwire_server.lifecycle import Server
 from tests.parity.direct import TEXTS, Direct, largest_difference

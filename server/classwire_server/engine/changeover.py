@@ -8,8 +8,8 @@ from classwire_server.errors import CompileError
 
 from . import Deviation, Precision
 from .calibration import accepts
-from .packed import PackedEngine
-from .runner import Runner
+from .forward.packed import PackedEngine
+from .forward.runner import Runner
 from .selection import Selection
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from classwire import __version__
 from classwire_server.errors import CompileError
 
 from . import Precision
-from .packed import PackedModel
+from .forward.packed import PackedModel
 
 LIBRARY = "model.so"
 OPERATORS = "model.json"

@@ -75,8 +75,8 @@ def _compile(source: ModelSource, config: ServerConfig, precision: Precision) ->
     from classwire_server.checkpoint.loading import load_checkpoint
 
     from .compilation import artefact_key, check_compiler, compile_model
-    from .packed import PackedModel
-    from .precision import convert
+    from .forward.packed import PackedModel
+    from .forward.precision import convert
 
     checkpoint, model = load_checkpoint(source, config)
     cache = CompileCache(cache_folder(config.compile_cache))

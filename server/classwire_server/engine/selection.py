@@ -18,12 +18,12 @@ from . import FASTER_ON_CPU, FASTER_ON_GPU, Deviation, Layout, Precision
 from .budget import LAST_TOKENS, measure_cost
 from .calibration import PARITY_TEXTS, accepts, calibration_texts
 from .cores import Division, divide, usable_cores
-from .device import resolve
-from .packed import PackedEngine, PackedModel
-from .precision import convert
-from .prepacking import is_worthwhile, prepack, restore
-from .runner import OneByOne, Runner
-from .stacked import StackedEngine
+from .forward.device import resolve
+from .forward.grouped import GroupedEngine
+from .forward.packed import PackedEngine, PackedModel
+from .forward.precision import convert
+from .forward.prepacked import is_worthwhile, prepack, restore
+from .forward.runner import OneByOne, Runner
 from .timing import median_s, sample_of
 from .trial import Trial, trial_of
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 SAMPLE_TOKENS = 256
 """Size of the batch that engines are timed on."""
 
-TorchEngine = PackedEngine | StackedEngine
+TorchEngine = PackedEngine | GroupedEngine
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ def select(
     torch.set_num_threads(division.threads)
     checkpoint, model = load_checkpoint(source, config)
     model = model.to(device)  # type: ignore[arg-type]
-    parity = trial_of(checkpoint, PARITY_TEXTS, StackedEngine(model, device, one_by_one=True))
+    parity = trial_of(checkpoint, PARITY_TEXTS, GroupedEngine(model, device, one_by_one=True))
     engine, deviation = _in_float32(checkpoint, model, device, parity)
     trial, layout = parity, engine.traits.layout
     if config.precision != Precision.FLOAT32.value:
@@ -146,7 +146,7 @@ def _in_float32(
             why = (str(error).splitlines() or [type(error).__name__])[0]
         packed.unpack()
     log.info("%s: cannot be packed (%s); stacking texts of equal length", checkpoint.name, why)
-    stacked = StackedEngine(model, device)
+    stacked = GroupedEngine(model, device)
     deviation = parity.deviation(stacked)
     if deviation.max_score_difference > parity.tolerance:
         raise CheckpointError(
@@ -235,7 +235,7 @@ def _build(
         convert(model, precision)
     if layout is Layout.PACKED:
         return PackedEngine(PackedModel(model), device, precision)
-    return StackedEngine(model, device, precision)
+    return GroupedEngine(model, device, precision)
 
 
 def _unpack(engine: TorchEngine) -> None:

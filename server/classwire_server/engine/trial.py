@@ -11,8 +11,8 @@ from classwire_server.tokenization import Text, Truncation
 
 from . import Deviation
 from .calibration import measure_deviation, spread
+from .forward.runner import Runner
 from .packing import PackedTexts, pack
-from .runner import Runner
 
 SAME = 1e-5
 """Largest difference of a score from plain float32 that a float32 engine may have."""

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from classwire_server.errors import StartError
 
 from . import Execution
+from .forward.preemption import MAX_STILL_S, PREEMPTION
 from .link import Changed, Computed, Failed, Job, Late, Link, Ready, Refused, Work, receive, send
 from .packing import PackedTexts
-from .right_of_way import MAX_STILL_S, RIGHT_OF_WAY
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from .runner import Runner
+    from .forward.runner import Runner
     from .selection import Selection
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class _Worker:
         give_back()
         self._rest = Rest()
         # So that a pass that stands still is not taken for one that hangs.
-        RIGHT_OF_WAY.max_still_s = min(MAX_STILL_S, job.config.worker_timeout_s / 4)
+        PREEMPTION.max_still_s = min(MAX_STILL_S, job.config.worker_timeout_s / 4)
         self._free_lanes = threading.Semaphore(self._selection.division.lanes)
 
     def work(self, links: Sequence[Link]) -> None:
@@ -123,11 +123,11 @@ class _Worker:
 
     @contextmanager
     def _on_a_lane(self, work: Work) -> Iterator[None]:
-        with self._free_lanes, RIGHT_OF_WAY.bulk() if work.terms.bulk else nullcontext():
+        with self._free_lanes, PREEMPTION.bulk() if work.terms.bulk else nullcontext():
             yield
 
     def _beside_the_lanes(self, _: Work) -> AbstractContextManager[None]:
-        return RIGHT_OF_WAY.urgent()
+        return PREEMPTION.urgent()
 
     def _serve(self, link: Link, turn: Turn) -> None:
         try:
@@ -156,7 +156,7 @@ class _Worker:
         return Computed(values, runner.traits, time.perf_counter() - started_s, began_s)
 
     def _end_if_device_is_lost(self, device: str) -> None:
-        from .device import answers
+        from .forward.device import answers
 
         if not answers(device):
             log.critical("the device %s is lost; ending its process", device)
@@ -171,7 +171,7 @@ def run_within_memory(runner: "Runner", texts: PackedTexts) -> "np.ndarray":
     """Logits of the texts; a batch for which there is no memory is halved until there is."""
     import numpy as np
 
-    from .device import is_out_of_memory
+    from .forward.device import is_out_of_memory
 
     try:
         return runner.run(texts)

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from .right_of_way import RIGHT_OF_WAY
+from .preemption import PREEMPTION
 
 ATTENTION = "classwire_packed"
 """Name under which transformers' models find it."""
@@ -38,7 +38,7 @@ def attend_within_texts(
     On the CPU urgent passes have the right of way here; a GPU has its layers queued long before.
     """
     if query.device.type == "cpu":
-        RIGHT_OF_WAY.give_way()
+        PREEMPTION.give_way()
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
     if query.is_cuda and query.dtype in _HALF:
         from torch.nn.attention.varlen import varlen_attn  # takes time and memory to import

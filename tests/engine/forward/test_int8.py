@@ -11,10 +11,9 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from classwire_server.engine import Precision, quantization
-from classwire_server.engine.packed import PackedEngine, PackedModel
-from classwire_server.engine.packing import pack
-from classwire_server.engine.quantization import (
+from classwire_server.engine import Precision
+from classwire_server.engine.forward import int8 as quantization
+from classwire_server.engine.forward.int8 import (
     ZERO_POINT,
     Int8Linear,
     Int8Weights,
@@ -23,6 +22,8 @@ from classwire_server.engine.quantization import (
     quantize,
     weight_levels,
 )
+from classwire_server.engine.forward.packed import PackedEngine, PackedModel
+from classwire_server.engine.packing import pack
 from classwire_server.tokenization import Encoding, Text
 
 PACKABLE = ("bert", "roberta", "distilbert", "electra", "modernbert")

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch.nn import functional
 
-from .right_of_way import RIGHT_OF_WAY
+from .preemption import PREEMPTION
 
 Weights = TypeVar("Weights")
 
@@ -52,7 +52,7 @@ def in_steps(product: Callable[[torch.Tensor], torch.Tensor], states: torch.Tens
     oneDNN builds a kernel, in half a millisecond or more, for every number of rows that it sees: it
     sees 16 numbers between a power of two and the next. Urgent passes have the right of way here.
     """
-    RIGHT_OF_WAY.give_way()
+    PREEMPTION.give_way()
     rows = states.reshape(-1, states.shape[-1])  # (tokens, inputs)
     tokens = len(rows)
     step = 1 << max(0, (tokens - 1).bit_length() - 5)

@@ -4,8 +4,8 @@ from typing import Protocol
 
 import numpy as np
 
-from . import EngineTraits
-from .packing import PackedTexts
+from classwire_server.engine import EngineTraits
+from classwire_server.engine.packing import PackedTexts
 
 
 class Runner(Protocol):

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 import pytest
 import torch
 
-from classwire_server.engine.attention import attend_within_texts
-from classwire_server.engine.onednn import in_steps
-from classwire_server.engine.right_of_way import RightOfWay
+from classwire_server.engine.forward.attention import attend_within_texts
+from classwire_server.engine.forward.onednn import in_steps
+from classwire_server.engine.forward.preemption import Preemption
 from tests.contract.engines import PATIENCE_S, eventually
 
 LONG_S = 10 * PATIENCE_S
@@ -18,7 +18,7 @@ LONG_S = 10 * PATIENCE_S
 class Lane:
     """A pass of bulk work, which gives way once for each of its layers."""
 
-    def __init__(self, give_way: Callable[[], None], way: RightOfWay, layers: int = 1) -> None:
+    def __init__(self, give_way: Callable[[], None], way: Preemption, layers: int = 1) -> None:
         self.layers_done = 0
         self._give_way, self._way, self._layers = give_way, way, layers
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -37,20 +37,20 @@ class Lane:
 
 
 @pytest.fixture
-def way() -> RightOfWay:
+def way() -> Preemption:
     """With passes that stand still for longer than any test runs."""
-    return RightOfWay(LONG_S)
+    return Preemption(LONG_S)
 
 
 @pytest.fixture
-def urgent(way: RightOfWay) -> Iterator[ExitStack]:
+def urgent(way: Preemption) -> Iterator[ExitStack]:
     """An urgent pass, until it is closed."""
     with ExitStack() as stack:
         stack.enter_context(way.urgent())
         yield stack
 
 
-def test_a_lane_stands_still_for_an_urgent_pass(way: RightOfWay, urgent: ExitStack) -> None:
+def test_a_lane_stands_still_for_an_urgent_pass(way: Preemption, urgent: ExitStack) -> None:
     """Until that is over, and only one lane does: an urgent pass needs no more than its place."""
     still = Lane(way.give_way, way)
     assert eventually(lambda: way._still)
@@ -63,14 +63,14 @@ def test_a_lane_stands_still_for_an_urgent_pass(way: RightOfWay, urgent: ExitSta
 
 def test_a_pass_stands_still_for_a_bounded_time() -> None:
     """However long urgent passes go on, and however many layers it has."""
-    way = RightOfWay(max_still_s=0.05)
+    way = Preemption(max_still_s=0.05)
     with way.urgent():
         lane = Lane(way.give_way, way, layers=1_000)
         assert lane.ends()
     assert lane.layers_done == 1_000
 
 
-def test_only_bulk_work_gives_way(way: RightOfWay, urgent: ExitStack) -> None:
+def test_only_bulk_work_gives_way(way: Preemption, urgent: ExitStack) -> None:
     """A pass of another kind does not, on whatever thread, nor one that comes after bulk work."""
 
     def interactive() -> None:
@@ -106,9 +106,9 @@ def multiply() -> None:
 @pytest.mark.parametrize("operator", [attend, multiply])
 def test_a_layer_gives_way(operator: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it attends, and before products."""
-    way = RightOfWay(LONG_S)
+    way = Preemption(LONG_S)
     for module in ("attention", "onednn"):
-        monkeypatch.setattr(f"classwire_server.engine.{module}.RIGHT_OF_WAY", way)
+        monkeypatch.setattr(f"classwire_server.engine.forward.{module}.PREEMPTION", way)
     with way.urgent():
         lane = Lane(operator, way)
         assert eventually(lambda: way._still)

@@ -17,10 +17,10 @@ import torch
 from transformers import PreTrainedModel
 
 from classwire_server.checkpoint.loading import first_position
+from classwire_server.engine import EngineTraits, Execution, Layout, Precision
+from classwire_server.engine.packing import PackedTexts
 
-from . import EngineTraits, Execution, Layout, Precision
 from .attention import ATTENTION, mean_within_texts
-from .packing import PackedTexts
 
 Forward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """What PackedModel.forward is; a compiled model is another."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from classwire_server.engine.device import resolve
+from classwire_server.engine.forward.device import resolve
 from classwire_server.errors import ConfigError
 
 

@@ -3,9 +3,10 @@
 import torch
 from transformers import PreTrainedModel
 
-from . import Precision
-from .prepacking import is_worthwhile, prepack
-from .quantization import halve, quantize
+from classwire_server.engine import Precision
+
+from .int8 import halve, quantize
+from .prepacked import is_worthwhile, prepack
 
 
 def convert(model: PreTrainedModel, precision: Precision) -> None:

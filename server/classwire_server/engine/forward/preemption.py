@@ -13,7 +13,7 @@ MAX_STILL_S = 6.0
 """How long a pass stands still in all, so that it ends however many urgent ones there are."""
 
 
-class RightOfWay:
+class Preemption:
     """Who goes first among the threads that compute in this process. For use by any thread.
 
     An urgent pass takes the place of one other, so only one stands still at a time, for no longer
@@ -65,5 +65,5 @@ class RightOfWay:
             self._here.left_s = left_s - (time.monotonic() - began_s)
 
 
-RIGHT_OF_WAY = RightOfWay()
+PREEMPTION = Preemption()
 """That of this process, which torch's operators can reach."""

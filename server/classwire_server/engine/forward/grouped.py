@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from . import EngineTraits, Execution, Layout, Precision
-from .packing import PackedTexts
+from classwire_server.engine import EngineTraits, Execution, Layout, Precision
+from classwire_server.engine.packing import PackedTexts
 
 
-class StackedEngine:
+class GroupedEngine:
     """Runs any sequence classifier, one group of equally long texts at a time.
 
     With `one_by_one` each text runs alone: plain transformers use, what other engines are measured

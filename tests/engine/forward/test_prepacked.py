@@ -13,11 +13,12 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import Precision, prepacking, selection
-from classwire_server.engine.packed import PackedEngine, PackedModel
-from classwire_server.engine.packing import pack
-from classwire_server.engine.precision import convert
-from classwire_server.engine.prepacking import (
+from classwire_server.engine import Precision, selection
+from classwire_server.engine.forward import prepacked as prepacking
+from classwire_server.engine.forward.grouped import GroupedEngine
+from classwire_server.engine.forward.packed import PackedEngine, PackedModel
+from classwire_server.engine.forward.precision import convert
+from classwire_server.engine.forward.prepacked import (
     SMALLEST_WEIGHT,
     PrepackedLinear,
     PrepackedWeights,
@@ -26,7 +27,7 @@ from classwire_server.engine.prepacking import (
     prepacked_product,
     restore,
 )
-from classwire_server.engine.stacked import StackedEngine
+from classwire_server.engine.packing import pack
 from classwire_server.engine.trial import SAME
 from classwire_server.tokenization import Encoding, Text
 
@@ -82,12 +83,12 @@ def test_a_layer_computes_what_it_did(bias: bool) -> None:
 def test_logits_stay(model: PreTrainedModel) -> None:
     """Texts alone, packed and stacked have the logits of the plain model."""
     encodings = _encodings(3, 8, 8, 21, 64, 130)
-    alone = StackedEngine(copy.deepcopy(model), "cpu", one_by_one=True)
+    alone = GroupedEngine(copy.deepcopy(model), "cpu", one_by_one=True)
     prepack(model)
     for texts in [pack(encodings), *(pack([encoding]) for encoding in encodings)]:
         expected = alone.run(texts)
         bound = 1e-5 * np.abs(expected).max()
-        assert np.abs(StackedEngine(model, "cpu").run(texts) - expected).max() <= bound
+        assert np.abs(GroupedEngine(model, "cpu").run(texts) - expected).max() <= bound
         packed = PackedModel(model)
         assert np.abs(PackedEngine(packed, "cpu").run(texts) - expected).max() <= bound
         packed.unpack()
