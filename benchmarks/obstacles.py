@@ -38,7 +38,7 @@ IMPORTS = {
     "torch": "import torch",
     "torch and transformers' BERT": "import torch; from transformers import "
     "BertForSequenceClassification",
-    "what a worker imports": "import classwire_server.engine.selection, "
+    "what a worker imports": "import classwire_server.engine.selection.choice, "
     "transformers.models.bert.modeling_bert",
 }
 MEASURE = "; import os; from benchmarks.served import pss_bytes; print(pss_bytes(os.getpid()))"
@@ -52,7 +52,7 @@ def shares_of_a_pass(folder: Path, cache: Path) -> dict[str, float]:
     from classwire_server.config.server_config import ServerConfig
     from classwire_server.engine.changeover import compiled
     from classwire_server.engine.packing import pack
-    from classwire_server.engine.selection import select
+    from classwire_server.engine.selection.choice import select
 
     from .batching import encodings
     from .workload import mixed

@@ -12,7 +12,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from classwire_server.config.server_config import EMBEDDED_FOLDER, ServerConfig
-from classwire_server.engine.calibration import calibration_texts
+from classwire_server.engine.selection.calibration import calibration_texts
 from classwire_server.engine.workers import launch
 from classwire_server.lifecycle import Server
 from classwire_server.loading import Launch

@@ -22,7 +22,7 @@ from classwire_server.engine import (
 from classwire_server.engine.forward.runner import Runner
 from classwire_server.engine.link import Link
 from classwire_server.engine.packing import pack
-from classwire_server.engine.selection import select
+from classwire_server.engine.selection.choice import select
 from classwire_server.tokenization import Encoding
 
 forks = multiprocessing.get_context("forkserver")

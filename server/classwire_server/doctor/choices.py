@@ -11,7 +11,7 @@ from classwire_server.engine.cores import MOST_LANES, usable_cores
 from classwire_server.engine.forward.device import resolve
 from classwire_server.engine.forward.int8 import weight_levels
 from classwire_server.engine.forward.prepacked import is_worthwhile
-from classwire_server.engine.selection import division_for
+from classwire_server.engine.selection.choice import division_for
 from classwire_server.errors import ConfigError
 from classwire_server.pass_cost import LEAST_BATCH_TOKENS, NEAR_ENOUGH
 

@@ -7,10 +7,10 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import CompileError
 
 from . import Deviation, Precision
-from .calibration import accepts
 from .forward.packed import PackedEngine
 from .forward.runner import Runner
-from .selection import Selection
+from .selection.calibration import accepts
+from .selection.choice import Selection
 
 log = logging.getLogger(__name__)
 

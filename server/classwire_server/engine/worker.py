@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .forward.runner import Runner
-    from .selection import Selection
+    from .selection.choice import Selection
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class _Worker:
 
     def __init__(self, job: Job, control: Link, speaking: threading.Lock) -> None:
         from .memory import Rest, give_back
-        from .selection import select
+        from .selection.choice import select
 
         self._control = control
         self._speaking = speaking

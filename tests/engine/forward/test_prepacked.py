@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import Precision, selection
+from classwire_server.engine import Precision
 from classwire_server.engine.forward import prepacked as prepacking
 from classwire_server.engine.forward.grouped import GroupedEngine
 from classwire_server.engine.forward.packed import PackedEngine, PackedModel
@@ -28,7 +28,8 @@ from classwire_server.engine.forward.prepacked import (
     restore,
 )
 from classwire_server.engine.packing import pack
-from classwire_server.engine.trial import SAME
+from classwire_server.engine.selection import choice as selection
+from classwire_server.engine.selection.parity import SAME
 from classwire_server.tokenization import Encoding, Text
 
 WIDE = {"hidden_size": 64, "intermediate_size": 128}

@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
-from .forward.runner import Runner
-from .packing import PackedTexts
+from classwire_server.engine.forward.runner import Runner
+from classwire_server.engine.packing import PackedTexts
 
 TEXT_TOKENS = 32
 """Length of the texts that engines are timed on, where there are more tokens."""

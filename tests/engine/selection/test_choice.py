@@ -17,11 +17,12 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import Precision, selection
+from classwire_server.engine import Precision
 from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.forward.precision import convert
 from classwire_server.engine.packing import PackedTexts
-from classwire_server.engine.selection import Selection, select
+from classwire_server.engine.selection import choice as selection
+from classwire_server.engine.selection.choice import Selection, select
 from classwire_server.errors import CheckpointError, ConfigError
 from classwire_server.lifecycle import Server
 

@@ -12,15 +12,15 @@ from classwire_server.checkpoint.loading import Checkpoint, ProblemType, load_ch
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import EMBEDDED_FOLDER, ServerConfig
 from classwire_server.engine import Deviation, Precision
-from classwire_server.engine.calibration import (
+from classwire_server.engine.forward import int8 as quantization
+from classwire_server.engine.forward.packed import PackedEngine, PackedModel
+from classwire_server.engine.packing import PackedTexts, pack
+from classwire_server.engine.selection.calibration import (
     PARITY_TEXTS,
     accepts,
     calibration_texts,
     measure_deviation,
 )
-from classwire_server.engine.forward import int8 as quantization
-from classwire_server.engine.forward.packed import PackedEngine, PackedModel
-from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import ConfigError
 from classwire_server.scoring import Activation
 from classwire_server.tokenization import Text, Truncation

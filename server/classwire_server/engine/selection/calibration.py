@@ -9,11 +9,10 @@ import numpy as np
 
 from classwire_server.checkpoint.loading import ProblemType
 from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Deviation
 from classwire_server.errors import ConfigError
 from classwire_server.scoring import Activation, scores
 from classwire_server.tokenization import Text
-
-from . import Deviation
 
 _SHORT = (
     "I really love this book",

@@ -11,21 +11,21 @@ from transformers import PreTrainedModel
 from classwire_server.checkpoint.loading import Checkpoint, load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import FASTER_ON_CPU, FASTER_ON_GPU, Deviation, Layout, Precision
+from classwire_server.engine.budget import LAST_TOKENS, measure_cost
+from classwire_server.engine.cores import Division, divide, usable_cores
+from classwire_server.engine.forward.device import resolve
+from classwire_server.engine.forward.grouped import GroupedEngine
+from classwire_server.engine.forward.packed import PackedEngine, PackedModel
+from classwire_server.engine.forward.precision import convert
+from classwire_server.engine.forward.prepacked import is_worthwhile, prepack, restore
+from classwire_server.engine.forward.runner import OneByOne, Runner
 from classwire_server.errors import CheckpointError, ConfigError
 from classwire_server.pass_cost import PassCost
 
-from . import FASTER_ON_CPU, FASTER_ON_GPU, Deviation, Layout, Precision
-from .budget import LAST_TOKENS, measure_cost
 from .calibration import PARITY_TEXTS, accepts, calibration_texts
-from .cores import Division, divide, usable_cores
-from .forward.device import resolve
-from .forward.grouped import GroupedEngine
-from .forward.packed import PackedEngine, PackedModel
-from .forward.precision import convert
-from .forward.prepacked import is_worthwhile, prepack, restore
-from .forward.runner import OneByOne, Runner
+from .parity import ParityCheck, parity_check_of
 from .timing import median_s, sample_of
-from .trial import Trial, trial_of
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Selection:
     checkpoint: Checkpoint
     engine: TorchEngine
     deviation: Deviation
-    trial: Trial
+    trial: ParityCheck
     division: Division
     batch_tokens: int
     cost: PassCost
@@ -73,12 +73,14 @@ def select(
     torch.set_num_threads(division.threads)
     checkpoint, model = load_checkpoint(source, config)
     model = model.to(device)  # type: ignore[arg-type]
-    parity = trial_of(checkpoint, PARITY_TEXTS, GroupedEngine(model, device, one_by_one=True))
+    parity = parity_check_of(
+        checkpoint, PARITY_TEXTS, GroupedEngine(model, device, one_by_one=True)
+    )
     engine, deviation = _in_float32(checkpoint, model, device, parity)
     trial, layout = parity, engine.traits.layout
     if config.precision != Precision.FLOAT32.value:
         torch.set_num_threads(division.lanes * division.threads)  # no other lane is busy yet
-        trial = trial_of(checkpoint, calibration_texts(config.calibration), engine)
+        trial = parity_check_of(checkpoint, calibration_texts(config.calibration), engine)
         _unpack(engine)
         if config.precision == "auto":
             engine, lower = _in_fastest_precision(config, model, layout, device, trial)
@@ -110,7 +112,7 @@ def division_for(device: str, config: ServerConfig) -> Division:
     return Division(config.lanes or 1, config.threads or 1)
 
 
-def _measured_cost(engine: TorchEngine, trial: Trial, config: ServerConfig) -> PassCost:
+def _measured_cost(engine: TorchEngine, trial: ParityCheck, config: ServerConfig) -> PassCost:
     runner = OneByOne(engine) if config.deterministic else engine
     cost = measure_cost(
         lambda tokens: runner.run(sample_of(trial.texts, tokens)),
@@ -128,7 +130,7 @@ def _measured_cost(engine: TorchEngine, trial: Trial, config: ServerConfig) -> P
 
 
 def _in_float32(
-    checkpoint: Checkpoint, model: PreTrainedModel, device: str, parity: Trial
+    checkpoint: Checkpoint, model: PreTrainedModel, device: str, parity: ParityCheck
 ) -> tuple[TorchEngine, Deviation]:
     """The packed engine where its scores are those of plain float32, else the stacked one."""
     try:
@@ -156,7 +158,9 @@ def _in_float32(
     return stacked, deviation
 
 
-def _prepacked(engine: TorchEngine, model: PreTrainedModel, parity: Trial) -> Deviation | None:
+def _prepacked(
+    engine: TorchEngine, model: PreTrainedModel, parity: ParityCheck
+) -> Deviation | None:
     """Reorder the weights of a float32 engine's model, in place, where its scores stay.
 
     The deviation is None where they do not, and the weights are as they were.
@@ -175,7 +179,7 @@ def _prepacked(engine: TorchEngine, model: PreTrainedModel, parity: Trial) -> De
 
 
 def _in_precision(
-    precision: Precision, model: PreTrainedModel, layout: Layout, device: str, trial: Trial
+    precision: Precision, model: PreTrainedModel, layout: Layout, device: str, trial: ParityCheck
 ) -> tuple[TorchEngine, Deviation]:
     """The engine in the precision that the user names; the model is converted in place."""
     runner = _build(model, precision, layout, device)
@@ -188,7 +192,7 @@ def _in_precision(
 
 
 def _in_fastest_precision(
-    config: ServerConfig, model: PreTrainedModel, layout: Layout, device: str, trial: Trial
+    config: ServerConfig, model: PreTrainedModel, layout: Layout, device: str, trial: ParityCheck
 ) -> tuple[TorchEngine, Deviation | None]:
     """The fastest engine whose scores are near enough to those of float32.
 

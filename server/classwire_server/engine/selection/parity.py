@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from classwire_server.checkpoint.loading import Checkpoint, ProblemType
+from classwire_server.engine import Deviation
+from classwire_server.engine.forward.runner import Runner
+from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import CheckpointError
 from classwire_server.tokenization import Text, Truncation
 
-from . import Deviation
 from .calibration import measure_deviation, spread
-from .forward.runner import Runner
-from .packing import PackedTexts, pack
 
 SAME = 1e-5
 """Largest difference of a score from plain float32 that a float32 engine may have."""
@@ -23,7 +23,7 @@ BATCH_TOKENS = 512
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class ParityCheck:
     """Texts that engines are compared on, and what float32 says of them.
 
     `logits` are float32, (texts, labels), in packed order: plain, one text at a time, or of an
@@ -55,7 +55,9 @@ class Trial:
         )
 
 
-def trial_of(checkpoint: Checkpoint, texts: Sequence[Text], reference: Runner) -> Trial:
+def parity_check_of(
+    checkpoint: Checkpoint, texts: Sequence[Text], reference: Runner
+) -> ParityCheck:
     """A trial on these texts, by what `reference` makes of them.
 
     Raises CheckpointError when that is not finite.
@@ -65,7 +67,7 @@ def trial_of(checkpoint: Checkpoint, texts: Sequence[Text], reference: Runner) -
     logits = _run(reference, packed)
     if not np.isfinite(logits).all():
         raise CheckpointError(f"{checkpoint.location}: its logits are not finite")
-    return Trial(checkpoint, packed, logits)
+    return ParityCheck(checkpoint, packed, logits)
 
 
 def _run(runner: Runner, texts: PackedTexts) -> np.ndarray:
