@@ -15,7 +15,7 @@ from transformers import BertForSequenceClassification
 
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine.changeover import compiled
+from classwire_server.engine.compilation.changeover import compiled
 from classwire_server.engine.forward.runner import OneByOne, Runner
 from classwire_server.engine.packing import pack
 from classwire_server.engine.selection.choice import select

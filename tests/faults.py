@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import changeover, memory, worker
+from classwire_server.engine import memory, worker
+from classwire_server.engine.compilation import changeover
 from classwire_server.engine.forward import device, preemption
 from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.link import Link, Refused, receive, send

@@ -16,7 +16,7 @@ from .config.model_source import ModelSource
 from .config.server_config import ServerConfig
 from .config.sources import ENVIRONMENT_PREFIX, resolve
 from .engine import FASTER_ON_CPU, Precision
-from .engine.compile_process import compile_elsewhere
+from .engine.compilation.process import compile_elsewhere
 from .errors import CompileError, ConfigError, StartError
 from .options import option
 

@@ -13,7 +13,7 @@ from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Precision
-from classwire_server.engine.compile_process import Artefact, compile_elsewhere
+from classwire_server.engine.compilation.process import Artefact, compile_elsewhere
 from classwire_server.engine.forward.packed import PackedModel
 from classwire_server.engine.workers import launch
 from classwire_server.lifecycle import Server

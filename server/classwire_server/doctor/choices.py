@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import FASTER_ON_CPU, FASTER_ON_GPU, Precision
 from classwire_server.engine.budget import LAST_TOKENS
-from classwire_server.engine.compile_cache import cache_folder
+from classwire_server.engine.compilation.cache import cache_folder
 from classwire_server.engine.cores import MOST_LANES, usable_cores
 from classwire_server.engine.forward.device import resolve
 from classwire_server.engine.forward.int8 import weight_levels

@@ -16,7 +16,7 @@ import torch
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.config.sources import ENVIRONMENT_PREFIX
 from classwire_server.engine.cgroup import limits
-from classwire_server.engine.compilation import check_compiler
+from classwire_server.engine.compilation.export import check_compiler
 from classwire_server.engine.cores import open_cores, quotas
 from classwire_server.errors import CompileError
 from classwire_server.memory_budget import MB

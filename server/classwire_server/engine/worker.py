@@ -114,7 +114,7 @@ class _Worker:
             thread.join()
 
     def _change_over(self) -> None:
-        from .changeover import compiled
+        from .compilation.changeover import compiled
 
         found = compiled(self._selection, self._job.source, self._job.config)
         if found is not None:

@@ -17,8 +17,10 @@ import transformers
 from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import Execution, Precision, compilation, compile_process
-from classwire_server.engine.compilation import CompiledModel, artefact_key
+from classwire_server.engine import Execution, Precision
+from classwire_server.engine.compilation import export as compilation
+from classwire_server.engine.compilation import process as compile_process
+from classwire_server.engine.compilation.export import CompiledModel, artefact_key
 from classwire_server.engine.forward.packed import PackedEngine, PackedModel
 from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import CompileError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from classwire_server.engine.compile_cache import CompileCache, cache_folder
+from classwire_server.engine.compilation.cache import CompileCache, cache_folder
 from classwire_server.errors import CompileError
 
 KEY = "0123456789abcdef"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Precision
 from classwire_server.errors import ClasswireServerError, CompileError
 
-from . import Precision
-from .compile_cache import CompileCache, cache_folder
+from .cache import CompileCache, cache_folder
 
 _PRIORITY = 10
 _END_TIMEOUT_S = 5.0
@@ -73,10 +73,10 @@ def compile_elsewhere(source: ModelSource, config: ServerConfig, precision: Prec
 def _compile(source: ModelSource, config: ServerConfig, precision: Precision) -> tuple[Path, bool]:
     """The folder in the cache, and whether it was there."""
     from classwire_server.checkpoint.loading import load_checkpoint
+    from classwire_server.engine.forward.packed import PackedModel
+    from classwire_server.engine.forward.precision import convert
 
-    from .compilation import artefact_key, check_compiler, compile_model
-    from .forward.packed import PackedModel
-    from .forward.precision import convert
+    from .export import artefact_key, check_compiler, compile_model
 
     checkpoint, model = load_checkpoint(source, config)
     cache = CompileCache(cache_folder(config.compile_cache))

@@ -4,13 +4,12 @@ import logging
 
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Deviation, Precision
+from classwire_server.engine.forward.packed import PackedEngine
+from classwire_server.engine.forward.runner import Runner
+from classwire_server.engine.selection.calibration import accepts
+from classwire_server.engine.selection.choice import Selection
 from classwire_server.errors import CompileError
-
-from . import Deviation, Precision
-from .forward.packed import PackedEngine
-from .forward.runner import Runner
-from .selection.calibration import accepts
-from .selection.choice import Selection
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +47,9 @@ def compiled(
 def _compiled_engine(
     selection: Selection, source: ModelSource, config: ServerConfig
 ) -> PackedEngine:
-    from .compilation import CompiledModel, artefact_key
-    from .compile_cache import CompileCache, cache_folder
-    from .compile_process import compile_elsewhere
+    from .cache import CompileCache, cache_folder
+    from .export import CompiledModel, artefact_key
+    from .process import compile_elsewhere
 
     plain = selection.engine
     if not isinstance(plain, PackedEngine):

@@ -20,10 +20,9 @@ import torch
 import transformers
 
 from classwire import __version__
+from classwire_server.engine import Precision
+from classwire_server.engine.forward.packed import PackedModel
 from classwire_server.errors import CompileError
-
-from . import Precision
-from .forward.packed import PackedModel
 
 LIBRARY = "model.so"
 OPERATORS = "model.json"
@@ -73,8 +72,8 @@ def artefact_key(fingerprint: str, precision: Precision) -> str:
 def _own_code() -> str:
     """A hash of this package's own code: what is exported, and how, depends on all of it."""
     digest = hashlib.sha256()
-    here = Path(__file__).parent
-    for path in sorted((*here.glob("*.py"), *here.glob("*.cpp"))):
+    engine = Path(__file__).parent.parent
+    for path in sorted((*engine.rglob("*.py"), *engine.rglob("*.cpp"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
