@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from classwire_server.config.server_config import EMBEDDED_FOLDER, ServerConfig
 from classwire_server.engine.selection.calibration import calibration_texts
-from classwire_server.engine.workers import launch
+from classwire_server.engine.worker.pool import launch
 from classwire_server.lifecycle import Server
 from classwire_server.loading import Launch
 from tests.checkpoints import make_checkpoint

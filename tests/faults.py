@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import memory, worker
 from classwire_server.engine.compilation import changeover
 from classwire_server.engine.forward import device, preemption
 from classwire_server.engine.forward.packed import PackedEngine
-from classwire_server.engine.link import Link, Refused, receive, send
 from classwire_server.engine.packing import PackedTexts
+from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker import memory
+from classwire_server.engine.worker.protocol import Link, Refused, receive, send
 from classwire_server.errors import StartError
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.workers import ForkedWorker

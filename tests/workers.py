@@ -17,12 +17,12 @@ from classwire_server.engine import (
     Logits,
     Terms,
     WorkerState,
-    worker,
 )
 from classwire_server.engine.forward.runner import Runner
-from classwire_server.engine.link import Link
 from classwire_server.engine.packing import pack
 from classwire_server.engine.selection.choice import select
+from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker.protocol import Link
 from classwire_server.tokenization import Encoding
 
 forks = multiprocessing.get_context("forkserver")

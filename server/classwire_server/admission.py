@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from classwire.contract.reasons import Reason
 
 from .aggregates import DecayingSum
+from .engine.latency_profile import LatencyProfile
 from .errors import RequestError
-from .pass_cost import PassCost
 from .pending import Priority
 
 REMEMBERED = 0.9
@@ -44,7 +44,7 @@ class Admission:
     Not safe for use by several threads.
     """
 
-    def __init__(self, lanes: int, batch_tokens: int, cost: PassCost) -> None:
+    def __init__(self, lanes: int, batch_tokens: int, cost: LatencyProfile) -> None:
         self._lanes = lanes
         self._cost = cost
         self._batch_tokens = batch_tokens

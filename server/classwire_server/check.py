@@ -8,7 +8,7 @@ from functools import partial
 from .config.endpoints import check_port, check_unix_socket, target_of
 from .config.model_source import ModelSource
 from .config.server_config import ServerConfig
-from .engine.workers import launch
+from .engine.worker.pool import launch
 from .errors import ConfigError, StartError
 from .loading import Launch, Loader
 from .memory_budget import MB

@@ -12,6 +12,7 @@ from classwire.contract.reasons import Reason
 from .backlog import Backlog
 from .computation import Pass, compute
 from .engine import Engine, Terms
+from .engine.latency_profile import LatencyProfile
 from .errors import (
     NoWorker,
     RequestError,
@@ -22,7 +23,6 @@ from .errors import (
     worker_lost,
 )
 from .need import Need
-from .pass_cost import PassCost
 from .pending import Batch, Pending, Priority, key_of
 from .scheduling import TOO_LATE, Scheduler
 from .statistics import Statistics
@@ -49,7 +49,7 @@ class Dispatcher:
         engine: Engine,
         *,
         batch_tokens: int,
-        cost: PassCost,
+        cost: LatencyProfile,
         max_queue_tokens: int,
         name: str,
         cache_bytes: int = 0,

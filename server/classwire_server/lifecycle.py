@@ -14,7 +14,7 @@ from . import access_log
 from .admin.administration import Administration
 from .config.endpoints import check_port, check_unix_socket, target_of
 from .config.server_config import ServerConfig
-from .engine.workers import launch
+from .engine.worker.pool import launch
 from .errors import StartError
 from .gate import Gate
 from .loading import Launch, Loader

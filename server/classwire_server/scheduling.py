@@ -11,8 +11,8 @@ from dataclasses import replace
 from .admission import Admission
 from .backlog import Backlog, Events
 from .computation import Pass
+from .engine.latency_profile import LatencyProfile
 from .errors import RequestError, draining, expired_in_queue, poison_input, worker_lost
-from .pass_cost import PassCost
 from .pending import Answer, Batch, Key, Pending, Priority, distinct
 from .result_cache import ResultCache
 from .running import Running
@@ -37,7 +37,7 @@ class Scheduler:
         *,
         lanes: int,
         batch_tokens: int,
-        cost: PassCost,
+        cost: LatencyProfile,
         max_queue_tokens: int,
         cache_bytes: int,
     ) -> None:

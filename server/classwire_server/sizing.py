@@ -3,7 +3,7 @@
 import math
 
 from .admission import Admission
-from .pass_cost import PassCost
+from .engine.latency_profile import LatencyProfile
 from .pending import Priority
 
 SHARE_TOKENS = 128
@@ -36,7 +36,7 @@ class Sizing:
     Not safe for use by several threads.
     """
 
-    def __init__(self, batch_tokens: int, cost: PassCost, admission: Admission) -> None:
+    def __init__(self, batch_tokens: int, cost: LatencyProfile, admission: Admission) -> None:
         self.batch_tokens = batch_tokens
         longest_s = FILLED_TIMES * cost.smallest_s
         self.urgent_tokens = min(batch_tokens, cost.tokens_within(longest_s))

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from benchmarks.instrument import serve
 from classwire_server.computation import Pass
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine.workers import launch
+from classwire_server.engine.worker.pool import launch
 from classwire_server.lifecycle import Server
 from classwire_server.pending import Batch
 from classwire_server.scheduling import Scheduler

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from classwire_server.engine import worker
 from classwire_server.engine.forward.packed import PackedEngine
-from classwire_server.engine.link import Link
 from classwire_server.engine.packing import PackedTexts
+from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker.protocol import Link
 from tests.faults import spawn_with
 
 from .callers import Ledger, start

@@ -9,8 +9,8 @@ import numpy as np
 
 from classwire_server.computation import Pass
 from classwire_server.engine import EngineTraits, Execution, Layout, Logits, Precision
+from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import RequestError
-from classwire_server.pass_cost import PassCost
 from classwire_server.pending import Batch, Pending, Priority, key_of
 from classwire_server.scheduling import Scheduler
 from classwire_server.tokenization import Encoding, Text
@@ -18,9 +18,9 @@ from classwire_server.tokenization import Encoding, Text
 TRAITS = EngineTraits("cpu", Precision.FLOAT32, Execution.PLAIN, Layout.PADDED)
 START_S = 1_000.0
 
-QUICK = PassCost((1,), (0.0,))
+QUICK = LatencyProfile((1,), (0.0,))
 """Of an engine whose passes take no longer for being small."""
-COST = PassCost((16, 1_000), (0.032, 1.016))
+COST = LatencyProfile((16, 1_000), (0.032, 1.016))
 """Of an engine whose pass takes 16 ms, and 1 ms for each token."""
 FULL_TOKENS = 112
 """A pass that takes four times the smallest: that much an urgent batch may hold."""
@@ -67,7 +67,7 @@ class Simulation:
         self.scheduler = Scheduler(
             lanes=lanes,
             batch_tokens=batch_tokens,
-            cost=PassCost((16, 16_384), (pass_s + 16 * token_s, pass_s + 16_384 * token_s)),
+            cost=LatencyProfile((16, 16_384), (pass_s + 16 * token_s, pass_s + 16_384 * token_s)),
             max_queue_tokens=max_queue_tokens,
             cache_bytes=cache_bytes,
         )

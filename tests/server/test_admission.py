@@ -5,8 +5,8 @@ import math
 import pytest
 
 from classwire_server.admission import UNKNOWN_WAIT_S, Admission
+from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import RequestError
-from classwire_server.pass_cost import PassCost
 from classwire_server.pending import Pending, Priority
 from tests.server.simulation import QUICK, START_S, Simulation, waiting
 
@@ -68,7 +68,7 @@ def test_one_lane_is_a_part_of_all() -> None:
 
 def test_a_small_pass_takes_its_time() -> None:
     """A text that is alone in its pass takes longer than its share of a large one."""
-    admission = Admission(1, 100, PassCost((16, 256), (0.07, 0.35)))
+    admission = Admission(1, 100, LatencyProfile((16, 256), (0.07, 0.35)))
     assert admission.lane_s(16, Priority.INTERACTIVE) == 0.0
     admission.measured(1_000, 1.0)
     assert admission.lane_s(16, Priority.INTERACTIVE) == pytest.approx(0.07)

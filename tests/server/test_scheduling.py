@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from classwire_server.computation import Pass
+from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import RequestError
-from classwire_server.pass_cost import PassCost
 from classwire_server.pending import Batch, Pending, Priority
 from classwire_server.result_cache import ResultCache
 from classwire_server.scheduling import Scheduler
@@ -20,7 +20,7 @@ NOW_S = 500.0
 
 
 def make(
-    lanes: int = 1, batch_tokens: int = 1_000, tokens_per_s: int = 0, cost: PassCost = COST
+    lanes: int = 1, batch_tokens: int = 1_000, tokens_per_s: int = 0, cost: LatencyProfile = COST
 ) -> Scheduler:
     """A scheduler whose engine is known to be so fast on each lane, if at all."""
     scheduler = Scheduler(

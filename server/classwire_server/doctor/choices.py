@@ -5,15 +5,14 @@ from dataclasses import dataclass
 
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import FASTER_ON_CPU, FASTER_ON_GPU, Precision
-from classwire_server.engine.budget import LAST_TOKENS
 from classwire_server.engine.compilation.cache import cache_folder
 from classwire_server.engine.cores import MOST_LANES, usable_cores
 from classwire_server.engine.forward.device import resolve
 from classwire_server.engine.forward.int8 import weight_levels
 from classwire_server.engine.forward.prepacked import is_worthwhile
+from classwire_server.engine.latency_profile import LAST_TOKENS, LEAST_BATCH_TOKENS, NEAR_ENOUGH
 from classwire_server.engine.selection.choice import division_for
 from classwire_server.errors import ConfigError
-from classwire_server.pass_cost import LEAST_BATCH_TOKENS, NEAR_ENOUGH
 
 from .machine import Facts
 

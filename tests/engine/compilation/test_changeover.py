@@ -20,14 +20,14 @@ from classwire_server.engine.compilation import changeover
 from classwire_server.engine.compilation import export as compilation
 from classwire_server.engine.compilation import process as compile_process
 from classwire_server.engine.selection.choice import Selection, select
-from classwire_server.engine.workers import launch
+from classwire_server.engine.worker.pool import launch
 from classwire_server.errors import CompileError
 from classwire_server.lifecycle import Server
 from tests import faults
 from tests.contract.engines import eventually
+from tests.engine.conftest import Compiled
 from tests.parity.direct import TEXTS, Direct, largest_difference
 from tests.parity.wire import scores_by_id, text_input
-from tests.server.conftest import Compiled
 
 pytestmark = pytest.mark.timeout(300)  # the first that needs the compiled model compiles it
 

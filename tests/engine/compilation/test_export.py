@@ -27,7 +27,7 @@ from classwire_server.errors import CompileError
 from classwire_server.tokenization import Encoding, Text
 from tests.cli.conftest import Run, classwire
 from tests.contract.engines import PATIENCE_S, eventually
-from tests.server.conftest import Compiled
+from tests.engine.conftest import Compiled
 
 __all__ = ["classwire"]
 

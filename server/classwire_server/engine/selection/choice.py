@@ -12,7 +12,6 @@ from classwire_server.checkpoint.loading import Checkpoint, load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import FASTER_ON_CPU, FASTER_ON_GPU, Deviation, Layout, Precision
-from classwire_server.engine.budget import LAST_TOKENS, measure_cost
 from classwire_server.engine.cores import Division, divide, usable_cores
 from classwire_server.engine.forward.device import resolve
 from classwire_server.engine.forward.grouped import GroupedEngine
@@ -20,8 +19,8 @@ from classwire_server.engine.forward.packed import PackedEngine, PackedModel
 from classwire_server.engine.forward.precision import convert
 from classwire_server.engine.forward.prepacked import is_worthwhile, prepack, restore
 from classwire_server.engine.forward.runner import OneByOne, Runner
+from classwire_server.engine.latency_profile import LAST_TOKENS, LatencyProfile, measure_profile
 from classwire_server.errors import CheckpointError, ConfigError
-from classwire_server.pass_cost import PassCost
 
 from .calibration import PARITY_TEXTS, accepts, calibration_texts
 from .parity import ParityCheck, parity_check_of
@@ -48,7 +47,7 @@ class Selection:
     trial: ParityCheck
     division: Division
     batch_tokens: int
-    cost: PassCost
+    cost: LatencyProfile
     deterministic: bool
 
     def finished(self, engine: Runner) -> Runner:
@@ -57,7 +56,7 @@ class Selection:
 
 
 def select(
-    source: ModelSource, config: ServerConfig, device: str, cost: PassCost | None = None
+    source: ModelSource, config: ServerConfig, device: str, cost: LatencyProfile | None = None
 ) -> Selection:
     """Load a checkpoint and choose its engine, warming it up on the way.
 
@@ -112,9 +111,9 @@ def division_for(device: str, config: ServerConfig) -> Division:
     return Division(config.lanes or 1, config.threads or 1)
 
 
-def _measured_cost(engine: TorchEngine, trial: ParityCheck, config: ServerConfig) -> PassCost:
+def _measured_cost(engine: TorchEngine, trial: ParityCheck, config: ServerConfig) -> LatencyProfile:
     runner = OneByOne(engine) if config.deterministic else engine
-    cost = measure_cost(
+    cost = measure_profile(
         lambda tokens: runner.run(sample_of(trial.texts, tokens)),
         config.batch_tokens or LAST_TOKENS,
         is_shared=engine.traits.layout is Layout.PACKED and not config.deterministic,

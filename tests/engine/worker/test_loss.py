@@ -4,12 +4,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from classwire_server.engine import Logits, Terms, process, worker
+from classwire_server.engine import Logits, Terms
+from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker import process
 from classwire_server.errors import NoWorker, WorkerLost
 from tests import faults
 from tests.contract.engines import PATIENCE_S, eventually
-from tests.server.callers import is_gone
-from tests.server.supervised import Start
+from tests.engine.worker.callers import is_gone
+from tests.engine.worker.supervised import Start
 
 
 def test_killed_while_it_computes(start: Start) -> None:

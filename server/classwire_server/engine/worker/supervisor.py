@@ -7,12 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 
+from classwire_server.engine import Deviation, EngineTraits, Terms
+from classwire_server.engine.packing import PackedTexts
 from classwire_server.errors import StartError
 
-from . import Deviation, EngineTraits, Terms
-from .link import Computed, Job, Ready
-from .packing import PackedTexts
 from .process import Spawn, Worker
+from .protocol import Computed, Job, Ready
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine.workers import WorkerEngine, launch
+from classwire_server.engine.worker.pool import WorkerPool, launch
 from classwire_server.tokenization import Text, Truncation
 from tests.contract.engines import PATIENCE_S
+from tests.engine.worker.callers import LONG, stop
 from tests.faults import Succession
-from tests.server.callers import LONG, stop
 
 
 class Supervised:
@@ -23,7 +23,7 @@ class Supervised:
         self._changed = threading.Condition()
         config = ServerConfig(**settings)
         launched = launch(config.sources[0], config, self._tell, spawn)
-        assert isinstance(launched.engine, WorkerEngine)
+        assert isinstance(launched.engine, WorkerPool)
         self.engine = launched.engine
         tokenization = launched.checkpoint.tokenization(Truncation.REJECT)
         self.short, self.long = (tokenization.encode(Text(text), None, "") for text in ("a", LONG))

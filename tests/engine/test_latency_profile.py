@@ -2,9 +2,9 @@
 
 import pytest
 
-from classwire_server.pass_cost import LEAST_BATCH_TOKENS, PassCost
+from classwire_server.engine.latency_profile import LEAST_BATCH_TOKENS, LatencyProfile
 
-COST = PassCost((16, 32, 64), (0.05, 0.06, 0.08))
+COST = LatencyProfile((16, 32, 64), (0.05, 0.06, 0.08))
 
 
 @pytest.mark.parametrize(("tokens", "seconds"), [(1, 0.05), (24, 0.055), (64, 0.08), (100, 0.08)])
@@ -15,14 +15,14 @@ def test_the_time_of_a_pass(tokens: int, seconds: float) -> None:
 
 def test_the_smallest_batch_that_is_near_the_best() -> None:
     """Ninety-five parts in a hundred of the best rate are near enough."""
-    cost = PassCost((64, 128, 256, 512), (64 / 900, 128 / 951, 256 / 1_000, 512 / 990))
+    cost = LatencyProfile((64, 128, 256, 512), (64 / 900, 128 / 951, 256 / 1_000, 512 / 990))
     assert cost.best_tokens == 128
 
 
 @pytest.mark.parametrize("measured", [1, 2, 3])
 def test_no_batch_is_tiny(measured: int) -> None:
     """However fast a pass of a few tokens is, and where no larger one was measured."""
-    cost = PassCost((16, 32, 64)[:measured], (0.01, 0.03, 0.09)[:measured])
+    cost = LatencyProfile((16, 32, 64)[:measured], (0.01, 0.03, 0.09)[:measured])
     assert cost.best_tokens == LEAST_BATCH_TOKENS
 
 

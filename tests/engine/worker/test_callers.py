@@ -15,15 +15,15 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server import dispatch
-from classwire_server.engine import worker
-from classwire_server.engine.workers import WorkerEngine, launch
+from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker.pool import WorkerPool, launch
 from classwire_server.lifecycle import Server
 from tests import faults
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import Failure, item_failure, refusal
+from tests.engine.worker.callers import LONG, WORKER_LOST, classify, health, is_gone, stop
 from tests.parity.direct import Direct, largest_difference
 from tests.parity.wire import in_a_batch, scores_by_id
-from tests.server.callers import LONG, WORKER_LOST, classify, health, is_gone, stop
 
 Serve = Callable[..., Server]
 
@@ -43,7 +43,7 @@ def test_health_and_state(serve: Serve, bert: str, connect: Callable[[str], grpc
     watching = [stub.Watch(HealthCheckRequest(service=name), timeout=60) for name in services]
     assert [next(watcher).status for watcher in watching] == [SERVING] * 3
     engine = server._registry.served("", "model").engine
-    assert isinstance(engine, WorkerEngine)
+    assert isinstance(engine, WorkerPool)
     spawn.gate.clear()
 
     def described() -> tuple[int, str]:
@@ -117,7 +117,7 @@ def test_a_worker_that_hangs_does_not_keep_the_server(
     monkeypatch.setattr(dispatch, "CLOSE_PATIENCE_S", 0.1)
     server = serve(model=(bert,))
     engine = server._registry.served("", "model").engine
-    assert isinstance(engine, WorkerEngine)
+    assert isinstance(engine, WorkerPool)
     (pid,) = engine.pids
     stop(pid)
     call = ClassifyServiceStub(connect(server.target)).Classify.future(

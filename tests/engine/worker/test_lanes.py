@@ -10,7 +10,7 @@ import pytest
 
 from classwire_server.dispatch import Dispatcher
 from classwire_server.engine import ANY_TIME, Logits, Terms
-from classwire_server.engine.lanes import Lanes as Links
+from classwire_server.engine.worker.lanes import Lanes as Links
 from classwire_server.errors import RequestError
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import COST, FakeEngine

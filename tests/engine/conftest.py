@@ -15,10 +15,10 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Precision
 from classwire_server.engine.compilation.process import Artefact, compile_elsewhere
 from classwire_server.engine.forward.packed import PackedModel
-from classwire_server.engine.workers import launch
+from classwire_server.engine.worker.pool import launch
 from classwire_server.lifecycle import Server
 from tests import faults
-from tests.server.supervised import Start, Supervised
+from tests.engine.worker.supervised import Start, Supervised
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from queue import SimpleQueue
 import pytest
 
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine.memory import Rest, give_back
-from classwire_server.engine.workers import launch
+from classwire_server.engine.worker.memory import Rest, give_back
+from classwire_server.engine.worker.pool import launch
 from classwire_server.tokenization import Truncation
 from tests import faults
 from tests.contract.engines import PATIENCE_S, eventually
-from tests.server.callers import encodings
+from tests.engine.worker.callers import encodings
 
 
 def test_what_is_in_use_after_loading_is_looked_at_no_more() -> None:

@@ -18,26 +18,19 @@ import pytest
 
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import (
-    Deviation,
-    EngineTraits,
-    Execution,
-    Layout,
-    Precision,
-    Terms,
-    process,
-    supervision,
-    worker,
-)
-from classwire_server.engine.link import Job, Ready
-from classwire_server.engine.supervision import Backoff, _same_again
-from classwire_server.engine.workers import launch
+from classwire_server.engine import Deviation, EngineTraits, Execution, Layout, Precision, Terms
+from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker import process
+from classwire_server.engine.worker import supervisor as supervision
+from classwire_server.engine.worker.pool import launch
+from classwire_server.engine.worker.protocol import Job, Ready
+from classwire_server.engine.worker.supervisor import Backoff, _same_again
 from classwire_server.errors import NoWorker, StartError, WorkerLost
 from tests import faults
 from tests.contract.engines import COST, PATIENCE_S, eventually
+from tests.engine.worker.callers import is_gone
+from tests.engine.worker.supervised import Start, Supervised
 from tests.faults import Succession
-from tests.server.callers import is_gone
-from tests.server.supervised import Start, Supervised
 
 
 def test_killed_while_idle(start: Start, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,7 @@
 import sys
 from multiprocessing.connection import Connection
 
-from .worker import main
+from .main import main
 
 if __name__ == "__main__":
     control, *links = (Connection(int(argument)) for argument in sys.argv[1:])

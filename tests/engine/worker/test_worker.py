@@ -16,15 +16,16 @@ import grpc
 import pytest
 
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import Terms, cores, worker
-from classwire_server.engine.workers import WorkerEngine, launch
+from classwire_server.engine import Terms, cores
+from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker.pool import WorkerPool, launch
 from classwire_server.errors import CheckpointError, StartError, TooLate
 from classwire_server.lifecycle import Server
 from classwire_server.tokenization import Encoding, Text, Truncation
 from tests import faults
 from tests.contract.engines import PATIENCE_S, eventually
-from tests.server.callers import LONG, classify, encodings, is_gone
-from tests.server.supervised import Start
+from tests.engine.worker.callers import LONG, classify, encodings, is_gone
+from tests.engine.worker.supervised import Start
 from tests.workers import ForkedWorker
 
 Serve = Callable[..., Server]
@@ -67,7 +68,7 @@ def test_signals_are_the_servers_business(serve: Serve, bert: str, connect: Any)
     """A worker that gets Ctrl-C or SIGTERM, as its whole group does, goes on until it is told."""
     server = serve(model=(bert,))
     engine = server._registry.served("", "model").engine
-    assert isinstance(engine, WorkerEngine)
+    assert isinstance(engine, WorkerPool)
     for pid in engine.pids:
         os.kill(pid, signal.SIGINT)
         os.kill(pid, signal.SIGTERM)
@@ -84,7 +85,7 @@ def test_a_worker_of_its_own_interpreter(bert: str, caplog: pytest.LogCaptureFix
         unknown = Encoding([1 << 30], [0], 0, Text(""), None)
         with pytest.raises(RuntimeError, match="IndexError"):
             launched.engine.infer([unknown])
-        line = ("classwire_server.engine.worker", logging.WARNING)
+        line = ("classwire_server.engine.worker.main", logging.WARNING)
         assert eventually(lambda: line in {(r.name, r.levelno) for r in caplog.records})
     finally:
         launched.engine.close()
@@ -93,7 +94,7 @@ def test_a_worker_of_its_own_interpreter(bert: str, caplog: pytest.LogCaptureFix
 def test_a_worker_leaves_its_core_to_its_server(serve: Serve, bert: str) -> None:
     """Where both share one, calls are refused and answered while a batch is computed."""
     engine = serve(model=(bert,))._registry.served("", "model").engine
-    assert isinstance(engine, WorkerEngine)
+    assert isinstance(engine, WorkerPool)
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     (pid,) = engine.pids
     threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]

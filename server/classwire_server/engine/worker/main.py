@@ -13,18 +13,30 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
+from classwire_server.engine import Execution
+from classwire_server.engine.forward.preemption import MAX_STILL_S, PREEMPTION
+from classwire_server.engine.packing import PackedTexts
 from classwire_server.errors import StartError
 
-from . import Execution
-from .forward.preemption import MAX_STILL_S, PREEMPTION
-from .link import Changed, Computed, Failed, Job, Late, Link, Ready, Refused, Work, receive, send
-from .packing import PackedTexts
+from .protocol import (
+    Changed,
+    Computed,
+    Failed,
+    Job,
+    Late,
+    Link,
+    Ready,
+    Refused,
+    Work,
+    receive,
+    send,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from .forward.runner import Runner
-    from .selection.choice import Selection
+    from classwire_server.engine.forward.runner import Runner
+    from classwire_server.engine.selection.choice import Selection
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +81,9 @@ class _Worker:
     """The engine of one job, and the lanes that use it."""
 
     def __init__(self, job: Job, control: Link, speaking: threading.Lock) -> None:
+        from classwire_server.engine.selection.choice import select
+
         from .memory import Rest, give_back
-        from .selection.choice import select
 
         self._control = control
         self._speaking = speaking
@@ -114,7 +127,7 @@ class _Worker:
             thread.join()
 
     def _change_over(self) -> None:
-        from .compilation.changeover import compiled
+        from classwire_server.engine.compilation.changeover import compiled
 
         found = compiled(self._selection, self._job.source, self._job.config)
         if found is not None:
@@ -156,7 +169,7 @@ class _Worker:
         return Computed(values, runner.traits, time.perf_counter() - started_s, began_s)
 
     def _end_if_device_is_lost(self, device: str) -> None:
-        from .forward.device import answers
+        from classwire_server.engine.forward.device import answers
 
         if not answers(device):
             log.critical("the device %s is lost; ending its process", device)
@@ -171,7 +184,7 @@ def run_within_memory(runner: "Runner", texts: PackedTexts) -> "np.ndarray":
     """Logits of the texts; a batch for which there is no memory is halved until there is."""
     import numpy as np
 
-    from .forward.device import is_out_of_memory
+    from classwire_server.engine.forward.device import is_out_of_memory
 
     try:
         return runner.run(texts)

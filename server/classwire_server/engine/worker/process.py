@@ -12,12 +12,13 @@ from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from typing import Any, Protocol
 
+from classwire_server.engine import Terms
+from classwire_server.engine.cores import divide, usable_cores
+from classwire_server.engine.packing import PackedTexts
 from classwire_server.errors import NoWorker, StartError, TooLate, WorkerLost
 
-from . import Terms
-from .cores import divide, usable_cores
 from .lanes import Lanes
-from .link import (
+from .protocol import (
     Changed,
     Computed,
     Failed,
@@ -31,7 +32,6 @@ from .link import (
     receive,
     send,
 )
-from .packing import PackedTexts
 
 log = logging.getLogger(__name__)
 

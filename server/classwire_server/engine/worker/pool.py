@@ -5,17 +5,25 @@ from collections.abc import Callable, Sequence
 
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import (
+    ANY_TIME,
+    Deviation,
+    EngineTraits,
+    Launched,
+    Logits,
+    Terms,
+    WorkerState,
+)
+from classwire_server.engine.packing import pack
 from classwire_server.errors import NoWorker
 from classwire_server.tokenization import Encoding
 
-from . import ANY_TIME, Deviation, EngineTraits, Launched, Logits, Terms, WorkerState
-from .link import Job
-from .packing import pack
 from .process import Spawn, Subprocess
-from .supervision import Supervisor
+from .protocol import Job
+from .supervisor import Supervisor
 
 
-class WorkerEngine:
+class WorkerPool:
     """One model on one or several devices, each with a supervised worker process of its own.
 
     Safe for use by any thread; see Engine for how many at once.
@@ -127,6 +135,6 @@ def launch(
         for worker in workers:
             worker.close()
         raise
-    engine = WorkerEngine(workers, [worker.lanes for worker in ready])
+    engine = WorkerPool(workers, [worker.lanes for worker in ready])
     smallest = min(ready, key=lambda worker: worker.batch_tokens)
     return Launched(ready[0].checkpoint, engine, smallest.batch_tokens, smallest.cost)

@@ -18,7 +18,7 @@ from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStu
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import refusal
-from tests.server.callers import is_gone, stop
+from tests.engine.worker.callers import is_gone, stop
 from tests.signals import send_beside_main
 
 LONG = "book " * 500

@@ -17,11 +17,10 @@ import numpy as np
 from classwire_server.checkpoint.loading import Checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Deviation, EngineTraits, Terms
+from classwire_server.engine.latency_profile import LatencyProfile
+from classwire_server.engine.packing import PackedTexts
 from classwire_server.errors import StartError
-from classwire_server.pass_cost import PassCost
-
-from . import Deviation, EngineTraits, Terms
-from .packing import PackedTexts
 
 Link = Connection
 
@@ -35,7 +34,7 @@ class Job:
     source: ModelSource
     config: ServerConfig
     device: str
-    cost: PassCost | None = None
+    cost: LatencyProfile | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Ready:
     deviation: Deviation
     lanes: int
     batch_tokens: int
-    cost: PassCost
+    cost: LatencyProfile
 
 
 @dataclass(frozen=True)

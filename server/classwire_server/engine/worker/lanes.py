@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from .link import Link
+from .protocol import Link
 
 
 class Lanes:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from classwire_server.engine.budget import LAST_TOKENS, measure_cost
-from classwire_server.pass_cost import LEAST_BATCH_TOKENS
+from classwire_server.engine.latency_profile import LAST_TOKENS, LEAST_BATCH_TOKENS, measure_profile
 
 
 class Machine:
@@ -35,17 +34,17 @@ class Machine:
 )
 def test_the_budget_follows_the_machine(machine: Machine, tokens: int) -> None:
     """Batches are as large as it takes to be near the best rate, and no larger."""
-    assert measure_cost(machine.run, clock_s=machine.clock_s).best_tokens == tokens
+    assert measure_profile(machine.run, clock_s=machine.clock_s).best_tokens == tokens
 
 
 def test_a_slow_model_is_not_measured_for_long() -> None:
     """After a while no larger batch is tried; a fast machine's go to the end, or to that asked."""
     fast = Machine(1e-3, 1e-6)
-    assert measure_cost(fast.run, clock_s=fast.clock_s).tokens[-1] == LAST_TOKENS
-    assert measure_cost(fast.run, 100, clock_s=fast.clock_s).tokens == (16, 32, 64)
-    assert measure_cost(fast.run, 8, clock_s=fast.clock_s).tokens == (16,)
+    assert measure_profile(fast.run, clock_s=fast.clock_s).tokens[-1] == LAST_TOKENS
+    assert measure_profile(fast.run, 100, clock_s=fast.clock_s).tokens == (16, 32, 64)
+    assert measure_profile(fast.run, 8, clock_s=fast.clock_s).tokens == (16,)
     for slow, tokens in ((Machine(0.1, 1e-2), 128), (Machine(1.0, 0.1), 32)):
-        assert measure_cost(slow.run, clock_s=slow.clock_s).tokens[-1] == tokens
+        assert measure_profile(slow.run, clock_s=slow.clock_s).tokens[-1] == tokens
 
 
 @pytest.mark.parametrize("lasts_s", [0.005, 0.1, 2.0, 20.0])
@@ -61,9 +60,9 @@ def test_a_disturbance_changes_nothing(lasts_s: float, disturbed_tokens: int) ->
             to_disturb.clear()
             machine.now_s += lasts_s
 
-    found = measure_cost(run, clock_s=machine.clock_s)
+    found = measure_profile(run, clock_s=machine.clock_s)
     assert not to_disturb
-    expected = measure_cost(calm.run, clock_s=calm.clock_s)
+    expected = measure_profile(calm.run, clock_s=calm.clock_s)
     assert found.tokens == expected.tokens
     assert found.seconds == pytest.approx(expected.seconds)
 
@@ -76,5 +75,5 @@ def test_a_pass_is_no_slower_than_a_larger_one() -> None:
         machine.run(tokens)
         machine.now_s += 0.5 if tokens == 16 else 0.0
 
-    found = measure_cost(run, 64, clock_s=machine.clock_s)
+    found = measure_profile(run, 64, clock_s=machine.clock_s)
     assert found.seconds == pytest.approx((0.082, 0.082, 0.114))
