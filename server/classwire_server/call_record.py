@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import grpc
 
-from .pending import Priority, TextTrace
+from .scheduling.batch import Priority, TextTrace
 
 if TYPE_CHECKING:
     from .checkpoint.loading import Checkpoint

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from .checkpoint.loading import locate
 from .config.model_source import ModelSource
 from .config.server_config import ServerConfig
-from .dispatch import Dispatcher
 from .engine import Launched
 from .limits import limits_of
 from .memory_budget import MemoryBudget, most_held_bytes
 from .registry import Registry, ServedModel
+from .scheduling.dispatcher import Dispatcher
 from .tokenization import Truncation
 
 log = logging.getLogger(__name__)

@@ -14,13 +14,13 @@ from .config.model_source import ModelSource
 from .errors import RequestError
 from .gate import Gate
 from .limits import Limits
-from .need import Need
+from .scheduling.admission import LatencyFloor
 from .security.callers import Caller
 
 if TYPE_CHECKING:
     from .checkpoint.loading import Checkpoint
-    from .dispatch import Dispatcher
     from .engine import Engine
+    from .scheduling.dispatcher import Dispatcher
     from .tokenization import Tokenization
 
 NAMES_BYTES = 200
@@ -150,7 +150,7 @@ class Registry:
         when_over(model.gate.leave)
         return model
 
-    def need(self, left_s: float) -> Need | None:
+    def need(self, left_s: float) -> LatencyFloor | None:
         """What a call with so much time left needs that comes now, whichever its model: that of the
         quickest, None where one answers soon.
         """

@@ -48,7 +48,7 @@ class _Failures(logging.Handler):
 def run(plan: Plan) -> Report:
     """Go on until enough batches have failed."""
     report, failures, wanted = Report(), _Failures(), 1 if plan.is_short else 20
-    logger = logging.getLogger("classwire_server.computation")
+    logger = logging.getLogger("classwire_server.scheduling.execution")
     with inside(plan, spawn_with(fails_at_times), batch_tokens=512) as server:
         ledger = Ledger(Known.ask(server.target, 100 if plan.is_short else 1_000))
         logger.addHandler(failures)

@@ -9,9 +9,9 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server import dispatch
 from classwire_server.engine import Logits, Terms
 from classwire_server.errors import TooLate
+from classwire_server.scheduling import dispatcher as dispatch
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import PATIENCE_S, FakeEngine
 from tests.tracing.conftest import Caller, Spans, Start, context, facts, id_of, linked, one, parent

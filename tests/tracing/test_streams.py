@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from classwire_server.call_record import CallRecord, Method, TextsRead
-from classwire_server.pending import Priority
+from classwire_server.scheduling.batch import Priority
 from classwire_server.tracing.stream import FIRST_MESSAGES
 from classwire_server.tracing.tracing import Tracing
 from tests.contract.conversation import Conversation, item

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
 from classwire_server.open_inference import inference_pb2 as pb
-from classwire_server.pending import Priority
+from classwire_server.scheduling.batch import Priority
 
 Parameters = Mapping[str, pb.InferParameter]
 

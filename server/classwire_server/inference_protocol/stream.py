@@ -7,8 +7,8 @@ from concurrent.futures import CancelledError
 
 from classwire_server.errors import RequestError
 from classwire_server.open_inference import inference_pb2 as pb
-from classwire_server.pending import Priority
 from classwire_server.registry import ServedModel
+from classwire_server.scheduling.batch import Priority
 from classwire_server.service.handlers import Call
 from classwire_server.service.messages import parse
 from classwire_server.service.session import Session

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from classwire.contract.reasons import Reason
 from classwire_server.aggregates import Histogram
-from classwire_server.backlog import Backlog
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.pending import Priority
 from classwire_server.registry import ModelState, Registry, ServedModel
-from classwire_server.statistics import Figures
+from classwire_server.scheduling.backlog import Backlog
+from classwire_server.scheduling.batch import Priority
+from classwire_server.scheduling.model_statistics import Figures
 
 from . import model_table as table
 from .families import Family, Sample, family

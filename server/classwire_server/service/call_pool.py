@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from classwire.contract.reasons import Reason
 from classwire_server.aggregates import DecayingSum
 from classwire_server.errors import RequestError
-from classwire_server.need import Need
+from classwire_server.scheduling.admission import LatencyFloor
 
 from .congestion import Congestion
 from .deadlines import ASKS_FIRST, Haste
@@ -98,7 +98,7 @@ class CallPool(ThreadPoolExecutor):
             self._congestion.brought(time.monotonic())
 
     def judge(
-        self, left_s: float, need: Callable[[float], Need | None], *, is_there: bool = True
+        self, left_s: float, need: Callable[[float], LatencyFloor | None], *, is_there: bool = True
     ) -> RequestError | None:
         """Learn how much time the call on this thread has left, now that it begins, what it needs
         and whether its caller is there; the error with which it is to end, if it has too little.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from classwire_server.errors import RequestError, expired_in_queue
-from classwire_server.need import Need
+from classwire_server.scheduling.admission import LatencyFloor
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Haste(NamedTuple):
     """How much time a call has left, in seconds, and what it needs, if anything."""
 
     left_s: float
-    need: Need | None
+    need: LatencyFloor | None
 
     @property
     def spare_s(self) -> float:
@@ -38,7 +38,7 @@ class Haste(NamedTuple):
         return self.need.refuse() if self.need is not None and self.spare_s < 0 else None
 
     @staticmethod
-    def now(left_s: float, need: Callable[[float], Need | None]) -> "Haste":
+    def now(left_s: float, need: Callable[[float], LatencyFloor | None]) -> "Haste":
         """The haste of a call with so much time left, of a kind that needs this."""
         if left_s <= 0:
             return Haste(left_s, None)
@@ -59,7 +59,7 @@ class Haste(NamedTuple):
         """
         if len(submitted) < 4:
             return _NONE
-        need: Callable[[float], Need | None] | None = getattr(submitted[3], NEED, None)
+        need: Callable[[float], LatencyFloor | None] | None = getattr(submitted[3], NEED, None)
         details = getattr(submitted[1], "call_details", None)
         deadline_s: float = getattr(details, "deadline", math.inf)  # by the clock on the wall
         if need is None or deadline_s == math.inf:

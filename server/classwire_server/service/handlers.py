@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from classwire_server.errors import RequestError
 from classwire_server.gate import Gate
-from classwire_server.need import Need
+from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.security.access import OPEN, Admission
 from classwire_server.security.callers import Caller
 
@@ -91,7 +91,7 @@ def unary(
     pool: CallPool,
     reception: Reception,
     default_timeout_s: float,
-    need: Callable[[float], Need | None],
+    need: Callable[[float], LatencyFloor | None],
 ) -> "grpc.RpcMethodHandler[bytes, bytes]":
     """A handler of a unary RPC whose work `gate` counts and may refuse, on a thread of `pool`.
 

@@ -13,9 +13,9 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.gate import Gate
 from classwire_server.inference_protocol.probes import Probes
 from classwire_server.inference_protocol.service import InferenceService
-from classwire_server.need import Need
 from classwire_server.open_inference import inference_pb2 as oip
 from classwire_server.registry import Registry
+from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.security.access import Access
 
 from .arrivals import Arrivals
@@ -83,7 +83,9 @@ def register_calls(
     reception = Reception(timeout_s)
 
     def served(
-        method: Any, request_type: Any, need: Callable[[float], Need | None] = lambda left_s: None
+        method: Any,
+        request_type: Any,
+        need: Callable[[float], LatencyFloor | None] = lambda left_s: None,
     ) -> "grpc.RpcMethodHandler[bytes, bytes]":
         return unary(method, request_type, gate, pool, reception, timeout_s, need)
 

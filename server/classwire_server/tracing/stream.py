@@ -15,7 +15,7 @@ from .spans import FAULTS, fail, reason_of
 from .trace import Trace
 
 if TYPE_CHECKING:
-    from classwire_server.pending import Pending
+    from classwire_server.scheduling.batch import Pending
 
 FIRST_MESSAGES = 16
 """So many messages of a traced stream are part of its trace."""

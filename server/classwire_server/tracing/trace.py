@@ -15,8 +15,8 @@ from classwire_server.errors import RequestError, WorkerLost
 from .spans import FAULTS, Attributes, Clock, fail, reason_of
 
 if TYPE_CHECKING:
-    from classwire_server.computation import Pass
-    from classwire_server.pending import Batch, Pending
+    from classwire_server.scheduling.batch import Batch, Pending
+    from classwire_server.scheduling.execution import ForwardPass
 
 FINGERPRINT_DIGITS = 12
 
@@ -92,7 +92,7 @@ class Trace:
         """None of its texts will wait for the engine; the end of the call says why."""
 
     def batch_ran(
-        self, batch: "Batch", passes: "Sequence[Pass]", taken_s: float, ended_s: float
+        self, batch: "Batch", passes: "Sequence[ForwardPass]", taken_s: float, ended_s: float
     ) -> None:
         """A batch was computed: a span for each pass, below the first traced call in it, with links
         to all. Tells every trace in the batch how long its texts waited.
@@ -157,7 +157,7 @@ class Trace:
 
 
 def _trace_pass(
-    of_pass: "dict[Trace, list[Pending]]", done: "Pass", taken_s: float, ended_s: float
+    of_pass: "dict[Trace, list[Pending]]", done: "ForwardPass", taken_s: float, ended_s: float
 ) -> None:
     attributes: dict[str, str | int] = {
         "classwire.batch.texts": done.texts,

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from classwire_server.dispatch import Dispatcher
 from classwire_server.engine import ANY_TIME, Logits, Terms
 from classwire_server.engine.worker.lanes import Lanes as Links
 from classwire_server.errors import RequestError
+from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import COST, FakeEngine
-from tests.server.submissions import answer, pending, reason
+from tests.scheduling.submissions import answer, pending, reason
 
 
 class Lanes(FakeEngine):
@@ -47,7 +47,7 @@ def busy_lane(inference_s: float, batch_tokens: int) -> tuple[Lanes, Dispatcher]
 @pytest.mark.parametrize("texts", [2, 5])
 def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits when two lanes are free goes half into each, and runs at the same time."""
-    monkeypatch.setattr("classwire_server.sizing.SHARE_TOKENS", 1)
+    monkeypatch.setattr("classwire_server.scheduling.batch_sizing.SHARE_TOKENS", 1)
     engine = Lanes(2, 1.0)
     dispatcher = Dispatcher(engine, batch_tokens=100, cost=COST, max_queue_tokens=100, name="test")
     dispatcher.submit([pending("slow") for _ in range(texts)])

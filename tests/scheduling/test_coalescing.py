@@ -4,10 +4,10 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from classwire_server.computation import Pass
-from classwire_server.pending import Batch, Pending, Priority
-from classwire_server.scheduling import Scheduler
-from tests.server.simulation import COST, logits, waiting
+from classwire_server.scheduling.batch import Batch, Pending, Priority
+from classwire_server.scheduling.execution import ForwardPass
+from classwire_server.scheduling.scheduler import Scheduler
+from tests.scheduling.simulation import COST, logits, waiting
 
 NOW_S = 50.0
 
@@ -27,7 +27,7 @@ def take(scheduler: Scheduler) -> Batch:
 
 def finish(scheduler: Scheduler, batch: Batch, error: Exception | None = None) -> None:
     """A batch has its answers, or failed."""
-    done = Pass(len(batch.rows), batch.tokens, error or logits(len(batch.rows)))
+    done = ForwardPass(len(batch.rows), batch.tokens, error or logits(len(batch.rows)))
     scheduler.finish(batch, [done], NOW_S)
 
 
@@ -133,7 +133,7 @@ def test_answers_that_are_kept() -> None:
         said = logits(1)
         said.values[:] = float("nan") if text is nan else 7.0
         error = ValueError() if text is bad else None
-        scheduler.finish(batch, [Pass(1, 10, error or said)], NOW_S)
+        scheduler.finish(batch, [ForwardPass(1, 10, error or said)], NOW_S)
     scheduler.add([waiting(10)], NOW_S)
     take(scheduler)
     scheduler.add([waiting(10)], NOW_S)

@@ -1,9 +1,9 @@
 """What is in the engine. Pure, as scheduling is."""
 
-from .pending import Batch, Key, Pending, Priority
+from .batch import Batch, Key, Pending, Priority
 
 
-class Running:
+class InFlight:
     """The batches that the engine holds: on its lanes, sent ahead of the next one, or urgent.
 
     Not safe for use by several threads.

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from classwire_server.computation import Pass, compute
 from classwire_server.engine import ANY_TIME, Logits, Terms
 from classwire_server.errors import NoWorker, TooLate, WorkerLost
+from classwire_server.scheduling.execution import ForwardPass, compute
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import FakeEngine
-from tests.server.simulation import logits, waiting
+from tests.scheduling.simulation import logits, waiting
 
 
 class Scripted(FakeEngine):
@@ -33,7 +33,7 @@ def encodings(number: int) -> list[Encoding]:
     return [waiting(3).encoding for _ in range(number)]
 
 
-def failures(passes: Sequence[Pass]) -> list[bool]:
+def failures(passes: Sequence[ForwardPass]) -> list[bool]:
     """For each text whether it failed, in order."""
     return [isinstance(done.logits, Exception) for done in passes for _ in range(done.texts)]
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from classwire_server.admission import UNKNOWN_WAIT_S, Admission
 from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import RequestError
-from classwire_server.pending import Pending, Priority
-from tests.server.simulation import QUICK, START_S, Simulation, waiting
+from classwire_server.scheduling.admission import UNKNOWN_WAIT_S, Admission
+from classwire_server.scheduling.batch import Pending, Priority
+from tests.scheduling.simulation import QUICK, START_S, Simulation, waiting
 
 
 def measured(tokens_per_s: int, lanes: int = 1) -> Admission:

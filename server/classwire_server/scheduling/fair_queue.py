@@ -9,13 +9,52 @@ of the others: otherwise those of which one text at a time waits could keep all 
 
 import heapq
 import itertools
+from collections import defaultdict
 from collections.abc import Hashable
+from itertools import repeat
 from typing import TYPE_CHECKING
 
-from .due import DueTokens
+STEP_S = 0.005
+"""Deadlines nearer to each other than this count as one."""
+STEPS = 200
+"""Steps that are summed ahead of being asked for, so that a sum has few terms."""
+LATEST_S = 1e12
+"""Whatever is due later, or never, counts as due then."""
+
+
+class TokensByDeadline:
+    """Tokens by their deadline, for sums in a time that does not grow with what waits.
+
+    Not safe for use by several threads.
+    """
+
+    def __init__(self) -> None:
+        self._steps: defaultdict[int, int] = defaultdict(int)
+        self._sums: defaultdict[int, int] = defaultdict(int)
+
+    def add(self, deadline_s: float, tokens: int) -> None:
+        """Count tokens with this deadline; a negative number takes them away again."""
+        step = _step(deadline_s)
+        for counts, place in ((self._steps, step), (self._sums, step // STEPS)):
+            counts[place] += tokens
+            if not counts[place]:
+                del counts[place]
+
+    def after(self, deadline_s: float) -> int:
+        """Tokens that are due later than this."""
+        step = _step(deadline_s)
+        place = step // STEPS
+        near = range(step + 1, (place + 1) * STEPS)
+        far = sum(tokens for its_place, tokens in self._sums.items() if its_place > place)
+        return far + sum(map(self._steps.get, near, repeat(0)))
+
+
+def _step(deadline_s: float) -> int:
+    return int(min(deadline_s, LATEST_S) / STEP_S)
+
 
 if TYPE_CHECKING:
-    from .pending import Pending
+    from .batch import Pending
 
 LOOK_AHEAD_TEXTS = 16
 """How many texts are looked at for one that fits."""
@@ -32,7 +71,7 @@ class _Flow:
         self.size = 0
 
 
-class Turns:
+class FairQueue:
     """Texts of one priority, which know themselves whether they still wait.
 
     Not safe for use by several threads.
@@ -43,7 +82,7 @@ class Turns:
         self._flows: dict[Hashable, _Flow] = {}
         self._virtual_tokens = 0.0
         self._left_tokens: dict[Hashable, float] = {}  # virtual times of flows that may come back
-        self._due = DueTokens()  # of calls
+        self._due = TokensByDeadline()  # of calls
         self._order = itertools.count()
 
     def __bool__(self) -> bool:

@@ -2,14 +2,14 @@
 
 from collections import OrderedDict
 
-from .pending import Key
+from .batch import Key
 
 MAX_DEATHS = 2
 REMEMBERED_TEXTS = 1_024
 """So many poisonous texts are remembered, and so many that may turn out to be."""
 
 
-class Suspicion:
+class PoisonTracker:
     """How often the process ended while it held a text, whoever sent it.
 
     It outlives those who wait for the text: a caller whose time passes while the process starts

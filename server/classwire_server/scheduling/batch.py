@@ -8,12 +8,13 @@ from enum import Enum
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .errors import RequestError
+from classwire_server.errors import RequestError
 
 if TYPE_CHECKING:
-    from .computation import Pass
-    from .engine import Logits
-    from .tokenization import Encoding
+    from classwire_server.engine import Logits
+    from classwire_server.tokenization import Encoding
+
+    from .execution import ForwardPass
 
 Key = tuple[bytes, bytes]
 """All that a text's logits depend on within one model: ids and token type ids."""
@@ -52,7 +53,7 @@ class TextTrace(Protocol):
         """No text of the call will wait for the engine."""
 
     def batch_ran(
-        self, batch: "Batch", passes: "Sequence[Pass]", taken_s: float, ended_s: float
+        self, batch: "Batch", passes: "Sequence[ForwardPass]", taken_s: float, ended_s: float
     ) -> None:
         """A batch with texts of the call ran, between two instants of the monotonic clock.
 

@@ -7,11 +7,11 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from classwire_server.computation import Pass
 from classwire_server.errors import RequestError
-from classwire_server.pending import Batch, Pending, Priority
-from classwire_server.scheduling import Scheduler
-from tests.server.simulation import COST, logits, waiting
+from classwire_server.scheduling.batch import Batch, Pending, Priority
+from classwire_server.scheduling.execution import ForwardPass
+from classwire_server.scheduling.scheduler import Scheduler
+from tests.scheduling.simulation import COST, logits, waiting
 
 KEYS = 300
 LANES = 2
@@ -137,10 +137,10 @@ class RandomSchedule:
         self.texts += texts
         self.scheduler.add(texts, self.now_s)
 
-    def _pass(self, rows: list[list[Pending]]) -> Pass:
+    def _pass(self, rows: list[list[Pending]]) -> ForwardPass:
         tokens = sum(row[0].tokens for row in rows)
         said = logits(len(rows), 0.001 * tokens)
-        return Pass(len(rows), tokens, ValueError() if self.random.random() < 0.1 else said)
+        return ForwardPass(len(rows), tokens, ValueError() if self.random.random() < 0.1 else said)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .pending import Pending, Priority
+from .batch import Pending, Priority
 
 
 @dataclass(slots=True)

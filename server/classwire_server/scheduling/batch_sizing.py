@@ -2,9 +2,10 @@
 
 import math
 
+from classwire_server.engine.latency_profile import LatencyProfile
+
 from .admission import Admission
-from .engine.latency_profile import LatencyProfile
-from .pending import Priority
+from .batch import Priority
 
 SHARE_TOKENS = 128
 """Work is shared among idle lanes down to this: a pass over fewer tokens costs as much, since it
@@ -30,7 +31,7 @@ TRAFFIC_S = 10.0
 """How long after an interactive text there is interactive traffic."""
 
 
-class Sizing:
+class BatchSizing:
     """Sizes of batches, by how fast the engine is.
 
     Not safe for use by several threads.

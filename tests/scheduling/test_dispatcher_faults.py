@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from classwire_server.dispatch import Dispatcher
 from classwire_server.engine import ANY_TIME, Logits, Terms
 from classwire_server.errors import NoWorker, RequestError, TooLate, WorkerLost
-from classwire_server.pending import Pending, Priority
+from classwire_server.scheduling.batch import Pending, Priority
+from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import COST, PATIENCE_S, FakeEngine, eventually
-from tests.server.submissions import again, answer, failure, occupy, pending, reason
+from tests.scheduling.submissions import again, answer, failure, occupy, pending, reason
 
 BULK = Priority.BULK
 NEVER: Callable[[], bool] = bool

@@ -4,9 +4,9 @@ import itertools
 import math
 from queue import SimpleQueue
 
-from classwire_server.dispatch import Dispatcher
 from classwire_server.errors import RequestError
-from classwire_server.pending import Answer, Pending, Priority
+from classwire_server.scheduling.batch import Answer, Pending, Priority
+from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.tokenization import Encoding, Text
 from tests.contract.engines import PATIENCE_S, FakeEngine
 

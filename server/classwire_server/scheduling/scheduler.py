@@ -8,17 +8,24 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import replace
 
+from classwire_server.engine.latency_profile import LatencyProfile
+from classwire_server.errors import (
+    RequestError,
+    draining,
+    expired_in_queue,
+    poison_input,
+    worker_lost,
+)
+
 from .admission import Admission
 from .backlog import Backlog, Events
-from .computation import Pass
-from .engine.latency_profile import LatencyProfile
-from .errors import RequestError, draining, expired_in_queue, poison_input, worker_lost
-from .pending import Answer, Batch, Key, Pending, Priority, distinct
+from .batch import Answer, Batch, Key, Pending, Priority, distinct
+from .batch_sizing import BatchSizing
+from .execution import ForwardPass
+from .in_flight import InFlight
+from .poison import MAX_DEATHS, PoisonTracker
+from .request_queue import RequestQueue
 from .result_cache import ResultCache
-from .running import Running
-from .sizing import Sizing
-from .suspicion import MAX_DEATHS, Suspicion
-from .waiting import Queue
 
 MAX_AHEAD_S = 0.05
 """A batch is sent ahead if it starts within this: what comes after can't overtake it any more."""
@@ -43,12 +50,12 @@ class Scheduler:
     ) -> None:
         self.ended: list[Pending] = []
         self._events = Events()
-        self._queue = Queue(max_queue_tokens)
-        self._running = Running(lanes)
+        self._queue = RequestQueue(max_queue_tokens)
+        self._running = InFlight(lanes)
         self._admission = Admission(lanes, batch_tokens, cost)
-        self._sizing = Sizing(batch_tokens, cost, self._admission)
+        self._sizing = BatchSizing(batch_tokens, cost, self._admission)
         self._cache = ResultCache(cache_bytes)
-        self._suspicion = Suspicion()
+        self._suspicion = PoisonTracker()
 
     @property
     def waiting_texts(self) -> int:
@@ -222,7 +229,7 @@ class Scheduler:
                 return self._running.enter(batch, urgent=True)
         return None
 
-    def finish(self, batch: Batch, passes: Iterable[Pass], now_s: float) -> None:
+    def finish(self, batch: Batch, passes: Iterable[ForwardPass], now_s: float) -> None:
         """Give each text its answer or error."""
         is_urgent = batch is self._running.urgent
         self._running.leave(batch)

@@ -6,14 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from classwire_server.computation import Pass
 from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import RequestError
-from classwire_server.pending import Batch, Pending, Priority
-from classwire_server.result_cache import ResultCache
-from classwire_server.scheduling import Scheduler
-from classwire_server.sizing import BULK_BATCH_S, SHARE_TOKENS, TRAFFIC_S, WAITED_TIMES
-from tests.server.simulation import COST, ENOUGH_TOKENS, FULL_TOKENS, QUICK, logits, waiting
+from classwire_server.scheduling.batch import Batch, Pending, Priority
+from classwire_server.scheduling.batch_sizing import (
+    BULK_BATCH_S,
+    SHARE_TOKENS,
+    TRAFFIC_S,
+    WAITED_TIMES,
+)
+from classwire_server.scheduling.execution import ForwardPass
+from classwire_server.scheduling.result_cache import ResultCache
+from classwire_server.scheduling.scheduler import Scheduler
+from tests.scheduling.simulation import COST, ENOUGH_TOKENS, FULL_TOKENS, QUICK, logits, waiting
 
 BULK = Priority.BULK
 NOW_S = 500.0
@@ -30,7 +35,7 @@ def make(
         scheduler.add([waiting(100, BULK)], 0.0)
         batch = scheduler.take(0.0)
         assert batch is not None
-        scheduler.finish(batch, [Pass(1, 100, logits(1, 100 / tokens_per_s))], 0.0)
+        scheduler.finish(batch, [ForwardPass(1, 100, logits(1, 100 / tokens_per_s))], 0.0)
         scheduler.ended.clear()
     return scheduler
 
@@ -55,8 +60,8 @@ def run_beside(scheduler: Scheduler, *, bulk_tokens: int, urgent_tokens: int, se
         urgent = scheduler.take_urgent(now_s)
         assert bulk is not None
         assert urgent is not None
-        scheduler.finish(urgent, [Pass(1, urgent_tokens, logits(1, 0.5))], now_s + 0.5)
-        scheduler.finish(bulk, [Pass(1, bulk_tokens, logits(1, 1.0))], now_s + 1)
+        scheduler.finish(urgent, [ForwardPass(1, urgent_tokens, logits(1, 0.5))], now_s + 0.5)
+        scheduler.finish(bulk, [ForwardPass(1, bulk_tokens, logits(1, 1.0))], now_s + 1)
 
 
 def test_idle_lanes_share() -> None:
@@ -93,7 +98,7 @@ def test_bulk_batches_are_short_while_there_is_interactive_traffic() -> None:
         scheduler.add([waiting(10)], NOW_S - ago_s)
         first = scheduler.take(NOW_S)
         assert first is not None
-        scheduler.finish(first, [Pass(1, 10, logits(1))], NOW_S)
+        scheduler.finish(first, [ForwardPass(1, 10, logits(1))], NOW_S)
         scheduler.add([waiting(10, BULK) for _ in range(200)], NOW_S)
         assert len(take(scheduler)) == texts
 
@@ -104,7 +109,7 @@ def test_bulk_batches_stay_worth_a_pass() -> None:
     scheduler.add([waiting(10)], NOW_S)
     first = scheduler.take(NOW_S)
     assert first is not None
-    scheduler.finish(first, [Pass(1, 10, logits(1))], NOW_S)
+    scheduler.finish(first, [ForwardPass(1, 10, logits(1))], NOW_S)
     scheduler.add([waiting(SHARE_TOKENS // 4, BULK) for _ in range(200)], NOW_S)
     assert len(take(scheduler)) == 4
 
@@ -192,7 +197,7 @@ def test_interactive_work_goes_beside_bulk() -> None:
     assert texts_of(batch) == calls[:2]
     assert batch is scheduler._running.urgent
     assert not scheduler.take_urgent(NOW_S)
-    scheduler.finish(batch, [Pass(2, FULL_TOKENS, logits(2))], NOW_S)
+    scheduler.finish(batch, [ForwardPass(2, FULL_TOKENS, logits(2))], NOW_S)
     assert texts_of(scheduler.take_urgent(NOW_S)) == calls[2:]
 
 
@@ -209,7 +214,7 @@ def test_bulk_work_fills_up_an_urgent_batch() -> None:
     left = waiting(1, BULK)
     scheduler.add([long, fits, too, left, call], NOW_S)
     assert texts_of(scheduler.take_urgent(NOW_S)) == [call, fits, too]
-    scheduler.finish(running, [Pass(1, 200, logits(1))], NOW_S)
+    scheduler.finish(running, [ForwardPass(1, 200, logits(1))], NOW_S)
     assert take(scheduler) == [long, left]
 
 
@@ -398,6 +403,6 @@ def test_closing_ends_what_waits() -> None:
     scheduler.close()
     assert isinstance(waits.error, RequestError)
     assert waits.error.reason == "DRAINING"
-    scheduler.finish(batch, [Pass(1, 10, logits(1))], NOW_S)
+    scheduler.finish(batch, [ForwardPass(1, 10, logits(1))], NOW_S)
     assert runs.answer is not None
     assert scheduler.waiting_texts == 0

@@ -7,12 +7,12 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from classwire_server.computation import Pass
 from classwire_server.engine import EngineTraits, Execution, Layout, Logits, Precision
 from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import RequestError
-from classwire_server.pending import Batch, Pending, Priority, key_of
-from classwire_server.scheduling import Scheduler
+from classwire_server.scheduling.batch import Batch, Pending, Priority, key_of
+from classwire_server.scheduling.execution import ForwardPass
+from classwire_server.scheduling.scheduler import Scheduler
 from classwire_server.tokenization import Encoding, Text
 
 TRAITS = EngineTraits("cpu", Precision.FLOAT32, Execution.PLAIN, Layout.PADDED)
@@ -132,6 +132,6 @@ class Simulation:
     def _seconds(self, batch: Batch) -> float:
         return self.pass_s + self.token_s * batch.tokens
 
-    def _pass(self, batch: Batch) -> Pass:
+    def _pass(self, batch: Batch) -> ForwardPass:
         texts = len(batch.rows)
-        return Pass(texts, batch.tokens, logits(texts, self._seconds(batch)))
+        return ForwardPass(texts, batch.tokens, logits(texts, self._seconds(batch)))

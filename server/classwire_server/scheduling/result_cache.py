@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .engine import Execution, Layout, Precision
-from .pending import Answer, Key
+from classwire_server.engine import Execution, Layout, Precision
+
+from .batch import Answer, Key
 
 ENTRY_BYTES = 600
 """What an entry takes beside its key and its logits, of Python's objects."""

@@ -4,15 +4,15 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .engine import ANY_TIME, Engine, Logits, Terms
-from .errors import NoWorker, TooLate, WorkerLost
-from .tokenization import Encoding
+from classwire_server.engine import ANY_TIME, Engine, Logits, Terms
+from classwire_server.errors import NoWorker, TooLate, WorkerLost
+from classwire_server.tokenization import Encoding
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Pass:
+class ForwardPass:
     """One forward pass: logits of texts, or why there are none."""
 
     texts: int
@@ -20,13 +20,15 @@ class Pass:
     logits: Logits | Exception
 
 
-def compute(engine: Engine, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> list[Pass]:
+def compute(
+    engine: Engine, encodings: Sequence[Encoding], terms: Terms = ANY_TIME
+) -> list[ForwardPass]:
     """Run the texts through the model, in one pass, or in as many as it takes.
 
     A batch that fails is halved until the one bad text is alone, which fails when it has failed
     twice. Raises NoWorker, TooLate and WorkerLost.
     """
-    passes: list[Pass] = []
+    passes: list[ForwardPass] = []
 
     def infer(texts: Sequence[Encoding]) -> Logits:
         return engine.infer(texts, terms)
@@ -38,7 +40,7 @@ def compute(engine: Engine, encodings: Sequence[Encoding], terms: Terms = ANY_TI
 def _run(
     infer: Callable[[Sequence[Encoding]], Logits],
     encodings: Sequence[Encoding],
-    passes: list[Pass],
+    passes: list[ForwardPass],
     *,
     is_first: bool,
 ) -> None:
@@ -59,4 +61,4 @@ def _run(
             return
         result = error
     tokens = sum(len(encoding.ids) for encoding in encodings)
-    passes.append(Pass(len(encodings), tokens, result))
+    passes.append(ForwardPass(len(encodings), tokens, result))

@@ -8,12 +8,9 @@ from concurrent.futures import CancelledError
 from queue import SimpleQueue
 
 from classwire.contract.reasons import Reason
-
-from .backlog import Backlog
-from .computation import Pass, compute
-from .engine import Engine, Terms
-from .engine.latency_profile import LatencyProfile
-from .errors import (
+from classwire_server.engine import Engine, Terms
+from classwire_server.engine.latency_profile import LatencyProfile
+from classwire_server.errors import (
     NoWorker,
     RequestError,
     TooLate,
@@ -22,10 +19,13 @@ from .errors import (
     expired_in_queue,
     worker_lost,
 )
-from .need import Need
-from .pending import Batch, Pending, Priority, key_of
-from .scheduling import TOO_LATE, Scheduler
-from .statistics import Statistics
+
+from .admission import LatencyFloor
+from .backlog import Backlog
+from .batch import Batch, Pending, Priority, key_of
+from .execution import ForwardPass, compute
+from .model_statistics import Statistics
+from .scheduler import TOO_LATE, Scheduler
 
 NEED_PATIENCE_S = 0.002
 """How long gRPC's thread waits for a dispatcher's lock: mostly it is held for less."""
@@ -85,7 +85,7 @@ class Dispatcher:
         """How many texts wait for the engine."""
         return self._scheduler.waiting_texts
 
-    def need(self, left_s: float) -> Need | None:
+    def need(self, left_s: float) -> LatencyFloor | None:
         """What a text with so much time left needs that comes now; None where that is nothing, or
         can't be told: while the engine is down, or where others hold the lock. For gRPC's thread,
         which must not wait.
@@ -98,7 +98,7 @@ class Dispatcher:
             least_s = self._scheduler.least_s(time.monotonic() + left_s)
         finally:
             self._lock.release()
-        return Need(least_s, lambda: self._refuse(least_s)) if least_s else None
+        return LatencyFloor(least_s, lambda: self._refuse(least_s)) if least_s else None
 
     def backlog(self) -> Backlog:
         """What there is to do at this moment."""
@@ -241,7 +241,7 @@ class Dispatcher:
             # Before its texts may run again, so that their spans are in order. What came too late
             # is no pass of them: they go on waiting.
             if not isinstance(error, TooLate):
-                _trace(batch, [Pass(len(batch.rows), batch.tokens, error)], taken_s)
+                _trace(batch, [ForwardPass(len(batch.rows), batch.tokens, error)], taken_s)
             with self._lock:
                 self._scheduler.run_again(batch, has_died=isinstance(error, WorkerLost))
                 if self._closed:
@@ -288,7 +288,7 @@ def _identify(texts: Iterable[Pending]) -> None:
         text.key = key_of(text.encoding)
 
 
-def _trace(batch: Batch, passes: Sequence[Pass], taken_s: float) -> None:
+def _trace(batch: Batch, passes: Sequence[ForwardPass], taken_s: float) -> None:
     traces = (text.trace for row in batch.rows for text in row if text.trace is not None)
     if (first := next(traces, None)) is not None:
         first.batch_ran(batch, passes, taken_s, time.monotonic())

@@ -5,14 +5,14 @@ import itertools
 import math
 from collections import deque
 
-from .pending import Batch, Key, Pending, Priority
-from .turns import Turns
+from .batch import Batch, Key, Pending, Priority
+from .fair_queue import FairQueue
 
 BULK_CLAIM = 0.1
 """Ageing: for each interactive token that goes before it, waiting bulk work may claim this much."""
 
 
-class Queue:
+class RequestQueue:
     """Texts that wait for one engine, bounded in tokens.
 
     A text with the same key as one that waits costs nothing: they are computed once. Not safe for
@@ -21,7 +21,7 @@ class Queue:
 
     def __init__(self, max_tokens: int) -> None:
         self._max_tokens = max_tokens
-        self._turns = {priority: Turns() for priority in Priority}
+        self._turns = {priority: FairQueue() for priority in Priority}
         self._same: dict[Key, dict[Pending, None]] = {}
         self._deadlines: list[tuple[float, int, Pending]] = []
         self._suspects: deque[Pending] = deque()
@@ -187,7 +187,7 @@ class Queue:
             self._take_out(pending)
         return texts
 
-    def _move(self, pending: Pending, turns: Turns, batch: Batch) -> None:
+    def _move(self, pending: Pending, turns: FairQueue, batch: Batch) -> None:
         """Take a text, and those with the same key, into a batch."""
         batch.tokens += pending.tokens
         turns.charge(pending)

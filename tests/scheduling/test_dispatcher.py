@@ -8,11 +8,11 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from classwire_server.dispatch import Dispatcher
 from classwire_server.engine import Logits
 from classwire_server.errors import RequestError
+from classwire_server.scheduling.dispatcher import Dispatcher
 from tests.contract.engines import COST, LOGITS, PATIENCE_S, FakeEngine, eventually
-from tests.server.submissions import answer, failure, occupy, pending, reason
+from tests.scheduling.submissions import answer, failure, occupy, pending, reason
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 import pytest
 
-from classwire_server.computation import Pass
 from classwire_server.errors import RequestError
-from classwire_server.pending import Batch, Pending, Priority
-from classwire_server.scheduling import Scheduler
-from classwire_server.suspicion import REMEMBERED_TEXTS, Suspicion
-from tests.server.simulation import COST, logits, waiting
+from classwire_server.scheduling.batch import Batch, Pending, Priority
+from classwire_server.scheduling.execution import ForwardPass
+from classwire_server.scheduling.poison import REMEMBERED_TEXTS, PoisonTracker
+from classwire_server.scheduling.scheduler import Scheduler
+from tests.scheduling.simulation import COST, logits, waiting
 
 NOW_S = 50.0
 
@@ -27,7 +27,7 @@ def take(scheduler: Scheduler) -> Batch:
 
 def finish(scheduler: Scheduler, batch: Batch) -> None:
     """A batch has its answers."""
-    done = Pass(len(batch.rows), batch.tokens, logits(len(batch.rows)))
+    done = ForwardPass(len(batch.rows), batch.tokens, logits(len(batch.rows)))
     scheduler.finish(batch, [done], NOW_S)
 
 
@@ -202,7 +202,7 @@ def test_the_withdrawn_do_not_run_again(scheduler: Scheduler) -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     """Many suspects do not make a poisonous text be forgotten; the oldest of each kind goes."""
-    suspicion = Suspicion()
+    suspicion = PoisonTracker()
     keys = [waiting().key for _ in range(REMEMBERED_TEXTS + 1)]
     poison = waiting().key
     suspicion.died(poison, 2)

@@ -8,9 +8,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .aggregates import SHARES, TEXTS, TOKENS, Histogram, Total
-from .computation import Pass
-from .pending import Priority
+from classwire_server.aggregates import SHARES, TEXTS, TOKENS, Histogram, Total
+
+from .batch import Priority
+from .execution import ForwardPass
 
 
 class Outcome(NamedTuple):
@@ -121,7 +122,7 @@ class Statistics:
         with self._lock:
             return deepcopy(self._figures)
 
-    def ran(self, passes: Iterable[Pass]) -> None:
+    def ran(self, passes: Iterable[ForwardPass]) -> None:
         """Count forward passes; those that failed gave nothing."""
         with self._lock:
             figures = self._figures

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from classwire_server.errors import RequestError
-from classwire_server.pending import Pending, Priority
-from tests.server.simulation import Simulation, waiting
+from classwire_server.scheduling.batch import Pending, Priority
+from tests.scheduling.simulation import Simulation, waiting
 
 TOKENS = (8, 64)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from classwire_server.engine import EngineTraits, Execution, Logits
-from classwire_server.pending import Answer, Key
-from classwire_server.result_cache import ENTRY_BYTES, ResultCache
-from tests.server.simulation import TRAITS
+from classwire_server.scheduling.batch import Answer, Key
+from classwire_server.scheduling.result_cache import ENTRY_BYTES, ResultCache
+from tests.scheduling.simulation import TRAITS
 
 LABELS = 4
 SIZE_BYTES = ENTRY_BYTES + 2 + 4 * LABELS
