@@ -15,7 +15,7 @@ from classwire_server.config.server_config import EMBEDDED_FOLDER, ServerConfig
 from classwire_server.engine.selection.calibration import calibration_texts
 from classwire_server.engine.worker.pool import launch
 from classwire_server.lifecycle import Server
-from classwire_server.loading import Launch
+from classwire_server.registry.loader import Launch
 from tests.checkpoints import make_checkpoint
 from tests.workers import ForkedWorker
 

@@ -10,9 +10,9 @@ from .config.model_source import ModelSource
 from .config.server_config import ServerConfig
 from .engine.worker.pool import launch
 from .errors import ConfigError, StartError
-from .loading import Launch, Loader
-from .memory_budget import MB
-from .registry import Registry
+from .registry.loader import Launch, Loader
+from .registry.memory_budget import MB
+from .registry.registry import Registry
 from .security.access import Access
 from .security.showing import authorities, show
 

@@ -17,9 +17,9 @@ from .config.server_config import ServerConfig
 from .engine.worker.pool import launch
 from .errors import StartError
 from .gate import Gate
-from .loading import Launch, Loader
 from .metrics.server import Metrics
-from .registry import ModelState, Registry
+from .registry.loader import Launch, Loader
+from .registry.registry import ModelState, Registry
 from .security.certificates import Certificates
 from .service import reflection
 from .service.arrivals import Arrivals

@@ -17,7 +17,7 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.errors import RequestError, expired_in_queue
 from classwire_server.lifecycle import Server
 from classwire_server.open_inference import inference_pb2 as oip
-from classwire_server.registry import Entry, Registry
+from classwire_server.registry.registry import Entry, Registry
 from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.service import congestion, refusals
 from classwire_server.service.call_pool import CONGESTED_RETRY_S, CallPool

@@ -15,7 +15,7 @@ from classwire_server.doctor.choices import Choice, choices
 from classwire_server.doctor.machine import environment, machine, memory, processor
 from classwire_server.engine.latency_profile import LEAST_BATCH_TOKENS
 from classwire_server.engine.selection.choice import division_for
-from classwire_server.memory_budget import cgroup_bytes
+from classwire_server.registry.memory_budget import cgroup_bytes
 from tests.cli.conftest import Run, classwire  # noqa: F401
 
 CPUINFO = """processor\t: 0

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.gate import Gate
-from classwire_server.loading import Loader
-from classwire_server.registry import Registry
+from classwire_server.registry.loader import Loader
+from classwire_server.registry.registry import Registry
 from classwire_server.security.certificates import Certificates
 from classwire_server.service.refusals import Listener
 from classwire_server.service.streams import Streams

@@ -11,8 +11,8 @@ from enum import Enum
 from classwire.contract.reasons import AdminReason
 from classwire_server.config.model_source import ModelSource
 from classwire_server.errors import ChangeRefused, OverBudget, StartError, draining
-from classwire_server.loading import Loader
-from classwire_server.registry import Registry, ServedModel
+from classwire_server.registry.loader import Loader
+from classwire_server.registry.registry import Registry, ServedModel
 
 log = logging.getLogger(__name__)
 

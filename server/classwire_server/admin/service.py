@@ -12,8 +12,8 @@ from classwire_server.config.model_source import MODEL_NAME, ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError, RequestError, draining
 from classwire_server.gate import Gate
-from classwire_server.memory_budget import MB
-from classwire_server.registry import Entry, Registry
+from classwire_server.registry.memory_budget import MB
+from classwire_server.registry.registry import Entry, Registry
 from classwire_server.service.handlers import Call
 from classwire_server.service.model import describe
 from classwire_server.service.status import duration

@@ -19,7 +19,7 @@ from classwire_server.engine.cgroup import limits
 from classwire_server.engine.compilation.export import check_compiler
 from classwire_server.engine.cores import open_cores, quotas
 from classwire_server.errors import CompileError
-from classwire_server.memory_budget import MB
+from classwire_server.registry.memory_budget import MB
 
 Facts = Mapping[str, Any]
 """What is known, by name: texts, numbers, lists of texts, and None for what is not there."""

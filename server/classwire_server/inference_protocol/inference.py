@@ -10,7 +10,7 @@ from typing import Self
 
 from classwire_server.errors import RequestError
 from classwire_server.open_inference import inference_pb2 as pb
-from classwire_server.registry import ServedModel
+from classwire_server.registry.registry import ServedModel
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scheduling.model_statistics import Outcome
 from classwire_server.security.callers import Caller

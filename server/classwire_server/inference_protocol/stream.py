@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError
 
 from classwire_server.errors import RequestError
 from classwire_server.open_inference import inference_pb2 as pb
-from classwire_server.registry import ServedModel
+from classwire_server.registry.registry import ServedModel
 from classwire_server.scheduling.batch import Priority
 from classwire_server.service.handlers import Call
 from classwire_server.service.messages import parse

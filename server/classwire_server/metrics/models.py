@@ -7,7 +7,7 @@ from typing import NamedTuple
 from classwire.contract.reasons import Reason
 from classwire_server.aggregates import Histogram
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.registry import ModelState, Registry, ServedModel
+from classwire_server.registry.registry import ModelState, Registry, ServedModel
 from classwire_server.scheduling.backlog import Backlog
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scheduling.model_statistics import Figures

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from classwire_server.registry import Registry
+from classwire_server.registry.registry import Registry
 
 from . import model_table as table
 from .families import Family, family

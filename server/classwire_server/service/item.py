@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.call_record import RECORD, TextsRead
 from classwire_server.errors import RequestError
-from classwire_server.registry import ServedModel
+from classwire_server.registry.registry import ServedModel
 from classwire_server.scheduling.batch import Pending
 from classwire_server.security.callers import Caller
 from classwire_server.tokenization import Encoding, Text, tokens_made

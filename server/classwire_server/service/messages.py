@@ -12,7 +12,7 @@ from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.engine import EngineTraits, Execution, Layout, Precision
 from classwire_server.errors import RequestError
-from classwire_server.registry import ServedModel
+from classwire_server.registry.registry import ServedModel
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scoring import Activation
 from classwire_server.tokenization import OffsetUnit, Text, Token, Truncation

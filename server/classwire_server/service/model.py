@@ -9,7 +9,7 @@ from classwire_server import __version__
 from classwire_server.checkpoint.loading import ProblemType
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import RequestError
-from classwire_server.registry import Entry, ModelState, Registry, ServedModel
+from classwire_server.registry.registry import Entry, ModelState, Registry, ServedModel
 
 from .handlers import Call
 from .messages import ACTIVATIONS, PRECISIONS, TRUNCATIONS, engine, key_of

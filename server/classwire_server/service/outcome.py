@@ -9,7 +9,7 @@ import numpy as np
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.engine import EngineTraits
-from classwire_server.registry import ServedModel
+from classwire_server.registry.registry import ServedModel
 from classwire_server.scheduling.model_statistics import Outcome
 from classwire_server.scoring import ranking, scores
 

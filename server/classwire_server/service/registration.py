@@ -14,7 +14,7 @@ from classwire_server.gate import Gate
 from classwire_server.inference_protocol.probes import Probes
 from classwire_server.inference_protocol.service import InferenceService
 from classwire_server.open_inference import inference_pb2 as oip
-from classwire_server.registry import Registry
+from classwire_server.registry.registry import Registry
 from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.security.access import Access
 

@@ -7,7 +7,7 @@ from itertools import takewhile
 from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import RequestError
-from classwire_server.registry import Registry
+from classwire_server.registry.registry import Registry
 
 from .handlers import Call
 from .item import Item, read_items

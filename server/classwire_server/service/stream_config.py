@@ -9,7 +9,7 @@ from typing import Any, Self
 from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import RequestError
-from classwire_server.registry import Registry, ServedModel
+from classwire_server.registry.registry import Registry, ServedModel
 from classwire_server.scheduling.batch import Priority
 
 from .handlers import Call

@@ -9,19 +9,19 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Self
 
 from classwire.contract.reasons import Reason
+from classwire_server.config.model_source import ModelSource
+from classwire_server.errors import RequestError
+from classwire_server.gate import Gate
+from classwire_server.scheduling.admission import LatencyFloor
+from classwire_server.security.callers import Caller
 
-from .config.model_source import ModelSource
-from .errors import RequestError
-from .gate import Gate
 from .limits import Limits
-from .scheduling.admission import LatencyFloor
-from .security.callers import Caller
 
 if TYPE_CHECKING:
-    from .checkpoint.loading import Checkpoint
-    from .engine import Engine
-    from .scheduling.dispatcher import Dispatcher
-    from .tokenization import Tokenization
+    from classwire_server.checkpoint.loading import Checkpoint
+    from classwire_server.engine import Engine
+    from classwire_server.scheduling.dispatcher import Dispatcher
+    from classwire_server.tokenization import Tokenization
 
 NAMES_BYTES = 200
 """Of the models' names in a message: a status with its details stays below 2 KiB."""

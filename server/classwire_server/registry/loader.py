@@ -4,15 +4,16 @@ import logging
 import time
 from collections.abc import Callable
 
-from .checkpoint.loading import locate
-from .config.model_source import ModelSource
-from .config.server_config import ServerConfig
-from .engine import Launched
+from classwire_server.checkpoint.loading import locate
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Launched
+from classwire_server.scheduling.dispatcher import Dispatcher
+from classwire_server.tokenization import Truncation
+
 from .limits import limits_of
 from .memory_budget import MemoryBudget, most_held_bytes
 from .registry import Registry, ServedModel
-from .scheduling.dispatcher import Dispatcher
-from .tokenization import Truncation
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .config.server_config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 
 MAX_ANSWER_BYTES = 4_000_000
 """A little under the 4 MiB at which other languages' clients stop."""

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from .config.model_source import ModelSource
-from .engine.cgroup import limits
-from .errors import OverBudget
+from classwire_server.config.model_source import ModelSource
+from classwire_server.engine.cgroup import limits
+from classwire_server.errors import OverBudget
+
 from .registry import Registry
 
 log = logging.getLogger(__name__)
