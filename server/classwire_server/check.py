@@ -13,8 +13,8 @@ from .errors import ConfigError, StartError
 from .registry.loader import Launch, Loader
 from .registry.memory_budget import MB
 from .registry.registry import Registry
-from .security.access import Access
-from .security.showing import authorities, show
+from .security.authenticator import Authenticator
+from .security.certificate_check import authorities, show
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _authorities(config: ServerConfig) -> str:
 
 
 def _callers(config: ServerConfig) -> str:
-    return f"{config.callers} names {', '.join(Access(config).names)}"
+    return f"{config.callers} names {', '.join(Authenticator(config).names)}"
 
 
 def _address(host: str, port: int) -> str:

@@ -5,7 +5,7 @@ import tomllib
 from typing import Any
 
 from classwire_server.errors import ConfigError
-from classwire_server.security.watched import contents
+from classwire_server.security.reloading import contents
 
 _PLACE = re.compile(r" \(at (line \d+, column \d+|end of document)\)$")
 _TWICE = ("Cannot declare", "Cannot overwrite", "Cannot mutate", "Duplicate")

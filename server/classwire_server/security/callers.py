@@ -10,7 +10,7 @@ from classwire.contract.tokens import NAME, is_hash
 from classwire_server.config.files import table_in
 from classwire_server.errors import ConfigError
 
-from .rate import Rate
+from .rate_limit import Rate
 
 _KEYS = ("tokens", "certificates", "models", "text_tokens_per_s", "admin")
 

@@ -7,8 +7,13 @@ import grpc
 
 from classwire_server.call_record import RECORD
 from classwire_server.errors import RequestError
-from classwire_server.security.access import Access, Admission, bad_credentials, missing_credentials
-from classwire_server.security.names import names_in
+from classwire_server.security.authenticator import (
+    Authenticator,
+    Principal,
+    bad_credentials,
+    missing_credentials,
+)
+from classwire_server.security.certificate_names import names_in
 
 from .call_pool import Inline
 from .deadlines import ASKS_FIRST
@@ -26,7 +31,7 @@ class Guard(grpc.ServerInterceptor):
     thread. A certificate can be seen only where the call is served.
     """
 
-    def __init__(self, access: Access, opened: Collection[str]) -> None:
+    def __init__(self, access: Authenticator, opened: Collection[str]) -> None:
         self._access = access
         self._open = frozenset(opened)
         self._inline = Inline()
@@ -70,7 +75,7 @@ class Guard(grpc.ServerInterceptor):
         return certified
 
 
-def _let_in(admission: Admission) -> None:
+def _let_in(admission: Principal) -> None:
     """Say in the context of a call as whom it is let in."""
     ADMISSION.set(admission)
     if (record := RECORD.get()) is not None:

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from classwire_server.errors import RequestError
 from classwire_server.gate import Gate
 from classwire_server.scheduling.admission import LatencyFloor
-from classwire_server.security.access import OPEN, Admission
+from classwire_server.security.authenticator import OPEN, Principal
 from classwire_server.security.callers import Caller
 
 from .call_pool import CallPool
@@ -30,7 +30,7 @@ from .status import request_error
 
 Request = TypeVar("Request", bound=Message)
 
-ADMISSION: ContextVar[Admission] = ContextVar("ADMISSION", default=OPEN)
+ADMISSION: ContextVar[Principal] = ContextVar("ADMISSION", default=OPEN)
 """As whom the call of this context was let in."""
 
 
@@ -44,7 +44,7 @@ class Call:
 
     received_s: float
     deadline_s: float
-    admission: Admission
+    admission: Principal
     _context: grpc.ServicerContext
 
     @staticmethod

@@ -16,7 +16,7 @@ from classwire_server.inference_protocol.service import InferenceService
 from classwire_server.open_inference import inference_pb2 as oip
 from classwire_server.registry.registry import Registry
 from classwire_server.scheduling.admission import LatencyFloor
-from classwire_server.security.access import Access
+from classwire_server.security.authenticator import Authenticator
 
 from .arrivals import Arrivals
 from .call_pool import CallPool
@@ -47,7 +47,7 @@ def guards(config: ServerConfig) -> list[grpc.ServerInterceptor]:
         opened += [HEALTH_SERVICE, *(f"{INFERENCE_SERVICE}/{name}" for name in PROBES)]
     if config.open_reflection:
         opened += [REFLECTION_SERVICE]
-    return [Guard(Access(config), opened)]
+    return [Guard(Authenticator(config), opened)]
 
 
 def methods(files: Iterable[Any] = FILES) -> dict[str, Method]:

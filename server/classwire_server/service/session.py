@@ -18,7 +18,7 @@ import grpc
 from google.protobuf.message import Message
 
 from classwire_server.errors import RequestError, draining
-from classwire_server.security.access import bad_credentials
+from classwire_server.security.authenticator import bad_credentials
 
 from .handlers import Call
 from .item import Item

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from classwire_server.security.names import names_in
+from classwire_server.security.certificate_names import names_in
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 

@@ -10,7 +10,7 @@ from classwire_server.config.security import SecuritySettings
 from classwire_server.errors import RequestError
 
 from .callers import ANYBODY, Caller, Callers, read_callers
-from .watched import Watched
+from .reloading import ReloadingFiles
 
 _NOBODYS_HASH = hash_of(new_token("nobody"))
 """Compared with where there is no caller of that name, so that it takes as long."""
@@ -21,7 +21,7 @@ LOOK_S = 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class Admission:
+class Principal:
     """A call that was let in. `is_over` says whether it would not be any more; it is to be asked
     every `look_s` seconds.
     """
@@ -31,11 +31,11 @@ class Admission:
     look_s: float = LOOK_S
 
 
-OPEN = Admission(ANYBODY, lambda: False, math.inf)
+OPEN = Principal(ANYBODY, lambda: False, math.inf)
 """Where nobody is asked who calls."""
 
 
-class Access:
+class Authenticator:
     """Knows the callers in a file, which is looked at for each call. Safe for use by any thread."""
 
     def __init__(self, settings: SecuritySettings) -> None:
@@ -49,14 +49,14 @@ class Access:
             )
             return self._last
 
-        self._callers = Watched([path], read)
+        self._callers = ReloadingFiles([path], read)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of all callers, in the order of the file."""
         return tuple(self._callers.current())
 
-    def by_token(self, token: str) -> Admission:
+    def by_token(self, token: str) -> Principal:
         """Who shows a token. Raises RequestError BAD_CREDENTIALS."""
         name = name_in(token) if len(token) <= LONGEST_TOKEN else None
         caller = self._callers.current().get(name or "")
@@ -69,7 +69,7 @@ class Access:
             raise bad_credentials()
         return self._admission(caller, shown_to)
 
-    def by_certificate(self, names: Iterable[str]) -> Admission:
+    def by_certificate(self, names: Iterable[str]) -> Principal:
         """Who shows a certificate, which TLS has verified, of these names.
 
         Raises RequestError NOT_ALLOWED.
@@ -80,12 +80,12 @@ class Access:
                 return self._admission(caller, lambda now: not shown.isdisjoint(now.certificates))
         raise RequestError(Reason.NOT_ALLOWED, "the certificate is not that of a caller")
 
-    def _admission(self, caller: Caller, still: Callable[[Caller], bool]) -> Admission:
+    def _admission(self, caller: Caller, still: Callable[[Caller], bool]) -> Principal:
         def is_over() -> bool:
             now = self._callers.current().get(caller.name)
             return now is None or not still(now)
 
-        return Admission(caller, is_over)
+        return Principal(caller, is_over)
 
 
 def bad_credentials() -> RequestError:

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 Contents = TypeVar("Contents")
 
 
-class Watched(Generic[Contents]):
+class ReloadingFiles(Generic[Contents]):
     """What some files hold, read again when one of them has changed.
 
     What can't be used, as when only one file of two has been replaced yet, is not taken, and said
