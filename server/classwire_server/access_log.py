@@ -5,7 +5,7 @@ import time
 
 import grpc
 
-from .call_record import CallRecord
+from .rpc.call_record import CallRecord
 
 log = logging.getLogger(__name__)
 

@@ -20,12 +20,13 @@ from .gate import Gate
 from .metrics.server import Metrics
 from .registry.loader import Launch, Loader
 from .registry.registry import ModelState, Registry
+from .rpc import reflection
+from .rpc.call_pool import CallPool
+from .rpc.health import LIVENESS, Health, model_health
+from .rpc.lazy_pool import Arrivals
+from .rpc.observer import CallObserver
+from .rpc.server_options import FAREWELL_S, grpc_options
 from .security.certificates import Certificates
-from .service import reflection
-from .service.arrivals import Arrivals
-from .service.call_pool import CallPool
-from .service.health import LIVENESS, Health, model_health
-from .service.observer import Observer
 from .service.registration import (
     HEALTH_SERVICE,
     call_services,
@@ -36,7 +37,6 @@ from .service.registration import (
     register_probes,
 )
 from .service.streams import Streams
-from .transport import FAREWELL_S, grpc_options
 
 if TYPE_CHECKING:
     from .tracing.tracing import Tracing
@@ -104,7 +104,7 @@ class Server:
             self._calls,
             options=grpc_options(config),
             interceptors=[
-                Observer(methods(), listeners, self._tracing.begin if self._tracing else None),
+                CallObserver(methods(), listeners, self._tracing.begin if self._tracing else None),
                 *guards(config),
             ],
         )

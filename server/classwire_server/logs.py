@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from classwire.escaping import visible
 
-from .call_record import current_request_id
+from .rpc.call_record import current_request_id
 
 FIELDS = (
     "request_id",

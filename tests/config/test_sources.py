@@ -11,7 +11,7 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import EMBEDDED_MODEL, ServerConfig
 from classwire_server.config.sources import resolve
 from classwire_server.errors import ConfigError
-from classwire_server.transport import grpc_options
+from classwire_server.rpc.server_options import grpc_options
 
 
 def _file(folder: Path, text: str) -> str:

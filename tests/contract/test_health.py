@@ -22,7 +22,8 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Launched
 from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server
-from classwire_server.service import arrivals, reflection
+from classwire_server.rpc import lazy_pool as arrivals
+from classwire_server.rpc import reflection
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import refusal

@@ -6,7 +6,7 @@ from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 
 from classwire.contract.reasons import CODES, Reason
 from classwire_server.errors import RequestError
-from classwire_server.service.status import item_error, status
+from classwire_server.rpc.status import item_error, status
 
 TABLE = {
     grpc.StatusCode.INVALID_ARGUMENT: (

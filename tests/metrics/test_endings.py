@@ -13,7 +13,7 @@ from classwire.contract.tokens import hash_of, new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.lifecycle import Server
-from classwire_server.service.observer import Observer
+from classwire_server.rpc.observer import CallObserver
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.metrics.conftest import Observed
@@ -76,7 +76,7 @@ def test_an_answer_that_nobody_took() -> None:
     handler: Any = grpc.unary_unary_rpc_method_handler(lambda raw, context: bytes(LARGE_BYTES))
     server = grpc.server(
         ThreadPoolExecutor(1),
-        interceptors=[Observer({}, [lambda record, code: told.put(code)])],
+        interceptors=[CallObserver({}, [lambda record, code: told.put(code)])],
         options=[("grpc.max_send_message_length", 2 * LARGE_BYTES)],
     )
     server.add_generic_rpc_handlers(

@@ -10,7 +10,7 @@ import pytest
 
 from classwire_server.lifecycle import Server
 from classwire_server.open_inference import inference_pb2 as pb
-from classwire_server.transport import LOOKAHEAD_BYTES
+from classwire_server.rpc.server_options import LOOKAHEAD_BYTES
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import SECRET, Failure, refusal

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from classwire_server.call_record import CallRecord, Method, TextsRead
+from classwire_server.rpc.call_record import CallRecord, Method, TextsRead
 from classwire_server.scheduling.batch import Priority
 from classwire_server.tracing.stream import FIRST_MESSAGES
 from classwire_server.tracing.tracing import Tracing

@@ -6,8 +6,8 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.gate import Gate
 from classwire_server.registry.loader import Loader
 from classwire_server.registry.registry import Registry
+from classwire_server.rpc.rejection import Listener
 from classwire_server.security.certificates import Certificates
-from classwire_server.service.refusals import Listener
 from classwire_server.service.streams import Streams
 
 from .changes import Changes

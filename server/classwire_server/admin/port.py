@@ -11,15 +11,15 @@ from classwire.contract.reasons import Reason
 from classwire_server.config.endpoints import check_port, target_of
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ChangeRefused, Refusal, RequestError, StartError
+from classwire_server.rpc.call import ADMISSION, Call
+from classwire_server.rpc.observer import CallObserver
+from classwire_server.rpc.reception import Reception
+from classwire_server.rpc.rejection import Listener, refuse
+from classwire_server.rpc.server_options import FAREWELL_S, grpc_options
+from classwire_server.rpc.status import request_error
 from classwire_server.security.certificates import Certificates
-from classwire_server.service.handlers import ADMISSION, Call
 from classwire_server.service.messages import parse
-from classwire_server.service.observer import Observer
-from classwire_server.service.reception import Reception
-from classwire_server.service.refusals import Listener, refuse
 from classwire_server.service.registration import guards, methods
-from classwire_server.service.status import request_error
-from classwire_server.transport import FAREWELL_S, grpc_options
 
 from .service import AdminService
 
@@ -54,7 +54,7 @@ class AdminPort:
         self._grpc = grpc.server(
             self._pool,
             options=grpc_options(config),
-            interceptors=[Observer(methods((pb,)), listeners), *guards(config)],
+            interceptors=[CallObserver(methods((pb,)), listeners), *guards(config)],
         )
         self._grpc.add_generic_rpc_handlers((_handlers(service, self._receive),))
 

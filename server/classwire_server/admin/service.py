@@ -14,9 +14,9 @@ from classwire_server.errors import ConfigError, RequestError, draining
 from classwire_server.gate import Gate
 from classwire_server.registry.memory_budget import MB
 from classwire_server.registry.registry import Entry, Registry
-from classwire_server.service.handlers import Call
+from classwire_server.rpc.call import Call
+from classwire_server.rpc.status import duration
 from classwire_server.service.model import describe
-from classwire_server.service.status import duration
 from classwire_server.service.streams import Streams
 
 from .changes import Change, Changes, Say, Stage

@@ -11,14 +11,14 @@ from typing import Self
 from classwire_server.errors import RequestError
 from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.registry.registry import ServedModel
+from classwire_server.rpc.call import Call
+from classwire_server.rpc.status import reason_of
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scheduling.model_statistics import Outcome
 from classwire_server.security.callers import Caller
-from classwire_server.service.handlers import Call
 from classwire_server.service.item import Item, read_items, run_items
 from classwire_server.service.messages import Options
 from classwire_server.service.outcome import outcome_of
-from classwire_server.service.status import reason_of
 from classwire_server.tokenization import OffsetUnit
 
 from .answer import infer_response, raise_first

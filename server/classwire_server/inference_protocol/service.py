@@ -9,8 +9,8 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import RequestError
 from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.registry.registry import ModelState, Registry, ServedModel
+from classwire_server.rpc.call import Call
 from classwire_server.scheduling.batch import Priority
-from classwire_server.service.handlers import Call
 from classwire_server.service.item import Item
 from classwire_server.service.streams import Streams
 

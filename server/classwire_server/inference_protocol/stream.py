@@ -8,11 +8,11 @@ from concurrent.futures import CancelledError
 from classwire_server.errors import RequestError
 from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.registry.registry import ServedModel
+from classwire_server.rpc.call import Call
+from classwire_server.rpc.status import request_error
 from classwire_server.scheduling.batch import Priority
-from classwire_server.service.handlers import Call
 from classwire_server.service.messages import parse
 from classwire_server.service.session import Session
-from classwire_server.service.status import request_error
 from classwire_server.service.stream_lifetime import StreamLimits
 
 from .inference import Inference

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import grpc
 
 from classwire_server.aggregates import Histogram
-from classwire_server.call_record import CallRecord
+from classwire_server.rpc.call_record import CallRecord
 
 from .families import Family, family
 from .table import CALL_SECONDS, CALLS

@@ -8,7 +8,7 @@ import grpc
 from classwire_server import __version__
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.gate import Gate
-from classwire_server.service.call_pool import CallPool
+from classwire_server.rpc.call_pool import CallPool
 from classwire_server.service.streams import Streams
 
 from . import table

@@ -8,11 +8,11 @@ from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import RequestError
 from classwire_server.registry.registry import Registry, ServedModel
+from classwire_server.rpc.call import Call
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scheduling.model_statistics import Outcome
 from classwire_server.tokenization import OffsetUnit, tokens_made
 
-from .handlers import Call
 from .item import Item, read_items, run_items
 from .messages import (
     OFFSET_UNITS,

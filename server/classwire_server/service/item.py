@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.call_record import RECORD, TextsRead
 from classwire_server.errors import RequestError
 from classwire_server.registry.registry import ServedModel
+from classwire_server.rpc.call import Call
+from classwire_server.rpc.call_record import RECORD, TextsRead
+from classwire_server.rpc.status import request_error
 from classwire_server.scheduling.batch import Pending
 from classwire_server.security.callers import Caller
 from classwire_server.tokenization import Encoding, Text, tokens_made
 
-from .handlers import Call
 from .messages import Options, parse_text
-from .status import request_error
 
 _NOTHING = Encoding([], [], 0, Text(""))
 

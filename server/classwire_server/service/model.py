@@ -10,10 +10,10 @@ from classwire_server.checkpoint.loading import ProblemType
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import RequestError
 from classwire_server.registry.registry import Entry, ModelState, Registry, ServedModel
+from classwire_server.rpc.call import Call
+from classwire_server.rpc.status import duration
 
-from .handlers import Call
 from .messages import ACTIVATIONS, PRECISIONS, TRUNCATIONS, engine, key_of
-from .status import duration
 
 FEATURES = ("classify", "batch_classify", "stream_classify", "tokenize", "text_pair")
 DEFAULT_PAGE_SIZE = 100

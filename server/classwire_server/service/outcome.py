@@ -10,12 +10,12 @@ import numpy as np
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.engine import EngineTraits
 from classwire_server.registry.registry import ServedModel
+from classwire_server.rpc.status import item_error, reason_of, request_error
 from classwire_server.scheduling.model_statistics import Outcome
 from classwire_server.scoring import ranking, scores
 
 from .item import Item
 from .messages import ACTIVATIONS, Options, key_of, token
-from .status import item_error, reason_of, request_error
 
 Row = tuple[list[float], list[float], list[int]]
 """Of one text: logits, scores, and label ids from the highest score to the lowest."""

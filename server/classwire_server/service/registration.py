@@ -8,26 +8,26 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.call_record import Method
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.gate import Gate
 from classwire_server.inference_protocol.probes import Probes
 from classwire_server.inference_protocol.service import InferenceService
 from classwire_server.open_inference import inference_pb2 as oip
 from classwire_server.registry.registry import Registry
+from classwire_server.rpc.authentication import AuthenticationInterceptor
+from classwire_server.rpc.call import Call, bidirectional, parsed, unary
+from classwire_server.rpc.call_pool import CallPool
+from classwire_server.rpc.call_record import Method
+from classwire_server.rpc.entrance import Entrance
+from classwire_server.rpc.health import Health
+from classwire_server.rpc.lazy_pool import Arrivals
+from classwire_server.rpc.reception import Reception, only_message
+from classwire_server.rpc.reflection import REFLECTION_SERVICE
 from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.security.authenticator import Authenticator
 
-from .arrivals import Arrivals
-from .call_pool import CallPool
 from .classify import ClassifyService
-from .entrance import Entrance
-from .guard import Guard
-from .handlers import Call, bidirectional, parsed, unary
-from .health import Health
 from .model import ModelService
-from .reception import Reception, only_message
-from .reflection import REFLECTION_SERVICE
 from .streams import Streams
 
 CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
@@ -47,7 +47,7 @@ def guards(config: ServerConfig) -> list[grpc.ServerInterceptor]:
         opened += [HEALTH_SERVICE, *(f"{INFERENCE_SERVICE}/{name}" for name in PROBES)]
     if config.open_reflection:
         opened += [REFLECTION_SERVICE]
-    return [Guard(Authenticator(config), opened)]
+    return [AuthenticationInterceptor(Authenticator(config), opened)]
 
 
 def methods(files: Iterable[Any] = FILES) -> dict[str, Method]:

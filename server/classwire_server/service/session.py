@@ -18,11 +18,11 @@ import grpc
 from google.protobuf.message import Message
 
 from classwire_server.errors import RequestError, draining
+from classwire_server.rpc.call import Call
+from classwire_server.rpc.status import request_error
 from classwire_server.security.authenticator import bad_credentials
 
-from .handlers import Call
 from .item import Item
-from .status import request_error
 from .stream_lifetime import LEAST_DRAIN_S, StreamLifetime, StreamLimits
 
 Response = TypeVar("Response", bound=Message)

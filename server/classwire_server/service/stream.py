@@ -8,8 +8,8 @@ from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import RequestError
 from classwire_server.registry.registry import Registry
+from classwire_server.rpc.call import Call
 
-from .handlers import Call
 from .item import Item, read_items
 from .messages import parse
 from .session import Session

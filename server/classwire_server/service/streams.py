@@ -8,9 +8,9 @@ from classwire.contract.reasons import Reason
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import RequestError
 from classwire_server.gate import Gate
+from classwire_server.rpc.call import Call
+from classwire_server.rpc.timers import Timers
 
-from .alarms import Alarms
-from .handlers import Call
 from .session import Response, Session
 from .stream_lifetime import StreamLimits
 
@@ -26,7 +26,7 @@ class Streams:
         self._read_items = 0  # of streams that are over
         self._sent_items = 0
         self._lock = threading.Lock()  # guards all that changes
-        self._alarms = Alarms()
+        self._alarms = Timers()
 
     @property
     def open(self) -> int:

@@ -8,8 +8,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Tracer, set_span_in_context
 
 from classwire.contract.reasons import CODES, Reason
-from classwire_server.call_record import CallRecord, TextsRead
 from classwire_server.errors import RequestError
+from classwire_server.rpc.call_record import CallRecord, TextsRead
 
 from .spans import FAULTS, fail, reason_of
 from .trace import Trace

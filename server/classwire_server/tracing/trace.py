@@ -9,8 +9,8 @@ import grpc
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Tracer, set_span_in_context
 
-from classwire_server.call_record import CallRecord, TextsRead
 from classwire_server.errors import RequestError, WorkerLost
+from classwire_server.rpc.call_record import CallRecord, TextsRead
 
 from .spans import FAULTS, Attributes, Clock, fail, reason_of
 

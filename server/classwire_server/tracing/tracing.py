@@ -17,7 +17,7 @@ from .stream import StreamTrace
 from .trace import Trace
 
 if TYPE_CHECKING:
-    from classwire_server.call_record import CallRecord
+    from classwire_server.rpc.call_record import CallRecord
 
 FLUSH_S = 3.0
 """How long the last spans may take to leave."""

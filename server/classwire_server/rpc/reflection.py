@@ -8,9 +8,9 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from classwire_server.gate import Gate
 
+from .call import parsed
 from .call_pool import CallPool
 from .entrance import Entrance
-from .handlers import parsed
 from .reception import Reception
 
 REFLECTION_SERVICE: str = reflection.SERVICE_NAME

@@ -15,8 +15,8 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from classwire_server.aggregates import DecayingSum
 
-from .alarms import Alarms
-from .handlers import Call
+from .call import Call
+from .timers import Timers
 
 LIVENESS = "classwire.liveness"
 """What the health of the process itself is called."""
@@ -55,7 +55,7 @@ class Health:
         self._thread: threading.Thread | None = None
         self._let_go = DecayingSum()  # watchers that did not take a message
         self._changed = threading.Condition()  # guards all of the above
-        self._alarms = Alarms()
+        self._alarms = Timers()
 
     def set(self, service: str, status: int) -> None:
         """Say so of a service from now on, to its watchers too; waits for none of them."""

@@ -1,12 +1,6 @@
 """When calls are refused because those before them came too late. Times are made up."""
 
-from classwire_server.service.congestion import (
-    IN_TIME_WEIGHT,
-    LATE_CALLS,
-    LATE_S,
-    PAUSE_S,
-    Congestion,
-)
+from classwire_server.rpc.congestion import IN_TIME_WEIGHT, LATE_CALLS, LATE_S, PAUSE_S, Congestion
 
 
 def bring(congestion: Congestion, calls: int, now_s: float, *, are_late: bool = True) -> float:

@@ -13,8 +13,8 @@ from classwire_server.errors import RequestError
 from classwire_server.scheduling.admission import LatencyFloor
 
 from .congestion import Congestion
-from .deadlines import ASKS_FIRST, Haste
-from .refusals import Refused, WireStatuses
+from .load_shedding import ASKS_FIRST, Haste
+from .rejection import Refused, WireStatuses
 
 P = ParamSpec("P")
 T = TypeVar("T")

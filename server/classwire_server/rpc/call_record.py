@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import grpc
 
-from .scheduling.batch import Priority, TextTrace
+from classwire_server.scheduling.batch import Priority, TextTrace
 
 if TYPE_CHECKING:
-    from .checkpoint.loading import Checkpoint
+    from classwire_server.checkpoint.loading import Checkpoint
 
 REQUEST_ID = "x-request-id"
 """The metadata that brings a call's id, and takes it back."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import grpc
 
-from classwire_server.call_record import RECORD
 from classwire_server.errors import RequestError
 from classwire_server.security.authenticator import (
     Authenticator,
@@ -15,14 +14,15 @@ from classwire_server.security.authenticator import (
 )
 from classwire_server.security.certificate_names import names_in
 
+from .call import ADMISSION
 from .call_pool import Inline
-from .deadlines import ASKS_FIRST
-from .handlers import ADMISSION
-from .interception import Behavior, Handler, around
-from .refusals import Refused, WireStatus, end
+from .call_record import RECORD
+from .interceptor import Behavior, Handler, around
+from .load_shedding import ASKS_FIRST
+from .rejection import Refused, WireStatus, end
 
 
-class Guard(grpc.ServerInterceptor):
+class AuthenticationInterceptor(grpc.ServerInterceptor):
     """Lets in the calls of those whom `access` knows, and all calls of what is open.
 
     `opened` are services by name, and methods as in `package.Service/Method`.

@@ -5,7 +5,7 @@ import threading
 import time
 from typing import Protocol
 
-from .alarms import Alarms
+from .timers import Timers
 
 LOOK_S = 1.0
 """How often to look at what waits; nearly all is over by then."""
@@ -28,7 +28,7 @@ class Patience:
         self._since_s: dict[Cancellable, float] = {}
         self._is_watched = False
         self._lock = threading.Lock()  # guards all of the above
-        self._alarms = Alarms()
+        self._alarms = Timers()
 
     def begin(self, call: Cancellable) -> None:
         """A call lets the server wait from now on."""

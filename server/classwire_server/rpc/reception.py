@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import grpc
 
-from .patience import Patience
+from .receive_timeout import Patience
 
 
 class Reception:

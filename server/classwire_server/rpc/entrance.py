@@ -8,8 +8,8 @@ from classwire_server.errors import draining
 from classwire_server.gate import Gate
 
 from .call_pool import CallPool, Inline
-from .interception import Handler
-from .refusals import Refused, WireStatuses
+from .interceptor import Handler
+from .rejection import Refused, WireStatuses
 
 
 class Entrance(grpc.GenericRpcHandler):

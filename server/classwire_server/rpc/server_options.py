@@ -1,6 +1,6 @@
 """How gRPC treats connections, and how much it takes of a call."""
 
-from .config.server_config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 
 FAREWELL_S = 1.0
 """How long the last answers may take to leave, once all calls are done."""

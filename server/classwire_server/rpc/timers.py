@@ -22,7 +22,7 @@ class _Alarm:
     ring: Ring
 
 
-class Alarms:
+class Timers:
     """Calls back at instants of the monotonic clock. Safe for use by any thread.
 
     Its thread lives as long as there is anything to wait for. What fails is called again after a

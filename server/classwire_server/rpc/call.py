@@ -20,12 +20,12 @@ from classwire_server.gate import Gate
 from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.security.authenticator import OPEN, Principal
 from classwire_server.security.callers import Caller
+from classwire_server.service.messages import parse
 
 from .call_pool import CallPool
-from .deadlines import NEED
-from .messages import parse
+from .load_shedding import NEED
 from .reception import Reception
-from .refusals import end
+from .rejection import end
 from .status import request_error
 
 Request = TypeVar("Request", bound=Message)

@@ -6,11 +6,10 @@ from typing import Any
 import grpc
 from grpc import _server
 
-from classwire_server.call_record import RECORD, REQUEST_ID, CallRecord, Method, request_id_in
-
 from .call_pool import Inline
-from .interception import Behavior, Handler, around
-from .refusals import LISTENERS, Listener, Refused, gone
+from .call_record import RECORD, REQUEST_ID, CallRecord, Method, request_id_in
+from .interceptor import Behavior, Handler, around
+from .rejection import LISTENERS, Listener, Refused, gone
 
 UNKNOWN = Method("unknown", is_stream=True)
 """Whatever method no service has; its name would be the caller's own."""
@@ -18,7 +17,7 @@ UNKNOWN = Method("unknown", is_stream=True)
 Metadata = Sequence[tuple[str, str | bytes]]
 
 
-class Observer(grpc.ServerInterceptor):
+class CallObserver(grpc.ServerInterceptor):
     """Gives each call a record, which its context has from then on, and tells `listeners` when it
     is over. `methods` are those of the port, by path; `begin` is told of each call when it comes,
     with its metadata.

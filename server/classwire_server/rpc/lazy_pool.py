@@ -7,7 +7,7 @@ from typing import Any
 from grpc import _server
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
-from .patience import Patience
+from .receive_timeout import Patience
 
 PATIENCE_S = 10.0
 """How long a call may take to send its message: what it holds is memory."""

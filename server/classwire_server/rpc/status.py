@@ -8,8 +8,9 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 from classwire.contract.reasons import ADMIN_CODES, CODES, DOMAIN, AdminReason, Reason
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.call_record import new_defect_id
 from classwire_server.errors import Refusal, RequestError
+
+from .call_record import new_defect_id
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from grpc import _server
 from grpc_status import rpc_status
 
 from classwire.contract.reasons import AdminReason, Reason
-from classwire_server.call_record import RECORD, REQUEST_ID, CallRecord
 from classwire_server.errors import Refusal
 
+from .call_record import RECORD, REQUEST_ID, CallRecord
 from .status import request_error, status
 
 log = logging.getLogger(__name__)
