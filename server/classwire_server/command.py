@@ -13,12 +13,12 @@ import click
 
 from classwire.escaping import visible
 
-from . import logs
 from .check import findings
 from .config.server_config import ServerConfig
 from .config.sources import ENVIRONMENT_PREFIX, resolve
 from .errors import ConfigError, StartError
 from .lifecycle import Server
+from .observability import logs
 from .options import option
 
 log = logging.getLogger(__name__)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Self
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from . import access_log
 from .admin.administration import Administration
 from .config.endpoints import check_port, check_unix_socket, target_of
 from .config.server_config import ServerConfig
 from .engine.worker.pool import launch
 from .errors import StartError
 from .gate import Gate
-from .metrics.server import Metrics
+from .observability import logs as access_log
+from .observability.metrics.server import Metrics
 from .registry.loader import Launch, Loader
 from .registry.registry import ModelState, Registry
 from .rpc import reflection
@@ -39,7 +39,7 @@ from .service.registration import (
 from .service.streams import Streams
 
 if TYPE_CHECKING:
-    from .tracing.tracing import Tracing
+    from .observability.tracing.tracer import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -259,6 +259,8 @@ class Server:
 def _tracing(config: ServerConfig) -> "Tracing | None":
     if not config.traces:
         return None
-    from .tracing.export import tracing_to_collector  # OpenTelemetry need not be there without
+    from .observability.tracing.export import (
+        tracing_to_collector,  # OpenTelemetry need not be there without
+    )
 
     return tracing_to_collector(config)

@@ -4,8 +4,7 @@ No label takes a value that a caller makes up: methods are those of the port's s
 those of the settings.
 """
 
-from .metric import Metric
-from .model_table import MODEL_GROUPS
+from .model_definitions import MODEL_GROUPS, Metric
 
 CALLS = Metric(
     "classwire_calls_total",

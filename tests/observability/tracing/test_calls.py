@@ -14,7 +14,17 @@ from classwire_server.errors import TooLate
 from classwire_server.scheduling import dispatcher as dispatch
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import PATIENCE_S, FakeEngine
-from tests.tracing.conftest import Caller, Spans, Start, context, facts, id_of, linked, one, parent
+from tests.observability.tracing.conftest import (
+    Caller,
+    Spans,
+    Start,
+    context,
+    facts,
+    id_of,
+    linked,
+    one,
+    parent,
+)
 
 CLASSIFY = "classwire.v1.ClassifyService/Classify"
 

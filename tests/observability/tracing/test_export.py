@@ -17,9 +17,9 @@ from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError
 from classwire_server.lifecycle import Server
-from classwire_server.tracing import tracing
+from classwire_server.observability.tracing import tracer as tracing
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
-from tests.tracing.conftest import one
+from tests.observability.tracing.conftest import one
 
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 
@@ -105,7 +105,7 @@ def test_no_collector(
 ) -> None:
     """Calls are answered and the server stops as ever; that nothing arrives is said once."""
     monkeypatch.setattr(tracing, "FLUSH_S", 0.1)
-    caplog.set_level(logging.INFO, "classwire_server.tracing")
+    caplog.set_level(logging.INFO, "classwire_server.observability.tracing")
     with socket.socket() as taken:  # and nobody listens
         taken.bind(("127.0.0.1", 0))
         call_traced(f"http://127.0.0.1:{taken.getsockname()[1]}")

@@ -3,12 +3,35 @@
 import json
 import logging
 import sys
+import time
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from classwire.escaping import visible
+import grpc
 
-from .rpc.call_record import current_request_id
+from classwire.escaping import visible
+from classwire_server.rpc.call_record import CallRecord, current_request_id
+
+log = logging.getLogger(__name__)
+
+
+def write(record: CallRecord, code: grpc.StatusCode) -> None:
+    """Write the line of a call."""
+    log.info(
+        "call ended",
+        extra={
+            "request_id": record.request_id,
+            "method": record.method.name,
+            "code": code.name,
+            "reason": record.reason,
+            "duration_ms": round(1e3 * (time.monotonic() - record.began_s), 3),
+            "caller": record.caller,
+            "model": record.model,
+            "texts": record.texts or None,
+            "tokens": record.tokens or None,
+        },
+    )
+
 
 FIELDS = (
     "request_id",

@@ -11,11 +11,11 @@ from classwire_server.gate import Gate
 from classwire_server.rpc.call_pool import CallPool
 from classwire_server.service.streams import Streams
 
-from . import table
+from . import definitions as table
 from .families import Family, alone, family
 
 
-class PortMetrics:
+class TransportMetrics:
     """Collects what is known of threads and streams, and of the server itself."""
 
     def __init__(self, config: ServerConfig, gate: Gate, pool: CallPool, streams: Streams) -> None:

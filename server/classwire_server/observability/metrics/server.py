@@ -12,7 +12,7 @@ from classwire_server.service.streams import Streams
 from .calls import CallCounts
 from .exposition import Exposition
 from .models import ModelMetrics
-from .port import PortMetrics
+from .transport import TransportMetrics
 from .workers import WorkerMetrics
 
 
@@ -31,7 +31,7 @@ class Metrics:
         self._collectors = CollectorRegistry(auto_describe=False)
         for collector in (
             self.calls,
-            PortMetrics(config, gate, pool, streams),
+            TransportMetrics(config, gate, pool, streams),
             ModelMetrics(registry, config),
             WorkerMetrics(registry),
         ):

@@ -11,7 +11,7 @@ from opentelemetry.trace import Span
 
 from classwire import Client
 from tests.client.test_interceptors import Details
-from tests.tracing.conftest import Caller, Spans, Start, parent
+from tests.observability.tracing.conftest import Caller, Spans, Start, parent
 
 
 class Injecting(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):

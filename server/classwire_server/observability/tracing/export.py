@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from classwire_server import __version__
 from classwire_server.config.tracing import ENVIRONMENT, TracingSettings
 
-from .tracing import Tracing
+from .tracer import Tracing
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,21 @@
 """The metrics of each model, which all have its name as a label."""
 
-from classwire_server.aggregates import SHARES, TEXTS, TOKENS
+from dataclasses import dataclass
+from typing import Literal
 
-from .metric import Metric
+from classwire_server.aggregates import SECONDS, SHARES, TEXTS, TOKENS
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric; `labels` in the order in which values are given, `bounds` of a histogram."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = SECONDS
+
 
 SCORED = Metric("classwire_texts_total", "counter", "Texts that got scores.", ("model",))
 TEXT_TOKENS = Metric(

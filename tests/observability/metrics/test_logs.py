@@ -14,14 +14,14 @@ import pytest
 from classwire.contract.tokens import hash_of, new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server import logs
 from classwire_server.lifecycle import Server
+from classwire_server.observability import logs
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import SECRET
 from tests.contract.overloads import OVERLOADS
-from tests.metrics.conftest import Observed
-from tests.metrics.scrape import Scrape
+from tests.observability.metrics.conftest import Observed
+from tests.observability.metrics.scrape import Scrape
 
 Configure = Callable[..., io.StringIO]
 
@@ -173,7 +173,7 @@ def test_access_log(configure: Configure, observed: Observed, connect: Any) -> N
     assert good.pop("time")
     assert good == {
         "level": "info",
-        "logger": "classwire_server.access_log",
+        "logger": "classwire_server.observability.logs",
         "message": "call ended",
         "request_id": "mine",
         "method": "classwire.v1.ClassifyService/BatchClassify",

@@ -16,8 +16,8 @@ from classwire_server.lifecycle import Server
 from classwire_server.rpc.observer import CallObserver
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
-from tests.metrics.conftest import Observed
-from tests.metrics.scrape import Scrape
+from tests.observability.metrics.conftest import Observed
+from tests.observability.metrics.scrape import Scrape
 
 CALLS = "classwire_calls_total"
 LARGE_BYTES = 32 << 20

@@ -12,9 +12,9 @@ from classwire_server.scheduling.backlog import Backlog
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scheduling.model_statistics import Figures
 
-from . import model_table as table
+from . import model_definitions as table
 from .families import Family, Sample, family
-from .metric import Metric
+from .model_definitions import Metric
 
 
 class _Seen(NamedTuple):

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from classwire_server.aggregates import Histogram
 
-from .metric import Metric
+from .model_definitions import Metric
 
 Family: TypeAlias = metrics_core.Metric
 Sample = tuple[Sequence[str], float | Histogram]

@@ -7,7 +7,7 @@ import grpc
 from classwire.v1 import classwire_pb2 as pb
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S
-from tests.tracing.conftest import Spans, Start, one
+from tests.observability.tracing.conftest import Spans, Start, one
 
 SECRET = "good book"
 

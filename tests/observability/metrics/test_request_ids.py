@@ -18,7 +18,7 @@ from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStu
 from classwire_server.lifecycle import Server
 from classwire_server.open_inference import inference_pb2 as oip
 from tests.contract.engines import PATIENCE_S
-from tests.metrics.conftest import Observed
+from tests.observability.metrics.conftest import Observed
 
 Call = Callable[[grpc.Channel, Any], Any]
 

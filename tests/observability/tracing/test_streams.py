@@ -9,13 +9,22 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+from classwire_server.observability.tracing.stream import FIRST_MESSAGES
+from classwire_server.observability.tracing.tracer import Tracing
 from classwire_server.rpc.call_record import CallRecord, Method, TextsRead
 from classwire_server.scheduling.batch import Priority
-from classwire_server.tracing.stream import FIRST_MESSAGES
-from classwire_server.tracing.tracing import Tracing
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import FakeEngine
-from tests.tracing.conftest import Caller, Spans, Start, Traced, facts, id_of, linked, parent
+from tests.observability.tracing.conftest import (
+    Caller,
+    Spans,
+    Start,
+    Traced,
+    facts,
+    id_of,
+    linked,
+    parent,
+)
 
 STREAM = "classwire.v1.ClassifyService/StreamClassify"
 MESSAGE = f"{STREAM} message"

@@ -18,12 +18,12 @@ from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation
 from classwire_server.lifecycle import Server
-from classwire_server.metrics.metric import Metric
-from classwire_server.metrics.table import METRICS
+from classwire_server.observability.metrics.definitions import METRICS
+from classwire_server.observability.metrics.model_definitions import Metric
 from tests.conftest import launch_forked
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
-from tests.metrics.scrape import Scrape
+from tests.observability.metrics.scrape import Scrape
 
 CLASSIFY = "classwire.v1.ClassifyService/Classify"
 STREAM = "classwire.v1.ClassifyService/StreamClassify"

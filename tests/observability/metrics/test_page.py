@@ -1,9 +1,9 @@
 """Every metric is documented as the code defines it, and there are no others."""
 
 from classwire_server.lifecycle import Server
-from classwire_server.metrics.table import METRICS
+from classwire_server.observability.metrics.definitions import METRICS
 from scripts.metrics_page import PAGE, page
-from tests.metrics.scrape import Scrape
+from tests.observability.metrics.scrape import Scrape
 
 
 def test_page_is_up_to_date() -> None:

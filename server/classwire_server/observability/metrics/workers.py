@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from classwire_server.registry.registry import Registry
 
-from . import model_table as table
+from . import model_definitions as table
 from .families import Family, family
 
 

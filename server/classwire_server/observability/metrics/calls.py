@@ -10,8 +10,8 @@ import grpc
 from classwire_server.aggregates import Histogram
 from classwire_server.rpc.call_record import CallRecord
 
+from .definitions import CALL_SECONDS, CALLS
 from .families import Family, family
-from .table import CALL_SECONDS, CALLS
 
 
 class CallCounts:

@@ -6,8 +6,8 @@ from typing import Any
 
 from classwire_server.open_inference import inference_pb2 as pb
 from tests.contract.engines import PATIENCE_S
+from tests.observability.tracing.conftest import Caller, Spans, Start, facts, id_of, linked, parent
 from tests.open_inference.wire import request
-from tests.tracing.conftest import Caller, Spans, Start, facts, id_of, linked, parent
 
 SERVICE = "inference.GRPCInferenceService"
 CODEC: Any = {"request_serializer": pb.ModelInferRequest.SerializeToString}
