@@ -25,7 +25,7 @@ from .messages import (
     token,
 )
 from .outcome import timing_of, traits_of, write_outcomes
-from .stream import StreamSession
+from .stream import ClassifyStream
 from .streams import Streams
 
 
@@ -69,7 +69,7 @@ class ClassifyService:
         self, requests: Iterator[bytes], call: Call
     ) -> Iterator[pb.StreamClassifyResponse]:
         """Score texts for as long as the caller sends them."""
-        session = StreamSession(self._registry, requests, call, self._streams.limits)
+        session = ClassifyStream(self._registry, requests, call, self._streams.limits)
         return self._streams.serve(session, call)
 
     def tokenize(self, request: pb.TokenizeRequest, call: Call) -> pb.TokenizeResponse:

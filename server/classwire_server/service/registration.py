@@ -10,9 +10,9 @@ from grpc_reflection.v1alpha import reflection_pb2
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.gate import Gate
-from classwire_server.inference_protocol.probes import Probes
-from classwire_server.inference_protocol.service import InferenceService
 from classwire_server.open_inference import inference_pb2 as oip
+from classwire_server.open_inference.health import Probes
+from classwire_server.open_inference.service import InferenceService
 from classwire_server.registry.registry import Registry
 from classwire_server.rpc.authentication import AuthenticationInterceptor
 from classwire_server.rpc.call import Call, bidirectional, parsed, unary

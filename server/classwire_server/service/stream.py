@@ -20,7 +20,7 @@ from .stream_messages import items_of, portions, results_of, started
 MAX_ID_BYTES = 128
 
 
-class StreamSession(Session[pb.StreamClassifyResponse]):
+class ClassifyStream(Session[pb.StreamClassifyResponse]):
     """The state of one stream: its config, and the items that are unanswered."""
 
     def __init__(

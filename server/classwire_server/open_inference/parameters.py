@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
-from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.scheduling.batch import Priority
+
+from . import inference_pb2 as pb
 
 Parameters = Mapping[str, pb.InferParameter]
 

@@ -2,11 +2,11 @@
 
 from classwire_server.aggregates import Total
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.registry.registry import Entry, ModelState, ServedModel
 from classwire_server.scheduling.model_statistics import Figures
 
-from .answer import VERSION
+from . import inference_pb2 as pb
+from .response import VERSION
 from .tensors import INPUTS, LABEL, LABEL_ID, OUTPUTS, SCORES, TEXT
 
 PLATFORM = "pytorch"

@@ -9,7 +9,6 @@ from queue import SimpleQueue
 from typing import Self
 
 from classwire_server.errors import RequestError
-from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import reason_of
@@ -21,8 +20,9 @@ from classwire_server.service.messages import Options
 from classwire_server.service.outcome import outcome_of
 from classwire_server.tokenization import OffsetUnit
 
-from .answer import infer_response, raise_first
+from . import inference_pb2 as pb
 from .request import InferRequest, Output
+from .response import infer_response, raise_first
 
 
 class Inference:

@@ -7,13 +7,13 @@ import numpy as np
 
 from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
-from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.status import request_error
 from classwire_server.scoring import ranking, scores
 from classwire_server.service.item import Item
 from classwire_server.service.outcome import logits_of
 
+from . import inference_pb2 as pb
 from .request import Output
 from .tensors import LABEL, SCORES, TEXT, raw_numbers, raw_texts
 

@@ -7,9 +7,9 @@ from typing import Self
 from classwire.contract.reasons import Reason
 from classwire.v1.classwire_pb2 import TextInput
 from classwire_server.errors import RequestError
-from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.scheduling.batch import Priority
 
+from . import inference_pb2 as pb
 from .parameters import bad, classes, priority, refuse_shared_memory, timeout_s
 from .tensors import INPUTS, OUTPUTS, SCORES, TEXT, TEXT_PAIR, Tensor, elements
 

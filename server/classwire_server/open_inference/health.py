@@ -2,9 +2,9 @@
 
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.rpc.health import LIVENESS, Health, model_health
 
+from . import inference_pb2 as pb
 from .service import is_version
 
 

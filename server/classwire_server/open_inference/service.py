@@ -7,17 +7,17 @@ from classwire.contract.reasons import Reason
 from classwire_server import __version__
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import RequestError
-from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.registry.registry import ModelState, Registry, ServedModel
 from classwire_server.rpc.call import Call
 from classwire_server.scheduling.batch import Priority
 from classwire_server.service.item import Item
 from classwire_server.service.streams import Streams
 
-from .answer import VERSION
-from .description import BACKEND, model_config, model_index, model_metadata, model_statistics
+from . import inference_pb2 as pb
 from .inference import Inference
+from .metadata import BACKEND, model_config, model_index, model_metadata, model_statistics
 from .parameters import bad
+from .response import VERSION
 from .stream import InferSession
 
 EXTENSIONS = ("classification", "model_configuration", "schedule_policy", "statistics")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 
 from classwire_server.errors import RequestError
-from classwire_server.open_inference import inference_pb2 as pb
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import request_error
@@ -15,6 +14,7 @@ from classwire_server.service.messages import parse
 from classwire_server.service.session import Session
 from classwire_server.service.stream_lifetime import StreamLimits
 
+from . import inference_pb2 as pb
 from .inference import Inference
 from .request import MAX_ID_BYTES
 
