@@ -36,7 +36,7 @@ from .service.registration import (
     register_health,
     register_probes,
 )
-from .service.streams import Streams
+from .service.streaming.streams import Streams
 
 if TYPE_CHECKING:
     from .observability.tracing.tracer import Tracing

@@ -9,8 +9,8 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.lifecycle import Server
 from classwire_server.rpc.call import Call
-from classwire_server.service.stream import ClassifyStream
-from classwire_server.service.stream_lifetime import StreamLimits
+from classwire_server.service.streaming.classify import ClassifyStream
+from classwire_server.service.streaming.lifetime import StreamLimits
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import SECRET

@@ -6,7 +6,7 @@ import pytest
 
 from classwire.contract.reasons import Reason
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.service.stream_lifetime import StreamLifetime, StreamLimits
+from classwire_server.service.streaming.lifetime import StreamLifetime, StreamLimits
 
 LIMITS = StreamLimits(idle_timeout_s=10, max_age_s=math.inf, drain_timeout_s=3)
 

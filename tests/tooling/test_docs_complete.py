@@ -5,7 +5,7 @@ from pathlib import Path
 
 from classwire.cli import command
 from classwire.contract.reasons import CODES, AdminReason
-from classwire_server.service.model import FEATURES
+from classwire_server.service.models import FEATURES
 from scripts import cli_page
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -8,7 +8,7 @@ from classwire_server.registry.loader import Loader
 from classwire_server.registry.registry import Registry
 from classwire_server.rpc.rejection import Listener
 from classwire_server.security.certificates import Certificates
-from classwire_server.service.streams import Streams
+from classwire_server.service.streaming.streams import Streams
 
 from .changes import Changes
 from .port import AdminPort

@@ -18,8 +18,8 @@ from classwire_server.rpc.rejection import Listener, refuse
 from classwire_server.rpc.server_options import FAREWELL_S, grpc_options
 from classwire_server.rpc.status import request_error
 from classwire_server.security.certificates import Certificates
-from classwire_server.service.messages import parse
 from classwire_server.service.registration import guards, methods
+from classwire_server.service.requests import parse
 
 from .service import AdminService
 

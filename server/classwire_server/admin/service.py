@@ -16,8 +16,8 @@ from classwire_server.registry.memory_budget import MB
 from classwire_server.registry.registry import Entry, Registry
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import duration
-from classwire_server.service.model import describe
-from classwire_server.service.streams import Streams
+from classwire_server.service.models import describe
+from classwire_server.service.streaming.streams import Streams
 
 from .changes import Change, Changes, Say, Stage
 

@@ -15,9 +15,9 @@ from classwire_server.rpc.status import reason_of
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scheduling.model_statistics import Outcome
 from classwire_server.security.callers import Caller
-from classwire_server.service.item import Item, read_items, run_items
-from classwire_server.service.messages import Options
-from classwire_server.service.outcome import outcome_of
+from classwire_server.service.items import Item, read_items, run_items
+from classwire_server.service.requests import Options
+from classwire_server.service.responses import outcome_of
 from classwire_server.tokenization import OffsetUnit
 
 from . import inference_pb2 as pb

@@ -10,8 +10,8 @@ from classwire_server.errors import RequestError
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.status import request_error
 from classwire_server.scoring import ranking, scores
-from classwire_server.service.item import Item
-from classwire_server.service.outcome import logits_of
+from classwire_server.service.items import Item
+from classwire_server.service.responses import logits_of
 
 from . import inference_pb2 as pb
 from .request import Output

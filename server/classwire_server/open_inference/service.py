@@ -10,8 +10,8 @@ from classwire_server.errors import RequestError
 from classwire_server.registry.registry import ModelState, Registry, ServedModel
 from classwire_server.rpc.call import Call
 from classwire_server.scheduling.batch import Priority
-from classwire_server.service.item import Item
-from classwire_server.service.streams import Streams
+from classwire_server.service.items import Item
+from classwire_server.service.streaming.streams import Streams
 
 from . import inference_pb2 as pb
 from .inference import Inference

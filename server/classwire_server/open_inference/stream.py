@@ -10,9 +10,9 @@ from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import request_error
 from classwire_server.scheduling.batch import Priority
-from classwire_server.service.messages import parse
-from classwire_server.service.session import Session
-from classwire_server.service.stream_lifetime import StreamLimits
+from classwire_server.service.requests import parse
+from classwire_server.service.streaming.lifetime import StreamLimits
+from classwire_server.service.streaming.session import StreamSession
 
 from . import inference_pb2 as pb
 from .inference import Inference
@@ -72,7 +72,7 @@ def _final(response: pb.ModelStreamInferResponse) -> pb.ModelStreamInferResponse
     return response
 
 
-class InferSession(Session[pb.ModelStreamInferResponse]):
+class InferSession(StreamSession[pb.ModelStreamInferResponse]):
     """The state of one stream: its requests that are unanswered, of `window_items` texts at most
     and those of one request more.
     """

@@ -20,7 +20,7 @@ from classwire_server.gate import Gate
 from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.security.authenticator import OPEN, Principal
 from classwire_server.security.callers import Caller
-from classwire_server.service.messages import parse
+from classwire_server.service.requests import parse
 
 from .call_pool import CallPool
 from .load_shedding import NEED

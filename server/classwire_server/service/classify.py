@@ -13,8 +13,8 @@ from classwire_server.scheduling.batch import Priority
 from classwire_server.scheduling.model_statistics import Outcome
 from classwire_server.tokenization import OffsetUnit, tokens_made
 
-from .item import Item, read_items, run_items
-from .messages import (
+from .items import Item, read_items, run_items
+from .requests import (
     OFFSET_UNITS,
     TRUNCATIONS,
     Options,
@@ -24,9 +24,9 @@ from .messages import (
     parse_text,
     token,
 )
-from .outcome import timing_of, traits_of, write_outcomes
-from .stream import ClassifyStream
-from .streams import Streams
+from .responses import timing_of, traits_of, write_outcomes
+from .streaming.classify import ClassifyStream
+from .streaming.streams import Streams
 
 
 class ClassifyService:

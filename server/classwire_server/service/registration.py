@@ -27,8 +27,8 @@ from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.security.authenticator import Authenticator
 
 from .classify import ClassifyService
-from .model import ModelService
-from .streams import Streams
+from .models import ModelService
+from .streaming.streams import Streams
 
 CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name

@@ -7,7 +7,7 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.gate import Gate
 from classwire_server.registry.registry import Registry
 from classwire_server.rpc.call_pool import CallPool
-from classwire_server.service.streams import Streams
+from classwire_server.service.streaming.streams import Streams
 
 from .calls import CallCounts
 from .exposition import Exposition

@@ -9,7 +9,7 @@ from classwire_server import __version__
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.gate import Gate
 from classwire_server.rpc.call_pool import CallPool
-from classwire_server.service.streams import Streams
+from classwire_server.service.streaming.streams import Streams
 
 from . import definitions as table
 from .families import Family, alone, family

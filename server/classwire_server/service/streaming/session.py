@@ -21,14 +21,14 @@ from classwire_server.errors import RequestError, draining
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import request_error
 from classwire_server.security.authenticator import bad_credentials
+from classwire_server.service.items import Item
 
-from .item import Item
-from .stream_lifetime import LEAST_DRAIN_S, StreamLifetime, StreamLimits
+from .lifetime import LEAST_DRAIN_S, StreamLifetime, StreamLimits
 
 Response = TypeVar("Response", bound=Message)
 
 
-class Session(ABC, Generic[Response]):
+class StreamSession(ABC, Generic[Response]):
     """The state of one stream.
 
     `responses` and `_write` run on the RPC's thread, `_read` on a thread of the session's own,

@@ -11,8 +11,8 @@ from classwire_server.gate import Gate
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.timers import Timers
 
-from .session import Response, Session
-from .stream_lifetime import StreamLimits
+from .lifetime import StreamLimits
+from .session import Response, StreamSession
 
 
 class Streams:
@@ -22,7 +22,7 @@ class Streams:
         self.limits = StreamLimits.of(config)
         self.max_streams = config.max_streams
         self._gate = gate
-        self._open: set[Session[Any]] = set()
+        self._open: set[StreamSession[Any]] = set()
         self._read_items = 0  # of streams that are over
         self._sent_items = 0
         self._lock = threading.Lock()  # guards all that changes
@@ -39,7 +39,7 @@ class Streams:
             read = self._read_items + sum(session.read_items for session in self._open)
             return read, self._sent_items + sum(session.sent_items for session in self._open)
 
-    def serve(self, session: Session[Response], call: Call) -> Iterator[Response]:
+    def serve(self, session: StreamSession[Response], call: Call) -> Iterator[Response]:
         """All responses of a new stream. Raises RequestError as it does, or TOO_MANY_STREAMS."""
         self._enter(session)
         call.when_over(lambda: self._leave(session))
@@ -47,7 +47,7 @@ class Streams:
         call.when_over(self._alarms.set(session.check(call.received_s), session.check))
         yield from session.responses()
 
-    def _enter(self, session: Session[Any]) -> None:
+    def _enter(self, session: StreamSession[Any]) -> None:
         with self._lock:
             if len(self._open) < self.max_streams:
                 self._open.add(session)
@@ -59,7 +59,7 @@ class Streams:
             retry_after_s=1.0,
         )
 
-    def _leave(self, session: Session[Any]) -> None:
+    def _leave(self, session: StreamSession[Any]) -> None:
         with self._lock:
             self._open.remove(session)
             self._read_items += session.read_items

@@ -15,7 +15,7 @@ from classwire_server.scheduling.batch import Pending
 from classwire_server.security.callers import Caller
 from classwire_server.tokenization import Encoding, Text, tokens_made
 
-from .messages import Options, parse_text
+from .requests import Options, parse_text
 
 _NOTHING = Encoding([], [], 0, Text(""))
 

@@ -9,18 +9,18 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import RequestError
 from classwire_server.registry.registry import Registry
 from classwire_server.rpc.call import Call
+from classwire_server.service.items import Item, read_items
+from classwire_server.service.requests import parse
 
-from .item import Item, read_items
-from .messages import parse
-from .session import Session
-from .stream_config import StreamConfig
-from .stream_lifetime import StreamLimits
-from .stream_messages import items_of, portions, results_of, started
+from .config import StreamConfig
+from .lifetime import StreamLimits
+from .messages import items_of, portions, results_of, started
+from .session import StreamSession
 
 MAX_ID_BYTES = 128
 
 
-class ClassifyStream(Session[pb.StreamClassifyResponse]):
+class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
     """The state of one stream: its config, and the items that are unanswered."""
 
     def __init__(

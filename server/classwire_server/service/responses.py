@@ -14,8 +14,8 @@ from classwire_server.rpc.status import item_error, reason_of, request_error
 from classwire_server.scheduling.model_statistics import Outcome
 from classwire_server.scoring import ranking, scores
 
-from .item import Item
-from .messages import ACTIVATIONS, Options, key_of, token
+from .items import Item
+from .requests import ACTIVATIONS, Options, key_of, token
 
 Row = tuple[list[float], list[float], list[int]]
 """Of one text: logits, scores, and label ids from the highest score to the lowest."""

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import RequestError
+from classwire_server.service.items import Item
+from classwire_server.service.requests import model_ref
+from classwire_server.service.responses import timing_of, traits_of, write_outcomes
 
-from .item import Item
-from .messages import model_ref
-from .outcome import timing_of, traits_of, write_outcomes
-from .stream_config import StreamConfig
+from .config import StreamConfig
 
 
 def items_of(request: pb.StreamClassifyRequest, limit: int) -> Sequence[pb.StreamItem]:

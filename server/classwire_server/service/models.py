@@ -13,7 +13,7 @@ from classwire_server.registry.registry import Entry, ModelState, Registry, Serv
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import duration
 
-from .messages import ACTIVATIONS, PRECISIONS, TRUNCATIONS, engine, key_of
+from .requests import ACTIVATIONS, PRECISIONS, TRUNCATIONS, engine, key_of
 
 FEATURES = ("classify", "batch_classify", "stream_classify", "tokenize", "text_pair")
 DEFAULT_PAGE_SIZE = 100
