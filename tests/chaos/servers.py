@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 from benchmarks.instrument import children
 from benchmarks.served import START_TIMEOUT_S, Served
-from classwire_server import command
+from classwire_server.cli import serve as command
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.worker.pool import WorkerPool, launch
 from classwire_server.engine.worker.process import Spawn, Subprocess

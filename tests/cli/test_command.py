@@ -69,7 +69,7 @@ def test_without_the_server_serve_says_what_to_install(
 ) -> None:
     """The client's install has no server in it."""
     monkeypatch.setitem(sys.modules, "classwire_server", None)
-    monkeypatch.delitem(sys.modules, "classwire_server.command", raising=False)
+    monkeypatch.delitem(sys.modules, "classwire_server.cli.serve", raising=False)
     ended = classwire(*command)
     assert (ended.code, ended.out) == (1, "")
     assert ended.complaint == (

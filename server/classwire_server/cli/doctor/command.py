@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from classwire.escaping import visible
+from classwire_server.cli.options import option
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.config.sources import ENVIRONMENT_PREFIX, resolve
 from classwire_server.errors import ConfigError
-from classwire_server.options import option
 
 from .choices import Choice, choices
 from .machine import Facts, machine

@@ -5,16 +5,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from .config.endpoints import check_port, check_unix_socket, target_of
-from .config.model_source import ModelSource
-from .config.server_config import ServerConfig
-from .engine.worker.pool import launch
-from .errors import ConfigError, StartError
-from .registry.loader import Launch, Loader
-from .registry.memory_budget import MB
-from .registry.registry import Registry
-from .security.authenticator import Authenticator
-from .security.certificate_check import authorities, show
+from classwire_server.config.endpoints import check_port, check_unix_socket, target_of
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine.worker.pool import launch
+from classwire_server.errors import ConfigError, StartError
+from classwire_server.registry.loader import Launch, Loader
+from classwire_server.registry.memory_budget import MB
+from classwire_server.registry.registry import Registry
+from classwire_server.security.authenticator import Authenticator
+from classwire_server.security.certificate_check import authorities, show
 
 
 @dataclass(frozen=True)

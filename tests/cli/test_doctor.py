@@ -10,9 +10,9 @@ import torch
 import transformers
 
 from classwire import __version__
+from classwire_server.cli.doctor.choices import Choice, choices
+from classwire_server.cli.doctor.machine import environment, machine, memory, processor
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.doctor.choices import Choice, choices
-from classwire_server.doctor.machine import environment, machine, memory, processor
 from classwire_server.engine.latency_profile import LEAST_BATCH_TOKENS
 from classwire_server.engine.selection.choice import division_for
 from classwire_server.registry.memory_budget import cgroup_bytes

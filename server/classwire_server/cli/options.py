@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .config.sources import kind
+from classwire_server.config.sources import kind
 
 
 def option(field: "dataclasses.Field[Any]") -> click.Option:

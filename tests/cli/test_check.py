@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import trustme
 
-import classwire_server.command
+import classwire_server.cli.serve
 from classwire.contract.tokens import hash_of, new_token
-from classwire_server.check import Finding, findings
+from classwire_server.cli.check import Finding, findings
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import StartError
 from classwire_server.lifecycle import Server
@@ -192,7 +192,7 @@ def test_the_command_exits_as_a_server_would(
 ) -> None:
     """0 where all is well, else what the first fault ends a server with; a line for each thing."""
     quick = functools.partial(findings, launch=launch_forked)
-    monkeypatch.setattr(classwire_server.command, "findings", quick)
+    monkeypatch.setattr(classwire_server.cli.serve, "findings", quick)
     monkeypatch.setattr(logs, "configure", lambda *_: None)  # else for all tests that follow
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     tiny = ("--model", str(checkpoint("bert")), "--batch-tokens", "512")

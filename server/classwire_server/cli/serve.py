@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from classwire.escaping import visible
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.config.sources import ENVIRONMENT_PREFIX, resolve
+from classwire_server.errors import ConfigError, StartError
+from classwire_server.lifecycle import Server
+from classwire_server.observability import logs
 
 from .check import findings
-from .config.server_config import ServerConfig
-from .config.sources import ENVIRONMENT_PREFIX, resolve
-from .errors import ConfigError, StartError
-from .lifecycle import Server
-from .observability import logs
 from .options import option
 
 log = logging.getLogger(__name__)

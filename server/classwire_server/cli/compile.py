@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from classwire.escaping import visible
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.config.sources import ENVIRONMENT_PREFIX, resolve
+from classwire_server.engine import FASTER_ON_CPU, Precision
+from classwire_server.engine.compilation.process import compile_elsewhere
+from classwire_server.errors import CompileError, ConfigError, StartError
 
-from .config.model_source import ModelSource
-from .config.server_config import ServerConfig
-from .config.sources import ENVIRONMENT_PREFIX, resolve
-from .engine import FASTER_ON_CPU, Precision
-from .engine.compilation.process import compile_elsewhere
-from .errors import CompileError, ConfigError, StartError
 from .options import option
 
 _SETTINGS = (
