@@ -34,7 +34,7 @@ CALLS = 4_096
 
 IMPORTS = {
     "nothing": "pass",
-    "what a server's own process imports": "import classwire_server.lifecycle",
+    "what a server's own process imports": "import classwire_server.server",
     "torch": "import torch",
     "torch and transformers' BERT": "import torch; from transformers import "
     "BertForSequenceClassification",

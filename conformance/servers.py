@@ -24,7 +24,7 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Launched
 from classwire_server.engine.worker.pool import launch
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.security.files import Pair, ca_file, callers_toml
 from tests.workers import ForkedWorker
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.cli.conftest import Run
 from tests.contract.engines import FakeEngine, eventually
 

@@ -14,10 +14,10 @@ from unittest.mock import patch
 from benchmarks.instrument import serve
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.worker.pool import launch
-from classwire_server.lifecycle import Server
 from classwire_server.scheduling.batch import Batch
 from classwire_server.scheduling.execution import ForwardPass
 from classwire_server.scheduling.scheduler import Scheduler
+from classwire_server.server import Server
 
 
 @dataclass(frozen=True)

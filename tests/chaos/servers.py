@@ -15,7 +15,7 @@ from classwire_server.cli import serve as command
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.worker.pool import WorkerPool, launch
 from classwire_server.engine.worker.process import Spawn, Subprocess
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.workers import ForkedWorker, forks, launch_in_process
 
 from .trial import Plan

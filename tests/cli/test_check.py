@@ -15,8 +15,8 @@ from classwire.contract.tokens import hash_of, new_token
 from classwire_server.cli.check import Finding, findings
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import StartError
-from classwire_server.lifecycle import Server
 from classwire_server.observability import logs
+from classwire_server.server import Server
 from tests.cli.conftest import Run, classwire  # noqa: F401
 from tests.conftest import launch_forked
 from tests.security.files import HOST, Pair, ca_file

@@ -13,7 +13,7 @@ from classwire.v1.classwire_pb2_grpc import ModelServiceStub
 from classwire_server.config.endpoints import check_port, check_unix_socket
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import StartError
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
-from classwire_server.lifecycle import Server
 from classwire_server.scheduling.admission import LatencyFloor
+from classwire_server.server import Server
 from tests.contract.engines import eventually
 
 

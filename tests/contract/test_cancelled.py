@@ -7,8 +7,8 @@ import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.lifecycle import Server
 from classwire_server.rpc.call import Call
+from classwire_server.server import Server
 from classwire_server.service.streaming.classify import ClassifyStream
 from classwire_server.service.streaming.lifetime import StreamLimits
 from tests.contract.conversation import Conversation, item

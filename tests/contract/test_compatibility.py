@@ -8,7 +8,7 @@ import pytest
 
 from classwire import Classification, Client
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from classwire_server.service.models import FEATURES
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine

@@ -21,9 +21,9 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Launched
 from classwire_server.errors import StartError
-from classwire_server.lifecycle import Server
 from classwire_server.rpc import lazy_pool as arrivals
 from classwire_server.rpc import reflection
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import refusal

@@ -15,7 +15,6 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server.config.model_source import ModelSource
 from classwire_server.errors import RequestError, expired_in_queue
-from classwire_server.lifecycle import Server
 from classwire_server.open_inference import inference_pb2 as oip
 from classwire_server.registry.registry import Entry, Registry
 from classwire_server.rpc import congestion
@@ -24,6 +23,7 @@ from classwire_server.rpc.call_pool import CONGESTED_RETRY_S, CallPool
 from classwire_server.rpc.load_shedding import ASKS_FIRST, NEED, Haste
 from classwire_server.rpc.rejection import SAME_REFUSAL_S, WireStatuses
 from classwire_server.scheduling.admission import LatencyFloor
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import SECRET, refusal

@@ -11,9 +11,9 @@ import pytest
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.lifecycle import Server
 from classwire_server.rpc.server_options import LOOKAHEAD_BYTES, grpc_options
 from classwire_server.rpc.timers import Timers
+from classwire_server.server import Server
 from tests.contract.conversation import STREAM_CLASSIFY, Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import SECRET, Failure, refusal

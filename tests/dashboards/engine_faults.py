@@ -19,7 +19,7 @@ from classwire_server.engine.packing import PackedTexts
 from classwire_server.engine.worker import main as worker
 from classwire_server.engine.worker.pool import launch
 from classwire_server.engine.worker.protocol import Link
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.contract.engines import FakeEngine, eventually
 from tests.workers import ForkedWorker
 

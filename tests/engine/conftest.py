@@ -16,7 +16,7 @@ from classwire_server.engine import Precision
 from classwire_server.engine.compilation.process import Artefact, compile_elsewhere
 from classwire_server.engine.forward.packed import PackedModel
 from classwire_server.engine.worker.pool import launch
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests import faults
 from tests.engine.worker.supervised import Start, Supervised
 

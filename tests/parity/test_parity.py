@@ -19,7 +19,7 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation, Launched
 from classwire_server.engine.forward.attention import ATTENTION
 from classwire_server.engine.forward.packed import PackedEngine, PackedModel
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.checkpoints import ARCHITECTURES
 from tests.conftest import launch_forked
 from tests.contract.engines import COST

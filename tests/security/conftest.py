@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.security.files import HOST, Pair, ca_file
 
 Listen = Callable[..., Server]

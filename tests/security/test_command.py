@@ -10,8 +10,8 @@ import pytest
 
 from classwire.contract.tokens import name_in
 from classwire_server.config.security import SecuritySettings
-from classwire_server.lifecycle import Server
 from classwire_server.security.authenticator import Authenticator
+from classwire_server.server import Server
 from tests.cli.conftest import Run, classwire  # noqa: F401
 from tests.security.conftest import Listen
 from tests.security.files import Pair

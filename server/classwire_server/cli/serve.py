@@ -15,8 +15,8 @@ from classwire.escaping import visible
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.config.sources import ENVIRONMENT_PREFIX, resolve
 from classwire_server.errors import ConfigError, StartError
-from classwire_server.lifecycle import Server
 from classwire_server.observability import logs
+from classwire_server.server import Server
 
 from .check import findings
 from .options import option

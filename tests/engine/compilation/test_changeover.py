@@ -22,7 +22,7 @@ from classwire_server.engine.compilation import process as compile_process
 from classwire_server.engine.selection.choice import Selection, select
 from classwire_server.engine.worker.pool import launch
 from classwire_server.errors import CompileError
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests import faults
 from tests.contract.engines import eventually
 from tests.engine.conftest import Compiled

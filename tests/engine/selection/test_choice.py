@@ -24,7 +24,7 @@ from classwire_server.engine.packing import PackedTexts
 from classwire_server.engine.selection import choice as selection
 from classwire_server.engine.selection.choice import Selection, select
 from classwire_server.errors import CheckpointError, ConfigError
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 
 PRECISIONS = {
     "float32": pb.PRECISION_FLOAT32,

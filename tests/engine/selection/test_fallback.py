@@ -11,7 +11,7 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ModelServiceStub
 from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.parity.direct import TEXTS, Direct, largest_difference
 from tests.parity.wire import in_a_batch, scores_by_id
 from tests.workers import launch_in_process

@@ -16,8 +16,8 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server.engine.worker import main as worker
 from classwire_server.engine.worker.pool import WorkerPool, launch
-from classwire_server.lifecycle import Server
 from classwire_server.scheduling import dispatcher as dispatch
+from classwire_server.server import Server
 from tests import faults
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import Failure, item_failure, refusal

@@ -20,7 +20,7 @@ from classwire_server.engine import Terms, cores
 from classwire_server.engine.worker import main as worker
 from classwire_server.engine.worker.pool import WorkerPool, launch
 from classwire_server.errors import CheckpointError, StartError, TooLate
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from classwire_server.tokenization import Encoding, Text, Truncation
 from tests import faults
 from tests.contract.engines import PATIENCE_S, eventually
@@ -34,7 +34,7 @@ SERVER = """
 import sys
 from classwire import Client
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 
 if __name__ == "__main__":
     with Server(ServerConfig(port=0, model=(sys.argv[1],), device="cpu")) as server:

@@ -8,7 +8,7 @@ import pytest
 
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.conftest import launch_forked
 from tests.contract.engines import FakeEngine
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.contract.engines import PATIENCE_S
 
 

@@ -12,8 +12,8 @@ import pytest
 from classwire.contract.tokens import hash_of, new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.lifecycle import Server
 from classwire_server.rpc.observer import CallObserver
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.observability.metrics.conftest import Observed

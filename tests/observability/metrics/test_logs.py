@@ -14,8 +14,8 @@ import pytest
 from classwire.contract.tokens import hash_of, new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.lifecycle import Server
 from classwire_server.observability import logs
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import SECRET

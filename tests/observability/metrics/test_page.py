@@ -1,7 +1,7 @@
 """Every metric is documented as the code defines it, and there are no others."""
 
-from classwire_server.lifecycle import Server
 from classwire_server.observability.metrics.definitions import METRICS
+from classwire_server.server import Server
 from scripts.metrics_page import PAGE, page
 from tests.observability.metrics.scrape import Scrape
 

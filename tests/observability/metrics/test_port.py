@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError, StartError
-from classwire_server.lifecycle import Server
 from classwire_server.observability.metrics.exposition import Exposition
+from classwire_server.server import Server
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.observability.metrics.conftest import Observed
 from tests.observability.metrics.scrape import Scrape, get

@@ -15,8 +15,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from classwire import Client, errors
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
-from classwire_server.lifecycle import Server
 from classwire_server.open_inference import inference_pb2 as oip
+from classwire_server.server import Server
 from tests.contract.engines import PATIENCE_S
 from tests.observability.metrics.conftest import Observed
 

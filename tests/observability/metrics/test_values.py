@@ -17,9 +17,9 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation
-from classwire_server.lifecycle import Server
 from classwire_server.observability.metrics.definitions import METRICS
 from classwire_server.observability.metrics.model_definitions import Metric
+from classwire_server.server import Server
 from tests.conftest import launch_forked
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually

@@ -17,8 +17,8 @@ from opentelemetry.trace import SpanContext
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.lifecycle import Server
 from classwire_server.observability.tracing.tracer import Tracing
+from classwire_server.server import Server
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 
 numbers = itertools.count(1)

@@ -16,8 +16,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError
-from classwire_server.lifecycle import Server
 from classwire_server.observability.tracing import tracer as tracing
+from classwire_server.server import Server
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.observability.tracing.conftest import one
 

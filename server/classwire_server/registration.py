@@ -8,27 +8,27 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.config.server_config import ServerConfig
-from classwire_server.gate import Gate
-from classwire_server.open_inference import inference_pb2 as oip
-from classwire_server.open_inference.health import Probes
-from classwire_server.open_inference.service import InferenceService
-from classwire_server.registry.registry import Registry
-from classwire_server.rpc.authentication import AuthenticationInterceptor
-from classwire_server.rpc.call import Call, bidirectional, parsed, unary
-from classwire_server.rpc.call_pool import CallPool
-from classwire_server.rpc.call_record import Method
-from classwire_server.rpc.entrance import Entrance
-from classwire_server.rpc.health import Health
-from classwire_server.rpc.lazy_pool import Arrivals
-from classwire_server.rpc.reception import Reception, only_message
-from classwire_server.rpc.reflection import REFLECTION_SERVICE
-from classwire_server.scheduling.admission import LatencyFloor
-from classwire_server.security.authenticator import Authenticator
 
-from .classify import ClassifyService
-from .models import ModelService
-from .streaming.streams import Streams
+from .config.server_config import ServerConfig
+from .gate import Gate
+from .open_inference import inference_pb2 as oip
+from .open_inference.health import Probes
+from .open_inference.service import InferenceService
+from .registry.registry import Registry
+from .rpc.authentication import AuthenticationInterceptor
+from .rpc.call import Call, bidirectional, parsed, unary
+from .rpc.call_pool import CallPool
+from .rpc.call_record import Method
+from .rpc.entrance import Entrance
+from .rpc.health import Health
+from .rpc.lazy_pool import Arrivals
+from .rpc.reception import Reception, only_message
+from .rpc.reflection import REFLECTION_SERVICE
+from .scheduling.admission import LatencyFloor
+from .security.authenticator import Authenticator
+from .service.classify import ClassifyService
+from .service.models import ModelService
+from .service.streaming.streams import Streams
 
 CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from .admin.administration import Administration
+from .admin.server import Administration
 from .config.endpoints import check_port, check_unix_socket, target_of
 from .config.server_config import ServerConfig
 from .engine.worker.pool import launch
@@ -18,6 +18,15 @@ from .errors import StartError
 from .gate import Gate
 from .observability import logs as access_log
 from .observability.metrics.server import Metrics
+from .registration import (
+    HEALTH_SERVICE,
+    call_services,
+    guards,
+    methods,
+    register_calls,
+    register_health,
+    register_probes,
+)
 from .registry.loader import Launch, Loader
 from .registry.registry import ModelState, Registry
 from .rpc import reflection
@@ -27,15 +36,6 @@ from .rpc.lazy_pool import Arrivals
 from .rpc.observer import CallObserver
 from .rpc.server_options import FAREWELL_S, grpc_options
 from .security.certificates import Certificates
-from .service.registration import (
-    HEALTH_SERVICE,
-    call_services,
-    guards,
-    methods,
-    register_calls,
-    register_health,
-    register_probes,
-)
 from .service.streaming.streams import Streams
 
 if TYPE_CHECKING:
