@@ -15,14 +15,13 @@ from classwire_server.gate import Gate
 from classwire_server.registration import guards, methods
 from classwire_server.registry.loader import Loader
 from classwire_server.registry.registry import Registry
-from classwire_server.rpc.call import ADMISSION, Call
+from classwire_server.rpc.call import ADMISSION, Call, parse
 from classwire_server.rpc.observer import CallObserver
 from classwire_server.rpc.reception import Reception
 from classwire_server.rpc.rejection import Listener, refuse
 from classwire_server.rpc.server_options import FAREWELL_S, grpc_options
 from classwire_server.rpc.status import request_error
 from classwire_server.security.certificates import Certificates
-from classwire_server.service.requests import parse
 from classwire_server.service.streaming.streams import Streams
 
 from .changes import Changes

@@ -5,7 +5,6 @@ import tomllib
 from typing import Any
 
 from classwire_server.errors import ConfigError
-from classwire_server.security.reloading import contents
 
 _PLACE = re.compile(r" \(at (line \d+, column \d+|end of document)\)$")
 _TWICE = ("Cannot declare", "Cannot overwrite", "Cannot mutate", "Duplicate")
@@ -35,3 +34,12 @@ def _problem(said: str) -> str:
     kind = "something is named twice" if said.startswith(_TWICE) else "is not TOML"
     place = _PLACE.search(said)
     return f"{kind}{place[0]}" if place else kind
+
+
+def contents(setting: str, path: str) -> bytes:
+    """The bytes of the file of a setting. Raises ConfigError."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigError(setting, f"{path}: {error.strerror}") from None

@@ -7,10 +7,9 @@ from concurrent.futures import CancelledError
 
 from classwire_server.errors import RequestError
 from classwire_server.registry.registry import ServedModel
-from classwire_server.rpc.call import Call
+from classwire_server.rpc.call import Call, parse
 from classwire_server.rpc.status import request_error
 from classwire_server.scheduling.batch import Priority
-from classwire_server.service.requests import parse
 from classwire_server.service.streaming.lifetime import StreamLimits
 from classwire_server.service.streaming.session import StreamSession
 

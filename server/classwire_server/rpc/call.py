@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
+from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
 from classwire_server.gate import Gate
 from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.security.authenticator import OPEN, Principal
 from classwire_server.security.callers import Caller
-from classwire_server.service.requests import parse
 
 from .call_pool import CallPool
 from .load_shedding import NEED
@@ -153,3 +153,13 @@ def parsed(message_type: type[Request], raw: bytes, context: grpc.ServicerContex
     except RequestError as error:
         end(context, error)
         raise
+
+
+def parse(message_type: type[Request], raw: bytes) -> Request:
+    """A message from its bytes. Raises RequestError BAD_ENCODING."""
+    try:
+        return message_type.FromString(raw)
+    except DecodeError:
+        raise RequestError(
+            Reason.BAD_ENCODING, f"the bytes are no {message_type.__name__}, or a text is not UTF-8"
+        ) from None

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from classwire_server.config.files import contents
 from classwire_server.config.security import SecuritySettings
 from classwire_server.errors import ConfigError
 
-from .reloading import ReloadingFiles, contents
+from .reloading import ReloadingFiles
 
 PAUSE_S = 0.02
 """More than gRPC takes from asking what to use to using it: microseconds."""

@@ -52,12 +52,3 @@ def _stamp(path: str) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def contents(setting: str, path: str) -> bytes:
-    """The bytes of the file of a setting. Raises ConfigError."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise ConfigError(setting, f"{path}: {error.strerror}") from None

@@ -11,19 +11,11 @@ from classwire_server.registry.registry import Registry, ServedModel
 from classwire_server.rpc.call import Call
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scheduling.model_statistics import Outcome
+from classwire_server.service.responses import model_ref, token
 from classwire_server.tokenization import OffsetUnit, tokens_made
 
 from .items import Item, read_items, run_items
-from .requests import (
-    OFFSET_UNITS,
-    TRUNCATIONS,
-    Options,
-    model_ref,
-    parse_enum,
-    parse_options,
-    parse_text,
-    token,
-)
+from .requests import OFFSET_UNITS, TRUNCATIONS, Options, parse_enum, parse_options, parse_text
 from .responses import timing_of, traits_of, write_outcomes
 from .streaming.classify import ClassifyStream
 from .streaming.streams import Streams

@@ -12,8 +12,9 @@ from classwire_server.errors import RequestError
 from classwire_server.registry.registry import Entry, ModelState, Registry, ServedModel
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import duration
+from classwire_server.service.responses import PRECISIONS, engine, key_of
 
-from .requests import ACTIVATIONS, PRECISIONS, TRUNCATIONS, engine, key_of
+from .requests import ACTIVATIONS, TRUNCATIONS
 
 FEATURES = ("classify", "batch_classify", "stream_classify", "tokenize", "text_pair")
 DEFAULT_PAGE_SIZE = 100

@@ -6,18 +6,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
-from google.protobuf.message import DecodeError, Message
-
 from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.engine import EngineTraits, Execution, Layout, Precision
 from classwire_server.errors import RequestError
-from classwire_server.registry.registry import ServedModel
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scoring import Activation
-from classwire_server.tokenization import OffsetUnit, Text, Token, Truncation
+from classwire_server.tokenization import OffsetUnit, Text, Truncation
 
-M = TypeVar("M", bound=Message)
 E = TypeVar("E", bound=Enum)
 
 ACTIVATIONS: Mapping[Any, Activation] = {
@@ -39,20 +34,6 @@ PRIORITIES: Mapping[Any, Priority] = {
     pb.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
     pb.PRIORITY_BULK: Priority.BULK,
 }
-PRECISIONS: Mapping[Precision, Any] = {
-    Precision.FLOAT32: pb.PRECISION_FLOAT32,
-    Precision.BFLOAT16: pb.PRECISION_BFLOAT16,
-    Precision.FLOAT16: pb.PRECISION_FLOAT16,
-    Precision.INT8: pb.PRECISION_INT8,
-}
-EXECUTIONS: Mapping[Execution, Any] = {
-    Execution.PLAIN: pb.EXECUTION_PLAIN,
-    Execution.COMPILED: pb.EXECUTION_COMPILED,
-}
-LAYOUTS: Mapping[Layout, Any] = {
-    Layout.PACKED: pb.LAYOUT_PACKED,
-    Layout.PADDED: pb.LAYOUT_PADDED,
-}
 
 
 @dataclass(frozen=True)
@@ -67,16 +48,6 @@ class Options:
     include_tokens: bool
     offset_unit: OffsetUnit
     priority: Priority
-
-
-def parse(message_type: type[M], raw: bytes) -> M:
-    """A message from its bytes. Raises RequestError BAD_ENCODING."""
-    try:
-        return message_type.FromString(raw)
-    except DecodeError:
-        raise RequestError(
-            Reason.BAD_ENCODING, f"the bytes are no {message_type.__name__}, or a text is not UTF-8"
-        ) from None
 
 
 def parse_enum(value: int, known: Mapping[Any, E], field: str) -> E | None:
@@ -144,40 +115,3 @@ def parse_text(message: pb.TextInput, max_text_bytes: int) -> Text:
                 metadata={"bytes": str(size), "max_text_bytes": str(max_text_bytes)},
             )
     return text
-
-
-def token(value: Token) -> pb.Token:
-    """A token on the wire."""
-    return pb.Token(
-        id=value.id,
-        text=value.text,
-        start=value.start,
-        end=value.end,
-        special=value.special,
-        token_type_id=value.token_type_id,
-        sequence_index=value.sequence_index,
-    )
-
-
-def engine(traits: EngineTraits) -> pb.Engine:
-    """What runs the forward pass, on the wire."""
-    return pb.Engine(execution=EXECUTIONS[traits.execution], layout=LAYOUTS[traits.layout])
-
-
-def model_ref(model: ServedModel, traits: EngineTraits | None) -> pb.ModelRef:
-    """All that the numbers depend on, on the wire.
-
-    `traits` is what computed them; None, where nothing was computed, for what would.
-    """
-    traits = traits or model.engine.traits
-    return pb.ModelRef(
-        name=model.checkpoint.name,
-        fingerprint=model.checkpoint.fingerprint,
-        precision=PRECISIONS[traits.precision],
-        engine=engine(traits),
-    )
-
-
-def key_of(mapping: Mapping[Any, E], value: E) -> Any:
-    """The protobuf number of a domain value."""
-    return next(key for key, known in mapping.items() if known is value)

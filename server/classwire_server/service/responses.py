@@ -2,20 +2,40 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from enum import Enum
+from typing import Any, TypeVar
 
 import numpy as np
 
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.engine import EngineTraits
+from classwire_server.engine import EngineTraits, Execution, Layout, Precision
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.status import item_error, reason_of, request_error
 from classwire_server.scheduling.model_statistics import Outcome
 from classwire_server.scoring import ranking, scores
+from classwire_server.tokenization import Token
 
 from .items import Item
-from .requests import ACTIVATIONS, Options, key_of, token
+from .requests import ACTIVATIONS, Options
+
+E = TypeVar("E", bound=Enum)
+
+PRECISIONS: Mapping[Precision, Any] = {
+    Precision.FLOAT32: pb.PRECISION_FLOAT32,
+    Precision.BFLOAT16: pb.PRECISION_BFLOAT16,
+    Precision.FLOAT16: pb.PRECISION_FLOAT16,
+    Precision.INT8: pb.PRECISION_INT8,
+}
+EXECUTIONS: Mapping[Execution, Any] = {
+    Execution.PLAIN: pb.EXECUTION_PLAIN,
+    Execution.COMPILED: pb.EXECUTION_COMPILED,
+}
+LAYOUTS: Mapping[Layout, Any] = {
+    Layout.PACKED: pb.LAYOUT_PACKED,
+    Layout.PADDED: pb.LAYOUT_PADDED,
+}
 
 Row = tuple[list[float], list[float], list[int]]
 """Of one text: logits, scores, and label ids from the highest score to the lowest."""
@@ -120,3 +140,40 @@ def traits_of(items: Sequence[Item]) -> EngineTraits | None:
 def _microseconds(durations_s: Iterable[float]) -> int:
     """The largest duration in microseconds, saturating at the largest uint32."""
     return min(max(round(max(durations_s, default=0.0) * 1e6), 0), 0xFFFF_FFFF)
+
+
+def token(value: Token) -> pb.Token:
+    """A token on the wire."""
+    return pb.Token(
+        id=value.id,
+        text=value.text,
+        start=value.start,
+        end=value.end,
+        special=value.special,
+        token_type_id=value.token_type_id,
+        sequence_index=value.sequence_index,
+    )
+
+
+def engine(traits: EngineTraits) -> pb.Engine:
+    """What runs the forward pass, on the wire."""
+    return pb.Engine(execution=EXECUTIONS[traits.execution], layout=LAYOUTS[traits.layout])
+
+
+def model_ref(model: ServedModel, traits: EngineTraits | None) -> pb.ModelRef:
+    """All that the numbers depend on, on the wire.
+
+    `traits` is what computed them; None, where nothing was computed, for what would.
+    """
+    traits = traits or model.engine.traits
+    return pb.ModelRef(
+        name=model.checkpoint.name,
+        fingerprint=model.checkpoint.fingerprint,
+        precision=PRECISIONS[traits.precision],
+        engine=engine(traits),
+    )
+
+
+def key_of(mapping: Mapping[Any, E], value: E) -> Any:
+    """The protobuf number of a domain value."""
+    return next(key for key, known in mapping.items() if known is value)

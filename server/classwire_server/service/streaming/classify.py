@@ -8,9 +8,8 @@ from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import RequestError
 from classwire_server.registry.registry import Registry
-from classwire_server.rpc.call import Call
+from classwire_server.rpc.call import Call, parse
 from classwire_server.service.items import Item, read_items
-from classwire_server.service.requests import parse
 
 from .config import StreamConfig
 from .lifetime import StreamLimits

@@ -10,9 +10,9 @@ from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import RequestError
 from classwire_server.registry.registry import Registry, ServedModel
-from classwire_server.rpc.call import Call
+from classwire_server.rpc.call import Call, parse
 from classwire_server.scheduling.batch import Priority
-from classwire_server.service.requests import Options, parse, parse_enum, parse_options
+from classwire_server.service.requests import Options, parse_enum, parse_options
 
 LONGEST_TIMEOUT_S = 315_576_000_000
 """The longest that a protobuf Duration may be."""
