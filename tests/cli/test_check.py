@@ -9,19 +9,36 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import classwire_server.cli.serve
 from classwire.contract.tokens import hash_of, new_token
 from classwire_server.cli.check import Finding, findings
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.errors import StartError
+from classwire_server.errors import ConfigError, StartError
 from classwire_server.observability import logs
+from classwire_server.security.certificate_check import inspect_certificate
 from classwire_server.server import Server
 from tests.cli.conftest import Run, classwire  # noqa: F401
 from tests.conftest import launch_forked
 from tests.security.files import HOST, Pair, ca_file
 
 PAST = datetime.datetime(2020, 1, 1)
+CA_USAGE = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @pytest.fixture
@@ -113,6 +130,45 @@ def test_one_fault_hides_no_other(
     assert "neither tokens nor certificates" in said[2]
     assert said[3].endswith("address already in use")
     assert said[5].endswith("no such folder")
+
+
+@pytest.mark.parametrize(
+    ("usage", "begins_in", "said"),
+    [
+        (None, -1, ""),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), -1, ""),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), -1, "not for servers"),
+        (CA_USAGE, -1, "not for servers"),
+        (None, 1, "not yet valid"),
+    ],
+)
+def test_a_certificate_that_clients_reject(
+    tmp_path: Path, usage: x509.ExtensionType | None, begins_in: int, said: str
+) -> None:
+    """A certificate is for servers by its usage, and valid today."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    begins = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=begins_in)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begins)
+        .not_valid_after(begins + datetime.timedelta(days=2))
+    )
+    if usage:
+        builder = builder.add_extension(usage, critical=True)
+    pair = Pair(tmp_path / "server.pem", tmp_path / "server.key")
+    pair.cert.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    pair.key.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    if said:
+        with pytest.raises(ConfigError, match=f"--tls-cert: {pair.cert}: .*{said}"):
+            inspect_certificate(str(pair.cert), str(pair.key))
+    else:
+        assert inspect_certificate(str(pair.cert), str(pair.key)).names == ()
 
 
 def test_files_of_tls_that_do_not_fit(look: Callable[..., list[Finding]], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from classwire_server.registry.loader import Launch, Loader
 from classwire_server.registry.memory_budget import MB
 from classwire_server.registry.registry import Registry
 from classwire_server.security.authenticator import Authenticator
-from classwire_server.security.certificate_check import authorities, show
+from classwire_server.security.certificate_check import authorities, inspect_certificate
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,9 @@ def _tried(what: str, look: Callable[[], str]) -> Finding:
 
 
 def _certificate(config: ServerConfig) -> str:
-    shown = show(config.tls_cert, config.tls_key)
-    return f"{config.tls_cert} is for {', '.join(shown.names) or 'no name'}, until {shown.until}"
+    report = inspect_certificate(config.tls_cert, config.tls_key)
+    names = ", ".join(report.names) or "no name"
+    return f"{config.tls_cert} is for {names}, until {report.until:%Y-%m-%d %H:%M} UTC"
 
 
 def _authorities(config: ServerConfig) -> str:

@@ -1,43 +1,45 @@
-"""What a certificate is worth to those whom it is shown, found by a handshake in memory."""
+"""Whether clients accept the server's certificate, read from its file."""
 
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from classwire_server.config.files import contents
 from classwire_server.errors import ConfigError
 
 from .certificates import check_authorities, check_pair
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The names that a certificate is for, and until when, as OpenSSL writes it."""
+class CertificateReport:
+    """The names that a certificate is for, and the end of its validity, in UTC."""
 
     names: tuple[str, ...]
-    until: str
+    until: datetime
 
 
-def show(cert: str, key: str) -> Shown:
-    """What a caller who trusts the issuer is shown, by the files of a certificate and its key.
+def inspect_certificate(cert: str, key: str) -> CertificateReport:
+    """Read the files of a server's certificate and of its key.
 
-    Raises ConfigError where they can't be used, and where that caller would refuse the certificate:
-    expired, not valid yet, not a server's.
+    Raises ConfigError for files that the server cannot use, and for a certificate that clients
+    reject: expired, not yet valid, or not for servers.
     """
     check_pair(cert, key)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(cert, key)
-    caller = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    caller.check_hostname = False
-    caller.load_verify_locations(cert)
-    caller.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate itself is trusted
     try:
-        found = _handshake(server, caller)
-    except ssl.SSLError as error:
-        why = getattr(error, "verify_message", error.reason)
-        raise ConfigError("tls_cert", f"{cert}: {why}") from None
-    names = tuple(name for _, name in found.get("subjectAltName", ()))
-    return Shown(names, found["notAfter"])
+        certificate = x509.load_pem_x509_certificate(contents("tls_cert", cert))
+        extensions = {type(each.value): each.value for each in certificate.extensions}
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise ConfigError("tls_cert", f"{cert}: {error}") from None
+    if problem := _problem(certificate, extensions):
+        raise ConfigError("tls_cert", f"{cert}: certificate {problem}")
+    names = tuple(str(name.value) for name in extensions.get(x509.SubjectAlternativeName, ()))
+    return CertificateReport(names, certificate.not_valid_after_utc)
 
 
 def authorities(path: str) -> int:
@@ -53,16 +55,17 @@ def authorities(path: str) -> int:
     return len(ends_s)
 
 
-def _handshake(server: ssl.SSLContext, caller: ssl.SSLContext) -> dict[str, Any]:
-    """The certificate of the server, as the caller sees it. Raises ssl.SSLError."""
-    to_server, to_caller = ssl.MemoryBIO(), ssl.MemoryBIO()
-    theirs = caller.wrap_bio(to_caller, to_server)
-    ours = server.wrap_bio(to_server, to_caller, server_side=True)
-    waiting = [theirs, ours]
-    while waiting:
-        end = waiting.pop(0)
-        try:
-            end.do_handshake()
-        except ssl.SSLWantReadError:
-            waiting.append(end)
-    return theirs.getpeercert() or {}
+def _problem(certificate: x509.Certificate, extensions: Mapping[type, Any]) -> str:
+    """Why clients reject a server with this certificate; empty when they accept it."""
+    now = datetime.now(UTC)
+    if now > certificate.not_valid_after_utc:
+        return "has expired"
+    if now < certificate.not_valid_before_utc:
+        return "is not yet valid"
+    usage = extensions.get(x509.KeyUsage)
+    if usage and not (usage.digital_signature or usage.key_encipherment or usage.key_agreement):
+        return "is not for servers"
+    is_for_servers = ExtendedKeyUsageOID.SERVER_AUTH in extensions.get(
+        x509.ExtendedKeyUsage, (ExtendedKeyUsageOID.SERVER_AUTH,)
+    )
+    return "" if is_for_servers else "is not for servers"
