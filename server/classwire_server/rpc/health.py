@@ -13,17 +13,15 @@ from functools import partial
 
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from classwire_server.aggregates import DecayingSum
-
 from .call import Call
 from .timers import Timers
 
 LIVENESS = "classwire.liveness"
 """What the health of the process itself is called."""
-PATIENCE_S = 1.0
-"""A watcher that does not take a message of a few bytes for so long is let go."""
-LEAST_PATIENCE_S = 0.01
-"""The time goes down to this, by half for each who was let go of late: the others wait for all."""
+SEND_TIMEOUT_S = 0.1
+"""How long a watcher may take to accept a message of a few bytes. One thread tells all watchers,
+so one that does not read delays the others by this time, once: then the server cancels its call.
+"""
 
 Send = Callable[[HealthCheckResponse], None]
 """Sends a message of a watcher's call, and returns once gRPC has sent it."""
@@ -53,7 +51,6 @@ class Health:
         self._watchers: dict[_Watcher, None] = {}
         self._due: dict[_Watcher, None] = {}  # those that may not know what is
         self._thread: threading.Thread | None = None
-        self._let_go = DecayingSum()  # watchers that did not take a message
         self._changed = threading.Condition()  # guards all of the above
         self._alarms = Timers()
 
@@ -101,26 +98,19 @@ class Health:
     def _tell(self) -> None:
         while (due := self._next()) is not None:
             watcher, status = due
-            now_s = time.monotonic()
-            told = self._alarms.set(now_s + self._patience_s(now_s), partial(self._cut, watcher))
+            told = self._alarms.set(time.monotonic() + SEND_TIMEOUT_S, partial(self._cut, watcher))
             watcher.send(HealthCheckResponse(status=status))
             told()
 
-    def _cut(self, watcher: _Watcher, now_s: float) -> float:
-        """End the call of a caller who does not read, and all beside it: one after another, they
-        would keep the others from hearing for too long.
+    def _cut(self, watcher: _Watcher, _: float) -> float:
+        """Cancel the call of a watcher that does not read, and all others of its connection: one
+        after another, they would delay the other watchers for too long.
         """
         with self._changed:
-            self._let_go.add(1, now_s)
             calls = [each.call for each in self._watchers if each.call.is_beside(watcher.call)]
         for call in (watcher.call, *calls):
             call.cancel()
         return math.inf
-
-    def _patience_s(self, now_s: float) -> float:
-        with self._changed:
-            let_go = self._let_go.add(0, now_s)
-        return max(LEAST_PATIENCE_S, PATIENCE_S / 2**let_go)
 
     def _next(self) -> tuple[_Watcher, int] | None:
         """Wait until there is something to say, and to whom; None when nobody watches any more."""
