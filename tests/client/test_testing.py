@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from classwire import Client, InvalidInput, Reason, Text
+from classwire import Client, InvalidInputError, Reason, TextInput
 from classwire.testing import CODES, FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -20,7 +20,7 @@ def test_labels_in_turn(connected: tuple[FakeServer, Client]) -> None:
     """One after the other, over and over, whatever the text and the kind of call."""
     _, client = connected
     labels = [client.classify("text").label for _ in range(3)]
-    labels += [outcome.label for _, outcome in client.classify_stream(["a", "b"])]  # type: ignore[union-attr]
+    labels += [outcome.label for _, _, outcome in client.classify_stream(["a", "b"])]  # type: ignore[union-attr]
     assert labels == ["good", "bad", "good", "bad", "good"]
     assert client.model().labels == ("bad", "good")
 
@@ -47,7 +47,7 @@ def test_texts_that_fail(connected: tuple[FakeServer, Client]) -> None:
             Reason.TOO_MANY_TOKENS,
             Reason.EMPTY_TEXT,
         ]
-    with pytest.raises(InvalidInput) as raised:
+    with pytest.raises(InvalidInputError) as raised:
         client.classify("x")
     assert raised.value.field == "input.text"
 
@@ -55,7 +55,7 @@ def test_texts_that_fail(connected: tuple[FakeServer, Client]) -> None:
 def test_requests_are_kept(connected: tuple[FakeServer, Client]) -> None:
     """As the contract's messages, in the order of arrival."""
     server, client = connected
-    client.classify(Text("a", "b"))
+    client.classify(TextInput("a", "b"))
     client.classify_batch(["c"])
     client.tokenize("d")
     list(client.classify_stream(["e"]))
