@@ -1,4 +1,4 @@
-"""Write what docs/cli.md says of every command's options, from the commands themselves.
+"""Write what docs/reference/cli.md says of every command's options, from the commands themselves.
 
 python -m scripts.cli_page
 """
@@ -15,7 +15,7 @@ from classwire_server.config import ServerConfig
 
 from .pages import ROOT, between
 
-PAGE = ROOT / "docs" / "cli.md"
+PAGE = ROOT / "docs" / "reference" / "cli.md"
 BEGIN, END = "<!-- options: written by scripts.cli_page -->", "<!-- /options -->"
 SEVERAL = 3
 """So many commands that have an option share its line."""

@@ -1,4 +1,4 @@
-"""Write docs/metrics.md from the code that defines the metrics."""
+"""Write docs/reference/metrics.md from the code that defines the metrics."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 from classwire_server.metrics.metric import Metric
 from classwire_server.metrics.table import GROUPS
 
-PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "metrics.md"
 HEAD = """# Metrics
 
 `classwire serve --metrics-port 9464` serves them to Prometheus at `/metrics`;
-[operating](operating.md#metrics) tells how, and what to look at first. Written by
+[metrics and dashboard](../operate/metrics.md) says which to look at first. Written by
 `python -m scripts.metrics_page`.
 
 Of a histogram `NAME` there are `NAME_bucket`, `NAME_sum` and `NAME_count`. `model` is the name that
 a model is served under, `method` a method as `package.Service/Method`, `code` a status code as
-`RESOURCE_EXHAUSTED`, `reason` one of the [contract's](contract.md), `priority` is `interactive` or
+`RESOURCE_EXHAUSTED`, `reason` one of the [contract's](errors.md), `priority` is `interactive` or
 `bulk`, `worker` a number from 0 on, one for each device. No label takes a value that a caller makes
 up.
 """

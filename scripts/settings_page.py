@@ -1,4 +1,4 @@
-"""Write docs/settings.md from the code that defines the settings."""
+"""Write docs/reference/settings.md from the code that defines the settings."""
 
 import dataclasses
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from classwire_server.config import ServerConfig
 from classwire_server.settings import ENVIRONMENT_PREFIX, kind
 
-PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
 HEAD = f"""# Settings
 
 Each is a flag of `classwire serve`, an environment variable (`--max-streams` is

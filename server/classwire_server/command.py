@@ -50,7 +50,7 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
         logs.configure(settings.log_level, settings.log_format)
         if settings.offline:
             os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's library reads it once, when imported
-        # Torch's threads sleep while they wait for each other: docs/decisions/0005.
+        # Torch's threads sleep while they wait for each other: docs/concepts/decisions/0005.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         if not check:
             _run(Server(settings))
