@@ -28,9 +28,9 @@ Classwire is [Apache-2.0](../../LICENSE). So is the checkpoint that comes with t
 code of other projects.
 
 The tables list what an installation brings besides, in the versions of `requirements.lock`, on
-Linux with torch's CPU build. torch's CUDA build brings NVIDIA's libraries, under NVIDIA's own terms. On
-other systems a few small packages differ. A test fails on a licence that `scripts/licences.py` does
-not allow. Written by `python -m scripts.licences`.
+Linux with torch's CPU build. torch's CUDA build brings NVIDIA's libraries, under NVIDIA's own
+terms. On other systems a few small packages differ. A test fails on a licence that
+`scripts/licences.py` does not allow. Written by `python -m scripts.licences`.
 """
 
 

@@ -50,7 +50,7 @@ def test_every_alert_is_tested_both_ways() -> None:
 
 
 def test_alerts_say_what_to_do() -> None:
-    """Each has a severity, a summary and a heading in docs/operate/alerts.md, which has no others."""
+    """Each has a severity, a summary and a heading in docs/operate/alerts.md; no others exist."""
     page = PAGE.read_text(encoding="utf-8")
 
     for name, alert in alerts().items():
