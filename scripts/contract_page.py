@@ -22,7 +22,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def index(contract: Contract) -> str:
     """Every message and enum, with the method that first brings it."""
     return table(
-        ("method", "its messages and enums, beside those above"),
+        ("method", "messages and enums that no method above has"),
         ((f"`{method}`", ", ".join(map(link, names))) for method, names in contract.first_met()),
     )
 
