@@ -168,8 +168,8 @@ def _add_findings(report: Report, bulk: str, found: Phases) -> None:
 
 TRAFFIC = Trial(
     "traffic",
-    f"BERT-base, float32, plain, server and its worker on one core, load on another; unary calls "
-    f"of {CALL_TOKENS} tokens, {CALLS_PER_S:g} a second on average (a Poisson process), on an idle "
-    f"server and beside a stream with {UNANSWERED} texts always unanswered, in turns.",
+    "BERT-base, float32, plain. Server and worker share one core, and the load has another. Unary "
+    f"calls of {CALL_TOKENS} tokens, {CALLS_PER_S:g} a second on average (a Poisson process), run "
+    f"on an idle server and next to a stream with {UNANSWERED} unanswered texts, in turns.",
     run,
 )
