@@ -121,7 +121,7 @@ def _judge(
 SOAK = Trial(
     "soak",
     "Unary calls, batches, streams and new connections run in laps, for 20 minutes. Meanwhile "
-    "there are calls without time, cancelled calls, abandoned streams, and every kind of error. After "
-    "each lap the trial measures the idle processes of server and model.",
+    "there are calls without time, cancelled calls, abandoned streams, and every kind of error. "
+    "After each lap the trial measures the idle processes of server and model.",
     run,
 )
