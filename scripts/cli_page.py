@@ -79,7 +79,7 @@ def _flag(row: Row) -> str:
 
 def _table(listed: Iterable[Row]) -> str:
     lines = [f"| `{_cell(name)}` | {_cell(said)} |" for name, said in listed]
-    return "\n".join(["| option | what it does |", "|---|---|", *lines])
+    return "\n".join(["| option | meaning |", "|---|---|", *lines])
 
 
 def _cell(text: str) -> str:

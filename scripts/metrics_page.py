@@ -9,15 +9,25 @@ from classwire_server.metrics.table import GROUPS
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "metrics.md"
 HEAD = """# Metrics
 
-`classwire serve --metrics-port 9464` serves them to Prometheus at `/metrics`;
-[metrics and dashboard](../operate/metrics.md) says which to look at first. Written by
+```
+classwire serve --metrics-port 9464
+curl http://127.0.0.1:9464/metrics
+```
+
+[Metrics and dashboard](../operate/metrics.md) says which metrics to look at first. Written by
 `python -m scripts.metrics_page`.
 
-Of a histogram `NAME` there are `NAME_bucket`, `NAME_sum` and `NAME_count`. `model` is the name that
-a model is served under, `method` a method as `package.Service/Method`, `code` a status code as
-`RESOURCE_EXHAUSTED`, `reason` one of the [contract's](errors.md), `priority` is `interactive` or
-`bulk`, `worker` a number from 0 on, one for each device. No label takes a value that a caller makes
-up.
+A histogram `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`. No label takes a value
+that a caller makes up:
+
+| label | value |
+|---|---|
+| `model` | the name of a model |
+| `method` | `package.Service/Method` |
+| `code` | a status code, such as `RESOURCE_EXHAUSTED` |
+| `reason` | [an error's reason](errors.md) |
+| `priority` | `interactive` or `bulk` |
+| `worker` | the number of a device, from 0 |
 """
 
 
@@ -27,7 +37,7 @@ def page() -> str:
 
 
 def _group(title: str, metrics: tuple[Metric, ...]) -> str:
-    head = f"\n## {title}\n\n| metric | type | labels | what it says |\n|---|---|---|---|\n"
+    head = f"\n## {title}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
     return head + "".join(map(_row, metrics)) + "".join(_bounds(metrics))
 
 
