@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: help setup demo serve test check style types contract leaks proto lock \
 	train-embedded reference bench chaos \
 	conformance conformance-vectors wheels test-wheels test-tritonclient \
-	dashboards replay-image release audit clean
+	docs dashboards replay-image release audit clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ test-wheels: wheels ## Test the built wheels in new environments, out of reach o
 test-tritonclient: setup ## Test Triton's own client against a server, in a new environment
 	@scripts/test-tritonclient
 
+docs: setup ## Build the documentation as a site, site/index.html; a dead link fails
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet $(ARGS) docs site
+
 dashboards: setup ## Try dashboard and alerts on servers, by a real Prometheus (Debian's package)
 	@$(BIN)/python -m tests.dashboards $(ARGS)
 
@@ -109,5 +112,5 @@ audit: setup ## Ask the advisory database about every version in the lock
 	@$(BIN)/uv tool run pip-audit --strict --disable-pip --no-deps --requirement requirements.lock
 
 clean: ## Remove .venv and everything built
-	@rm -rf .venv .conformance dist .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .conformance dist site .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """The charts of the documentation, drawn from a result.
 
-python -m benchmarks.charts RESULT.json [--folder docs/charts]
+python -m benchmarks.charts RESULT.json [--folder docs/project/charts]
 """
 
 import argparse
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Page
 from .figures import figure
 from .targets import Result, rates, serving
 
-FOLDER = Path(__file__).parents[1] / "docs" / "charts"
+FOLDER = Path(__file__).parents[1] / "docs" / "project" / "charts"
 OURS, OTHERS = "#1f6f8b", "#b8b8b8"
 
 

@@ -11,7 +11,7 @@ from scripts.pages import between
 
 from . import charts, tables
 
-PAGE = Path(__file__).parents[1] / "docs" / "measurements.md"
+PAGE = Path(__file__).parents[1] / "docs" / "project" / "benchmarks.md"
 BEGIN, END = "<!-- benchmark: written by benchmarks.publication -->", "<!-- /benchmark -->"
 
 

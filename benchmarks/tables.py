@@ -117,9 +117,9 @@ def interference(result: Result) -> str:
             figure([1e3 * s for s in taken[kind]["idle_s"]]),
             figure([1e3 * s for s in taken[kind]["busy_s"]]),
         )
-        for kind, name in (("worker", "process of its own"), ("here", "process of the threads"))
+        for kind, name in (("worker", "separate process"), ("here", "process of the threads"))
     )
-    return table(("engine in a", "alone, ms", f"beside {taken['threads']} threads, ms"), rows)
+    return table(("engine in a", "alone, ms", f"next to {taken['threads']} threads, ms"), rows)
 
 
 def memory(result: Result) -> str:
@@ -143,7 +143,7 @@ def _heading(result: Result) -> str:
         f"{in_words(machine)} ({machine['instructions']}), "
         f"Python {machine['python']}, torch {machine['torch']}, "
         f"rounds: {result['rounds']}, {result['minutes']:.0f} minutes. "
-        "Medians; in brackets the least and the most of the rounds."
+        "Medians; in brackets the lowest and highest round."
     )
 
 
@@ -151,9 +151,9 @@ def _engines_heading(result: Result) -> str:
     taken = result["engines"]
     return (
         f"{taken['shape']}, texts of up to {taken['longest_tokens']} tokens, one thread on core "
-        f"{taken['core']}. Share of ceiling: linear layers, "
-        f"{digits(taken['linear_flops_per_token'] / 1e6)} MFLOP a token; attention's products, "
-        f"{100 * taken['attention_share']:.0f} % on top of that, do not count."
+        f"{taken['core']}. The share of the ceiling counts linear layers, "
+        f"{digits(taken['linear_flops_per_token'] / 1e6)} MFLOP a token. It does not count "
+        f"attention's products, {100 * taken['attention_share']:.0f} % more."
     )
 
 

@@ -5,8 +5,8 @@
 
 Progress and failures go to standard error, the table and the sum to standard output. The folder
 .conformance holds what was built, a log for each language, and results.json, from which --publish
-writes docs/conformance.md. The exit code is 1 when anything failed, or when Python or Node could
-not be run.
+writes docs/project/conformance.md. The exit code is 1 when anything failed, or when Python or Node
+could not be run.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The table of the last run, for docs/conformance.md."""
+"""The table of the last run, for docs/project/conformance.md."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from scripts.pages import between
 from .languages import ROOT
 from .report import NOT_RUN, Column, read, table
 
-PAGE = ROOT / "docs" / "conformance.md"
+PAGE = ROOT / "docs" / "project" / "conformance.md"
 BEGIN, END = "<!-- table: written by python -m conformance --publish -->", "<!-- /table -->"
 
 

@@ -1,4 +1,4 @@
-"""Write what docs/cli.md says of every command's options, from the commands themselves.
+"""Write the options of every command into docs/reference/cli.md, from the commands.
 
 python -m scripts.cli_page
 """
@@ -15,7 +15,7 @@ from classwire_server.config.server_config import ServerConfig
 
 from .pages import ROOT, between
 
-PAGE = ROOT / "docs" / "cli.md"
+PAGE = ROOT / "docs" / "reference" / "cli.md"
 BEGIN, END = "<!-- options: written by scripts.cli_page -->", "<!-- /options -->"
 SEVERAL = 3
 """So many commands that have an option share its line."""
@@ -52,7 +52,7 @@ def options() -> str:
     shared = {row: names for row, names in havers.items() if len(names) >= SEVERAL}
     parts = []
     for names in dict.fromkeys(map(tuple, shared.values())):
-        parts.append(f"Of {', '.join(f'`{name}`' for name in names)}:")
+        parts.append(f"Options of {', '.join(f'`{name}`' for name in names)}:")
         parts.append(_table(row for row, having in shared.items() if tuple(having) == names))
     for name, listed in by_command.items():
         settings = [_flag(row) for row in listed if name in ON_SERVERS and _flag(row) in SETTINGS]
@@ -61,8 +61,8 @@ def options() -> str:
             parts.append(f"### `classwire {name}`")
         if settings:
             every = len(settings) == len(SETTINGS)
-            shown = "all of them" if every else ", ".join(f"`{flag}`" for flag in settings)
-            parts.append(f"Of the [settings](settings.md) {shown}; and:")
+            shown = "all" if every else ", ".join(f"`{flag}`" for flag in settings)
+            parts.append(f"[Settings](settings.md): {shown}. In addition:")
         if own:
             parts.append(_table(own))
     return "\n\n".join(parts)
@@ -79,7 +79,7 @@ def _flag(row: Row) -> str:
 
 def _table(listed: Iterable[Row]) -> str:
     lines = [f"| `{_cell(name)}` | {_cell(said)} |" for name, said in listed]
-    return "\n".join(["| option | what it does |", "|---|---|", *lines])
+    return "\n".join(["| option | meaning |", "|---|---|", *lines])
 
 
 def _cell(text: str) -> str:

@@ -1,22 +1,16 @@
-"""Write what docs/contract.md says of the contract, from its definitions and their comments.
+"""Write the tables of docs/reference/contract.md from the contract's definitions and comments.
 
 python -m scripts.contract_page
 """
 
-import ast
-import inspect
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-import grpc
 from google.protobuf.descriptor_pb2 import MethodDescriptorProto
-
-from classwire.contract.reasons import CODES, Reason
 
 from .contract import PACKAGE, Contract, link, read
 from .pages import ROOT, between
 
-PAGE = ROOT / "docs" / "contract.md"
+PAGE = ROOT / "docs" / "reference" / "contract.md"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -28,7 +22,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def index(contract: Contract) -> str:
     """Every message and enum, with the method that first brings it."""
     return table(
-        ("method", "its messages and enums, beside those above"),
+        ("method", "messages and enums that no method above has"),
         ((f"`{method}`", ", ".join(map(link, names))) for method, names in contract.first_met()),
     )
 
@@ -86,27 +80,6 @@ def enums(contract: Contract) -> Iterator[str]:
         )
 
 
-def reasons() -> str:
-    """Every code with its reasons, and when each is used."""
-    by_code = defaultdict(list)
-    for reason, code in CODES.items():
-        by_code[code].append(reason)
-    said = _documented(Reason)
-    return table(
-        ("code", "", "reason", "when"),
-        (
-            (
-                "" if place else f"`{code}`",
-                "" if place else str(grpc.StatusCode[code].value[0]),
-                f"`{reason}`",
-                said[reason],
-            )
-            for code, members in by_code.items()
-            for place, reason in enumerate(members)
-        ),
-    )
-
-
 def page() -> str:
     """The page as it should be."""
     contract = read()
@@ -115,7 +88,6 @@ def page() -> str:
         "services": "\n\n".join(services(contract)),
         "messages": "\n\n".join(messages(contract)),
         "enums": "\n\n".join(enums(contract)),
-        "reasons": reasons(),
     }
     written = PAGE.read_text(encoding="utf-8")
     for name, body in parts.items():
@@ -132,17 +104,6 @@ def _shape(method: MethodDescriptorProto) -> tuple[str, str]:
         f"stream of {request}" if method.client_streaming else request,
         f"stream of {response}" if method.server_streaming else response,
     )
-
-
-def _documented(kind: type) -> dict[str, str]:
-    """The docstring below each member of a class, which Python itself does not keep."""
-    (parsed,) = ast.parse(inspect.getsource(kind)).body
-    assert isinstance(parsed, ast.ClassDef)
-    found = {}
-    for member, below in zip(parsed.body, parsed.body[1:], strict=False):
-        if isinstance(member, ast.Assign) and isinstance(below, ast.Expr):
-            found[ast.unparse(member.targets[0])] = " ".join(ast.literal_eval(below.value).split())
-    return found
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write docs/licences.md: what is installed with each distribution, and under which licences.
+"""Write docs/project/licences.md: the packages of each installation and their licences.
 
 python -m scripts.licences
 """
@@ -8,7 +8,7 @@ import re
 from .dependencies import Dependency, runtime
 from .pages import ROOT
 
-PAGE = ROOT / "docs" / "licences.md"
+PAGE = ROOT / "docs" / "project" / "licences.md"
 ALLOWED = {
     *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python"),
     *("ISC", "LLVM-exception", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0", "Zlib"),
@@ -18,17 +18,19 @@ programs of any licence; MPL-2.0 asks for changes of its own files to be publish
 """
 SECTIONS = {
     "`classwire`": ("classwire", ""),
-    "`classwire-server`, beside those": ("classwire-server", ""),
-    "`classwire-server[tracing]`, beside those": ("classwire-server", "tracing"),
+    "`classwire-server`, in addition": ("classwire-server", ""),
+    "`classwire-server[tracing]`, in addition": ("classwire-server", "tracing"),
 }
 HEAD = """# Licences
 
-Classwire is [Apache-2.0](../LICENSE), and so is the checkpoint that comes with the server
-([its card](../server/classwire_server/models/stars-en/README.md)). Neither wheel holds code of
-others. What an installation brings beside them is listed here, in the versions of
-`requirements.lock`, on Linux with torch's CPU build; torch's CUDA build brings NVIDIA's libraries,
-under NVIDIA's own terms, and on other systems a few small packages differ. A test fails on a
-licence that `scripts/licences.py` does not allow. Written by `python -m scripts.licences`.
+Classwire is [Apache-2.0](../../LICENSE). So is the checkpoint that comes with the server
+([its card](../../server/classwire_server/models/stars-en/README.md)). Neither wheel contains
+code of other projects.
+
+The tables list what an installation brings besides, in the versions of `requirements.lock`, on
+Linux with torch's CPU build. torch's CUDA build brings NVIDIA's libraries, under NVIDIA's own
+terms. On other systems a few small packages differ. A test fails on a licence that
+`scripts/licences.py` does not allow. Written by `python -m scripts.licences`.
 """
 
 

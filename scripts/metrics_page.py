@@ -1,4 +1,4 @@
-"""Write docs/metrics.md from the code that defines the metrics."""
+"""Write docs/reference/metrics.md from the code that defines the metrics."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,18 +6,28 @@ from pathlib import Path
 from classwire_server.observability.metrics.definitions import GROUPS
 from classwire_server.observability.metrics.model_definitions import Metric
 
-PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "metrics.md"
 HEAD = """# Metrics
 
-`classwire serve --metrics-port 9464` serves them to Prometheus at `/metrics`;
-[operating](operating.md#metrics) tells how, and what to look at first. Written by
+```
+classwire serve --metrics-port 9464
+curl http://127.0.0.1:9464/metrics
+```
+
+[Metrics and dashboard](../operate/metrics.md) says which metrics to look at first. Written by
 `python -m scripts.metrics_page`.
 
-Of a histogram `NAME` there are `NAME_bucket`, `NAME_sum` and `NAME_count`. `model` is the name that
-a model is served under, `method` a method as `package.Service/Method`, `code` a status code as
-`RESOURCE_EXHAUSTED`, `reason` one of the [contract's](contract.md), `priority` is `interactive` or
-`bulk`, `worker` a number from 0 on, one for each device. No label takes a value that a caller makes
-up.
+A histogram `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`. No label takes a value
+that a caller makes up:
+
+| label | value |
+|---|---|
+| `model` | the name of a model |
+| `method` | `package.Service/Method` |
+| `code` | a status code, such as `RESOURCE_EXHAUSTED` |
+| `reason` | [an error's reason](errors.md) |
+| `priority` | `interactive` or `bulk` |
+| `worker` | the number of a device, from 0 |
 """
 
 
@@ -27,7 +37,7 @@ def page() -> str:
 
 
 def _group(title: str, metrics: tuple[Metric, ...]) -> str:
-    head = f"\n## {title}\n\n| metric | type | labels | what it says |\n|---|---|---|---|\n"
+    head = f"\n## {title}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
     return head + "".join(map(_row, metrics)) + "".join(_bounds(metrics))
 
 

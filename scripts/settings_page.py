@@ -1,4 +1,4 @@
-"""Write docs/settings.md from the code that defines the settings."""
+"""Write docs/reference/settings.md from the code that defines the settings."""
 
 import dataclasses
 from pathlib import Path
@@ -6,17 +6,22 @@ from pathlib import Path
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.config.sources import ENVIRONMENT_PREFIX, kind
 
-PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
 HEAD = f"""# Settings
 
-Each is a flag of `classwire serve`, an environment variable (`--max-streams` is
-`{ENVIRONMENT_PREFIX}MAX_STREAMS`) and a key of the TOML file (`max_streams`). The flag wins
-over the variable, the variable over the file (`--config FILE` or `{ENVIRONMENT_PREFIX}CONFIG`), the
-file over the default. Several models are separated by commas in the variable, and are a list in the
-file; switches are `true` or `false`, and `--no-…` turns one off. Written by
-`python -m scripts.settings_page`.
+```
+classwire serve --max-streams 8
+{ENVIRONMENT_PREFIX}MAX_STREAMS=8 classwire serve
+classwire serve --config classwire.toml        # with the line: max_streams = 8
+```
 
-| flag | type | default | what it does |
+Each setting is a flag of `classwire serve`, an environment variable and a key of a TOML file. The
+flag wins over the variable, the variable over the file (`--config FILE` or
+`{ENVIRONMENT_PREFIX}CONFIG`), and the file over the default. Several models are separated by commas
+in the variable and are a list in the file. A switch is `true` or `false`; `--no-…` turns it off.
+Written by `python -m scripts.settings_page`.
+
+| flag | type | default | meaning |
 |---|---|---|---|
 """
 

@@ -1,7 +1,7 @@
 """`pipeline`: answers as `transformers.pipeline("text-classification")` does, from a server.
 
-Call forms and return shapes are those of transformers 5; docs/pipeline.md lists where the two
-differ on purpose.
+Call forms and return shapes are those of transformers 5; docs/guides/pipeline.md lists where the
+two differ on purpose.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ def dashboard() -> str:
             {
                 "uid": "classwire",
                 "title": "Classwire",
-                "description": "Is it well, and why is it slow? docs/operating.md tells more.",
+                "description": "Is it well, and why is it slow? docs/operate/metrics.md says more.",
                 "tags": ["classwire"],
                 "schemaVersion": 36,
                 "editable": True,

@@ -76,7 +76,7 @@ WELL = Row(
         ),
         Panel(
             "Alerts",
-            "Those that fire. docs/operating.md has a heading for each.",
+            "Those that fire. docs/operate/alerts.md has a heading for each.",
             "short",
             [
                 Query(

@@ -128,7 +128,7 @@ ERRORS = Row(
     [
         Panel(
             "Texts by reason",
-            "Texts that got an error, in a second. docs/serving.md says what each reason means.",
+            "Texts that got an error, in a second. docs/reference/errors.md explains each reason.",
             "cps",
             [
                 Query(

@@ -187,7 +187,7 @@ def _judge(
 
 FAILOVER = Trial(
     "failover",
-    "Two servers and a stream of the client library, in order and not. The server that has the "
-    "stream is killed (SIGKILL) and started again at its address, each in turn.",
+    "A stream of the client library runs over two servers, in order and as completed. The server "
+    "that has the stream is killed (SIGKILL) and restarted at its address, each in turn.",
     run,
 )

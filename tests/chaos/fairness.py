@@ -64,13 +64,13 @@ def run(plan: Plan) -> Report:
     least = min(left, default=0) / MODEST
     report = Report()
     report.add(
-        "texts unanswered of the greedy stream, over those of another, at least at any time",
+        "unanswered texts, greedy stream ÷ another, smallest ratio at any time",
         f"{TIMES_MORE} times",
         f"{digits(least)} times: {min(left, default=0)} and at most {MODEST}",
         least >= TIMES_MORE,
     )
     report.add(
-        f"tokens of the stream of the other {len(others)} that got the least, of a fair share",
+        f"tokens of the slowest of the other {len(others)} streams ÷ a fair share",
         f"at least {LEAST_SHARE}",
         f"{digits(min(others))}; the greedy one {digits(greedy)}",
         min(others) >= LEAST_SHARE,
@@ -80,8 +80,8 @@ def run(plan: Plan) -> Report:
 
 FAIRNESS = Trial(
     "fairness",
-    f"Two layers of BERT-base, server and its worker on one core, load on another; {STREAMS} "
-    f"streams of texts of {TEXT_TOKENS} tokens, one of which has {GREEDY} unanswered at any time, "
-    f"the others {MODEST}.",
+    "Two layers of BERT-base. Server and worker share one core, and the load has another. "
+    f"{STREAMS} streams send texts of {TEXT_TOKENS} tokens. One of them keeps {GREEDY} texts "
+    f"unanswered, each of the others {MODEST}.",
     run,
 )

@@ -101,7 +101,7 @@ def run(plan: Plan) -> Report:
     )
     refused = [after for outcome, after in begun if outcome == REFUSED and after is not None]
     report.add(
-        "refused with TOO_MANY_STREAMS and a time to come back",
+        "rejected with TOO_MANY_STREAMS and RetryInfo",
         "all others",
         len(refused),
         len(refused) == count - config.max_streams,
@@ -119,7 +119,7 @@ def run(plan: Plan) -> Report:
         len(checks_s) == calls,
     )
     report.add(
-        "a stream once the idle ones have half-closed",
+        "a new stream after the idle ones half-closed",
         "open",
         again_outcome or "open",
         not again_outcome,
@@ -133,7 +133,7 @@ def _milliseconds(taken_s: list[float]) -> str:
 
 IDLE_STREAMS = Trial(
     "idle-streams",
-    f"As many open streams as the pool has threads, and {SURPLUS} more, on which nothing is sent; "
-    "embedded checkpoint, default settings.",
+    f"Callers open as many streams as the pool has threads, and {SURPLUS} more, and send nothing. "
+    "Embedded checkpoint, default settings.",
     run,
 )

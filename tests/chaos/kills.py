@@ -177,7 +177,7 @@ def run(plan: Plan) -> Report:
     kills = scale.servers * scale.kills
     for what, wanted, found in (("killed", kills, killings), ("stopped", 1, hangs)):
         report.add(
-            f"times that the process was {what} in the middle of a batch, SERVING again",
+            f"process {what} in the middle of a batch; SERVING again",
             f"{wanted}, {wanted}",
             f"{found.count}, {found.back}",
             found.count == found.back == wanted,
@@ -185,14 +185,14 @@ def run(plan: Plan) -> Report:
     fewest = min(killings.least_in_flight, hangs.least_in_flight)
     report.add("texts in flight at that moment", "at least 1", f"at least {fewest}", fewest >= 1)
     ledgers[0].report(report, "callers")
-    ledgers[1].report(report, "callers that try nothing again", may_fail=("WORKER_LOST",))
+    ledgers[1].report(report, "callers without retries", may_fail=("WORKER_LOST",))
     return report
 
 
 KILLS = Trial(
     "kills",
-    "A model's process under load (unary calls, batches, a stream), killed from outside in the "
-    "middle of batches, and once stopped so that it hangs. The wait before a restart doubles, so "
-    "the kills are spread over four servers, one after the other.",
+    "A model's process under load (unary calls, batches, a stream) is killed in the middle of "
+    "batches, and once stopped so that it hangs. The wait before a restart doubles, so the kills "
+    "are spread over four servers, one after the other.",
     run,
 )

@@ -118,8 +118,7 @@ def add_findings(report: Report, levels: Sequence[Level], shares: Sequence[float
     first, last = levels[0], levels[-1]
     share = statistics.median(shares)
     report.add(
-        f"answers in time per second at {last.load:g}x, of those at {first.load:g}x, median of "
-        "turns",
+        f"answers in time per second, {last.load:g}x ÷ {first.load:g}x, median of turns",
         f"at least {LEAST_GOODPUT}",
         f"{digits(share)} (in turn {', '.join(digits(one) for one in shares)}; of all together "
         f"{digits(goodput(last, first))}): {digits(last.answers_per_s)} and "
@@ -129,21 +128,21 @@ def add_findings(report: Report, levels: Sequence[Level], shares: Sequence[float
         share >= LEAST_GOODPUT,
     )
     poor = sum(share < LEAST_OF_A_TURN for share in shares)
-    report.add(f"turns in which less than {LEAST_OF_A_TURN:g} of it was left", "0", poor, not poor)
+    report.add(f"turns in which this ratio is below {LEAST_OF_A_TURN:g}", "0", poor, not poor)
     refusing = [level for level in levels if level.outcomes.get(REFUSED)]
     worst_s = max((level.refusal_p50_s for level in refusing), default=0.0)
     report.add(
-        "refusals, median, at the worst load",
+        "median time to a rejection, at the worst load",
         f"within {1e3 * MOST_REFUSAL_S:g} ms",
         f"{digits(1e3 * worst_s)} ms",
         bool(refusing) and worst_s <= MOST_REFUSAL_S,
     )
     without = sum(level.refusals_without_retry for level in levels)
     refusals = sum(level.outcomes.get(REFUSED, 0) for level in levels)
-    report.add("refusals without RetryInfo", "0", f"{without} of {refusals}", not without)
+    report.add("rejections without RetryInfo", "0", f"{without} of {refusals}", not without)
     expired = sum(level.expired_run for level in levels)
     report.add(
-        "texts run whose deadline had passed",
+        "texts run after their deadline",
         "0",
         f"{expired} of {sum(level.runs for level in levels)}",
         not expired,
@@ -151,13 +150,13 @@ def add_findings(report: Report, levels: Sequence[Level], shares: Sequence[float
     hung = sum(level.hung for level in levels)
     unforeseen = sum((Counter(level.unforeseen) for level in levels), Counter[str]())
     report.add(
-        "calls without an outcome; loads after which the server did not come to rest",
+        "calls without an outcome; loads after which the server stayed busy",
         "0; 0",
         f"{hung}; {sum(not level.settled for level in levels)}",
         not hung and all(level.settled for level in levels),
     )
     report.add(
-        "calls neither answered, refused nor expired",
+        "calls neither answered, rejected nor expired",
         "0",
         ", ".join(f"{n} {outcome}" for outcome, n in unforeseen.items()) or 0,
         not unforeseen,

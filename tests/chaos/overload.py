@@ -175,8 +175,8 @@ def run_base(plan: Plan) -> Report:
     last, slow = found.levels()[-1], slowed.levels()[-1]
     ratio = slow.retry_p50_s / last.retry_p50_s if last.retry_p50_s else 0.0
     report.add(
-        "RetryInfo of the same load, with an engine that computes every batch twice",
-        f"twice as long ({DOUBLED[0]:g} to {DOUBLED[1]:g} times)",
+        "RetryInfo at the same load, with an engine that computes every batch twice",
+        f"{DOUBLED[0]:g} to {DOUBLED[1]:g} times as long",
         f"{digits(ratio)} times: {digits(slow.retry_p50_s)} s after {digits(last.retry_p50_s)} s; "
         f"{digits(slow.tokens_per_s / last.tokens_per_s)} times the tokens/s",
         DOUBLED[0] <= ratio <= DOUBLED[1],
@@ -204,7 +204,7 @@ def run_embedded(plan: Plan) -> Report:
     )
     report = Report()
     report.add(
-        f"load up to which calls are sent within {1e3 * MOST_SENT_LATE_S:g} ms",
+        f"highest load that the sender sends within {1e3 * MOST_SENT_LATE_S:g} ms",
         "more than capacity",
         f"{reached[-1].load:g}x, {digits(reached[-1].offered_per_s)} calls/s"
         if reached
@@ -219,9 +219,9 @@ def run_embedded(plan: Plan) -> Report:
 
 OVERLOAD = Trial(
     "overload",
-    "BERT-base, float32, plain, server and its worker on one core, load on another; unary calls of "
-    f"up to {MOST_TOKENS} tokens with {DEADLINE_S:g} s each, arriving at {LOADS[0]} to {LOADS[-1]} "
-    "times the capacity in turns, whether or not others have been answered.",
+    "BERT-base, float32, plain. Server and worker share one core, and the load has another. Unary "
+    f"calls of up to {MOST_TOKENS} tokens, with a deadline of {DEADLINE_S:g} s each, arrive at "
+    f"{LOADS[0]} to {LOADS[-1]} times the capacity, in turns, in an open loop.",
     run_base,
 )
 OVERLOAD_EMBEDDED = Trial(

@@ -91,7 +91,7 @@ def _judge(
 
 POISON = Trial(
     "poison",
-    "A text on which the model's process dies, among 63 others, by each kind of call, and then "
-    "all of them again.",
+    "Each kind of call sends 64 texts, and the model's process dies on one of them. Then the same "
+    "call is made again.",
     run,
 )

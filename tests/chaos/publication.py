@@ -19,7 +19,7 @@ from tests.chaos import charts
 
 from .trials import TRIALS
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+PAGE = Path(__file__).parents[2] / "docs" / "project" / "reliability.md"
 BEGIN, END = "<!-- trials: written by tests.chaos.publication -->", "<!-- /trials -->"
 CHARTED = ("overload", "overload-embedded")
 

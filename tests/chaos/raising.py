@@ -71,7 +71,7 @@ def run(plan: Plan) -> Report:
 
 RAISING = Trial(
     "raising",
-    "A model's process under load (unary calls, batches, a stream) in which one forward pass in 50 "
-    "raises.",
+    "A model's process is under load (unary calls, batches, a stream), and one forward pass in 50 "
+    "raises an exception.",
     run,
 )

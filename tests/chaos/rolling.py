@@ -37,7 +37,7 @@ def run(plan: Plan) -> Report:
 
 ROLLING = Trial(
     "rolling",
-    "Two servers under unary calls, batches and streams of one client of the library, each ended "
-    "by SIGTERM and started again at its address, in turn.",
+    "Two servers get unary calls, batches and streams from one client of the library. Each in turn "
+    "is ended by SIGTERM and restarted at its address.",
     run,
 )

@@ -90,8 +90,8 @@ def run(plan: Plan) -> Report:
             refused += _is_refused(connect, gone)
             _let_go_on(ledger, beginners, 10 if plan.is_short else ANSWERS_BETWEEN)
             plan.say(f"replaced {number + 1} times")
-    report.add("new certificates that new connections see", str(ROUNDS), shown, shown == ROUNDS)
-    report.add("old tokens that are refused", str(ROUNDS), refused, refused == ROUNDS)
+    report.add("new certificates that new connections get", str(ROUNDS), shown, shown == ROUNDS)
+    report.add("old tokens that the server rejects", str(ROUNDS), refused, refused == ROUNDS)
     ledger.report(report, "callers with credentials")
     return report
 
@@ -144,8 +144,8 @@ def _is_refused(connect: Callable[..., Client], token: str) -> bool:
 
 ROTATION = Trial(
     "rotation",
-    "A server of TLS that asks for certificates and tokens, each of its own and of its callers "
-    "replaced again and again, under unary calls, batches and streams, on connections that stay "
-    "and on new ones; clients that try nothing again.",
+    "A TLS server requires certificates and tokens. Its own and its callers' certificates and "
+    "tokens are replaced repeatedly, under unary calls, batches and streams, on existing and new "
+    "connections. Clients do not retry.",
     run,
 )

@@ -45,9 +45,9 @@ def run(plan: Plan) -> Report:
     report = Report()
     share = own / ((beside + own) / 2)
     report.add(
-        "tokens of the model with unary callers, of a fair share",
+        "tokens of the model with unary callers ÷ a fair share",
         f"at least {LEAST_SHARE}",
-        f"{digits(share)}; {own:,.0f} tokens/s beside {beside:,.0f}",
+        f"{digits(share)}; {own:,.0f} tokens/s next to {beside:,.0f}",
         share >= LEAST_SHARE,
     )
     return report
@@ -59,8 +59,8 @@ def _rate(answers: list[tuple[float, int]], since_s: float, seconds: float) -> f
 
 SHARING = Trial(
     "sharing",
-    "Two layers of BERT-base under two names, server and workers on one core, load on another; a "
-    f"stream keeps {UNANSWERED} texts of {TEXT_TOKENS} tokens waiting for the one, {CALLERS} "
-    "callers make unary calls of the other.",
+    "Two layers of BERT-base under two names. Server and workers share one core, and the load has "
+    f"another. A stream keeps {UNANSWERED} texts of {TEXT_TOKENS} tokens in one model's queue, and "
+    f"{CALLERS} callers make unary calls to the other model.",
     run,
 )

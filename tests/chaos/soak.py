@@ -57,7 +57,7 @@ def run(plan: Plan) -> Report:
     ledger.report(report, "callers")
     others = "; ".join(sorted(set(mischief.unexpected))) or "none"
     report.add(
-        "things done wrong that ended otherwise than they must",
+        "wrong requests with an unexpected end",
         "none",
         f"{others}, of {mischief.done:,}",
         mischief.done > 0 and not mischief.unexpected,
@@ -120,8 +120,8 @@ def _judge(
 
 SOAK = Trial(
     "soak",
-    "Unary calls, batches, streams and new connections in laps, for 20 minutes; beside them calls "
-    "without time, cancelled calls, streams that are left, and everything that is an error. In the "
-    "rest after each lap the server's process and the model's are looked at.",
+    "Unary calls, batches, streams and new connections run in laps, for 20 minutes. Meanwhile "
+    "there are calls without time, cancelled calls, abandoned streams, and every kind of error. "
+    "After each lap the trial measures the idle processes of server and model.",
     run,
 )

@@ -78,21 +78,21 @@ def run(plan: Plan) -> Report:
     hung = sum(call.outcome == HANGS for call in calls)
     report = Report()
     report.add(
-        f"answers in time per second before it, of capacity ({digits(capacity_per_s)} calls/s)",
+        f"answers in time per second before the stop ÷ capacity ({digits(capacity_per_s)} calls/s)",
         f"at least {LEAST_SHARE}",
         f"{digits(before_per_s / capacity_per_s)}: {digits(before_per_s)}",
         before_per_s >= LEAST_SHARE * capacity_per_s,
     )
     report.add(
-        f"answers in time per second from {CATCHES_UP_S:g} s after it on, of those before it",
+        f"answers in time per second from {CATCHES_UP_S:g} s after the stop on ÷ before it",
         f"at least {LEAST_SHARE}",
         f"{digits(after_per_s / before_per_s) if before_per_s else 0}: {digits(after_per_s)}",
         0 < LEAST_SHARE * before_per_s <= after_per_s,
     )
     report.add(
-        "calls without an outcome; whether the server came to rest",
-        "0; it did",
-        f"{hung}; it did{'' if settled else ' not'}",
+        "calls without an outcome; the server became idle",
+        "0; yes",
+        f"{hung}; {'yes' if settled else 'no'}",
         not hung and settled,
     )
     return report
@@ -110,7 +110,8 @@ def _answers_per_s(calls: list[Call], since_s: float, until_s: float) -> float:
 
 STANDSTILL = Trial(
     "standstill",
-    f"The embedded checkpoint at {LOAD} times its capacity, {DEADLINE_S:g} s for each call, server "
-    f"and its worker on one core, load on another; the server is stopped for {STANDS_S:g} s.",
+    f"The embedded checkpoint at {LOAD} times its capacity, with a deadline of {DEADLINE_S:g} s "
+    "for each call. Server and worker share one core, and the load has another. A signal stops the "
+    f"server for {STANDS_S:g} s.",
     run,
 )

@@ -44,7 +44,7 @@ def run(plan: Plan) -> Report:
     report.add("calls that ended", f"{calls:,}", told, sum(codes.values()) == calls)
     cancelled = codes.get("CANCELLED", 0)
     report.add(
-        "of them cancelled by hand",
+        "cancelled by the caller",
         "about a third",
         f"{cancelled / calls:.0%}",
         0.25 < cancelled / calls < 0.4,
@@ -107,7 +107,7 @@ def _eventually(condition: Callable[[], bool]) -> bool:
 
 STORM = Trial(
     "storm",
-    "Calls with deadlines of 1 to 20 ms (of ten, eight unary, a batch and a stream), a third of "
-    "them cancelled by hand.",
+    "Calls have deadlines of 1 to 20 ms (of ten, eight unary, a batch and a stream), and the "
+    "caller cancels a third of them.",
     run,
 )

@@ -76,13 +76,15 @@ def run(plan: Plan) -> Report:
             stayed = client.classify(known.text(0)).model.fingerprint == fingerprint
         assert ledger.wait_for_answers(answers), "nothing is answered"
         heard = list(health.heard)
-    report.add("new calls that the new model answers at once", str(swaps), named, named == swaps)
+    report.add(
+        "reloads after which the new model answers the next call", str(swaps), named, named == swaps
+    )
     report.add("models that answered", "2", len(known.seen), len(known.seen) == 2)
-    report.add("a broken checkpoint is refused, and the old model stays", "yes",
+    report.add("the server rejects a broken checkpoint and keeps the old model", "yes",
                "yes" if refused and stayed else "no", refused and stayed)  # fmt: skip
     changes = len(heard) - 1
-    report.add("times that the server was not ready", "0", changes, heard == [SERVING])
-    ledger.report(report, "callers, unary and batches without a retry, and streams")
+    report.add("times the server was not ready", "0", changes, heard == [SERVING])
+    ledger.report(report, "callers (unary and batches without retries, streams)")
     return report
 
 
@@ -105,7 +107,7 @@ def _is_refused(operator: Operator, folder: Path) -> bool:
 
 SWAPS_TRIAL = Trial(
     "swaps",
-    "One model, replaced again and again by another and back, under unary calls and batches that "
-    "try nothing again, and under streams; then a broken checkpoint.",
+    "One model is replaced by another and back, repeatedly, under unary calls and batches without "
+    "retries, and under streams. Then a broken checkpoint is offered.",
     run,
 )

@@ -142,14 +142,14 @@ def run(plan: Plan) -> Report:
 def _add_findings(report: Report, bulk: str, found: Phases) -> None:
     calls = found.idle + found.beside
     report.add(
-        f"p99 of calls beside a stream of {bulk}, over that on the idle server",
+        f"p99 of calls next to a stream of {bulk} ÷ p99 on the idle server",
         f"at most {MOST_TIMES_IDLE:g}",
         f"{digits(found.times_idle)}: {digits(1e3 * p99_s(found.beside))} and "
         f"{digits(1e3 * p99_s(found.idle))} ms, of {len(found.beside)} calls each",
         found.times_idle <= MOST_TIMES_IDLE,
     )
     report.add(
-        f"tokens/s of both together, of those of a stream of {bulk} alone",
+        f"tokens/s of both together ÷ those of a stream of {bulk} alone",
         f"at least {LEAST_TOGETHER}",
         f"{digits(found.together)}: "
         + ", ".join(
@@ -161,15 +161,13 @@ def _add_findings(report: Report, bulk: str, found: Phases) -> None:
         found.together >= LEAST_TOGETHER,
     )
     failed = sum(call.outcome != ANSWERED for call in calls)
-    report.add(
-        f"calls beside a stream of {bulk}, or before it, without an answer", "0", failed, not failed
-    )
+    report.add(f"unanswered calls, before and next to a stream of {bulk}", "0", failed, not failed)
 
 
 TRAFFIC = Trial(
     "traffic",
-    f"BERT-base, float32, plain, server and its worker on one core, load on another; unary calls "
-    f"of {CALL_TOKENS} tokens, {CALLS_PER_S:g} a second on average (a Poisson process), on an idle "
-    f"server and beside a stream with {UNANSWERED} texts always unanswered, in turns.",
+    "BERT-base, float32, plain. Server and worker share one core, and the load has another. Unary "
+    f"calls of {CALL_TOKENS} tokens, {CALLS_PER_S:g} a second on average (a Poisson process), run "
+    f"on an idle server and next to a stream with {UNANSWERED} unanswered texts, in turns.",
     run,
 )

@@ -19,7 +19,9 @@ def page(name: str) -> str:
 @pytest.mark.parametrize("index", [0, 1])
 def test_the_code_runs(index: int, target: str) -> None:
     """Each example of the Python page, against a real server; files that it shows run elsewhere."""
-    own = re.sub(r"<!-- file: .*?<!-- /file -->", "", page("clients/python.md"), flags=re.DOTALL)
+    own = re.sub(
+        r"<!-- file: .*?<!-- /file -->", "", page("guides/clients/python.md"), flags=re.DOTALL
+    )
     blocks = re.findall(r"```python\n(.*?)```", own, re.DOTALL)
     assert len(blocks) == 2
     exec(compile(blocks[index].replace("127.0.0.1:50051", target), "python.md", "exec"), {})
@@ -27,7 +29,9 @@ def test_the_code_runs(index: int, target: str) -> None:
 
 def test_every_error_is_listed_with_its_code_and_reasons() -> None:
     """The table has a row for each class, and each reason once."""
-    rows = re.findall(r"^\| `(\w+)`[^|]*\| ([^|]*)\| ([^|]*)\|", page("clients/python.md"), re.M)
+    rows = re.findall(
+        r"^\| `(\w+)`[^|]*\| ([^|]*)\| ([^|]*)\|", page("guides/clients/python.md"), re.M
+    )
     table = {name: (code, reasons) for name, code, reasons in rows}
     for name in errors.__all__:
         if name != "ClasswireError":
@@ -40,6 +44,6 @@ def test_every_error_is_listed_with_its_code_and_reasons() -> None:
 
 def test_every_method_is_named() -> None:
     """Of the client, on its page."""
-    text = page("clients/python.md")
+    text = page("guides/clients/python.md")
     methods = [name for name in vars(Client) if not name.startswith("_") and name != "close"]
     assert all(f"`{name}`" in text for name in methods)

@@ -200,7 +200,7 @@ def test_a_pair_that_is_no_dict_is_a_value_error(ours: Any, theirs: Any, bad: An
 
 
 def test_where_the_two_differ_on_purpose(ours: Any, theirs: Any) -> None:
-    """As docs/pipeline.md lists: one side answers where the other refuses or breaks."""
+    """As docs/guides/pipeline.md lists: one side answers where the other refuses or breaks."""
     assert theirs("")
     with pytest.raises(InvalidInputError) as raised:
         ours("")

@@ -11,7 +11,7 @@ from tests.dashboards.prometheus import Prometheus, faster_rules
 from tests.dashboards.shipped import CONFIGURATION, DEPLOY, RULES, alerts, rules
 
 UNIT_TESTS = tuple(Path(__file__).with_name(name) for name in ("rules.test.yml", "days.test.yml"))
-PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
+PAGE = Path(__file__).parents[2] / "docs" / "operate" / "alerts.md"
 
 
 def promtool(*arguments: str) -> None:
@@ -50,15 +50,15 @@ def test_every_alert_is_tested_both_ways() -> None:
 
 
 def test_alerts_say_what_to_do() -> None:
-    """Each has a severity, a summary, and a heading in docs/operating.md; there are no others."""
+    """Each has a severity, a summary and a heading in docs/operate/alerts.md; no others exist."""
     page = PAGE.read_text(encoding="utf-8")
 
     for name, alert in alerts().items():
         assert alert["labels"]["severity"] in {"critical", "warning"}
         assert alert["annotations"]["summary"]
-        assert alert["annotations"]["runbook_url"] == f"docs/operating.md#{name.lower()}"
-        assert f"\n### {name}\n" in page
-    assert set(re.findall(r"^### (Classwire\w+)$", page, re.MULTILINE)) == alerts().keys()
+        assert alert["annotations"]["runbook_url"] == f"docs/operate/alerts.md#{name.lower()}"
+        assert f"\n## {name}\n" in page
+    assert set(re.findall(r"^## (Classwire\w+)$", page, re.MULTILINE)) == alerts().keys()
 
 
 def test_they_know_the_job() -> None:

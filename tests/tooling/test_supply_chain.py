@@ -17,11 +17,11 @@ ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT / "client/classwire", ROOT / "server/classwire_server")
 UNPICKLERS = {"_pickle", "cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 BETWEEN_OUR_PROCESSES = {"engine/link.py", "engine/compile_process.py"}
-"""What talks to processes that the server itself started: docs/security.md."""
+"""What talks to processes that the server itself started: docs/guides/security.md."""
 
 
 def test_the_page_of_licences_is_up_to_date() -> None:
-    """docs/licences.md is what is installed."""
+    """docs/project/licences.md is what is installed."""
     assert licences.PAGE.read_text("utf-8") == licences.page(), "run: python -m scripts.licences"
 
 

@@ -10,7 +10,7 @@ from . import Choice
 from .cgroup import limits
 
 MOST_LANES = 4
-"""More cores than this make a lane faster instead: docs/decisions/0007."""
+"""More cores than this make a lane faster instead: docs/concepts/decisions/0007."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def run(plan: Plan) -> Report:
 
 FUZZ = Trial(
     "fuzz",
-    "Messages mutated by structure and by bytes, on every RPC of the port, and frames of HTTP/2 "
-    "sent by hand.",
+    "Every RPC of the port gets messages mutated by structure and by bytes, and the port gets "
+    "handmade HTTP/2 frames.",
     run,
 )

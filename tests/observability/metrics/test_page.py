@@ -7,7 +7,7 @@ from tests.observability.metrics.scrape import Scrape
 
 
 def test_page_is_up_to_date() -> None:
-    """docs/metrics.md is what the table of metrics says."""
+    """docs/reference/metrics.md is what the table of metrics says."""
     assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m scripts.metrics_page"
 
 

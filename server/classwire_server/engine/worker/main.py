@@ -1,7 +1,7 @@
 """The process that holds one model on one device, and computes what its server sends.
 
 It is a process of its own so that the forward pass and the server's Python threads never wait for
-each other's lock: docs/decisions/0006. It ends when its server does, however that ends.
+each other's lock: docs/concepts/decisions/0006. It ends when its server does, however that ends.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Every metric: its name, what it means, and its labels. `docs/metrics.md` is made of this.
+"""Every metric: its name, meaning and labels. `docs/reference/metrics.md` is made of this.
 
 No label takes a value that a caller makes up: methods are those of the port's services, models
 those of the settings.
