@@ -15,7 +15,7 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install \
 .PHONY: help setup demo serve test check style types contract leaks proto lock \
 	train-embedded reference bench chaos \
 	conformance conformance-vectors wheels test-wheels test-tritonclient \
-	dashboards replay-image release audit clean
+	dashboards picture replay-image release audit clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,6 +109,9 @@ test-tritonclient: setup ## Test Triton's own client against a server, in a new 
 
 dashboards: setup ## Try dashboard and alerts on servers, by a real Prometheus (Debian's package)
 	@$(BIN)/python -m tests.dashboards $(ARGS)
+
+picture: setup ## Draw the README's picture of `make demo` from a run in a terminal
+	@$(BIN)/python -m scripts.terminal_picture
 
 replay-image: setup ## Build the CPU image without Docker, and run it as it would be run (Linux, as root)
 	@$(BIN)/python -m scripts.replay_image $(ARGS)
