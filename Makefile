@@ -8,7 +8,7 @@ BIN := .venv/bin
 SERVING := .venv/.serving
 INSTALLED := .venv/.installed
 EMBEDDED := server/classwire_server/models/stars-en
-INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install \
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile \
 	--no-build-isolation --constraint requirements.lock
 
 .DEFAULT_GOAL := help
