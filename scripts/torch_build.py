@@ -17,9 +17,8 @@ from pathlib import Path
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
 TIMEOUT_S = 60
-CPU_GB = 0.2
-DEFAULT_GB = {"Darwin": 0.1, "Linux": 2.7, "Windows": 0.1}
-"""Download of torch 2.13.0 from the default index; on Linux (x86-64) with NVIDIA's libraries."""
+CUDA_GB, LINUX_CPU_GB, OTHER_CPU_GB = 2.7, 0.2, 0.1
+"""Downloads of torch 2.13.0: CUDA with NVIDIA's libraries; CPU on Linux, on macOS and Windows."""
 
 
 def locked_release() -> str:
@@ -50,21 +49,22 @@ def preferred(listed: str, release: str) -> str:
 
 
 def announcement(version: str, system: str, *, has_nvidia_driver: bool) -> Iterator[str]:
-    """Yield the lines that tell what a version of torch costs on a system (`platform.system`)."""
+    """Yield the lines that announce a version of torch on a system (of `platform.system`)."""
     local = version.partition("+")[2]
     if local == "cpu" or (not local and system != "Linux"):
-        size_gb = CPU_GB if local else DEFAULT_GB.get(system, CPU_GB)
+        size_gb = LINUX_CPU_GB if system == "Linux" else OTHER_CPU_GB
         yield f"pip will fetch torch {version}: the CPU build, about {size_gb} GB."
         return
+    kind = local or "CUDA"
     yield (
-        f"pip will fetch torch {version}: the GPU build, about {DEFAULT_GB['Linux']} GB "
-        "with the GPU libraries."
+        f"pip will fetch torch {version}: the {kind} build, about {CUDA_GB} GB with the libraries "
+        "that it needs."
     )
-    if system == "Linux" and not has_nvidia_driver:
+    if not has_nvidia_driver:
         yield (
-            f"This machine has no NVIDIA driver: for the CPU build (about {CPU_GB} GB), stop here "
-            "and set PIP_EXTRA_INDEX_URL to the index that torch's install page names for "
-            'the compute platform "CPU".'
+            f"No NVIDIA driver found: for the CPU build (about {LINUX_CPU_GB} GB), press Ctrl-C and "
+            "set PIP_EXTRA_INDEX_URL to the index that torch's install page names for the compute "
+            'platform "CPU".'
         )
 
 
