@@ -62,9 +62,9 @@ def announcement(version: str, system: str, *, has_nvidia_driver: bool) -> Itera
     )
     if not has_nvidia_driver:
         yield (
-            f"No NVIDIA driver found: for the CPU build (about {LINUX_CPU_GB} GB), press Ctrl-C and "
-            "set PIP_EXTRA_INDEX_URL to the index that torch's install page names for the compute "
-            'platform "CPU".'
+            f"No NVIDIA driver found: for the CPU build (about {LINUX_CPU_GB} GB), press Ctrl-C "
+            "and set PIP_EXTRA_INDEX_URL to the index that torch's install page names for the "
+            'compute platform "CPU".'
         )
 
 
