@@ -120,10 +120,11 @@ def select(
         choices.append(choice)
     if device == "cpu":
         choices += _execution(config)
-    if cost is None:
-        cost = _measured_cost(engine, parity, config)
+    is_measured = cost is None
+    cost = cost or _measured_cost(engine, parity, config)
     choices.append(_batches(cost, config))
-    log.info("%s: batches of %s: %s", checkpoint.name, choices[-1].value, choices[-1].why)
+    if is_measured:
+        log.info("%s: batches of %s: %s", checkpoint.name, choices[-1].value, choices[-1].why)
     return Selection(
         checkpoint,
         engine,
