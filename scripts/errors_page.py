@@ -53,13 +53,10 @@ def reasons(kind: type[StrEnum]) -> str:
     Raises KeyError for a reason without a code or an action.
     """
     when = dict(_docstrings(kind))
-    codes = {**CODES, **ADMIN_CODES}
+    codes: dict[StrEnum, str] = {**CODES, **ADMIN_CODES}
     return table(
         ("reason", "code", "when", "what the client does", "field"),
-        (
-            (f"`{each}`", codes[each], when[each.name], *ACTIONS[each])  # type: ignore[index]
-            for each in kind
-        ),
+        ((f"`{each}`", codes[each], when[each.name], *ACTIONS[each]) for each in kind),
     )
 
 
