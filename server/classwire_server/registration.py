@@ -1,6 +1,6 @@
 """All services of the port, registered with a gRPC server."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -10,14 +10,13 @@ from grpc_reflection.v1alpha import reflection_pb2
 from classwire.v1 import classwire_pb2 as pb
 
 from .config.server_config import ServerConfig
-from .errors import RequestError
 from .gate import Gate
 from .open_inference import inference_pb2 as oip
 from .open_inference.health import Probes
 from .open_inference.service import InferenceService
 from .registry.registry import Registry
 from .rpc.authentication import AuthenticationInterceptor
-from .rpc.call import Call, bidirectional, parsed, unary
+from .rpc.call import Call, UnaryHandlers, bidirectional, parsed
 from .rpc.call_pool import CallExecutor, CallPool
 from .rpc.call_record import Method
 from .rpc.health import Health
@@ -74,39 +73,31 @@ def calls(
     classify = ClassifyService(registry, streams)
     models = ModelService(registry, config)
     inference = InferenceService(registry, streams, config)
-    timeout_s = config.default_timeout_s
-    received = ReceiveTimeout(timeout_s)
-
-    def served(
-        method: Any,
-        request_type: Any,
-        reject_late: Callable[[float], RequestError | None] = lambda left_s: None,
-    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        return unary(method, request_type, gate, pool, received, timeout_s, reject_late)
+    unary = UnaryHandlers(gate, pool, config.default_timeout_s).handler
 
     def computed(method: Any, request_type: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        return served(method, request_type, registry.reject_late)
+        return unary(method, request_type, registry.reject_late)
 
     handlers = {
         CLASSIFY_SERVICE: {
             "Classify": computed(classify.classify, pb.ClassifyRequest),
             "BatchClassify": computed(classify.batch_classify, pb.BatchClassifyRequest),
             "StreamClassify": bidirectional(classify.stream_classify, gate),
-            "Tokenize": served(classify.tokenize, pb.TokenizeRequest),
+            "Tokenize": unary(classify.tokenize, pb.TokenizeRequest),
         },
         MODEL_SERVICE: {
-            "ListModels": served(models.list_models, pb.ListModelsRequest),
-            "GetModel": served(models.get_model, pb.GetModelRequest),
-            "GetServerInfo": served(models.get_server_info, pb.GetServerInfoRequest),
+            "ListModels": unary(models.list_models, pb.ListModelsRequest),
+            "GetModel": unary(models.get_model, pb.GetModelRequest),
+            "GetServerInfo": unary(models.get_server_info, pb.GetServerInfoRequest),
         },
         INFERENCE_SERVICE: {
-            "ServerMetadata": served(inference.server_metadata, oip.ServerMetadataRequest),
-            "ModelMetadata": served(inference.model_metadata, oip.ModelMetadataRequest),
+            "ServerMetadata": unary(inference.server_metadata, oip.ServerMetadataRequest),
+            "ModelMetadata": unary(inference.model_metadata, oip.ModelMetadataRequest),
             "ModelInfer": computed(inference.model_infer, oip.ModelInferRequest),
             "ModelStreamInfer": bidirectional(inference.model_stream_infer, gate),
-            "ModelConfig": served(inference.model_config, oip.ModelConfigRequest),
-            "ModelStatistics": served(inference.model_statistics, oip.ModelStatisticsRequest),
-            "RepositoryIndex": served(inference.repository_index, oip.RepositoryIndexRequest),
+            "ModelConfig": unary(inference.model_config, oip.ModelConfigRequest),
+            "ModelStatistics": unary(inference.model_statistics, oip.ModelStatisticsRequest),
+            "RepositoryIndex": unary(inference.repository_index, oip.RepositoryIndexRequest),
         },
     }
     return [

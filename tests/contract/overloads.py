@@ -13,12 +13,12 @@ def no_time() -> RequestError:
 
 def fill(server: Server) -> None:
     """Let no call wait, as if others held all threads, and all places before them."""
-    server._calls.admit = no_time  # type: ignore[method-assign]
+    server.calls.admit = no_time  # type: ignore[method-assign]
 
 
 def hold_up(server: Server) -> None:
     """Let no model answer in time, once all are loaded."""
-    registry = server._registry
+    registry = server.registry
     assert eventually(lambda: all(entry.served for entry in registry.entries()))
     for entry in registry.entries():
         dispatcher = registry.served(entry.source.name, "model").dispatcher

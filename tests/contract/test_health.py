@@ -87,7 +87,7 @@ def test_ready_only_after_the_warm_up(bert: Path, connect: Connect) -> None:
         server.load()
         assert seen == [alive]
         assert everything() == dict.fromkeys((*READINESS, LIVENESS), SERVING)
-        server._gate.listen(lambda: seen.append(everything()))
+        server.gate.listen(lambda: seen.append(everything()))
     finally:
         server.stop()
     assert seen == [alive, alive]

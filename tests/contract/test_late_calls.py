@@ -37,7 +37,7 @@ class Queue:
     """A server whose thread for new calls stands still, with a queue of calls before it."""
 
     def __init__(self, server: Server, channel: grpc.Channel) -> None:
-        self._pool = server._calls
+        self._pool = server.calls
         self._go = threading.Event()
         self._stands_still = threading.Event()
         self.stub = ClassifyServiceStub(channel)
@@ -76,7 +76,7 @@ def test_late_calls_cost_nothing(fake: Callable[..., Server], connect: Connect) 
 
     assert behind.result().result.scores
     assert sum(map(len, engine.batches)) == 1
-    assert eventually(lambda: not server._gate.in_flight)
+    assert eventually(lambda: not server.gate.in_flight)
 
 
 def test_calls_behind_many_late_ones(
@@ -91,7 +91,7 @@ def test_calls_behind_many_late_ones(
     queue.late(20)
     monkeypatch.setattr(load_shedding, "INTERVAL_S", 0.0)  # any time is long enough
     queue.go()
-    assert eventually(lambda: server._calls.is_shedding and not server._calls.busy)
+    assert eventually(lambda: server.calls.is_shedding and not server.calls.busy)
     monkeypatch.setattr(load_shedding, "INTERVAL_S", 3_600.0)
     monkeypatch.setattr(load_shedding, "PROBE_S", 3_600.0)
     queue.stub.Classify.future(CALL, timeout=1e-3).code()  # a probe, unless there was one
@@ -106,7 +106,7 @@ def test_calls_behind_many_late_ones(
     assert health(channel) == 1
     monkeypatch.setattr(load_shedding, "PROBE_S", 0.0)
     assert queue.stub.Classify(CALL, timeout=PATIENCE_S).result.scores
-    assert not server._calls.is_shedding
+    assert not server.calls.is_shedding
 
 
 def test_calls_without_a_deadline_are_not_late(
@@ -127,7 +127,7 @@ def occupy(server: Server, engine: FakeEngine, stub: ClassifyServiceStub) -> lis
     busy = [stub.Classify.future(SLOW, timeout=PATIENCE_S)]
     engine.wait_for(lambda engine: bool(engine.batches))
     busy += [stub.Classify.future(SLOW, timeout=PATIENCE_S) for _ in range(4)]
-    assert eventually(lambda: server._calls.busy == 5)
+    assert eventually(lambda: server.calls.busy == 5)
     return busy
 
 
@@ -171,7 +171,7 @@ def test_calls_that_no_model_can_answer_in_time(
         "/inference.GRPCInferenceService/ModelInfer",
         request_serializer=oip.ModelInferRequest.SerializeToString,
     )
-    registry = server._registry
+    registry = server.registry
     dispatcher = registry.served("", "model").dispatcher
     admission = dispatcher._scheduler._admission
     admission.measured(1, seconds=60.0)
@@ -219,8 +219,8 @@ def test_a_call_that_comes_too_late_for_its_thread(
     stub = ClassifyServiceStub(connect(server.target))
     busy = occupy(server, engine, stub)
     behind = stub.Classify.future(CALL, timeout=PATIENCE_S)
-    assert eventually(lambda: server._calls.waiting == 1)
-    dispatcher = server._registry.served("", "model").dispatcher
+    assert eventually(lambda: server.calls.waiting == 1)
+    dispatcher = server.registry.served("", "model").dispatcher
     dispatcher.least_s = lambda left_s: 60.0  # type: ignore[method-assign]
     dispatcher.reject = no_time  # type: ignore[method-assign]
     engine.release()
@@ -235,7 +235,7 @@ def test_which_calls_have_too_little_time(fake: Callable[..., Server]) -> None:
     or its process is down.
     """
     server = fake(FakeEngine())
-    registry = server._registry
+    registry = server.registry
     dispatcher = registry.served("", "model").dispatcher
     least: list[float] = []
 
@@ -275,7 +275,7 @@ def test_calls_whose_callers_have_gone(fake: Callable[..., Server], connect: Con
     stub = ClassifyServiceStub(channel)
     busy = occupy(server, engine, stub)
     gone = [stub.Classify.future(CALL, timeout=PATIENCE_S) for _ in range(20)]
-    assert eventually(lambda: server._calls.waiting == 20)
+    assert eventually(lambda: server.calls.waiting == 20)
     for call in gone:
         call.cancel()
     for _ in range(2):
@@ -283,7 +283,7 @@ def test_calls_whose_callers_have_gone(fake: Callable[..., Server], connect: Con
     engine.release()
 
     assert all(call.result().result.scores for call in busy)
-    assert eventually(lambda: not server._calls.waiting)
+    assert eventually(lambda: not server.calls.waiting)
     assert stub.Classify(SLOW, timeout=PATIENCE_S).result.scores
     assert all(SECRET not in text or "slow" in text for text in engine.texts)
 
@@ -297,8 +297,8 @@ def test_later_refusals_say_something_else(fake: Callable[..., Server], connect:
     busy = [stub.Classify.future(slow, timeout=PATIENCE_S)]
     engine.wait_for(lambda engine: bool(engine.batches))
     busy += [stub.Classify.future(slow, timeout=PATIENCE_S) for _ in range(5)]
-    assert eventually(lambda: server._calls.waiting == 1)
-    server._calls._interval_s = 1.0  # as if it had been measured
+    assert eventually(lambda: server.calls.waiting == 1)
+    server.calls._interval_s = 1.0  # as if it had been measured
     waits_s = []
     for _ in range(20):
         waits_s.append(refusal(lambda: stub.Classify(CALL, timeout=PATIENCE_S)).retry_after_s)

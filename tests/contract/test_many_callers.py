@@ -73,7 +73,7 @@ def test_calls_beyond_those_that_may_wait(fake: Callable[..., Server], connect: 
     busy = [stub.Classify.future(SLOW, timeout=PATIENCE_S)]
     engine.wait_for(lambda engine: bool(engine.batches))
     busy += [stub.Classify.future(SLOW, timeout=PATIENCE_S) for _ in range(4 + 10)]
-    assert eventually(lambda: server._calls.waiting == 10)
+    assert eventually(lambda: server.calls.waiting == 10)
 
     for _ in range(20):
         failure = refusal(lambda: stub.Classify(CALL, timeout=PATIENCE_S))
@@ -90,7 +90,7 @@ def test_calls_beyond_those_that_may_wait(fake: Callable[..., Server], connect: 
     engine.release()
     assert all(call.result().result.scores for call in busy)
     assert stub.Classify(CALL, timeout=PATIENCE_S).result.scores
-    assert server._calls.waiting == 0
+    assert server.calls.waiting == 0
 
 
 def test_bytes_of_calls_that_wait(fake: Callable[..., Server], connect: Connect) -> None:
@@ -101,11 +101,11 @@ def test_bytes_of_calls_that_wait(fake: Callable[..., Server], connect: Connect)
     busy = [stub.Classify.future(SLOW, timeout=PATIENCE_S)]
     engine.wait_for(lambda engine: bool(engine.batches))
     busy += [stub.Classify.future(SLOW, timeout=PATIENCE_S) for _ in range(4)]
-    assert eventually(lambda: server._gate._in_flight == 5)
+    assert eventually(lambda: server.gate.in_flight == 5)
     data = messages(bytes(8 * LOOKAHEAD_BYTES))
     with Connection(server.port, PATIENCE_S) as connection:
         connection.send(request("/classwire.v1.ClassifyService/BatchClassify"))
-        assert eventually(lambda: server._calls.waiting > 0)
+        assert eventually(lambda: server.calls.waiting > 0)
         for _ in range(20):  # as many chances to take more
             place = connection.sent_bytes
             connection.send_data(data[place : place + connection.may_send_bytes])
@@ -182,7 +182,7 @@ def test_callers_who_send_no_message(fake: Callable[..., Server], connect: Conne
         for number in range(6):
             connection.send(request(CLASSIFY, 2 * number + 1))
         connection.meet()
-        assert eventually(lambda: server._calls.waiting == 1)
+        assert eventually(lambda: server.calls.waiting == 1)
 
         answer = ClassifyServiceStub(channel).Classify(CALL, timeout=PATIENCE_S)
 

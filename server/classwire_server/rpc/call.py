@@ -82,43 +82,51 @@ def remaining_s(context: grpc.ServicerContext, default_timeout_s: float) -> floa
     return default_timeout_s if own_s is None else min(default_timeout_s, own_s)
 
 
-def unary(
-    method: Callable[[Request, Call], Message],
-    request_type: type[Request],
-    gate: Gate,
-    pool: CallPool,
-    received: ReceiveTimeout,
-    default_timeout_s: float,
-    reject_late: Callable[[float], RequestError | None],
-) -> "grpc.RpcMethodHandler[bytes, bytes]":
-    """A handler of a unary RPC whose work `gate` counts and may refuse, on a thread of `pool`.
-
-    `reject_late` gives the error of a call that has too little time left. Such a call ends with
-    nothing read, and so does one whose caller has gone. To gRPC its request is a stream, so that
-    `received` can wait for the one message.
+class UnaryHandlers:
+    """Makes the handlers of unary RPCs. `gate` counts their work and may reject it, `pool` runs it,
+    and a call without a deadline has `default_timeout_s`.
     """
 
-    def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        is_there = context.is_active()
-        left_s = remaining_s(context, default_timeout_s) if is_there else 0.0
-        if (error := pool.begin(left_s, reject_late)) is not None:
-            end(context, error if is_there else None)
-        raw = received.message(requests, context)
-        call = Call.of(context, default_timeout_s)
-        try:
-            gate.enter()
-            try:
-                return method(parse(request_type, raw), call).SerializeToString()
-            finally:
-                gate.leave()
-        except CancelledError:
-            failure = None
-        except Exception as error:  # whatever it is, the caller gets a status and no text of ours
-            failure = request_error(error)
-        end(context, failure)
-        return b""
+    def __init__(self, gate: Gate, pool: CallPool, default_timeout_s: float) -> None:
+        self._gate = gate
+        self._pool = pool
+        self._default_timeout_s = default_timeout_s
+        self._received = ReceiveTimeout(default_timeout_s)
 
-    return grpc.stream_unary_rpc_method_handler(handle)
+    def handler(
+        self,
+        method: Callable[[Request, Call], Message],
+        request_type: type[Request],
+        reject_late: Callable[[float], RequestError | None] = lambda left_s: None,
+    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """The handler of one RPC.
+
+        `reject_late` gives the error of a call that has too little time left, in seconds. Such a
+        call ends before the server reads it, and so does one whose caller has gone. To gRPC the
+        request is a stream, so that a timeout can bound the wait for its one message.
+        """
+
+        def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            is_there = context.is_active()
+            left_s = remaining_s(context, self._default_timeout_s) if is_there else 0.0
+            if (error := self._pool.begin(left_s, reject_late)) is not None:
+                end(context, error if is_there else None)
+            raw = self._received.message(requests, context)
+            call = Call.of(context, self._default_timeout_s)
+            try:
+                self._gate.enter()
+                try:
+                    return method(parse(request_type, raw), call).SerializeToString()
+                finally:
+                    self._gate.leave()
+            except CancelledError:
+                failure = None
+            except Exception as error:  # the caller gets a status, never an exception's text
+                failure = request_error(error)
+            end(context, failure)
+            return b""
+
+        return grpc.stream_unary_rpc_method_handler(handle)
 
 
 def bidirectional(
