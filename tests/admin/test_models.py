@@ -159,7 +159,7 @@ def test_a_reload_reads_what_the_last_one_read(
 ) -> None:
     """Where a model comes from is looked up when no other change is in progress any more."""
     server = fake(FakeEngine((0, 1)), FakeEngine((0, 1)))
-    registry, changes = server._registry, server._admin._changes  # type: ignore[union-attr]
+    registry, changes = server.registry, server._admin._changes  # type: ignore[union-attr]
     begin = changes._change
 
     def overtaken(name: str) -> Any:
@@ -177,9 +177,9 @@ def test_a_model_over_the_memory_budget_is_refused(
     """The numbers are named, and its process is gone; a new one beside the old counts, too."""
     needs_mb = -(-operator.status().models[0].memory_bytes // 1_000_000)
     assert needs_mb > 10  # more than weights alone
-    budget = server._loader._budget
+    budget = server.loader._budget
     monkeypatch.setattr(budget, "_budget_mb", round(1.5 * needs_mb))
-    (worker,) = server._registry.served("m", "").engine.workers
+    (worker,) = server.registry.served("m", "").engine.workers
     asks: tuple[Callable[[], Any], ...] = (
         lambda: operator.load("blue", blue),
         lambda: operator.reload("m", blue),
@@ -192,7 +192,7 @@ def test_a_model_over_the_memory_budget_is_refused(
         assert metadata["in_use_mb"] == str(needs_mb)
         assert metadata["budget_mb"] == str(round(1.5 * needs_mb))
         assert all(metadata[name] in message for name in ("needs_mb", "in_use_mb", "budget_mb"))
-    assert server._registry.served("m", "").engine.workers == (worker,)
+    assert server.registry.served("m", "").engine.workers == (worker,)
     monkeypatch.setattr(budget, "_budget_mb", 3 * needs_mb)
     operator.load("blue", blue)
 
