@@ -1,4 +1,4 @@
-"""What the limits of a stream's life say at an instant, by a clock that the tests turn."""
+"""StreamLifetime at chosen instants: the tests pass the clock in."""
 
 import math
 
@@ -12,14 +12,14 @@ LIMITS = StreamLimits(idle_timeout_s=10, max_age_s=math.inf, drain_timeout_s=3)
 
 
 def test_settings() -> None:
-    """0 is no limit, and whatever the drain may take, a status has a second to leave."""
+    """0 means no limit; the drain timeout is at least one second."""
     unlimited = ServerConfig(stream_idle_timeout_s=0, max_connection_age_s=0, drain_timeout_s=0)
     assert StreamLimits.of(unlimited) == StreamLimits(math.inf, math.inf, 1.0)
     assert StreamLimits.of(ServerConfig()) == StreamLimits(600, 1_800, 30)
 
 
-def test_nothing_comes() -> None:
-    """A stream of which nothing is unanswered is idle once nothing has come for so long."""
+def test_idle() -> None:
+    """A stream without unanswered items ends at the idle timeout."""
     lifetime = StreamLifetime(LIMITS, now_s=100)
 
     assert lifetime.next_check_s(104, answered=True) == 110
@@ -30,8 +30,8 @@ def test_nothing_comes() -> None:
     assert (failure.reason, failure.metadata) == (Reason.DRAINING, {"idle_timeout_s": "10"})
 
 
-def test_results_count_as_life() -> None:
-    """The time of a stream whose results have just been sent begins anew."""
+def test_results_restart_the_idle_time() -> None:
+    """The idle time starts again when a result has been sent."""
     lifetime = StreamLifetime(LIMITS, now_s=100)
     lifetime.sending(150)
     lifetime.sent(151)
@@ -41,7 +41,7 @@ def test_results_count_as_life() -> None:
 
 
 def test_unanswered_items() -> None:
-    """A stream that waits for the engine is not idle, however long it waits."""
+    """A stream with unanswered items is never idle."""
     lifetime = StreamLifetime(LIMITS, now_s=100)
 
     assert lifetime.end_error(500, answered=False) is None
@@ -50,7 +50,7 @@ def test_unanswered_items() -> None:
 
 
 def test_a_caller_that_does_not_read() -> None:
-    """A stream whose message can't be sent for so long is cut, since it can't be told."""
+    """A stream must abort when a message cannot be sent for the idle timeout."""
     lifetime = StreamLifetime(LIMITS, now_s=100)
     lifetime.sending(105)
 
@@ -86,7 +86,7 @@ def test_age() -> None:
 
 @pytest.mark.parametrize("answered", [True, False])
 def test_no_limits(answered: bool) -> None:
-    """Without limits a stream lasts for ever, and nobody has to look at it."""
+    """Without limits a stream never ends and needs no check."""
     lifetime = StreamLifetime(StreamLimits(math.inf, math.inf, 30), now_s=0)
 
     assert lifetime.next_check_s(1e9, answered=answered) == math.inf
