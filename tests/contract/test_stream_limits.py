@@ -120,7 +120,7 @@ def test_bytes_of_a_caller_that_does_not_read(
         def offer() -> int:
             place = connection.sent_bytes
             connection.send_data(data[place : place + connection.may_send_bytes])
-            connection.meet()
+            connection.synchronize()
             return len(engine.texts)
 
         assert eventually(lambda: offer() == 8)

@@ -213,7 +213,7 @@ def test_senders_that_flood(fake: Callable[..., Server], connect: Connect, first
         def offer() -> int:
             place = connection.sent_bytes
             connection.send_data(data[place : place + connection.may_send_bytes])
-            connection.meet()
+            connection.synchronize()
             return connection.sent_bytes
 
         assert eventually(lambda: offer() >= 8 * message_bytes)
