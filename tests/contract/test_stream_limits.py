@@ -59,7 +59,7 @@ def test_streams_that_wait_for_the_engine_are_not_idle(
         stream.send_items(item("held", f"slow {SECRET}"))
         engine.wait_for(lambda engine: bool(engine.batches))
         idle.read_started()
-        assert refusal(idle.read).reason == "DRAINING"  # as long as the other has waited by now
+        assert refusal(idle.read).reason == "DRAINING"  # both streams have waited equally long
         engine.release()
         stream.read_started()
 
@@ -141,7 +141,7 @@ def test_old_streams_drain(fake: Callable[..., Server], connect: Connect) -> Non
         stream.read_started()
         stream.send_items(item("read", f"slow {SECRET}"))
         engine.wait_for(lambda engine: bool(engine.batches))
-        for _ in range(2):  # after the second one the first is old, whatever ages they were given
+        for _ in range(2):  # the second outlasts the maximum age of the first stream
             with Conversation(connect(server.target)) as younger:
                 younger.read_started()
                 assert refusal(younger.read) == draining(max_age_s="0.5")

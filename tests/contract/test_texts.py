@@ -57,7 +57,7 @@ def test_answers(
 ) -> None:
     """A text has the scores of transformers alone, in a batch and in a stream."""
     expected = pytest.approx(direct(text), abs=1e-5)
-    beside = pytest.approx(direct(NEIGHBOUR), abs=1e-5)
+    expected_neighbour = pytest.approx(direct(NEIGHBOUR), abs=1e-5)
     texts = (NEIGHBOUR, text, NEIGHBOUR)
     stream = converse()
     stream.send_items(*(item(str(index), text) for index, text in enumerate(texts)))
@@ -73,8 +73,8 @@ def test_answers(
     for outcomes in (list(batch.outcomes), [result.outcome for result in results]):
         before, answer, behind = (scores(outcome.classification) for outcome in outcomes)
         assert answer == expected
-        assert before == beside
-        assert behind == beside
+        assert before == expected_neighbour
+        assert behind == expected_neighbour
 
 
 def scores(result: pb.Classification) -> dict[str, float]:
