@@ -11,7 +11,7 @@ from pathlib import Path
 from string import ascii_lowercase, printable
 from typing import TYPE_CHECKING
 
-from classwire_server.config import EMBEDDED_FOLDER
+from classwire_server.config.server_config import EMBEDDED_FOLDER
 
 from .workload import SPECIAL_TOKENS
 

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from transformers import BertForSequenceClassification
 
-from classwire_server.config import ServerConfig
-from classwire_server.engine.changeover import compiled
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine.compilation.changeover import compiled
+from classwire_server.engine.forward.runner import OneByOne, Runner
 from classwire_server.engine.packing import pack
-from classwire_server.engine.runner import OneByOne, Runner
-from classwire_server.engine.selection import select
+from classwire_server.engine.selection.choice import select
 from classwire_server.errors import CompileError
-from classwire_server.model_source import ModelSource
 from classwire_server.tokenization import Encoding
 
 from . import ceiling

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from classwire_server.config import ServerConfig
-from classwire_server.engine.workers import WorkerEngine, launch
-from classwire_server.model_source import ModelSource
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine.worker.pool import WorkerPool, launch
 
 from .batching import encodings
 from .instrument import pin, seconds_of, serve
@@ -41,13 +41,13 @@ class Interference:
     """One worker process with one lane of one thread. For use by one thread."""
 
     def __init__(self) -> None:
-        self._engine: WorkerEngine | None = None
+        self._engine: WorkerPool | None = None
 
     def prepare(self, folder: str, cores: Iterable[int]) -> None:
         """Start the worker, on these cores."""
         config = ServerConfig(device="cpu", lanes=1, threads=1)
         launched = launch(ModelSource("measured", folder), config, lambda: None)
-        assert isinstance(launched.engine, WorkerEngine)
+        assert isinstance(launched.engine, WorkerPool)
         self._engine = launched.engine
         for pid in self._engine.pids:
             pin(pid, cores)
@@ -58,7 +58,7 @@ class Interference:
         text = encodings([tokens])
         forward_s: list[float] = []
 
-        def infer(engine: WorkerEngine) -> None:
+        def infer(engine: WorkerPool) -> None:
             forward_s.append(engine.infer(text).inference_s)
 
         engine = self._engine

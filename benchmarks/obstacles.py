@@ -34,11 +34,11 @@ CALLS = 4_096
 
 IMPORTS = {
     "nothing": "pass",
-    "what a server's own process imports": "import classwire_server.lifecycle",
+    "what a server's own process imports": "import classwire_server.server",
     "torch": "import torch",
     "torch and transformers' BERT": "import torch; from transformers import "
     "BertForSequenceClassification",
-    "what a worker imports": "import classwire_server.engine.selection, "
+    "what a worker imports": "import classwire_server.engine.selection.choice, "
     "transformers.models.bert.modeling_bert",
 }
 MEASURE = "; import os; from benchmarks.served import pss_bytes; print(pss_bytes(os.getpid()))"
@@ -48,11 +48,11 @@ def shares_of_a_pass(folder: Path, cache: Path) -> dict[str, float]:
     """Shares of an int8 compiled forward pass by operator, by torch's profiler, one thread."""
     from torch.profiler import ProfilerActivity, profile
 
-    from classwire_server.config import ServerConfig
-    from classwire_server.engine.changeover import compiled
+    from classwire_server.config.model_source import ModelSource
+    from classwire_server.config.server_config import ServerConfig
+    from classwire_server.engine.compilation.changeover import compiled
     from classwire_server.engine.packing import pack
-    from classwire_server.engine.selection import select
-    from classwire_server.model_source import ModelSource
+    from classwire_server.engine.selection.choice import select
 
     from .batching import encodings
     from .workload import mixed

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from classwire_server.metrics.workers import Usage
+from classwire_server.observability.metrics.workers import Usage
 
 from .figures import figure, ratio
 from .instrument import Instrument

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import grpc
 
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.metrics.workers import Usage
+from classwire_server.observability.metrics.workers import Usage
 
 from .figures import figure, ratio
 from .instrument import Failed

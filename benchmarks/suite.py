@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from classwire_server.config import EMBEDDED_FOLDER
-from classwire_server.engine.memory import REST_S
+from classwire_server.config.server_config import EMBEDDED_FOLDER
+from classwire_server.engine.worker.memory import REST_S
 
 from . import checkpoints
 from .checkpoints import BERT_BASE, SMALL, Shape

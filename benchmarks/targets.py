@@ -5,15 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .figures import Figure, figure, ratio
-from .plan import (
-    FLOAT32,
-    FLOAT32_COMPILED,
-    INT8,
-    INT8_COMPILED,
-    PADDED,
-    SORTED,
-    STREAM_32,
-)
+from .plan import FLOAT32, FLOAT32_COMPILED, INT8, INT8_COMPILED, PADDED, SORTED, STREAM_32
 
 Result = dict[str, Any]
 """A run of the benchmark, as its JSON file holds it."""

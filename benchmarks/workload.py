@@ -96,7 +96,7 @@ def joined(lengths: Sequence[int], wanted: int) -> int:
 def _lengths(texts: Iterable[str]) -> list[int]:
     from tokenizers import Tokenizer
 
-    from classwire_server.config import EMBEDDED_FOLDER
+    from classwire_server.config.server_config import EMBEDDED_FOLDER
 
     tokenizer = Tokenizer.from_file(str(EMBEDDED_FOLDER / "tokenizer.json"))
     tokenizer.no_truncation()

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from classwire_server.checkpoint import load_checkpoint
-from classwire_server.config import ServerConfig
+from classwire_server.checkpoint.loading import load_checkpoint
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import (
     ANY_TIME,
     Deviation,
@@ -19,9 +20,8 @@ from classwire_server.engine import (
     Precision,
     Terms,
 )
+from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import NoWorker, WorkerLost
-from classwire_server.model_source import ModelSource
-from classwire_server.pass_cost import PassCost
 from classwire_server.tokenization import Encoding
 
 from .limits import FAULTY_LOGITS
@@ -30,7 +30,7 @@ HOLD, POISON, BOOM, NAN = "hold", "poison", "boom", "nan"
 """Words of texts that an engine does not get over."""
 
 BATCH_TOKENS = 1_024
-COST = PassCost((BATCH_TOKENS,), (0.001,))
+COST = LatencyProfile((BATCH_TOKENS,), (0.001,))
 
 
 class FaultyEngine:

@@ -20,11 +20,11 @@ import trustme
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Launched
-from classwire_server.engine.workers import launch
-from classwire_server.lifecycle import Server
-from classwire_server.model_source import ModelSource
+from classwire_server.engine.worker.pool import launch
+from classwire_server.server import Server
 from tests.security.files import Pair, ca_file, callers_toml
 from tests.workers import ForkedWorker
 

@@ -11,7 +11,7 @@ import click
 
 from classwire.cli import command
 from classwire.cli.serving import _ServerCommand
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 
 from .pages import ROOT, between
 

@@ -13,7 +13,7 @@ MUST_HOLD = {
     "classwire": ("classwire/py.typed", "classwire/v1/classwire_pb2.pyi"),
     "classwire-server": (
         "classwire_server/py.typed",
-        "classwire_server/engine/compiled_runner.cpp",
+        "classwire_server/engine/compilation/compiled_runner.cpp",
         "classwire_server/models/stars-en/LICENSE",
         "classwire_server/models/stars-en/model.safetensors",
     ),

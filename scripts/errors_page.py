@@ -8,8 +8,9 @@ import inspect
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
-from classwire._admin_reasons import ADMIN_CODES, AdminReason
-from classwire._reasons import CODES, Reason
+import grpc
+
+from classwire.contract.reasons import ADMIN_CODES, CODES, AdminReason, Reason
 
 from .contract_page import table
 from .pages import ROOT, between
@@ -54,13 +55,10 @@ def reasons(kind: type[StrEnum]) -> str:
     Raises KeyError for a reason without a code or an action.
     """
     when = dict(_docstrings(kind))
-    codes = {**CODES, **ADMIN_CODES}
+    codes: dict[StrEnum, str] = {**CODES, **ADMIN_CODES}
     return table(
         ("reason", "code", "when", "what the client does", "field"),
-        (
-            (f"`{each}`", codes[each].name, when[each.name], *ACTIONS[each])  # type: ignore[index]
-            for each in kind
-        ),
+        ((f"`{each}`", _code(codes[each]), when[each.name], *ACTIONS[each]) for each in kind),
     )
 
 
@@ -71,6 +69,10 @@ def page() -> str:
         begin = f"<!-- {name}: written by scripts.errors_page -->"
         written = between(written, begin, f"<!-- /{name} -->", reasons(kind))
     return written
+
+
+def _code(name: str) -> str:
+    return f"{name} ({grpc.StatusCode[name].value[0]})"
 
 
 def _docstrings(kind: type) -> Iterator[tuple[str, str]]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from classwire_server.metrics.metric import Metric
-from classwire_server.metrics.table import GROUPS
+from classwire_server.observability.metrics.definitions import GROUPS
+from classwire_server.observability.metrics.model_definitions import Metric
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "metrics.md"
 HEAD = """# Metrics

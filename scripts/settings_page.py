@@ -3,8 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from classwire_server.config import ServerConfig
-from classwire_server.settings import ENVIRONMENT_PREFIX, kind
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.config.sources import ENVIRONMENT_PREFIX, kind
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
 HEAD = f"""# Settings

@@ -11,11 +11,11 @@ import pytest
 import torch
 from transformers.utils import logging as transformers_logging
 
-from classwire_server.config import EMBEDDED_FOLDER, ServerConfig
-from classwire_server.engine.calibration import calibration_texts
-from classwire_server.engine.workers import launch
-from classwire_server.lifecycle import Server
-from classwire_server.loading import Launch
+from classwire_server.config.server_config import EMBEDDED_FOLDER, ServerConfig
+from classwire_server.engine.selection.calibration import calibration_texts
+from classwire_server.engine.worker.pool import launch
+from classwire_server.registry.loader import Launch
+from classwire_server.server import Server
 from tests.checkpoints import make_checkpoint
 from tests.workers import ForkedWorker
 

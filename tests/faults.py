@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from classwire_server.config import ServerConfig
-from classwire_server.engine import changeover, device, memory, right_of_way, worker
-from classwire_server.engine.link import Link, Refused, receive, send
-from classwire_server.engine.packed import PackedEngine
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine.compilation import changeover
+from classwire_server.engine.forward import device, preemption
+from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
+from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker import memory
+from classwire_server.engine.worker.protocol import Link, Refused, receive, send
 from classwire_server.errors import StartError
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.workers import ForkedWorker
@@ -126,7 +129,7 @@ def is_urgent_while_others_stand(control: Link, links: Sequence[Link]) -> None:
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
         if threading.current_thread().name == "urgent" and not eventually(
-            lambda: right_of_way.RIGHT_OF_WAY._still
+            lambda: preemption.PREEMPTION._still
         ):
             raise RuntimeError("nothing stands still")
         return _run(self, texts)

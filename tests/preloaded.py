@@ -11,6 +11,6 @@ import transformers.models.modernbert.modeling_modernbert
 import transformers.models.roberta.modeling_roberta
 import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401
 
-import classwire_server.engine.selection  # noqa: F401
+import classwire_server.engine.selection.choice  # noqa: F401
 
 torch.set_num_threads(1)

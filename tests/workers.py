@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import (
     ANY_TIME,
     Deviation,
@@ -16,13 +17,12 @@ from classwire_server.engine import (
     Logits,
     Terms,
     WorkerState,
-    worker,
 )
-from classwire_server.engine.link import Link
+from classwire_server.engine.forward.runner import Runner
 from classwire_server.engine.packing import pack
-from classwire_server.engine.runner import Runner
-from classwire_server.engine.selection import select
-from classwire_server.model_source import ModelSource
+from classwire_server.engine.selection.choice import select
+from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker.protocol import Link
 from classwire_server.tokenization import Encoding
 
 forks = multiprocessing.get_context("forkserver")

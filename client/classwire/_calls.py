@@ -14,9 +14,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from . import _requests, _responses
-from ._reasons import Reason
 from ._retry import is_retryable
 from ._steps import Again, Call, Steps
+from .contract.reasons import Reason
 from .errors import (
     ClasswireError,
     DeadlineExceeded,

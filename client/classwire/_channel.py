@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from ._reasons import Reason
+from .contract.reasons import Reason
 from .errors import InvalidInput
 
 Target: TypeAlias = str | Sequence[str]

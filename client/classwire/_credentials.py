@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import grpc
 
-from ._reasons import Reason
 from ._requests import metadata
+from .contract.reasons import Reason
 from .errors import InvalidInput
 from .tls import Tls
 

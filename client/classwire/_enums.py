@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._reasons import Reason
+from .contract.reasons import Reason
 from .errors import InvalidInput
 from .v1 import classwire_pb2 as pb
 

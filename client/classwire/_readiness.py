@@ -5,7 +5,7 @@ from __future__ import annotations
 from grpc_health.v1 import health_pb2
 
 from . import _calls
-from ._deadline import Deadline
+from ._retry import Deadline
 from .errors import ClasswireError, DeadlineExceeded, Unavailable
 
 RETRY_PAUSE_S = 0.25

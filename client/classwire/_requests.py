@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias, TypedDict, TypeVar
 
 from . import _enums
-from ._reasons import Reason
+from .contract.reasons import Reason
 from .errors import InvalidInput
 from .results import Item, Text
 from .v1 import classwire_pb2 as pb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import threading
@@ -9,36 +10,25 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias, TypeVar
 
 import grpc
-from google.protobuf import duration_pb2
 
 from . import _channel, _requests
 from ._credentials import Credentials
-from ._deadline import Deadline
-from ._reconnection import Reconnection
-from ._retry import Retry
+from ._retry import Deadline, Retry
 from ._status import from_rpc_error
 from ._steps import Doings, Steps, retried
-from ._stream import StreamState
-from .errors import (
-    Cancelled,
-    ClasswireError,
-    InternalError,
-    Unavailable,
-    UnusableClient,
-)
+from .errors import Cancelled, ClasswireError, InternalError, Unavailable, UnusableClient
 from .results import ModelLimits
 from .tls import explained
-from .v1 import classwire_pb2 as pb
 
 Metadata: TypeAlias = _requests.Metadata
 R = TypeVar("R")
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 30.0
-DEFAULT_ITEM_TIMEOUT_S = 600.0
-"""Much longer than a call's: a stream keeps a whole window before the device, which may be slow."""
 _RESET = "RST_STREAM"
 """In gRPC's words for a call that the other side ended without a status."""
+_FAILED_WRITE = "Internal error from Core"
+"""What grpc.aio says in place of the status when a message meets a call that has just ended."""
 
 
 class Session:
@@ -116,6 +106,24 @@ class Session:
             self.check()
             raise
 
+    @contextlib.contextmanager
+    def calling_async(self) -> Iterator[None]:
+        """Around a call on a channel of grpc.aio, and what reads its responses: as `calling`."""
+        self.check()
+        try:
+            yield
+        except grpc.RpcError as error:
+            failure = self.failure(error)
+            if failure.message == _FAILED_WRITE:
+                failure = Unavailable("the call ended while a message was on its way")
+            raise failure from error
+        except asyncio.CancelledError:
+            # How grpc.aio tells of that status too.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise self.cancellation() from None
+
     def failure(self, error: grpc.RpcError) -> ClasswireError:
         """The error of a call."""
         failure = from_rpc_error(error)
@@ -137,55 +145,20 @@ class Session:
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         """The deadline of a call that starts now."""
-        return Deadline(self._seconds(timeout_s, "timeout_s"))
+        return Deadline(self.seconds(timeout_s))
+
+    def retry(self) -> Retry:
+        """The retries of an operation that starts now."""
+        return Retry(self._retry)
 
     def retried(self, steps: Steps[R], deadline: Deadline) -> Doings[R]:
         """What to do for an operation."""
-        return retried(steps, Retry(self._retry), deadline)
+        return retried(steps, self.retry(), deadline)
 
     def metadata(self, extra: Metadata) -> tuple[tuple[str, str | bytes], ...]:
         """The client's metadata, then the call's, then its credentials."""
         return (*self._metadata, *_requests.metadata(extra), *self.credentials.metadata())
 
-    def stream(
-        self,
-        model: str,
-        options: pb.ClassifyOptions,
-        *,
-        in_order: bool,
-        window: int | None,
-        item_timeout_s: float | None,
-        timeout_s: float | None,
-    ) -> StreamState:
-        """The state of a new stream."""
-        if window is not None:
-            _requests.count(window, "window", at_least=1)
-        config = pb.StreamConfig(
-            model=_requests.unicode(model, "model"),
-            options=options,
-            ordering=pb.ORDERING_IN_ORDER if in_order else pb.ORDERING_AS_COMPLETED,
-        )
-        if item_timeout_s is None:
-            item_timeout_s = DEFAULT_ITEM_TIMEOUT_S
-        item_limit_s = _requests.seconds(item_timeout_s, "item_timeout_s")
-        if item_limit_s is not None:
-            config.item_timeout.CopyFrom(_duration(item_limit_s))
-        # A stream that has no deadline is as patient as a call.
-        is_timed = timeout_s is not None
-        limit_s = self._seconds(timeout_s, "timeout_s")
-        reconnection = Reconnection(
-            Retry(self._retry),
-            timeout_s=limit_s if is_timed else None,
-            patience_s=None if is_timed else limit_s,
-        )
-        return StreamState(config, window, reconnection)
-
-    def _seconds(self, timeout_s: float | None, option: str) -> float | None:
-        return _requests.seconds(self._timeout_s if timeout_s is None else timeout_s, option)
-
-
-def _duration(seconds: float) -> duration_pb2.Duration:
-    duration = duration_pb2.Duration()
-    # At least a nanosecond: the contract wants a positive time.
-    duration.FromNanoseconds(max(1, round(seconds * 1e9)))
-    return duration
+    def seconds(self, timeout_s: float | None) -> float | None:
+        """How long a call may take: the client's time unless it has one; None for no limit."""
+        return _requests.seconds(self._timeout_s if timeout_s is None else timeout_s, "timeout_s")

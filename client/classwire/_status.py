@@ -10,7 +10,7 @@ import grpc
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from ._reasons import DOMAIN, Reason
+from .contract.reasons import DOMAIN, Reason
 from .errors import (
     Cancelled,
     ClasswireError,

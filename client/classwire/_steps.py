@@ -10,8 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from ._deadline import Deadline
-from ._retry import Retry, is_timeout
+from ._retry import Deadline, Retry, is_timeout
 from .errors import ClasswireError
 
 

@@ -13,13 +13,14 @@ import grpc.aio
 from grpc_health.v1 import health_pb2
 
 from . import _calls, _channel, _requests
-from ._async_calling import calling
-from ._async_stream import AsyncStream
 from ._credentials import Credentials, Token
 from ._readiness import Readiness
 from ._requests import ClassifyOptions
 from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
 from ._steps import Pause, Steps
+from ._streaming.asynchronous import AsyncStream
+from ._streaming.reconnection import Reconnection
+from ._streaming.state import StreamOptions, StreamState
 from .errors import ClasswireError, UnusableClient
 from .results import Classification, Item, Model, Outcome, ServerInfo, Text, Tokenization
 from .tls import Tls
@@ -112,14 +113,8 @@ class AsyncClient:
         """
         wanted = _requests.classify_options(**options)
         self._session.check()
-        state = self._session.stream(
-            model,
-            wanted,
-            in_order=in_order,
-            window=window,
-            item_timeout_s=item_timeout_s,
-            timeout_s=timeout_s,
-        )
+        config = StreamOptions(model, wanted, in_order, window, item_timeout_s).config()
+        state = StreamState(config, window, Reconnection.of(self._session, timeout_s))
         checked = _requests.metadata(metadata)
         wanted_items = _requests.elements(items)
         source = (
@@ -181,7 +176,7 @@ class AsyncClient:
         readiness = Readiness(self._session.target, deadline)
         while True:
             try:
-                with calling(self._session), contextlib.ExitStack() as done:
+                with self._session.calling_async(), contextlib.ExitStack() as done:
                     watch = self._stubs().health.Watch(
                         health_pb2.HealthCheckRequest(),
                         timeout=deadline.left_s(),
@@ -225,7 +220,7 @@ class AsyncClient:
                     doing = next(doings)
                     continue
                 try:
-                    with calling(self._session):
+                    with self._session.calling_async():
                         response = await stubs.invoke(
                             doing, timeout=deadline.left_s(), metadata=all_metadata
                         )

@@ -16,7 +16,9 @@ from ._readiness import Readiness
 from ._requests import ClassifyOptions
 from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
 from ._steps import Pause, Steps
-from ._threaded_stream import ThreadedStream
+from ._streaming.reconnection import Reconnection
+from ._streaming.state import StreamOptions, StreamState
+from ._streaming.threaded import ThreadedStream
 from .errors import ClasswireError
 from .results import Classification, Item, Model, Outcome, ServerInfo, Text, Tokenization
 from .tls import Tls
@@ -172,14 +174,8 @@ class Client:
         """
         wanted = _requests.classify_options(**options)
         self._session.check()
-        state = self._session.stream(
-            model,
-            wanted,
-            in_order=in_order,
-            window=window,
-            item_timeout_s=item_timeout_s,
-            timeout_s=timeout_s,
-        )
+        config = StreamOptions(model, wanted, in_order, window, item_timeout_s).config()
+        state = StreamState(config, window, Reconnection.of(self._session, timeout_s))
         checked = _requests.metadata(metadata)
 
         def open_call(

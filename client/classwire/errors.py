@@ -23,11 +23,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import grpc
+from .contract.reasons import Reason
 
-from ._reasons import Reason
+if TYPE_CHECKING:
+    import grpc
 
 __all__ = [
     "Cancelled",
@@ -45,6 +46,18 @@ __all__ = [
     "UnknownModel",
     "UnusableClient",
 ]
+
+
+class _Code:
+    """The status code of a class or an error, kept by name: only reading it loads gRPC."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, error: ClasswireError | None, kind: type[ClasswireError]) -> grpc.StatusCode:
+        import grpc
+
+        return grpc.StatusCode[(error and error._code) or self._name]
 
 
 class ClasswireError(Exception):
@@ -65,7 +78,7 @@ class ClasswireError(Exception):
             iterable and have no outcome, in that order.
     """
 
-    code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
+    code = _Code("UNKNOWN")
 
     def __init__(
         self,
@@ -80,7 +93,7 @@ class ClasswireError(Exception):
         unanswered: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
-        self.code = type(self).code if code is None else code
+        self._code = code and code.name
         self.message = message
         self.reason = _known(reason)
         self.field = field
@@ -95,7 +108,7 @@ class ClasswireError(Exception):
 
     def __reduce__(self) -> tuple[Callable[..., ClasswireError], tuple[str]]:
         facts: dict[str, Any] = {
-            "code": self.code,
+            "code": self._code and self.code,
             "reason": self.reason,
             "field": self.field,
             "metadata": self.metadata,
@@ -109,13 +122,13 @@ class ClasswireError(Exception):
 class InvalidInput(ClasswireError, ValueError):
     """The text, an option or an id is wrong: the same call would fail again."""
 
-    code = grpc.StatusCode.INVALID_ARGUMENT
+    code = _Code("INVALID_ARGUMENT")
 
 
 class UnknownModel(ClasswireError):
     """The server has no model of that name, or none that the caller may see."""
 
-    code = grpc.StatusCode.NOT_FOUND
+    code = _Code("NOT_FOUND")
 
 
 class Overloaded(ClasswireError):
@@ -125,13 +138,13 @@ class Overloaded(ClasswireError):
     `retry_after_s` is when to come back; a client does, if its deadline allows.
     """
 
-    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    code = _Code("RESOURCE_EXHAUSTED")
 
 
 class MessageTooLarge(ClasswireError):
     """A request or an answer is over gRPC's own limit of bytes for a message."""
 
-    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    code = _Code("RESOURCE_EXHAUSTED")
 
 
 class Unavailable(ClasswireError):
@@ -140,43 +153,43 @@ class Unavailable(ClasswireError):
     A client has done so until the deadline, unless it was made with `retry=False`.
     """
 
-    code = grpc.StatusCode.UNAVAILABLE
+    code = _Code("UNAVAILABLE")
 
 
 class DeadlineExceeded(ClasswireError, TimeoutError):
     """The time of the call, or of a stream's item, ran out."""
 
-    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    code = _Code("DEADLINE_EXCEEDED")
 
 
 class Cancelled(ClasswireError):
     """The call was cancelled, as by closing the client while it ran."""
 
-    code = grpc.StatusCode.CANCELLED
+    code = _Code("CANCELLED")
 
 
 class Unauthenticated(ClasswireError):
     """The server asks for credentials, and the call has none or unknown ones."""
 
-    code = grpc.StatusCode.UNAUTHENTICATED
+    code = _Code("UNAUTHENTICATED")
 
 
 class PermissionDenied(ClasswireError):
     """The caller is known, and may not do this."""
 
-    code = grpc.StatusCode.PERMISSION_DENIED
+    code = _Code("PERMISSION_DENIED")
 
 
 class Unimplemented(ClasswireError):
     """The server does not have this method: it is older, or it is no Classwire server."""
 
-    code = grpc.StatusCode.UNIMPLEMENTED
+    code = _Code("UNIMPLEMENTED")
 
 
 class InternalError(ClasswireError):
     """A defect of the server, or of what lies between; `metadata["id"]` may find its log line."""
 
-    code = grpc.StatusCode.INTERNAL
+    code = _Code("INTERNAL")
 
 
 class PoisonInput(InternalError):
@@ -186,7 +199,7 @@ class PoisonInput(InternalError):
 class UnusableClient(ClasswireError, RuntimeError):
     """The client was closed, or is used in a forked process or on another event loop."""
 
-    code = grpc.StatusCode.FAILED_PRECONDITION
+    code = _Code("FAILED_PRECONDITION")
 
 
 def _known(reason: Reason | str) -> Reason | str:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import grpc
 
-from ._reasons import Reason
+from .contract.reasons import Reason
 from .errors import InvalidInput
 
 PemFile: TypeAlias = str | PathLike[str]

@@ -5,15 +5,7 @@ from typing import Any
 
 from conformance.limits import token_of
 
-from .calls import (
-    BATCH_CLASSIFY,
-    CLASSIFY,
-    GET_MODEL,
-    STREAM_CLASSIFY,
-    TOKENIZE,
-    classify,
-    refused,
-)
+from .calls import BATCH_CLASSIFY, CLASSIFY, GET_MODEL, STREAM_CLASSIFY, TOKENIZE, classify, refused
 from .encoding import Json
 from .faults import EVERY_METHOD, GOOD
 from .problems import BAD_CREDENTIALS, MISSING_CREDENTIALS, RATE_LIMITED, Problem, unknown_model

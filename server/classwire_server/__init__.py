@@ -1,5 +1,5 @@
 """The Classwire server: Hugging Face text classifiers over gRPC."""
 
-from classwire._version import __version__
+from classwire import __version__
 
 __all__ = ["__version__"]

@@ -17,8 +17,7 @@ ClasswireServerError
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from classwire._admin_reasons import AdminReason
-from classwire._reasons import Reason
+from classwire.contract.reasons import AdminReason, Reason
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -140,3 +139,23 @@ class OverBudget(ConfigError):
 
 class CheckpointError(StartError):
     """A checkpoint cannot be served; the text says which and why."""
+
+
+def expired_in_queue() -> RequestError:
+    """The time of a text has passed."""
+    return RequestError(Reason.EXPIRED_IN_QUEUE, "the time limit passed before the model ran")
+
+
+def draining() -> RequestError:
+    """The server ends, or the model is another."""
+    return RequestError(Reason.DRAINING, "the server, or the model, is going away")
+
+
+def worker_lost() -> RequestError:
+    """There is no process to run the model."""
+    return RequestError(Reason.WORKER_LOST, "the model's process has ended and is being restarted")
+
+
+def poison_input() -> RequestError:
+    """The process ended on this text, and on this text alone."""
+    return RequestError(Reason.POISON_INPUT, "the model's process ended twice on this text")

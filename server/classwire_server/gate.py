@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from .errors import RequestError
 

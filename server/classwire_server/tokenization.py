@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import tokenizers
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 
 from .errors import CheckpointError, ConfigError, RequestError
 

@@ -12,8 +12,8 @@ import grpc
 import pytest
 import torch
 
-from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
 from tests.admin.operator import Operator
 from tests.conftest import launch_forked
 from tests.contract.engines import FakeEngine

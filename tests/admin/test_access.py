@@ -10,10 +10,10 @@ import grpc
 import pytest
 import trustme
 
-from classwire._tokens import new_token
-from classwire_server.config import ServerConfig
+from classwire.contract.tokens import new_token
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.admin.operator import Operator, refusal
 from tests.contract.engines import PATIENCE_S, FakeEngine
 from tests.security.files import HOST, Pair, callers_toml, replace

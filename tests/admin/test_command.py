@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.cli.conftest import Run
-from tests.cli.conftest import classwire as classwire
 from tests.contract.engines import FakeEngine, eventually
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from classwire_server.memory_budget import MemoryBudget, cgroup_bytes
-from classwire_server.model_source import ModelSource
-from classwire_server.registry import Registry
+from classwire_server.config.model_source import ModelSource
+from classwire_server.registry.memory_budget import MemoryBudget, cgroup_bytes
+from classwire_server.registry.registry import Registry
 
 
 def _cgroup(root: Path, line: str, limit: Path, text: str) -> None:
@@ -31,7 +31,7 @@ def test_a_budget_that_cannot_hold_is_said(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One above what the cgroup allows gets a warning; no budget does not."""
-    monkeypatch.setattr("classwire_server.memory_budget.cgroup_bytes", lambda: 5_000_000)
+    monkeypatch.setattr("classwire_server.registry.memory_budget.cgroup_bytes", lambda: 5_000_000)
     registry = Registry([ModelSource("m", "m")])
     with caplog.at_level(logging.WARNING):
         MemoryBudget(5, registry)

@@ -13,10 +13,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from classwire import Client, UnknownModel
 from classwire._status import from_rpc_error
 from classwire.admin.v1 import admin_pb2 as pb
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import OverBudget
-from classwire_server.lifecycle import Server
-from classwire_server.model_source import ModelSource
+from classwire_server.server import Server
 from tests.admin.operator import Operator, refusal
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 

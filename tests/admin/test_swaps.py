@@ -14,7 +14,7 @@ from classwire import Classification, Client, Item
 from classwire.admin.v1 import admin_pb2 as pb
 from classwire.v1 import classwire_pb2
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.admin.operator import Operator, refusal
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually

@@ -13,7 +13,7 @@ from benchmarks.figures import digits, quantile
 from benchmarks.instrument import Failed, Instrument, seconds_of
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 
 from .open_loop import ending
 from .trial import Plan, Report, Trial

@@ -15,7 +15,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from tests.contract.engines import eventually
-from tests.server.callers import stop
+from tests.engine.worker.callers import stop
 
 from .callers import PATIENCE_S, Ledger, start
 from .known import Known

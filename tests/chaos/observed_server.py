@@ -12,12 +12,12 @@ from typing import Any
 from unittest.mock import patch
 
 from benchmarks.instrument import serve
-from classwire_server.computation import Pass
-from classwire_server.config import ServerConfig
-from classwire_server.engine.workers import launch
-from classwire_server.lifecycle import Server
-from classwire_server.pending import Batch
-from classwire_server.scheduling import Scheduler
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine.worker.pool import launch
+from classwire_server.scheduling.batch import Batch
+from classwire_server.scheduling.execution import ForwardPass
+from classwire_server.scheduling.scheduler import Scheduler
+from classwire_server.server import Server
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ObservedScheduler(Scheduler):
         super().__init__(**settings)
         self.runs: list[Run] = []
 
-    def finish(self, batch: Batch, passes: Iterable[Pass], now_s: float) -> None:
+    def finish(self, batch: Batch, passes: Iterable[ForwardPass], now_s: float) -> None:
         """Give each text its answer or error, and keep what has run."""
         done = list(passes)
         super().finish(batch, done, now_s)
@@ -83,7 +83,7 @@ class ObservedServer:
 
             start_model = functools.partial(launch, spawn=spawn_with(computes_twice))
         self._server = Server(config, start_model)
-        with patch("classwire_server.dispatch.Scheduler", self._observed):
+        with patch("classwire_server.scheduling.dispatcher.Scheduler", self._observed):
             self._server.start()
         return self._server.target
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks.machine import in_words
 from scripts.pages import between
+from tests.chaos import charts
 
-from . import charts
 from .trials import TRIALS
 
 PAGE = Path(__file__).parents[2] / "docs" / "project" / "reliability.md"

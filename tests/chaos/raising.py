@@ -7,10 +7,10 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from classwire_server.engine import worker
-from classwire_server.engine.link import Link
-from classwire_server.engine.packed import PackedEngine
+from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
+from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker.protocol import Link
 from tests.faults import spawn_with
 
 from .callers import Ledger, start
@@ -48,7 +48,7 @@ class _Failures(logging.Handler):
 def run(plan: Plan) -> Report:
     """Go on until enough batches have failed."""
     report, failures, wanted = Report(), _Failures(), 1 if plan.is_short else 20
-    logger = logging.getLogger("classwire_server.computation")
+    logger = logging.getLogger("classwire_server.scheduling.execution")
     with inside(plan, spawn_with(fails_at_times), batch_tokens=512) as server:
         ledger = Ledger(Known.ask(server.target, 100 if plan.is_short else 1_000))
         logger.addHandler(failures)

@@ -10,9 +10,9 @@ from typing import Any
 import trustme
 
 from classwire import Client, Item, Unauthenticated
-from classwire._tokens import new_token
-from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server
+from classwire.contract.tokens import new_token
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
 from tests.contract.engines import FakeEngine
 from tests.security.files import HOST, Pair, ca_file, callers_toml, replace
 

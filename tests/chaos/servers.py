@@ -11,11 +11,11 @@ from typing import Any, Protocol, Self
 
 from benchmarks.instrument import children
 from benchmarks.served import START_TIMEOUT_S, Served
-from classwire_server import command
-from classwire_server.config import ServerConfig
-from classwire_server.engine.process import Spawn, Subprocess
-from classwire_server.engine.workers import WorkerEngine, launch
-from classwire_server.lifecycle import Server
+from classwire_server.cli import serve as command
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine.worker.pool import WorkerPool, launch
+from classwire_server.engine.worker.process import Spawn, Subprocess
+from classwire_server.server import Server
 from tests.workers import ForkedWorker, forks, launch_in_process
 
 from .trial import Plan
@@ -168,6 +168,6 @@ def inside(plan: Plan, spawn: Spawn | None = None, **settings: Any) -> Iterator[
 def worker_pid(server: Server) -> int:
     """The process of the model of a server in this process."""
     engine = server._registry.served("", "model").engine
-    assert isinstance(engine, WorkerEngine)
+    assert isinstance(engine, WorkerPool)
     (pid,) = engine.pids
     return pid

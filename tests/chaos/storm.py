@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.instrument import Instrument
 from classwire import Classification, Client
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 
 from .callers import PATIENCE_S
 from .footprint import Footprint

@@ -10,7 +10,7 @@ import grpc
 from safetensors.torch import load_file, save_file
 
 from classwire import Classification, Client
-from classwire_server.config import EMBEDDED_FOLDER
+from classwire_server.config.server_config import EMBEDDED_FOLDER
 from tests.admin.operator import Operator, refusal
 
 from .callers import Ledger, start

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from tests.chaos.fuzz.trial import FUZZ
+
 from .failover import FAILOVER
 from .fairness import FAIRNESS
-from .fuzz.trial import FUZZ
 from .idle_streams import IDLE_STREAMS
 from .kills import KILLS
 from .overload import OVERLOAD, OVERLOAD_EMBEDDED

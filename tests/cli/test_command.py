@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import classwire.cli
-from classwire._version import __version__
+from classwire import __version__
 from classwire.cli.failures import one_line
 from tests.cli.conftest import Run
 
@@ -69,7 +69,7 @@ def test_without_the_server_serve_says_what_to_install(
 ) -> None:
     """The client's install has no server in it."""
     monkeypatch.setitem(sys.modules, "classwire_server", None)
-    monkeypatch.delitem(sys.modules, "classwire_server.command", raising=False)
+    monkeypatch.delitem(sys.modules, "classwire_server.cli.serve", raising=False)
     ended = classwire(*command)
     assert (ended.code, ended.out) == (1, "")
     assert ended.complaint == (

@@ -4,8 +4,8 @@ import pytest
 from rich.cells import cell_len
 
 from classwire import LabelScore, Token
-from classwire._visible import visible
 from classwire.cli.rendering import fitted, score_lines, token_blocks
+from classwire.escaping import visible
 
 SCORES = (LabelScore("5 stars", 4, 0.75), LabelScore("1 star", 0, 0.25))
 

@@ -17,7 +17,7 @@ from classwire.cli import rendering, top_metrics
 from classwire.cli.failures import Failure
 from classwire.cli.top_metrics import Snapshot, Window
 from classwire.cli.top_view import view
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.cli.conftest import Run
 from tests.contract.engines import FakeEngine, eventually
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from classwire import ClasswireError, Item, Text
-from classwire._reconnection import Reconnection
 from classwire._retry import Retry
-from classwire._stream import StreamState
+from classwire._streaming.reconnection import Reconnection
+from classwire._streaming.state import StreamState
 from classwire.v1 import classwire_pb2 as pb
 
 

@@ -6,12 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from classwire import (
-    AsyncClient,
-    Cancelled,
-    Reason,
-    Unavailable,
-)
+from classwire import AsyncClient, Cancelled, Reason, Unavailable
 from classwire.testing import FakeServer
 
 

@@ -5,15 +5,7 @@ from typing import Any
 
 import pytest
 
-from classwire import (
-    Classification,
-    InvalidInput,
-    Reason,
-    Text,
-    Token,
-    UnknownModel,
-    _calls,
-)
+from classwire import Classification, InvalidInput, Reason, Text, Token, UnknownModel, _calls
 from classwire._steps import Call
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb

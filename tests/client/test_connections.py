@@ -21,8 +21,8 @@ from classwire import (
     Unimplemented,
     UnusableClient,
 )
-from classwire._deadline import Deadline
 from classwire._readiness import Readiness
+from classwire._retry import Deadline
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 

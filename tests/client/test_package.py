@@ -35,6 +35,16 @@ def test_importing_the_client_imports_nothing_heavy() -> None:
     assert run(program) == "[]\n"
 
 
+@pytest.mark.parametrize("module", ["classwire", "classwire.errors", "classwire.results"])
+def test_errors_and_reasons_load_no_grpc(module: str) -> None:
+    """A process that needs only those pays for no gRPC."""
+    program = (
+        f"import sys, {module}; from classwire.contract.reasons import Reason; "
+        "print('grpc' in sys.modules)"
+    )
+    assert run(program) == "False\n"
+
+
 def test_the_fake_server_needs_no_torch() -> None:
     """Users' tests run without it."""
     program = "import sys, classwire.testing; print('torch' in sys.modules)"
@@ -45,6 +55,9 @@ def test_public_names() -> None:
     """All there, each once, in order; every error class is one of them."""
     assert classwire.__all__ == sorted(set(classwire.__all__))
     assert all(hasattr(classwire, name) for name in classwire.__all__)
+    assert set(classwire.__all__) <= set(dir(classwire))
+    with pytest.raises(AttributeError, match="Nothing"):
+        classwire.Nothing  # noqa: B018
     assert set(errors.__all__) <= set(classwire.__all__)
 
 

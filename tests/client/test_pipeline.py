@@ -12,7 +12,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 import classwire
 from classwire import Client, InvalidInput, Reason, UnknownModel
 from classwire.testing import FakeServer
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 
 TEXTS = ["I really love this book", "terrible", "The soles came off after a week, twice.", "ok"]
 LONG = "not so bad " * 300

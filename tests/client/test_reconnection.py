@@ -3,8 +3,8 @@
 import pytest
 
 from classwire import Cancelled, DeadlineExceeded, InternalError, Overloaded, Reason, Unavailable
-from classwire._reconnection import Reconnection
 from classwire._retry import FIRST_PAUSE_S, LEAST_TIME_S, Retry
+from classwire._streaming.reconnection import Reconnection
 
 UNAVAILABLE = Unavailable("nobody there")
 TIMEOUT = DeadlineExceeded("Deadline Exceeded")

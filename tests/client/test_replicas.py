@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from classwire import Classification, Client
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import ANY_TIME, Logits, Terms
 from classwire_server.errors import StartError
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 

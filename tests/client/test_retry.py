@@ -18,8 +18,7 @@ from classwire import (
     _calls,
     _responses,
 )
-from classwire._deadline import Deadline
-from classwire._retry import FIRST_PAUSE_S, LEAST_TIME_S, LONGEST_PAUSE_S, Retry
+from classwire._retry import FIRST_PAUSE_S, LEAST_TIME_S, LONGEST_PAUSE_S, Deadline, Retry
 from classwire._steps import Call, Pause, Steps, retried
 from classwire.results import ModelLimits
 from classwire.v1 import classwire_pb2 as pb

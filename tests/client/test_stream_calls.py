@@ -3,9 +3,9 @@
 import pytest
 
 from classwire import InternalError, InvalidInput, Reason, Unavailable
-from classwire._reconnection import Reconnection
 from classwire._retry import Retry
-from classwire._stream import StreamState
+from classwire._streaming.reconnection import Reconnection
+from classwire._streaming.state import StreamState
 
 from .conversations import add_all, begin_call, new_stream, results, sent, started, taken
 

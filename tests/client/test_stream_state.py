@@ -2,17 +2,9 @@
 
 import pytest
 
-from classwire import (
-    InternalError,
-    InvalidInput,
-    Item,
-    Outcome,
-    Reason,
-    Text,
-    Unavailable,
-)
+from classwire import InternalError, InvalidInput, Item, Outcome, Reason, Text, Unavailable
 from classwire._requests import MAX_MESSAGE_BYTES
-from classwire._stream import StreamState
+from classwire._streaming.state import StreamState
 from classwire.v1 import classwire_pb2 as pb
 
 from .conversations import add_all, begin_call, finish, new_stream, results, sent, started, taken

@@ -8,11 +8,7 @@ from typing import Any
 
 import pytest
 
-from classwire import (
-    Client,
-    InvalidInput,
-    Reason,
-)
+from classwire import Client, InvalidInput, Reason
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 

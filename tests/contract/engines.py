@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from classwire_server.checkpoint import load_checkpoint
-from classwire_server.config import ServerConfig
+from classwire_server.checkpoint.loading import load_checkpoint
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import (
     ANY_TIME,
     Deviation,
@@ -20,9 +21,8 @@ from classwire_server.engine import (
     Terms,
     WorkerState,
 )
+from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import NoWorker, WorkerLost
-from classwire_server.model_source import ModelSource
-from classwire_server.pass_cost import PassCost
 from classwire_server.tokenization import Encoding
 
 PATIENCE_S = 20.0
@@ -30,7 +30,7 @@ PATIENCE_S = 20.0
 
 LOGITS = (0.0, 1.0, 2.0, 3.0, 4.0)
 
-COST = PassCost((16, 1_024), (0.001, 0.064))
+COST = LatencyProfile((16, 1_024), (0.001, 0.064))
 """Of an engine whose passes are as long as their texts: filling up gains nothing."""
 
 

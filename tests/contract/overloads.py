@@ -1,9 +1,9 @@
 """Servers with more to do than there is time for."""
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
-from classwire_server.lifecycle import Server
-from classwire_server.need import Need
+from classwire_server.scheduling.admission import LatencyFloor
+from classwire_server.server import Server
 from tests.contract.engines import eventually
 
 
@@ -23,7 +23,7 @@ def hold_up(server: Server) -> None:
     assert eventually(lambda: all(entry.served for entry in registry.entries()))
     for entry in registry.entries():
         dispatcher = registry.served(entry.source.name, "model").dispatcher
-        dispatcher.need = lambda left_s: Need(left_s + 60.0, no_time)  # type: ignore[method-assign]
+        dispatcher.need = lambda left_s: LatencyFloor(left_s + 60.0, no_time)  # type: ignore[method-assign]
 
 
 OVERLOADS = (fill, hold_up)

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.contract.conftest import Classify
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import FakeEngine, eventually, readers

@@ -11,8 +11,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
-from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import SECRET, Failure, item_failure, refusal

@@ -7,10 +7,10 @@ import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.lifecycle import Server
-from classwire_server.service.handlers import Call
-from classwire_server.service.stream import StreamSession
-from classwire_server.service.stream_lifetime import StreamLimits
+from classwire_server.rpc.call import Call
+from classwire_server.server import Server
+from classwire_server.service.streaming.classify import ClassifyStream
+from classwire_server.service.streaming.lifetime import StreamLimits
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import SECRET
@@ -103,7 +103,7 @@ def test_a_cancelled_stream_is_no_defect(server: Server, caplog: pytest.LogCaptu
     call = Call.of(_NeverOver())  # type: ignore[arg-type]
     limits = StreamLimits.of(server.config)
 
-    responses = list(StreamSession(server._registry, requests(), call, limits).responses())
+    responses = list(ClassifyStream(server._registry, requests(), call, limits).responses())
 
     assert [response.WhichOneof("event") for response in responses] == ["started"]
     assert "defect" not in caplog.text

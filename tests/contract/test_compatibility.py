@@ -8,8 +8,8 @@ import pytest
 
 from classwire import Classification, Client
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.lifecycle import Server
-from classwire_server.service.model import FEATURES
+from classwire_server.server import Server
+from classwire_server.service.models import FEATURES
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine
 from tests.contract.later import LATER, later, later_server

@@ -11,19 +11,11 @@ import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.contract.conftest import Classify
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine
-from tests.http2 import (
-    DATA,
-    END_STREAM,
-    HEADERS,
-    MAX_FRAME_BYTES,
-    Connection,
-    hpack,
-    request,
-)
+from tests.http2 import DATA, END_STREAM, HEADERS, MAX_FRAME_BYTES, Connection, hpack, request
 
 CLASSIFY = "/classwire.v1.ClassifyService/Classify"
 IDENTITY, COMPRESSED = 0, 1

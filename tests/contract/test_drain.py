@@ -9,7 +9,7 @@ import grpc
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import failure_of, refusal

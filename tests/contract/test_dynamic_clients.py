@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.contract.engines import PATIENCE_S, FakeEngine
 from tests.contract.failures import invalid, refusal
 from tests.node.calls import call, outcomes

@@ -17,25 +17,17 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.config import ServerConfig
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Launched
 from classwire_server.errors import StartError
-from classwire_server.lifecycle import Server
-from classwire_server.model_source import ModelSource
-from classwire_server.service import arrivals, reflection
+from classwire_server.rpc import lazy_pool as arrivals
+from classwire_server.rpc import reflection
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import refusal
-from tests.http2 import (
-    DATA,
-    END_STREAM,
-    HEADERS,
-    RST_STREAM,
-    Connection,
-    Frame,
-    messages,
-    request,
-)
+from tests.http2 import DATA, END_STREAM, HEADERS, RST_STREAM, Connection, Frame, messages, request
 
 Connect = Callable[[str], grpc.Channel]
 

@@ -13,17 +13,17 @@ import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
-from classwire_server.endings import expired
-from classwire_server.errors import RequestError
-from classwire_server.lifecycle import Server
-from classwire_server.model_source import ModelSource
-from classwire_server.need import Need
+from classwire_server.config.model_source import ModelSource
+from classwire_server.errors import RequestError, expired_in_queue
 from classwire_server.open_inference import inference_pb2 as oip
-from classwire_server.registry import Entry, Registry
-from classwire_server.service import congestion, refusals
-from classwire_server.service.call_pool import CONGESTED_RETRY_S, CallPool
-from classwire_server.service.deadlines import ASKS_FIRST, NEED, Haste
-from classwire_server.service.refusals import SAME_REFUSAL_S, WireStatuses
+from classwire_server.registry.registry import Entry, Registry
+from classwire_server.rpc import congestion
+from classwire_server.rpc import rejection as refusals
+from classwire_server.rpc.call_pool import CONGESTED_RETRY_S, CallPool
+from classwire_server.rpc.load_shedding import ASKS_FIRST, NEED, Haste
+from classwire_server.rpc.rejection import SAME_REFUSAL_S, WireStatuses
+from classwire_server.scheduling.admission import LatencyFloor
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import SECRET, refusal
@@ -143,7 +143,7 @@ def submit(pool: CallPool, left_s: float, least_s: float = 0.0) -> "Future[Reque
         """Ends calls that have less time left than they need."""
 
     setattr(behavior, ASKS_FIRST, True)
-    setattr(behavior, NEED, lambda left_s: Need(least_s, no_time) if least_s else None)
+    setattr(behavior, NEED, lambda left_s: LatencyFloor(least_s, no_time) if least_s else None)
     event = SimpleNamespace(call_details=SimpleNamespace(deadline=time.time() + left_s))
 
     def serve(*_: object) -> RequestError | None:
@@ -214,8 +214,8 @@ def test_calls_that_have_too_little_time_when_they_begin() -> None:
     """They are refused then, and let fewer calls wait, however short their own wait was."""
     pool = CallPool(1, max_waiting=10)
 
-    def need(left_s: float) -> Need:
-        return Need(30.0, no_time)
+    def need(left_s: float) -> LatencyFloor:
+        return LatencyFloor(30.0, no_time)
 
     assert pool.submit(pool.judge, 60.0, need).result(PATIENCE_S) is None
     assert pool._may_wait == 10
@@ -299,7 +299,7 @@ def test_a_call_that_comes_too_late_for_its_thread(
     behind = stub.Classify.future(CALL, timeout=PATIENCE_S)
     assert eventually(lambda: server._calls.waiting == 1)
     dispatcher = server._registry.served("", "model").dispatcher
-    dispatcher.need = lambda left_s: Need(60.0, no_time)  # type: ignore[method-assign]
+    dispatcher.need = lambda left_s: LatencyFloor(60.0, no_time)  # type: ignore[method-assign]
     engine.release()
 
     assert refusal(behind.result).reason == "OVERLOADED"
@@ -351,9 +351,9 @@ def test_what_a_call_needs(fake: Callable[..., Server]) -> None:
 
 def test_a_need_that_cannot_be_told(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, and the call goes on: an exception would end the thread that brings calls."""
-    assert Haste.now(5.0, lambda left_s: Need(1 / (left_s - 5.0), list)) == Haste(5.0, None)  # type: ignore[arg-type]
+    assert Haste.now(5.0, lambda left_s: LatencyFloor(1 / (left_s - 5.0), list)) == Haste(5.0, None)  # type: ignore[arg-type]
     assert "can't be told" in caplog.text
-    assert Haste.now(0.0, lambda left_s: Need(1 / left_s, list)) == Haste(0.0, None)  # type: ignore[arg-type]
+    assert Haste.now(0.0, lambda left_s: LatencyFloor(1 / left_s, list)) == Haste(0.0, None)  # type: ignore[arg-type]
 
 
 def test_calls_whose_callers_have_gone(fake: Callable[..., Server], connect: Connect) -> None:
@@ -415,11 +415,11 @@ def test_what_calls_hear_that_are_refused_at_once(monkeypatch: pytest.MonkeyPatc
     statuses = WireStatuses()
     monkeypatch.setattr(refusals, "SAME_REFUSAL_S", 3_600.0)
     first = statuses.of(no_time())
-    late = statuses.of(expired())
+    late = statuses.of(expired_in_queue())
     assert (first.reason, late.reason) == ("OVERLOADED", "EXPIRED_IN_QUEUE")
     assert late.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert statuses.of(no_time()) is first
-    assert statuses.of(expired()) is late
+    assert statuses.of(expired_in_queue()) is late
 
     monkeypatch.setattr(refusals, "SAME_REFUSAL_S", -1.0)
     assert statuses.of(no_time()) is not first

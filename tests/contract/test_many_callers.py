@@ -12,9 +12,9 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.lifecycle import Server
-from classwire_server.service.call_pool import CallPool
-from classwire_server.transport import LOOKAHEAD_BYTES
+from classwire_server.rpc.call_pool import CallPool
+from classwire_server.rpc.server_options import LOOKAHEAD_BYTES
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import SECRET, Failure, refusal

@@ -10,7 +10,7 @@ import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.contract.conftest import Classify
 from tests.contract.engines import PATIENCE_S, FakeEngine
 

@@ -4,9 +4,9 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 
-from classwire._reasons import CODES, Reason
+from classwire.contract.reasons import CODES, Reason
 from classwire_server.errors import RequestError
-from classwire_server.service.status import item_error, status
+from classwire_server.rpc.status import item_error, status
 
 TABLE = {
     grpc.StatusCode.INVALID_ARGUMENT: (
@@ -27,7 +27,7 @@ def test_every_reason_has_the_code_of_the_contract() -> None:
     """The server's table is the contract's: no reason without a code, and none besides."""
     contract = {reason: code for code, reasons in TABLE.items() for reason in reasons.split()}
 
-    assert {str(reason): code for reason, code in CODES.items()} == contract
+    assert {str(reason): grpc.StatusCode[name] for reason, name in CODES.items()} == contract
     assert {str(reason) for reason in Reason} == set(contract)
 
 
@@ -43,7 +43,7 @@ def test_statuses_and_item_errors_say_the_same(reason: Reason) -> None:
     info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     retry = error_details_pb2.RetryInfo()
     assert [d.Unpack(m) for d, m in zip(as_status.details, (info, bad_request, retry), strict=True)]
-    assert as_status.code == as_item.code == CODES[reason].value[0]
+    assert as_status.code == as_item.code == grpc.StatusCode[CODES[reason]].value[0]
     assert as_status.message == as_item.message == "is wrong"
     assert (info.domain, info.reason, as_item.reason) == ("classwire", reason, reason)
     assert dict(info.metadata) == dict(as_item.metadata) == {"limit": "7"}

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.contract.conversation import STREAM_CLASSIFY, Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.test_busy import waiting

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from classwire._reasons import Reason
-from classwire_server.config import ServerConfig
-from classwire_server.service.stream_lifetime import StreamLifetime, StreamLimits
+from classwire.contract.reasons import Reason
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.service.streaming.lifetime import StreamLifetime, StreamLimits
 
 LIMITS = StreamLimits(idle_timeout_s=10, max_age_s=math.inf, drain_timeout_s=3)
 

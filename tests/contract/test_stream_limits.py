@@ -10,10 +10,10 @@ import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server
-from classwire_server.service.alarms import Alarms
-from classwire_server.transport import LOOKAHEAD_BYTES, grpc_options
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.rpc.server_options import LOOKAHEAD_BYTES, grpc_options
+from classwire_server.rpc.timers import Timers
+from classwire_server.server import Server
 from tests.contract.conversation import STREAM_CLASSIFY, Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import SECRET, Failure, refusal
@@ -207,7 +207,7 @@ def test_connections_outlast_their_streams(age_s: float) -> None:
 def test_alarms_ring_until_they_are_taken_back() -> None:
     """One thread rings for all, again whenever it is asked to, while there is a reason to."""
     others = ringing()
-    alarms = Alarms()
+    alarms = Timers()
     rung: list[str] = []
     held, done = threading.Event(), threading.Event()
 
@@ -245,8 +245,8 @@ def test_an_alarm_that_fails_keeps_no_other_from_ringing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is called again, and the log names the kind of its error alone."""
-    monkeypatch.setattr("classwire_server.service.alarms.AGAIN_S", BRIEFLY_S)
-    alarms = Alarms()
+    monkeypatch.setattr("classwire_server.rpc.timers.AGAIN_S", BRIEFLY_S)
+    alarms = Timers()
     failures: list[float] = []
     again, other = threading.Event(), threading.Event()
 

@@ -9,7 +9,7 @@ import pytest
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.engine import ANY_TIME, Execution, Logits, Terms
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from classwire_server.tokenization import Encoding
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine

@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from classwire import ClasswireError, Client
-from classwire_server.config import ServerConfig
-from classwire_server.engine import Deviation, Launched, WorkerState, worker
-from classwire_server.engine.link import Link
-from classwire_server.engine.packed import PackedEngine
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Deviation, Launched, WorkerState
+from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
-from classwire_server.engine.workers import launch
-from classwire_server.lifecycle import Server
-from classwire_server.model_source import ModelSource
+from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker.pool import launch
+from classwire_server.engine.worker.protocol import Link
+from classwire_server.server import Server
 from tests.contract.engines import FakeEngine, eventually
 from tests.workers import ForkedWorker
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from classwire_server.metrics.table import METRICS
+from classwire_server.observability.metrics.definitions import METRICS
 
 from .shipped import rules
 

@@ -11,9 +11,9 @@ import grpc
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server
-from classwire_server.loading import Launch
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.registry.loader import Launch
+from classwire_server.server import Server
 
 TIMEOUT_S = 60.0
 """How long a call may take."""

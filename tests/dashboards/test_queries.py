@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 from tests.dashboards.series import ADDED, LABELS, OF_PROMETHEUS, series
 from tests.dashboards.shipped import Asked, asked_by_dashboard, rules
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from classwire_server.config import ServerConfig
-from classwire_server.settings import resolve
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.config.sources import resolve
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 DOCKERFILE = DEPLOY / "docker" / "Dockerfile"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError
 from tests.deploy.manifests import (
     DEPLOY,

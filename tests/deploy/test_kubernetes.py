@@ -6,7 +6,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
-from classwire_server.metrics.table import GROUPS
+from classwire_server.observability.metrics.definitions import GROUPS
 from tests.deploy.manifests import (
     BASE,
     DEPLOY,

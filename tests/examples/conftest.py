@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
 from tests.conftest import launch_forked
 
 ROOT = Path(__file__).parents[2]

@@ -1,17 +1,14 @@
 """The examples in Python do what their pages say, against a real server."""
 
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from classwire import Client, Reason
+from classwire import Reason
 from classwire.testing import FakeServer
-from classwire_server.lifecycle import Server
 from tests.examples.conftest import ROOT, Run, Secure
 
 FOLDER = ROOT / "examples" / "python"
@@ -73,14 +70,3 @@ def test_tls(run: Run, secure: Secure) -> None:
     many = run("stream", secure.target, secure.authority, lines="I really love this book\n")
     assert (one.stdout, one.stderr) == ("5 stars 0.5290\n", "")
     assert (many.stdout, many.stderr) == ("1\t5 stars\t0.5290\n", "")
-
-
-def test_connections(run: Run, serve: Callable[..., Server]) -> None:
-    """`connections` prints who is connected to a server that serves channelz, and what it asked."""
-    server = serve(admin_port=0, channelz=True)
-    with Client(server.target) as client:
-        client.models()
-        ended = run("connections", server.admin_target)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    connection = r"  chttp2 ipv4:127\.0\.0\.1:\d+  calls 1, messages in 1, out 1\n"
-    assert re.search(rf"^server \d+: calls 1, failed 0\n{connection}", ended.stdout, re.MULTILINE)

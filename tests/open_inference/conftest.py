@@ -6,8 +6,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
 from tests.conftest import launch_forked
 from tests.contract.conftest import _no_text_in_logs, bert, fake  # noqa: F401
 from tests.open_inference.wire import Stub

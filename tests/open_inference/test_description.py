@@ -12,8 +12,8 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from classwire_server import __version__
-from classwire_server.lifecycle import Server
 from classwire_server.open_inference import inference_pb2 as pb
+from classwire_server.server import Server
 from tests.contract.engines import PATIENCE_S, FakeEngine
 from tests.contract.failures import Failure, refusal
 from tests.contract.test_health import health

@@ -10,8 +10,8 @@ import pytest
 
 from classwire.v1 import classwire_pb2
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.lifecycle import Server
 from classwire_server.open_inference import inference_pb2 as pb
+from classwire_server.server import Server
 from tests.checkpoints import STARS
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import SECRET

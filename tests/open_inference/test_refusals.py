@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 import pytest
 
-from classwire_server.lifecycle import Server
 from classwire_server.open_inference import inference_pb2 as pb
+from classwire_server.server import Server
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import SECRET, Failure, invalid, refusal
 from tests.contract.test_busy import waiting

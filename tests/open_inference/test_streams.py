@@ -8,9 +8,9 @@ from contextlib import ExitStack
 import grpc
 import pytest
 
-from classwire_server.lifecycle import Server
 from classwire_server.open_inference import inference_pb2 as pb
-from classwire_server.transport import LOOKAHEAD_BYTES
+from classwire_server.rpc.server_options import LOOKAHEAD_BYTES
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import SECRET, Failure, refusal

@@ -49,7 +49,10 @@ def test_package_is_the_installed_one() -> None:
     assert {f"{embedded}/model.safetensors", f"{embedded}/README.md"} <= files
     assert any(path.endswith("sboms/classwire-server.cdx.json") for path in files)
     engine = "classwire_server/engine"
-    assert {f"{engine}/calibration.txt", f"{engine}/compiled_runner.cpp"} <= files
+    assert {
+        f"{engine}/selection/calibration.txt",
+        f"{engine}/compilation/compiled_runner.cpp",
+    } <= files
 
 
 def test_command_classifies_with_the_embedded_checkpoint(target: str) -> None:

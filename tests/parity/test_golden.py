@@ -19,8 +19,8 @@ from transformers import AutoConfig, BertForSequenceClassification
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
 from tests.parity.direct import TEXTS, Direct, largest_difference
 from tests.parity.wire import WAYS, Way, alone, scores_by_id
 

@@ -13,13 +13,13 @@ from transformers import AttentionInterface, AutoTokenizer, BertForSequenceClass
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ModelServiceStub
-from classwire_server.checkpoint import load_checkpoint
-from classwire_server.config import ServerConfig
+from classwire_server.checkpoint.loading import load_checkpoint
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation, Launched
-from classwire_server.engine.attention import ATTENTION
-from classwire_server.engine.packed import PackedEngine, PackedModel
-from classwire_server.lifecycle import Server
-from classwire_server.model_source import ModelSource
+from classwire_server.engine.forward.attention import ATTENTION
+from classwire_server.engine.forward.packed import PackedEngine, PackedModel
+from classwire_server.server import Server
 from tests.checkpoints import ARCHITECTURES
 from tests.conftest import launch_forked
 from tests.contract.engines import COST

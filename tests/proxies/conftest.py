@@ -9,8 +9,8 @@ import pytest
 import trustme
 
 from classwire import Client
-from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
 from tests.contract.engines import FakeEngine
 from tests.proxies.proxy import PROXIES, Certificate, Proxy
 

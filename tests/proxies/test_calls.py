@@ -10,7 +10,7 @@ from classwire import Classification, Client
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import refusal

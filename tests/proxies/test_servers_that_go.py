@@ -11,7 +11,7 @@ import pytest
 from classwire import Client, Reason
 from classwire._status import from_rpc_error
 from classwire.testing import FakeServer
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from tests.chaos.callers import Callers, Ledger
 from tests.chaos.known import Known
 from tests.chaos.servers import Forked, Replica

@@ -9,8 +9,8 @@ import pytest
 
 from classwire import Classification, Client, Reason
 from classwire._status import from_rpc_error
-from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import FakeEngine, eventually, readers
 from tests.proxies.conftest import StartProxy

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import trustme
 
-from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
 from tests.security.files import HOST, Pair, ca_file
 
 Listen = Callable[..., Server]

@@ -9,7 +9,7 @@ from typing import Any
 import trustme
 
 from classwire import Tls
-from classwire._tokens import hash_of
+from classwire.contract.tokens import hash_of
 
 HOST = "127.0.0.1"
 

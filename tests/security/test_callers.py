@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from classwire._reasons import Reason
-from classwire._tokens import hash_of, is_hash, is_hash_of, name_in, new_token
+from classwire.contract.reasons import Reason
+from classwire.contract.tokens import hash_of, is_hash, is_hash_of, name_in, new_token
+from classwire_server.config.security import SecuritySettings
 from classwire_server.errors import ConfigError, RequestError
-from classwire_server.security.access import Access
+from classwire_server.security.authenticator import Authenticator
 from classwire_server.security.callers import read_callers
-from classwire_server.security.rate import Rate
-from classwire_server.security.settings import SecuritySettings
+from classwire_server.security.rate_limit import Rate
 from tests.security.files import callers_toml, replace
 
 TOKEN, OTHER = (f"cw_alice_{letter * 43}" for letter in "ab")
@@ -75,7 +75,7 @@ def test_tokens_are_compared_in_constant_time(
     """Once for each token that is shown, whether there is a caller of that name or not; a right one
     is known, and others are BAD_CREDENTIALS.
     """
-    access = Access(SecuritySettings(callers=str(file)))
+    access = Authenticator(SecuritySettings(callers=str(file)))
     if token == TOKEN:
         assert access.by_token(token).caller.name == "alice"
     else:
@@ -88,7 +88,7 @@ def test_tokens_are_compared_in_constant_time(
 
 def test_a_caller_may_have_several_tokens(file: Path) -> None:
     """So that the next one is known before the last one goes."""
-    access = Access(SecuritySettings(callers=str(file)))
+    access = Authenticator(SecuritySettings(callers=str(file)))
     first = access.by_token(TOKEN)
     replace(file, callers_toml({"alice": {"tokens": (TOKEN, OTHER)}}))
     second = access.by_token(OTHER)
@@ -157,7 +157,7 @@ def test_a_file_that_goes_wrong_later_is_not_taken(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who was known stays known, which the log says once; a good file is taken again."""
-    access = Access(SecuritySettings(callers=str(file)))
+    access = Authenticator(SecuritySettings(callers=str(file)))
     for broken in (b"", b"rubbish"):
         replace(file, broken)
         assert access.by_token(TOKEN).caller.name == access.by_token(TOKEN).caller.name == "alice"
@@ -173,7 +173,7 @@ def test_a_file_that_goes_wrong_later_is_not_taken(
 
 def test_a_rate_goes_on_when_the_file_changes(file: Path) -> None:
     """Nobody is given more by an edit for someone else, nor forgiven by one for himself."""
-    access = Access(SecuritySettings(callers=str(file)))
+    access = Authenticator(SecuritySettings(callers=str(file)))
 
     def rate(tokens_per_s: int) -> Rate:
         entry = {"tokens": (TOKEN,), "text_tokens_per_s": tokens_per_s}
@@ -191,7 +191,7 @@ def test_a_rate_goes_on_when_the_file_changes(file: Path) -> None:
 
 def test_a_file_that_is_not_taken_changes_no_rate(file: Path) -> None:
     """Whatever stands before the mistake in it."""
-    access = Access(SecuritySettings(callers=str(file)))
+    access = Authenticator(SecuritySettings(callers=str(file)))
     alice = callers_toml({"alice": {"tokens": (TOKEN,), "text_tokens_per_s": 5}})
     replace(file, alice + b"\n[bob]\n")
     assert access.by_token(TOKEN).caller.rate.tokens_per_s == math.inf

@@ -14,12 +14,12 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
 from classwire import Client, Overloaded, PermissionDenied, Reason, Unauthenticated
-from classwire._tokens import new_token
+from classwire.contract.tokens import new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
-from classwire_server.config import ServerConfig
-from classwire_server.lifecycle import Server
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.open_inference import inference_pb2 as oip
+from classwire_server.server import Server
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine
 from tests.contract.failures import Failure, failure_of, refusal

@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from classwire import Client, Tls, Unavailable
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError
-from classwire_server.lifecycle import Server
 from classwire_server.security.certificates import PAUSE_S
+from classwire_server.server import Server
 from tests.security.conftest import Listen
 from tests.security.files import HOST, Pair, ca_file, replace
 

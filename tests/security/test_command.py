@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from classwire._tokens import name_in
-from classwire_server.lifecycle import Server
-from classwire_server.security.access import Access
-from classwire_server.security.settings import SecuritySettings
+from classwire.contract.tokens import name_in
+from classwire_server.config.security import SecuritySettings
+from classwire_server.security.authenticator import Authenticator
+from classwire_server.server import Server
 from tests.cli.conftest import Run, classwire  # noqa: F401
 from tests.security.conftest import Listen
 from tests.security.files import Pair
@@ -38,7 +38,7 @@ def test_a_new_token_and_what_the_server_keeps(classwire: Run, tmp_path: Path) -
 
     file = tmp_path / "callers.toml"
     file.write_text(entry)
-    caller = Access(SecuritySettings(callers=str(file))).by_token(token).caller
+    caller = Authenticator(SecuritySettings(callers=str(file))).by_token(token).caller
     assert (caller.name, caller.models) == ("alice", frozenset({"stars-en"}))
     assert caller.rate.tokens_per_s == 50
 
@@ -60,7 +60,7 @@ def test_a_caller_is_added_to_a_file(classwire: Run, tmp_path: Path) -> None:  #
     assert "has a caller alice already" in again.complaint
     assert file.read_text().startswith(before.rstrip())
     assert list(tomllib.loads(file.read_text())) == ["alice", "bob", "carol"]
-    access = Access(SecuritySettings(callers=str(file)))
+    access = Authenticator(SecuritySettings(callers=str(file)))
     names = [access.by_token(token).caller.name for token in (*tokens, carol)]
     assert names == ["alice", "bob", "carol"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError
 from tests.security.files import Pair
 

@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from classwire._version import __version__
+from classwire import __version__
 
 ROOT = Path(__file__).parents[2]
 CLIENT = tomllib.loads((ROOT / "client/pyproject.toml").read_text())["project"]

@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-from classwire._admin_reasons import ADMIN_CODES
-from classwire._reasons import CODES
 from classwire.cli import command
-from classwire_server.service.model import FEATURES
+from classwire.contract.reasons import ADMIN_CODES, CODES
+from classwire_server.service.models import FEATURES
 from scripts import cli_page, errors_page
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classwire_server.checkpoint import load_checkpoint
-from classwire_server.config import EMBEDDED_FOLDER, ServerConfig
+from classwire_server.checkpoint.loading import load_checkpoint
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import EMBEDDED_FOLDER, ServerConfig
 from classwire_server.engine import Precision
-from classwire_server.engine.packed import PackedEngine, PackedModel
+from classwire_server.engine.forward.int8 import quantize
+from classwire_server.engine.forward.packed import PackedEngine, PackedModel
 from classwire_server.engine.packing import pack
-from classwire_server.engine.quantization import quantize
-from classwire_server.model_source import ModelSource
 from classwire_server.tokenization import Encoding, Text, Truncation
 from training.data import load_reviews, split_by_group
 from training.evaluation import quality

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._visible import visible
+from ..escaping import visible
 from .credentials import CREDENTIAL_OPTIONS, Credentials, credential_options
 from .failures import Failure, WrongUse
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._visible import visible
+from ..escaping import visible
 
 if TYPE_CHECKING:
     from .. import ClasswireError

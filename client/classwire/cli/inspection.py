@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._visible import visible
+from ..escaping import visible
 from .connection import Connection, connection_options
 from .failures import FAILED
 

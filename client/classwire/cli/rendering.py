@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from .. import Classification, LabelScore, Token
-from .._visible import visible
+from ..escaping import visible
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LONGEST_BAR = 40

@@ -40,14 +40,14 @@ class _ServerCommand(click.Command):
         return command
 
 
-serve = _ServerCommand("serve", "classwire_server.command:serve", "Serve classifiers over gRPC.")
+serve = _ServerCommand("serve", "classwire_server.cli.serve:serve", "Serve classifiers over gRPC.")
 compile_ = _ServerCommand(
     "compile",
-    "classwire_server.compile_command:compile_",
+    "classwire_server.cli.compile:compile_",
     "Compile models beforehand, for `serve --compile`.",
 )
 doctor = _ServerCommand(
     "doctor",
-    "classwire_server.doctor.command:doctor",
+    "classwire_server.cli.doctor.command:doctor",
     "Say what this machine has for a server, and what it would choose.",
 )

@@ -40,7 +40,7 @@ def new(
 
     A server keeps a salted hash of it, in the file that `classwire serve --callers` names.
     """
-    from .._tokens import NAME, hash_of, new_token
+    from ..contract.tokens import NAME, hash_of, new_token
 
     if not NAME.fullmatch(name):
         raise WrongUse(f"the name {name!r} is not of the form [a-z0-9-]{{1,63}}")

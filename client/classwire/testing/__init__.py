@@ -13,7 +13,7 @@ It is a real gRPC server on a port of this machine, so what is tested is the rea
 all methods, and its errors have the status and details of the real one's.
 """
 
-from .._reasons import CODES
+from .failures import CODES
 from .server import FakeServer, ReceivedCall
 
 __all__ = ["CODES", "FakeServer", "ReceivedCall"]

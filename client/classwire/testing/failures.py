@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -9,8 +10,14 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from .._reasons import CODES, DOMAIN, Reason
+from ..contract import reasons
+from ..contract.reasons import DOMAIN, Reason
 from ..v1 import classwire_pb2 as pb
+
+CODES: Mapping[Reason, grpc.StatusCode] = {
+    reason: grpc.StatusCode[name] for reason, name in reasons.CODES.items()
+}
+"""The status code that each reason comes with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Self, TypeAlias
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from .._reasons import Reason
+from ..contract.reasons import Reason
 from ..v1 import classwire_pb2 as pb
 from ..v1 import classwire_pb2_grpc as pb_grpc
 from .failures import Failure

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 import grpc
 
-from .._reasons import Reason
+from ..contract.reasons import Reason
 from ..v1 import classwire_pb2 as pb
 from ..v1 import classwire_pb2_grpc as pb_grpc
 from .failures import Failure

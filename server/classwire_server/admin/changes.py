@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
-from classwire._admin_reasons import AdminReason
-
-from ..endings import draining
-from ..errors import ChangeRefused, OverBudget, StartError
-from ..loading import Loader
-from ..model_source import ModelSource
-from ..registry import Registry, ServedModel
+from classwire.contract.reasons import AdminReason
+from classwire_server.config.model_source import ModelSource
+from classwire_server.errors import ChangeRefused, OverBudget, StartError, draining
+from classwire_server.registry.loader import Loader
+from classwire_server.registry.registry import Registry, ServedModel
 
 log = logging.getLogger(__name__)
 

@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
 from typing import Any
 
-from classwire._reasons import Reason
 from classwire.admin.v1 import admin_pb2 as pb
+from classwire.contract.reasons import Reason
+from classwire_server.config.model_source import MODEL_NAME, ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.errors import ConfigError, RequestError, draining
+from classwire_server.gate import Gate
+from classwire_server.registry.memory_budget import MB
+from classwire_server.registry.registry import Entry, Registry
+from classwire_server.rpc.call import Call
+from classwire_server.rpc.status import duration
+from classwire_server.service.models import describe
+from classwire_server.service.streaming.streams import Streams
 
-from ..config import ServerConfig
-from ..endings import draining
-from ..errors import ConfigError, RequestError
-from ..gate import Gate
-from ..memory_budget import MB
-from ..model_source import MODEL_NAME, ModelSource
-from ..registry import Entry, Registry
-from ..service.handlers import Call
-from ..service.model import describe
-from ..service.status import duration
-from ..service.streams import Streams
 from .changes import Change, Changes, Say, Stage
 
 PLACE_BYTES = 1_024

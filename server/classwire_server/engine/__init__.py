@@ -11,9 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
-from ..checkpoint import Checkpoint
-from ..pass_cost import PassCost
-from ..tokenization import Encoding
+from classwire_server.checkpoint.loading import Checkpoint
+from classwire_server.tokenization import Encoding
+
+from .latency_profile import LatencyProfile
 
 
 class Precision(Enum):
@@ -167,4 +168,4 @@ class Launched:
     checkpoint: Checkpoint
     engine: Engine
     batch_tokens: int
-    cost: PassCost
+    cost: LatencyProfile

@@ -6,7 +6,7 @@ from itertools import accumulate, chain
 
 import numpy as np
 
-from ..tokenization import Encoding
+from classwire_server.tokenization import Encoding
 
 
 @dataclass(frozen=True, eq=False)

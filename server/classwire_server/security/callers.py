@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from classwire._tokens import NAME, is_hash
+from classwire.contract.tokens import NAME, is_hash
+from classwire_server.config.files import table_in
+from classwire_server.errors import ConfigError
 
-from ..errors import ConfigError
-from ..toml_file import table_in
-from .rate import Rate
+from .rate_limit import Rate
 
 _KEYS = ("tokens", "certificates", "models", "text_tokens_per_s", "admin")
 

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import grpc
 
-from ..errors import ConfigError
-from .settings import SecuritySettings
-from .watched import Watched, contents
+from classwire_server.config.files import contents
+from classwire_server.config.security import SecuritySettings
+from classwire_server.errors import ConfigError
+
+from .reloading import ReloadingFiles
 
 PAUSE_S = 0.02
 """More than gRPC takes from asking what to use to using it: microseconds."""
@@ -29,7 +31,7 @@ class Certificates:
     def __init__(self, settings: SecuritySettings) -> None:
         self._settings = settings
         paths = (settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-        self._files = Watched([path for path in paths if path], self._read)
+        self._files = ReloadingFiles([path for path in paths if path], self._read)
 
     def credentials(self) -> Any:
         """For `grpc.Server.add_secure_port`. gRPC offers TLS 1.2 and 1.3, and nothing older."""

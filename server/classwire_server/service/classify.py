@@ -4,29 +4,21 @@ import time
 from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
+from classwire_server.errors import RequestError
+from classwire_server.registry.registry import Registry, ServedModel
+from classwire_server.rpc.call import Call
+from classwire_server.scheduling.batch import Priority
+from classwire_server.scheduling.model_statistics import Outcome
+from classwire_server.service.responses import model_ref, token
+from classwire_server.tokenization import OffsetUnit, tokens_made
 
-from ..errors import RequestError
-from ..pending import Priority
-from ..registry import Registry, ServedModel
-from ..statistics import Outcome
-from ..tokenization import OffsetUnit, tokens_made
-from .handlers import Call
-from .item import Item, read_items, run_items
-from .messages import (
-    OFFSET_UNITS,
-    TRUNCATIONS,
-    Options,
-    model_ref,
-    parse_enum,
-    parse_options,
-    parse_text,
-    token,
-)
-from .outcome import timing_of, traits_of, write_outcomes
-from .stream import StreamSession
-from .streams import Streams
+from .items import Item, read_items, run_items
+from .requests import OFFSET_UNITS, TRUNCATIONS, Options, parse_enum, parse_options, parse_text
+from .responses import timing_of, traits_of, write_outcomes
+from .streaming.classify import ClassifyStream
+from .streaming.streams import Streams
 
 
 class ClassifyService:
@@ -69,7 +61,7 @@ class ClassifyService:
         self, requests: Iterator[bytes], call: Call
     ) -> Iterator[pb.StreamClassifyResponse]:
         """Score texts for as long as the caller sends them."""
-        session = StreamSession(self._registry, requests, call, self._streams.limits)
+        session = ClassifyStream(self._registry, requests, call, self._streams.limits)
         return self._streams.serve(session, call)
 
     def tokenize(self, request: pb.TokenizeRequest, call: Call) -> pb.TokenizeResponse:

@@ -15,9 +15,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.config import ServerConfig
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import ANY_TIME, Logits, Terms
-from classwire_server.lifecycle import Server
+from classwire_server.server import Server
 from classwire_server.tokenization import Encoding
 from tests.checkpoints import make_checkpoint
 from tests.contract.engines import LOGITS, PATIENCE_S, FakeEngine, eventually, readers

@@ -8,7 +8,7 @@ import grpc
 from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status
 
-from classwire._reasons import Reason
+from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.open_inference import inference_pb2 as oip
 

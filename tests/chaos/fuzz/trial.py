@@ -2,7 +2,8 @@
 
 import random
 
-from ..trial import Plan, Report, Trial
+from tests.chaos.trial import Plan, Report, Trial
+
 from .campaign import fuzz
 from .tally import INPUT_REASONS, LEAST_PARSED
 

@@ -1,0 +1,257 @@
+"""`pipeline`: answers as `transformers.pipeline("text-classification")` does, from a server.
+
+Call forms and return shapes are those of transformers 5; docs/guides/pipeline.md lists where the
+two differ on purpose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias
+
+from . import _channel, _requests
+from .client import Client
+from .contract.reasons import Reason
+from .errors import ClasswireError, InvalidInput
+from .results import Classification, Text
+
+LabelledScore: TypeAlias = dict[str, Any]
+Shape: TypeAlias = LabelledScore | list[LabelledScore]
+
+_ACTIVATIONS: Mapping[str, _requests.Activation] = {
+    "sigmoid": "sigmoid",
+    "softmax": "softmax",
+    "none": "identity",
+}
+_TRUNCATIONS: Mapping[Any, _requests.Truncation] = {
+    True: "drop_end",
+    "longest_first": "drop_end",
+    False: "reject",
+    "do_not_truncate": "reject",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What a pipeline was made with, and a call may replace."""
+
+    top_k: int | None = 1
+    # Whether top_k was never given: then a result is one dict, and not a list of them.
+    is_single: bool = True
+    activation: _requests.Activation | None = None
+    truncation: _requests.Truncation | None = None
+    max_length: int | None = None
+
+    def replaced(
+        self,
+        top_k: int | Literal[""] | None = "",
+        function_to_apply: str | None = None,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+    ) -> _Settings:
+        """The settings of a call. `top_k` "" is not given, since None means all."""
+        changes: dict[str, Any] = {}
+        if top_k is None or isinstance(top_k, int):
+            changes |= {"top_k": top_k, "is_single": False}
+        if function_to_apply is not None:
+            changes["activation"] = _chosen(
+                "function_to_apply", function_to_apply.lower(), _ACTIVATIONS
+            )
+        if truncation is not None:
+            changes["truncation"] = _chosen("truncation", truncation, _TRUNCATIONS)
+        if max_length is not None:
+            changes["max_length"] = max_length
+        return replace(self, **changes)
+
+    @property
+    def options(self) -> _requests.ClassifyOptions:
+        """What to ask the server for."""
+        truncation = self.truncation
+        if self.max_length is not None and truncation is None:
+            truncation = "drop_end"  # transformers truncates once max_length is given
+        # Slices that are no count ([:0], [:-1]) need all scores.
+        top_k = self.top_k if self.top_k and self.top_k > 0 else 0
+        return {"top_k": top_k, "activation": self.activation, "truncation": truncation}
+
+    def shape(self, result: Classification) -> Shape:
+        """The result as transformers gives it."""
+        scores = [{"label": s.label, "score": s.score} for s in result.scores]
+        return scores[0] if self.is_single else scores[: self.top_k]
+
+
+class TextClassificationPipeline:
+    """A served model, called as a pipeline of transformers. Any thread may call it."""
+
+    def __init__(self, client: Client, model: str, settings: _Settings) -> None:
+        self._client = client
+        self._model = model
+        self._settings = settings
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        top_k: int | Literal[""] | None = "",
+        function_to_apply: str | None = None,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        padding: bool | str | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+    ) -> Any:
+        """Classify what `inputs` holds, in the shapes of transformers.
+
+        A str gives a list of one dict of `label` and `score`; a dict of `text` and `text_pair`
+        gives that dict; a list gives a list of them; any other iterable an iterator, which reads
+        ahead of the loop by at most the server's window. With `top_k`, every such dict becomes a
+        list of them, and a str gives just that list.
+
+        Args:
+            inputs: A text, a dict, or an iterable of those.
+            top_k: How many labels, None for all. "", the default, is the best one, in no list.
+            function_to_apply: sigmoid, softmax or none. Default: the model's own.
+            truncation: True or "longest_first" drops tokens from the end, False refuses a text that
+                is too long. Default: the server's setting.
+            max_length: Only what the model takes at most, or more.
+            padding: Ignored, since no result depends on it.
+            batch_size: Ignored: the server makes the batches.
+            num_workers: Ignored.
+
+        Raises:
+            ClasswireError: Of the first text that failed, or of the call.
+            InvalidInput: What is no input, or an argument that the server cannot honour; it is a
+                ValueError.
+        """
+        settings = self._settings.replaced(top_k, function_to_apply, truncation, max_length)
+        self._check_max_length(settings.max_length)
+        if isinstance(inputs, (str, Mapping)):
+            result = self._client.classify(_text(inputs), model=self._model, **settings.options)
+            shaped = settings.shape(result)
+            return [shaped] if isinstance(inputs, str) and top_k == "" else shaped
+        if not hasattr(inputs, "__iter__") and not hasattr(inputs, "__getitem__"):
+            raise TypeError(f"inputs must be texts, not {type(inputs).__name__}")
+        results = _Results(functools.partial(self._stream, settings=settings), inputs)
+        return list(results) if isinstance(inputs, (list, tuple)) else results
+
+    def close(self) -> None:
+        """Close the connection. May be called again."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _stream(self, inputs: Iterable[Any], settings: _Settings) -> Iterator[Shape]:
+        stream = self._client.classify_stream(
+            map(_text, _elements(inputs)), model=self._model, in_order=True, **settings.options
+        )
+        with contextlib.closing(stream):
+            for _, outcome in stream:
+                if isinstance(outcome, ClasswireError):
+                    raise outcome
+                yield settings.shape(outcome)
+
+    def _check_max_length(self, max_length: int | None) -> None:
+        if max_length is not None and max_length < self._max_tokens:
+            raise InvalidInput(
+                f"max_length can't be below what the model takes, {self._max_tokens} tokens",
+                reason=Reason.BAD_OPTION,
+                field="max_length",
+            )
+
+    @functools.cached_property
+    def _max_tokens(self) -> int:
+        return self._client.model(self._model).max_tokens
+
+
+class _Results:
+    """The results of an iterable, in order; as long as it, where it has a length."""
+
+    def __init__(self, stream: Any, inputs: Iterable[Any]) -> None:
+        self._start = functools.partial(stream, inputs)
+        self._inputs = inputs
+        self._running: Iterator[Shape] | None = None
+
+    def __iter__(self) -> Iterator[Shape]:
+        self._running = iter(self._start())
+        return self._running
+
+    def __next__(self) -> Shape:
+        return next(self._running if self._running is not None else iter(self))
+
+    def __len__(self) -> int:
+        if not isinstance(self._inputs, Sized):
+            raise TypeError(f"object of type {type(self._inputs).__name__!r} has no len()")
+        return len(self._inputs)
+
+
+def pipeline(
+    target: _channel.Target,
+    model: str = "",
+    *,
+    top_k: int | Literal[""] | None = "",
+    function_to_apply: str | None = None,
+    truncation: bool | str | None = None,
+    max_length: int | None = None,
+    padding: bool | str | None = None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    **client_options: Any,
+) -> TextClassificationPipeline:
+    """Make a pipeline over the server at `target`, for its model of that name, or its default one.
+
+    The other arguments are the defaults of each call (see `TextClassificationPipeline.__call__`);
+    `client_options` are those of `Client`.
+
+        classifier = classwire.pipeline("127.0.0.1:50051")
+        classifier("I really love this book")  # [{'label': '5 stars', 'score': 0.86}]
+    """
+    settings = _Settings().replaced(top_k, function_to_apply, truncation, max_length)
+    return TextClassificationPipeline(Client(target, **client_options), model, settings)
+
+
+def _elements(inputs: Any) -> Iterable[Any]:
+    """The inputs one by one; a dataset of torch has a length and elements, and need not iterate."""
+    if hasattr(inputs, "__iter__"):
+        return inputs  # type: ignore[no-any-return]
+    return (inputs[index] for index in range(len(inputs)))
+
+
+def _text(element: Any) -> Text:
+    """One element of the inputs as a text or pair."""
+    if isinstance(element, Mapping):
+        if not {"text"} <= element.keys() <= {"text", "text_pair"}:
+            raise _no_input("a dict must have the key text, may have text_pair, and no other")
+        return Text(element["text"], element.get("text_pair"))
+    if isinstance(element, list):
+        match element:
+            case [[text, text_pair]]:  # how pairs were given before dicts were
+                return Text(text, text_pair)
+        raise _no_input('to classify a pair, give {"text": ..., "text_pair": ...}')
+    return Text(element)
+
+
+def _no_input(message: str) -> InvalidInput:
+    return InvalidInput(message, reason=Reason.BAD_OPTION, field="inputs")
+
+
+def _chosen(name: str, value: Any, choices: Mapping[Any, Any]) -> Any:
+    try:
+        return choices[value]
+    except (KeyError, TypeError):
+        raise InvalidInput(
+            f"{name} must be one of {', '.join(map(str, choices))}",
+            reason=Reason.BAD_OPTION,
+            field=name,
+        ) from None

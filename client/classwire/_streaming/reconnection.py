@@ -1,0 +1,86 @@
+"""When a stream whose call was lost makes its next one."""
+
+from __future__ import annotations
+
+import time
+
+from .._retry import Clock, Deadline, Retry, is_retryable, is_timeout
+from .._session import Session
+
+
+class Reconnection:
+    """Decides for one stream. Not thread-safe.
+
+    With `timeout_s` the stream has a deadline, which begins with `begin`. Without, it gives up once
+    it has been without a server for `patience_s` since the last answer; None: never.
+    """
+
+    def __init__(
+        self,
+        retry: Retry,
+        *,
+        timeout_s: float | None = None,
+        patience_s: float | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._retry = retry
+        self._timeout_s = timeout_s
+        self._patience_s = patience_s
+        self._clock = clock
+        self._deadline = Deadline(None)
+        # Times without a server since the last answer: those that are over, and the present one. A
+        # server that only starts streams does not end the sum: it may be the one that never
+        # answers.
+        self._outage_s = 0.0
+        self._outage_began_s: float | None = None
+        self._last: Exception | None = None
+
+    @classmethod
+    def of(cls, session: Session, timeout_s: float | None) -> Reconnection:
+        """That of a client's new stream: one that has no deadline is as patient as a call."""
+        limit_s = session.seconds(timeout_s)
+        if timeout_s is None:
+            return cls(session.retry(), patience_s=limit_s)
+        return cls(session.retry(), timeout_s=limit_s)
+
+    def begin(self) -> None:
+        """The stream begins."""
+        self._deadline = Deadline(self._timeout_s, self._clock)
+        self._outage_began_s = self._clock()
+
+    def call_timeout_s(self) -> float | None:
+        """The time that a call has which is made now; None for no limit."""
+        return self._deadline.left_s()
+
+    def started(self) -> None:
+        """A server has taken the stream."""
+        if self._outage_began_s is not None:
+            self._outage_s += self._clock() - self._outage_began_s
+        self._outage_began_s = None
+        self._last = None
+
+    def answered(self) -> None:
+        """A server has answered an item."""
+        self._outage_s = 0.0
+        self._retry.succeeded()
+
+    def is_loss(self, error: object) -> bool:
+        """Whether what ended so, a call or an item, is to be done again."""
+        return self._retry.enabled and is_retryable(error)
+
+    def lost(self, error: Exception) -> float:
+        """Seconds until the next call; raises what the caller has to see when there is none."""
+        if self._last is not None and is_timeout(error):
+            raise self._last from error
+        if self._outage_began_s is None:
+            self._outage_began_s = self._clock()
+        pause_s = self._retry.pause_s(error, self._left_s(self._outage_began_s))
+        if pause_s is None:
+            raise error
+        self._last = error
+        return pause_s
+
+    def _left_s(self, outage_began_s: float) -> float | None:
+        if self._patience_s is None:
+            return self._deadline.left_s()
+        return self._patience_s - self._outage_s - (self._clock() - outage_began_s)

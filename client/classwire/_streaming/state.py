@@ -1,0 +1,288 @@
+"""What one stream has taken from its caller, sent, and been answered. No threads and no IO here.
+
+Whoever drives it (`threaded`, `asynchronous`) moves things along, in any interleaving but
+one at a time:
+
+    the caller's iterable --add--> queued --next_message--> the server
+    the server --receive--> outcomes --take--> the caller's loop
+
+An item is held from `add` until `take`. At most `window` are: the smaller of what the caller asked
+for and what the server reads before it answers, so a slow caller slows the source, not only the
+server.
+
+A stream outlives its calls. Each goes from `begin_call` to `ended`; unless the stream is over then,
+the next one follows when `pause_s` is over and the stream `wants_call`. What has no answer by then
+is queued again, before all that is new.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from google.protobuf import duration_pb2
+
+from .. import _requests, _responses
+from ..errors import ClasswireError, InternalError, InvalidInput
+from ..results import Item, Outcome, Text
+from ..v1 import classwire_pb2 as pb
+from .ledger import Ledger
+from .reconnection import Reconnection
+
+DEFAULT_ITEM_TIMEOUT_S = 600.0
+"""Much longer than a call's: a stream keeps a whole window before the device, which may be slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """The arguments of `classify_stream` that say how a stream runs.
+
+    Raises InvalidInput or TypeError for a wrong one.
+    """
+
+    model: str
+    scoring: pb.ClassifyOptions
+    in_order: bool
+    window: int | None
+    item_timeout_s: float | None
+
+    def config(self) -> pb.StreamConfig:
+        """What the stream tells the server first."""
+        if self.window is not None:
+            _requests.count(self.window, "window", at_least=1)
+        config = pb.StreamConfig(
+            model=_requests.unicode(self.model, "model"),
+            options=self.scoring,
+            ordering=pb.ORDERING_IN_ORDER if self.in_order else pb.ORDERING_AS_COMPLETED,
+        )
+        timeout_s = self.item_timeout_s
+        limit_s = _requests.seconds(
+            DEFAULT_ITEM_TIMEOUT_S if timeout_s is None else timeout_s, "item_timeout_s"
+        )
+        if limit_s is not None:
+            config.item_timeout.CopyFrom(_duration(limit_s))
+        return config
+
+
+class StreamState:
+    """The state of one stream. Not thread-safe: its driver holds a lock, or is one task."""
+
+    def __init__(
+        self, config: pb.StreamConfig, window: int | None, reconnection: Reconnection
+    ) -> None:
+        self.first_request = pb.StreamClassifyRequest(config=config)
+        """What every call begins with."""
+        self.calls_ended = 0
+        self.pause_s = 0.0
+        """How long to wait before the next call, unless the stream `is_hurried`."""
+        self._reconnection = reconnection
+        self._ledger = Ledger(in_order=config.ordering == pb.ORDERING_IN_ORDER)
+        self._asked_window = window
+        self._window = 0
+        self._low_water = 0
+        self._max_items = 0
+        self._started = False
+        # Whether a call ended with nothing unanswered: the next has time until there is an item.
+        self._resting = False
+        self._full = False
+        self._count = 0
+        self._queued: deque[pb.StreamItem] = deque()
+        self._in_flight: set[str] = set()
+        self._exhausted = False
+        self._abandoned = False
+        self._over = False
+        self._source_error: BaseException | None = None
+        self._error: Exception | None = None
+
+    @property
+    def wants_item(self) -> bool:
+        """Whether the caller's iterable may be asked for another item.
+
+        Once the window is full, only after room for a good part of a message: one item at a time
+        would be sent one by one.
+        """
+        has_server = self._started or self._resting
+        return has_server and not self._full and not self._exhausted and not self._over
+
+    @property
+    def wants_message(self) -> bool:
+        """Whether there is something to send."""
+        return self._started and bool(self._queued) and not self._over
+
+    @property
+    def sending_is_over(self) -> bool:
+        """Whether nothing will be sent any more, so that this side of the call can be closed."""
+        return self._over or (self._exhausted and not self._queued)
+
+    @property
+    def wants_call(self) -> bool:
+        """Whether the next call is to be made. An abandoned stream's tells why it can't be."""
+        return not self._over and (not self._resting or bool(self._queued) or self._abandoned)
+
+    @property
+    def has_outcome(self) -> bool:
+        """Whether `take` has something to give."""
+        return bool(self._ledger.outcomes)
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether there is nothing to pause for any more."""
+        return self._over or self._abandoned
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream has ended: no call will follow."""
+        return self._over
+
+    def begin(self) -> None:
+        """Note that the stream begins, and its deadline with it."""
+        self._reconnection.begin()
+
+    def begin_call(self) -> float | None:
+        """Note that a call is made; the seconds that it has, None for no limit."""
+        self._resting = False
+        return self._reconnection.call_timeout_s()
+
+    def abandon(self) -> None:
+        """Let no call follow the present one: the client was closed."""
+        self._abandoned = True
+
+    def add(self, item: str | Text | Item) -> None:
+        """Take one element of the caller's iterable; TypeError or InvalidInput when it is none.
+
+        A text that has no UTF-8 gets its outcome at once: it is not sent, and fails no other.
+        """
+        if isinstance(item, Item):
+            id_, text = item.id, item.text
+        else:
+            id_, text = str(self._count), item
+        self._count += 1
+        self._ledger.check_id(id_)
+        if self._over:  # it was on its way when the stream ended: the caller has to know of it
+            self._ledger.add(id_)
+            return
+        try:
+            message = pb.StreamItem(id=id_, input=_requests.text_input(text))
+        except InvalidInput as error:
+            self._ledger.add(id_)
+            self._ledger.answer(id_, error)
+        else:
+            self._ledger.add(id_, message)
+            self._queued.append(message)
+        self._full = len(self._ledger) >= self._window
+
+    def exhausted(self, error: BaseException | None = None) -> None:
+        """Note that the caller's iterable has ended, or has raised what `finish` will raise."""
+        self._exhausted = True
+        self._source_error = error
+        self._over = self._over or (self._resting and self._ledger.is_answered)
+
+    def next_message(self) -> pb.StreamClassifyRequest:
+        """Send what is queued, as far as one message holds it. Only if `wants_message`."""
+        items = [self._queued.popleft()]
+        size = items[0].ByteSize()
+        while self._queued and len(items) < self._max_items:
+            size += self._queued[0].ByteSize()
+            if size > _requests.MAX_MESSAGE_BYTES:
+                break
+            items.append(self._queued.popleft())
+        self._in_flight.update(item.id for item in items)
+        return pb.StreamClassifyRequest(items=pb.StreamItems(items=items))
+
+    def receive(self, response: pb.StreamClassifyResponse) -> None:
+        """Take a message of the server; raises what the call has to end with.
+
+        That is InternalError when the contract does not allow the message, and the error of an item
+        that is to be sent again.
+        """
+        event = response.WhichOneof("event")
+        if event == "started":
+            self._start(response.started)
+        elif event == "results":
+            if not self._started:
+                raise _broken("results came before the stream was started")
+            self._take_in(response.results)
+
+    def ended(self, error: Exception | None = None) -> None:
+        """Note that the call is over: the server ended it, well or with an error, or it broke."""
+        self.calls_ended += 1
+        was_started, self._started = self._started, False
+        if self._exhausted and self._ledger.is_answered:
+            self._over = True
+            return
+        if error is None:
+            left = len(self._ledger.unanswered)
+            error = _broken(f"the stream ended with {left} items unanswered")
+        self._in_flight.clear()
+        self._queued = self._ledger.messages
+        if self._abandoned:
+            self._fail(error)
+        elif was_started and self._ledger.is_answered and self._reconnection.is_loss(error):
+            self._resting, self.pause_s = True, 0.0
+        else:
+            try:
+                self.pause_s = self._reconnection.lost(error)
+            except Exception as final:
+                self._fail(final)
+
+    def take(self) -> tuple[str, Outcome]:
+        """Hand one outcome to the caller. Only if `has_outcome`."""
+        taken = self._ledger.outcomes.popleft()
+        if len(self._ledger) <= self._low_water:
+            self._full = False
+        return taken
+
+    def finish(self) -> None:
+        """Raise what the stream ended with, the caller's own error first.
+
+        Only once it is over, and nobody adds any more.
+        """
+        if self._source_error is not None:
+            raise self._source_error
+        if self._error is not None:
+            if isinstance(self._error, ClasswireError):
+                self._error.unanswered = self._ledger.unanswered
+            raise self._error
+
+    def _start(self, started: pb.StreamStarted) -> None:
+        if self._started:
+            raise _broken("the stream was started twice")
+        if not started.window_items or not started.max_items_per_message:
+            raise _broken("the stream was started with a limit of 0")
+        self._started = True
+        self._reconnection.started()
+        self._window = min(self._asked_window or started.window_items, started.window_items)
+        self._max_items = started.max_items_per_message
+        self._low_water = self._window - min(self._max_items, max(1, self._window // 2))
+        self._full = len(self._ledger) >= self._window
+
+    def _take_in(self, results: pb.StreamResults) -> None:
+        ref, timing = _responses.model_ref(results.model), _responses.timing(results.timing)
+        again: ClasswireError | None = None
+        for result in results.results:
+            if result.id not in self._in_flight:
+                raise _broken("a result came for an id that no item waits under")
+            self._in_flight.remove(result.id)
+            outcome = _responses.outcome(result.outcome, ref, timing)
+            if isinstance(outcome, ClasswireError) and self._reconnection.is_loss(outcome):
+                again = outcome
+            else:
+                self._reconnection.answered()
+                self._ledger.answer(result.id, outcome)
+        if again is not None:
+            raise again
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self._over = True
+
+
+def _broken(message: str) -> InternalError:
+    return InternalError(f"the server broke the contract: {message}")
+
+
+def _duration(seconds: float) -> duration_pb2.Duration:
+    duration = duration_pb2.Duration()
+    # At least a nanosecond: the contract wants a positive time.
+    duration.FromNanoseconds(max(1, round(seconds * 1e9)))
+    return duration

@@ -1,0 +1,1 @@
+"""The parts of the contract that client and server share. Importing them loads no gRPC."""

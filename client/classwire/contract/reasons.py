@@ -1,0 +1,116 @@
+"""The reasons of the contract (`ErrorInfo.reason`, `ItemError.reason`) and their status codes.
+
+Status codes stand here by name, so that importing the reasons loads no gRPC.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+DOMAIN = "classwire"
+"""`google.rpc.ErrorInfo.domain` of every error that is Classwire's own."""
+
+
+class Reason(StrEnum):
+    """Why a call, or one text of it, failed. Each is documented by when it is used."""
+
+    EMPTY_TEXT = "EMPTY_TEXT"
+    """The text is missing, empty or only white space."""
+    TEXT_TOO_LARGE = "TEXT_TOO_LARGE"
+    """The text has more bytes than the model's limit."""
+    TOO_MANY_TOKENS = "TOO_MANY_TOKENS"
+    """The text has more tokens than the model takes, and truncation is REJECT."""
+    UNKNOWN_ENUM = "UNKNOWN_ENUM"
+    """An enum field holds a number that the server does not know."""
+    BAD_OPTION = "BAD_OPTION"
+    """An option is NaN or out of range."""
+    TOO_MANY_ITEMS = "TOO_MANY_ITEMS"
+    """A batch, or a message of a stream, holds more items than the limit."""
+    BAD_ID = "BAD_ID"
+    """The id of a stream's item is empty, too long, or already used by an unanswered item."""
+    BAD_STREAM_START = "BAD_STREAM_START"
+    """A stream did not start with a config, or sent a second one."""
+    BAD_ENCODING = "BAD_ENCODING"
+    """The bytes are no message of the contract, or a text is not UTF-8."""
+    UNKNOWN_MODEL = "UNKNOWN_MODEL"
+    """The server has no model of that name."""
+    OVERLOADED = "OVERLOADED"
+    """The queue is full; come back after `retry_after`."""
+    TOO_MANY_STREAMS = "TOO_MANY_STREAMS"
+    """The server has as many streams as it takes; come back after `retry_after`."""
+    RATE_LIMITED = "RATE_LIMITED"
+    """The caller is over its own rate; come back after `retry_after`."""
+    EXPIRED_IN_QUEUE = "EXPIRED_IN_QUEUE"
+    """The server's default timeout, or the item's, passed before the model ran."""
+    LOADING = "LOADING"
+    """The model is not loaded yet. Safe to retry."""
+    DRAINING = "DRAINING"
+    """The server, or the model, or this stream ends. Safe to retry, here or elsewhere."""
+    WORKER_LOST = "WORKER_LOST"
+    """The engine's worker went away. Safe to retry."""
+    POISON_INPUT = "POISON_INPUT"
+    """This text brought the worker down twice. Never retry it."""
+    MISSING_CREDENTIALS = "MISSING_CREDENTIALS"
+    """The server asks for credentials and the call has none."""
+    BAD_CREDENTIALS = "BAD_CREDENTIALS"
+    """The call's credentials are not known."""
+    NOT_ALLOWED = "NOT_ALLOWED"
+    """The caller is known, and may not do this."""
+    INTERNAL = "INTERNAL"
+    """A defect of the server; the metadata's `id` finds the log line."""
+
+
+CODES: Mapping[Reason, str] = {
+    **dict.fromkeys(
+        (
+            Reason.EMPTY_TEXT,
+            Reason.TEXT_TOO_LARGE,
+            Reason.TOO_MANY_TOKENS,
+            Reason.UNKNOWN_ENUM,
+            Reason.BAD_OPTION,
+            Reason.TOO_MANY_ITEMS,
+            Reason.BAD_ID,
+            Reason.BAD_STREAM_START,
+            Reason.BAD_ENCODING,
+        ),
+        "INVALID_ARGUMENT",
+    ),
+    Reason.UNKNOWN_MODEL: "NOT_FOUND",
+    Reason.OVERLOADED: "RESOURCE_EXHAUSTED",
+    Reason.TOO_MANY_STREAMS: "RESOURCE_EXHAUSTED",
+    Reason.RATE_LIMITED: "RESOURCE_EXHAUSTED",
+    Reason.EXPIRED_IN_QUEUE: "DEADLINE_EXCEEDED",
+    Reason.LOADING: "UNAVAILABLE",
+    Reason.DRAINING: "UNAVAILABLE",
+    Reason.WORKER_LOST: "UNAVAILABLE",
+    Reason.POISON_INPUT: "INTERNAL",
+    Reason.INTERNAL: "INTERNAL",
+    Reason.MISSING_CREDENTIALS: "UNAUTHENTICATED",
+    Reason.BAD_CREDENTIALS: "UNAUTHENTICATED",
+    Reason.NOT_ALLOWED: "PERMISSION_DENIED",
+}
+"""The name of the gRPC status code that each reason comes with."""
+
+
+class AdminReason(StrEnum):
+    """Why the admin service did not load, replace or unload a model."""
+
+    MODEL_EXISTS = "MODEL_EXISTS"
+    """There is a model of that name; it can be reloaded."""
+    BAD_CHECKPOINT = "BAD_CHECKPOINT"
+    """The checkpoint cannot be served; the message says why."""
+    OVER_MEMORY_BUDGET = "OVER_MEMORY_BUDGET"
+    """All models together would need more memory than the server was given."""
+    IS_DEFAULT = "IS_DEFAULT"
+    """The model is the default one, and no other was named."""
+    CHANGE_IN_PROGRESS = "CHANGE_IN_PROGRESS"
+    """Another change of a model is not over yet."""
+
+
+ADMIN_CODES: Mapping[AdminReason, str] = {
+    AdminReason.MODEL_EXISTS: "ALREADY_EXISTS",
+    AdminReason.BAD_CHECKPOINT: "FAILED_PRECONDITION",
+    AdminReason.OVER_MEMORY_BUDGET: "FAILED_PRECONDITION",
+    AdminReason.IS_DEFAULT: "FAILED_PRECONDITION",
+    AdminReason.CHANGE_IN_PROGRESS: "ABORTED",
+}
+"""The name of the gRPC status code that each reason of the admin service comes with."""

@@ -1,0 +1,181 @@
+"""The admin service, on an address of its own."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+
+from classwire.admin.v1 import admin_pb2 as pb
+from classwire.contract.reasons import Reason
+from classwire_server.config.endpoints import check_port, target_of
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.errors import ChangeRefused, Refusal, RequestError, StartError
+from classwire_server.gate import Gate
+from classwire_server.registration import guards, methods
+from classwire_server.registry.loader import Loader
+from classwire_server.registry.registry import Registry
+from classwire_server.rpc.call import ADMISSION, Call, parse
+from classwire_server.rpc.observer import CallObserver
+from classwire_server.rpc.reception import Reception
+from classwire_server.rpc.rejection import Listener, refuse
+from classwire_server.rpc.server_options import FAREWELL_S, grpc_options
+from classwire_server.rpc.status import request_error
+from classwire_server.security.certificates import Certificates
+from classwire_server.service.streaming.streams import Streams
+
+from .changes import Changes
+from .service import AdminService
+
+
+class Administration:
+    """Answers operators from `listen` until `close`, changes models from `allow` until `forbid`.
+
+    `drain` begins the end of the server, and returns; `on_change` is called when there is another
+    model, and `on_gone` with the name of one that is there no more. Called by any thread.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        registry: Registry,
+        loader: Loader,
+        gate: Gate,
+        streams: Streams,
+        *,
+        certificates: Certificates | None,
+        listeners: Sequence[Listener],
+        on_change: Callable[[], None],
+        on_gone: Callable[[str], None],
+        drain: Callable[[], None],
+    ) -> None:
+        self._changes = Changes(registry, loader, config.drain_timeout_s, on_change, on_gone)
+        self._service = AdminService(registry, self._changes, gate, streams, config, drain)
+        self._port = AdminPort(self._service, config, certificates, listeners)
+
+    @property
+    def target(self) -> str:
+        """Where it listens, as `host:port`."""
+        return self._port.target
+
+    def listen(self) -> None:
+        """Bind the port. Raises StartError when the address cannot be had."""
+        self._port.listen()
+
+    def allow(self) -> None:
+        """The models that the server starts with are loaded: from now on they can be changed."""
+        self._service.opens()
+
+    def forbid(self) -> None:
+        """The server ends: from now on nothing can be changed."""
+        self._changes.close()
+
+    def close(self) -> None:
+        """Let the last answers leave, and end."""
+        self._port.close()
+
+
+THREADS = 8
+"""Calls at the same time: a change holds one, and none may keep others from asking how it goes."""
+PATIENCE_S = 5.0
+"""How long a call may take to send its message."""
+
+Receive = Callable[[Iterator[bytes], grpc.ServicerContext], bytes]
+"""Returns the message of a call whose caller may administer."""
+
+
+class AdminPort:
+    """Answers from `listen` until `close`; `target` is where, as `host:port`.
+
+    TLS is that of `certificates`; callers are asked for what those of the server are, and have to
+    be such that may administer it.
+    """
+
+    def __init__(
+        self,
+        service: AdminService,
+        config: ServerConfig,
+        certificates: Certificates | None,
+        listeners: Sequence[Listener],
+    ) -> None:
+        self.target = ""
+        self._config = config
+        self._reception = Reception(PATIENCE_S)
+        self._certificates = certificates
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="admin")
+        self._grpc = grpc.server(
+            self._pool,
+            options=grpc_options(config),
+            interceptors=[CallObserver(methods((pb,)), listeners), *guards(config)],
+        )
+        self._grpc.add_generic_rpc_handlers((_handlers(service, self._receive),))
+
+    def listen(self) -> None:
+        """Bind the port. Raises StartError when the address cannot be had."""
+        host, port = self._config.admin_host, self._config.admin_port
+        check_port(host, port)
+        address = target_of(host, port)
+        try:
+            if self._certificates is not None:
+                credentials = self._certificates.credentials()
+                port = self._grpc.add_secure_port(address, credentials)
+            else:
+                port = self._grpc.add_insecure_port(address)
+        except RuntimeError:
+            raise StartError(f"cannot listen on {address}") from None
+        self.target = target_of(host, port)
+        self._grpc.start()
+
+    def close(self) -> None:
+        """Let the last answers leave, and end."""
+        self._grpc.stop(FAREWELL_S).wait()
+        self._pool.shutdown(wait=False)
+
+    def _receive(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """The message of a call; the call ends where its caller may not administer."""
+        if not ADMISSION.get().caller.may_administer:  # before anything can be waited for
+            refuse(context, RequestError(Reason.NOT_ALLOWED, "the caller may not administer"))
+        return self._reception.message(requests, context)
+
+
+def _handlers(service: AdminService, receive: Receive) -> grpc.GenericRpcHandler:
+    def answers(
+        method: Callable[[Any, Call], Iterator[Any]], request_type: Any
+    ) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
+        def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            call = Call.of(context)
+            raw = receive(requests, context)
+            failure: Refusal
+            try:
+                for message in method(parse(request_type, raw), call):
+                    yield message.SerializeToString()
+                return
+            except ChangeRefused as refused:
+                failure = refused
+            except Exception as error:  # whatever it is, the caller gets a status
+                failure = request_error(error)
+            refuse(context, failure)
+
+        return handle
+
+    def streaming(method: Callable[[Any, Call], Iterator[Any]], request_type: Any) -> Any:
+        return grpc.stream_stream_rpc_method_handler(answers(method, request_type))
+
+    def unary(method: Callable[[Any, Call], Any], request_type: Any) -> Any:
+        handle = answers(lambda request, call: iter((method(request, call),)), request_type)
+        return grpc.stream_unary_rpc_method_handler(
+            lambda requests, context: next(handle(requests, context))
+        )
+
+    (name,) = pb.DESCRIPTOR.services_by_name
+    return grpc.method_handlers_generic_handler(
+        pb.DESCRIPTOR.services_by_name[name].full_name,
+        {
+            "LoadModel": streaming(service.load_model, pb.LoadModelRequest),
+            "ReloadModel": streaming(service.reload_model, pb.ReloadModelRequest),
+            "UnloadModel": unary(service.unload_model, pb.UnloadModelRequest),
+            "SetDefaultModel": unary(service.set_default_model, pb.SetDefaultModelRequest),
+            "Drain": unary(service.drain, pb.DrainRequest),
+            "GetStatus": unary(service.get_status, pb.GetStatusRequest),
+        },
+    )

@@ -1,0 +1,50 @@
+"""The labels of a checkpoint, which it may not lie about: they go to every caller and terminal."""
+
+import unicodedata
+from typing import Any
+
+from classwire_server.errors import CheckpointError
+
+MAX_LABEL_BYTES = 1_024
+"""Of one label, in UTF-8."""
+MAX_LABELS_BYTES = 2_000_000
+"""Of all labels of a model, so that its description stays well under 4 MiB."""
+
+_NOT_PRINTED = {"Cc", "Zl", "Zp"}
+"""Categories of Unicode: control characters, and those that end a line."""
+
+
+def labels_of(config: Any, location: str) -> tuple[str, ...]:
+    """The labels that a model's config names, in the order of their ids.
+
+    Raises CheckpointError, naming the id, where one is missing, or is nothing that can be shown.
+    """
+    try:
+        labels = tuple(config.id2label[i] for i in range(config.num_labels))
+    except KeyError as error:
+        raise CheckpointError(f"{location}: its id2label has no label {error}") from None
+    for number, label in enumerate(labels):
+        if problem := _problem(label):
+            raise CheckpointError(f"{location}: label {number} of its id2label {problem}")
+    if sum(len(label.encode()) for label in labels) > MAX_LABELS_BYTES:
+        raise CheckpointError(
+            f"{location}: its labels are larger than {MAX_LABELS_BYTES:,} bytes together"
+        )
+    return labels
+
+
+def _problem(label: Any) -> str:
+    """What is wrong with a label; empty where nothing is."""
+    if not isinstance(label, str):
+        return "is not a text"
+    if not label:
+        return "is empty"
+    try:
+        size_bytes = len(label.encode())
+    except UnicodeEncodeError:
+        return "is not Unicode: it has half a character"
+    if size_bytes > MAX_LABEL_BYTES:
+        return f"is larger than {MAX_LABEL_BYTES:,} bytes"
+    if any(unicodedata.category(character) in _NOT_PRINTED for character in label):
+        return "has control characters"
+    return ""

@@ -1,0 +1,1 @@
+"""The server's commands: serve, compile, doctor."""

@@ -1,0 +1,105 @@
+"""`classwire compile`: fills the cache of compiled models, for servers that have no compiler."""
+
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from classwire.escaping import visible
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.config.sources import ENVIRONMENT_PREFIX, resolve
+from classwire_server.engine import FASTER_ON_CPU, Precision
+from classwire_server.engine.compilation.process import compile_elsewhere
+from classwire_server.errors import CompileError, ConfigError, StartError
+
+from .options import option
+
+_SETTINGS = (
+    "model",
+    "revision",
+    "offline",
+    "cache_dir",
+    "trust_remote_code",
+    "precision",
+    "compile_cache",
+)
+"""All that an artefact, or finding it again, depends on."""
+
+_ON_CPU = (*FASTER_ON_CPU, Precision.FLOAT32)
+
+
+def _compile(config: str | None, **flags: Any) -> None:
+    """Compile models beforehand, for `classwire serve --compile`.
+
+    Takes about a minute for each model and precision, and needs a C++ compiler; a server that
+    finds its models in --compile-cache needs none. What is compiled fits processors of the same
+    kind only, and the same versions of classwire, torch and transformers. --precision auto
+    compiles all that a server might choose.
+
+    Settings come from where `classwire serve` takes them. Prints one line for each model and
+    precision: the folder, its size and the time.
+    """
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    try:
+        file = config or os.environ.get(ENVIRONMENT_PREFIX + "CONFIG")
+        settings = resolve(given, os.environ, file)
+        precisions = _ON_CPU if settings.precision == "auto" else (Precision(settings.precision),)
+        done = [
+            _compile_one(source, settings, precision)
+            for source in settings.sources
+            for precision in precisions
+        ]
+    except StartError as error:
+        print(f"classwire compile: {visible(str(error))}", file=sys.stderr)
+        raise click.exceptions.Exit(2 if isinstance(error, ConfigError) else 1) from None
+    if not all(done):
+        raise click.exceptions.Exit(1)
+
+
+def _compile_one(source: ModelSource, config: ServerConfig, precision: Precision) -> bool:
+    """Whether it could be compiled; one that can't does not keep others from it."""
+    what = f"{source.name} in {precision.value}"
+    started_s = time.monotonic()
+    try:
+        with _progress(f"compiling {what}"):
+            artefact = compile_elsewhere(source, config, precision)
+    except CompileError as error:
+        print(f"classwire compile: {visible(str(error))}", file=sys.stderr)
+        return False
+    seconds = time.monotonic() - started_s
+    done = "was compiled" if artefact.was_there else f"compiled in {seconds:.0f} s"
+    print(f"{what}: {done}, {artefact.size_bytes / 1e6:.1f} MB, {artefact.folder}", flush=True)
+    return True
+
+
+@contextmanager
+def _progress(line: str) -> Iterator[None]:
+    """Show a line with the seconds that pass, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        progress.add_task(line, total=None)
+        yield
+
+
+compile_ = click.Command(
+    "compile",
+    callback=_compile,
+    help=_compile.__doc__,
+    params=[
+        click.Option(["--config"], metavar="FILE", help="TOML file with settings."),
+        *(option(field) for field in dataclasses.fields(ServerConfig) if field.name in _SETTINGS),
+    ],
+    context_settings={"max_content_width": 100},
+)

@@ -1,0 +1,153 @@
+"""What there is: versions, processor, memory, devices, environment.
+
+No value of a secret is in it: of the environment, only what is named here.
+"""
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.config.sources import ENVIRONMENT_PREFIX
+from classwire_server.engine.cgroup import limits
+from classwire_server.engine.compilation.export import check_compiler
+from classwire_server.engine.cores import open_cores, quotas
+from classwire_server.errors import CompileError
+from classwire_server.registry.memory_budget import MB
+
+Facts = Mapping[str, Any]
+"""What is known, by name: texts, numbers, lists of texts, and None for what is not there."""
+
+PACKAGES = (
+    *("classwire", "grpcio", "protobuf", "torch", "transformers", "tokenizers", "safetensors"),
+    "numpy",
+)
+FEATURES = {
+    "x86_64": (
+        *("avx2", "fma", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+        *("amx_tile", "amx_int8", "amx_bf16"),
+    ),
+    "aarch64": ("asimd", "asimddp", "sve", "i8mm", "bf16"),
+}
+"""What makes a difference to the engine, as /proc/cpuinfo names it."""
+ARITHMETIC = ("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "ATEN_")
+VARIABLES = (
+    *("CUDA_VISIBLE_DEVICES", "CXX", "GRPC_TRACE", "GRPC_VERBOSITY", "HF_HOME", "HF_HUB_OFFLINE"),
+    *("LD_PRELOAD", "XDG_CACHE_HOME"),
+)
+NO_LIMIT_BYTES = 1 << 60
+"""Version 1 writes a number near 2**63 for no limit."""
+
+
+def machine(root: Path = Path("/")) -> dict[str, Facts]:
+    """All of it, by what it is about; `root` is where /proc and /sys are."""
+    return {
+        "versions": versions(),
+        "processor": processor(root),
+        "memory": memory(root),
+        "devices": devices(),
+        "compiler": {"c++": compiler()},
+        "environment": environment(os.environ),
+    }
+
+
+def versions() -> Facts:
+    """Of Python and of the libraries that an answer depends on."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def processor(root: Path) -> Facts:
+    """Its name, the instructions that matter, and how much of it this process may use."""
+    said = _fields(root / "proc/cpuinfo")
+    flags = (said.get("flags") or said.get("Features") or "").split()
+    kind = platform.machine()
+    matter = FEATURES.get(kind, ())
+    return {
+        "name": said.get("model name") or platform.processor() or kind,
+        "has": [feature for feature in matter if feature in flags],
+        "has_not": [feature for feature in matter if feature not in flags],
+        "torch_computes_with": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "cores_open_to_this_process": open_cores(),
+        "cores_by_cgroup": min(quotas(root), default=None),
+    }
+
+
+def memory(root: Path) -> Facts:
+    """In MB: the machine's, and what the cgroups that hold this process allow."""
+    said = _fields(root / "proc/meminfo")
+    allowed = limits(root, "memory", ["memory.max"], ["memory.limit_in_bytes"])
+    return {
+        "total_mb": _mb_of(said.get("MemTotal")),
+        "available_mb": _mb_of(said.get("MemAvailable")),
+        "cgroup_mb": _least_mb(allowed),
+    }
+
+
+def devices() -> Facts:
+    """What torch sees beside the processor."""
+    gpus = {}
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            found = torch.cuda.get_device_properties(number)
+            gpus[f"cuda:{number}"] = (
+                f"{found.name}, {found.total_memory / MB:.0f} MB, "
+                f"compute capability {found.major}.{found.minor}"
+            )
+    mps = {"mps": "there"} if torch.backends.mps.is_available() else {}
+    return {"torch_build": _build(), **gpus, **mps}
+
+
+def compiler() -> str | None:
+    """What --compile would call."""
+    try:
+        return check_compiler()
+    except CompileError:
+        return None
+
+
+def environment(variables: Mapping[str, str]) -> Facts:
+    """The variables that change how fast or how a server computes, and its settings."""
+    settings = {ENVIRONMENT_PREFIX + f.name.upper() for f in dataclasses.fields(ServerConfig)}
+    shown = {
+        name: value
+        for name, value in sorted(variables.items())
+        if name.startswith(ARITHMETIC) or name in VARIABLES or name in settings
+    }
+    return shown | ({"HF_TOKEN": "is set"} if variables.get("HF_TOKEN") else {})
+
+
+def _build() -> str:
+    if torch.version.cuda:
+        return f"CUDA {torch.version.cuda}"
+    return f"ROCm {torch.version.hip}" if torch.version.hip else "CPU"
+
+
+def _fields(path: Path) -> dict[str, str]:
+    """The first value of each `name: value` of a file of /proc."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split(":", 1) for line in reversed(lines) if ":" in line)
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def _mb_of(value: str | None) -> int | None:
+    size_kb, _, _ = (value or "").partition(" ")
+    return round(int(size_kb) * 1_024 / MB) if size_kb.isdecimal() else None
+
+
+def _least_mb(allowed: Iterable[list[str]]) -> int | None:
+    sizes = [int(word) for words in allowed for word in words if word.isdecimal()]
+    return min((round(size / MB) for size in sizes if size < NO_LIMIT_BYTES), default=None)

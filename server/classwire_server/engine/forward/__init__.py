@@ -1,0 +1,1 @@
+"""The forward pass: what runs a model on a device."""

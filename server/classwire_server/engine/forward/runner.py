@@ -1,0 +1,31 @@
+"""What runs a model in its worker."""
+
+from typing import Protocol
+
+import numpy as np
+
+from classwire_server.engine import EngineTraits
+from classwire_server.engine.packing import PackedTexts
+
+
+class Runner(Protocol):
+    """Runs the model in the worker. Safe for use by several threads at once, one for each lane."""
+
+    traits: EngineTraits
+
+    def run(self, texts: PackedTexts) -> np.ndarray:
+        """Logits of the texts, in packed order: float32, (texts, labels)."""
+        ...
+
+
+class OneByOne:
+    """Runs each text alone: the same shapes, so the same bits, whatever else is in the batch."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.traits = runner.traits
+        self._runner = runner
+
+    def run(self, texts: PackedTexts) -> np.ndarray:
+        """Logits of the texts, in packed order: float32, (texts, labels)."""
+        alone = (texts.texts(index, index + 1) for index in range(len(texts.lengths)))
+        return np.concatenate([self._runner.run(text) for text in alone])

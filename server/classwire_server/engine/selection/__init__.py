@@ -1,0 +1,1 @@
+"""Which engine a checkpoint gets: candidates, checked for parity and timed."""

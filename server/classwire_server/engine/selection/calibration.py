@@ -1,0 +1,103 @@
+"""What engines are compared on, and how far apart two of them are."""
+
+import os
+from importlib.resources import files
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+import numpy as np
+
+from classwire_server.checkpoint.loading import ProblemType
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Deviation
+from classwire_server.errors import ConfigError
+from classwire_server.scoring import Activation, scores
+from classwire_server.tokenization import Text
+
+_SHORT = (
+    "I really love this book",
+    "Not worth the money.",
+    "It's fine, I suppose: nothing special",
+    "ok",
+    "The room was clean and the staff were kind, but breakfast ended far too early for us.",
+    "这本书非常好。 Muy recomendable, lo leería otra vez",
+)
+PARITY_TEXTS = (
+    *(Text(text) for text in _SHORT),
+    Text(" ".join(_SHORT * 8)),
+    Text("A pair has two texts", "and the second one answers the first"),
+)
+"""Enough to see whether an engine computes the same function: an error of layout shows in all."""
+
+_PAIRS = 10
+_LINES_OF_LONG_TEXTS = (2, 2, 2, 3, 3, 3, 4, 4, 5, 6, 8, 34)  # the last is cut at 512 tokens
+
+_SMALLEST_SPREAD = 1e-6
+
+
+def calibration_texts(path: str = "") -> tuple[Text, ...]:
+    """What precisions are compared on: the lines of the user's file, or 128 texts of our own.
+
+    Ours are lines of many languages and scripts, some pairs of them, and some joined to texts of
+    up to about 512 tokens. Of the user's file, UTF-8, blank lines are skipped. Raises ConfigError
+    for a file that cannot be read or has no text.
+    """
+    if path:
+        return tuple(Text(line) for line in _lines_of(Path(os.path.expanduser(path))))
+    lines = _lines((files(__package__) / "calibration.txt").read_text(encoding="utf-8"))
+    step = len(lines) // _PAIRS
+    pairs = (Text(lines[i * step], lines[i * step + 1]) for i in range(_PAIRS))
+    edges = pairwise(accumulate(_LINES_OF_LONG_TEXTS, initial=0))
+    around = lines * 2  # more are joined than there are
+    long = (Text(" ".join(around[start:end])) for start, end in edges)
+    return (*map(Text, lines), *pairs, *long)
+
+
+def measure_deviation(
+    expected: np.ndarray, actual: np.ndarray, activation: Activation, problem_type: ProblemType
+) -> Deviation:
+    """How far logits are from those of plain float32: twice (texts, labels), at least one text.
+
+    A difference that is not finite counts as infinite, and a text with such logits as one whose
+    label is another.
+    """
+    finite = np.isfinite(actual).all(axis=1)  # (texts,)
+    with np.errstate(invalid="ignore", over="ignore"):
+        before, after = scores(expected, activation), scores(actual, activation)
+        difference = float(np.abs(after - before).max())
+    same = finite
+    if problem_type is ProblemType.REGRESSION:
+        difference /= spread(before)
+    else:
+        same = finite & (after.argmax(axis=1) == before.argmax(axis=1))
+    if not (finite.all() and np.isfinite(difference)):
+        difference = float("inf")
+    return Deviation(len(expected), float(same.mean()), difference)
+
+
+def spread(answers: np.ndarray) -> float:
+    """How far apart the answers of a regression model lie."""
+    return max(float(np.ptp(answers)), _SMALLEST_SPREAD)
+
+
+def accepts(deviation: Deviation, config: ServerConfig) -> bool:
+    """Whether `--precision auto` may take an engine with this deviation."""
+    return (
+        deviation.label_agreement >= config.min_label_agreement
+        and deviation.max_score_difference <= config.max_score_difference
+    )
+
+
+def _lines_of(path: Path) -> list[str]:
+    try:
+        lines = _lines(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise ConfigError("calibration", f"{path}: {why}") from None
+    if not lines:
+        raise ConfigError("calibration", f"{path}: has no text")
+    return lines
+
+
+def _lines(content: str) -> list[str]:
+    return [line for line in content.split("\n") if line.strip()]

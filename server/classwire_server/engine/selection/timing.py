@@ -1,0 +1,39 @@
+"""How long an engine takes, on texts made for it."""
+
+import math
+import statistics
+import time
+
+import numpy as np
+
+from classwire_server.engine.forward.runner import Runner
+from classwire_server.engine.packing import PackedTexts
+
+TEXT_TOKENS = 32
+"""Length of the texts that engines are timed on, where there are more tokens."""
+
+
+def sample_of(texts: PackedTexts, tokens: int) -> PackedTexts:
+    """Texts of so many tokens in all, made of the start of the longest of others."""
+    longest = texts.ids[texts.bounds[-2] :][: min(TEXT_TOKENS, tokens)]
+    length = len(longest)
+    count = max(1, tokens // length)
+    return PackedTexts(
+        np.tile(longest, count),
+        np.zeros(count * length, np.int64),
+        np.arange(count + 1) * length,
+        np.arange(count),
+    )
+
+
+def median_s(runner: Runner, texts: PackedTexts, at_most_s: float = math.inf) -> float:
+    """The median time of three runs, in seconds, after one that warms up; of fewer when together
+    they take too long.
+    """
+    runner.run(texts)
+    seconds: list[float] = []
+    while len(seconds) < 3 and sum(seconds) <= at_most_s:
+        started_s = time.perf_counter()
+        runner.run(texts)
+        seconds.append(time.perf_counter() - started_s)
+    return statistics.median(seconds)

@@ -1,0 +1,1 @@
+"""The process that runs a model: its start, its supervision, its protocol."""

@@ -1,0 +1,140 @@
+"""One model on all its devices, and how it gets there."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import (
+    ANY_TIME,
+    Deviation,
+    EngineTraits,
+    Launched,
+    Logits,
+    Terms,
+    WorkerState,
+)
+from classwire_server.engine.packing import pack
+from classwire_server.errors import NoWorker
+from classwire_server.tokenization import Encoding
+
+from .process import Spawn, Subprocess
+from .protocol import Job
+from .supervisor import Supervisor
+
+
+class WorkerPool:
+    """One model on one or several devices, each with a supervised worker process of its own.
+
+    Safe for use by any thread; see Engine for how many at once.
+    """
+
+    def __init__(self, workers: Sequence[Supervisor], lanes: Sequence[int]) -> None:
+        self.lanes = sum(lanes)
+        self._workers = workers
+        self._lanes = dict(zip(workers, lanes, strict=True))
+        self._lock = threading.Lock()  # guards _in_flight and _urgent
+        self._in_flight = dict.fromkeys(workers, 0)
+        self._urgent = dict.fromkeys(workers, 0)
+
+    @property
+    def traits(self) -> EngineTraits:
+        """What would run the next batch."""
+        return next((w for w in self._workers if w.is_up), self._workers[0]).traits
+
+    @property
+    def deviation(self) -> Deviation:
+        """How far scores are from plain float32 where they are farthest."""
+        return max((w.deviation for w in self._workers), key=lambda d: d.max_score_difference)
+
+    @property
+    def workers(self) -> tuple[WorkerState, ...]:
+        """The workers of all devices."""
+        return tuple(
+            WorkerState(worker.traits.device, worker.pid, worker.is_up, worker.restarts)
+            for worker in self._workers
+        )
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of the workers that are up."""
+        return tuple(worker.pid for worker in self._workers if worker.is_up)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether one of the workers is."""
+        return any(worker.is_up for worker in self._workers)
+
+    @property
+    def failure(self) -> str:
+        """Why none of the workers is up; empty while one is."""
+        return "" if self.is_up else self._workers[0].failure
+
+    def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
+        """The logits of the texts, from the worker that has the least to do.
+
+        Raises NoWorker, TooLate and WorkerLost as Engine says, and RuntimeError when the forward
+        pass fails.
+        """
+        texts = pack(encodings)
+        while True:
+            worker = self._take(terms.urgent)
+            try:
+                computed = worker.compute(texts, terms)
+            except NoWorker:  # it has ended in between; there may be another
+                continue
+            finally:
+                with self._lock:
+                    self._in_flight[worker] -= 1
+                    self._urgent[worker] -= terms.urgent
+            return Logits(
+                texts.unsorted(computed.values),
+                computed.traits,
+                computed.inference_s,
+                computed.began_s,
+            )
+
+    def close(self) -> None:
+        """End the workers; what they compute at the moment is lost."""
+        for worker in self._workers:
+            worker.close()
+
+    def _take(self, urgent: bool) -> Supervisor:
+        """The worker with the least to do of those that are up."""
+        with self._lock:
+            up = [worker for worker in self._workers if worker.is_up]
+            if not up:
+                raise NoWorker
+            worker = min(up, key=lambda w: (urgent and self._urgent[w], self._load(w)))
+            self._in_flight[worker] += 1
+            self._urgent[worker] += urgent
+        return worker
+
+    def _load(self, worker: Supervisor) -> float:
+        return self._in_flight[worker] / self._lanes[worker]
+
+
+def launch(
+    source: ModelSource,
+    config: ServerConfig,
+    on_change: Callable[[], None],
+    spawn: Spawn = Subprocess,
+) -> Launched:
+    """Start a worker for each device, and wait until all are ready.
+
+    From then on a worker that ends is replaced. `on_change` is called, on any thread, whenever
+    `is_up` of the engine may have changed. Raises StartError, with no process left, when one of
+    them cannot serve the model.
+    """
+    workers: list[Supervisor] = []
+    try:
+        for device in config.devices:
+            workers.append(Supervisor(Job(source, config, device), spawn, on_change))
+        ready = [worker.ready() for worker in workers]
+    except BaseException:
+        for worker in workers:
+            worker.close()
+        raise
+    engine = WorkerPool(workers, [worker.lanes for worker in ready])
+    smallest = min(ready, key=lambda worker: worker.batch_tokens)
+    return Launched(ready[0].checkpoint, engine, smallest.batch_tokens, smallest.cost)

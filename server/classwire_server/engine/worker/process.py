@@ -1,0 +1,252 @@
+"""One worker process of a model, as the server sees it, from its start to its end."""
+
+import logging
+import math
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from multiprocessing import Pipe
+from typing import Any, Protocol
+
+from classwire_server.engine import Terms
+from classwire_server.engine.cores import divide, usable_cores
+from classwire_server.engine.packing import PackedTexts
+from classwire_server.errors import NoWorker, StartError, TooLate, WorkerLost
+
+from .lanes import Lanes
+from .protocol import (
+    Changed,
+    Computed,
+    Failed,
+    Job,
+    Late,
+    Link,
+    Ready,
+    Refused,
+    Work,
+    hang_up,
+    receive,
+    send,
+)
+
+log = logging.getLogger(__name__)
+
+END_TIMEOUT_S = 5.0
+"""How long a process may take to end once it has hung up, or been killed."""
+
+
+class WorkerProcess(Protocol):
+    """A running process."""
+
+    pid: int
+
+    def kill(self) -> None:
+        """End it at once; does nothing when it has ended."""
+        ...
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Its exit code, once it has ended; None when that takes longer."""
+        ...
+
+
+Spawn = Callable[[Link, Sequence[Link]], WorkerProcess]
+"""Starts a process that runs `worker.main` on these connections."""
+
+
+class Subprocess:
+    """A fresh interpreter: it imports what a worker needs, and nothing of the server's."""
+
+    def __init__(self, control: Link, links: Sequence[Link]) -> None:
+        descriptors = [connection.fileno() for connection in (control, *links)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", str(__package__), *map(str, descriptors)],
+            pass_fds=descriptors,
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # the server's own is for scripts, which wait for its lines
+        )
+        self.pid = self._process.pid
+
+    def kill(self) -> None:
+        """See WorkerProcess."""
+        self._process.kill()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """See WorkerProcess."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout_s)
+        return None
+
+
+class Worker:
+    """One worker process.
+
+    The thread that made it calls `ready`, `listen` and `close`, in this order; any thread calls
+    `compute` once it is ready, and `kill`. `has_ended` is true as soon as anybody notices. Raises
+    OSError when the process cannot be started.
+    """
+
+    def __init__(self, job: Job, spawn: Spawn) -> None:
+        self._job = job
+        self.has_ended = False
+        self._ended = ""  # how
+        self._changed = threading.Condition()  # guards all below, and the lanes
+        self._killed = ""  # why, when it was the server who did it
+        self._in_flight = 0
+        self._closed = False
+        with ExitStack() as undo, ExitStack() as theirs:
+            pairs = []
+            for _ in range(divide(usable_cores(), job.config.lanes, job.config.threads).lanes + 3):
+                pairs.append(Pipe())
+                undo.enter_context(pairs[-1][0])
+                theirs.enter_context(pairs[-1][1])  # so that the process's end ends all reads
+            (self._control, control), *links = pairs
+            self._links = [ours for ours, _ in links]
+            self._process = spawn(control, [link for _, link in links])
+            undo.pop_all()
+        self.pid = self._process.pid
+        with suppress(OSError):  # `ready` says how it ended
+            send(self._control, job)
+
+    def ready(self, timeout_s: float = math.inf) -> Ready:
+        """Wait until the worker answers batches.
+
+        Raises StartError when it refuses, or ends, or takes longer than timeout_s.
+        """
+        try:
+            message = self._next_message(time.monotonic() + timeout_s)
+            if message is None:
+                self.kill(f"was not ready after {timeout_s:g} s, and was killed")
+                raise EOFError
+        except (EOFError, OSError):
+            raise StartError(f"{self._job.source.location}: its process {self.ending()}") from None
+        except Exception as error:
+            problem = f"its process could not be understood: {type(error).__name__}"
+            raise StartError(f"{self._job.source.location}: {problem}") from error
+        if isinstance(message, Refused):
+            raise message.error
+        ready: Ready = message
+        self.traits, self.deviation = ready.traits, ready.deviation
+        urgent, *links = self._links
+        self._urgent = Lanes([urgent], 1)
+        self._lanes = Lanes(links[: ready.lanes + 1], ready.lanes)
+        return ready
+
+    def compute(self, texts: PackedTexts, terms: Terms) -> Computed:
+        """The logits of packed texts; as many threads as there are lanes, and one more, wait for no
+        other, and nor does one with an urgent batch.
+
+        Raises NoWorker when the process has ended before it had the batch, TooLate when it has not
+        begun it in time, WorkerLost when it ends before it answers, and RuntimeError when the
+        forward pass fails.
+        """
+        lanes = self._urgent if terms.urgent else self._lanes
+        with self._changed:
+            self._changed.wait_for(lambda: lanes.free)
+            if self.has_ended:
+                raise NoWorker
+            link = lanes.take(time.monotonic())
+            self._in_flight += 1
+        try:
+            answer = self._answer(link, Work(texts, terms))
+        finally:
+            with self._changed:
+                lanes.give(link, time.monotonic())
+                self._in_flight -= 1
+                self._changed.notify_all()
+        if isinstance(answer, Late):
+            raise TooLate
+        if isinstance(answer, Failed):
+            raise RuntimeError(f"the forward pass failed: {answer.problem}")
+        computed: Computed = answer
+        return computed
+
+    def ending(self) -> str:
+        """Wait until the process has ended; returns how. For the thread that made it."""
+        if not self._ended:
+            self.has_ended = True
+            code = self._process.wait(END_TIMEOUT_S)
+            if code is None:
+                self.kill("hung up, and was killed")
+                code = self._process.wait(END_TIMEOUT_S)
+            if code is None:
+                log.error("%s: process %d cannot be killed", self._job.source.name, self.pid)
+            self._ended = self._killed or _describe(code)
+        return self._ended
+
+    def listen(self) -> None:
+        """Hear what the worker says of itself until it ends; kill it when it hangs."""
+        limit_s = self._job.config.worker_timeout_s
+        try:
+            while (oldest_s := self._oldest_s()) + limit_s > time.monotonic():
+                # What is sent from now on is not overdue before this has passed.
+                message = self._next_message(min(oldest_s, time.monotonic()) + limit_s)
+                if isinstance(message, Changed):
+                    self.traits, self.deviation = message.traits, message.deviation
+            self.kill(f"had no answer to a batch after {limit_s:g} s, and was killed")
+        except (EOFError, OSError):
+            self.has_ended = True
+        except Exception as error:
+            self.kill(f"was killed, since it could not be understood: {type(error).__name__}")
+
+    def kill(self, why: str = "was killed") -> None:
+        """End the process; what it computes at the moment is lost."""
+        self.has_ended = True
+        with self._changed:
+            if self._closed:
+                return
+            self._killed = self._killed or why
+            self._process.kill()
+            for connection in (self._control, *self._links):
+                hang_up(connection)  # a process that waits for a broken device may not end
+
+    def close(self) -> None:
+        """End the process, and free what belongs to it once no thread uses that any more."""
+        self.kill()
+        self.ending()
+        with self._changed:  # a connection closed while it is read might be another's by then
+            self._changed.wait_for(lambda: not self._in_flight)
+            self._closed = True
+            for connection in (self._control, *self._links):
+                connection.close()
+
+    def _answer(self, link: Link, work: Work) -> Any:
+        is_sent = False
+        try:
+            send(link, work)
+            is_sent = True
+            return receive(link)
+        except (EOFError, OSError):
+            self.has_ended = True
+            raise (WorkerLost if is_sent else NoWorker) from None
+        except BaseException as error:  # what is left of the answer must not be another caller's
+            self.kill(f"was killed, since its answer could not be read: {type(error).__name__}")
+            if isinstance(error, Exception):
+                raise WorkerLost from error
+            raise
+
+    def _oldest_s(self) -> float:
+        with self._changed:
+            return min(self._lanes.oldest_s, self._urgent.oldest_s)
+
+    def _next_message(self, until_s: float) -> Any:
+        """The next message that is no line of the log; None when there is none until then."""
+        while (left_s := until_s - time.monotonic()) > 0:
+            if self._control.poll(None if math.isinf(left_s) else left_s):
+                message = receive(self._control)
+                if not isinstance(message, logging.LogRecord):
+                    return message
+                logging.getLogger(message.name).handle(message)
+        return None
+
+
+def _describe(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

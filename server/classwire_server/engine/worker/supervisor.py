@@ -1,0 +1,199 @@
+"""The worker of one device, kept running: started, watched, and started again when it ends."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+
+from classwire_server.engine import Deviation, EngineTraits, Terms
+from classwire_server.engine.packing import PackedTexts
+from classwire_server.errors import StartError
+
+from .process import Spawn, Worker
+from .protocol import Computed, Job, Ready
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 30.0
+STEADY_S = 60.0
+"""A worker that has served for so long was not lost for the reason that the one before was."""
+START_TIMEOUT_S = 600.0
+"""How long a worker may take to get ready when it takes over; the first may take any time, since
+somebody waits for it.
+"""
+
+
+class Backoff:
+    """How long to wait before a worker is started again: twice as long as the last time."""
+
+    def __init__(self) -> None:
+        self._next_s = FIRST_WAIT_S
+
+    def wait_s(self, served_s: float) -> float:
+        """The next wait, in seconds, after a worker that has served for so long."""
+        wait_s = FIRST_WAIT_S if served_s >= STEADY_S else self._next_s
+        self._next_s = min(2 * wait_s, LONGEST_WAIT_S)
+        return wait_s
+
+
+class Supervisor:
+    """Keeps a worker running from now until `close`, on a thread of its own.
+
+    `on_change` is called on that thread whenever `is_up` may have changed. Once `ready` has
+    returned everything else may be called, by any thread; `close` may be called at any time.
+    `restarts` counts the workers that took over from another.
+    """
+
+    def __init__(self, job: Job, spawn: Spawn, on_change: Callable[[], None]) -> None:
+        self._job = job
+        self._spawn = spawn
+        self._on_change = on_change
+        several = len(job.config.devices) > 1
+        self._name = f"{job.source.name} on {job.device}" if several else job.source.name
+        self.restarts = 0  # written by the thread alone
+        self._backoff = Backoff()
+        self._first: Future[Ready] = Future()
+        self._ending = ""  # how the last worker ended
+        self._ended_s = 0.0
+        self._closing = threading.Event()
+        self._lock = threading.Lock()  # guards _started, and makes _closing seen by who sets it
+        self._started: Worker | None = None
+        self._thread = threading.Thread(target=self._run, name=f"worker-{self._name}", daemon=True)
+        self._thread.start()
+
+    def ready(self) -> Ready:
+        """Wait until the first worker answers batches.
+
+        Raises StartError when it refuses, or ends; no other is started then.
+        """
+        return self._first.result()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a worker that answers batches."""
+        return not self._worker.has_ended
+
+    @property
+    def failure(self) -> str:
+        """How the worker ended, while there is no other; else empty."""
+        if self.is_up:
+            return ""
+        return f"its process {self._ending or 'has ended'}; another is being started"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the worker that answers batches, or was the last to do so."""
+        return self._worker.pid
+
+    @property
+    def traits(self) -> EngineTraits:
+        """What would run the next batch, or ran the last."""
+        return self._worker.traits
+
+    @property
+    def deviation(self) -> Deviation:
+        """How far its scores are from plain float32."""
+        return self._worker.deviation
+
+    def compute(self, texts: PackedTexts, terms: Terms) -> Computed:
+        """See Worker.compute."""
+        return self._worker.compute(texts, terms)
+
+    def close(self) -> None:
+        """End the worker, whatever it does at the moment, and start no other."""
+        with self._lock:
+            self._closing.set()
+            if self._started is not None:
+                self._started.kill()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                worker, ready = self._start()
+            except StartError as error:
+                if not self._first.done():
+                    self._first.set_exception(error)
+                    return
+                served_s, problem = 0.0, f"no new process: {error}"
+            else:
+                served_s = self._serve(worker, ready)
+                problem = f"its process {self._ending}"
+            if self._closing.is_set():
+                return
+            wait_s = self._backoff.wait_s(served_s)
+            log.error("%s: %s; starting another in %.1f s", self._name, problem, wait_s)
+            if self._closing.wait(wait_s):
+                return
+
+    def _start(self) -> tuple[Worker, Ready]:
+        """A worker that answers batches. Raises StartError."""
+        try:
+            worker = Worker(self._job, self._spawn)
+        except Exception as error:  # whatever it is, somebody waits for the worker
+            problem = f"{self._job.source.location}: cannot start a worker: {error}"
+            raise StartError(problem) from error
+        with self._lock:
+            self._started = worker
+            if self._closing.is_set():
+                worker.kill()
+        try:
+            if not self._first.done():
+                ready = worker.ready()
+                self._job = _same_again(self._job, ready)
+                return worker, ready
+            ready = worker.ready(START_TIMEOUT_S)
+            if ready.checkpoint.fingerprint != self._first.result().checkpoint.fingerprint:
+                raise StartError(f"{self._job.source.location}: is not what it was at start")
+        except BaseException:
+            worker.close()
+            raise
+        return worker, ready
+
+    def _serve(self, worker: Worker, ready: Ready) -> float:
+        """Let a worker compute until it has ended; returns for how many seconds it has."""
+        began_s = time.monotonic()
+        self._worker = worker
+        if not self._first.done():
+            self._first.set_result(ready)
+        else:
+            self.restarts += 1
+            down_s = began_s - self._ended_s
+            log.info("%s: back, %.1f s after its last process ended", self._name, down_s)
+            self._tell()
+        worker.listen()
+        self._ended_s = time.monotonic()
+        self._ending = worker.ending()
+        self._tell()
+        worker.close()
+        return self._ended_s - began_s
+
+    def _tell(self) -> None:
+        if self._closing.is_set():
+            return
+        try:
+            self._on_change()
+        except Exception:  # whatever it is, there has to be a worker
+            log.exception("%s: not everybody could be told of its state", self._name)
+
+
+def _same_again(job: Job, ready: Ready) -> Job:
+    """The job of those that take over from a worker: the same files, arithmetic and size of batch.
+
+    They find and measure nothing anew, so that they are sooner there, and ask nobody for files.
+    """
+    return replace(
+        job,
+        source=replace(job.source, revision=ready.checkpoint.revision),
+        config=replace(
+            job.config,
+            offline=True,
+            precision=ready.traits.precision.value,
+            batch_tokens=ready.batch_tokens,
+        ),
+        device=ready.traits.device,
+        cost=ready.cost,
+    )

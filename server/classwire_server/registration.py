@@ -1,0 +1,183 @@
+"""All services of the port, registered with a gRPC server."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from classwire.v1 import classwire_pb2 as pb
+
+from .config.server_config import ServerConfig
+from .gate import Gate
+from .open_inference import inference_pb2 as oip
+from .open_inference.health import Probes
+from .open_inference.service import InferenceService
+from .registry.registry import Registry
+from .rpc.authentication import AuthenticationInterceptor
+from .rpc.call import Call, bidirectional, parsed, unary
+from .rpc.call_pool import CallPool
+from .rpc.call_record import Method
+from .rpc.entrance import Entrance
+from .rpc.health import Health
+from .rpc.lazy_pool import Arrivals
+from .rpc.reception import Reception, only_message
+from .rpc.reflection import REFLECTION_SERVICE
+from .scheduling.admission import LatencyFloor
+from .security.authenticator import Authenticator
+from .service.classify import ClassifyService
+from .service.models import ModelService
+from .service.streaming.streams import Streams
+
+CLASSIFY_SERVICE = pb.DESCRIPTOR.services_by_name["ClassifyService"].full_name
+HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
+FILES: tuple[Any, ...] = (pb, oip, health_pb2, reflection_pb2)
+PROBES = ("ServerLive", "ServerReady", "ModelReady")
+
+
+def guards(config: ServerConfig) -> list[grpc.ServerInterceptor]:
+    """What all calls pass, whatever their service."""
+    if not config.callers:
+        return []
+    opened = []
+    if config.open_health:
+        opened += [HEALTH_SERVICE, *(f"{INFERENCE_SERVICE}/{name}" for name in PROBES)]
+    if config.open_reflection:
+        opened += [REFLECTION_SERVICE]
+    return [AuthenticationInterceptor(Authenticator(config), opened)]
+
+
+def methods(files: Iterable[Any] = FILES) -> dict[str, Method]:
+    """All methods that calls may name, by path."""
+    services = [each for file in files for each in file.DESCRIPTOR.services_by_name.values()]
+    return {
+        f"/{service.full_name}/{method.name}": Method(
+            f"{service.full_name}/{method.name}", method.server_streaming
+        )
+        for service in services
+        for method in service.methods
+    }
+
+
+def call_services(config: ServerConfig) -> tuple[str, ...]:
+    """The services whose calls models answer."""
+    return (CLASSIFY_SERVICE, MODEL_SERVICE) + (INFERENCE_SERVICE,) * config.open_inference
+
+
+def register_calls(
+    server: grpc.Server,
+    registry: Registry,
+    gate: Gate,
+    pool: CallPool,
+    streams: Streams,
+    config: ServerConfig,
+) -> None:
+    """Register the services whose calls models answer, and `pool` serves."""
+    classify = ClassifyService(registry, streams)
+    models = ModelService(registry, config)
+    inference = InferenceService(registry, streams, config)
+    timeout_s = config.default_timeout_s
+    reception = Reception(timeout_s)
+
+    def served(
+        method: Any,
+        request_type: Any,
+        need: Callable[[float], LatencyFloor | None] = lambda left_s: None,
+    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        return unary(method, request_type, gate, pool, reception, timeout_s, need)
+
+    def computed(method: Any, request_type: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        return served(method, request_type, registry.need)
+
+    handlers = {
+        CLASSIFY_SERVICE: {
+            "Classify": computed(classify.classify, pb.ClassifyRequest),
+            "BatchClassify": computed(classify.batch_classify, pb.BatchClassifyRequest),
+            "StreamClassify": bidirectional(classify.stream_classify, gate),
+            "Tokenize": served(classify.tokenize, pb.TokenizeRequest),
+        },
+        MODEL_SERVICE: {
+            "ListModels": served(models.list_models, pb.ListModelsRequest),
+            "GetModel": served(models.get_model, pb.GetModelRequest),
+            "GetServerInfo": served(models.get_server_info, pb.GetServerInfoRequest),
+        },
+        INFERENCE_SERVICE: {
+            "ServerMetadata": served(inference.server_metadata, oip.ServerMetadataRequest),
+            "ModelMetadata": served(inference.model_metadata, oip.ModelMetadataRequest),
+            "ModelInfer": computed(inference.model_infer, oip.ModelInferRequest),
+            "ModelStreamInfer": bidirectional(inference.model_stream_infer, gate),
+            "ModelConfig": served(inference.model_config, oip.ModelConfigRequest),
+            "ModelStatistics": served(inference.model_statistics, oip.ModelStatisticsRequest),
+            "RepositoryIndex": served(inference.repository_index, oip.RepositoryIndexRequest),
+        },
+    }
+    services = [
+        grpc.method_handlers_generic_handler(service, handlers[service])
+        for service in call_services(config)
+    ]
+    server.add_generic_rpc_handlers((Entrance(services, gate, pool),))
+
+
+def register_probes(server: grpc.Server, health: Health, pool: Arrivals) -> None:
+    """Register what the Open Inference Protocol asks of health, on the pool of health: calls can't
+    starve it, and it is answered while the server drains.
+    """
+    probes = Probes(health)
+
+    def probe(answer: Any, request_type: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            raw = only_message(requests, context)
+            response: bytes = answer(parsed(request_type, raw, context)).SerializeToString()
+            return response
+
+        handle.experimental_thread_pool = pool  # type: ignore[attr-defined]
+        return grpc.stream_unary_rpc_method_handler(handle)
+
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                INFERENCE_SERVICE,
+                {
+                    "ServerLive": probe(probes.server_live, oip.ServerLiveRequest),
+                    "ServerReady": probe(probes.server_ready, oip.ServerReadyRequest),
+                    "ModelReady": probe(probes.model_ready, oip.ModelReadyRequest),
+                },
+            ),
+        )
+    )
+
+
+def register_health(server: grpc.Server, health: Health, pool: Arrivals) -> None:
+    """Register the health service on a pool of its own, which calls can't starve."""
+
+    def service_of(requests: Iterator[bytes], context: grpc.ServicerContext) -> str:
+        raw = only_message(requests, context)
+        return parsed(health_pb2.HealthCheckRequest, raw, context).service
+
+    def check(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+        status = health.status(service_of(requests, context))
+        if status is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service")
+        return health_pb2.HealthCheckResponse(status=status)
+
+    def watch(requests: Iterator[bytes], context: grpc.ServicerContext, send: Any) -> None:
+        health.watch(service_of(requests, context), Call.of(context), send)
+
+    check.experimental_thread_pool = pool  # type: ignore[attr-defined]
+    watch.experimental_thread_pool = pool  # type: ignore[attr-defined]
+    watch.experimental_non_blocking = True  # type: ignore[attr-defined]
+    codec: Any = {"response_serializer": health_pb2.HealthCheckResponse.SerializeToString}
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                HEALTH_SERVICE,
+                {
+                    "Check": grpc.stream_unary_rpc_method_handler(check, **codec),
+                    "Watch": grpc.stream_stream_rpc_method_handler(watch, **codec),
+                },
+            ),
+        )
+    )

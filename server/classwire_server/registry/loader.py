@@ -1,0 +1,108 @@
+"""From a checkpoint's place to a model that answers."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from classwire_server.checkpoint.loading import locate
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Launched
+from classwire_server.scheduling.dispatcher import Dispatcher
+from classwire_server.tokenization import Truncation
+
+from .limits import limits_of
+from .memory_budget import MemoryBudget, most_held_bytes
+from .registry import Registry, ServedModel
+
+log = logging.getLogger(__name__)
+
+Launch = Callable[[ModelSource, ServerConfig, Callable[[], None]], Launched]
+"""Starts a model's engine; the function given is to be called, on any thread, whenever the engine
+may have gone down or come up.
+"""
+
+
+class Loader:
+    """Loads models, beside those that are in a registry, within the memory budget.
+
+    `on_change` is called, on any thread, whenever the state of one of them may have changed. Safe
+    for use by any thread; but for the budget, of which each needs to know of the others, by one at
+    a time.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        launch: Launch,
+        registry: Registry,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._launch = launch
+        self._on_change = on_change
+        self._budget = MemoryBudget(config.memory_budget_mb, registry)
+
+    def load(self, source: ModelSource) -> ServedModel:
+        """Load a model, check it and warm it up. Raises StartError, with no process left."""
+        locate(source)  # a wrong path is said at once: a worker takes seconds to start
+        self._budget.check_files(source)
+        started_s = time.monotonic()
+        served: ServedModel | None = None
+
+        def heed() -> None:
+            self._on_change()
+            if served is not None:
+                served.dispatcher.wake()
+
+        launched = self._launch(source, self._config, heed)
+        try:
+            served = self._serve(source, launched)
+        except BaseException:
+            launched.engine.close()
+            raise
+        self._say(source.name, launched, time.monotonic() - started_s)
+        return served
+
+    def _serve(self, source: ModelSource, launched: Launched) -> ServedModel:
+        config, checkpoint, engine = self._config, launched.checkpoint, launched.engine
+        memory_bytes = most_held_bytes(worker.pid for worker in engine.workers)
+        self._budget.check(source.name, memory_bytes)
+        tokenization = checkpoint.tokenization(Truncation(config.truncation))
+        return ServedModel(
+            checkpoint,
+            tokenization,
+            engine,
+            Dispatcher(
+                engine,
+                batch_tokens=launched.batch_tokens,
+                cost=launched.cost,
+                max_queue_tokens=config.max_queue_tokens,
+                cache_bytes=round(config.cache_mb * 1e6),
+                name=source.name,
+            ),
+            limits_of(
+                checkpoint.labels,
+                tokenization.max_tokens,
+                tokenization.longest_token_bytes,
+                config,
+            ),
+            memory_bytes,
+        )
+
+    def _say(self, name: str, launched: Launched, seconds: float) -> None:
+        engine = launched.engine
+        log.info(
+            "%s: %s on %s, %s, %s, %d lanes, loaded in %.1f s; "
+            "labels agree with plain float32 on %.1f %% of %d texts, scores within %.1e",
+            name,
+            launched.checkpoint.architecture,
+            self._config.device if len(self._config.devices) > 1 else engine.traits.device,
+            engine.traits.precision.value,
+            engine.traits.layout.value,
+            engine.lanes,
+            seconds,
+            100 * engine.deviation.label_agreement,
+            engine.deviation.texts,
+            engine.deviation.max_score_difference,
+        )

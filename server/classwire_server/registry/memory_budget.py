@@ -1,0 +1,90 @@
+"""How much memory the models of a server may need together."""
+
+import logging
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from classwire_server.config.model_source import ModelSource
+from classwire_server.engine.cgroup import limits
+from classwire_server.errors import OverBudget
+
+from .registry import Registry
+
+log = logging.getLogger(__name__)
+
+MB = 1_000_000
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+class MemoryBudget:
+    """Refuses models for which there is no room beside those in a registry.
+
+    A model needs what its processes have held at most until they were ready: its weights while they
+    were read and converted, and batches larger than those that it will be given. 0 MB: no budget.
+    """
+
+    def __init__(self, budget_mb: int, registry: Registry) -> None:
+        self._budget_mb = budget_mb
+        self._registry = registry
+        allowed_bytes = cgroup_bytes()
+        if budget_mb * MB > allowed_bytes:
+            log.warning(
+                "--memory-budget-mb: %d MB are more than the %d MB that the cgroup allows, "
+                "where the kernel ends processes",
+                budget_mb,
+                allowed_bytes // MB,
+            )
+
+    def check_files(self, source: ModelSource) -> None:
+        """Refuse a folder whose weights alone would be too much, before they are read.
+
+        Raises OverBudget.
+        """
+        if self._budget_mb and source.is_folder:
+            self.check(source.name, _weights_bytes(Path(os.path.expanduser(source.location))))
+
+    def check(self, name: str, needs_bytes: int) -> None:
+        """Raise OverBudget where a model needs more than is left."""
+        if not self._budget_mb:
+            return
+        entries = self._registry.entries()
+        in_use_mb = _mb(sum(entry.served.memory_bytes for entry in entries if entry.served))
+        needs_mb = _mb(needs_bytes)
+        if in_use_mb + needs_mb > self._budget_mb:
+            raise OverBudget(needs_mb, in_use_mb, self._budget_mb, name)
+
+
+def cgroup_bytes(root: Path = Path("/")) -> float:
+    """The memory that the cgroups of this process allow it, math.inf for any.
+
+    `root` is where /proc and /sys are.
+    """
+    allowed = limits(root, "memory", ["memory.max"], ["memory.limit_in_bytes"])
+    return min((int(words[0]) for words in allowed if "".join(words).isdecimal()), default=math.inf)
+
+
+def most_held_bytes(pids: Iterable[int]) -> int:
+    """The most memory that each of these processes has held, in all; 0 where nobody knows."""
+    return sum(map(_most_held_bytes, pids))
+
+
+def _most_held_bytes(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    size, *_ = fields.get("VmHWM", fields.get("VmRSS", "0")).split()
+    return int(size) * 1_024
+
+
+def _weights_bytes(folder: Path) -> int:
+    """The size of the weights in a folder: those of the first kind that there are."""
+    kinds = ([path.stat().st_size for path in folder.glob(pattern)] for pattern in _WEIGHTS)
+    return sum(next(filter(None, kinds), []))
+
+
+def _mb(size_bytes: int) -> int:
+    return math.ceil(size_bytes / MB)

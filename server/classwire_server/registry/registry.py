@@ -1,0 +1,188 @@
+"""The models of a server, by name."""
+
+import threading
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from textwrap import shorten
+from typing import TYPE_CHECKING, Self
+
+from classwire.contract.reasons import Reason
+from classwire_server.config.model_source import ModelSource
+from classwire_server.errors import RequestError
+from classwire_server.gate import Gate
+from classwire_server.scheduling.admission import LatencyFloor
+from classwire_server.security.callers import Caller
+
+from .limits import Limits
+
+if TYPE_CHECKING:
+    from classwire_server.checkpoint.loading import Checkpoint
+    from classwire_server.engine import Engine
+    from classwire_server.scheduling.dispatcher import Dispatcher
+    from classwire_server.tokenization import Tokenization
+
+NAMES_BYTES = 200
+"""Of the models' names in a message: a status with its details stays below 2 KiB."""
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model that answers calls.
+
+    `gate` counts the calls that use it, and is closed when another takes its place. `memory_bytes`
+    is what its processes need, 0 where the system does not say.
+    """
+
+    checkpoint: "Checkpoint"
+    tokenization: "Tokenization"
+    engine: "Engine"
+    dispatcher: "Dispatcher"
+    limits: Limits
+    memory_bytes: int = 0
+    gate: Gate = field(default_factory=Gate)
+
+
+class ModelState(Enum):
+    """Where a model is in its life."""
+
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A place in the registry. `served` is there once the model is loaded.
+
+    `refusal` says why it cannot be.
+    """
+
+    source: ModelSource
+    is_default: bool
+    served: ServedModel | None = None
+    refusal: str = ""
+
+    def state(self) -> tuple[ModelState, str]:
+        """Where the model is at this moment, and when FAILED, why."""
+        failure = self.served.engine.failure if self.served is not None else self.refusal
+        if failure:
+            return ModelState.FAILED, failure
+        return (ModelState.LOADING if self.served is None else ModelState.READY), ""
+
+
+class Registry:
+    """The models of a server, the default one first. Safe for use by any thread."""
+
+    def __init__(self, sources: Sequence[ModelSource]) -> None:
+        self._seen: frozenset[str] | None = None  # None: all
+        self._lock = threading.Lock()  # guards _entries
+        self._entries = {
+            source.name: Entry(source, is_default=number == 0)
+            for number, source in enumerate(sources)
+        }
+
+    def put(self, source: ModelSource, served: ServedModel) -> ServedModel | None:
+        """From now on the model answers calls to its name; returns the one that did before."""
+        with self._lock:
+            before = self._entries.get(source.name) or Entry(source, is_default=False)
+            self._entries[source.name] = replace(before, source=source, served=served)
+            return before.served
+
+    def refused(self, name: str, refusal: str) -> None:
+        """The model cannot be loaded."""
+        with self._lock:
+            self._entries[name] = replace(self._entries[name], refusal=refusal)
+
+    def remove(self, name: str) -> Entry:
+        """From now on there is no model of that name, which is there and not the default."""
+        with self._lock:
+            return self._entries.pop(name)
+
+    def set_default(self, name: str) -> None:
+        """From now on calls that name no model go to this one, which is there."""
+        with self._lock:
+            for entry in list(self._entries.values()):
+                is_default = entry.source.name == name
+                self._entries[entry.source.name] = replace(entry, is_default=is_default)
+
+    def seen_by(self, caller: Caller) -> Self:
+        """The models that a caller may use, at any time."""
+        if caller.models is None:
+            return self
+        seen = copy(self)  # of the same entries
+        seen._seen = caller.models
+        return seen
+
+    def entries(self) -> list[Entry]:
+        """All entries: the default one first, then by name."""
+        with self._lock:
+            entries = [entry for entry in self._entries.values() if self._sees(entry)]
+        return sorted(entries, key=lambda entry: (not entry.is_default, entry.source.name))
+
+    def entry(self, name: str, field: str) -> Entry:
+        """The entry of a model, the default one for an empty name.
+
+        Raises RequestError UNKNOWN_MODEL, naming `field`.
+        """
+        with self._lock:
+            return self._entry(name, field)
+
+    def served(self, name: str, field: str) -> ServedModel:
+        """The model that answers calls to this name.
+
+        Raises RequestError UNKNOWN_MODEL, or LOADING while it is not ready.
+        """
+        with self._lock:
+            return self._served(name, field)
+
+    def use(
+        self, name: str, field: str, when_over: Callable[[Callable[[], None]], None]
+    ) -> ServedModel:
+        """The model that answers calls to this name, which stays until the call is over.
+
+        `when_over` is given what is to be called then. Raises RequestError as `served` does.
+        """
+        with self._lock:
+            model = self._served(name, field)
+            model.gate.enter()
+        when_over(model.gate.leave)
+        return model
+
+    def need(self, left_s: float) -> LatencyFloor | None:
+        """What a call with so much time left needs that comes now, whichever its model: that of the
+        quickest, None where one answers soon.
+        """
+        with self._lock:
+            served = [each.served for each in self._entries.values() if each.served is not None]
+        least = None
+        for model in served:
+            need = model.dispatcher.need(left_s)
+            if need is None:
+                return None
+            if least is None or need.least_s < least.least_s:
+                least = need
+        return least
+
+    def _served(self, name: str, field: str) -> ServedModel:
+        served = self._entry(name, field).served
+        if served is None:
+            raise RequestError(Reason.LOADING, "the model is not loaded yet")
+        return served
+
+    def _entry(self, name: str, field: str) -> Entry:
+        entry = self._entries.get(name) if name else self._default()
+        if entry is None or not self._sees(entry):
+            seen = sorted(each.source.name for each in self._entries.values() if self._sees(each))
+            there = shorten(", ".join(seen), NAMES_BYTES, placeholder=" ...") or "none"
+            raise RequestError(
+                Reason.UNKNOWN_MODEL, f"no model of that name; there is {there}", field=field
+            )
+        return entry
+
+    def _default(self) -> Entry:
+        return next(entry for entry in self._entries.values() if entry.is_default)
+
+    def _sees(self, entry: Entry) -> bool:
+        return self._seen is None or entry.source.name in self._seen

@@ -1,0 +1,1 @@
+"""All that knows grpcio: how a call is received, bounded, observed and ended."""

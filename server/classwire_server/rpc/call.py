@@ -1,0 +1,165 @@
+"""From gRPC's handlers to ours: raw bytes in and out, one deadline, errors in one form.
+
+Handlers take raw bytes and parse them themselves, since grpcio would answer INTERNAL for bytes that
+are no message.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from classwire.contract.reasons import Reason
+from classwire_server.errors import RequestError
+from classwire_server.gate import Gate
+from classwire_server.scheduling.admission import LatencyFloor
+from classwire_server.security.authenticator import OPEN, Principal
+from classwire_server.security.callers import Caller
+
+from .call_pool import CallPool
+from .load_shedding import NEED
+from .reception import Reception
+from .rejection import end
+from .status import request_error
+
+Request = TypeVar("Request", bound=Message)
+
+ADMISSION: ContextVar[Principal] = ContextVar("ADMISSION", default=OPEN)
+"""As whom the call of this context was let in."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a caller.
+
+    `received_s` and `deadline_s` are instants of the monotonic clock; the deadline is the caller's
+    own or the server's default, whichever comes first.
+    """
+
+    received_s: float
+    deadline_s: float
+    admission: Principal
+    _context: grpc.ServicerContext
+
+    @staticmethod
+    def of(context: grpc.ServicerContext, default_timeout_s: float = math.inf) -> "Call":
+        """The call that belongs to a gRPC context that has just begun."""
+        now_s = time.monotonic()
+        return Call(
+            now_s, now_s + remaining_s(context, default_timeout_s), ADMISSION.get(), context
+        )
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls."""
+        return self.admission.caller
+
+    def is_beside(self, other: "Call") -> bool:
+        """Whether both came by one connection; of a Unix socket's that cannot be told."""
+        peer: str = self._context.peer()
+        return not peer.startswith("unix:") and peer == other._context.peer()
+
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Run a callback once, on a thread of gRPC's, when the call is over; at once when it is.
+
+        What a stream holds is given back so: grpcio drops the generator of a call that is over.
+        """
+        if not self._context.add_callback(callback):
+            callback()
+
+    def cancel(self) -> None:
+        """End the call without a word; on any thread."""
+        self._context.cancel()
+
+
+def remaining_s(context: grpc.ServicerContext, default_timeout_s: float) -> float:
+    """How much time a call has left that begins now."""
+    own_s = context.time_remaining()
+    return default_timeout_s if own_s is None else min(default_timeout_s, own_s)
+
+
+def unary(
+    method: Callable[[Request, Call], Message],
+    request_type: type[Request],
+    gate: Gate,
+    pool: CallPool,
+    reception: Reception,
+    default_timeout_s: float,
+    need: Callable[[float], LatencyFloor | None],
+) -> "grpc.RpcMethodHandler[bytes, bytes]":
+    """A handler of a unary RPC whose work `gate` counts and may refuse, on a thread of `pool`.
+
+    `need` says what a call needs that has so much time left: one that has less is refused, one that
+    has none or whose caller has gone is ended, both with nothing read. To gRPC its request is a
+    stream, so that `reception` can wait for the one message.
+    """
+
+    def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        is_there = context.is_active()
+        error = pool.judge(remaining_s(context, default_timeout_s), need, is_there=is_there)
+        if error is not None or not is_there:
+            end(context, error if is_there else None)
+        raw = reception.message(requests, context)
+        call = Call.of(context, default_timeout_s)
+        try:
+            gate.enter()
+            try:
+                return method(parse(request_type, raw), call).SerializeToString()
+            finally:
+                gate.leave()
+        except CancelledError:
+            failure = None
+        except Exception as error:  # whatever it is, the caller gets a status and no text of ours
+            failure = request_error(error)
+        end(context, failure)
+        return b""
+
+    setattr(handle, NEED, need)
+    return grpc.stream_unary_rpc_method_handler(handle)
+
+
+def bidirectional(
+    method: Callable[[Iterator[bytes], Call], Iterator[Message]], gate: Gate
+) -> "grpc.RpcMethodHandler[bytes, bytes]":
+    """A handler of a bidirectional RPC; the method parses its messages itself."""
+
+    def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        call = Call.of(context)
+        try:
+            gate.enter()
+            call.when_over(gate.leave)
+            for message in method(requests, call):
+                yield message.SerializeToString()
+            return
+        except CancelledError:
+            failure = None
+        except Exception as error:  # as above
+            failure = request_error(error)
+        end(context, failure)
+
+    return grpc.stream_stream_rpc_method_handler(handle)
+
+
+def parsed(message_type: type[Request], raw: bytes, context: grpc.ServicerContext) -> Request:
+    """A message of a service that is not ours; the call ends where its bytes are none."""
+    try:
+        return parse(message_type, raw)
+    except RequestError as error:
+        end(context, error)
+        raise
+
+
+def parse(message_type: type[Request], raw: bytes) -> Request:
+    """A message from its bytes. Raises RequestError BAD_ENCODING."""
+    try:
+        return message_type.FromString(raw)
+    except DecodeError:
+        raise RequestError(
+            Reason.BAD_ENCODING, f"the bytes are no {message_type.__name__}, or a text is not UTF-8"
+        ) from None

@@ -1,0 +1,294 @@
+"""Between callers and one engine: a queue, and the threads that empty it."""
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError
+from queue import SimpleQueue
+
+from classwire.contract.reasons import Reason
+from classwire_server.engine import Engine, Terms
+from classwire_server.engine.latency_profile import LatencyProfile
+from classwire_server.errors import (
+    NoWorker,
+    RequestError,
+    TooLate,
+    WorkerLost,
+    draining,
+    expired_in_queue,
+    worker_lost,
+)
+
+from .admission import LatencyFloor
+from .backlog import Backlog
+from .batch import Batch, Pending, Priority, key_of
+from .execution import ForwardPass, compute
+from .model_statistics import Statistics
+from .scheduler import TOO_LATE, Scheduler
+
+NEED_PATIENCE_S = 0.002
+"""How long gRPC's thread waits for a dispatcher's lock: mostly it is held for less."""
+CLOSE_PATIENCE_S = 5.0
+"""How long batches in flight, for which no caller waits any more, may take at the end."""
+
+
+class Dispatcher:
+    """Feeds one engine. Work waits only while the engine is busy; there is no linger timer.
+
+    One batch more than the engine has lanes may be in it: it lies ready, and starts the moment a
+    lane is free. Interactive work does not wait for bulk batches in flight: it goes beside them, as
+    an urgent batch. All methods may be called by any thread. Every submitted text ends: with an
+    answer, or with an error, which is CancelledError where it was withdrawn. `statistics`
+    count the forward passes, and what those who serve calls tell them; `batch_tokens` is what a
+    full batch has, `cost` what passes cost.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        batch_tokens: int,
+        cost: LatencyProfile,
+        max_queue_tokens: int,
+        name: str,
+        cache_bytes: int = 0,
+    ) -> None:
+        self.batch_tokens = batch_tokens
+        self.statistics = Statistics(batch_tokens)
+        self._engine = engine
+        self._scheduler = Scheduler(
+            lanes=engine.lanes,
+            batch_tokens=batch_tokens,
+            cost=cost,
+            max_queue_tokens=max_queue_tokens,
+            cache_bytes=cache_bytes,
+        )
+        self._closed = False
+        self._lock = threading.Lock()  # guards _scheduler and _closed
+        self._work = threading.Condition(self._lock)  # a batch may be taken
+        self._urgent_work = threading.Condition(self._lock)  # an urgent batch may be taken
+        self._room = threading.Condition(self._lock)  # texts have left the queue
+        self._deadline = threading.Condition(self._lock)  # the earliest deadline is another
+        targets = {f"engine-{name}-{n}": self._run for n in range(engine.lanes + 1)}
+        targets[f"urgent-{name}"] = self._run_urgent
+        targets[f"expiry-{name}"] = self._watch_deadlines
+        self._threads = [
+            threading.Thread(target=target, name=thread, daemon=True)
+            for thread, target in targets.items()
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting_texts(self) -> int:
+        """How many texts wait for the engine."""
+        return self._scheduler.waiting_texts
+
+    def need(self, left_s: float) -> LatencyFloor | None:
+        """What a text with so much time left needs that comes now; None where that is nothing, or
+        can't be told: while the engine is down, or where others hold the lock. For gRPC's thread,
+        which must not wait.
+        """
+        if not self._lock.acquire(timeout=NEED_PATIENCE_S):
+            return None
+        try:
+            if self._closed or not self._engine.is_up:
+                return None
+            least_s = self._scheduler.least_s(time.monotonic() + left_s)
+        finally:
+            self._lock.release()
+        return LatencyFloor(least_s, lambda: self._refuse(least_s)) if least_s else None
+
+    def backlog(self) -> Backlog:
+        """What there is to do at this moment."""
+        with self._lock:
+            return self._scheduler.backlog()
+
+    def submit(self, texts: Sequence[Pending]) -> None:
+        """Let a call's texts, all of one priority and deadline, wait for the engine, or none.
+
+        Raises RequestError: OVERLOADED, with the time to come back, when the queue is full or the
+        deadline can't be met; WORKER_LOST while the engine is down.
+        """
+        _identify(texts)
+        with self._lock:
+            if self._closed:
+                raise draining()
+            if not self._engine.is_up:
+                raise worker_lost()
+            self._scheduler.admit(texts, time.monotonic())
+            self._add(texts)
+
+    def submit_when_room(self, texts: Sequence[Pending], given_up: Callable[[], bool]) -> None:
+        """Let texts of a stream, all of one deadline, wait for the engine, each as soon as there is
+        room.
+
+        Those whose deadline passes before there is room, or whose dispatcher closes, end with that
+        error. They are cancelled when given_up comes true: whoever makes it true calls `withdraw`
+        afterwards.
+        """
+        _identify(texts)
+        left = deque(texts)
+        with self._lock:
+            while not self._closed and not given_up():
+                while left and self._scheduler.has_room(left[0]):
+                    self._add([left.popleft()])
+                remaining_s = left[0].deadline_s - time.monotonic() if left else 0.0
+                if remaining_s <= 0:
+                    break
+                self._room.wait(min(remaining_s, threading.TIMEOUT_MAX))
+            error = draining() if self._closed else expired_in_queue()
+            self._scheduler.end(left, CancelledError() if given_up() else error)
+            self._deliver()
+
+    def withdraw(self, texts: Iterable[Pending]) -> None:
+        """Cancel texts whose caller has gone; a batch in flight runs to its end without them."""
+        with self._lock:
+            self._scheduler.withdraw(texts)
+            self._room.notify_all()
+            self._deliver()
+            self._wake()  # what is left may be of another kind
+
+    def wake(self) -> None:
+        """Look again whether the engine is up."""
+        with self._lock:
+            self._wake()
+
+    def close(self) -> None:
+        """Refuse what still waits as DRAINING, let what is in flight finish, free the engine.
+
+        An engine that does not finish is ended all the same.
+        """
+        with self._lock:
+            self._closed = True
+            self._scheduler.close()
+            self._deliver()
+            for condition in (self._work, self._urgent_work, self._room, self._deadline):
+                condition.notify_all()
+        patience_until_s = time.monotonic() + CLOSE_PATIENCE_S
+        for thread in self._threads:
+            thread.join(max(0.0, patience_until_s - time.monotonic()))
+        self._engine.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _refuse(self, least_s: float) -> RequestError:
+        if not self._lock.acquire(timeout=NEED_PATIENCE_S):
+            return RequestError(Reason.OVERLOADED, TOO_LATE, retry_after_s=least_s)
+        try:
+            return self._scheduler.refuse(time.monotonic())
+        finally:
+            self._lock.release()
+
+    def _add(self, texts: Iterable[Pending]) -> None:
+        earliest_deadline_s = self._scheduler.earliest_deadline_s
+        self._scheduler.add(texts, time.monotonic())
+        if self._scheduler.earliest_deadline_s < earliest_deadline_s:
+            self._deadline.notify()
+        self._deliver()
+        self._wake()
+
+    def _watch_deadlines(self) -> None:
+        with self._lock:
+            while not self._closed:
+                now_s = time.monotonic()
+                self._expire(now_s)
+                remaining_s = self._scheduler.earliest_deadline_s - now_s
+                self._deadline.wait(min(remaining_s, threading.TIMEOUT_MAX))
+
+    def _expire(self, now_s: float) -> None:
+        self._scheduler.expire(now_s)
+        if self._scheduler.ended:
+            self._room.notify_all()
+            self._deliver()
+            self._wake()  # what is left may be of another kind
+
+    def _run(self) -> None:
+        while batch := self._next_batch(self._scheduler.take, self._work):
+            self._compute(batch)
+
+    def _run_urgent(self) -> None:
+        while batch := self._next_batch(self._scheduler.take_urgent, self._urgent_work):
+            self._compute(batch, urgent=True)
+
+    def _next_batch(
+        self, take: Callable[[float], Batch | None], work: threading.Condition
+    ) -> Batch | None:
+        """Wait for the next batch, which counts as running from now on; None when closed."""
+        with self._lock:
+            while not self._closed:
+                now_s = time.monotonic()
+                self._expire(now_s)
+                batch = take(now_s) if self._engine.is_up else None
+                if batch is not None or self._scheduler.ended:
+                    self._room.notify_all()
+                self._deliver()
+                if batch is not None:
+                    self._wake()  # another lane may be free for what is left
+                    return batch
+                work.wait()
+        return None
+
+    def _compute(self, batch: Batch, *, urgent: bool = False) -> None:
+        """Give each text of a batch its answer or error, or let it wait again."""
+        encodings = [row[0].encoding for row in batch.rows]
+        taken_s = time.monotonic()
+        terms = Terms(urgent, batch.priority is Priority.BULK, batch.begin_by_s)
+        try:
+            passes = compute(self._engine, encodings, terms)
+        except (NoWorker, TooLate, WorkerLost) as error:
+            # Before its texts may run again, so that their spans are in order. What came too late
+            # is no pass of them: they go on waiting.
+            if not isinstance(error, TooLate):
+                _trace(batch, [ForwardPass(len(batch.rows), batch.tokens, error)], taken_s)
+            with self._lock:
+                self._scheduler.run_again(batch, has_died=isinstance(error, WorkerLost))
+                if self._closed:
+                    self._scheduler.close()
+                self._deadline.notify()
+                self._settle()
+            return
+        self.statistics.ran(passes)
+        with self._lock:
+            self._scheduler.finish(batch, passes, time.monotonic())
+            self._settle()
+        _trace(batch, passes, taken_s)
+
+    def _settle(self) -> None:
+        self._deliver()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Wake a thread, if one may take a batch: a thread woken in vain costs others Python's
+        lock.
+        """
+        if self._engine.is_up:
+            if self._scheduler.may_take:
+                self._work.notify()
+            if self._scheduler.may_take_urgent:
+                self._urgent_work.notify()
+
+    def _deliver(self) -> None:
+        """Put texts that have ended into their inboxes."""
+        if not self._scheduler.ended:
+            return
+        by_inbox: defaultdict[SimpleQueue[list[Pending]], list[Pending]] = defaultdict(list)
+        for text in self._scheduler.ended:
+            by_inbox[text.inbox].append(text)
+            if text.trace is not None:
+                text.trace.text_ended(text)
+        self._scheduler.ended.clear()
+        for inbox, ended in by_inbox.items():
+            inbox.put(ended)
+
+
+def _identify(texts: Iterable[Pending]) -> None:
+    for text in texts:
+        text.key = key_of(text.encoding)
+
+
+def _trace(batch: Batch, passes: Sequence[ForwardPass], taken_s: float) -> None:
+    traces = (text.trace for row in batch.rows for text in row if text.trace is not None)
+    if (first := next(traces, None)) is not None:
+        first.batch_ran(batch, passes, taken_s, time.monotonic())

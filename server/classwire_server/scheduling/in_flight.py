@@ -1,0 +1,72 @@
+"""What is in the engine. Pure, as scheduling is."""
+
+from .batch import Batch, Key, Pending, Priority
+
+
+class InFlight:
+    """The batches that the engine holds: on its lanes, sent ahead of the next one, or urgent.
+
+    Not safe for use by several threads.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self.batches: list[Batch] = []
+        self.urgent: Batch | None = None
+        self.is_alone = False  # what runs is a suspect, beside which nothing may run
+        self._rows: dict[Key, list[Pending]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    @property
+    def free_lanes(self) -> int:
+        """Lanes without a batch."""
+        return max(0, self.lanes - len(self.batches))
+
+    @property
+    def shortest_tokens(self) -> int:
+        """Tokens of the smallest batch on the lanes."""
+        return min(batch.tokens for batch in self.batches)
+
+    @property
+    def holds_bulk(self) -> bool:
+        """Whether bulk work is on the lanes."""
+        return any(batch.priority is Priority.BULK for batch in self.batches)
+
+    @property
+    def is_all_bulk(self) -> bool:
+        """Whether only bulk work is on the lanes."""
+        return all(batch.priority is Priority.BULK for batch in self.batches)
+
+    def tokens_before(self, priority: Priority) -> int:
+        """Tokens that work of a priority waits for; interactive work does not wait for bulk."""
+        return sum(
+            batch.tokens
+            for batch in self.batches
+            if priority is Priority.BULK or batch.priority is Priority.INTERACTIVE
+        )
+
+    def row(self, key: Key) -> list[Pending] | None:
+        """The texts with this key that are in the engine."""
+        return self._rows.get(key)
+
+    def enter(self, batch: Batch, *, urgent: bool = False, alone: bool = False) -> Batch:
+        """Count a batch as running."""
+        self._rows.update((row[0].key, row) for row in batch.rows)
+        if urgent:
+            self.urgent = batch
+        else:
+            self.batches.append(batch)
+            self.is_alone = alone
+        return batch
+
+    def leave(self, batch: Batch) -> None:
+        """Count a batch as over."""
+        for row in batch.rows:
+            del self._rows[row[0].key]
+        if batch is self.urgent:
+            self.urgent = None
+        else:
+            self.batches.remove(batch)
+            self.is_alone = False

@@ -1,0 +1,179 @@
+"""Items that have ended -> scores or errors, timing and traits, as their answer needs them."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from enum import Enum
+from typing import Any, TypeVar
+
+import numpy as np
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire_server.engine import EngineTraits, Execution, Layout, Precision
+from classwire_server.registry.registry import ServedModel
+from classwire_server.rpc.status import item_error, reason_of, request_error
+from classwire_server.scheduling.model_statistics import Outcome
+from classwire_server.scoring import ranking, scores
+from classwire_server.tokenization import Token
+
+from .items import Item
+from .requests import ACTIVATIONS, Options
+
+E = TypeVar("E", bound=Enum)
+
+PRECISIONS: Mapping[Precision, Any] = {
+    Precision.FLOAT32: pb.PRECISION_FLOAT32,
+    Precision.BFLOAT16: pb.PRECISION_BFLOAT16,
+    Precision.FLOAT16: pb.PRECISION_FLOAT16,
+    Precision.INT8: pb.PRECISION_INT8,
+}
+EXECUTIONS: Mapping[Execution, Any] = {
+    Execution.PLAIN: pb.EXECUTION_PLAIN,
+    Execution.COMPILED: pb.EXECUTION_COMPILED,
+}
+LAYOUTS: Mapping[Layout, Any] = {
+    Layout.PACKED: pb.LAYOUT_PACKED,
+    Layout.PADDED: pb.LAYOUT_PADDED,
+}
+
+Row = tuple[list[float], list[float], list[int]]
+"""Of one text: logits, scores, and label ids from the highest score to the lowest."""
+
+
+def write_outcomes(
+    model: ServedModel, options: Options, items: Sequence[Item], outcomes: Iterable[pb.Outcome]
+) -> None:
+    """Fill an empty outcome for each item; an item without scores has its `error` afterwards.
+
+    Messages are filled where they lie, since protobuf copies whatever is put into another. Raises
+    CancelledError when the caller has gone.
+    """
+    rows = _rows(items, options)
+    for item, outcome in zip(items, outcomes, strict=True):
+        try:
+            if item.error is not None:
+                raise item.error
+            _write_scores(outcome.classification, next(rows), model.checkpoint.labels, options)
+            _write_tokens(outcome.classification, item, options)
+        except CancelledError:
+            raise
+        except Exception as error:  # one bad text never fails its neighbours
+            item.error = request_error(error)
+            outcome.error.CopyFrom(item_error(item.error))
+    now_s = time.monotonic()
+    model.dispatcher.statistics.count(outcome_of(item, now_s) for item in items)
+
+
+def outcome_of(item: Item, now_s: float) -> Outcome:
+    """What is counted of an item that has ended."""
+    total_s, answer = now_s - item.received_s, item.answer
+    if item.error is not None or answer is None:
+        return Outcome(total_s, reason=reason_of(item.error))
+    ended_s = answer.began_s + answer.logits.inference_s
+    if ended_s <= item.queued_s:  # it was known before
+        return Outcome(total_s, 1, None, item.tokens, item.priority)
+    begun_s = max(answer.began_s, item.queued_s)
+    stages_s = (item.tokenize_s, begun_s - item.queued_s, ended_s - begun_s)
+    return Outcome(total_s, 1, stages_s, item.tokens, item.priority)
+
+
+def logits_of(items: Sequence[Item]) -> np.ndarray:
+    """The logits of items that have an answer, one at least: (texts, labels)."""
+    return np.concatenate([i.answer.logits.values[i.row : i.row + 1] for i in items if i.answer])
+
+
+def _rows(items: Sequence[Item], options: Options) -> Iterator[Row]:
+    """What is said of each item with an answer, computed for all at once."""
+    if not any(item.answer for item in items):
+        return iter(())
+    logits = logits_of(items)
+    values = scores(logits, options.activation)
+    ranked = ranking(values)[:, : options.top_k or None]
+    return zip(logits.tolist(), values.tolist(), ranked.tolist(), strict=True)
+
+
+def _write_scores(
+    message: pb.Classification, row: Row, labels: Sequence[str], options: Options
+) -> None:
+    """Raises ValueError when a logit is NaN: a defect, never a score."""
+    logits, values, ranked = row
+    if len(values) != len(labels) or any(map(math.isnan, values)):
+        raise ValueError("the engine gave logits that are no scores")
+    least = -math.inf if options.min_score is None else options.min_score
+    for label_id in ranked:
+        if values[label_id] >= least:
+            message.scores.add(label=labels[label_id], label_id=label_id, score=values[label_id])
+    message.activation = key_of(ACTIVATIONS, options.activation)
+    if options.include_logits:
+        message.logits.extend(logits)
+
+
+def _write_tokens(message: pb.Classification, item: Item, options: Options) -> None:
+    message.token_count = item.tokens
+    message.truncated_tokens = item.encoding.truncated_tokens
+    if options.include_tokens:
+        message.tokens.extend(map(token, item.encoding.tokens(options.offset_unit)))
+
+
+def timing_of(items: Sequence[Item]) -> pb.Timing:
+    """Of each figure, the largest over the items."""
+    now_s = time.monotonic()
+    answered = [(item, item.answer) for item in items if item.answer]
+    answers = {answer for _, answer in answered}
+    return pb.Timing(
+        tokenize_us=_microseconds(item.tokenize_s for item in items),
+        queue_us=_microseconds(answer.began_s - item.queued_s for item, answer in answered),
+        inference_us=_microseconds(answer.logits.inference_s for answer in answers),
+        total_us=_microseconds(now_s - item.received_s for item in items),
+        batch_texts=max((answer.batch_texts for answer in answers), default=0),
+        batch_tokens=max((answer.batch_tokens for answer in answers), default=0),
+        cached=any(item.cached for item in items),
+    )
+
+
+def traits_of(items: Sequence[Item]) -> EngineTraits | None:
+    """What computed the last item that has an answer; None when none has."""
+    return next((i.answer.logits.traits for i in reversed(items) if i.answer), None)
+
+
+def _microseconds(durations_s: Iterable[float]) -> int:
+    """The largest duration in microseconds, saturating at the largest uint32."""
+    return min(max(round(max(durations_s, default=0.0) * 1e6), 0), 0xFFFF_FFFF)
+
+
+def token(value: Token) -> pb.Token:
+    """A token on the wire."""
+    return pb.Token(
+        id=value.id,
+        text=value.text,
+        start=value.start,
+        end=value.end,
+        special=value.special,
+        token_type_id=value.token_type_id,
+        sequence_index=value.sequence_index,
+    )
+
+
+def engine(traits: EngineTraits) -> pb.Engine:
+    """What runs the forward pass, on the wire."""
+    return pb.Engine(execution=EXECUTIONS[traits.execution], layout=LAYOUTS[traits.layout])
+
+
+def model_ref(model: ServedModel, traits: EngineTraits | None) -> pb.ModelRef:
+    """All that the numbers depend on, on the wire.
+
+    `traits` is what computed them; None, where nothing was computed, for what would.
+    """
+    traits = traits or model.engine.traits
+    return pb.ModelRef(
+        name=model.checkpoint.name,
+        fingerprint=model.checkpoint.fingerprint,
+        precision=PRECISIONS[traits.precision],
+        engine=engine(traits),
+    )
+
+
+def key_of(mapping: Mapping[Any, E], value: E) -> Any:
+    """The protobuf number of a domain value."""
+    return next(key for key, known in mapping.items() if known is value)

@@ -1,0 +1,1 @@
+"""Streams: many texts by one call, in a window."""

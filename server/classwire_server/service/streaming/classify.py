@@ -1,0 +1,137 @@
+"""One StreamClassify call."""
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+
+from classwire.contract.reasons import Reason
+from classwire.v1 import classwire_pb2 as pb
+from classwire_server.errors import RequestError
+from classwire_server.registry.registry import Registry
+from classwire_server.rpc.call import Call, parse
+from classwire_server.service.items import Item, read_items
+
+from .config import StreamConfig
+from .lifetime import StreamLimits
+from .messages import items_of, portions, results_of, started
+from .session import StreamSession
+
+MAX_ID_BYTES = 128
+
+
+class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
+    """The state of one stream: its config, and the items that are unanswered."""
+
+    def __init__(
+        self, registry: Registry, requests: Iterator[bytes], call: Call, limits: StreamLimits
+    ) -> None:
+        super().__init__(requests, call, limits)
+        self._registry = registry.seen_by(call.caller)
+        self._config: StreamConfig | None = None
+        self._unanswered: dict[str, Item] = {}  # in the order in which they were read
+
+    def _read(self) -> None:
+        config = StreamConfig.parse(next(self._requests, b""), self._registry, self._call)
+        self._call.when_over(config.model.gate.listen(self.drain))
+        with self._changed:
+            self._config = config
+            self._changed.notify_all()
+        for raw in self._requests:
+            self._accept(parse(pb.StreamClassifyRequest, raw), config)
+            if not self._wait_for_window(config.model.limits.stream_window_items):
+                return
+
+    def _write(self) -> Iterator[pb.StreamClassifyResponse]:
+        config = self._wait_for_config()
+        if config is not None:
+            yield from self._sent(started(config))
+            for items in self._ready(config):
+                yield from self._sent(results_of(config, items), len(items))
+
+    def _withdraw(self) -> None:
+        with self._changed:
+            config, unanswered = self._config, list(self._unanswered.values())
+        if config is not None:
+            config.model.dispatcher.withdraw(unanswered)
+
+    def _accept(self, request: pb.StreamClassifyRequest, config: StreamConfig) -> None:
+        """Read the items of a message, up to one with a bad id, and let them wait for the engine.
+
+        Raises RequestError when the message must end the stream.
+        """
+        read_s = time.monotonic()
+        model = config.model
+        messages = items_of(request, model.limits.stream_items_per_message)
+        ids = [message.id for message in messages]
+        count, bad_id = self._good_ids(ids)
+        items = read_items(
+            model,
+            config.options,
+            [message.input for message in messages[:count]],
+            "items.items[{place}].input.{name}",
+            self._inbox,
+            read_s,
+            read_s + config.item_timeout_s,
+            self._call.caller,
+            flow=self,
+        )
+        with self._changed:
+            if not self._reading:
+                return
+            for item, item_id in zip(items, ids[:count], strict=True):
+                item.id = item_id
+                self._unanswered[item_id] = item
+            self._enter_window(count)
+        unread = [item for item in items if item.error]
+        if unread:
+            self._inbox.put(unread)
+        model.dispatcher.submit_when_room(
+            [item for item in items if not item.error], lambda: self._over
+        )
+        if bad_id is not None:
+            raise bad_id
+
+    def _good_ids(self, ids: Sequence[str]) -> tuple[int, RequestError | None]:
+        """How many ids there are before the first bad one, and what is wrong with that."""
+        with self._changed:
+            taken = set(self._unanswered).intersection(ids)
+        for place, item_id in enumerate(ids):
+            size = len(item_id.encode())
+            field = f"items.items[{place}].id"
+            if not 1 <= size <= MAX_ID_BYTES:
+                return place, RequestError(
+                    Reason.BAD_ID,
+                    f"the id has {size} bytes, not 1 to {MAX_ID_BYTES}",
+                    field=field,
+                    metadata={"bytes": str(size)},
+                )
+            if item_id in taken:
+                return place, RequestError(
+                    Reason.BAD_ID, "an unanswered item has the same id", field=field
+                )
+            taken.add(item_id)
+        return len(ids), None
+
+    def _wait_for_config(self) -> StreamConfig | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._config is not None or not self._reading)
+            return self._config
+
+    def _ready(self, config: StreamConfig) -> Iterator[list[Item]]:
+        """The items of each message of results, as soon as they are known, to the stream's end."""
+        ended: list[Item] = []
+        while True:
+            with self._changed:
+                if self._over:
+                    return
+                if config.in_order:
+                    ended = list(takewhile(lambda item: item.ended, self._unanswered.values()))
+                for item in ended:
+                    del self._unanswered[item.id]
+                is_last = not self._reading and not self._unanswered
+            yield from portions(ended, config.results_per_message)
+            if is_last:
+                return
+            ended = [*self._inbox.get()]
+            while not self._inbox.empty():
+                ended += self._inbox.get()

@@ -1,0 +1,60 @@
+"""Checkpoints by hub id, from the hub's cache on disk."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from classwire_server.checkpoint.loading import load_checkpoint
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.errors import CheckpointError
+
+COMMITS = {"main": "a" * 40, "v1": "b" * 40}
+
+
+@pytest.fixture
+def cache(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
+    """A hub cache that holds acme/stars: `main` with two labels, `v1` with three."""
+    repository = tmp_path / "models--acme--stars"
+    for (revision, commit), labels in zip(
+        COMMITS.items(), [("bad", "good"), ("bad", "fair", "good")], strict=True
+    ):
+        (repository / "refs").mkdir(parents=True, exist_ok=True)
+        (repository / "refs" / revision).write_text(commit)
+        shutil.copytree(checkpoint("bert", labels=labels), repository / "snapshots" / commit)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "default_revision", "revision", "labels"),
+    [
+        ("acme/stars", "", "main", ("bad", "good")),
+        ("acme/stars@v1", "", "v1", ("bad", "fair", "good")),
+        ("acme/stars", "v1", "v1", ("bad", "fair", "good")),
+        ("acme/stars@main", "v1", "main", ("bad", "good")),
+    ],
+)
+def test_revisions(
+    cache: Path, text: str, default_revision: str, revision: str, labels: tuple[str, ...]
+) -> None:
+    """`id@revision` wins over `--revision`; the revision served is the hub's commit."""
+    config = ServerConfig(
+        model=(text,), revision=default_revision, cache_dir=str(cache), offline=True
+    )
+    loaded, _ = load_checkpoint(config.sources[0], config)
+    assert loaded.labels == labels
+    assert loaded.revision == COMMITS[revision]
+    assert loaded.location == "acme/stars"
+    assert loaded.name == "stars"
+
+
+@pytest.mark.parametrize("text", ["acme/moons", "acme/stars@v9"])
+def test_offline_asks_no_hub(cache: Path, text: str) -> None:
+    """Offline, an id or revision that the cache does not hold is refused in one line."""
+    config = ServerConfig(model=(text,), cache_dir=str(cache), offline=True)
+    source: ModelSource = config.sources[0]
+    with pytest.raises(CheckpointError, match="acme/") as refusal:
+        load_checkpoint(source, config)
+    assert "\n" not in str(refusal.value)

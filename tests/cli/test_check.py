@@ -1,0 +1,271 @@
+"""`classwire serve --check`: what a start needs is tried, and nothing is served."""
+
+import datetime
+import functools
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+import classwire_server.cli.serve
+from classwire.contract.tokens import hash_of, new_token
+from classwire_server.cli.check import Finding, findings
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.errors import ConfigError, StartError
+from classwire_server.observability import logs
+from classwire_server.security.certificate_check import inspect_certificate
+from classwire_server.server import Server
+from tests.cli.conftest import Run, classwire  # noqa: F401
+from tests.conftest import launch_forked
+from tests.security.files import HOST, Pair, ca_file
+
+PAST = datetime.datetime(2020, 1, 1)
+CA_USAGE = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+@pytest.fixture
+def look(checkpoint: Callable[..., Path]) -> Callable[..., list[Finding]]:
+    """What is found with some settings, beside a model that is tiny and good unless they say so."""
+
+    def all_findings(**settings: Any) -> list[Finding]:
+        given: dict[str, Any] = {
+            "model": (f"tiny={checkpoint('bert')}",),
+            "batch_tokens": 512,
+            "port": 0,
+        }
+        return list(findings(ServerConfig(**given | settings), launch_forked))
+
+    return all_findings
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which somebody listens."""
+    with socket.create_server((HOST, 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+def failed(found: list[Finding]) -> list[str]:
+    """What can't be used."""
+    return [finding.what for finding in found if finding.exit_code]
+
+
+def test_all_that_a_start_needs_is_told(look: Callable[..., list[Finding]], tmp_path: Path) -> None:
+    """Certificate with its names and end, authorities, callers, addresses, and the loaded model."""
+    authority = trustme.CA()
+    pair = Pair.at(tmp_path, authority.issue_cert(HOST, "classwire.example"))
+    ca = ca_file(tmp_path, authority)
+    token = new_token("alice")
+    callers = tmp_path / "callers.toml"
+    callers.write_text(f'[alice]\ntokens = ["{hash_of(token)}"]\n')
+
+    found = look(
+        **pair.settings,
+        tls_client_ca=str(ca),
+        callers=str(callers),
+        metrics_port=0,
+        admin_port=0,
+        unix_socket=str(tmp_path / "socket"),
+    )
+
+    said = {finding.what: finding.said for finding in found}
+    assert failed(found) == []
+    assert "classwire.example" in said["certificate"]
+    assert "until " in said["certificate"]
+    assert said["authorities of callers"] == f"{ca} has 1"
+    assert said["callers"] == f"{callers} names alice"
+    assert {"address", "address of metrics", "address of admin", "Unix socket"} <= said.keys()
+    assert "BertForSequenceClassification" in said["model tiny"]
+    assert "labels agree with plain float32 on 100.0 %" in said["model tiny"]
+    lines = "\n".join(map(str, found))
+    assert not any(secret in lines for secret in (token, "hmac-sha256:", "PRIVATE KEY"))
+    assert not (tmp_path / "socket").exists()
+
+
+def test_one_fault_hides_no_other(
+    look: Callable[..., list[Finding]], tmp_path: Path, taken: int
+) -> None:
+    """Each is named, in the order of a start, with the exit code that a server would have."""
+    authority = trustme.CA()
+    pair = Pair.at(tmp_path, authority.issue_cert(HOST, not_after=PAST))
+    callers = tmp_path / "callers.toml"
+    callers.write_text("[alice]\n")
+
+    found = look(
+        **pair.settings,
+        callers=str(callers),
+        port=taken,
+        unix_socket=str(tmp_path / "nowhere" / "socket"),
+        model=(f"gone={tmp_path}/gone",),
+    )
+
+    assert [(finding.what, finding.exit_code) for finding in found] == [
+        ("settings", 0),
+        ("certificate", 2),
+        ("callers", 2),
+        ("address", 1),
+        ("Unix socket", 1),
+        ("model gone", 1),
+    ]
+    said = [finding.said for finding in found]
+    assert said[1] == f"--tls-cert: {pair.cert}: certificate has expired"
+    assert "neither tokens nor certificates" in said[2]
+    assert said[3].endswith("address already in use")
+    assert said[5].endswith("no such folder")
+
+
+@pytest.mark.parametrize(
+    ("usage", "begins_in", "said"),
+    [
+        (None, -1, ""),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), -1, ""),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), -1, "not for servers"),
+        (CA_USAGE, -1, "not for servers"),
+        (None, 1, "not yet valid"),
+    ],
+)
+def test_a_certificate_that_clients_reject(
+    tmp_path: Path, usage: x509.ExtensionType | None, begins_in: int, said: str
+) -> None:
+    """A certificate is for servers by its usage, and valid today."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    begins = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=begins_in)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begins)
+        .not_valid_after(begins + datetime.timedelta(days=2))
+    )
+    if usage:
+        builder = builder.add_extension(usage, critical=True)
+    pair = Pair(tmp_path / "server.pem", tmp_path / "server.key")
+    pair.cert.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    pair.key.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    if said:
+        with pytest.raises(ConfigError, match=f"--tls-cert: {pair.cert}: .*{said}"):
+            inspect_certificate(str(pair.cert), str(pair.key))
+    else:
+        assert inspect_certificate(str(pair.cert), str(pair.key)).names == ()
+
+
+def test_files_of_tls_that_do_not_fit(look: Callable[..., list[Finding]], tmp_path: Path) -> None:
+    """A key of another certificate, and authorities that have expired or are none."""
+    authority = trustme.CA()
+    pair = Pair.at(tmp_path, authority.issue_cert(HOST))
+    other = Pair.at(tmp_path, authority.issue_cert(HOST), "other")
+    mixed = {"tls_cert": str(pair.cert), "tls_key": str(other.key)}
+    gone = {"model": (f"gone={tmp_path}/gone",)}
+
+    found = look(**mixed, tls_client_ca=str(pair.key), **gone)
+    assert failed(found) == ["certificate", "authorities of callers", "model gone"]
+    assert "the key is not the certificate's" in found[1].said
+
+    leaf_alone = tmp_path / "leaf.pem"
+    leaf_alone.write_bytes(authority.issue_cert(HOST).cert_chain_pems[0].bytes())
+    found = look(**pair.settings, tls_client_ca=str(leaf_alone), **gone)
+    assert "none of its certificates is an authority's" in found[2].said
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        '[alice]\ntokens = ["{token}"]\n',
+        "[alice]\ntokens = [{token}]\n",
+        "[alice]\n{token} = 1\n",
+        "{token}\n",
+        "[{token}]\n[{token}]\n",
+    ],
+)
+def test_a_token_in_the_wrong_place_is_not_printed(
+    look: Callable[..., list[Finding]], tmp_path: Path, file: str
+) -> None:
+    """A file of callers with the token itself, where its hash should be or not even that."""
+    token = new_token("alice")
+    callers = tmp_path / "callers.toml"
+    callers.write_text(file.format(token=token))
+
+    found = look(callers=str(callers), model=(f"gone={tmp_path}/gone",))
+
+    assert failed(found) == ["callers", "model gone"]
+    assert token not in "\n".join(map(str, found))
+
+
+def test_models_must_find_room_beside_each_other(
+    look: Callable[..., list[Finding]], checkpoint: Callable[..., Path]
+) -> None:
+    """The memory budget holds for all of them together, as in a server."""
+    bert = checkpoint("bert")
+    (alone,) = [f for f in look() if f.what == "model tiny"]
+    needs_mb = int(alone.said.partition(" MB")[0].rpartition(" ")[2])
+
+    found = look(model=(f"a={bert}", f"b={bert}"), memory_budget_mb=round(1.5 * needs_mb))
+
+    assert failed(found) == ["model b"]
+    assert found[-1].exit_code == 2
+
+
+def test_what_check_refuses_a_start_refuses(tmp_path: Path, taken: int) -> None:
+    """The same code looks at addresses and files: the line is the one that `serve` ends with."""
+    config = ServerConfig(port=taken, model=(f"gone={tmp_path}/gone",))
+    checked = [finding.said for finding in findings(config) if finding.exit_code]
+    server = Server(config)
+    try:
+        with pytest.raises(StartError) as refusal:
+            server.listen()
+    finally:
+        server.stop(0)
+    assert checked[0] == str(refusal.value)
+
+
+def test_the_command_exits_as_a_server_would(
+    classwire: Run,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    checkpoint: Callable[..., Path],
+    taken: int,
+) -> None:
+    """0 where all is well, else what the first fault ends a server with; a line for each thing."""
+    quick = functools.partial(findings, launch=launch_forked)
+    monkeypatch.setattr(classwire_server.cli.serve, "findings", quick)
+    monkeypatch.setattr(logs, "configure", lambda *_: None)  # else for all tests that follow
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    tiny = ("--model", str(checkpoint("bert")), "--batch-tokens", "512")
+
+    well = classwire("serve", "--check", "--port", "0", *tiny)
+    assert (well.code, [line.split()[0] for line in well.out.splitlines()]) == (0, ["ok"] * 3)
+
+    busy = classwire("serve", "--check", "--port", str(taken), "--model", "gone=./gone")
+    assert busy.code == 1
+    assert [line.split()[0] for line in busy.out.splitlines()] == ["ok", "failed", "failed"]
+
+    forged = classwire(
+        "serve", "--check", "--port", "0", "--model", "x=/no\nok      model y\x1b[2J"
+    )
+    assert forged.out.splitlines()[-1] == (
+        r"failed  model x: /no\nok      model y\x1b[2J: no such folder"
+    )
+
+    wrong = classwire("serve", "--check", "--port", "-2")
+    assert wrong.code == 2

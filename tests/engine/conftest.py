@@ -1,0 +1,72 @@
+"""What the tests of the engine share."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from classwire_server.checkpoint.loading import load_checkpoint
+from classwire_server.config.model_source import ModelSource
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Precision
+from classwire_server.engine.compilation.process import Artefact, compile_elsewhere
+from classwire_server.engine.forward.packed import PackedModel
+from classwire_server.engine.worker.pool import launch
+from classwire_server.server import Server
+from tests import faults
+from tests.engine.worker.supervised import Start, Supervised
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One tiny model that is compiled once."""
+
+    source: ModelSource
+    config: ServerConfig
+    artefact: Artefact
+
+    def load(self) -> PackedModel:
+        """The plain model."""
+        return PackedModel(load_checkpoint(self.source, self.config)[1])
+
+
+@pytest.fixture(scope="session")
+def compiled(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """A BERT of one layer, and what `compile_elsewhere` made of it."""
+    source = ModelSource("tiny", str(checkpoint("bert", num_hidden_layers=1)))
+    config = ServerConfig(compile_cache=str(tmp_path_factory.mktemp("compiled") / "cache"))
+    return Compiled(source, config, compile_elsewhere(source, config, Precision.FLOAT32))
+
+
+@pytest.fixture
+def bert(checkpoint: Callable[..., Path]) -> str:
+    """A tiny BERT, as a setting."""
+    return f"bert={checkpoint('bert')}"
+
+
+@pytest.fixture
+def serve_with(serve: Callable[..., Server], bert: str) -> Callable[[faults.Main], Server]:
+    """Starts a server whose worker has a fault."""
+    return lambda fault: serve(
+        functools.partial(launch, spawn=faults.spawn_with(fault)),
+        model=(bert,),
+        batch_tokens=512,
+    )
+
+
+@pytest.fixture
+def start(bert: str) -> Iterator[Start]:
+    """Starts models: `start(faults.dies_at_once, worker.main, worker_timeout_s=1)`."""
+    with ExitStack() as started:
+
+        def start(*mains: faults.Main, **settings: Any) -> Supervised:
+            supervised = Supervised(faults.Succession(*mains), **{"model": (bert,), **settings})
+            started.callback(supervised.engine.close)
+            started.callback(supervised.spawn.gate.set)
+            return supervised
+
+        yield start

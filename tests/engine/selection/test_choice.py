@@ -1,0 +1,260 @@
+"""Which engine a model gets, and what callers are told about it."""
+
+import gc
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
+from classwire_server.checkpoint.loading import load_checkpoint
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Precision
+from classwire_server.engine.forward.packed import PackedEngine
+from classwire_server.engine.forward.precision import convert
+from classwire_server.engine.packing import PackedTexts
+from classwire_server.engine.selection import choice as selection
+from classwire_server.engine.selection.choice import Selection, select
+from classwire_server.errors import CheckpointError, ConfigError
+from classwire_server.server import Server
+
+PRECISIONS = {
+    "float32": pb.PRECISION_FLOAT32,
+    "bfloat16": pb.PRECISION_BFLOAT16,
+    "float16": pb.PRECISION_FLOAT16,
+    "int8": pb.PRECISION_INT8,
+}
+
+
+@pytest.fixture
+def choose(checkpoint: Callable[..., Path], few_texts: str) -> Callable[..., Selection]:
+    """Selects the engine of a tiny BERT in the test's own process."""
+
+    def choose(**settings: Any) -> Selection:
+        model = f"bert={checkpoint('bert')}"
+        settings = {"model": (model,), "batch_tokens": 256, "calibration": few_texts, **settings}
+        config = ServerConfig(**settings)
+        return select(config.sources[0], config, "cpu")
+
+    return choose
+
+
+@pytest.mark.parametrize("precision", list(PRECISIONS))
+def test_precision_as_asked_for(
+    precision: str,
+    checkpoint: Callable[..., Path],
+    serve: Callable[..., Server],
+    connect: Callable[[str], grpc.Channel],
+    few_texts: str,
+) -> None:
+    """A model runs in the precision asked for; model, answers and the deviation say so."""
+    model = f"bert={checkpoint('bert')}"
+    server = serve(model=(model,), precision=precision, calibration=few_texts, batch_tokens=256)
+    channel = connect(server.target)
+    served = ModelServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=60).model
+    request = pb.ClassifyRequest(input=pb.TextInput(text="I really love this book"))
+    answer = ClassifyServiceStub(channel).Classify(request, timeout=60)
+    assert served.precision == answer.model.precision == PRECISIONS[precision]
+    assert served.engine.layout == answer.model.engine.layout == pb.LAYOUT_PACKED
+    difference = served.deviation.max_score_difference
+    assert (difference <= 1e-5) == (precision == "float32")
+    assert served.deviation.label_agreement > 0.8
+    assert sum(score.score for score in answer.result.scores) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.fixture
+def rates(monkeypatch: pytest.MonkeyPatch) -> dict[Precision, float]:
+    """How long each precision takes, in place of what this machine would measure."""
+    seconds = {
+        Precision.INT8: 1.0,
+        Precision.BFLOAT16: 2.0,
+        Precision.FLOAT16: 3.0,
+        Precision.FLOAT32: 4.0,
+    }
+
+    def measured(runner: Any, sample: PackedTexts, at_most_s: float = 0.0) -> float:
+        runner.run(sample)
+        return seconds[runner.traits.precision]
+
+    monkeypatch.setattr(selection, "median_s", measured)
+    return seconds
+
+
+LENIENT = {"min_label_agreement": 0.0, "max_score_difference": 1.0}
+
+
+def test_auto_takes_the_fastest(
+    choose: Callable[..., Selection],
+    rates: dict[Precision, float],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The fastest is taken, what is no faster is not tried, and the log tells what each gave."""
+    caplog.set_level(logging.INFO, "classwire_server")
+    assert choose(precision="auto", **LENIENT).engine.traits.precision is Precision.INT8
+    assert any("int8 at 256 tokens/s" in m and "accepted" in m for m in caplog.messages)
+    assert "bert: bfloat16 at 128 tokens/s: no faster" in caplog.messages
+    rates[Precision.BFLOAT16] = 0.5
+    assert choose(precision="auto", **LENIENT).engine.traits.precision is Precision.BFLOAT16
+    rates[Precision.FLOAT32] = 0.1
+    chosen = choose(precision="auto", **LENIENT)
+    assert chosen.engine.traits.precision is Precision.FLOAT32
+    assert 0 < chosen.deviation.max_score_difference <= 1e-5
+
+
+@pytest.mark.usefixtures("rates")
+def test_auto_refuses_what_is_too_far_off(
+    choose: Callable[..., Selection], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where no lower precision is near enough, float32 it is, whatever it costs."""
+    caplog.set_level(logging.INFO, "classwire_server")
+    chosen = choose(precision="auto", max_score_difference=1e-9)
+    assert chosen.engine.traits.precision is Precision.FLOAT32
+    assert sum("refused" in message for message in caplog.messages) == 2
+
+
+@pytest.mark.usefixtures("rates")
+def test_auto_refuses_perturbed_weights(
+    choose: Callable[..., Selection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An int8 model with one layer spoilt has another deviation, and is not taken."""
+    honest = choose(precision="int8")
+
+    def spoil(model: transformers.PreTrainedModel, precision: Precision) -> None:
+        if precision is Precision.INT8:
+            bert: Any = model.base_model
+            torch.nn.init.normal_(bert.encoder.layer[0].output.dense.weight)
+        convert(model, precision)
+
+    monkeypatch.setattr(selection, "convert", spoil)
+    spoilt = choose(precision="int8")
+    assert spoilt.deviation.max_score_difference > 2 * honest.deviation.max_score_difference
+    bound = 1.5 * honest.deviation.max_score_difference
+    settings = {"precision": "auto", "min_label_agreement": 0.0, "max_score_difference": bound}
+    assert choose(**settings).engine.traits.precision is not Precision.INT8
+    monkeypatch.undo()
+
+
+@pytest.fixture
+def overflowing(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
+    """A checkpoint that is fine in float32 and whose logits float16 cannot hold."""
+    source = checkpoint("bert")
+    model: Any = transformers.BertForSequenceClassification.from_pretrained(source)
+    torch.nn.init.constant_(model.bert.encoder.layer[0].output.dense.bias, 1e6)
+    model.save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("rates")
+def test_a_checkpoint_that_overflows(
+    choose: Callable[..., Selection], overflowing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits that are not finite are refused by name, and never chosen by auto."""
+    with pytest.raises(CheckpointError, match="its logits are not finite in float16"):
+        choose(model=(f"big={overflowing}",), precision="float16")
+    monkeypatch.setattr(selection, "FASTER_ON_CPU", (Precision.FLOAT16,))
+    chosen = choose(model=(f"big={overflowing}",), precision="auto", **LENIENT)
+    assert chosen.engine.traits.precision is Precision.FLOAT32
+
+
+def test_regression_answers_that_lie_close_together(
+    choose: Callable[..., Selection], checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A regression model whose answers hardly differ is packed and served: its rounding is no
+    fault of packing.
+    """
+    source = checkpoint("bert", problem_type="regression", labels=("score",))
+    model: Any = transformers.BertForSequenceClassification.from_pretrained(source)
+    with torch.no_grad():
+        model.classifier.weight.mul_(1e-4)
+        model.classifier.bias.fill_(3.0)
+    model.save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path)
+    chosen = choose(model=(f"close={tmp_path}",))
+    assert chosen.engine.traits.layout.value == "packed"
+    assert chosen.trial.tolerance == pytest.approx(1e-5 * 3 / np.ptp(chosen.trial.logits), rel=1e-3)
+    assert chosen.trial.tolerance > 1e-3
+
+
+def test_int8_is_for_the_cpu(
+    checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """int8 on another device is refused, naming the setting."""
+    monkeypatch.setattr(selection, "resolve", lambda device: device)
+    config = ServerConfig(model=(f"bert={checkpoint('bert')}",), precision="int8", device="cuda:0")
+    with pytest.raises(ConfigError, match=r"^--precision: int8 runs on the CPU only"):
+        select(config.sources[0], config, "cuda:0")
+
+
+def test_a_model_that_cannot_be_packed(
+    choose: Callable[..., Selection], checkpoint: Callable[..., Path]
+) -> None:
+    """A lower precision does not need packing."""
+    chosen = choose(model=(f"xlnet={checkpoint('xlnet')}",), precision="bfloat16")
+    assert chosen.engine.traits.layout.value == "padded"
+    assert not chosen.cost.is_shared
+    assert chosen.engine.traits.precision is Precision.BFLOAT16
+    assert chosen.deviation.max_score_difference > 1e-5
+    assert chosen.deviation.label_agreement > 0.8
+
+
+def test_the_float32_model_is_not_kept(
+    checkpoint: Callable[..., Path], few_texts: str, tmp_path: Path
+) -> None:
+    """What int8 serves holds no float32 weight of a linear layer or a table, and not the file that
+    they came from.
+    """
+    folder = shutil.copytree(checkpoint("bert"), tmp_path / "bert")
+    config = ServerConfig(
+        model=(f"bert={folder}",), precision="int8", batch_tokens=256, calibration=few_texts
+    )
+    _, float32 = load_checkpoint(config.sources[0], config)
+    weights = sum(parameter.numel() for parameter in float32.parameters())
+    del float32
+    chosen = select(config.sources[0], config, "cpu")
+    gc.collect()
+    assert str(folder) not in Path("/proc/self/maps").read_text()
+    kept = sum(parameter.numel() for parameter in chosen.engine.model.parameters())
+    assert 0 < kept < 0.1 * weights
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[PackedTexts]:
+    """What packed engines have run."""
+    batches: list[PackedTexts] = []
+    original = PackedEngine.run
+
+    def run(self: Any, texts: PackedTexts) -> np.ndarray:
+        batches.append(texts)
+        return original(self, texts)
+
+    monkeypatch.setattr(PackedEngine, "run", run)
+    return batches
+
+
+def test_batches_as_asked_for_or_as_measured(
+    choose: Callable[..., Selection], ran: list[PackedTexts]
+) -> None:
+    """--batch-tokens is taken as it is; without it the measured curve decides."""
+    assert choose(batch_tokens=77).batch_tokens == 77
+    ran.clear()
+    batch_tokens = choose(batch_tokens=0).batch_tokens
+    assert {64, 128, batch_tokens} <= {len(texts.ids) for texts in ran}
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_cost_is_that_of_what_runs(
+    choose: Callable[..., Selection], deterministic: bool, ran: list[PackedTexts]
+) -> None:
+    """With --deterministic each text is a pass of its own, when passes are measured too."""
+    cost = choose(deterministic=deterministic).cost
+    assert cost.is_shared is not deterministic
+    assert (len(ran[-1].lengths) == 1) is deterministic  # the last of the largest passes

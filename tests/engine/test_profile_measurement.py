@@ -1,0 +1,79 @@
+"""The size of a batch comes from a measured curve."""
+
+import pytest
+
+from classwire_server.engine.latency_profile import LAST_TOKENS, LEAST_BATCH_TOKENS, measure_profile
+
+
+class Machine:
+    """A device of a known cost, with a clock of its own."""
+
+    def __init__(self, fixed_s: float, token_s: float, cache_tokens: int = 1 << 30) -> None:
+        self.now_s = 0.0
+        self._fixed_s = fixed_s
+        self._token_s = token_s
+        self._cache_tokens = cache_tokens
+
+    def run(self, tokens: int) -> None:
+        """Compute a batch; beyond the cache a token costs twice as much."""
+        slow = max(0, tokens - self._cache_tokens)
+        self.now_s += self._fixed_s + self._token_s * (tokens + slow)
+
+    def clock_s(self) -> float:
+        """What its clock shows."""
+        return self.now_s
+
+
+@pytest.mark.parametrize(
+    ("machine", "tokens"),
+    [
+        (Machine(fixed_s=1e-9, token_s=1e-5), LEAST_BATCH_TOKENS),
+        (Machine(fixed_s=1e-3, token_s=1e-5), 2_048),
+        (Machine(fixed_s=1e-3, token_s=1e-5, cache_tokens=512), 512),
+    ],
+)
+def test_the_budget_follows_the_machine(machine: Machine, tokens: int) -> None:
+    """Batches are as large as it takes to be near the best rate, and no larger."""
+    assert measure_profile(machine.run, clock_s=machine.clock_s).best_tokens == tokens
+
+
+def test_a_slow_model_is_not_measured_for_long() -> None:
+    """After a while no larger batch is tried; a fast machine's go to the end, or to that asked."""
+    fast = Machine(1e-3, 1e-6)
+    assert measure_profile(fast.run, clock_s=fast.clock_s).tokens[-1] == LAST_TOKENS
+    assert measure_profile(fast.run, 100, clock_s=fast.clock_s).tokens == (16, 32, 64)
+    assert measure_profile(fast.run, 8, clock_s=fast.clock_s).tokens == (16,)
+    for slow, tokens in ((Machine(0.1, 1e-2), 128), (Machine(1.0, 0.1), 32)):
+        assert measure_profile(slow.run, clock_s=slow.clock_s).tokens[-1] == tokens
+
+
+@pytest.mark.parametrize("lasts_s", [0.005, 0.1, 2.0, 20.0])
+@pytest.mark.parametrize("disturbed_tokens", [16, 32, 64, 128, 256])
+def test_a_disturbance_changes_nothing(lasts_s: float, disturbed_tokens: int) -> None:
+    """A machine that stands still for a while, in the middle of any pass, is measured as it is."""
+    machine, calm = Machine(0.05, 1e-3), Machine(0.05, 1e-3)
+    to_disturb = [disturbed_tokens]
+
+    def run(tokens: int) -> None:
+        machine.run(tokens)
+        if tokens in to_disturb:
+            to_disturb.clear()
+            machine.now_s += lasts_s
+
+    found = measure_profile(run, clock_s=machine.clock_s)
+    assert not to_disturb
+    expected = measure_profile(calm.run, clock_s=calm.clock_s)
+    assert found.tokens == expected.tokens
+    assert found.seconds == pytest.approx(expected.seconds)
+
+
+def test_a_pass_is_no_slower_than_a_larger_one() -> None:
+    """What was slow by chance each time is as fast as the next that was not."""
+    machine = Machine(0.05, 1e-3)
+
+    def run(tokens: int) -> None:
+        machine.run(tokens)
+        machine.now_s += 0.5 if tokens == 16 else 0.0
+
+    found = measure_profile(run, 64, clock_s=machine.clock_s)
+    assert found.seconds == pytest.approx((0.082, 0.082, 0.114))

@@ -1,0 +1,57 @@
+"""Models whose workers have faults, for tests of what becomes of those who use them."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine.worker.pool import WorkerPool, launch
+from classwire_server.tokenization import Text, Truncation
+from tests.contract.engines import PATIENCE_S
+from tests.engine.worker.callers import LONG, stop
+from tests.faults import Succession
+
+
+class Supervised:
+    """A model whose workers have faults, and what is heard of it."""
+
+    def __init__(self, spawn: Succession, **settings: Any) -> None:
+        settings = {"lanes": 1, "threads": 1, "batch_tokens": 512, **settings}
+        self.spawn = spawn
+        self._changed = threading.Condition()
+        config = ServerConfig(**settings)
+        launched = launch(config.sources[0], config, self._tell, spawn)
+        assert isinstance(launched.engine, WorkerPool)
+        self.engine = launched.engine
+        tokenization = launched.checkpoint.tokenization(Truncation.REJECT)
+        self.short, self.long = (tokenization.encode(Text(text), None, "") for text in ("a", LONG))
+
+    def kill(self, number: int = signal.SIGKILL, device: int = 0) -> None:
+        """Send the worker of a device a signal."""
+        os.kill(self.engine.pids[device], number)
+
+    def hang(self) -> None:
+        """Let the worker of the first device that is up do nothing more."""
+        stop(self.engine.pids[0])
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        """Wait until a change has made something true."""
+        with self._changed:
+            assert self._changed.wait_for(condition, PATIENCE_S)
+
+    def wait_for_start(self, number: int) -> None:
+        """Wait until so many workers have been started and one is up."""
+        self.wait_for(lambda: len(self.spawn.workers) == number and self.engine.is_up)
+
+    def answers(self) -> bool:
+        """Whether a text is computed."""
+        return self.engine.infer([self.short]).values.shape == (1, 5)
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+
+Start = Callable[..., Supervised]

@@ -1,0 +1,137 @@
+"""Several lanes, and the batch that is sent ahead of them."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from classwire_server.engine import ANY_TIME, Logits, Terms
+from classwire_server.engine.worker.lanes import Lanes as Links
+from classwire_server.errors import RequestError
+from classwire_server.scheduling.dispatcher import Dispatcher
+from classwire_server.tokenization import Encoding
+from tests.contract.engines import COST, FakeEngine
+from tests.scheduling.submissions import answer, pending, reason
+
+
+class Lanes(FakeEngine):
+    """A FakeEngine with lanes, whose batches take, as it says, so long on the device."""
+
+    def __init__(self, lanes: int, inference_s: float) -> None:
+        super().__init__()
+        self.lanes = lanes
+        self._inference_s = inference_s
+
+    def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
+        """The logits of the texts."""
+        return replace(super().infer(encodings, terms), inference_s=self._inference_s)
+
+
+def busy_lane(inference_s: float, batch_tokens: int) -> tuple[Lanes, Dispatcher]:
+    """An engine whose one lane is busy with four tokens, after a batch that took so long."""
+    engine = Lanes(1, inference_s)
+    dispatcher = Dispatcher(
+        engine, batch_tokens=batch_tokens, cost=COST, max_queue_tokens=100, name="test"
+    )
+    first = pending("first", tokens=4)
+    dispatcher.submit([first])
+    assert answer(first)
+    dispatcher.submit([pending("slow", tokens=4)])
+    engine.wait_for(lambda engine: "slow" in engine.texts)
+    return engine, dispatcher
+
+
+@pytest.mark.parametrize("texts", [2, 5])
+def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits when two lanes are free goes half into each, and runs at the same time."""
+    monkeypatch.setattr("classwire_server.scheduling.batch_sizing.SHARE_TOKENS", 1)
+    engine = Lanes(2, 1.0)
+    dispatcher = Dispatcher(engine, batch_tokens=100, cost=COST, max_queue_tokens=100, name="test")
+    dispatcher.submit([pending("slow") for _ in range(texts)])
+
+    engine.wait_for(lambda engine: len(engine.batches) == 2)
+
+    assert sorted(map(len, engine.batches)) == [texts // 2, texts - texts // 2]
+    engine.release()
+    dispatcher.close()
+
+
+def test_little_work_is_not_shared() -> None:
+    """Few tokens go together: two lanes would take as long for half of them each."""
+    engine = Lanes(2, 1.0)
+    dispatcher = Dispatcher(engine, batch_tokens=100, cost=COST, max_queue_tokens=100, name="test")
+    texts = [pending(name) for name in "ab"]
+    dispatcher.submit(texts)
+
+    assert answer(texts[0]) is answer(texts[1])
+    dispatcher.close()
+
+
+@pytest.mark.parametrize(("inference_s", "batches"), [(0.01, 3), (1.0, 2)])
+def test_a_batch_is_sent_ahead_if_it_starts_soon(inference_s: float, batches: int) -> None:
+    """While a lane is busy one batch more lies ready in the engine, unless it would lie long."""
+    engine, dispatcher = busy_lane(inference_s, batch_tokens=4)
+    for _ in range(2):
+        dispatcher.submit([pending("slow behind", tokens=4)])
+    engine.wait_for(lambda engine: len(engine.batches) >= batches)
+    probe = pending("late", tokens=4, deadline_s=time.monotonic() + 0.05, flow="stream")
+    dispatcher.submit_when_room([probe], lambda: False)
+    assert reason(probe) == "EXPIRED_IN_QUEUE"  # time enough to have sent too much
+
+    assert len(engine.batches) == batches
+    engine.release()
+    dispatcher.close()
+
+
+def test_little_is_not_sent_ahead() -> None:
+    """A batch smaller than the one that runs is left to grow until the lane is free."""
+    engine, dispatcher = busy_lane(0.01, batch_tokens=9)
+    few, more = pending("a", tokens=3), pending("b", tokens=1)
+    dispatcher.submit([few])
+    dispatcher.submit([more])
+
+    assert answer(few) is answer(more)
+    engine.release()
+    dispatcher.close()
+
+
+def test_all_lanes_count_for_the_drain_rate() -> None:
+    """A caller who is sent away is told when two lanes, not one, will have done what waits, and
+    the caller's own.
+    """
+    engine = Lanes(2, 2.0)
+    dispatcher = Dispatcher(engine, batch_tokens=8, cost=COST, max_queue_tokens=8, name="test")
+    first = pending("first", tokens=8)
+    dispatcher.submit([first])
+    assert answer(first)
+    for busy in (1, 2):
+        dispatcher.submit([pending("slow", tokens=8)])
+        engine.wait_for(lambda engine, busy=busy: engine.texts.count("slow") == busy)  # type: ignore[misc]
+    dispatcher.submit([pending("waiting", tokens=8)])
+
+    with pytest.raises(RequestError) as refused:
+        dispatcher.submit([pending("too much")])
+
+    assert refused.value.retry_after_s == pytest.approx(9 / 8)
+    engine.release()
+    dispatcher.close()
+
+
+def test_since_when_a_batch_is_computed() -> None:
+    """A batch that lies ready has not begun before another is answered, however long that takes."""
+    links: list[Any] = [object(), object(), object()]
+    lanes = Links(links, 2)
+    assert lanes.oldest_s == math.inf
+    first, second = lanes.take(1.0), lanes.take(2.0)
+    ready = lanes.take(3.0)
+    assert lanes.oldest_s == 1.0
+    lanes.give(first, 10.0)
+    assert lanes.oldest_s == 2.0
+    lanes.give(second, 11.0)
+    assert lanes.oldest_s == 10.0  # of what lay ready
+    lanes.give(ready, 12.0)
+    assert lanes.oldest_s == math.inf
+    assert len(lanes.free) == 3

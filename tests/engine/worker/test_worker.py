@@ -1,0 +1,232 @@
+"""The process that holds a model: what starts it, ends it, and computes in it."""
+
+import functools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Terms, cores
+from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker.pool import WorkerPool, launch
+from classwire_server.errors import CheckpointError, StartError, TooLate
+from classwire_server.server import Server
+from classwire_server.tokenization import Encoding, Text, Truncation
+from tests import faults
+from tests.contract.engines import PATIENCE_S, eventually
+from tests.engine.worker.callers import LONG, classify, encodings, is_gone
+from tests.engine.worker.supervised import Start
+from tests.workers import ForkedWorker
+
+Serve = Callable[..., Server]
+
+SERVER = """
+import sys
+from classwire import Client
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
+
+if __name__ == "__main__":
+    with Server(ServerConfig(port=0, model=(sys.argv[1],), device="cpu")) as server:
+        with Client(server.target) as client:
+            print(client.classify("I really love this book").label)
+        print(*server._registry.served("", "model").engine.pids)
+        print({"torch", "transformers"} & set(sys.modules), flush=True)
+        sys.stdin.readline()
+"""
+
+
+def test_a_server_and_its_worker(bert: str) -> None:
+    """The server's own process imports no torch; when it is killed, its worker ends by itself."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER, bert],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        label, pid, modules = (server.stdout.readline().strip() for _ in range(3))
+        assert "star" in label
+        assert modules == "set()"
+        assert not is_gone(int(pid))
+        server.kill()
+        assert eventually(lambda: is_gone(int(pid)))
+
+
+def test_signals_are_the_servers_business(serve: Serve, bert: str, connect: Any) -> None:
+    """A worker that gets Ctrl-C or SIGTERM, as its whole group does, goes on until it is told."""
+    server = serve(model=(bert,))
+    engine = server._registry.served("", "model").engine
+    assert isinstance(engine, WorkerPool)
+    for pid in engine.pids:
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+    assert classify(connect(server.target), "good").result.scores
+
+
+def test_a_worker_of_its_own_interpreter(bert: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What a server starts by itself answers batches, and its log lines are the server's."""
+    config = ServerConfig(model=(bert,), lanes=1, batch_tokens=512)
+    launched = launch(config.sources[0], config, lambda: None)
+    try:
+        texts = encodings(launched.checkpoint.tokenization(Truncation.REJECT))
+        assert launched.engine.infer(texts).values.shape == (len(texts), 5)
+        unknown = Encoding([1 << 30], [0], 0, Text(""), None)
+        with pytest.raises(RuntimeError, match="IndexError"):
+            launched.engine.infer([unknown])
+        line = ("classwire_server.engine.worker.main", logging.WARNING)
+        assert eventually(lambda: line in {(r.name, r.levelno) for r in caplog.records})
+    finally:
+        launched.engine.close()
+
+
+def test_a_worker_leaves_its_core_to_its_server(serve: Serve, bert: str) -> None:
+    """Where both share one, calls are refused and answered while a batch is computed."""
+    engine = serve(model=(bert,))._registry.served("", "model").engine
+    assert isinstance(engine, WorkerPool)
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    (pid,) = engine.pids
+    threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+    levels = {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
+    assert levels == {min(19, ours + worker.NICENESS)}
+
+
+def test_a_batch_that_lies_ready_for_too_long(start: Start) -> None:
+    """It is not begun once its time has passed, urgent or not, and the next one is."""
+    model = start(worker.main)
+    (pid,) = model.engine.pids
+    for urgent in (False, True):
+        model.hang()
+        terms = Terms(urgent, begin_by_s=time.monotonic() + PATIENCE_S / 100)
+        with ThreadPoolExecutor() as callers:
+            waiting = callers.submit(model.engine.infer, [model.short], terms)
+            time.sleep(max(0.0, terms.begin_by_s - time.monotonic()))
+            os.kill(pid, signal.SIGCONT)
+            assert isinstance(waiting.exception(PATIENCE_S), TooLate)
+        in_time = Terms(urgent, begin_by_s=time.monotonic() + PATIENCE_S)
+        assert model.engine.infer([model.short], in_time).values.shape == (1, 5)
+
+
+def test_a_worker_that_dies_while_it_loads(bert: str) -> None:
+    """The server does not start, and says how the process ended."""
+    server = Server(
+        ServerConfig(port=0, model=(bert,)),
+        functools.partial(launch, spawn=faults.spawn_with(faults.dies_at_once)),
+    )
+    with pytest.raises(StartError, match=r"its process was killed by SIGKILL$"):
+        server.start()
+
+
+def test_a_refused_checkpoint_leaves_no_process(tmp_path: Path) -> None:
+    """What a worker refuses is said in one line, and the worker is gone by then."""
+    workers: list[ForkedWorker] = []
+
+    def spawn(*links: Any) -> ForkedWorker:
+        workers.append(ForkedWorker(*links))
+        return workers[-1]
+
+    server = Server(
+        ServerConfig(port=0, model=(f"empty={tmp_path}",), device="cpu,cpu"),
+        functools.partial(launch, spawn=spawn),
+    )
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        server.start()
+    assert len(workers) == 2
+    assert all(worker.wait(0) is not None for worker in workers)
+
+
+def test_lanes_and_threads(serve: Serve, bert: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Without settings there is a lane for each core that may be used; --lanes and --threads
+    override.
+    """
+    caplog.set_level(logging.INFO, "classwire_server")
+    server = serve(model=(bert,), lanes=3, threads=2)
+    assert server._registry.served("", "model").engine.lanes == 3
+    assert any("3 lanes" in message for message in caplog.messages)
+    division = cores.divide(cores.usable_cores(), 0, 0)
+    assert serve(model=(bert,))._registry.served("", "model").engine.lanes == division.lanes
+
+
+def test_lanes_compute_at_the_same_time(
+    serve: Serve, bert: str, connect: Callable[[str], grpc.Channel]
+) -> None:
+    """Two texts that are computed only together are computed by two lanes."""
+    server = serve(
+        functools.partial(launch, spawn=faults.spawn_with(faults.meets_on_long_texts)),
+        model=(bert,),
+        lanes=2,
+        batch_tokens=64,
+    )
+    channel = connect(server.target)
+    with ThreadPoolExecutor(2) as callers:
+        answers = list(callers.map(lambda text: classify(channel, text), [LONG, f"{LONG} book"]))
+    assert all(answer.result.scores for answer in answers)
+
+
+def test_a_batch_ahead_waits_for_a_lane(bert: str) -> None:
+    """One batch more than there are lanes may be in the worker, which computes no more at once."""
+    config = ServerConfig(model=(bert,), lanes=1, threads=1, batch_tokens=512)
+    spawn = faults.spawn_with(faults.refuses_company)
+    launched = launch(config.sources[0], config, lambda: None, spawn)
+    try:
+        texts = encodings(launched.checkpoint.tokenization(Truncation.REJECT))
+        with ThreadPoolExecutor(2) as callers:
+            answers = list(callers.map(lambda _: launched.engine.infer(texts[:1]), range(8)))
+        assert all(answer.values.shape == (1, 5) for answer in answers)
+    finally:
+        launched.engine.close()
+
+
+def test_lanes_compute_at_the_same_time_and_right(bert: str) -> None:
+    """Many threads that share the lanes get each their own texts' logits."""
+    config = ServerConfig(model=(bert,), lanes=2, threads=1, batch_tokens=512)
+    launched = launch(config.sources[0], config, lambda: None, ForkedWorker)
+    try:
+        texts = encodings(launched.checkpoint.tokenization(Truncation.REJECT))
+        alone = [launched.engine.infer([encoding]).values[0] for encoding in texts]
+        turns = [
+            [(start + step) % len(texts) for step in range(1 + start % 4)] for start in range(60)
+        ]
+        with ThreadPoolExecutor(3) as threads:
+            answers = threads.map(
+                lambda turn: launched.engine.infer([texts[i] for i in turn]).values, turns
+            )
+        for turn, values in zip(turns, answers, strict=True):
+            for index, row in zip(turn, values, strict=True):
+                assert abs(row - alone[index]).max() <= 1e-5
+    finally:
+        launched.engine.close()
+
+
+def test_urgent_batches_wait_for_no_lane(start: Start) -> None:
+    """While the only lane holds a batch, which goes on only beside another, an urgent one runs."""
+    model = start(faults.meets_on_long_texts)
+
+    with ThreadPoolExecutor(1) as bulk:
+        held = bulk.submit(model.engine.infer, [model.long])
+        urgent = model.engine.infer([model.long], Terms(urgent=True))
+
+    assert abs(held.result().values - urgent.values).max() <= 1e-5
+
+
+def test_bulk_work_stands_still_for_urgent_batches(start: Start) -> None:
+    """Between two operators of a model, and goes on afterwards with the same answer."""
+    model = start(faults.is_urgent_while_others_stand)
+
+    with ThreadPoolExecutor(1) as callers:
+        urgent = callers.submit(model.engine.infer, [model.short], Terms(urgent=True))
+        while not urgent.done():
+            bulk = model.engine.infer([model.short], Terms(bulk=True))
+
+    assert abs(bulk.values - urgent.result().values).max() <= 1e-5

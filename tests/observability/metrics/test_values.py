@@ -1,0 +1,226 @@
+"""Every metric moves when what it counts happens."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Deviation
+from classwire_server.observability.metrics.definitions import METRICS
+from classwire_server.observability.metrics.model_definitions import Metric
+from classwire_server.server import Server
+from tests.conftest import launch_forked
+from tests.contract.conversation import Conversation, item
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
+from tests.observability.metrics.scrape import Scrape
+
+CLASSIFY = "classwire.v1.ClassifyService/Classify"
+STREAM = "classwire.v1.ClassifyService/StreamClassify"
+
+
+def text(words: str) -> pb.ClassifyRequest:
+    """A call with one text."""
+    return pb.ClassifyRequest(input=pb.TextInput(text=words))
+
+
+class Busy:
+    """A server whose engine is held up by a call, with a stream, four calls in the queue, two of
+    them for the same text, and one that waits for a thread.
+    """
+
+    def __init__(self, bert: Path, ends: ExitStack) -> None:
+        self.engine = FakeEngine()
+        self.engine.deviation = Deviation(10, 0.9, 0.01)
+        ends.callback(self.engine.release)
+        config = ServerConfig(
+            port=0,
+            metrics_port=0,
+            model=(f"tiny={bert}",),
+            rpc_threads=6,
+            max_streams=1,
+            max_queue_tokens=64,
+            cache_mb=1,
+            batch_tokens=16,
+        )
+        self.server = ends.enter_context(Server(config, self.engine.launch))
+        self.channel = ends.enter_context(grpc.insecure_channel(self.server.target))
+        self.stub = ClassifyServiceStub(self.channel)
+        self.waiting: list[Any] = []
+
+    def have_them_wait(self, ends: ExitStack) -> None:
+        """Let what was computed before be asked for again, then let everything come at once."""
+        for _ in range(2):
+            self.stub.Classify(text("known"), timeout=PATIENCE_S)
+        self.refused("nan")
+        self.refused("deadly")
+        stream = ends.enter_context(
+            Conversation(self.channel, item_timeout=Duration(nanos=200_000_000))
+        )
+        stream.read_started()
+        self.waiting.append(self.stub.Classify.future(text("slow"), timeout=PATIENCE_S))
+        self.engine.wait_for(lambda engine: "slow" in engine.texts)
+        stream.send_items(item("late", "late"))
+        stream.read_results(1)
+        for number, words in enumerate(("good", "good", "book", "love", "fine")):
+            self.waiting.append(self.stub.Classify.future(text(words), timeout=PATIENCE_S))
+            assert eventually(lambda n=number: self.calls_here() > n)  # type: ignore[misc]
+
+    def calls_here(self) -> float:
+        """How many calls wait, for the engine or for a thread."""
+        now = Scrape(self.server)
+        return now.value("classwire_queue_texts", priority="interactive") + now.value(
+            "classwire_rpc_waiting_calls"
+        )
+
+    def refused(self, words: str) -> None:
+        """Make a call that fails."""
+        with pytest.raises(grpc.RpcError):
+            self.stub.Classify(text(words), timeout=PATIENCE_S)
+
+    def draining(self) -> Scrape:
+        """What is said while the server shuts down."""
+        stopping = Thread(target=self.server.stop, args=(PATIENCE_S,))
+        stopping.start()
+        assert eventually(lambda: Scrape(self.server).value("classwire_draining") == 1)
+        seen = Scrape(self.server)
+        self.engine.release()
+        stopping.join(PATIENCE_S)
+        return seen
+
+
+@pytest.fixture(scope="module")
+def scrapes(bert: Path) -> Iterator[dict[str, Scrape]]:
+    """What servers said at several moments."""
+    with ExitStack() as ends:
+        busy = Busy(bert, ends)
+        busy.have_them_wait(ends)
+        seen = {"busy": Scrape(busy.server)}
+        busy.waiting[4].cancel()
+        assert eventually(lambda: Scrape(busy.server).value("classwire_texts_cancelled_total") == 1)
+        seen["left"] = Scrape(busy.server)
+        seen["draining"] = busy.draining()
+        seen["restarted"] = _restarted(bert, ends)
+        yield seen
+
+
+def _restarted(bert: Path, ends: ExitStack) -> Scrape:
+    """A server with a real worker, which was killed once, and has answered before and after."""
+    changes: SimpleQueue[None] = SimpleQueue()
+
+    def launch(source: Any, config: ServerConfig, on_change: Callable[[], None]) -> Any:
+        def tell() -> None:
+            on_change()
+            changes.put(None)
+
+        return launch_forked(source, config, tell)
+
+    config = ServerConfig(port=0, metrics_port=0, model=(f"tiny={bert}",), batch_tokens=512)
+    server = ends.enter_context(Server(config, launch))
+    stub = ClassifyServiceStub(ends.enter_context(grpc.insecure_channel(server.target)))
+    stub.Classify(text("I love it"), timeout=PATIENCE_S)
+    [worker] = server._registry.served("", "model").engine.workers
+    os.kill(worker.pid, signal.SIGKILL)
+    for _ in range(2):  # down, and up again
+        changes.get(timeout=PATIENCE_S)
+    stub.Classify(text("I love it"), timeout=PATIENCE_S)
+    return Scrape(server)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_it_moves(scrapes: dict[str, Scrape], metric: Metric) -> None:
+    """At one of the moments it is more than nothing; a histogram has counted something that took
+    more than nothing.
+    """
+    names = [metric.name]
+    if metric.kind == "histogram":
+        names = [f"{metric.name}_count", f"{metric.name}_sum", f"{metric.name}_bucket"]
+    for name in names:
+        assert any(value > 0 for scrape in scrapes.values() for value in scrape.values(name))
+
+
+def test_calls(scrapes: dict[str, Scrape]) -> None:
+    """By method, code and reason; those that are not over are not counted yet."""
+    name, method = "classwire_calls_total", {"method": CLASSIFY}
+    busy, left = scrapes["busy"], scrapes["left"]
+
+    assert busy.value(name, **method, code="OK", reason="") == 2
+    assert busy.value(name, **method, code="INTERNAL", reason="INTERNAL") == 1
+    assert busy.value(name, **method, code="INTERNAL", reason="POISON_INPUT") == 1
+    assert busy.value(name, **method) == 4
+    assert left.value(name, **method, code="CANCELLED", reason="") == 1
+    assert busy.value("classwire_call_duration_seconds_count", **method) == 4
+    assert busy.value("classwire_call_duration_seconds_count", method=STREAM) == 0
+
+
+def test_a_busy_port(scrapes: dict[str, Scrape]) -> None:
+    """A stream and five calls have threads, the sixth call waits for one."""
+    busy = scrapes["busy"]
+
+    assert busy.value("classwire_calls_in_flight") == 6
+    assert busy.value("classwire_rpc_threads_busy") == 6
+    assert busy.value("classwire_rpc_waiting_calls") == 1
+    assert (busy.value("classwire_streams_open"), busy.value("classwire_streams_limit")) == (1, 1)
+    assert busy.value("classwire_stream_items_total", direction="read") == 1
+    assert busy.value("classwire_stream_items_total", direction="sent") == 1
+
+
+def test_a_busy_queue(scrapes: dict[str, Scrape]) -> None:
+    """What waits, by priority: the same texts count as two, and their tokens once."""
+    busy = scrapes["busy"]
+
+    assert busy.value("classwire_queue_texts", priority="interactive") == 4
+    assert busy.value("classwire_queue_texts", priority="bulk") == 0
+    assert busy.value("classwire_queue_tokens", priority="interactive") == 3 * 3
+    assert busy.value("classwire_queue_oldest_age_seconds", priority="interactive") > 0
+    assert busy.value("classwire_queue_oldest_age_seconds", priority="bulk") == 0
+    assert busy.value("classwire_lanes_busy") == 1
+
+
+def test_what_became_of_texts(scrapes: dict[str, Scrape]) -> None:
+    """Scored, failed by reason, expired, cancelled, retried, joined another, known before."""
+    busy, left = scrapes["busy"], scrapes["left"]
+
+    assert busy.value("classwire_texts_total") == 2
+    assert busy.value("classwire_text_failures_total", reason="INTERNAL") == 1
+    assert busy.value("classwire_text_failures_total", reason="POISON_INPUT") == 1
+    assert busy.value("classwire_text_failures_total", reason="EXPIRED_IN_QUEUE") == 1
+    assert busy.value("classwire_text_failures_total") == 3
+    assert busy.value("classwire_texts_expired_total") == 1
+    assert busy.value("classwire_texts_retried_total") == 1
+    assert busy.value("classwire_texts_coalesced_total") == 1
+    assert busy.value("classwire_cache_hits_total") == 1
+    assert left.value("classwire_texts_cancelled_total") == 1
+
+
+def test_a_restart(scrapes: dict[str, Scrape]) -> None:
+    """A worker that took over is counted, and is the one whose memory is told."""
+    restarted = scrapes["restarted"]
+
+    assert restarted.value("classwire_worker_restarts_total", worker="0", device="cpu") == 1
+    assert restarted.value("classwire_worker_up") == 1
+    assert restarted.value("classwire_worker_resident_memory_bytes") > 10e6
+    assert restarted.value("classwire_batch_texts_sum") == 2
+
+
+def test_what_is_known_of_the_model(scrapes: dict[str, Scrape]) -> None:
+    """What the numbers depend on stands in one line, and the measured deviation beside it."""
+    busy, restarted = scrapes["busy"], scrapes["restarted"]
+    [info] = restarted.labels("classwire_model_info")
+
+    assert len(info["fingerprint"]) == 64
+    assert (info["model"], info["precision"], info["execution"]) == ("tiny", "float32", "plain")
+    assert busy.value("classwire_model_score_deviation") == 0.01
+    assert busy.value("classwire_model_label_agreement_ratio") == 0.9
+    assert busy.value("classwire_model_state", state="ready") == 1
+    assert busy.value("classwire_model_state") == 1

@@ -1,0 +1,60 @@
+"""Texts for a dispatcher, and what becomes of them."""
+
+import itertools
+import math
+from queue import SimpleQueue
+
+from classwire_server.errors import RequestError
+from classwire_server.scheduling.batch import Answer, Pending, Priority
+from classwire_server.scheduling.dispatcher import Dispatcher
+from classwire_server.tokenization import Encoding, Text
+from tests.contract.engines import PATIENCE_S, FakeEngine
+
+_ids = itertools.count()
+
+
+def pending(
+    text: str,
+    tokens: int = 1,
+    deadline_s: float = math.inf,
+    priority: Priority = Priority.INTERACTIVE,
+    flow: str | None = None,
+) -> Pending:
+    """A text of so many tokens, unlike all others, that waits for the engine."""
+    encoding = Encoding([next(_ids)] * tokens, [0] * tokens, 0, Text(text), None)
+    return Pending(encoding, priority, SimpleQueue(), deadline_s, flow)
+
+
+def again(text: Pending) -> Pending:
+    """The same text from another caller."""
+    return Pending(text.encoding, text.priority, SimpleQueue())
+
+
+def answer(text: Pending) -> Answer:
+    """What the engine says of a text, once it has ended."""
+    error = failure(text)
+    assert error is None, error
+    assert text.answer is not None
+    return text.answer
+
+
+def failure(text: Pending) -> BaseException | None:
+    """Why a text has no answer, once it has ended."""
+    if not text.ended:
+        assert text in text.inbox.get(timeout=PATIENCE_S)
+    return text.error
+
+
+def reason(text: Pending) -> str:
+    """Why a text was refused."""
+    error = failure(text)
+    assert isinstance(error, RequestError)
+    return error.reason
+
+
+def occupy(dispatcher: Dispatcher, engine: FakeEngine) -> Pending:
+    """Keep the engine busy until it is released."""
+    slow = pending("slow")
+    dispatcher.submit([slow])
+    engine.wait_for(lambda engine: bool(engine.batches))
+    return slow

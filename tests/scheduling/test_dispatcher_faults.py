@@ -1,0 +1,260 @@
+"""Between callers and an engine that loses its worker, is shared, and is asked by many at once."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from classwire_server.engine import ANY_TIME, Logits, Terms
+from classwire_server.errors import NoWorker, RequestError, TooLate, WorkerLost
+from classwire_server.scheduling.batch import Pending, Priority
+from classwire_server.scheduling.dispatcher import Dispatcher
+from classwire_server.tokenization import Encoding
+from tests.contract.engines import COST, PATIENCE_S, FakeEngine, eventually
+from tests.scheduling.submissions import again, answer, failure, occupy, pending, reason
+
+BULK = Priority.BULK
+NEVER: Callable[[], bool] = bool
+
+
+@pytest.fixture
+def engine() -> Iterator[FakeEngine]:
+    """An engine that is let go on at the end."""
+    engine = FakeEngine()
+    yield engine
+    engine.release()
+
+
+@pytest.fixture
+def dispatcher(engine: FakeEngine) -> Iterator[Dispatcher]:
+    """A dispatcher with room for a hundred tokens, in batches of four, which keeps answers."""
+    dispatcher = Dispatcher(
+        engine, batch_tokens=4, cost=COST, max_queue_tokens=100, name="test", cache_bytes=10_000
+    )
+    yield dispatcher
+    engine.release()
+    dispatcher.close()
+
+
+def test_no_worker(dispatcher: Dispatcher, engine: FakeEngine) -> None:
+    """While there is no worker calls are refused, streams wait, and nothing is begun; both are
+    answered when there is one again.
+    """
+    engine.lose()
+    dispatcher.wake()
+    streamed, call = pending("streamed", flow="stream"), pending("call")
+    dispatcher.submit_when_room([streamed], NEVER)
+    with pytest.raises(RequestError) as refused:
+        dispatcher.submit([call])
+    assert refused.value.reason == "WORKER_LOST"
+    assert (streamed.ended, engine.batches) == (False, [])
+
+    engine.come_back()
+    dispatcher.wake()
+
+    assert answer(streamed)
+    dispatcher.submit([call])
+    assert answer(call)
+
+
+def test_a_worker_that_goes_before_the_batch_begins(
+    dispatcher: Dispatcher, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts that were to go to a worker that is no more go to the next one."""
+    infer, tried = engine.infer, threading.Event()
+
+    def gone(encodings: Sequence[Encoding], terms: Terms) -> Logits:
+        monkeypatch.setattr(engine, "infer", infer)
+        engine.lose()
+        tried.set()
+        raise NoWorker
+
+    monkeypatch.setattr(engine, "infer", gone)
+    texts = [pending("a"), pending("b")]
+    dispatcher.submit(texts)
+    assert tried.wait(PATIENCE_S)
+    assert eventually(lambda: dispatcher.waiting_texts == 2)
+    engine.come_back()
+    dispatcher.wake()
+
+    assert all(answer(text) and not text.deaths for text in texts)
+    assert engine.batches == [["a", "b"]]
+
+
+def test_a_text_whose_time_passes_while_its_batch_lies_ready(
+    dispatcher: Dispatcher, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not computed: the batch is not begun, and goes again without it; a text that others
+    wait for as well has the time of the last of them.
+    """
+    infer, terms_of = engine.infer, list[Terms]()
+
+    def ready(encodings: Sequence[Encoding], terms: Terms) -> Logits:
+        terms_of.append(terms)
+        time.sleep(max(0.0, terms.begin_by_s - time.monotonic()))
+        monkeypatch.setattr(engine, "infer", infer)
+        raise TooLate
+
+    occupy(dispatcher, engine)
+    soon_s, later_s = time.monotonic() + PATIENCE_S / 100, time.monotonic() + PATIENCE_S
+    late, shared = pending("late", deadline_s=soon_s), pending("shared", deadline_s=later_s)
+    same = replace(again(shared), deadline_s=soon_s - 0.01)
+    for text in (shared, same, late):
+        dispatcher.submit_when_room([text], NEVER)
+    monkeypatch.setattr(engine, "infer", ready)
+    engine.release()
+
+    assert reason(late) == "EXPIRED_IN_QUEUE"
+    assert reason(same) == "EXPIRED_IN_QUEUE"
+    assert answer(shared)
+    assert [terms.begin_by_s for terms in terms_of] == [soon_s]
+    assert engine.batches == [["slow"], ["shared"]]
+
+
+def test_poison(dispatcher: Dispatcher, engine: FakeEngine) -> None:
+    """Of texts that were in the worker when it ended each runs once more, alone; the one that ends
+    it again is poison from then on, and the others are answered.
+    """
+    occupy(dispatcher, engine)
+    deadly = pending("deadly")
+    texts = [pending("a"), deadly, pending("b")]
+    dispatcher.submit(texts)
+    engine.release()
+
+    assert reason(deadly) == "POISON_INPUT"
+    assert answer(texts[0])
+    assert answer(texts[2])
+    same = again(deadly)
+    dispatcher.submit([same])
+    assert reason(same) == "POISON_INPUT"
+    assert engine.batches == [["slow"], ["a", "deadly", "b"], ["a"], ["deadly"], ["b"]]
+
+
+def test_no_time_to_run_again(dispatcher: Dispatcher, engine: FakeEngine) -> None:
+    """A text whose time passes before there is another worker ends as WORKER_LOST."""
+    occupy(dispatcher, engine)
+    deadly = pending("deadly", deadline_s=time.monotonic() + PATIENCE_S / 100)
+    dispatcher.submit([deadly])
+    infer = engine.infer
+
+    def lose(encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
+        try:
+            return infer(encodings, terms)
+        except WorkerLost:
+            engine.lose()
+            raise
+
+    engine.infer = lose  # type: ignore[method-assign]
+    engine.release()
+
+    assert reason(deadly) == "WORKER_LOST"
+    assert engine.texts == ["slow", "deadly"]
+
+
+def test_interactive_work_goes_beside_bulk(dispatcher: Dispatcher, engine: FakeEngine) -> None:
+    """A call does not wait for the bulk batch that holds the engine, and which gives way to it."""
+    slow = pending("slow", priority=BULK)
+    dispatcher.submit([slow])
+    engine.wait_for(lambda engine: bool(engine.batches))
+    call, bulk = pending("call"), pending("bulk", tokens=4, priority=BULK)
+    dispatcher.submit([bulk])
+    dispatcher.submit([call])
+
+    assert answer(call)
+    assert (slow.ended, bulk.ended) == (False, False)
+    engine.release()
+    assert answer(bulk)
+    assert list(zip(engine.texts, engine.urgent, engine.bulk, strict=True)) == [
+        ("slow", False, True),
+        ("call", True, False),
+        ("bulk", False, True),
+    ]
+
+
+def test_one_computation_for_all_who_ask(dispatcher: Dispatcher, engine: FakeEngine) -> None:
+    """Callers of the same text share one computation, in the queue, in flight and afterwards; one
+    who goes takes it from nobody.
+    """
+    slow = occupy(dispatcher, engine)
+    first = pending("first")
+    joined, gone, waited = again(slow), again(first), again(first)
+    dispatcher.submit([first])
+    dispatcher.submit([joined, gone, waited])
+    dispatcher.withdraw([gone])
+    dispatcher.withdraw([first])
+    engine.release()
+
+    assert answer(joined) is answer(slow)
+    assert answer(waited)
+    assert isinstance(failure(gone), CancelledError)
+    assert isinstance(failure(first), CancelledError)
+    later = again(first)
+    dispatcher.submit([later])
+    assert answer(later)
+    assert (slow.cached, joined.cached, later.cached) == (False, True, True)
+    assert engine.batches == [["slow"], ["first"]]
+
+
+def test_close_while_there_is_no_worker(dispatcher: Dispatcher, engine: FakeEngine) -> None:
+    """What waits for a worker that does not come back is DRAINING at the end."""
+    engine.lose()
+    text = pending("text", flow="stream")
+    dispatcher.submit_when_room([text], NEVER)
+    dispatcher.close()
+    assert reason(text) == "DRAINING"
+
+
+def test_many_at_once(engine: FakeEngine) -> None:
+    """Whatever callers and workers do at the same time, each text ends, once, and none is left."""
+    engine.lanes = 2
+    dispatcher = Dispatcher(engine, batch_tokens=8, cost=COST, max_queue_tokens=200, name="test")
+    words = ("text", "text", "text", "boom", "deadly")
+
+    def call(number: int) -> list[Pending]:
+        random_ = random.Random(number)
+        submitted = []
+        for _ in range(150):
+            now_s = time.monotonic()
+            text = pending(
+                random_.choice(words),
+                random_.randint(1, 4),
+                now_s + random_.uniform(0.001, 0.02) if random_.random() < 0.5 else now_s + 600,
+                random_.choice(list(Priority)),
+                random_.choice((None, f"stream {number}")),
+            )
+            try:
+                if text.flow is None:
+                    dispatcher.submit([text])
+                else:
+                    dispatcher.submit_when_room([text], NEVER)
+            except RequestError:
+                continue
+            submitted.append(text)
+            if random_.random() < 1 / 3:
+                dispatcher.withdraw([text])
+        return submitted
+
+    def flap() -> None:
+        while not over.wait(0.001):
+            engine.lose()
+            dispatcher.wake()
+            engine.come_back()
+            dispatcher.wake()
+
+    over = threading.Event()
+    with ThreadPoolExecutor(7) as pool:
+        flapping = pool.submit(flap)
+        submitted = [text for texts in pool.map(call, range(6)) for text in texts]
+        assert eventually(lambda: all(text.ended for text in submitted))
+        over.set()
+        flapping.result(PATIENCE_S)
+    dispatcher.close()
+
+    told = [text for each in submitted for text in each.inbox.get_nowait()]
+    assert dispatcher.waiting_texts == 0
+    assert len(told) == len(set(told))
+    assert all(text.inbox.empty() for text in submitted)

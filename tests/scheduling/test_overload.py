@@ -1,0 +1,139 @@
+"""More than an engine can do, on a simulated clock: what is answered, refused, shared and spent."""
+
+import math
+import random
+from collections import Counter
+
+import pytest
+
+from classwire_server.errors import RequestError
+from classwire_server.scheduling.batch import Pending, Priority
+from tests.scheduling.simulation import Simulation, waiting
+
+TOKENS = (8, 64)
+
+
+def offer(
+    made: Simulation, times: float, seconds: float = 3.0
+) -> tuple[list[Pending], list[RequestError]]:
+    """Calls of one text with limits of a second, so many times the capacity, until each has ended;
+    returns those that were admitted, and the refusals.
+    """
+    random_ = random.Random(3)
+    texts_per_s = times * 1_024 / (made.pass_s + 1_024 * made.token_s) / (sum(TOKENS) / 2)
+    end_s, admitted, refused = made.now_s + seconds, [], []
+    while made.now_s < end_s:
+        made.until(made.now_s + random_.expovariate(texts_per_s))
+        text = waiting(random_.randint(*TOKENS), deadline_s=made.now_s + random_.uniform(0.95, 1))
+        error = made.call(text)
+        if error is None:
+            admitted.append(text)
+        else:
+            refused.append(error)
+    made.until(made.now_s + 2)
+    return admitted, refused
+
+
+def good_tokens(made: Simulation, texts: list[Pending]) -> int:
+    """Tokens of texts that were answered in time."""
+    return sum(text.tokens for text in texts if text.answer and is_in_time(made, text))
+
+
+def is_in_time(made: Simulation, text: Pending) -> bool:
+    """Whether a text ended before its deadline."""
+    return made.ended_s[text] <= text.deadline_s
+
+
+@pytest.mark.parametrize(
+    ("lanes", "pass_s", "token_s"), [(1, 0.01, 100e-6), (1, 0.005, 2e-3), (2, 0.02, 200e-6)]
+)
+def test_goodput_does_not_fall(lanes: int, pass_s: float, token_s: float) -> None:
+    """At ten times the capacity as much is answered in time as at once the capacity; hardly any
+    work is for those who no longer wait; every refusal says when to come back.
+    """
+    quiet = Simulation(lanes=lanes, pass_s=pass_s, token_s=token_s)
+    at_once = good_tokens(quiet, offer(quiet, lanes)[0])
+    flooded = Simulation(lanes=lanes, pass_s=pass_s, token_s=token_s)
+    admitted, refused = offer(flooded, 10 * lanes)
+
+    assert good_tokens(flooded, admitted) >= 0.9 * at_once
+    late = [text for text in admitted if text.answer and not is_in_time(flooded, text)]
+    assert len(late) <= 0.05 * len(admitted)
+    assert flooded.ended_s.keys() == set(admitted)
+    assert flooded.scheduler.waiting_texts == 0
+    assert all(error.reason == "OVERLOADED" and error.retry_after_s for error in refused)
+
+
+def test_coming_back_doubles_when_the_engine_is_half_as_fast() -> None:
+    """The same load on an engine of half the speed is sent away for twice as long."""
+    waits_s = []
+    for slower in (1, 2):
+        made = Simulation(pass_s=0.0, token_s=slower * 400e-6)
+        _, refused = offer(made, 10.0 * slower)
+        waits_s.append(sum(error.retry_after_s or 0.0 for error in refused) / len(refused))
+    assert waits_s[1] == pytest.approx(2 * waits_s[0], rel=0.15)
+
+
+def test_calls_beside_saturating_bulk() -> None:
+    """Beside endless bulk work every call is answered within the time of a few passes, and the
+    device is never idle.
+    """
+    made, calls, bulk = Simulation(), list[Pending](), list[Pending]()
+    for number in range(2_000):
+        if made.scheduler.waiting_texts < 200:
+            bulk += (waiting(64, Priority.BULK, flow="stream") for _ in range(100))
+            made.add(*bulk[-100:])
+        if number % 50 == 0:
+            calls.append(waiting(16, deadline_s=made.now_s + 1))
+            assert made.call(calls[-1]) is None
+        made.until(made.now_s + 0.004)
+
+    waits_s = [made.ended_s[call] - call.queued_s for call in calls[:-1]]
+    assert max(waits_s) <= 3 * (made.pass_s + 128 * made.token_s)
+    computed = sum(text.tokens for text in bulk if text.answer)
+    assert computed >= 0.9 * 8.0 / made.token_s
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_streams_share_the_engine(priority: Priority) -> None:
+    """Of eight streams that send texts of mixed lengths as fast as they may, each gets at least
+    0.8 of an eighth of the tokens, though one has a hundred times more waiting.
+    """
+    random_ = random.Random(4)
+    made, unanswered, done = Simulation(), dict[int, list[Pending]](), Counter[int]()
+    for _ in range(400):
+        for stream in range(8):
+            texts = unanswered.setdefault(stream, [])
+            done[stream] += sum(text.tokens for text in texts if text.ended)
+            texts[:] = [text for text in texts if not text.ended]
+            window = 1_600 if stream == 0 else 16
+            texts += (
+                waiting(random_.choice((8, 32, 512)), priority, flow=stream)
+                for _ in range(window - len(texts))
+            )
+            made.add(*(text for text in texts if not text.queued_s))
+        made.until(made.now_s + 0.05)
+    assert min(done.values()) >= 0.8 * sum(done.values()) / 8, done
+
+
+def test_a_storm_of_short_deadlines() -> None:
+    """Thousands of calls with a few milliseconds each, a third of them cancelled, leave nothing
+    behind, and none runs that has expired.
+    """
+    random_ = random.Random(5)
+    made, calls = Simulation(pass_s=0.005), list[Pending]()
+    made.add(waiting(1_000, Priority.BULK))
+    for _ in range(5_000):
+        call = waiting(16, deadline_s=made.now_s + random_.uniform(0.001, 0.02))
+        calls.append(call)
+        made.add(call)
+        if random_.random() < 1 / 3:
+            made.scheduler.withdraw([random_.choice(calls)])
+        made.until(made.now_s + random_.expovariate(20_000))
+    made.until(made.now_s + 1)
+
+    assert all(call.ended for call in calls)
+    ran = {text for batch in made.batches for row in batch.rows for text in row}
+    assert ran.isdisjoint(call for call in calls if isinstance(call.error, RequestError))
+    assert made.scheduler.waiting_texts == 0
+    assert made.scheduler.earliest_deadline_s == math.inf

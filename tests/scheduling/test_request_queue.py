@@ -1,0 +1,211 @@
+"""What waits for the device: order, budget, bounds, expiry. The clock is passed in."""
+
+import gc
+import weakref
+from collections import Counter
+
+import pytest
+
+from classwire_server.scheduling.batch import Batch, Pending, Priority
+from classwire_server.scheduling.request_queue import BULK_CLAIM, RequestQueue
+from tests.scheduling.simulation import waiting
+
+BULK, INTERACTIVE = Priority.BULK, Priority.INTERACTIVE
+
+
+def fill(queue: RequestQueue, *texts: Pending) -> None:
+    """Let texts wait."""
+    for text in texts:
+        queue.add(text)
+
+
+def texts_of(batch: Batch) -> list[Pending]:
+    """The texts of a batch, row by row."""
+    return [text for row in batch.rows for text in row]
+
+
+def take_next(queue: RequestQueue, budget_tokens: int) -> Batch:
+    """Take a batch of the priority whose turn it is."""
+    priority = queue.next_priority()
+    assert priority is not None
+    return queue.take(priority, budget_tokens)
+
+
+def test_priority_goes_before_deadline() -> None:
+    """Interactive work goes first, however urgent bulk work is."""
+    queue, bulk, interactive = RequestQueue(100), waiting(1, BULK, 1.0), waiting(1)
+    fill(queue, bulk, interactive)
+    assert texts_of(take_next(queue, 100)) == [interactive]
+    assert texts_of(take_next(queue, 100)) == [bulk]
+    assert queue.next_priority() is None
+
+
+@pytest.mark.parametrize("bulk_tokens", [5, 40])
+def test_bulk_gets_its_claim_and_no_more(bulk_tokens: int) -> None:
+    """Under endless interactive work bulk work gets a tenth of what that gets."""
+    queue, taken = RequestQueue(1 << 20), Counter[Priority]()
+    fill(queue, *(waiting(bulk_tokens, BULK) for _ in range(1_000)), waiting(10))
+    while taken[INTERACTIVE] < 10_000:
+        batch = take_next(queue, 100)
+        taken[batch.priority] += batch.tokens
+        fill(queue, *(waiting(10) for _ in range(10 if batch.priority is INTERACTIVE else 0)))
+    assert taken[BULK] <= BULK_CLAIM * taken[INTERACTIVE]
+    assert taken[BULK] >= 0.9 * BULK_CLAIM * taken[INTERACTIVE]
+
+
+def test_what_fills_urgent_batches_is_not_taken_from_the_claim() -> None:
+    """However many short texts overtake a long one in urgent batches, its turn comes."""
+    queue, long = RequestQueue(1 << 20), waiting(100, BULK, flow="a")
+    fill(queue, long, *(waiting(10, BULK, flow="a") for _ in range(1_000)))
+    for _ in range(int(100 / BULK_CLAIM) // 40):
+        fill(queue, waiting(20), waiting(20))
+        assert queue.next_priority() is INTERACTIVE
+        urgent = queue.take(INTERACTIVE, 50)
+        queue.fill_up(urgent, 50, 50)
+        assert [text.priority for text in texts_of(urgent)] == [INTERACTIVE, INTERACTIVE, BULK]
+        assert long not in texts_of(urgent)
+    fill(queue, waiting(20))
+    assert queue.next_priority() is BULK
+    assert texts_of(queue.take(BULK, 100)) == [long]
+
+
+def test_a_claim_does_not_outlive_those_who_have_it() -> None:
+    """Bulk work that comes when none waited has no claim from before."""
+    queue = RequestQueue(1 << 20)
+    fill(queue, waiting(1, BULK), waiting(500), waiting(1))
+    queue.take(INTERACTIVE, 500)
+    queue.take(BULK, 500)
+    fill(queue, waiting(1, BULK))
+    assert queue.next_priority() is INTERACTIVE
+
+
+def test_a_batch_keeps_to_its_budget() -> None:
+    """A batch ends before the text that would pass the budget; that text is first in the next."""
+    queue, texts = RequestQueue(1_000), [waiting(40), waiting(40), waiting(40)]
+    fill(queue, *texts)
+    batch = queue.take(INTERACTIVE, 100)
+    assert (texts_of(batch), batch.tokens) == (texts[:2], 80)
+    assert texts_of(queue.take(INTERACTIVE, 100)) == texts[2:]
+    assert texts_of(queue.take(INTERACTIVE, 100)) == []
+
+
+def test_one_text_always_fits() -> None:
+    """A text that is longer than the budget is a batch by itself."""
+    queue, long = RequestQueue(1_000), waiting(500)
+    fill(queue, long, waiting(1))
+    assert texts_of(queue.take(INTERACTIVE, 100)) == [long]
+
+
+def test_the_bound_of_calls() -> None:
+    """Calls may fill the queue, bulk calls half of it; an empty one takes anything."""
+    queue = RequestQueue(100)
+    assert not queue.is_full(5_000, BULK)
+    fill(queue, waiting(30))
+    assert not queue.is_full(70, INTERACTIVE)
+    assert queue.is_full(71, INTERACTIVE)
+    assert not queue.is_full(20, BULK)
+    assert queue.is_full(21, BULK)
+
+
+def test_the_bound_of_streams() -> None:
+    """Streams fill half of the queue; one of which nothing waits has room for one text more."""
+    queue, text = RequestQueue(100), waiting(50, BULK, flow="a")
+    fill(queue, text)
+    assert not queue.has_room(waiting(1, BULK, flow="a"))
+    assert queue.has_room(waiting(90, BULK, flow="b"))
+    assert queue.has_room(waiting(flow="a", priority=BULK, same_as=text))
+    assert queue.remove(text)
+    assert queue.has_room(waiting(50, BULK, flow="a"))
+
+
+def test_expiry_takes_what_is_late_and_nothing_else() -> None:
+    """Texts whose deadline has come leave the queue, no batch holds them, and the next is known."""
+    queue, late, in_time = RequestQueue(1_000), waiting(deadline_s=5.0), waiting(deadline_s=5.1)
+    fill(queue, in_time, late, waiting())
+    assert queue.earliest_deadline_s == 5.0
+    assert queue.expire(now_s=4.9) == []
+    assert queue.expire(now_s=5.0) == [late]
+    assert queue.earliest_deadline_s == 5.1
+    assert queue.tokens == 20
+    assert late not in texts_of(queue.take(INTERACTIVE, 1_000))
+
+
+def test_removal_happens_once() -> None:
+    """A text is removed once; one that has left, or never came, is not there."""
+    queue, text = RequestQueue(1_000), waiting()
+    fill(queue, text)
+    assert queue.remove(text)
+    assert not queue.remove(text)
+    assert not queue.remove(waiting())
+    assert (len(queue), queue.tokens) == (0, 0)
+
+
+def test_many_removals_leave_order_and_count_right() -> None:
+    """Whatever is removed, what stays leaves in its order, and the tokens are counted right."""
+    queue, texts = RequestQueue(1 << 20), [waiting(tokens=1 + i % 7) for i in range(1_000)]
+    fill(queue, *texts)
+    stay = texts[::9]
+    for text in set(texts).difference(stay):
+        assert queue.remove(text)
+    assert queue.tokens == sum(text.tokens for text in stay)
+    assert texts_of(queue.take(INTERACTIVE, 1 << 20)) == stay
+    assert (len(queue), queue.tokens) == (0, 0)
+
+
+def test_what_has_left_is_not_kept_until_it_is_due() -> None:
+    """Texts that were taken long before their deadline are not held on to."""
+    queue = RequestQueue(1 << 20)
+    fill(queue, waiting(deadline_s=1.0, flow="waits"))
+    inboxes = []
+    for _ in range(1_000):
+        text = waiting(deadline_s=1_000.0)
+        inboxes.append(weakref.ref(text.inbox))
+        fill(queue, text)
+        assert queue.remove(text)
+    gc.collect()
+    assert sum(inbox() is not None for inbox in inboxes) < 200
+
+
+def test_same_texts_cost_once_and_go_together() -> None:
+    """Texts with the same key are one row, at the turn of the first, and count once."""
+    queue, bulk, other = RequestQueue(1_000), waiting(30, BULK), waiting(5)
+    same = waiting(same_as=bulk)
+    fill(queue, bulk, other, same)
+    assert (len(queue), queue.tokens) == (3, 35)
+    batch = queue.take(INTERACTIVE, 1_000)
+    assert [set(row) for row in batch.rows] == [{other}, {bulk, same}]
+    assert (batch.tokens, len(queue), queue.tokens) == (35, 0, 0)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_the_cost_goes_to_an_heir(order: tuple[int, ...]) -> None:
+    """Whichever of the texts with one key are removed, the others are computed, and count once."""
+    queue, first = RequestQueue(1_000), waiting(30, BULK, flow="stream")
+    texts = [first, waiting(same_as=first), waiting(same_as=first, deadline_s=9.0)]
+    fill(queue, *texts)
+    for place in order[:2]:
+        assert queue.tokens == 30
+        assert queue.remove(texts[place])
+    left = texts[order[2]]
+    assert (len(queue), queue.tokens, queue.tokens_of(left.priority)) == (1, 30, 30)
+    batch = queue.take(left.priority, 1_000)
+    assert (batch.rows, batch.tokens, queue.tokens) == ([[left]], 30, 0)
+
+
+def test_tokens_before_a_bulk_call() -> None:
+    """Bulk calls wait for all interactive work, and for bulk calls that are due earlier."""
+    queue = RequestQueue(1_000)
+    fill(queue, waiting(1, deadline_s=9.0), waiting(20, BULK, 2.0), waiting(300, BULK, 4.0))
+    assert queue.tokens_before(BULK, 3.0) == 21
+    assert queue.tokens_before(INTERACTIVE, 3.0) == 0
+
+
+def test_all_is_taken_at_the_end() -> None:
+    """Whatever waits is handed over, and nothing is left."""
+    queue, suspect = RequestQueue(1_000), waiting()
+    suspect.deaths = 1
+    texts = [waiting(), waiting(3, BULK, flow="a"), suspect]
+    fill(queue, *texts, waiting(same_as=texts[0]))
+    assert set(texts) < set(queue.take_all())
+    assert (len(queue), queue.tokens, queue.has_suspects) == (0, 0, False)
+    assert queue.next_priority() is None
