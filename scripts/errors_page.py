@@ -55,10 +55,10 @@ def reasons(kind: type[StrEnum]) -> str:
     Raises KeyError for a reason without a code or an action.
     """
     when = dict(_docstrings(kind))
-    codes: dict[StrEnum, str] = {**CODES, **ADMIN_CODES}
+    codes = {reason.value: code for reason, code in (*CODES.items(), *ADMIN_CODES.items())}
     return table(
         ("reason", "code", "when", "what the client does", "field"),
-        ((f"`{each}`", _code(codes[each]), when[each.name], *ACTIONS[each]) for each in kind),
+        ((f"`{each}`", _code(codes[each.value]), when[each.name], *ACTIONS[each]) for each in kind),
     )
 
 
