@@ -5,35 +5,46 @@ PYTHON ?= python3
 ARGS ?=
 
 BIN := .venv/bin
+SERVING := .venv/.serving
 INSTALLED := .venv/.installed
 EMBEDDED := server/classwire_server/models/stars-en
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile \
+	--no-build-isolation --constraint requirements.lock
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check style types contract leaks proto lock \
 	train-embedded reference bench chaos \
 	conformance conformance-vectors wheels test-wheels test-tritonclient \
-	docs dashboards replay-image release audit clean
+	docs dashboards picture replay-image release audit clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(INSTALLED) ## Create .venv from the lock, with both packages as they stand in this checkout
+setup: $(INSTALLED) ## Create .venv with everything that requirements.lock names
 
-# The second install finds everything in place: where the lock misses something it stops here.
-$(INSTALLED): requirements.lock pyproject.toml client/pyproject.toml
+# What serving needs. scripts.locked stops where pip took a version that the lock does not name.
+$(SERVING): requirements.lock pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed; name one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@echo "Installing what requirements.lock names into .venv (minutes, the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(PIP) install -r requirements.lock
-	@$(PIP) install --no-index --no-build-isolation -e ./client -e '.[dev,tracing,train,bench]'
+	@$(BIN)/python -m scripts.torch_build
+	@echo "Installing what serving needs into .venv, in the versions of requirements.lock"
+	@$(INSTALL) hatchling
+	@$(INSTALL) -e ./client -e '.[tracing]'
+	@$(BIN)/python -m scripts.locked tracing
 	@touch $@
 
-demo: setup ## Start a server, classify one sentence by every kind of call, stop it
+# The tools of development as well.
+$(INSTALLED): $(SERVING)
+	@echo "Installing the tools of development into .venv, in the versions of requirements.lock"
+	@$(INSTALL) -e ./client -e '.[dev,tracing,train,bench]'
+	@$(BIN)/python -m scripts.locked dev,tracing,train,bench
+	@touch $@
+
+demo: $(SERVING) ## Start a server, classify one sentence by every kind of call, stop it
 	@$(BIN)/classwire demo $(ARGS)
 
-serve: setup ## Serve the embedded checkpoint until interrupted (ARGS: options of `classwire serve`)
+serve: $(SERVING) ## Serve the embedded checkpoint until interrupted (ARGS: options of `classwire serve`)
 	@$(BIN)/classwire serve $(ARGS)
 
 test: setup ## Run the tests (ARGS: arguments of pytest)
@@ -101,6 +112,9 @@ docs: setup ## Build the documentation as a site, site/index.html; a dead link f
 
 dashboards: setup ## Try dashboard and alerts on servers, by a real Prometheus (Debian's package)
 	@$(BIN)/python -m tests.dashboards $(ARGS)
+
+picture: setup ## Draw the README's picture of `make demo` from a run in a terminal
+	@$(BIN)/python -m scripts.terminal_picture
 
 replay-image: setup ## Build the CPU image without Docker, and run it as it would be run (Linux, as root)
 	@$(BIN)/python -m scripts.replay_image $(ARGS)

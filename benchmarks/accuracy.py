@@ -20,7 +20,8 @@ def measure(reviews: Path, say: Callable[[str], None]) -> dict[str, float]:
             Served(*CLASSWIRE, "--precision", precision) as server,
             Client(server.target) as client,
         ):
-            outcomes = dict(client.classify_stream(texts, in_order=True, truncation="drop_end"))
+            stream = client.classify_stream(texts, in_order=True, truncation="drop_end")
+            outcomes = {result.id: result.outcome for result in stream}
         hits = 0
         for review, outcome in zip(held_out, outcomes.values(), strict=True):
             if not isinstance(outcome, Classification):

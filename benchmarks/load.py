@@ -194,7 +194,7 @@ def client_stream(target: str, texts: Sequence[str], in_flight: int) -> dict[str
     with Client(target) as client:
         client.wait_until_ready(TIMEOUT_S)
         started_s = time.perf_counter()
-        for id_, outcome in client.classify_stream(source(), window=in_flight):
+        for id_, _, outcome in client.classify_stream(source(), window=in_flight):
             if not isinstance(outcome, Classification):
                 raise outcome
             _count(tally, [time.perf_counter() - sent_s.pop(id_)], outcome)

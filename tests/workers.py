@@ -86,4 +86,6 @@ def launch_in_process(source: ModelSource, config: ServerConfig, on_change: Any)
     selection = select(source, config, "cpu")
     runner = selection.finished(selection.engine)
     engine = InProcessEngine(runner, selection.deviation)
-    return Launched(selection.checkpoint, engine, selection.batch_tokens, selection.cost)
+    return Launched(
+        selection.checkpoint, engine, selection.batch_tokens, selection.cost, selection.choices
+    )

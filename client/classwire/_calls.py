@@ -19,13 +19,21 @@ from ._steps import Again, Call, Steps
 from .contract.reasons import Reason
 from .errors import (
     ClasswireError,
-    DeadlineExceeded,
+    DeadlineExceededError,
     InternalError,
-    InvalidInput,
-    Overloaded,
-    Unavailable,
+    InvalidInputError,
+    OverloadedError,
+    UnavailableError,
 )
-from .results import Classification, Model, ModelLimits, Outcome, ServerInfo, Text, Tokenization
+from .results import (
+    Classification,
+    Model,
+    ModelLimits,
+    Outcome,
+    ServerInfo,
+    TextInput,
+    Tokenization,
+)
 from .v1 import classwire_pb2 as pb
 from .v1 import classwire_pb2_grpc as pb_grpc
 
@@ -36,35 +44,32 @@ class Stubs:
     """The stubs of one channel, of either kind."""
 
     def __init__(self, channel: grpc.Channel | grpc.aio.Channel) -> None:
-        # The generated stubs are typed for one kind at a time; `invoke` and the streams know
-        # theirs.
+        # The generated stubs are typed for one kind at a time; each client knows its own.
         self.classify: Any = pb_grpc.ClassifyServiceStub(cast(grpc.Channel, channel))
         self.models: Any = pb_grpc.ModelServiceStub(cast(grpc.Channel, channel))
         self.health: Any = health_pb2_grpc.HealthStub(cast(grpc.Channel, channel))
 
-    def invoke(self, call: Call, **how: Any) -> Any:
-        """Start a call: the response itself of a plain channel, an awaitable of an asyncio one."""
-        return getattr(getattr(self, call.service), call.method)(call.request, **how)
+    def method(self, call: Call) -> Any:
+        """The method that a call is to."""
+        return getattr(getattr(self, call.service), call.method)
 
 
 def classify(
-    text: str | Text, text_pair: str | None, model: str, options: pb.ClassifyOptions
+    text: str | TextInput, text_pair: str | None, model: str | None, options: pb.ClassifyOptions
 ) -> Steps[Classification]:
     """Score one text."""
     request = pb.ClassifyRequest(
         input=_requests.text_input(text, text_pair),
-        model=_requests.unicode(model, "model"),
+        model=_requests.name(model, "model"),
         options=options,
     )
-    response = yield Call("classify", "Classify", request)
-    return _responses.classification(
-        response.result, _responses.model_ref(response.model), _responses.timing(response.timing)
-    )
+    response, request_id = yield Call("classify", "Classify", request)
+    return _responses.classification(response.result, _responses.Shared.of(response, request_id))
 
 
 def classify_batch(
-    texts: Iterable[str | Text],
-    model: str,
+    texts: Iterable[str | TextInput],
+    model: str | None,
     options: pb.ClassifyOptions,
     limits: MutableMapping[str, ModelLimits],
 ) -> Steps[list[Outcome]]:
@@ -72,28 +77,31 @@ def classify_batch(
 
     `limits` remembers each model's limits from its first batch on.
     """
-    _requests.unicode(model, "model")
+    name = _requests.name(model, "model")
     outcomes: dict[int, Outcome] = {}
     inputs: list[tuple[int, pb.TextInput]] = []
     for given, text in enumerate(_requests.elements(texts)):
         try:
             inputs.append((given, _requests.text_input(text, field=f"inputs[{given}]")))
-        except InvalidInput as error:
+        except InvalidInputError as error:
             outcomes[given] = error
     if not inputs:
         return [outcomes[given] for given in range(len(outcomes))]
-    known = limits.get(model) or (yield from describe(model)).limits
-    if known.max_texts_per_call:  # not known before the model is loaded
-        limits[model] = known
-    most = (
-        known.max_texts_per_call_with_tokens if options.include_tokens else known.max_texts_per_call
-    )
-    for batch in _requests.batches(inputs, most or len(inputs)):
+    known = limits.get(name) or (yield from describe(name)).limits
+    most = len(inputs)  # unless the limits are known, which they are once the model is loaded
+    if known is not None:
+        limits[name] = known
+        most = (
+            known.max_texts_per_call_with_tokens
+            if options.include_tokens
+            else known.max_texts_per_call
+        )
+    for batch in _requests.batches(inputs, most):
         try:
-            outcomes |= yield from _batch(batch, model, options)
+            outcomes |= yield from _batch(batch, name, options)
         except ClasswireError as error:
             if error.reason == Reason.TOO_MANY_ITEMS:
-                limits.pop(model, None)  # they have changed since: the next batch asks again
+                limits.pop(name, None)  # the limits have changed: the next batch asks again
             raise
     return [outcomes[given] for given in range(len(outcomes))]
 
@@ -108,8 +116,8 @@ def _batch(
             inputs=[message for _, message in batch], model=model, options=options
         )
         try:
-            response = yield Call("classify", "BatchClassify", request)
-        except (DeadlineExceeded, Overloaded, Unavailable):
+            response, request_id = yield Call("classify", "BatchClassify", request)
+        except (DeadlineExceededError, OverloadedError, UnavailableError):
             if outcomes:
                 return outcomes  # the errors of those few are better than none for all
             raise
@@ -118,9 +126,9 @@ def _batch(
                 "the server broke the contract: "
                 f"{len(response.outcomes)} outcomes for {len(batch)} texts"
             )
-        ref, timing = _responses.model_ref(response.model), _responses.timing(response.timing)
+        shared = _responses.Shared.of(response, request_id)
         for sent, ((given, _), result) in enumerate(zip(batch, response.outcomes, strict=True)):
-            outcomes[given] = _responses.outcome(result, ref, timing, index=(sent, given))
+            outcomes[given] = _responses.outcome(result, shared, index=(sent, given))
         batch = [each for each in batch if is_retryable(outcomes[each[0]])]
         errors = [
             error for given, _ in batch if isinstance(error := outcomes[given], ClasswireError)
@@ -130,21 +138,22 @@ def _batch(
 
 
 def tokenize(
-    text: str | Text,
+    text: str | TextInput,
     text_pair: str | None,
-    model: str,
+    model: str | None,
     truncation: _requests.Truncation | None,
     offset_unit: _requests.OffsetUnit | None,
 ) -> Steps[Tokenization]:
-    """Ask what the model would see."""
+    """Ask for the tokens that the model would read."""
     options = _requests.classify_options(truncation=truncation, offset_unit=offset_unit)
     request = pb.TokenizeRequest(
         input=_requests.text_input(text, text_pair),
-        model=_requests.unicode(model, "model"),
+        model=_requests.name(model, "model"),
         truncation=options.truncation,
         offset_unit=options.offset_unit,
     )
-    return _responses.tokenization((yield Call("classify", "Tokenize", request)))
+    response, request_id = yield Call("classify", "Tokenize", request)
+    return _responses.tokenization(response, request_id)
 
 
 def list_models() -> Steps[list[Model]]:
@@ -152,31 +161,33 @@ def list_models() -> Steps[list[Model]]:
     found: list[Model] = []
     page_token = ""
     while True:
-        response = yield Call("models", "ListModels", pb.ListModelsRequest(page_token=page_token))
+        response, _ = yield Call(
+            "models", "ListModels", pb.ListModelsRequest(page_token=page_token)
+        )
         found += map(_responses.model, response.models)
         page_token = response.next_page_token
         if not page_token:
             return found
 
 
-def describe(name: str) -> Steps[Model]:
+def describe(name: str | None) -> Steps[Model]:
     """Describe one model."""
-    request = pb.GetModelRequest(name=_requests.unicode(name, "name"))
-    response = yield Call("models", "GetModel", request)
+    request = pb.GetModelRequest(name=_requests.name(name, "name"))
+    response, _ = yield Call("models", "GetModel", request)
     return _responses.model(response.model)
 
 
 def server_info() -> Steps[ServerInfo]:
     """Describe the server."""
-    response = yield Call("models", "GetServerInfo", pb.GetServerInfoRequest())
+    response, _ = yield Call("models", "GetServerInfo", pb.GetServerInfoRequest())
     return _responses.server_info(response)
 
 
-def health(service: str) -> Steps[ServingStatus]:
+def health(service: str | None) -> Steps[ServingStatus]:
     """Ask for the health of a service."""
-    request = health_pb2.HealthCheckRequest(service=_requests.unicode(service, "service"))
+    request = health_pb2.HealthCheckRequest(service=_requests.name(service, "service"))
     try:
-        response = yield Call("health", "Check", request)
+        response, _ = yield Call("health", "Check", request)
     except ClasswireError as error:
         if error.code is grpc.StatusCode.NOT_FOUND:
             return "SERVICE_UNKNOWN"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from .contract.reasons import Reason
-from .errors import InvalidInput
+from .errors import InvalidInputError
 
 Target: TypeAlias = str | Sequence[str]
 ChannelOptions: TypeAlias = Sequence[tuple[str, Any]]
@@ -65,11 +65,11 @@ def channel_options(extra: ChannelOptions, *, retry: bool = True) -> list[tuple[
 def target_uri(target: Target) -> str:
     """What gRPC connects to: a string as it is; several addresses as one name of gRPC's.
 
-    Raises InvalidInput for a URL, and for addresses that are no list of one kind.
+    Raises InvalidInputError for a URL, and for addresses that are no list of one kind.
     """
     if isinstance(target, str):
         if target.startswith(("http://", "https://", "grpc://")):
-            raise InvalidInput(
+            raise InvalidInputError(
                 "a target is HOST:PORT, unix:PATH or dns:///NAME:PORT, and no URL",
                 reason=Reason.BAD_OPTION,
                 field="target",
@@ -80,7 +80,7 @@ def target_uri(target: Target) -> str:
         return addresses[0]
     versions = {_ip_version(address) for address in addresses}
     if len(versions) != 1 or None in versions:
-        raise InvalidInput(
+        raise InvalidInputError(
             "several targets must all be IPv4:port, or all [IPv6]:port; for a host name, "
             "dns:///name:port balances over all of its addresses",
             reason=Reason.BAD_OPTION,

@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 import grpc
 
-from ._requests import metadata
+from ._requests import Pairs, metadata
 from .contract.reasons import Reason
-from .errors import InvalidInput
+from .errors import InvalidInputError
 from .tls import Tls
 
 Token: TypeAlias = str | Callable[[], str]
@@ -18,7 +18,7 @@ Token: TypeAlias = str | Callable[[], str]
 class Credentials:
     """The credentials of a channel, and of each call on it.
 
-    Raises InvalidInput for credentials that exclude each other.
+    Raises InvalidInputError for credentials that exclude each other.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Credentials:
         self._is_private = token is None or allow_plaintext_token or self.channel is not None
 
     def check(self, target: str) -> None:
-        """Raise InvalidInput where others could read the token, and nobody said they may."""
+        """Raise InvalidInputError where others could read the token, and nobody said they may."""
         if not self._is_private and not target.startswith(("unix:", "unix-abstract:")):
             raise _wrong(
                 "without TLS others could read the token: give tls=True, or "
@@ -45,15 +45,15 @@ class Credentials:
                 "token",
             )
 
-    def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+    def metadata(self) -> Pairs:
         """What a call shows: a token that is given as a function is asked for each time."""
         if self._token is None:
             return ()
         token = (self._token() if callable(self._token) else self._token).strip()
         if not token:
             raise _wrong("the token is empty", "token")
-        return metadata([("authorization", f"Bearer {token}")])
+        return metadata({"authorization": f"Bearer {token}"})
 
 
-def _wrong(message: str, field: str) -> InvalidInput:
-    return InvalidInput(message, reason=Reason.BAD_OPTION, field=field)
+def _wrong(message: str, field: str) -> InvalidInputError:
+    return InvalidInputError(message, reason=Reason.BAD_OPTION, field=field)

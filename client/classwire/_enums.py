@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from .contract.reasons import Reason
-from .errors import InvalidInput
+from .errors import InvalidInputError
 from .v1 import classwire_pb2 as pb
 
 
 class EnumWords:
-    """One enum: `ACTIVATION_SOFTMAX` is `softmax` to the caller, UNSPECIFIED is nothing."""
+    """One enum: `ACTIVATION_SOFTMAX` is `softmax` to the caller, UNSPECIFIED is None."""
 
     def __init__(self, enum: Any) -> None:
         names: dict[int, str] = {number: name for name, number in enum.items()}
         prefix = names[0].removesuffix("UNSPECIFIED")
-        self._words = {number: name.removeprefix(prefix).lower() for number, name in names.items()}
-        self._words[0] = ""
-        self._numbers = {word: number for number, word in self._words.items() if word}
+        self._words = {
+            number: name.removeprefix(prefix).lower() for number, name in names.items() if number
+        }
+        self._numbers = {word: number for number, word in self._words.items()}
 
     def number(self, word: str | None, option: str) -> Any:
-        """The number for a word, 0 for None; InvalidInput lists the choices."""
+        """The number for a word, 0 for None; InvalidInputError lists the choices."""
         if word is None:
             return 0
         if not isinstance(word, str):
@@ -28,15 +29,15 @@ class EnumWords:
         try:
             return self._numbers[word]
         except KeyError:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"{option} must be one of {', '.join(self._numbers)}",
                 reason=Reason.UNKNOWN_ENUM,
                 field=f"options.{option}",
             ) from None
 
-    def word(self, number: int) -> str:
-        """The word for a number; its digits, when a newer server sends one not known here."""
-        return self._words.get(number, str(number))
+    def word(self, number: int) -> str | None:
+        """The word for a number; its digits if a newer server sends a value not known here."""
+        return self._words.get(number, str(number)) if number else None
 
 
 ACTIVATION = EnumWords(pb.Activation)

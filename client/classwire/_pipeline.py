@@ -16,8 +16,8 @@ from typing import Any, Literal, Self, TypeAlias
 from . import _channel, _requests
 from .client import Client
 from .contract.reasons import Reason
-from .errors import ClasswireError, InvalidInput
-from .results import Classification, Text
+from .errors import ClasswireError, InvalidInputError
+from .results import Classification, TextInput
 
 LabelledScore: TypeAlias = dict[str, Any]
 Shape: TypeAlias = LabelledScore | list[LabelledScore]
@@ -74,7 +74,7 @@ class _Settings:
         if self.max_length is not None and truncation is None:
             truncation = "drop_end"  # transformers truncates once max_length is given
         # Slices that are no count ([:0], [:-1]) need all scores.
-        top_k = self.top_k if self.top_k and self.top_k > 0 else 0
+        top_k = self.top_k if self.top_k and self.top_k > 0 else None
         return {"top_k": top_k, "activation": self.activation, "truncation": truncation}
 
     def shape(self, result: Classification) -> Shape:
@@ -86,7 +86,7 @@ class _Settings:
 class TextClassificationPipeline:
     """A served model, called as a pipeline of transformers. Any thread may call it."""
 
-    def __init__(self, client: Client, model: str, settings: _Settings) -> None:
+    def __init__(self, client: Client, model: str | None, settings: _Settings) -> None:
         self._client = client
         self._model = model
         self._settings = settings
@@ -123,8 +123,8 @@ class TextClassificationPipeline:
 
         Raises:
             ClasswireError: Of the first text that failed, or of the call.
-            InvalidInput: What is no input, or an argument that the server cannot honour; it is a
-                ValueError.
+            InvalidInputError: An input or argument is wrong, or the server does not support it; it
+                is a ValueError.
         """
         settings = self._settings.replaced(top_k, function_to_apply, truncation, max_length)
         self._check_max_length(settings.max_length)
@@ -157,21 +157,21 @@ class TextClassificationPipeline:
             map(_text, _elements(inputs)), model=self._model, in_order=True, **settings.options
         )
         with contextlib.closing(stream):
-            for _, outcome in stream:
+            for _, _, outcome in stream:
                 if isinstance(outcome, ClasswireError):
                     raise outcome
                 yield settings.shape(outcome)
 
     def _check_max_length(self, max_length: int | None) -> None:
-        if max_length is not None and max_length < self._max_tokens:
-            raise InvalidInput(
+        if max_length is not None and max_length < (self._max_tokens or 0):
+            raise InvalidInputError(
                 f"max_length can't be below what the model takes, {self._max_tokens} tokens",
                 reason=Reason.BAD_OPTION,
                 field="max_length",
             )
 
     @functools.cached_property
-    def _max_tokens(self) -> int:
+    def _max_tokens(self) -> int | None:
         return self._client.model(self._model).max_tokens
 
 
@@ -198,7 +198,7 @@ class _Results:
 
 def pipeline(
     target: _channel.Target,
-    model: str = "",
+    model: str | None = None,
     *,
     top_k: int | Literal[""] | None = "",
     function_to_apply: str | None = None,
@@ -228,29 +228,29 @@ def _elements(inputs: Any) -> Iterable[Any]:
     return (inputs[index] for index in range(len(inputs)))
 
 
-def _text(element: Any) -> Text:
+def _text(element: Any) -> TextInput:
     """One element of the inputs as a text or pair."""
     if isinstance(element, Mapping):
         if not {"text"} <= element.keys() <= {"text", "text_pair"}:
             raise _no_input("a dict must have the key text, may have text_pair, and no other")
-        return Text(element["text"], element.get("text_pair"))
+        return TextInput(element["text"], element.get("text_pair"))
     if isinstance(element, list):
         match element:
             case [[text, text_pair]]:  # how pairs were given before dicts were
-                return Text(text, text_pair)
+                return TextInput(text, text_pair)
         raise _no_input('to classify a pair, give {"text": ..., "text_pair": ...}')
-    return Text(element)
+    return TextInput(element)
 
 
-def _no_input(message: str) -> InvalidInput:
-    return InvalidInput(message, reason=Reason.BAD_OPTION, field="inputs")
+def _no_input(message: str) -> InvalidInputError:
+    return InvalidInputError(message, reason=Reason.BAD_OPTION, field="inputs")
 
 
 def _chosen(name: str, value: Any, choices: Mapping[Any, Any]) -> Any:
     try:
         return choices[value]
     except (KeyError, TypeError):
-        raise InvalidInput(
+        raise InvalidInputError(
             f"{name} must be one of {', '.join(map(str, choices))}",
             reason=Reason.BAD_OPTION,
             field=name,

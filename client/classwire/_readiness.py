@@ -6,7 +6,7 @@ from grpc_health.v1 import health_pb2
 
 from . import _calls
 from ._retry import Deadline
-from .errors import ClasswireError, DeadlineExceeded, Unavailable
+from .errors import ClasswireError, DeadlineExceededError, UnavailableError
 
 RETRY_PAUSE_S = 0.25
 """Between two watches, when a server that was reached ends the first at once."""
@@ -28,9 +28,9 @@ class Readiness:
 
     def failed(self, error: ClasswireError) -> None:
         """Take the end of a watch; raise when waiting longer is no use, or the time is over."""
-        if isinstance(error, DeadlineExceeded) or self._deadline.left_s() == 0:
+        if isinstance(error, DeadlineExceededError) or self._deadline.left_s() == 0:
             raise self.timed_out() from error
-        if not isinstance(error, Unavailable):
+        if not isinstance(error, UnavailableError):
             raise error
         self._last = str(error)
 
@@ -41,6 +41,6 @@ class Readiness:
 
     def timed_out(self) -> ClasswireError:
         """The error to raise when the time is over."""
-        return DeadlineExceeded(
+        return DeadlineExceededError(
             f"{self._target} was not ready within {self._deadline.timeout_s:g} s: {self._last}"
         )

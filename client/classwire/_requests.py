@@ -11,8 +11,8 @@ from typing import Literal, TypeAlias, TypedDict, TypeVar
 
 from . import _enums
 from .contract.reasons import Reason
-from .errors import InvalidInput
-from .results import Item, Text
+from .errors import InvalidInputError
+from .results import StreamItem, TextInput
 from .v1 import classwire_pb2 as pb
 
 Activation: TypeAlias = Literal["softmax", "sigmoid", "identity"]
@@ -20,7 +20,9 @@ Truncation: TypeAlias = Literal["reject", "drop_end", "drop_start"]
 OffsetUnit: TypeAlias = Literal["unicode", "utf8", "utf16"]
 Priority: TypeAlias = Literal["interactive", "bulk"]
 
-Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+Metadata: TypeAlias = Mapping[str, str | bytes | Sequence[str] | Sequence[bytes]]
+"""Metadata of calls: each key with its value, or with a sequence of values."""
+Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 Elements = TypeVar("Elements")
 
@@ -38,8 +40,8 @@ LONGEST_TIME_S = 1e9
 class ClassifyOptions(TypedDict, total=False):
     """How to score and what to return: the keyword arguments that all classify methods share."""
 
-    top_k: int
-    """Return only so many of the highest scores. 0, the default, means all."""
+    top_k: int | None
+    """Return only the `top_k` highest scores. Default: all."""
     min_score: float | None
     """Return only scores of at least this, in the scale of the activation. Default: all."""
     activation: Activation | None
@@ -58,7 +60,7 @@ class ClassifyOptions(TypedDict, total=False):
 
 def classify_options(
     *,
-    top_k: int = 0,
+    top_k: int | None = None,
     min_score: float | None = None,
     activation: Activation | None = None,
     truncation: Truncation | None = None,
@@ -67,7 +69,7 @@ def classify_options(
     offset_unit: OffsetUnit | None = None,
     priority: Priority | None = None,
 ) -> pb.ClassifyOptions:
-    """The options of a classify call; InvalidInput or TypeError says which one is wrong."""
+    """The options of a classify call; InvalidInputError or TypeError says which one is wrong."""
     options = pb.ClassifyOptions(
         min_score=min_score,
         activation=_enums.ACTIVATION.number(activation, "activation"),
@@ -77,17 +79,18 @@ def classify_options(
         offset_unit=_enums.OFFSET_UNIT.number(offset_unit, "offset_unit"),
         priority=_enums.PRIORITY.number(priority, "priority"),
     )
-    options.top_k = count(top_k, "top_k", at_least=0)
+    if top_k is not None:
+        options.top_k = count(top_k, "top_k")
     return options
 
 
 def text_input(
-    text: str | Text, text_pair: str | None = None, *, field: str = "input"
+    text: str | TextInput, text_pair: str | None = None, *, field: str = "input"
 ) -> pb.TextInput:
-    """A text or pair; InvalidInput when it has no UTF-8, TypeError when it is no text at all."""
-    if isinstance(text, Text):
+    """A text or pair; InvalidInputError if UTF-8 cannot encode it, TypeError if it is not text."""
+    if isinstance(text, TextInput):
         if text_pair is not None:
-            raise TypeError("text_pair is given twice: by itself and inside a classwire.Text")
+            raise TypeError("text_pair is given twice: by itself and inside the TextInput")
         return text_input(text.text, text.text_pair, field=field)
     message = pb.TextInput(text=unicode(text, f"{field}.text"))
     if text_pair is not None:
@@ -97,9 +100,14 @@ def text_input(
 
 def elements(items: Elements) -> Elements:
     """The same iterable; TypeError when it is one text, whose characters nobody meant."""
-    if isinstance(items, (str, bytes, Text, Item)):
+    if isinstance(items, (str, bytes, TextInput, StreamItem)):
         raise TypeError(f"expected an iterable of texts, not one {type(items).__name__}")
     return items
+
+
+def name(value: str | None, field: str) -> str:
+    """A name as the contract carries it: empty if None."""
+    return "" if value is None else unicode(value, field)
 
 
 def unicode(value: str, field: str) -> str:
@@ -113,7 +121,7 @@ def unicode(value: str, field: str) -> str:
     else:
         return value
     # Outside of the handler, since the UnicodeEncodeError carries the text.
-    raise InvalidInput(
+    raise InvalidInputError(
         f"{field} has an unpaired surrogate at character {position}: half of a character, "
         "which UTF-8 cannot carry",
         reason=Reason.BAD_ENCODING,
@@ -137,12 +145,20 @@ def batches(
         yield inputs[start:]
 
 
-def metadata(pairs: Metadata) -> tuple[tuple[str, str | bytes], ...]:
-    """The same pairs when HTTP/2 can carry them; gRPC would call them an error of the server's."""
-    if isinstance(pairs, (str, bytes, Mapping)):
-        raise TypeError(f"metadata must be pairs of key and value, not a {type(pairs).__name__}")
-    checked = tuple((key, value) for key, value in pairs)
-    for key, value in checked:
+def metadata(given: Metadata | None) -> Pairs:
+    """Pairs for gRPC. Raises InvalidInputError for what HTTP/2 cannot carry: gRPC would report it
+    as an error of the server.
+    """
+    if given is None:
+        return ()
+    if not isinstance(given, Mapping):
+        raise TypeError(f"metadata must be a mapping, not a {type(given).__name__}")
+    pairs = tuple(
+        (key, value)
+        for key, values in given.items()
+        for value in ([values] if isinstance(values, (str, bytes)) else values)
+    )
+    for key, value in pairs:
         binary = key.endswith("-bin")
         if not _METADATA_KEY.fullmatch(key):
             problem = f"the key {key!r} has characters other than 0-9 a-z _ . -"
@@ -154,17 +170,17 @@ def metadata(pairs: Metadata) -> tuple[tuple[str, str | bytes], ...]:
             )
         else:
             continue
-        raise InvalidInput(problem, reason=Reason.BAD_OPTION, field="metadata")
-    return checked
+        raise InvalidInputError(problem, reason=Reason.BAD_OPTION, field="metadata")
+    return pairs
 
 
-def count(value: int, option: str, *, at_least: int) -> int:
-    """A whole number that a uint32 holds."""
+def count(value: int, option: str) -> int:
+    """A positive number that a uint32 holds."""
     if not isinstance(value, int):
         raise TypeError(f"{option} must be an int, not {type(value).__name__}")
-    if not at_least <= value < 1 << 32:
-        raise InvalidInput(
-            f"{option} must be at least {at_least} and below 2**32, not {value}",
+    if not 1 <= value < 1 << 32:
+        raise InvalidInputError(
+            f"{option} must be at least 1 and below 2**32, not {value}",
             reason=Reason.BAD_OPTION,
             field=f"options.{option}",
         )
@@ -177,5 +193,5 @@ def seconds(value: float, option: str) -> float | None:
         raise TypeError(f"{option} must be a number of seconds, not {type(value).__name__}")
     if not value > 0:
         message = f"{option} must be positive, not {value}"
-        raise InvalidInput(message, reason=Reason.BAD_OPTION, field=option)
+        raise InvalidInputError(message, reason=Reason.BAD_OPTION, field=option)
     return None if value > LONGEST_TIME_S else float(value)

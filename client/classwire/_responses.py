@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from . import _enums
 from ._status import from_item_error, seconds_of
-from .errors import InternalError
+from .errors import ClasswireError, InternalError
 from .results import (
     Classification,
     Deviation,
@@ -23,43 +24,62 @@ from .results import (
 )
 from .v1 import classwire_pb2 as pb
 
+_UNSPECIFIED = "unspecified"
 
-def classification(result: pb.Classification, model: ModelRef, timing: Timing) -> Classification:
-    """The scores of one text, with the model and timing that stand beside them on the wire."""
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the texts of one response have in common."""
+
+    model: ModelRef
+    timing: Timing
+    request_id: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        response: pb.ClassifyResponse | pb.BatchClassifyResponse | pb.StreamResults,
+        request_id: str | None = None,
+    ) -> Shared:
+        """That of a response."""
+        return cls(model_ref(response.model), timing(response.timing), request_id)
+
+
+def classification(result: pb.Classification, shared: Shared) -> Classification:
+    """The scores of one text."""
     return Classification(
         scores=tuple(LabelScore(s.label, s.label_id, s.score) for s in result.scores),
-        activation=_enums.ACTIVATION.word(result.activation),
+        activation=_enums.ACTIVATION.word(result.activation) or _UNSPECIFIED,
         token_count=result.token_count,
         truncated_tokens=result.truncated_tokens,
         logits=tuple(result.logits),
         tokens=tokens(result.tokens),
-        model=model,
-        timing=timing,
+        model=shared.model,
+        timing=shared.timing,
+        request_id=shared.request_id,
     )
 
 
-def outcome(
-    result: pb.Outcome, model: ModelRef, timing: Timing, *, index: tuple[int, int] | None = None
-) -> Outcome:
-    """What became of one text; `index` is its place in the request and in what the caller gave.
+def outcome(result: pb.Outcome, shared: Shared, *, index: tuple[int, int] | None = None) -> Outcome:
+    """The outcome of one text; `index` is its position in the request and in the caller's list.
 
-    The caller knows the texts by the second: a path of the server is given back with it.
+    A path in the server's error names the first; the error that the caller gets names the second.
     """
     which = result.WhichOneof("outcome")
     if which == "classification":
-        return classification(result.classification, model, timing)
+        return classification(result.classification, shared)
     if which is None:
-        return InternalError(
+        error: ClasswireError = InternalError(
             "the server broke the contract: an outcome is neither scores nor an error"
         )
-    if index is None:
-        return from_item_error(result.error)
-    sent, given = index
-    path = result.error.field
-    prefix = f"inputs[{sent}]"
-    if path.startswith(prefix):
-        path = f"inputs[{given}]{path.removeprefix(prefix)}"
-    return from_item_error(result.error, field=path)
+    else:
+        error = from_item_error(result.error)
+    error.request_id = shared.request_id
+    if index is not None and error.field is not None:
+        sent, given = (f"inputs[{position}]" for position in index)
+        if error.field.startswith(sent):
+            error.field = given + error.field.removeprefix(sent)
+    return error
 
 
 def tokens(found: Iterable[pb.Token]) -> tuple[Token, ...]:
@@ -70,29 +90,30 @@ def tokens(found: Iterable[pb.Token]) -> tuple[Token, ...]:
     )
 
 
-def tokenization(response: pb.TokenizeResponse) -> Tokenization:
-    """What the model would see."""
+def tokenization(response: pb.TokenizeResponse, request_id: str | None) -> Tokenization:
+    """The tokens that the model would read."""
     return Tokenization(
         tokens=tokens(response.tokens),
         attention_mask=tuple(response.attention_mask),
         truncated_tokens=response.truncated_tokens,
         model=model_ref(response.model),
+        request_id=request_id,
     )
 
 
 def model_ref(ref: pb.ModelRef) -> ModelRef:
-    """What the numbers depend on."""
+    """What scores depend on."""
     return ModelRef(
         name=ref.name,
         fingerprint=ref.fingerprint,
-        precision=_enums.PRECISION.word(ref.precision),
-        execution=_enums.EXECUTION.word(ref.engine.execution),
-        layout=_enums.LAYOUT.word(ref.engine.layout),
+        precision=_enums.PRECISION.word(ref.precision) or _UNSPECIFIED,
+        execution=_enums.EXECUTION.word(ref.engine.execution) or _UNSPECIFIED,
+        layout=_enums.LAYOUT.word(ref.engine.layout) or _UNSPECIFIED,
     )
 
 
 def timing(spent: pb.Timing) -> Timing:
-    """Where the time went."""
+    """How long each stage took."""
     return Timing(
         tokenize_us=spent.tokenize_us,
         queue_us=spent.queue_us,
@@ -105,7 +126,7 @@ def timing(spent: pb.Timing) -> Timing:
 
 
 def model(served: pb.Model) -> Model:
-    """A model that is served."""
+    """A model of the server."""
     deviation = None
     if served.HasField("deviation"):
         measured = served.deviation
@@ -115,29 +136,33 @@ def model(served: pb.Model) -> Model:
     return Model(
         name=served.name,
         is_default=served.is_default,
-        state=_enums.MODEL_STATE.word(served.state),
-        failure=served.failure,
+        state=_enums.MODEL_STATE.word(served.state) or _UNSPECIFIED,
+        failure=served.failure or None,
         checkpoint=served.checkpoint,
-        revision=served.revision,
-        architecture=served.architecture,
+        revision=served.revision or None,
+        architecture=served.architecture or None,
         labels=tuple(served.labels),
         problem_type=_enums.PROBLEM_TYPE.word(served.problem_type),
         activation=_enums.ACTIVATION.word(served.activation),
-        max_tokens=served.max_tokens,
+        max_tokens=served.max_tokens or None,
         default_truncation=_enums.TRUNCATION.word(served.default_truncation),
-        device=served.device,
+        device=served.device or None,
         precision=_enums.PRECISION.word(served.precision),
         execution=_enums.EXECUTION.word(served.engine.execution),
         layout=_enums.LAYOUT.word(served.engine.layout),
         deviation=deviation,
-        limits=ModelLimits(
-            max_texts_per_call=served.limits.max_texts_per_call,
-            max_texts_per_call_with_tokens=served.limits.max_texts_per_call_with_tokens,
-            max_text_bytes=served.limits.max_text_bytes,
-            stream_window_items=served.limits.stream_window_items,
-            stream_items_per_message=served.limits.stream_items_per_message,
-        ),
-        fingerprint=served.fingerprint,
+        limits=_model_limits(served.limits) if served.HasField("limits") else None,
+        fingerprint=served.fingerprint or None,
+    )
+
+
+def _model_limits(limits: pb.ModelLimits) -> ModelLimits:
+    return ModelLimits(
+        max_texts_per_call=limits.max_texts_per_call,
+        max_texts_per_call_with_tokens=limits.max_texts_per_call_with_tokens,
+        max_text_bytes=limits.max_text_bytes,
+        stream_window_items=limits.stream_window_items,
+        stream_items_per_message=limits.stream_items_per_message,
     )
 
 

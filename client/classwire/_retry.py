@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from ._requests import LONGEST_TIME_S
-from .errors import DeadlineExceeded, Overloaded, Unavailable
+from .errors import DeadlineExceededError, OverloadedError, UnavailableError
 
 Clock = Callable[[], float]
 
@@ -32,14 +32,14 @@ class Deadline:
 
 def is_retryable(error: object) -> bool:
     """Whether the same may succeed later, or elsewhere: nobody there, or told when to come back."""
-    if isinstance(error, Overloaded):
+    if isinstance(error, OverloadedError):
         return error.retry_after_s is not None
-    return isinstance(error, Unavailable)
+    return isinstance(error, UnavailableError)
 
 
 def is_timeout(error: object) -> bool:
     """Whether the time ran out on this side, which says nothing of why."""
-    return isinstance(error, DeadlineExceeded) and not error.reason
+    return isinstance(error, DeadlineExceededError) and not error.reason
 
 
 class Retry:

@@ -16,7 +16,13 @@ from ._credentials import Credentials
 from ._retry import Deadline, Retry
 from ._status import from_rpc_error
 from ._steps import Doings, Steps, retried
-from .errors import Cancelled, ClasswireError, InternalError, Unavailable, UnusableClient
+from .errors import (
+    CancelledError,
+    ClasswireError,
+    InternalError,
+    UnavailableError,
+    UnusableClientError,
+)
 from .results import ModelLimits
 from .tls import explained
 
@@ -38,7 +44,7 @@ class Session:
         self,
         target: _channel.Target,
         timeout_s: float,
-        metadata: Metadata,
+        metadata: Metadata | None,
         retry: bool,
         credentials: Credentials,
     ) -> None:
@@ -75,18 +81,18 @@ class Session:
             self._told_of_close.discard(told)
 
     def pause(self, seconds: float) -> None:
-        """Wait on this thread; UnusableClient as soon as the client is closed."""
+        """Wait on this thread; UnusableClientError as soon as the client is closed."""
         closed = threading.Event()
         with self.told_of_close(closed.set):
             closed.wait(seconds)
         self.check()
 
     def check(self) -> None:
-        """Raise UnusableClient when no call can be made."""
+        """Raise UnusableClientError when no call can be made."""
         if self._closed:
-            raise UnusableClient("the client is closed")
+            raise UnusableClientError("the client is closed")
         if self._pid != os.getpid():
-            raise UnusableClient(
+            raise UnusableClientError(
                 f"the client was made in process {self._pid} and gRPC does not survive a fork: "
                 f"make a new one in process {os.getpid()}"
             )
@@ -95,7 +101,7 @@ class Session:
     def calling(self) -> Iterator[None]:
         """Around a call on a plain channel, and what reads its responses: errors are ours.
 
-        UnusableClient where the channel is closed already.
+        UnusableClientError where the channel is closed already.
         """
         self.check()
         try:
@@ -115,7 +121,7 @@ class Session:
         except grpc.RpcError as error:
             failure = self.failure(error)
             if failure.message == _FAILED_WRITE:
-                failure = Unavailable("the call ended while a message was on its way")
+                failure = UnavailableError("the call ended while a message was on its way")
             raise failure from error
         except asyncio.CancelledError:
             # How grpc.aio tells of that status too.
@@ -127,21 +133,21 @@ class Session:
     def failure(self, error: grpc.RpcError) -> ClasswireError:
         """The error of a call."""
         failure = from_rpc_error(error)
-        if isinstance(failure, Cancelled):
+        if isinstance(failure, CancelledError):
             return self.cancellation()
         if type(failure) is InternalError and not failure.reason and _RESET in failure.message:
             # A proxy that loses its server can only reset the answer it is in the middle of.
-            return Unavailable(f"cut off on the way: {failure.message}")
-        if isinstance(failure, Unavailable) and not failure.reason:
+            return UnavailableError(f"cut off on the way: {failure.message}")
+        if isinstance(failure, UnavailableError) and not failure.reason:
             message = explained(failure.message, is_tls=self.credentials.channel is not None)
-            return Unavailable(message)
+            return UnavailableError(message)
         return failure
 
     def cancellation(self) -> ClasswireError:
         """The error of a call that was cancelled, and not by its caller."""
         if self._closed:
-            return Cancelled("the client was closed")
-        return Unavailable("the call was cancelled from the server's side")
+            return CancelledError("the client was closed")
+        return UnavailableError("the call was cancelled from the server's side")
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         """The deadline of a call that starts now."""
@@ -155,9 +161,17 @@ class Session:
         """What to do for an operation."""
         return retried(steps, self.retry(), deadline)
 
-    def metadata(self, extra: Metadata) -> tuple[tuple[str, str | bytes], ...]:
+    def metadata(self, of_call: _requests.Pairs) -> _requests.Pairs:
         """The client's metadata, then the call's, then its credentials."""
-        return (*self._metadata, *_requests.metadata(extra), *self.credentials.metadata())
+        return (*self._metadata, *of_call, *self.credentials.metadata())
+
+    def __repr__(self) -> str:
+        state = "open"
+        if self._closed:
+            state = "closed"
+        elif self._pid != os.getpid():
+            state = f"of process {self._pid}"
+        return f"({self.target!r}, {state})"
 
     def seconds(self, timeout_s: float | None) -> float | None:
         """How long a call may take: the client's time unless it has one; None for no limit."""

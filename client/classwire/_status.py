@@ -12,19 +12,19 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 from .contract.reasons import DOMAIN, Reason
 from .errors import (
-    Cancelled,
+    CancelledError,
     ClasswireError,
-    DeadlineExceeded,
+    DeadlineExceededError,
     InternalError,
-    InvalidInput,
-    MessageTooLarge,
-    Overloaded,
-    PermissionDenied,
-    PoisonInput,
-    Unauthenticated,
-    Unavailable,
-    Unimplemented,
-    UnknownModel,
+    InvalidInputError,
+    MessageTooLargeError,
+    OverloadedError,
+    PermissionDeniedError,
+    PoisonInputError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnimplementedError,
+    UnknownModelError,
 )
 from .v1 import classwire_pb2 as pb
 
@@ -33,15 +33,15 @@ _DETAILS_KEY = "grpc-status-details-bin"
 _REQUEST_ID_KEY = "x-request-id"
 
 _BY_CODE: Mapping[grpc.StatusCode, type[ClasswireError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
-    grpc.StatusCode.NOT_FOUND: UnknownModel,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
-    grpc.StatusCode.UNAVAILABLE: Unavailable,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
-    grpc.StatusCode.CANCELLED: Cancelled,
-    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
-    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
-    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidInputError,
+    grpc.StatusCode.NOT_FOUND: UnknownModelError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+    grpc.StatusCode.CANCELLED: CancelledError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
+    grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
     grpc.StatusCode.INTERNAL: InternalError,
     # A Classwire server never sends those below: a proxy may, and a handler that died says UNKNOWN.
     grpc.StatusCode.UNKNOWN: InternalError,
@@ -59,20 +59,30 @@ _BY_NUMBER: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grp
 def _class_for(code: grpc.StatusCode, reason: Reason | str) -> type[ClasswireError]:
     """The one map from what a server says to a class."""
     if reason == Reason.POISON_INPUT:
-        return PoisonInput
+        return PoisonInputError
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not reason:
-        return MessageTooLarge
+        return MessageTooLargeError
     return _BY_CODE[code]
 
 
 def from_rpc_error(error: grpc.RpcError) -> ClasswireError:
     """Make the error of a call from gRPC's, of either kind of channel."""
-    # Pairs, or grpc.aio's mapping, which iterates as pairs but which dict() takes for a mapping.
-    pairs: Any = iter(error.trailing_metadata() or ())
-    trailers = dict(pairs)
+    trailers = _dict(error.trailing_metadata())
     made = from_status(error.code(), error.details() or "", trailers.get(_DETAILS_KEY))
-    made.request_id = str(trailers.get(_REQUEST_ID_KEY, ""))
+    made.request_id = request_id_in(error.trailing_metadata())
     return made
+
+
+def request_id_in(trailers: Any) -> str | None:
+    """The id that the server gave the call; None if it sent none."""
+    request_id = _dict(trailers).get(_REQUEST_ID_KEY)
+    return request_id if isinstance(request_id, str) else None
+
+
+def _dict(trailers: Any) -> dict[str, str | bytes]:
+    # Pairs, or grpc.aio's mapping, which iterates as pairs but which dict() takes for a mapping.
+    pairs: Any = iter(trailers or ())
+    return dict(pairs)
 
 
 def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None) -> ClasswireError:
@@ -92,15 +102,15 @@ def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None
     return _class_for(code, info.reason)(
         message or code.value[1],
         code=code,
-        reason=info.reason,
-        field=violation.field if violation else "",
+        reason=info.reason or None,
+        field=violation.field or None if violation else None,
         metadata=info.metadata,
         retry_after_s=retry_after_s,
     )
 
 
-def from_item_error(error: pb.ItemError, field: str | None = None) -> ClasswireError:
-    """Make the error of one text; `field` replaces the server's path where the caller's differs."""
+def from_item_error(error: pb.ItemError) -> ClasswireError:
+    """Make the error of one text."""
     code = _BY_NUMBER.get(error.code, grpc.StatusCode.UNKNOWN)
     retry_after_s = None
     if error.HasField("retry_after"):
@@ -108,8 +118,8 @@ def from_item_error(error: pb.ItemError, field: str | None = None) -> ClasswireE
     return _class_for(code, error.reason)(
         error.message or code.value[1],
         code=code,
-        reason=error.reason,
-        field=error.field if field is None else field,
+        reason=error.reason or None,
+        field=error.field or None,
         metadata=error.metadata,
         retry_after_s=retry_after_s,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from ._retry import Deadline, Retry, is_timeout
 from .errors import ClasswireError
@@ -16,9 +16,9 @@ from .errors import ClasswireError
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One unary call to make: a method of a service, and its request. The answer is its response.
+    """One unary call to make: a method of a service, and its request. The answer is a `Reply`.
 
-    Health is said as it is: asking for it is not tried again.
+    A call of the health service is not repeated: its answer says how things are now.
     """
 
     service: Literal["classify", "models", "health"]
@@ -26,10 +26,18 @@ class Call:
     request: Any
 
 
+class Reply(NamedTuple):
+    """The response of a call, and the id that the server gave the call."""
+
+    message: Any
+    request_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Asks for texts that failed with `error` to be sent again. The answer comes when it is time:
-    whether they may be.
+    """A request to send texts again that failed with `error`.
+
+    The answer comes after the pause: True if there is time to send them again.
     """
 
     error: ClasswireError

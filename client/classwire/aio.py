@@ -14,26 +14,36 @@ from grpc_health.v1 import health_pb2
 
 from . import _calls, _channel, _requests
 from ._credentials import Credentials, Token
+from ._environment import arguments_from_env
 from ._readiness import Readiness
 from ._requests import ClassifyOptions
 from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
-from ._steps import Pause, Steps
+from ._status import request_id_in
+from ._steps import Pause, Reply, Steps
 from ._streaming.asynchronous import AsyncStream
 from ._streaming.reconnection import Reconnection
 from ._streaming.state import StreamOptions, StreamState
-from .errors import ClasswireError, UnusableClient
-from .results import Classification, Item, Model, Outcome, ServerInfo, Text, Tokenization
+from .errors import ClasswireError, UnusableClientError
+from .results import (
+    Classification,
+    Model,
+    Outcome,
+    ServerInfo,
+    StreamItem,
+    StreamResult,
+    TextInput,
+    Tokenization,
+)
 from .tls import Tls
 
 R = TypeVar("R")
 
 
 class AsyncClient:
-    """A connection to one server, or to several that it balances over, for one event loop.
+    """The asyncio client. Arguments, results, errors and retries are those of `Client`.
 
-    It belongs to the event loop of its first call, and may be made before that runs. Any task of
-    that loop may call any method, and several may at the same time. Arguments, results, errors and
-    retries are those of `Client`; interceptors are `grpc.aio`'s.
+    It belongs to the event loop of its first call, and may be made before that loop runs. Any
+    number of tasks of the loop may use it at the same time. Interceptors are those of `grpc.aio`.
     """
 
     def __init__(
@@ -42,7 +52,7 @@ class AsyncClient:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry: bool = True,
-        metadata: Metadata = (),
+        metadata: Metadata | None = None,
         tls: bool | Tls = False,
         token: Token | None = None,
         allow_plaintext_token: bool = False,
@@ -62,60 +72,62 @@ class AsyncClient:
         self._channel: grpc.aio.Channel | None = None
         self._made_stubs: _calls.Stubs | None = None
 
+    @classmethod
+    def from_env(cls, **arguments: Any) -> Self:
+        """Make a client from environment variables; as `Client.from_env`."""
+        return cls(**{**arguments_from_env(), **arguments})
+
     async def classify(
         self,
-        text: str | Text,
+        text: str | TextInput,
         text_pair: str | None = None,
         *,
-        model: str = "",
+        model: str | None = None,
         timeout_s: float | None = None,
-        metadata: Metadata = (),
+        metadata: Metadata | None = None,
         **options: Unpack[ClassifyOptions],
     ) -> Classification:
-        """Score one text, or one pair; as `Client.classify`."""
+        """Score one text or pair; as `Client.classify`."""
         wanted = _requests.classify_options(**options)
         return await self._run(_calls.classify(text, text_pair, model, wanted), timeout_s, metadata)
 
     async def classify_batch(
         self,
-        texts: Iterable[str | Text],
+        texts: Iterable[str | TextInput],
         *,
-        model: str = "",
+        model: str | None = None,
         timeout_s: float | None = None,
-        metadata: Metadata = (),
+        metadata: Metadata | None = None,
         **options: Unpack[ClassifyOptions],
     ) -> list[Outcome]:
-        """Score several texts: for each its classification or its error; as
-        `Client.classify_batch`.
-        """
+        """Score several texts; as `Client.classify_batch`."""
         wanted = _requests.classify_options(**options)
         steps = _calls.classify_batch(texts, model, wanted, self._session.limits)
         return await self._run(steps, timeout_s, metadata)
 
     def classify_stream(
         self,
-        items: Iterable[str | Text | Item] | AsyncIterable[str | Text | Item],
+        items: Iterable[str | TextInput | StreamItem] | AsyncIterable[str | TextInput | StreamItem],
         *,
-        model: str = "",
+        model: str | None = None,
         in_order: bool = False,
         window: int | None = None,
         item_timeout_s: float | None = None,
         timeout_s: float | None = None,
-        metadata: Metadata = (),
+        metadata: Metadata | None = None,
         **options: Unpack[ClassifyOptions],
-    ) -> AsyncGenerator[tuple[str, Outcome], None]:
-        """Score texts for as long as `items` yields them: `(id, outcome)`; as
-        `Client.classify_stream`.
+    ) -> AsyncGenerator[StreamResult, None]:
+        """Score texts for as long as `items` yields them; as `Client.classify_stream`.
 
-        `items` runs in a task of its own on the event loop: one that blocks must be an async
-        iterable. Leaving an `async for` early ends the stream once the generator is collected; to
-        end it there and then, use `contextlib.aclosing`.
+        `items` runs in a task of the event loop: use an async iterable if it may block. Leaving an
+        `async for` early ends the stream when Python collects the generator; to end it at once, use
+        `contextlib.aclosing`.
         """
         wanted = _requests.classify_options(**options)
         self._session.check()
         config = StreamOptions(model, wanted, in_order, window, item_timeout_s).config()
         state = StreamState(config, window, Reconnection.of(self._session, timeout_s))
-        checked = _requests.metadata(metadata)
+        own_metadata = _requests.metadata(metadata)
         wanted_items = _requests.elements(items)
         source = (
             aiter(wanted_items) if isinstance(wanted_items, AsyncIterable) else iter(wanted_items)
@@ -125,62 +137,71 @@ class AsyncClient:
             state,
             source,
             lambda requests, call_timeout_s: self._stubs().classify.StreamClassify(
-                requests, timeout=call_timeout_s, metadata=self._session.metadata(checked)
+                requests, timeout=call_timeout_s, metadata=self._session.metadata(own_metadata)
             ),
         ).outcomes()
 
     async def tokenize(
         self,
-        text: str | Text,
+        text: str | TextInput,
         text_pair: str | None = None,
         *,
-        model: str = "",
+        model: str | None = None,
         truncation: _requests.Truncation | None = None,
         offset_unit: _requests.OffsetUnit | None = None,
         timeout_s: float | None = None,
-        metadata: Metadata = (),
+        metadata: Metadata | None = None,
     ) -> Tokenization:
-        """Ask what the model would see; as `Client.tokenize`."""
+        """Return the tokens that the model would read; as `Client.tokenize`."""
         steps = _calls.tokenize(text, text_pair, model, truncation, offset_unit)
         return await self._run(steps, timeout_s, metadata)
 
     async def models(
-        self, *, timeout_s: float | None = None, metadata: Metadata = ()
+        self, *, timeout_s: float | None = None, metadata: Metadata | None = None
     ) -> list[Model]:
         """List all models, the default one first, then by name."""
         return await self._run(_calls.list_models(), timeout_s, metadata)
 
     async def model(
-        self, name: str = "", *, timeout_s: float | None = None, metadata: Metadata = ()
+        self,
+        name: str | None = None,
+        *,
+        timeout_s: float | None = None,
+        metadata: Metadata | None = None,
     ) -> Model:
-        """Describe one model; "" is the default one."""
+        """Describe one model. Default: the server's default model."""
         return await self._run(_calls.describe(name), timeout_s, metadata)
 
     async def server_info(
-        self, *, timeout_s: float | None = None, metadata: Metadata = ()
+        self, *, timeout_s: float | None = None, metadata: Metadata | None = None
     ) -> ServerInfo:
         """Describe the server."""
         return await self._run(_calls.server_info(), timeout_s, metadata)
 
     async def health(
-        self, service: str = "", *, timeout_s: float | None = None, metadata: Metadata = ()
+        self,
+        service: str | None = None,
+        *,
+        timeout_s: float | None = None,
+        metadata: Metadata | None = None,
     ) -> _calls.ServingStatus:
-        """Ask for the health of the server, or of a service of it; as `Client.health`."""
+        """Return the health of the server, or of one of its services; as `Client.health`."""
         return await self._run(_calls.health(service), timeout_s, metadata)
 
     async def wait_until_ready(
-        self, timeout_s: float | None = None, *, metadata: Metadata = ()
+        self, timeout_s: float | None = None, *, metadata: Metadata | None = None
     ) -> None:
-        """Wait until the server says SERVING; as `Client.wait_until_ready`."""
+        """Wait until the server is SERVING; as `Client.wait_until_ready`."""
         deadline = self._session.deadline(timeout_s)
         readiness = Readiness(self._session.target, deadline)
+        own_metadata = _requests.metadata(metadata)
         while True:
             try:
                 with self._session.calling_async(), contextlib.ExitStack() as done:
                     watch = self._stubs().health.Watch(
                         health_pb2.HealthCheckRequest(),
                         timeout=deadline.left_s(),
-                        metadata=self._session.metadata(metadata),
+                        metadata=self._session.metadata(own_metadata),
                         wait_for_ready=True,
                     )
                     done.callback(watch.cancel)
@@ -191,8 +212,11 @@ class AsyncClient:
                 readiness.failed(error)
             await self._pause(readiness.pause_s())
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{self._session!r}"
+
     async def close(self) -> None:
-        """Close the connection. Calls that are running end as cancelled. May be called again."""
+        """Close the connection; running calls end with `CancelledError`. May be called again."""
         if self._session.close() and self._channel is not None:
             await self._channel.close()
 
@@ -207,10 +231,10 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _run(self, steps: Steps[R], timeout_s: float | None, metadata: Metadata) -> R:
+    async def _run(self, steps: Steps[R], timeout_s: float | None, metadata: Metadata | None) -> R:
         stubs = self._stubs()
         deadline = self._session.deadline(timeout_s)
-        all_metadata = self._session.metadata(metadata)
+        all_metadata = self._session.metadata(_requests.metadata(metadata))
         doings = self._session.retried(steps, deadline)
         try:
             doing = next(doings)
@@ -221,19 +245,21 @@ class AsyncClient:
                     continue
                 try:
                     with self._session.calling_async():
-                        response = await stubs.invoke(
-                            doing, timeout=deadline.left_s(), metadata=all_metadata
+                        call = stubs.method(doing)(
+                            doing.request, timeout=deadline.left_s(), metadata=all_metadata
                         )
+                        response = await call
+                        reply = Reply(response, request_id_in(await call.trailing_metadata()))
                 except ClasswireError as error:
                     doing = doings.throw(error)
                 else:
-                    doing = doings.send(response)
+                    doing = doings.send(reply)
         except StopIteration as done:
             result: R = done.value
             return result
 
     async def _pause(self, seconds: float) -> None:
-        """Wait; UnusableClient as soon as the client is closed."""
+        """Wait; UnusableClientError as soon as the client is closed."""
         closed = asyncio.Event()
         with self._session.told_of_close(closed.set), contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -252,7 +278,7 @@ class AsyncClient:
                 self._channel = grpc.aio.secure_channel(target, credentials, **self._how)
             self._made_stubs, self._loop = _calls.Stubs(self._channel), loop
         elif self._loop is not loop:
-            raise UnusableClient(
+            raise UnusableClientError(
                 "the AsyncClient belongs to the event loop of its first call: make one for each"
             )
         return self._made_stubs

@@ -12,15 +12,26 @@ from grpc_health.v1 import health_pb2
 
 from . import _calls, _channel, _requests
 from ._credentials import Credentials, Token
+from ._environment import arguments_from_env
 from ._readiness import Readiness
 from ._requests import ClassifyOptions
 from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
-from ._steps import Pause, Steps
+from ._status import request_id_in
+from ._steps import Pause, Reply, Steps
 from ._streaming.reconnection import Reconnection
 from ._streaming.state import StreamOptions, StreamState
 from ._streaming.threaded import ThreadedStream
 from .errors import ClasswireError
-from .results import Classification, Item, Model, Outcome, ServerInfo, Text, Tokenization
+from .results import (
+    Classification,
+    Model,
+    Outcome,
+    ServerInfo,
+    StreamItem,
+    StreamResult,
+    TextInput,
+    Tokenization,
+)
 from .tls import Tls
 from .v1 import classwire_pb2 as pb
 
@@ -28,40 +39,41 @@ R = TypeVar("R")
 
 
 class Client:
-    """A connection to one server, or to several that it balances over.
+    """A connection to one server, or to several with client-side load balancing.
 
-    Any thread may call any method, and several may at the same time; make one client and share it.
-    It does not survive a fork: make it in the process that uses it. Use it as a context manager, or
-    call `close`. Connecting happens at the first call.
+    All methods are thread-safe: make one client and share it. A client does not survive a fork:
+    make it in the process that uses it. Use it as a context manager, or call `close`. It connects
+    at the first call.
 
     Args:
-        target: `host:port`, `dns:///host:port` (balances over all addresses of the name),
-            `unix:path`, or a list of `IP:port` to balance over.
-        timeout_s: The deadline of each call, unless the call names one. `math.inf` for none.
-        retry: Whether what is unavailable or overloaded is tried again; see below.
-        metadata: Key-value pairs sent with every call.
-        tls: True, or a `Tls` that says whom to trust and what to show; False for plain text.
-        token: What to show with every call, or a function that is asked for it each time; never
-            sent without TLS, but to a Unix socket.
-        allow_plaintext_token: Send it without TLS all the same.
-        credentials: In place of `tls`, gRPC's own: `grpc.ssl_channel_credentials` and the like.
+        target: `host:port`; `dns:///host:port`, which balances over all addresses of the name;
+            `unix:path`; or a list of `IP:port` to balance over.
+        timeout_s: Deadline of each call that sets none of its own. `math.inf` for no deadline.
+        retry: Whether the client repeats calls that failed as unavailable or overloaded; see below.
+        metadata: Sent with every call: a mapping of each key to its value, or to a sequence of
+            values.
+        tls: True or a `Tls` for TLS; False for plain text.
+        token: Sent with every call; or a function that returns it, which every call runs. The
+            client sends a token over TLS and Unix sockets only.
+        allow_plaintext_token: Send the token without TLS too.
+        credentials: gRPC's own channel credentials, in place of `tls`.
         compression: gRPC's compression of requests.
-        interceptors: `grpc.UnaryUnaryClientInterceptor` and its kin, the first one outermost.
-        options: Options of the gRPC channel; they win over the client's own.
+        interceptors: gRPC's client interceptors, outermost first.
+        options: Options of the gRPC channel. They override the client's own.
 
     Raises:
-        InvalidInput: Several targets that gRPC has no common name for, a timeout that is not
-            positive, or a token that others could read.
-        OSError: A file of `tls` that can't be read.
+        InvalidInputError: Several targets that are not all IPv4:port or all [IPv6]:port, a timeout
+            that is not positive, or a token that others could read.
+        OSError: A file of `tls` that cannot be read.
 
-    What all calls raise: `Unavailable`, `DeadlineExceeded`, `Overloaded`, `InvalidInput`,
-    `UnknownModel` and the other classes of `classwire.errors`; TypeError for what is no text.
+    Every call may raise the classes of `classwire.errors`, and TypeError for an input that is not
+    text.
 
-    What is tried again until the deadline: whatever is UNAVAILABLE, after pauses that grow from 0.1
-    s to 2 s, and what is overloaded, after the time that the server named; not when that is too
-    late. The error that is raised in the end is the last that a server or gRPC gave. In a batch
-    only the texts that failed so are sent again, in a stream those that are unanswered. `health`
-    and `wait_until_ready` say what is. With `retry=False` nothing is tried again.
+    The client repeats calls until their deadline: after UNAVAILABLE with a backoff from 0.1 s to
+    2 s, after an overload when the server's `retry_after` has passed. It does not wait past the
+    deadline, and raises the last error of a server or of gRPC. Of a batch it sends only the failed
+    texts again, of a stream only the items without a result. It does not repeat `health` and
+    `wait_until_ready`. With `retry=False` it repeats nothing.
     """
 
     def __init__(
@@ -70,7 +82,7 @@ class Client:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry: bool = True,
-        metadata: Metadata = (),
+        metadata: Metadata | None = None,
         tls: bool | Tls = False,
         token: Token | None = None,
         allow_plaintext_token: bool = False,
@@ -92,17 +104,31 @@ class Client:
         self._channel = channel
         self._stubs = _calls.Stubs(grpc.intercept_channel(channel, *interceptors))
 
+    @classmethod
+    def from_env(cls, **arguments: Any) -> Self:
+        """Make a client from the environment variables that the `classwire` command reads.
+
+        They are CLASSWIRE_TARGET, CLASSWIRE_TIMEOUT_S, CLASSWIRE_TLS, CLASSWIRE_TLS_CA,
+        CLASSWIRE_TLS_CLIENT_CERT, CLASSWIRE_TLS_CLIENT_KEY, CLASSWIRE_TLS_SERVER_NAME,
+        CLASSWIRE_TOKEN, CLASSWIRE_TOKEN_FILE and CLASSWIRE_ALLOW_PLAINTEXT_TOKEN. `arguments` are
+        those of the constructor, and override the environment.
+
+        Raises:
+            InvalidInputError: A variable has no valid value; `field` names it.
+        """
+        return cls(**{**arguments_from_env(), **arguments})
+
     def classify(
         self,
-        text: str | Text,
+        text: str | TextInput,
         text_pair: str | None = None,
         *,
-        model: str = "",
+        model: str | None = None,
         timeout_s: float | None = None,
-        metadata: Metadata = (),
+        metadata: Metadata | None = None,
         **options: Unpack[ClassifyOptions],
     ) -> Classification:
-        """Score one text, or one pair, by the default model unless `model` names another.
+        """Score one text or pair. Default of `model`: the server's default model.
 
         `ClassifyOptions` lists the options.
         """
@@ -111,19 +137,19 @@ class Client:
 
     def classify_batch(
         self,
-        texts: Iterable[str | Text],
+        texts: Iterable[str | TextInput],
         *,
-        model: str = "",
+        model: str | None = None,
         timeout_s: float | None = None,
-        metadata: Metadata = (),
+        metadata: Metadata | None = None,
         **options: Unpack[ClassifyOptions],
     ) -> list[Outcome]:
-        """Score several texts: for each, in order, its classification or its error.
+        """Score several texts; return for each, in order, its classification or its error.
 
-        More texts than the server takes in one call go in several, one after the other, under the
-        one deadline; for very many, `classify_stream` is the better way. The first batch for a
-        model asks the server for the model's limits. An error of a whole call is raised, and no
-        text of any call then has an outcome.
+        More texts than the server takes in one call go in several calls, one after the other, under
+        one deadline. For very many texts use `classify_stream`. The first batch for a model asks
+        the server for the model's limits. The method raises the error of a whole call, and then
+        returns no outcome.
         """
         wanted = _requests.classify_options(**options)
         steps = _calls.classify_batch(texts, model, wanted, self._session.limits)
@@ -131,58 +157,56 @@ class Client:
 
     def classify_stream(
         self,
-        items: Iterable[str | Text | Item],
+        items: Iterable[str | TextInput | StreamItem],
         *,
-        model: str = "",
+        model: str | None = None,
         in_order: bool = False,
         window: int | None = None,
         item_timeout_s: float | None = None,
         timeout_s: float | None = None,
-        metadata: Metadata = (),
+        metadata: Metadata | None = None,
         **options: Unpack[ClassifyOptions],
-    ) -> Generator[tuple[str, Outcome], None, None]:
-        """Score texts for as long as `items` yields them: `(id, outcome)`, as each is known.
+    ) -> Generator[StreamResult, None, None]:
+        """Score texts for as long as `items` yields them; yield each result when it is known.
 
-        Every id once, whatever becomes of servers: what is unanswered when one goes away is sent
-        again, to another one or to the same when it is back.
+        Every item gets exactly one result. When a server goes away, the client sends the items
+        without a result again, to another server or to the same one when it is back.
 
-        The id is the `Item`'s, or the position of a bare text as a decimal string, "0" the first.
-        `items` is consumed lazily, on a thread of the client's. It may block: results that are
-        there come through. If it raises, or yields what is no item, or an id that an unanswered
-        item has, the outcomes of all elements before come first, then that error.
+        The client reads `items` lazily, on a thread of its own, so `items` may block. If `items`
+        raises, or yields a wrong element, or an id that an item without a result has, the generator
+        first yields the results of all elements before it, then raises that error.
 
-        Stopping early (leaving the loop and dropping the generator, or its `close`) cancels the
-        stream, closes `items` if it is a generator, and waits for it, up to a second: one that
-        blocks longer is left to its thread, and closed when it comes back.
+        To stop early, leave the loop and drop the generator, or `close` it. That cancels the
+        stream, closes `items` if it is a generator, and waits for it for up to 1 s.
 
         Args:
-            items: Texts, or `Item`s with ids of their own.
-            model: Name of the model; "" is the default one.
-            in_order: Results in the order of `items`; a slow one holds back those behind it.
-            window: How many elements may be between `items` and your loop; the server's window is
-                the default and the most.
-            item_timeout_s: Longest time for the server from reading an item to its answer; a late
-                item gets `DeadlineExceeded` as its outcome. It begins anew when the item is sent
-                again. Default: 600; `math.inf` for none.
-            timeout_s: Deadline of the whole stream. Default: none, but the stream ends once it has
-                been without a server for the client's `timeout_s`.
-            metadata: Key-value pairs sent with the call, after the client's.
-            options: As `ClassifyOptions` lists them.
+            items: Texts, or `StreamItem`s with ids of their own. A bare text's id is its index.
+            model: Name of the model. Default: the server's default model.
+            in_order: Yield results in the order of `items`; a slow item then delays later ones.
+            window: Maximum number of items without a result. Default and maximum: the server's.
+            item_timeout_s: Maximum time between the server's reading of an item and its result. A
+                late item's outcome is `DeadlineExceededError`. The time starts again when the
+                client sends the item again. Default: 600; `math.inf` for no limit.
+            timeout_s: Deadline of the whole stream. Default: none; the stream then ends after it
+                was without a server for the client's `timeout_s`.
+            metadata: Sent with the stream's calls, after the client's.
+            options: See `ClassifyOptions`.
 
         Raises:
-            Unavailable: No server was there in that time; `unanswered` has the ids to send again.
+            UnavailableError: No server was there in that time; `unanswered` has the ids of the
+                items without a result.
         """
         wanted = _requests.classify_options(**options)
         self._session.check()
         config = StreamOptions(model, wanted, in_order, window, item_timeout_s).config()
         state = StreamState(config, window, Reconnection.of(self._session, timeout_s))
-        checked = _requests.metadata(metadata)
+        own_metadata = _requests.metadata(metadata)
 
         def open_call(
             requests: Iterator[pb.StreamClassifyRequest], call_timeout_s: float | None
         ) -> Any:
             return self._stubs.classify.StreamClassify(
-                requests, timeout=call_timeout_s, metadata=self._session.metadata(checked)
+                requests, timeout=call_timeout_s, metadata=self._session.metadata(own_metadata)
             )
 
         source = iter(_requests.elements(items))
@@ -190,55 +214,70 @@ class Client:
 
     def tokenize(
         self,
-        text: str | Text,
+        text: str | TextInput,
         text_pair: str | None = None,
         *,
-        model: str = "",
+        model: str | None = None,
         truncation: _requests.Truncation | None = None,
         offset_unit: _requests.OffsetUnit | None = None,
         timeout_s: float | None = None,
-        metadata: Metadata = (),
+        metadata: Metadata | None = None,
     ) -> Tokenization:
-        """Ask what the model would see for a text or pair, after the truncation asked for."""
+        """Return the tokens that the model would read for a text or pair, after truncation."""
         steps = _calls.tokenize(text, text_pair, model, truncation, offset_unit)
         return self._run(steps, timeout_s, metadata)
 
-    def models(self, *, timeout_s: float | None = None, metadata: Metadata = ()) -> list[Model]:
+    def models(
+        self, *, timeout_s: float | None = None, metadata: Metadata | None = None
+    ) -> list[Model]:
         """List all models, the default one first, then by name."""
         return self._run(_calls.list_models(), timeout_s, metadata)
 
     def model(
-        self, name: str = "", *, timeout_s: float | None = None, metadata: Metadata = ()
+        self,
+        name: str | None = None,
+        *,
+        timeout_s: float | None = None,
+        metadata: Metadata | None = None,
     ) -> Model:
-        """Describe one model; "" is the default one."""
+        """Describe one model. Default: the server's default model."""
         return self._run(_calls.describe(name), timeout_s, metadata)
 
-    def server_info(self, *, timeout_s: float | None = None, metadata: Metadata = ()) -> ServerInfo:
+    def server_info(
+        self, *, timeout_s: float | None = None, metadata: Metadata | None = None
+    ) -> ServerInfo:
         """Describe the server."""
         return self._run(_calls.server_info(), timeout_s, metadata)
 
     def health(
-        self, service: str = "", *, timeout_s: float | None = None, metadata: Metadata = ()
+        self,
+        service: str | None = None,
+        *,
+        timeout_s: float | None = None,
+        metadata: Metadata | None = None,
     ) -> _calls.ServingStatus:
-        """Ask for the health of the server, or of one service of it."""
+        """Return the health of the server, or of one of its services."""
         return self._run(_calls.health(service), timeout_s, metadata)
 
-    def wait_until_ready(self, timeout_s: float | None = None, *, metadata: Metadata = ()) -> None:
-        """Block until the server says SERVING; over several addresses, until one of them does.
+    def wait_until_ready(
+        self, timeout_s: float | None = None, *, metadata: Metadata | None = None
+    ) -> None:
+        """Block until the server is SERVING; with several addresses, until one of them is.
 
         Raises:
-            DeadlineExceeded: It did not within `timeout_s` (default: the client's); says what was
-                heard last.
+            DeadlineExceededError: The server was not SERVING within `timeout_s` (default: the
+                client's). The message has its last answer.
         """
         deadline = self._session.deadline(timeout_s)
         readiness = Readiness(self._session.target, deadline)
+        own_metadata = _requests.metadata(metadata)
         while True:
             try:
                 with self._session.calling(), contextlib.ExitStack() as done:
                     watch = self._stubs.health.Watch(
                         health_pb2.HealthCheckRequest(),
                         timeout=deadline.left_s(),
-                        metadata=self._session.metadata(metadata),
+                        metadata=self._session.metadata(own_metadata),
                         wait_for_ready=True,
                     )
                     done.callback(watch.cancel)
@@ -248,10 +287,13 @@ class Client:
                 readiness.failed(error)
             self._session.pause(readiness.pause_s())
 
-    def close(self) -> None:
-        """Close the connection. Calls that are running end as `Cancelled`. May be called again.
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{self._session!r}"
 
-        With interceptors, let no other thread start a call meanwhile: grpcio may crash the process.
+    def close(self) -> None:
+        """Close the connection; running calls end with `CancelledError`. May be called again.
+
+        With interceptors, no other thread may start a call meanwhile: grpcio may crash the process.
         """
         if self._session.close():
             self._channel.close()
@@ -267,10 +309,10 @@ class Client:
     ) -> None:
         self.close()
 
-    def _run(self, steps: Steps[R], timeout_s: float | None, metadata: Metadata) -> R:
+    def _run(self, steps: Steps[R], timeout_s: float | None, metadata: Metadata | None) -> R:
         self._session.check()
         deadline = self._session.deadline(timeout_s)
-        all_metadata = self._session.metadata(metadata)
+        all_metadata = self._session.metadata(_requests.metadata(metadata))
         doings = self._session.retried(steps, deadline)
         try:
             doing = next(doings)
@@ -281,13 +323,14 @@ class Client:
                     continue
                 try:
                     with self._session.calling():
-                        response = self._stubs.invoke(
-                            doing, timeout=deadline.left_s(), metadata=all_metadata
+                        response, call = self._stubs.method(doing).with_call(
+                            doing.request, timeout=deadline.left_s(), metadata=all_metadata
                         )
+                        reply = Reply(response, request_id_in(call.trailing_metadata()))
                 except ClasswireError as error:
                     doing = doings.throw(error)
                 else:
-                    doing = doings.send(response)
+                    doing = doings.send(reply)
         except StopIteration as done:
             result: R = done.value
             return result

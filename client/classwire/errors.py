@@ -1,29 +1,29 @@
-"""What can go wrong, as classes.
+"""The errors of Classwire's client.
 
     ClasswireError
-    ├── InvalidInput (ValueError)       the text, an option or an id is wrong; mend it first
-    ├── UnknownModel                    no model of that name
-    ├── Overloaded                      too much at once; come back after `retry_after_s`
-    ├── MessageTooLarge                 a message over gRPC's own size limit, either way
-    ├── Unavailable                     nobody answers, or what was asked is loading or ending
-    ├── DeadlineExceeded (TimeoutError) the time of the call, or of a stream's item, ran out
-    ├── Cancelled                       the call was cancelled
-    ├── Unauthenticated                 credentials are missing or not known
-    ├── PermissionDenied                the caller is known, and may not do this
-    ├── Unimplemented                   the server does not have this method
-    ├── InternalError                   a defect of the server, or of what is between
-    │   └── PoisonInput                 this text brought the engine down twice; never send it again
-    └── UnusableClient (RuntimeError)   a client that is closed, or used across a fork or event loop
+    ├── InvalidInputError (ValueError)        a text, an option or an id is wrong; correct it first
+    ├── UnknownModelError                     the server has no model of that name
+    ├── OverloadedError                       too much load; retry after `retry_after_s`
+    ├── MessageTooLargeError                  a message is over gRPC's size limit
+    ├── UnavailableError                      no server answers, or it is loading or draining
+    ├── DeadlineExceededError (TimeoutError)  the time of a call or stream item ran out
+    ├── CancelledError                        the call was cancelled
+    ├── UnauthenticatedError                  credentials are missing or unknown
+    ├── PermissionDeniedError                 the caller is known, and may not do this
+    ├── UnimplementedError                    the server does not have this method
+    ├── InternalError                         a defect of the server or of a proxy
+    │   └── PoisonInputError                  this text crashed the engine twice; never resend it
+    └── UnusableClientError (RuntimeError)    a client after close, fork or change of event loop
 
-An error of a whole call is raised. An error of one text of a batch or stream is that text's
-outcome, and raising it is up to the caller.
+The client raises the error of a whole call. The error of one text of a batch or stream is that
+text's outcome; `raise_for_errors` raises the first one.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .contract.reasons import Reason
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
     import grpc
 
 __all__ = [
-    "Cancelled",
+    "CancelledError",
     "ClasswireError",
-    "DeadlineExceeded",
+    "DeadlineExceededError",
     "InternalError",
-    "InvalidInput",
-    "MessageTooLarge",
-    "Overloaded",
-    "PermissionDenied",
-    "PoisonInput",
-    "Unauthenticated",
-    "Unavailable",
-    "Unimplemented",
-    "UnknownModel",
-    "UnusableClient",
+    "InvalidInputError",
+    "MessageTooLargeError",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "PoisonInputError",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnimplementedError",
+    "UnknownModelError",
+    "UnusableClientError",
 ]
 
 
@@ -61,21 +61,19 @@ class _Code:
 
 
 class ClasswireError(Exception):
-    """The base of all errors of a call, or of one text of it. `str()` is one line; they pickle.
+    """Base class of all errors of a call or of one text. `str()` is one line. Errors pickle.
 
     Attributes:
         code: The gRPC status code.
-        reason: Why, as a `Reason`; the plain string when the server is newer than this client;
-            empty when the error is not Classwire's own (nobody listens, the deadline passed on this
-            side).
-        message: What is wrong, for people. Never contains the text.
-        field: Path of the field that is wrong, such as `inputs[3].text`; empty when no field is.
-        metadata: Values that the message speaks of, such as `max_tokens`.
-        retry_after_s: Seconds to wait before a retry; None when the server named no time.
-        request_id: Finds the call in the server's log: `x-request-id` of its trailers. Empty where
-            the error is one text's, or no server answered.
-        unanswered: Where the error ended a stream: the ids that were taken from the caller's
-            iterable and have no outcome, in that order.
+        reason: A `Reason`; a plain string if the server is newer than this client; None if the
+            error does not come from a Classwire server (as when no server answers).
+        message: A description for people. It never contains the text.
+        field: Path of the wrong field, such as `inputs[3].text`; None if no field is wrong.
+        metadata: The values in the message, such as `max_tokens`.
+        retry_after_s: Seconds to wait before a retry; None if the server gave no time.
+        request_id: The call's `x-request-id`, which the server's log has too. None in a stream's
+            outcomes, and where no server sent one.
+        unanswered: If the error ended a stream: the ids of the items without a result, in order.
     """
 
     code = _Code("UNKNOWN")
@@ -85,11 +83,11 @@ class ClasswireError(Exception):
         message: str,
         *,
         code: grpc.StatusCode | None = None,
-        reason: Reason | str = "",
-        field: str = "",
+        reason: Reason | str | None = None,
+        field: str | None = None,
         metadata: Mapping[str, str] | None = None,
         retry_after_s: float | None = None,
-        request_id: str = "",
+        request_id: str | None = None,
         unanswered: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
@@ -101,6 +99,16 @@ class ClasswireError(Exception):
         self.retry_after_s = retry_after_s
         self.request_id = request_id
         self.unanswered = unanswered
+
+    @property
+    def ok(self) -> Literal[False]:
+        """False: the text has no scores. A classification's `ok` is True."""
+        return False
+
+    @property
+    def error(self) -> Self:
+        """The error itself. A classification's `error` is None."""
+        return self
 
     def __str__(self) -> str:
         where = f" ({self.field})" if self.field and self.field not in self.message else ""
@@ -119,88 +127,87 @@ class ClasswireError(Exception):
         return functools.partial(type(self), **facts), (self.message,)
 
 
-class InvalidInput(ClasswireError, ValueError):
-    """The text, an option or an id is wrong: the same call would fail again."""
+class InvalidInputError(ClasswireError, ValueError):
+    """A text, an option or an id is wrong: the same call would fail again."""
 
     code = _Code("INVALID_ARGUMENT")
 
 
-class UnknownModel(ClasswireError):
-    """The server has no model of that name, or none that the caller may see."""
+class UnknownModelError(ClasswireError):
+    """The server has no model of that name, or the caller may not use it."""
 
     code = _Code("NOT_FOUND")
 
 
-class Overloaded(ClasswireError):
-    """Too much at once: a full queue, too many streams, or the caller's own rate; `reason` says
-    which.
+class OverloadedError(ClasswireError):
+    """The queue is full, there are too many streams, or the caller is over its rate limit.
 
-    `retry_after_s` is when to come back; a client does, if its deadline allows.
+    `reason` says which of them. The client retries after `retry_after_s` if the deadline allows.
     """
 
     code = _Code("RESOURCE_EXHAUSTED")
 
 
-class MessageTooLarge(ClasswireError):
-    """A request or an answer is over gRPC's own limit of bytes for a message."""
+class MessageTooLargeError(ClasswireError):
+    """A request or a response is larger than gRPC's limit for a message."""
 
     code = _Code("RESOURCE_EXHAUSTED")
 
 
-class Unavailable(ClasswireError):
-    """Nobody answers at the target, or the server is loading or shuts down. Safe to retry.
+class UnavailableError(ClasswireError):
+    """No server answers, or it is loading or draining. Safe to retry.
 
-    A client has done so until the deadline, unless it was made with `retry=False`.
+    The client has already retried until the deadline, unless it was made with `retry=False`.
     """
 
     code = _Code("UNAVAILABLE")
 
 
-class DeadlineExceeded(ClasswireError, TimeoutError):
-    """The time of the call, or of a stream's item, ran out."""
+class DeadlineExceededError(ClasswireError, TimeoutError):
+    """The time of a call or of a stream's item ran out."""
 
     code = _Code("DEADLINE_EXCEEDED")
 
 
-class Cancelled(ClasswireError):
-    """The call was cancelled, as by closing the client while it ran."""
+class CancelledError(ClasswireError):
+    """The call was cancelled: the client was closed while the call ran."""
 
     code = _Code("CANCELLED")
 
 
-class Unauthenticated(ClasswireError):
-    """The server asks for credentials, and the call has none or unknown ones."""
+class UnauthenticatedError(ClasswireError):
+    """The server requires credentials, and the call has none or unknown ones."""
 
     code = _Code("UNAUTHENTICATED")
 
 
-class PermissionDenied(ClasswireError):
+class PermissionDeniedError(ClasswireError):
     """The caller is known, and may not do this."""
 
     code = _Code("PERMISSION_DENIED")
 
 
-class Unimplemented(ClasswireError):
-    """The server does not have this method: it is older, or it is no Classwire server."""
+class UnimplementedError(ClasswireError):
+    """The server does not have this method: it is older, or not a Classwire server."""
 
     code = _Code("UNIMPLEMENTED")
 
 
 class InternalError(ClasswireError):
-    """A defect of the server, or of what lies between; `metadata["id"]` may find its log line."""
+    """A defect of the server or of a proxy. `metadata["id"]`, if there, is in the server's log."""
 
     code = _Code("INTERNAL")
 
 
-class PoisonInput(InternalError):
-    """This text brought the engine down twice. Never send it again."""
+class PoisonInputError(InternalError):
+    """This text crashed the engine twice. Never send it again."""
 
 
-class UnusableClient(ClasswireError, RuntimeError):
-    """The client was closed, or is used in a forked process or on another event loop."""
+class UnusableClientError(ClasswireError, RuntimeError):
+    """The client is closed, or used in a forked process or on another event loop."""
 
     code = _Code("FAILED_PRECONDITION")
 
 
-def _known(reason: Reason | str) -> Reason | str:
-    return Reason(reason) if reason in Reason.__members__ else reason
+def _known(reason: Reason | str | None) -> Reason | str | None:
+    return Reason(reason) if reason is not None and reason in Reason.__members__ else reason

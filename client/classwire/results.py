@@ -1,15 +1,16 @@
-"""What goes in and what comes back, as frozen dataclasses."""
+"""Inputs and results, as frozen dataclasses."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from .errors import ClasswireError
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextInput:
     """A text, or a pair of texts that is classified together."""
 
     text: str
@@ -17,11 +18,14 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """An element of a stream with an id of its own: 1 to 128 bytes, unique among the unanswered."""
+class StreamItem:
+    """One input of a stream, with an id of your own.
+
+    The id has 1 to 128 bytes of UTF-8. No other item that has no result yet may have the same id.
+    """
 
     id: str
-    text: str | Text
+    input: str | TextInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """All that the numbers depend on: the same reference and text give the same scores.
+    """Everything that scores depend on: the same reference and text give the same scores.
 
-    `precision` is float32, bfloat16, float16 or int8; `execution` plain or compiled; `layout`
-    packed or padded; `fingerprint` is SHA-256 over weights, config and tokenizer.
+    `precision` is float32, bfloat16, float16 or int8; `execution` is plain or compiled; `layout` is
+    packed or padded; `fingerprint` is the SHA-256 over weights, config and tokenizer.
     """
 
     name: str
@@ -67,7 +71,7 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where the time went, in microseconds of the server's clock, and the batch that held the text.
+    """How long each stage took on the server, in microseconds, and the size of the text's batch.
 
     Where an answer covers several batches, each value is the largest.
     """
@@ -83,11 +87,19 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The scores of one text, highest first, ties by label id.
+    """The scores of one text, highest first; equal scores are in the order of the label ids.
 
-    `activation` is softmax, sigmoid or identity; `token_count` counts what the model saw, special
-    tokens included; `truncated_tokens` is 0 when it saw the whole text; `logits` are in the order
-    of the label ids; `logits` and `tokens` are empty unless asked for.
+    Attributes:
+        scores: One for each label that `top_k` and `min_score` kept.
+        activation: softmax, sigmoid or identity.
+        token_count: Number of tokens that the model read, special tokens included.
+        truncated_tokens: Number of tokens that were cut off; 0 if the model read the whole text.
+        logits: In the order of the label ids; empty unless `include_logits` asked for them.
+        tokens: Empty unless `include_tokens` asked for them.
+        model: What the scores depend on.
+        timing: How long each stage took.
+        request_id: The call's `x-request-id`, which the server's log has too. None in a stream,
+            where the server sends it only at the end, and where no server sent one.
     """
 
     scores: tuple[LabelScore, ...]
@@ -98,41 +110,74 @@ class Classification:
     tokens: tuple[Token, ...]
     model: ModelRef
     timing: Timing
+    request_id: str | None = None
 
     @property
-    def label(self) -> str:
-        """The label of the highest score; LookupError when `min_score` let none through."""
-        return self._best.label
+    def ok(self) -> Literal[True]:
+        """True: the text has scores. An error's `ok` is False."""
+        return True
 
     @property
-    def score(self) -> float:
-        """The highest score; LookupError when `min_score` let none through."""
-        return self._best.score
+    def error(self) -> None:
+        """None. An error's `error` is the error itself."""
+        return None
 
     @property
-    def _best(self) -> LabelScore:
-        if not self.scores:
-            raise LookupError("no score reached min_score")
-        return self.scores[0]
+    def label(self) -> str | None:
+        """The label of the highest score; None if no score reached `min_score`."""
+        return self.scores[0].label if self.scores else None
+
+    @property
+    def score(self) -> float | None:
+        """The highest score; None if no score reached `min_score`."""
+        return self.scores[0].score if self.scores else None
 
 
 Outcome: TypeAlias = Classification | ClasswireError
-"""What became of one text of a batch or stream."""
+"""The result of one text of a batch or stream. `ok` and `error` tell the two apart."""
+
+
+class StreamResult(NamedTuple):
+    """The outcome of one input of a stream.
+
+    `index` is the input's position in the iterable, from 0. `id` is the `StreamItem`'s, or the
+    index as a decimal string.
+    """
+
+    id: str
+    index: int  # type: ignore[assignment]  # in place of the tuple's method
+    outcome: Outcome
+
+
+def raise_for_errors(outcomes: Iterable[Outcome | StreamResult]) -> list[Classification]:
+    """Raise the first error among the outcomes of a batch or stream; else return them as a list."""
+    classifications = []
+    for each in outcomes:
+        outcome = each.outcome if isinstance(each, StreamResult) else each
+        if isinstance(outcome, ClasswireError):
+            raise outcome
+        classifications.append(outcome)
+    return classifications
 
 
 @dataclass(frozen=True, slots=True)
 class Tokenization:
-    """What the model would see: tokens, 1 for each attended to, and how many were cut off."""
+    """The tokens that the model would read.
+
+    `attention_mask` has a 1 for each token that the model attends to; `truncated_tokens` counts the
+    tokens that were cut off; `request_id` is as in `Classification`.
+    """
 
     tokens: tuple[Token, ...]
     attention_mask: tuple[int, ...]
     truncated_tokens: int
     model: ModelRef
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """How far precision and engine are from plain float32, measured over `texts` texts."""
+    """How far this engine's scores are from plain float32, measured over `texts` texts."""
 
     texts: int
     label_agreement: float
@@ -152,32 +197,33 @@ class ModelLimits:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that is served. While `state` is loading, only what is known before is set.
+    """A model of the server.
 
-    `state` is loading, ready or failed (`failure` says why); `problem_type` is
-    single_label_classification, multi_label_classification or regression; `labels` are in the order
-    of their ids; `max_tokens` counts special tokens; `deviation` is None until it was measured.
+    `state` is loading, ready or failed; `failure` says why it failed. `problem_type` is
+    single_label_classification, multi_label_classification or regression. `labels` are in the order
+    of their ids. `max_tokens` includes special tokens. What the server does not know before the
+    model is loaded is None until then, and `labels` is empty.
     """
 
     name: str
     is_default: bool
     state: str
-    failure: str
+    failure: str | None
     checkpoint: str
-    revision: str
-    architecture: str
+    revision: str | None
+    architecture: str | None
     labels: tuple[str, ...]
-    problem_type: str
-    activation: str
-    max_tokens: int
-    default_truncation: str
-    device: str
-    precision: str
-    execution: str
-    layout: str
+    problem_type: str | None
+    activation: str | None
+    max_tokens: int | None
+    default_truncation: str | None
+    device: str | None
+    precision: str | None
+    execution: str | None
+    layout: str | None
     deviation: Deviation | None
-    limits: ModelLimits
-    fingerprint: str
+    limits: ModelLimits | None
+    fingerprint: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +237,7 @@ class ServerLimits:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """A server's version, the features of the contract that it has, by name, and its limits."""
+    """A server's version, the names of the contract's features that it has, and its limits."""
 
     version: str
     features: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""`Tls`: how a client makes sure whom it talks to, and shows who it is."""
+"""`Tls`: how a client checks the server's identity, and proves its own."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from typing import TypeAlias
 import grpc
 
 from .contract.reasons import Reason
-from .errors import InvalidInput
+from .errors import InvalidInputError
 
 PemFile: TypeAlias = str | PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """TLS to a server; `Tls()` is what `tls=True` means. Files are PEM, read when a client is made.
+    """The TLS settings of a client; `tls=True` means `Tls()`. The client reads the PEM files once.
 
     Attributes:
         ca: File of the certificate authorities to trust. Default: those that come with gRPC.
-        cert: File of the client's own certificate chain, for servers that ask for one.
+        cert: File of the client's own certificate chain, for servers that require one.
         key: File of the private key of `cert`.
-        server_name: The name that the server's certificate must hold, where that is not the host of
-            the target, as for a list of addresses.
+        server_name: The name that the server's certificate must contain. Default: the host of the
+            target. A list of addresses needs it.
     """
 
     ca: PemFile | None = None
     cert: PemFile | None = None
     key: PemFile | None = None
-    server_name: str = ""
+    server_name: str | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """For gRPC. Raises InvalidInput for a certificate without a key, or the reverse, and for
-        files that are no PEM, of which gRPC would say that nobody answers; OSError for files that
-        can't be read.
+        """The credentials for gRPC.
+
+        Raises InvalidInputError for a certificate without a key, for a key without a certificate,
+        and for a file that is not PEM; OSError for a file that cannot be read.
         """
         if (self.cert is None) is not (self.key is None):
             missing = "key" if self.key is None else "cert"
-            raise InvalidInput(
+            raise InvalidInputError(
                 "a certificate and its key go together",
                 reason=Reason.BAD_OPTION,
                 field=f"tls.{missing}",
@@ -53,7 +54,7 @@ class Tls:
     @property
     def options(self) -> list[tuple[str, str]]:
         """Options of the channel."""
-        if not self.server_name:
+        if self.server_name is None:
             return []
         names = ("grpc.ssl_target_name_override", "grpc.default_authority")
         return [(name, self.server_name) for name in names]
@@ -65,15 +66,15 @@ def _read(name: str, file: PemFile | None, kind: bytes) -> bytes | None:
     pem = Path(file).read_bytes()
     if kind not in pem:
         what = "private key" if name == "key" else "certificate"
-        raise InvalidInput(
-            f"{file} holds no {what} in PEM", reason=Reason.BAD_OPTION, field=f"tls.{name}"
+        raise InvalidInputError(
+            f"{file} contains no {what} in PEM", reason=Reason.BAD_OPTION, field=f"tls.{name}"
         )
     return pem
 
 
 def explained(message: str, *, is_tls: bool) -> str:
-    """What gRPC says of a connection that could not be made, after what a person wants to know."""
-    if "last error" not in message:  # it was there, and is gone
+    """GRPC's message about a failed connection, with its likely cause in front."""
+    if "last error" not in message:  # the connection was made, and lost
         return message
     if not is_tls:
         if "Socket closed" in message or "Connection reset" in message:

@@ -6,14 +6,14 @@ from classwire import ClasswireError, Client, Reason, Tls
 
 
 def advice(error: ClasswireError) -> str:
-    """What to do about an error, by its reason: that never changes its meaning."""
+    """What to do about an error, by its reason: the meaning of a reason never changes."""
     match error.reason:
         case Reason.EMPTY_TEXT | Reason.TEXT_TOO_LARGE:
             return "send another text"
         case Reason.TOO_MANY_TOKENS:
-            return "shorten it, or say which end to drop: truncation='drop_end'"
+            return "shorten it, or choose which end to drop: truncation='drop_end'"
         case Reason.OVERLOADED:
-            return f"come back in {error.retry_after_s} s, or allow more time"
+            return f"retry in {error.retry_after_s} s, or allow more time"
         case Reason.POISON_INPUT:
             return "never send this text again"
         case _:
@@ -21,12 +21,12 @@ def advice(error: ClasswireError) -> str:
 
 
 def main() -> int:
-    """Print the label and its score; 1 when there is none, with the reason."""
+    """Print the label and its score and return 0; print the error and return 1 if there is one."""
     target, text, *ca = sys.argv[1:]
     tls = Tls(ca=ca[0]) if ca else False
 
-    # One client serves a whole program, all of its threads. Each call ends within 5 s; until then
-    # the client itself tries again what is unavailable, and what is overloaded, when told to.
+    # One client serves all threads of a program. Each call ends within 5 s. Until then the client
+    # retries what was unavailable, and what was overloaded once the server's `retry_after` is over.
     with Client(target, tls=tls, timeout_s=5) as client:
         try:
             result = client.classify(text)

@@ -1,30 +1,32 @@
-"""Classify standard input by the line, however long it is: stream.py HOST:PORT [CA.pem].
+"""Classify each line of standard input, which may be endless: stream.py HOST:PORT [CA.pem].
 
-Prints for each line its number, label and score, or its number and the reason why it has none.
+Prints for each line its number, label and score, or its number and the reason of its error.
 """
 
 import sys
 
-from classwire import ClasswireError, Client, Item, Tls
+from classwire import ClasswireError, Client, StreamItem, Tls
 
 
 def main() -> int:
-    """Print an outcome for each line, as it is known; 1 when the servers went away for good."""
+    """Print each outcome when it is known; return 1 if the servers went away for good."""
     target, *ca = sys.argv[1:]
     tls = Tls(ca=ca[0]) if ca else False
-    # Read no faster than the server answers: at most its window lies between here and the loop.
-    lines = (Item(str(number), line.strip()) for number, line in enumerate(sys.stdin, start=1))
+    # The client reads lazily: at most the server's window of lines has no outcome yet.
+    lines = (
+        StreamItem(str(number), line.strip()) for number, line in enumerate(sys.stdin, start=1)
+    )
 
-    # What a server that drains or fails has left unanswered, the client sends to another; it gives
-    # up when there has been none for 30 s.
+    # If a server drains or fails, the client sends the lines without an outcome to another one. It
+    # gives up after 30 s without a server.
     with Client(target, tls=tls, timeout_s=30) as client:
         try:
-            for number, outcome in client.classify_stream(lines, item_timeout_s=60):
-                if isinstance(outcome, ClasswireError):  # of this line alone
-                    print(number, outcome.reason, sep="\t", flush=True)
-                else:
+            for number, _, outcome in client.classify_stream(lines, item_timeout_s=60):
+                if outcome.ok:
                     print(number, outcome.label, f"{outcome.score:.4f}", sep="\t", flush=True)
-        except ClasswireError as error:  # of the whole stream
+                else:  # the error of this line
+                    print(number, outcome.reason, sep="\t", flush=True)
+        except ClasswireError as error:  # the error of the whole stream
             print(f"{error}: no answer to {', '.join(error.unanswered)}", file=sys.stderr)
             return 1
     return 0

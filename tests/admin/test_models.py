@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from classwire import Client, UnknownModel
+from classwire import Client, UnknownModelError
 from classwire._status import from_rpc_error
 from classwire.admin.v1 import admin_pb2 as pb
 from classwire_server.config.model_source import ModelSource
@@ -53,7 +53,7 @@ def test_a_model_comes_and_goes(
         assert health("classwire.model.blue") == health("") == SERVING
 
         operator.unload("blue")
-        with pytest.raises(UnknownModel):
+        with pytest.raises(UnknownModelError):
             client.classify(TEXT, model="blue")
         assert [each.name for each in client.models()] == ["m"]
         assert health("classwire.model.blue") == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
@@ -146,7 +146,7 @@ def test_one_model_changes_at_a_time(
     assert (status.change.model, status.change.stage) == ("slow", pb.CHANGE_STAGE_LOADING)
     with Client(server.target, retry=False) as client:
         assert client.health() == "SERVING"
-        with pytest.raises(UnknownModel):
+        with pytest.raises(UnknownModelError):
             client.classify(TEXT, model="slow")
         changing.cancel()
         gate.set()

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from classwire import Classification, Client, Item
+from classwire import Classification, Client, StreamItem
 from classwire.admin.v1 import admin_pb2 as pb
 from classwire.v1 import classwire_pb2
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
@@ -79,15 +79,15 @@ def test_no_call_fails_and_every_answer_is_of_the_model_it_names(
                 for outcome in client.classify_batch([TEXT] * 4):
                     keep(outcome)
 
-    def items() -> Iterator[Item]:
+    def items() -> Iterator[StreamItem]:
         for number in itertools.count():
             if over.is_set():
                 return
-            yield Item(str(number), TEXT)
+            yield StreamItem(str(number), TEXT)
 
     def stream() -> None:
         with Client(server.target) as client:
-            for _, outcome in client.classify_stream(items()):
+            for _, _, outcome in client.classify_stream(items()):
                 keep(outcome)
 
     with ThreadPoolExecutor() as callers:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from classwire import Classification, ClasswireError, Client, Item, Outcome
+from classwire import Classification, ClasswireError, Client, Outcome, StreamItem
 
 from .known import Known
 from .trial import Report
@@ -145,16 +145,16 @@ class Callers:
 
     def _stream(self) -> None:
         try:
-            for id_, outcome in self._client.classify_stream(self._items()):
+            for id_, _, outcome in self._client.classify_stream(self._items()):
                 self._ledger.end(int(id_), outcome)
         except ClasswireError as error:
             for id_ in error.unanswered:
                 self._ledger.end(int(id_), error)
 
-    def _items(self) -> Iterator[Item]:
+    def _items(self) -> Iterator[StreamItem]:
         while not self._end.is_set():
             number = self._ledger.begin()
-            yield Item(str(number), self._ledger.known.text(number))
+            yield StreamItem(str(number), self._ledger.known.text(number))
 
 
 def start(

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.instrument import children
-from classwire import Classification, Client, Item
+from classwire import Classification, Client, StreamItem
 
 from .callers import PATIENCE_S
 from .known import Known
@@ -69,17 +69,17 @@ class Journey:
         """Wait for the end of the stream."""
         self._thread.join(PATIENCE_S)
 
-    def _items(self) -> Iterator[Item]:
+    def _items(self) -> Iterator[StreamItem]:
         for number in range(self._count):
             with self._changed:
                 self._changed.wait_for(lambda: self.taken < self.allowed)
                 self.taken += 1
-            yield Item(f"item {number}", self._known.text(number))
+            yield StreamItem(f"item {number}", self._known.text(number))
 
     def _run(self) -> None:
         try:
             stream = self._client.classify_stream(self._items(), in_order=self._in_order)
-            for id_, outcome in stream:
+            for id_, _, outcome in stream:
                 number = int(id_.split()[1])
                 is_right = isinstance(outcome, Classification) and self._known.is_right(
                     number, outcome

@@ -26,7 +26,7 @@ def in_a_batch(client: Client, texts: Sequence[str]) -> list[Outcome]:
 
 def in_a_stream(client: Client, texts: Sequence[str]) -> list[Outcome]:
     """All texts in one stream."""
-    return [outcome for _, outcome in client.classify_stream(texts, in_order=True)]
+    return [outcome for _, _, outcome in client.classify_stream(texts, in_order=True)]
 
 
 def in_calls(client: Client, texts: Sequence[str]) -> list[Outcome]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import trustme
 
-from classwire import Client, Item, Unauthenticated
+from classwire import Client, StreamItem, UnauthenticatedError
 from classwire.contract.tokens import new_token
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.server import Server
@@ -31,7 +31,7 @@ class Beginners(Callers):
 
     begun = 0
 
-    def _items(self) -> Iterator[Item]:
+    def _items(self) -> Iterator[StreamItem]:
         self.begun += 1
         yield from itertools.islice(super()._items(), STREAM_ITEMS)
 
@@ -137,7 +137,7 @@ def _is_refused(connect: Callable[..., Client], token: str) -> bool:
     with connect(lambda: token) as client:
         try:
             client.models()
-        except Unauthenticated:
+        except UnauthenticatedError:
             return True
     return False
 

@@ -246,15 +246,21 @@ def test_the_command_exits_as_a_server_would(
     checkpoint: Callable[..., Path],
     taken: int,
 ) -> None:
-    """0 where all is well, else what the first fault ends a server with; a line for each thing."""
+    """0 where all is well, else what the first fault ends a server with; a line for each thing, and
+    for each choice that was made for a model.
+    """
     quick = functools.partial(findings, launch=launch_forked)
     monkeypatch.setattr(classwire_server.cli.serve, "findings", quick)
     monkeypatch.setattr(logs, "configure", lambda *_: None)  # else for all tests that follow
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     tiny = ("--model", str(checkpoint("bert")), "--batch-tokens", "512")
 
     well = classwire("serve", "--check", "--port", "0", *tiny)
-    assert (well.code, [line.split()[0] for line in well.out.splitlines()]) == (0, ["ok"] * 3)
+    things: list[str] = []
+    choices: list[str] = []
+    for line in well.out.splitlines():
+        (choices if line.startswith(" ") else things).append(line)
+    assert (well.code, [line.split()[0] for line in things]) == (0, ["ok"] * 3)
+    assert "        batches: 512 tokens (as --batch-tokens says; 16: " in "\n".join(choices)
 
     busy = classwire("serve", "--check", "--port", str(taken), "--model", "gone=./gone")
     assert busy.code == 1

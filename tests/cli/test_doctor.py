@@ -1,7 +1,9 @@
-"""`classwire doctor`: what a machine has, what a server would choose on it, and no secret."""
+"""`classwire doctor`: what a machine has, what a server chooses on it, and no secret."""
 
+import functools
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,15 @@ import torch
 import transformers
 
 from classwire import __version__
-from classwire_server.cli.doctor.choices import Choice, choices
+from classwire_server.cli.check import model_findings
+from classwire_server.cli.doctor import command
 from classwire_server.cli.doctor.machine import environment, machine, memory, processor
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine.latency_profile import LEAST_BATCH_TOKENS
-from classwire_server.engine.selection.choice import division_for
+from classwire_server.engine import Choice
+from classwire_server.engine.cores import divide, usable_cores
 from classwire_server.registry.memory_budget import cgroup_bytes
 from tests.cli.conftest import Run, classwire  # noqa: F401
+from tests.conftest import launch_forked
 
 CPUINFO = """processor\t: 0
 model name\t: A processor
@@ -51,9 +55,24 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def chosen(found: dict[str, Any], **settings: Any) -> dict[str, Choice]:
-    """The choices, by what is chosen."""
-    return {choice.what: choice for choice in choices(ServerConfig(**settings), found)}
+@pytest.fixture
+def bert(checkpoint: Callable[..., Path]) -> Path:
+    """A tiny checkpoint."""
+    return checkpoint("bert")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command starts its workers sooner."""
+    models = functools.partial(model_findings, launch=launch_forked)
+    monkeypatch.setattr(command, "model_findings", models)
+
+
+def chosen(bert: Path, **settings: Any) -> dict[str, Choice]:
+    """The choices for a tiny model on the CPU, by what is chosen."""
+    given = {"model": (f"tiny={bert}",), "device": "cpu", "batch_tokens": 512, **settings}
+    (finding,) = model_findings(ServerConfig(**given), launch_forked)
+    return {choice.what: choice for choice in finding.choices}
 
 
 def test_versions_are_those_that_run(found: dict[str, Any]) -> None:
@@ -103,39 +122,48 @@ def test_instructions_that_matter(root: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "fpu" not in said["has"]
 
 
-def test_choices_are_those_of_a_server(found: dict[str, Any]) -> None:
-    """By the code that chooses: lanes and threads as a worker divides its device."""
-    config = ServerConfig(device="cpu")
-    said = chosen(found, device="cpu")
-    division = division_for("cpu", config)
+def test_choices_are_those_of_the_selection(bert: Path) -> None:
+    """Each choice has its value and its reason; lanes and threads are those of the worker."""
+    said = chosen(bert)
+    division = divide(usable_cores(), 0, 0)
+    assert said["device"] == Choice("device", "cpu", "as --device says")
+    assert said["cores"].value == str(usable_cores())
     assert said["lanes"].value == str(division.lanes)
     assert said["threads"].value == str(division.threads)
+    assert said["layout"].value == "packed"
     assert said["precision"].value == "float32"
-    assert str(LEAST_BATCH_TOKENS) in said["batches"].why
+    assert "auto would choose" in said["precision"].why
+    assert said["compiled"].value == "no"
 
 
-def test_settings_change_what_is_chosen(found: dict[str, Any]) -> None:
-    """And the reason names the setting; what would be refused at start is said."""
-    said = chosen(found, device="cpu", lanes=3, threads=2, batch_tokens=640, precision="auto")
-    assert (said["lanes"].value, said["lanes"].why) == ("3", "as --lanes says")
-    assert (said["threads"].value, said["threads"].why) == ("2", "as --threads says")
-    assert (said["batches"].value, said["batches"].why) == ("640 tokens", "as --batch-tokens says")
-    assert said["precision"].value == "the fastest"
-    assert "int8" in said["precision"].why
+def test_settings_change_what_is_chosen(bert: Path, few_texts: str) -> None:
+    """And the reason names the setting, or what was measured."""
+    said = chosen(bert, lanes=3, threads=2, precision="auto", calibration=few_texts)
+    assert said["lanes"] == Choice("lanes", "3", "as --lanes says")
+    assert said["threads"] == Choice("threads", "2", "as --threads says")
+    assert said["batches"].value == "512 tokens"
+    assert said["batches"].why.startswith("as --batch-tokens says; 16: ")
     assert "scores within 0.03" in said["precision"].why
-    assert "CUDA devices for torch" in chosen(found, device="cuda:99")["device"].why
+    for precision in ("float32", "int8", "bfloat16"):
+        assert f"{precision} at " in said["precision"].why
 
 
-def test_bfloat16_is_worth_what_the_processor_has(found: dict[str, Any]) -> None:
-    """Without instructions for it, it is said to be hardly faster."""
-    for has, said in ((["amx_bf16"], "has amx_bf16"), ([], "no instructions for it")):
-        given = found | {"processor": found["processor"] | {"has": has}}
-        assert said in chosen(given, device="cpu")["precision"].why
+def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
+    """The finding tells why, and nothing was chosen."""
+    config = ServerConfig(model=(f"gone={tmp_path}/gone",))
+    (finding,) = model_findings(config, launch_forked)
+    assert (finding.exit_code, finding.choices) == (1, ())
+    assert finding.said.endswith("no such folder")
+    (finding,) = model_findings(ServerConfig(device="cuda:99"), launch_forked)
+    assert (finding.exit_code, finding.choices) == (2, ())
+    assert "CUDA devices for torch" in finding.said
 
 
+@pytest.mark.usefixtures("quick")
 def test_no_secret_is_printed(
     classwire: Run,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
+    bert: Path,
 ) -> None:
     """Of the environment it shows what changes the arithmetic, and that there is a token."""
     for name in ("HF_TOKEN", "CLASSWIRE_TOKEN", "AWS_SECRET_ACCESS_KEY"):
@@ -143,7 +171,7 @@ def test_no_secret_is_printed(
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("CLASSWIRE_LANES", "2")
 
-    ended = classwire("doctor", "--json")
+    ended = classwire("doctor", "--json", "--model", str(bert), "--batch-tokens", "512")
 
     said = json.loads(ended.out)
     assert ended.code == 0
@@ -152,17 +180,20 @@ def test_no_secret_is_printed(
     assert said["environment"]["CLASSWIRE_LANES"] == "2"
     assert said["environment"]["HF_TOKEN"] == "is set"
     assert "CLASSWIRE_TOKEN" not in said["environment"]
-    lanes = next(choice for choice in said["choices"] if choice["what"] == "lanes")
+    (model,) = said["models"]
+    lanes = next(choice for choice in model["choices"] if choice["what"] == "lanes")
     assert lanes == {"what": "lanes", "value": "2", "why": "as --lanes says"}
 
 
-def test_for_people_it_has_the_same(classwire: Run) -> None:  # noqa: F811
-    """A block for each section, and one for the choices with their reasons."""
-    out = classwire("doctor", "--device", "cpu").out
+@pytest.mark.usefixtures("quick")
+def test_for_people_it_has_the_same(classwire: Run, bert: Path) -> None:  # noqa: F811
+    """A block for each section, and one for each model's choices with their reasons."""
+    tiny = ("--model", f"tiny={bert}", "--batch-tokens", "512")
+    out = classwire("doctor", "--device", "cpu", *tiny).out
     for heading in ("Versions", "Processor", "Memory", "Devices", "Compiler", "Environment"):
         assert f"{heading}\n" in out
-    assert "What a server would choose" in out
-    assert "  batches: measured at start" in out
+    assert "ok      model tiny: BertForSequenceClassification" in out
+    assert "  batches: 512 tokens\n    as --batch-tokens says; 16: " in out
     assert classwire("doctor", "--device", "gpu").code == 2
 
 

@@ -67,7 +67,7 @@ def test_models_shows_every_fact(classwire: Run, target: str) -> None:
         "device": model.device,
         "precision": model.precision,
         "engine": f"{model.execution}, {model.layout}",
-        "fingerprint": model.fingerprint[:12],
+        "fingerprint": (model.fingerprint or "")[:12],
     }
 
 

@@ -1,6 +1,6 @@
 """Outcomes come out in the order of their rows."""
 
-from classwire import InternalError, Outcome, Text
+from classwire import InternalError, Outcome, TextInput
 from classwire.cli.ordering import RowOrder
 from classwire.cli.rows import Row
 
@@ -14,7 +14,7 @@ def test_a_row_waits_for_those_before_it() -> None:
 
     order = RowOrder(emit)
     for index in range(3):
-        order.expect(Row(index, None, Text("a")))
+        order.expect(Row(index, None, TextInput("a")))
     order.settle(1, InternalError("one"))
     assert emitted == []
     order.settle(0, InternalError("zero"))

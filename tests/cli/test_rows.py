@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from classwire import InvalidInput, Text
+from classwire import InvalidInputError, TextInput
 from classwire.cli.failures import WrongUse
 from classwire.cli.rows import MAX_LINE_BYTES, Columns, Row, line_rows, open_rows
 
@@ -26,7 +26,7 @@ def write(path: Path, content: bytes) -> Path:
 
 def problem(row: Row) -> str:
     """The message of a row that holds no text."""
-    assert isinstance(row.content, InvalidInput)
+    assert isinstance(row.content, InvalidInputError)
     return row.content.message
 
 
@@ -34,35 +34,38 @@ def test_csv_keeps_quoted_newlines_quotes_and_commas(tmp_path: Path) -> None:
     """A quoted field may hold line breaks, commas and doubled quotes; all belong to one row."""
     path = write(tmp_path / "a.csv", b'id,text\r\n7,"one\r\ntwo, ""three"""\r\n8,four\r\n')
     first, second = rows_of(path, Columns(text="text", key="id"))
-    assert (first.index, first.key, first.content) == (0, "7", Text('one\r\ntwo, "three"'))
-    assert (second.index, second.key, second.content) == (1, "8", Text("four"))
+    assert (first.index, first.key, first.content) == (0, "7", TextInput('one\r\ntwo, "three"'))
+    assert (second.index, second.key, second.content) == (1, "8", TextInput("four"))
     assert second.end_bytes == path.stat().st_size
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
     """Files as Excel writes them have a mark in front of the header."""
     path = write(tmp_path / "a.csv", b"\xef\xbb\xbftext,n\nhello,1\n")
-    assert [row.content for row in rows_of(path)] == [Text("hello")]
+    assert [row.content for row in rows_of(path)] == [TextInput("hello")]
 
 
 def test_blank_lines_of_csv_are_no_rows(tmp_path: Path) -> None:
     """As csv.DictReader and pandas count them."""
     path = write(tmp_path / "a.csv", b"\ntext\n\na\n\n\nb\n")
-    assert [(row.index, row.content) for row in rows_of(path)] == [(0, Text("a")), (1, Text("b"))]
+    assert [(row.index, row.content) for row in rows_of(path)] == [
+        (0, TextInput("a")),
+        (1, TextInput("b")),
+    ]
 
 
 def test_pairs_come_from_two_columns(tmp_path: Path) -> None:
     """--pair-column names the second text."""
     path = write(tmp_path / "a.csv", b"q,a\nwhy?,because\n")
     (row,) = rows_of(path, Columns(text="q", pair="a"))
-    assert row.content == Text("why?", "because")
+    assert row.content == TextInput("why?", "because")
 
 
 def test_undecodable_bytes_are_an_error_of_their_row_only(tmp_path: Path) -> None:
     """Bytes that are not UTF-8 matter only in a column that is used, and only to their row."""
     path = write(tmp_path / "a.csv", b"text,note\ngood,caf\xe9\nb\xffd,x\nfine,y\n")
     good, bad, fine = rows_of(path)
-    assert (good.content, fine.content) == (Text("good"), Text("fine"))
+    assert (good.content, fine.content) == (TextInput("good"), TextInput("fine"))
     assert problem(bad) == "line 3: 'text' is not UTF-8"
 
 
@@ -71,7 +74,7 @@ def test_a_row_of_another_length_is_its_own_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", b"text,n\ngreat, really,1\nfine,2\nshort\n")
     bad, fine, short = rows_of(path)
     assert problem(bad) == "line 2 has 3 fields, the header 2"
-    assert fine.content == Text("fine")
+    assert fine.content == TextInput("fine")
     assert problem(short) == "line 4 has 1 fields, the header 2"
 
 
@@ -79,7 +82,7 @@ def test_a_quote_that_is_never_closed_is_an_error_not_a_text(tmp_path: Path) -> 
     """Otherwise the rest of the file would be taken for one text."""
     path = write(tmp_path / "a.csv", b'text\ngood\n"never\nclosed\n')
     good, bad = rows_of(path)
-    assert good.content == Text("good")
+    assert good.content == TextInput("good")
     assert problem(bad).startswith("the row from line 3 is not CSV")
 
 
@@ -88,7 +91,7 @@ def test_reading_goes_on_after_a_row_that_is_no_csv(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", b'text\n"a"b\nfine\n')
     bad, fine = rows_of(path)
     assert "is not CSV" in problem(bad)
-    assert (fine.index, fine.content) == (1, Text("fine"))
+    assert (fine.index, fine.content) == (1, TextInput("fine"))
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
@@ -113,8 +116,8 @@ def test_jsonl_rows_keep_the_type_of_their_id(tmp_path: Path) -> None:
         b'{"text": "a\\nb", "id": 7, "p": null}\n\n{"text": "c", "id": ["x"], "p": "d"}',
     )
     first, second = rows_of(path, Columns(text="text", pair="p", key="id"))
-    assert (first.index, first.key, first.content) == (0, 7, Text("a\nb"))
-    assert (second.index, second.key, second.content) == (1, ["x"], Text("c", "d"))
+    assert (first.index, first.key, first.content) == (0, 7, TextInput("a\nb"))
+    assert (second.index, second.key, second.content) == (1, ["x"], TextInput("c", "d"))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_a_bad_line_of_jsonl_is_its_own_error(tmp_path: Path, line: bytes, messa
     """Every fault of a line is that row's, and the next line is read."""
     path = write(tmp_path / "a.jsonl", b'{"text":"a"}\n' + line + b'\n{"text": "b"}\n')
     first, bad, last = rows_of(path)
-    assert (first.content, last.content) == (Text("a"), Text("b"))
+    assert (first.content, last.content) == (TextInput("a"), TextInput("b"))
     assert problem(bad) == message
 
 
@@ -141,7 +144,7 @@ def test_every_line_of_a_txt_file_is_a_row(tmp_path: Path) -> None:
     """Blank ones too, so that the row is the number of the line; the last needs no line end."""
     path = write(tmp_path / "a.txt", "eins\r\n\nzwei, „drei“".encode())
     contents = [row.content for row in rows_of(path, Columns())]
-    assert contents == [Text("eins"), Text(""), Text("zwei, „drei“")]
+    assert contents == [TextInput("eins"), TextInput(""), TextInput("zwei, „drei“")]
 
 
 def test_utf16_is_refused_by_name(tmp_path: Path) -> None:
@@ -177,4 +180,4 @@ def test_a_line_that_fills_several_reads_is_whole() -> None:
     """Lines are found wherever the reads happen to cut."""
     long = "a" * (MAX_LINE_BYTES // 64)
     rows = list(line_rows(io.BytesIO(f"{long}\nb".encode()).read, "long"))
-    assert [row.content for row in rows] == [Text(long), Text("b")]
+    assert [row.content for row in rows] == [TextInput(long), TextInput("b")]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from classwire import Client, InvalidInput
+from classwire import Client, InvalidInputError
 from classwire.cli import rendering, top_metrics
 from classwire.cli.failures import Failure
 from classwire.cli.top_metrics import Snapshot, Window
@@ -83,7 +83,7 @@ def server(serve: Callable[..., Server], checkpoint: Callable[..., Path]) -> Ite
     server = serve(engine.launch, model=(f"tiny={checkpoint('bert')}",), metrics_port=0)
     with Client(server.target) as client:
         client.classify("good")
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidInputError):
             client.classify(" ")
     assert eventually(lambda: _calls(server) == 2)  # each is counted after it was answered
     yield server
@@ -99,7 +99,7 @@ def _calls(server: Server) -> float:
 
 def test_once(server: Server, classwire: Run) -> None:
     """One view: the port, calls, models, queues, batches, errors; no wider than the terminal."""
-    ended = classwire("top", server.metrics_target, "--once", "--interval-s", "0.1")
+    ended = classwire("top", "--target", server.metrics_target, "--once", "--interval-s", "0.1")
 
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
@@ -135,7 +135,7 @@ def test_without_a_terminal(
 ) -> None:
     """Views below each other, until Ctrl-C, which is how it ends well."""
     _interrupt(monkeypatch, after=2)
-    ended = classwire("top", server.metrics_target)
+    ended = classwire("top", "--target", server.metrics_target)
 
     assert ended.code == 0
     assert ended.out.count("classwire 0.1.0") == 2
@@ -157,7 +157,7 @@ def test_on_a_terminal(server: Server, classwire: Run, monkeypatch: pytest.Monke
     monkeypatch.setattr(top_metrics, "read", sometimes)
     _interrupt(monkeypatch, after=2)
 
-    assert classwire("top", server.metrics_target).code == 0
+    assert classwire("top", "--target", server.metrics_target).code == 0
     first, gone, back = screen.getvalue().split("classwire 0.1.0")[1:]
     assert "no answer from" in gone
     assert "no answer from" not in first + back
@@ -166,7 +166,7 @@ def test_on_a_terminal(server: Server, classwire: Run, monkeypatch: pytest.Monke
 
 def test_nobody_there(unanswered_target: str, classwire: Run) -> None:
     """It is said where metrics would be, and how a server comes to have them."""
-    ended = classwire("top", unanswered_target, "--once")
+    ended = classwire("top", "--target", unanswered_target, "--once")
 
     assert ended.code == 1
     assert ended.complaint.startswith(f"no metrics at {unanswered_target}; ")
@@ -174,7 +174,7 @@ def test_nobody_there(unanswered_target: str, classwire: Run) -> None:
 
 def test_another_port(server: Server, classwire: Run) -> None:
     """The port of calls is none of metrics."""
-    ended = classwire("top", server.target, "--once")
+    ended = classwire("top", "--target", server.target, "--once")
 
     assert ended.complaint.startswith(f"no metrics at {server.target}; ")
 
@@ -194,7 +194,7 @@ def test_another_program(classwire: Run) -> None:
     with http.server.HTTPServer(("127.0.0.1", 0), Other) as other:
         answering = threading.Thread(target=other.handle_request)
         answering.start()
-        ended = classwire("top", f"127.0.0.1:{other.server_port}")
+        ended = classwire("top", "--target", f"127.0.0.1:{other.server_port}")
         answering.join()
 
     assert ended.complaint.endswith("is no port of metrics of classwire's")

@@ -41,6 +41,9 @@ class BlockingAsyncClient:
         self._runner = asyncio.Runner()
         self._client = AsyncClient(*args, **options)
 
+    def __repr__(self) -> str:
+        return repr(self._client)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)

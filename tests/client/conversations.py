@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from classwire import ClasswireError, Item, Text
+from classwire import ClasswireError, StreamItem, TextInput
 from classwire._retry import Retry
 from classwire._streaming.reconnection import Reconnection
 from classwire._streaming.state import StreamState
@@ -42,7 +42,7 @@ def begin_call(state: StreamState, limits: tuple[int, int] = (8, 4)) -> None:
     state.receive(started(*limits))
 
 
-def add_all(state: StreamState, items: Iterable[str | Text | Item]) -> None:
+def add_all(state: StreamState, items: Iterable[str | TextInput | StreamItem]) -> None:
     """Add each."""
     for item in items:
         state.add(item)

@@ -6,7 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from classwire import AsyncClient, Cancelled, Reason, Unavailable
+from classwire import (
+    AsyncClient,
+    CancelledError,
+    Reason,
+    UnavailableError,
+)
 from classwire.testing import FakeServer
 
 
@@ -27,7 +32,7 @@ def test_async_sources(server: FakeServer) -> None:
         closed: list[bool] = []
         async with AsyncClient(server.target) as client:
             stream = client.classify_stream(async_texts(300, closed), in_order=True)
-            assert [id_ async for id_, _ in stream] == [str(number) for number in range(300)]
+            assert [id_ async for id_, _, _ in stream] == [str(number) for number in range(300)]
             assert closed == [True]
             endless = client.classify_stream(async_texts(1_000_000, closed))
             async with contextlib.aclosing(endless):
@@ -49,7 +54,7 @@ def test_a_broken_stream_does_not_wait_for_an_async_source(server: FakeServer) -
     async def run() -> None:
         async with AsyncClient(server.target, retry=False) as client:
             server.break_stream(Reason.DRAINING, after_results=0)
-            with pytest.raises(Unavailable) as raised:
+            with pytest.raises(UnavailableError) as raised:
                 await anext(client.classify_stream(source()))
             assert raised.value.unanswered == ("0",)
 
@@ -63,7 +68,7 @@ def test_async_calls_run_side_by_side(server: FakeServer) -> None:
         async with AsyncClient(server.target) as client:
 
             async def count() -> int:
-                return len([id_ async for id_, _ in client.classify_stream(["text"] * 300)])
+                return len([id_ async for id_, _, _ in client.classify_stream(["text"] * 300)])
 
             *calls, first, second = await asyncio.gather(
                 *(client.classify("text") for _ in range(20)), count(), count()
@@ -106,7 +111,7 @@ def test_closing_an_async_client_cancels_its_calls(server: FakeServer) -> None:
         while not server.calls:
             await asyncio.sleep(0)
         await client.close()
-        with pytest.raises(Cancelled):
+        with pytest.raises(CancelledError):
             await call
 
     asyncio.run(run())

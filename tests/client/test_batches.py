@@ -9,13 +9,14 @@ from classwire import (
     Classification,
     ClasswireError,
     InternalError,
-    InvalidInput,
+    InvalidInputError,
     Reason,
-    Text,
+    TextInput,
     _calls,
     _responses,
 )
 from classwire._requests import MAX_MESSAGE_BYTES
+from classwire._steps import Reply
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -24,7 +25,7 @@ from .conftest import by_length
 MakeClient = Callable[..., Any]
 
 
-@pytest.mark.parametrize("texts", ["text", b"text", Text("text"), None, 7])
+@pytest.mark.parametrize("texts", ["text", b"text", TextInput("text"), None, 7])
 def test_a_batch_or_stream_is_not_one_text(client: Any, texts: Any) -> None:
     """The characters of a string are not meant as texts."""
     with pytest.raises(TypeError):
@@ -36,7 +37,9 @@ def test_a_batch_or_stream_is_not_one_text(client: Any, texts: Any) -> None:
 def test_a_batch_has_an_outcome_for_each_text(client: Any, server: FakeServer) -> None:
     """A bad text, found here or by the server, fails no neighbour; fields keep its index."""
     server.fail_text("long", Reason.TOO_MANY_TOKENS)
-    outcomes = client.classify_batch(["\ud800", "good", Text("good", "\udfff"), "long", "good"])
+    outcomes = client.classify_batch(
+        ["\ud800", "good", TextInput("good", "\udfff"), "long", "good"]
+    )
     assert [isinstance(outcome, Classification) for outcome in outcomes] == [
         False,
         True,
@@ -91,7 +94,7 @@ def test_limits_that_changed_are_asked_for_again(make_client: MakeClient) -> Non
         client = make_client(server.target)
         client.classify_batch(["text"] * 4)
         server.model.limits.max_texts_per_call = 2
-        with pytest.raises(InvalidInput) as raised:
+        with pytest.raises(InvalidInputError) as raised:
             client.classify_batch(["text"] * 4)
         assert raised.value.reason is Reason.TOO_MANY_ITEMS
         assert len(client.classify_batch(["text"] * 4)) == 4
@@ -108,7 +111,8 @@ def test_a_batch_fails_as_a_whole_when_its_call_does(client: Any, server: FakeSe
 def test_a_batch_with_the_wrong_number_of_outcomes_is_found_out() -> None:
     """InternalError, instead of outcomes beside the wrong texts."""
     limits = _responses.model(pb.Model(limits=pb.ModelLimits(max_texts_per_call=8))).limits
+    assert limits is not None
     steps = _calls.classify_batch(["a", "b"], "", pb.ClassifyOptions(), {"": limits})
     next(steps)
     with pytest.raises(InternalError, match="1 outcomes for 2 texts"):
-        steps.send(pb.BatchClassifyResponse(outcomes=[pb.Outcome()]))
+        steps.send(Reply(pb.BatchClassifyResponse(outcomes=[pb.Outcome()])))

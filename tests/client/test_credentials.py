@@ -8,7 +8,9 @@ from typing import Any
 import grpc
 import pytest
 
-from classwire import InvalidInput, Reason, Tls
+from classwire import InvalidInputError, Reason, Tls
+from classwire._credentials import Credentials
+from classwire._environment import Security
 from classwire.testing import FakeServer
 from tests.client.conftest import by_length
 
@@ -46,7 +48,7 @@ def test_a_token_may_change(make_client: MakeClient, server: FakeServer) -> None
 def test_a_token_is_not_sent_in_plain_text(make_client: MakeClient, server: FakeServer) -> None:
     """Wherever the target is, unless told to; the error does not quote it."""
     for target in (server.target, "dns:///classwire.example:1", ["10.0.0.1:1", "10.0.0.2:1"]):
-        with pytest.raises(InvalidInput, match="allow_plaintext_token=True") as refusal:
+        with pytest.raises(InvalidInputError, match="allow_plaintext_token=True") as refusal:
             make_client(target, token=TOKEN)
         assert refusal.value.field == "token"
         assert TOKEN not in f"{refusal.value} {refusal.value!r}"
@@ -65,17 +67,15 @@ def test_a_unix_socket_is_private(make_client: MakeClient, tmp_path: Path) -> No
 def test_what_is_no_token(make_client: MakeClient, server: FakeServer, token: str) -> None:
     """Is an error that does not quote it."""
     client = make_client(server.target, token=token, allow_plaintext_token=True)
-    with pytest.raises(InvalidInput) as refusal:
+    with pytest.raises(InvalidInputError) as refusal:
         client.classify("text")
     assert not token or token not in str(refusal.value)
 
 
 def test_nothing_shows_a_token(make_client: MakeClient, server: FakeServer) -> None:
-    """Neither the client nor what it is made of."""
+    """Neither a client nor what holds its settings."""
     client = make_client(server.target, token=TOKEN, allow_plaintext_token=True)
-    own: Any = vars(client).get("_client", client)
-    session = own._session
-    for thing in (own, session, session.credentials):
+    for thing in (client, Credentials(False, None, TOKEN, True), Security(token=TOKEN)):
         assert TOKEN not in f"{thing!r} {thing}"
 
 
@@ -86,14 +86,14 @@ def test_halves_and_doubles(make_client: MakeClient, tmp_path: Path) -> None:
     file = tmp_path / "a.pem"
     file.write_text("a certificate")
     for tls, field in ((Tls(cert=file), "tls.key"), (Tls(key=file), "tls.cert")):
-        with pytest.raises(InvalidInput) as refusal:
+        with pytest.raises(InvalidInputError) as refusal:
             make_client("host:1", tls=tls)
         assert refusal.value.field == field
     for tls, field in ((Tls(ca=file), "tls.ca"), (Tls(cert=file, key=file), "tls.key")):
-        with pytest.raises(InvalidInput, match=r"a\.pem holds no") as refusal:
+        with pytest.raises(InvalidInputError, match=r"a\.pem contains no") as refusal:
             make_client("host:1", tls=tls)
         assert refusal.value.field == field
     with pytest.raises(FileNotFoundError):
         make_client("host:1", tls=Tls(ca=tmp_path / "nowhere.pem"))
-    with pytest.raises(InvalidInput, match="exclude each other"):
+    with pytest.raises(InvalidInputError, match="exclude each other"):
         make_client("host:1", tls=True, credentials=grpc.ssl_channel_credentials())

@@ -12,21 +12,21 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 import classwire
 from classwire import (
-    Cancelled,
+    CancelledError,
     ClasswireError,
-    DeadlineExceeded,
+    DeadlineExceededError,
     InternalError,
-    InvalidInput,
-    MessageTooLarge,
-    Overloaded,
-    PermissionDenied,
-    PoisonInput,
+    InvalidInputError,
+    MessageTooLargeError,
+    OverloadedError,
+    PermissionDeniedError,
+    PoisonInputError,
     Reason,
-    Unauthenticated,
-    Unavailable,
-    Unimplemented,
-    UnknownModel,
-    UnusableClient,
+    UnauthenticatedError,
+    UnavailableError,
+    UnimplementedError,
+    UnknownModelError,
+    UnusableClientError,
     _responses,
     errors,
 )
@@ -40,46 +40,46 @@ MakeClient = Callable[..., Any]
 
 BY_CODE = {
     grpc.StatusCode.OK: InternalError,
-    grpc.StatusCode.CANCELLED: Cancelled,
+    grpc.StatusCode.CANCELLED: CancelledError,
     grpc.StatusCode.UNKNOWN: InternalError,
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
-    grpc.StatusCode.NOT_FOUND: UnknownModel,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidInputError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+    grpc.StatusCode.NOT_FOUND: UnknownModelError,
     grpc.StatusCode.ALREADY_EXISTS: InternalError,
-    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: MessageTooLarge,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: MessageTooLargeError,
     grpc.StatusCode.FAILED_PRECONDITION: InternalError,
     grpc.StatusCode.ABORTED: InternalError,
     grpc.StatusCode.OUT_OF_RANGE: InternalError,
-    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
+    grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
     grpc.StatusCode.INTERNAL: InternalError,
-    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.DATA_LOSS: InternalError,
-    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
 }
 
 BY_REASON = {
-    Reason.EMPTY_TEXT: InvalidInput,
-    Reason.TEXT_TOO_LARGE: InvalidInput,
-    Reason.TOO_MANY_TOKENS: InvalidInput,
-    Reason.UNKNOWN_ENUM: InvalidInput,
-    Reason.BAD_OPTION: InvalidInput,
-    Reason.TOO_MANY_ITEMS: InvalidInput,
-    Reason.BAD_ID: InvalidInput,
-    Reason.BAD_STREAM_START: InvalidInput,
-    Reason.BAD_ENCODING: InvalidInput,
-    Reason.UNKNOWN_MODEL: UnknownModel,
-    Reason.OVERLOADED: Overloaded,
-    Reason.TOO_MANY_STREAMS: Overloaded,
-    Reason.RATE_LIMITED: Overloaded,
-    Reason.EXPIRED_IN_QUEUE: DeadlineExceeded,
-    Reason.LOADING: Unavailable,
-    Reason.DRAINING: Unavailable,
-    Reason.WORKER_LOST: Unavailable,
-    Reason.POISON_INPUT: PoisonInput,
-    Reason.MISSING_CREDENTIALS: Unauthenticated,
-    Reason.BAD_CREDENTIALS: Unauthenticated,
-    Reason.NOT_ALLOWED: PermissionDenied,
+    Reason.EMPTY_TEXT: InvalidInputError,
+    Reason.TEXT_TOO_LARGE: InvalidInputError,
+    Reason.TOO_MANY_TOKENS: InvalidInputError,
+    Reason.UNKNOWN_ENUM: InvalidInputError,
+    Reason.BAD_OPTION: InvalidInputError,
+    Reason.TOO_MANY_ITEMS: InvalidInputError,
+    Reason.BAD_ID: InvalidInputError,
+    Reason.BAD_STREAM_START: InvalidInputError,
+    Reason.BAD_ENCODING: InvalidInputError,
+    Reason.UNKNOWN_MODEL: UnknownModelError,
+    Reason.OVERLOADED: OverloadedError,
+    Reason.TOO_MANY_STREAMS: OverloadedError,
+    Reason.RATE_LIMITED: OverloadedError,
+    Reason.EXPIRED_IN_QUEUE: DeadlineExceededError,
+    Reason.LOADING: UnavailableError,
+    Reason.DRAINING: UnavailableError,
+    Reason.WORKER_LOST: UnavailableError,
+    Reason.POISON_INPUT: PoisonInputError,
+    Reason.MISSING_CREDENTIALS: UnauthenticatedError,
+    Reason.BAD_CREDENTIALS: UnauthenticatedError,
+    Reason.NOT_ALLOWED: PermissionDeniedError,
     Reason.INTERNAL: InternalError,
 }
 
@@ -139,7 +139,7 @@ def test_all_details_of_a_status_come_through() -> None:
     error = from_status(
         grpc.StatusCode.INVALID_ARGUMENT, "too long", details(info, bad_request, retry)
     )
-    assert type(error) is InvalidInput
+    assert type(error) is InvalidInputError
     assert error.reason is Reason.TOO_MANY_TOKENS
     assert error.message == "too long"
     assert error.field == "input.text"
@@ -154,7 +154,7 @@ def test_all_fields_of_an_item_error_come_through() -> None:
     )
     item.retry_after.FromMilliseconds(250)
     error = from_item_error(item)
-    assert type(error) is Overloaded
+    assert type(error) is OverloadedError
     assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.OVERLOADED)
     assert (error.message, error.field, error.metadata) == ("full", "input", {"queue": "9"})
     assert error.retry_after_s == 0.25
@@ -164,7 +164,7 @@ def test_a_wait_comes_through_a_call(make_client: MakeClient, server: FakeServer
     """RetryInfo in the trailers is retry_after_s."""
     client = make_client(server.target, retry=False)
     server.fail_next(Reason.OVERLOADED, retry_after_s=0.75)
-    with pytest.raises(Overloaded) as raised:
+    with pytest.raises(OverloadedError) as raised:
         client.classify("text")
     assert raised.value.retry_after_s == 0.75
 
@@ -173,7 +173,7 @@ def test_a_newer_servers_reason_stays_a_string() -> None:
     """A reason that this client does not know is kept, and the code decides the class."""
     info = error_details_pb2.ErrorInfo(reason="TOO_FUNNY", domain="classwire")
     error = from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "", details(info))
-    assert type(error) is Overloaded
+    assert type(error) is OverloadedError
     assert error.reason == "TOO_FUNNY"
     assert type(from_item_error(pb.ItemError(code=99, reason="ODD"))) is InternalError
 
@@ -183,7 +183,7 @@ def test_anothers_reason_is_not_taken_for_ours() -> None:
     info = error_details_pb2.ErrorInfo(reason="POISON_INPUT", domain="example.com")
     error = from_status(grpc.StatusCode.INTERNAL, "", details(info))
     assert type(error) is InternalError
-    assert error.reason == ""
+    assert error.reason is None
 
 
 def test_details_are_believed_before_the_code() -> None:
@@ -194,14 +194,14 @@ def test_details_are_believed_before_the_code() -> None:
     error = from_status(
         grpc.StatusCode.CANCELLED, "Received RST_STREAM", status.SerializeToString()
     )
-    assert type(error) is InvalidInput
+    assert type(error) is InvalidInputError
     assert (error.code, error.message) == (grpc.StatusCode.INVALID_ARGUMENT, "no id")
 
 
 def test_details_that_are_no_status_are_passed_over() -> None:
     """Broken trailers do not hide the code."""
     error = from_status(grpc.StatusCode.UNAVAILABLE, "gone", b"\xff\xff\xff")
-    assert type(error) is Unavailable
+    assert type(error) is UnavailableError
     assert error.message == "gone"
 
 
@@ -213,9 +213,9 @@ def test_a_detail_that_cannot_be_read_is_passed_over(kind: str) -> None:
     status.details.add().Pack(info)
     status.details.add(type_url=f"type.googleapis.com/google.rpc.{kind}", value=b"\xff\xff")
     error = from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", status.SerializeToString())
-    assert type(error) is Overloaded
+    assert type(error) is OverloadedError
     assert (error.reason, error.message) == (Reason.OVERLOADED, "full")
-    assert (error.field, error.retry_after_s) == ("", None)
+    assert (error.field, error.retry_after_s) == (None, None)
 
 
 @pytest.mark.parametrize("seconds", [10**15, -(10**15), -5])
@@ -253,18 +253,20 @@ def test_errors_pickle_and_copy(kind: type[ClasswireError]) -> None:
 
 def test_an_error_is_one_line() -> None:
     """Reason (or code), message and field, whatever line breaks the message has."""
-    error = InvalidInput("too\n long", reason=Reason.TOO_MANY_TOKENS, field="input.text")
+    error = InvalidInputError("too\n long", reason=Reason.TOO_MANY_TOKENS, field="input.text")
     assert str(error) == "TOO_MANY_TOKENS: too long (input.text)"
-    assert str(Unavailable("nobody there")) == "UNAVAILABLE: nobody there"
-    assert str(InvalidInput("input.text is empty", field="input.text")).count("input.text") == 1
+    assert str(UnavailableError("nobody there")) == "UNAVAILABLE: nobody there"
+    assert (
+        str(InvalidInputError("input.text is empty", field="input.text")).count("input.text") == 1
+    )
 
 
 def test_errors_are_also_pythons_own() -> None:
     """What Python has a class for can be caught as that."""
-    assert issubclass(InvalidInput, ValueError)
-    assert issubclass(DeadlineExceeded, TimeoutError)
-    assert issubclass(UnusableClient, RuntimeError)
-    assert issubclass(PoisonInput, InternalError)
+    assert issubclass(InvalidInputError, ValueError)
+    assert issubclass(DeadlineExceededError, TimeoutError)
+    assert issubclass(UnusableClientError, RuntimeError)
+    assert issubclass(PoisonInputError, InternalError)
 
 
 def test_the_tree_is_drawn_as_it_is() -> None:

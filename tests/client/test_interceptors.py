@@ -7,7 +7,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from classwire import AsyncClient, Client, InvalidInput, Reason
+from classwire import AsyncClient, Client, InvalidInputError, Reason
 from classwire.testing import FakeServer
 
 
@@ -59,7 +59,7 @@ def test_interceptors_of_a_client(server: FakeServer) -> None:
     with Client(server.target, interceptors=[Sync()]) as client:
         assert client.classify("text").label == "long"
         assert len(list(client.classify_stream(["text"] * 300))) == 300
-        with pytest.raises(InvalidInput) as raised:
+        with pytest.raises(InvalidInputError) as raised:
             client.classify("bad")
         assert raised.value.reason is Reason.TOO_MANY_TOKENS
         stream = client.classify_stream(["text"] * 1_000_000)
@@ -76,8 +76,8 @@ def test_interceptors_of_an_async_client(server: FakeServer) -> None:
         interceptors = [AsyncUnary(), AsyncStream()]
         async with AsyncClient(server.target, interceptors=interceptors) as client:
             assert (await client.classify("text")).label == "long"
-            assert len([id_ async for id_, _ in client.classify_stream(["text"] * 300)]) == 300
-            with pytest.raises(InvalidInput) as raised:
+            assert len([id_ async for id_, _, _ in client.classify_stream(["text"] * 300)]) == 300
+            with pytest.raises(InvalidInputError) as raised:
                 await client.classify("bad")
             assert raised.value.reason is Reason.TOO_MANY_TOKENS
             stream = client.classify_stream(["text"] * 1_000_000)

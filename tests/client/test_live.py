@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from classwire import Classification, InvalidInput, Item, Reason, Text, UnknownModel
+from classwire import (
+    Classification,
+    InvalidInputError,
+    Reason,
+    StreamItem,
+    TextInput,
+    UnknownModelError,
+)
 
 MakeClient = Callable[..., Any]
 LONG = "not so bad " * 300
@@ -40,7 +47,7 @@ def live(make_client: MakeClient, target: str) -> Any:
 def test_a_text_alone_in_a_batch_and_in_a_stream(live: Any) -> None:
     """The same answer each time; bad texts have the same reason each time."""
     batch = live.classify_batch(TEXTS)
-    stream = dict(live.classify_stream(TEXTS))
+    stream = {result.id: result.outcome for result in live.classify_stream(TEXTS)}
     for index, (text, reason) in enumerate(zip(TEXTS, REASONS, strict=True)):
         if reason is None:
             alone = live.classify(text)
@@ -53,12 +60,12 @@ def test_a_text_alone_in_a_batch_and_in_a_stream(live: Any) -> None:
                 assert other.model == alone.model
                 assert other.token_count == alone.token_count
         else:
-            with pytest.raises(InvalidInput) as raised:
+            with pytest.raises(InvalidInputError) as raised:
                 live.classify(text)
             assert raised.value.reason is reason
             assert raised.value.field == "input.text"
             for other in (batch[index], stream[str(index)]):
-                assert isinstance(other, InvalidInput)
+                assert isinstance(other, InvalidInputError)
                 assert other.reason is reason
             assert batch[index].field == f"inputs[{index}].text"
 
@@ -109,7 +116,7 @@ def test_what_is_served(live: Any) -> None:
     assert live.server_info().version
     assert live.health() == "SERVING"
     assert live.health("classwire.v1.ClassifyService") == "SERVING"
-    with pytest.raises(UnknownModel):
+    with pytest.raises(UnknownModelError):
         live.classify("text", model="another")
 
 
@@ -122,10 +129,10 @@ def test_a_batch_over_the_limit_and_a_long_stream(live: Any) -> None:
     assert len(outcomes) == count
     with_tokens = live.classify_batch(texts, top_k=1, include_tokens=True)
     assert len(with_tokens) == count
-    items = [Item(f"id-{number}", Text(text)) for number, text in enumerate(texts)]
+    items = [StreamItem(f"id-{number}", TextInput(text)) for number, text in enumerate(texts)]
     streamed = list(live.classify_stream(items, in_order=True, top_k=1))
-    assert [id_ for id_, _ in streamed] == [item.id for item in items]
-    for batched, (_, outcome) in zip(outcomes, streamed, strict=True):
+    assert [result.id for result in streamed] == [item.id for item in items]
+    for batched, (_, _, outcome) in zip(outcomes, streamed, strict=True):
         assert batched.label == outcome.label
         assert batched.score == pytest.approx(outcome.score, abs=1e-5)
 

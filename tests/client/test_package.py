@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import classwire
-from classwire import ClassifyOptions, InvalidInput, errors
+from classwire import ClassifyOptions, InvalidInputError, errors
 from classwire._channel import channel_options, target_uri
 from classwire._requests import classify_options
 from classwire.testing import FakeServer
@@ -90,7 +90,7 @@ def test_targets(target: Any, uri: str) -> None:
 )
 def test_targets_without_a_name(target: Any) -> None:
     """What gRPC has no name for is refused, with what to do instead."""
-    with pytest.raises(InvalidInput, match="dns:///"):
+    with pytest.raises(InvalidInputError, match="dns:///"):
         target_uri(target)
 
 
@@ -123,14 +123,14 @@ def test_a_client_used_in_a_forked_process() -> None:
     """Really forked: the child gets the error at once, and the parent goes on."""
     program = """
 import os, sys
-from classwire import Client, UnusableClient
+from classwire import Client, UnusableClientError
 with Client(sys.argv[1]) as client:
     client.classify("text")
     child = os.fork()
     if not child:
         try:
             client.classify("text")
-        except UnusableClient as error:
+        except UnusableClientError as error:
             os._exit(7)
         os._exit(1)
     _, status = os.waitpid(child, 0)

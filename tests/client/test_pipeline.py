@@ -10,7 +10,7 @@ import transformers
 from transformers.pipelines.pt_utils import KeyDataset
 
 import classwire
-from classwire import Client, InvalidInput, Reason, UnknownModel
+from classwire import Client, InvalidInputError, Reason, UnknownModelError
 from classwire.testing import FakeServer
 from classwire_server.server import Server
 
@@ -172,7 +172,9 @@ def test_a_generator_is_read_lazily(target: str) -> None:
             yield TEXTS[0]
 
     with classwire.pipeline(target) as ours, Client(target) as client:
-        window = client.model().limits.stream_window_items
+        limits = client.model().limits
+        assert limits is not None
+        window = limits.stream_window_items
         results = iter(ours(endless()))
         for taken in range(1, 11):
             assert next(results)["label"]
@@ -200,12 +202,12 @@ def test_a_pair_that_is_no_dict_is_a_value_error(ours: Any, theirs: Any, bad: An
 def test_where_the_two_differ_on_purpose(ours: Any, theirs: Any) -> None:
     """As docs/guides/pipeline.md lists: one side answers where the other refuses or breaks."""
     assert theirs("")
-    with pytest.raises(InvalidInput) as raised:
+    with pytest.raises(InvalidInputError) as raised:
         ours("")
     assert raised.value.reason is Reason.EMPTY_TEXT
     with pytest.raises(RuntimeError):
         theirs(LONG)
-    with pytest.raises(InvalidInput) as raised:
+    with pytest.raises(InvalidInputError) as raised:
         ours(LONG)
     assert raised.value.reason is Reason.TOO_MANY_TOKENS
     with pytest.raises(IndexError):
@@ -219,9 +221,9 @@ def test_where_the_two_differ_on_purpose(ours: Any, theirs: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ({"function_to_apply": "default"}, InvalidInput),
-        ({"truncation": "only_first"}, InvalidInput),
-        ({"max_length": 5}, InvalidInput),
+        ({"function_to_apply": "default"}, InvalidInputError),
+        ({"truncation": "only_first"}, InvalidInputError),
+        ({"max_length": 5}, InvalidInputError),
         ({"add_special_tokens": False}, TypeError),
     ],
 )
@@ -254,20 +256,20 @@ def test_the_error_of_a_text_is_raised() -> None:
     """After the results before it, wherever it stands."""
     with FakeServer(["yes"]) as server, classwire.pipeline(server.target) as ours:
         server.fail_text("bad", Reason.TOO_MANY_TOKENS)
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidInputError):
             ours(["good", "bad", "good"])
         results = iter(ours(text for text in ["good", "bad", "good"]))
         assert next(results) == {"label": "yes", "score": 1.0}
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidInputError):
             next(results)
 
 
 def test_model_and_client_options_are_passed_on() -> None:
     """The name of the model, and all that a Client takes."""
     with FakeServer(["yes"], model="mine") as server:
-        with classwire.pipeline(server.target, "mine", metadata=[("x-key", "1")]) as ours:
+        with classwire.pipeline(server.target, "mine", metadata={"x-key": "1"}) as ours:
             ours("text")
             ours(["text"])
         assert [call.metadata["x-key"] for call in server.calls] == ["1", "1"]
-        with classwire.pipeline(server.target, "other") as ours, pytest.raises(UnknownModel):
+        with classwire.pipeline(server.target, "other") as ours, pytest.raises(UnknownModelError):
             ours("text")

@@ -2,12 +2,19 @@
 
 import pytest
 
-from classwire import Cancelled, DeadlineExceeded, InternalError, Overloaded, Reason, Unavailable
+from classwire import (
+    CancelledError,
+    DeadlineExceededError,
+    InternalError,
+    OverloadedError,
+    Reason,
+    UnavailableError,
+)
 from classwire._retry import FIRST_PAUSE_S, LEAST_TIME_S, Retry
 from classwire._streaming.reconnection import Reconnection
 
-UNAVAILABLE = Unavailable("nobody there")
-TIMEOUT = DeadlineExceeded("Deadline Exceeded")
+UNAVAILABLE = UnavailableError("nobody there")
+TIMEOUT = DeadlineExceededError("Deadline Exceeded")
 
 
 class Stream:
@@ -50,7 +57,7 @@ class Stream:
 
 def is_just_before(limit_s: float, took: tuple[float, Exception]) -> bool:
     """Whether a stream gave up then, and not because of something else."""
-    return limit_s - LEAST_TIME_S <= took[0] < limit_s and isinstance(took[1], Unavailable)
+    return limit_s - LEAST_TIME_S <= took[0] < limit_s and isinstance(took[1], UnavailableError)
 
 
 def test_without_a_server_patience_ends() -> None:
@@ -104,7 +111,7 @@ def test_a_timeout_without_a_server_says_what_was_missing() -> None:
     """The time runs out in the second call, which no server has taken."""
     stream = Stream(timeout_s=10)
     stream.fail()
-    with pytest.raises(Unavailable, match="nobody there") as raised:
+    with pytest.raises(UnavailableError, match="nobody there") as raised:
         stream.fail(TIMEOUT)
     assert raised.value.__cause__ is TIMEOUT
 
@@ -114,21 +121,21 @@ def test_a_timeout_with_a_server_is_one() -> None:
     stream = Stream(timeout_s=10)
     stream.fail()
     stream.reconnection.started()
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceededError):
         stream.fail(TIMEOUT)
 
 
 def test_the_pushback_of_a_refusal_is_waited_out() -> None:
     """Or, when it is longer than patience, raised at once."""
-    refusal = Overloaded("full", reason=Reason.TOO_MANY_STREAMS, retry_after_s=7)
+    refusal = OverloadedError("full", reason=Reason.TOO_MANY_STREAMS, retry_after_s=7)
     stream = Stream(patience_s=30)
     assert stream.reconnection.lost(refusal) > 7
-    with pytest.raises(Overloaded):
+    with pytest.raises(OverloadedError):
         Stream(patience_s=5).fail(refusal)
 
 
 @pytest.mark.parametrize(
-    "error", [InternalError("defect"), Cancelled("closed"), RuntimeError("odd"), TIMEOUT]
+    "error", [InternalError("defect"), CancelledError("closed"), RuntimeError("odd"), TIMEOUT]
 )
 def test_other_errors_end_the_stream(error: Exception) -> None:
     """As they are."""
@@ -143,6 +150,6 @@ def test_without_retries_every_error_does() -> None:
     """As it is."""
     stream = Stream(retry=False)
     assert not stream.reconnection.is_loss(UNAVAILABLE)
-    with pytest.raises(Unavailable) as raised:
+    with pytest.raises(UnavailableError) as raised:
         stream.fail()
     assert raised.value is UNAVAILABLE

@@ -167,9 +167,9 @@ def test_a_stream_outlives_all_its_servers(
     found = list(client.classify_stream(given, in_order=in_order))
     killing.join(PATIENCE_S)
     assert [replica.kills for replica in replicas] == [2, 2]
-    ids = [int(id_) for id_, _ in found]
+    ids = [int(result.id) for result in found]
     assert (ids if in_order else sorted(ids)) == list(range(len(given)))
-    for id_, outcome in found:
+    for id_, _, outcome in found:
         assert isinstance(outcome, Classification)
         words = given[int(id_)].count("word")
         assert not words or outcome.token_count == one + (words - 1) * (two - one)
@@ -208,7 +208,7 @@ def test_servers_are_replaced_while_streams_and_calls_go_on(
     for thread in threads:
         thread.start()
     count = 0
-    for id_, outcome in client.classify_stream(source(), in_order=True):
+    for id_, _, outcome in client.classify_stream(source(), in_order=True):
         assert (id_, type(outcome)) == (str(count), Classification)
         count += 1
         answers.release()

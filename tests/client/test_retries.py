@@ -11,18 +11,19 @@ import pytest
 
 from classwire import (
     AsyncClient,
-    Cancelled,
+    CancelledError,
     Classification,
     ClasswireError,
     Client,
-    DeadlineExceeded,
+    DeadlineExceededError,
     InternalError,
-    Item,
-    Overloaded,
+    OverloadedError,
     Reason,
-    Unavailable,
-    UnusableClient,
+    StreamItem,
+    UnavailableError,
+    UnusableClientError,
 )
+from classwire._retry import Retry
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 from tests.contract.engines import eventually
@@ -49,7 +50,7 @@ def test_what_is_unavailable_is_tried_again(client: Any, server: FakeServer) -> 
     asks: list[Callable[[], Any]] = [
         lambda: client.classify("text"),
         lambda: client.classify_batch(["text"])[0],
-        lambda: dict(client.classify_stream(["text"]))["0"],
+        lambda: next(client.classify_stream(["text"])).outcome,
     ]
     for ask in asks:
         server.fail_next(Reason.LOADING, times=3)
@@ -74,10 +75,10 @@ def test_what_is_overloaded_is_tried_again_when_the_server_said(
 def test_a_pushback_past_the_deadline_is_raised_at_once(client: Any, server: FakeServer) -> None:
     """Waiting for it would be in vain."""
     server.fail_next(Reason.OVERLOADED, retry_after_s=LONG_S, times=2)
-    with pytest.raises(Overloaded):
+    with pytest.raises(OverloadedError):
         client.classify("text")
     source = Source()
-    with pytest.raises(Overloaded):
+    with pytest.raises(OverloadedError):
         list(client.classify_stream(source.texts))
     assert (source.given, len(server.calls)) == (0, 2)
 
@@ -116,7 +117,7 @@ def test_without_retries_nothing_is(
             ask()
     server.fail_text("text", reason, times=2, retry_after_s=0.01)
     assert client.classify_batch(["text"])[0].reason is reason
-    assert dict(client.classify_stream(["text"]))["0"].reason is reason
+    assert next(client.classify_stream(["text"])).outcome.reason is reason
     assert len(server.calls) == 4
 
 
@@ -125,15 +126,15 @@ def test_until_the_deadline_and_then_with_the_last_error(make_client: MakeClient
     with FakeServer(["yes"]) as server:
         gone = server.target
     client = make_client(gone, timeout_s=0.4)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         client.classify("text")
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         client.classify_batch(["text"])
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         list(client.classify_stream(["text"]))
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         list(make_client(gone).classify_stream(["text"], timeout_s=0.4))
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         make_client(gone).health()  # at once
 
 
@@ -161,7 +162,9 @@ def test_only_the_texts_that_failed_are_sent_again(client: Any, server: FakeServ
     ]
     assert batches == [["one", "lost", "full", "two"], ["lost", "full"], ["full"]]
     server.fail_text("lost", Reason.WORKER_LOST, times=1)
-    outcomes = dict(client.classify_stream(["one", "lost", "two"]))
+    outcomes = {
+        result.id: result.outcome for result in client.classify_stream(["one", "lost", "two"])
+    }
     assert all(isinstance(outcome, Classification) for outcome in outcomes.values())
     assert [id_ for message in sent(server) for id_ in message].count("0") == 1
 
@@ -177,7 +180,7 @@ def test_a_text_that_never_gets_better_is_an_error_in_the_end(
     assert lost.reason is Reason.WORKER_LOST
     stream = client.classify_stream(["good", "lost", "good"])
     assert [next(stream)[0], next(stream)[0]] == ["0", "2"]
-    with pytest.raises(Unavailable) as raised:
+    with pytest.raises(UnavailableError) as raised:
         next(stream)
     assert raised.value.unanswered == ("1",)
 
@@ -188,8 +191,8 @@ def test_a_broken_stream_goes_on(client: Any, server: FakeServer, in_order: bool
     for _ in range(3):
         server.break_stream(Reason.DRAINING, after_results=40)
     ids = [f"id-{number}" for number in range(200)]
-    items = [Item(id_, "text") for id_ in ids]
-    assert [id_ for id_, _ in client.classify_stream(items, in_order=in_order)] == ids
+    items = [StreamItem(id_, "text") for id_ in ids]
+    assert [id_ for id_, _, _ in client.classify_stream(items, in_order=in_order)] == ids
     assert len(server.calls) == 4
     again = sent(server)
     first = next(at for at, message in enumerate(again) if at and message[0] == "id-40")
@@ -210,7 +213,7 @@ def test_a_stream_that_is_ended_while_idle_goes_on(client: Any, server: FakeServ
                 assert answered.acquire(timeout=WAIT_S)
 
     ids = []
-    for id_, _ in client.classify_stream(source(), window=1):
+    for id_, _, _ in client.classify_stream(source(), window=1):
         ids.append(id_)
         answered.release()
     assert ids == ["0", "1"]
@@ -226,9 +229,27 @@ def test_a_streams_deadline_holds_over_its_calls(client: Any, server: FakeServer
     assert first_s < 9.1  # gRPC rounds what it sends
 
 
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses of all clients, as each begins."""
+    begun: list[float] = []
+    pause_s = Retry.pause_s
+
+    def noted(retry: Retry, error: Exception, left_s: float | None) -> float | None:
+        pause = pause_s(retry, error, left_s)
+        if pause is not None:
+            begun.append(pause)
+        return pause
+
+    monkeypatch.setattr(Retry, "pause_s", noted)
+    return begun
+
+
 @pytest.mark.parametrize("ask", ["classify", "classify_batch", "classify_stream"])
-def test_closing_a_client_ends_its_pauses(server: FakeServer, ask: str) -> None:
-    """Whoever waits in one is told at once."""
+def test_closing_a_client_ends_its_pauses(
+    server: FakeServer, pauses: list[float], ask: str
+) -> None:
+    """A caller that waits in one gets an error at once."""
     server.fail_next(Reason.RATE_LIMITED, retry_after_s=LONG_S)
     client = Client(server.target, timeout_s=math.inf)
     ended: list[BaseException] = []
@@ -242,14 +263,14 @@ def test_closing_a_client_ends_its_pauses(server: FakeServer, ask: str) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert eventually(lambda: bool(server.calls and client._session._told_of_close))
+    assert eventually(lambda: bool(pauses))
     client.close()
     thread.join(WAIT_S)
     # The stream may have been told before it heard of the refusal.
-    assert isinstance(ended[0], UnusableClient if ask != "classify_stream" else ClasswireError)
+    assert isinstance(ended[0], UnusableClientError if ask != "classify_stream" else ClasswireError)
 
 
-def test_closing_an_async_client_ends_its_pauses(server: FakeServer) -> None:
+def test_closing_an_async_client_ends_its_pauses(server: FakeServer, pauses: list[float]) -> None:
     """Of a call and of a stream."""
 
     async def run() -> None:
@@ -260,12 +281,12 @@ def test_closing_an_async_client_ends_its_pauses(server: FakeServer) -> None:
             asyncio.ensure_future(anext(stream)),
             asyncio.ensure_future(client.classify("text")),
         ]
-        while not (len(server.calls) == 2 and len(client._session._told_of_close) == 2):
+        while len(pauses) < 2:
             await asyncio.sleep(0)
         await client.close()
         for each in waiting:
             # The stream may have been told before it heard of the refusal.
-            with pytest.raises((UnusableClient, Cancelled, Overloaded)):
+            with pytest.raises((UnusableClientError, CancelledError, OverloadedError)):
                 await asyncio.wait_for(each, WAIT_S)
 
     asyncio.run(run())
@@ -322,7 +343,7 @@ def test_what_is_cut_off_is_tried_again(
         assert len(list(client.classify_stream(["text"] * 3))) == 3
         assert len(server.calls) == 6
         server.cuts = 1
-        with pytest.raises(Unavailable, match=said):
+        with pytest.raises(UnavailableError, match=said):
             make_client(server.target, retry=False).classify("text")
 
 
@@ -338,6 +359,6 @@ def test_a_defect_of_the_server_ends_a_stream(client: Any, server: FakeServer) -
 def test_time_over_is_time_over(client: Any, server: FakeServer) -> None:
     """A server that does not answer is no server that is not there."""
     server.hold()
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceededError):
         client.classify("text", timeout_s=0.1)
     server.release()

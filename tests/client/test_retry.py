@@ -5,26 +5,25 @@ from collections.abc import Callable
 import pytest
 
 from classwire import (
-    Cancelled,
+    CancelledError,
     Classification,
     ClasswireError,
-    DeadlineExceeded,
+    DeadlineExceededError,
     InternalError,
-    InvalidInput,
-    Overloaded,
-    PoisonInput,
+    InvalidInputError,
+    OverloadedError,
+    PoisonInputError,
     Reason,
-    Unavailable,
+    UnavailableError,
     _calls,
     _responses,
 )
 from classwire._retry import FIRST_PAUSE_S, LEAST_TIME_S, LONGEST_PAUSE_S, Deadline, Retry
-from classwire._steps import Call, Pause, Steps, retried
-from classwire.results import ModelLimits
+from classwire._steps import Call, Pause, Reply, Steps, retried
 from classwire.v1 import classwire_pb2 as pb
 
 Answer = object
-UNAVAILABLE = Unavailable("nobody there")
+UNAVAILABLE = UnavailableError("nobody there")
 
 
 class Run:
@@ -59,7 +58,7 @@ class Run:
                 if isinstance(answered, ClasswireError):
                     doing = doings.throw(answered)
                 else:
-                    doing = doings.send(answered)
+                    doing = doings.send(Reply(answered))
         except StopIteration as done:
             self.result = done.value
         except ClasswireError as error:
@@ -68,7 +67,8 @@ class Run:
 
 def ask() -> Steps[object]:
     """An operation of one call."""
-    return (yield Call("models", "GetServerInfo", pb.GetServerInfoRequest()))
+    reply = yield Call("models", "GetServerInfo", pb.GetServerInfoRequest())
+    return reply.message
 
 
 def in_turn(*answers: Answer) -> Callable[[Run, Call], Answer]:
@@ -94,7 +94,7 @@ def test_never_earlier_than_the_server_asked_nor_at_the_deadline(
     left_s: float | None, chance: float
 ) -> None:
     """What is overloaded is tried again after the pushback, and some chance."""
-    overloaded = Overloaded("full", reason=Reason.OVERLOADED, retry_after_s=3.0)
+    overloaded = OverloadedError("full", reason=Reason.OVERLOADED, retry_after_s=3.0)
     pause_s = Retry(True, lambda: chance).pause_s(overloaded, left_s)
     assert pause_s is not None
     assert pause_s > 3.0
@@ -104,8 +104,8 @@ def test_never_earlier_than_the_server_asked_nor_at_the_deadline(
 @pytest.mark.parametrize(
     ("error", "left_s"),
     [
-        (Overloaded("full", retry_after_s=3.0), 3.0),
-        (Overloaded("full", retry_after_s=3.0), 2.0),
+        (OverloadedError("full", retry_after_s=3.0), 3.0),
+        (OverloadedError("full", retry_after_s=3.0), 2.0),
         (UNAVAILABLE, LEAST_TIME_S / 2),
         (UNAVAILABLE, 0.0),
     ],
@@ -120,13 +120,13 @@ def test_nothing_is_tried_again_when_it_would_be_too_late(
 @pytest.mark.parametrize(
     "error",
     [
-        Overloaded("full", reason=Reason.OVERLOADED),
-        PoisonInput("poison", reason=Reason.POISON_INPUT),
+        OverloadedError("full", reason=Reason.OVERLOADED),
+        PoisonInputError("poison", reason=Reason.POISON_INPUT),
         InternalError("defect"),
-        InvalidInput("wrong"),
-        Cancelled("closed"),
-        DeadlineExceeded("late", reason=Reason.EXPIRED_IN_QUEUE),
-        DeadlineExceeded("late"),
+        InvalidInputError("wrong"),
+        CancelledError("closed"),
+        DeadlineExceededError("late", reason=Reason.EXPIRED_IN_QUEUE),
+        DeadlineExceededError("late"),
         RuntimeError("no error of ours"),
     ],
     ids=lambda error: str(getattr(error, "reason", "")) or type(error).__name__,
@@ -159,12 +159,12 @@ def test_without_a_deadline_it_goes_on_for_ever() -> None:
 
 def test_a_bare_timeout_while_retrying_is_not_what_the_caller_sees() -> None:
     """The time runs out in the second attempt: why there was a second one says more."""
-    timeout = DeadlineExceeded("Deadline Exceeded")
+    timeout = DeadlineExceededError("Deadline Exceeded")
     run = Run(ask(), in_turn(UNAVAILABLE, timeout))
     assert run.result is UNAVAILABLE
     assert UNAVAILABLE.__cause__ is timeout
     assert Run(ask(), in_turn(timeout)).result is timeout
-    expired = DeadlineExceeded("late", reason=Reason.EXPIRED_IN_QUEUE)
+    expired = DeadlineExceededError("late", reason=Reason.EXPIRED_IN_QUEUE)
     assert Run(ask(), in_turn(UNAVAILABLE, expired)).result is expired
 
 
@@ -192,9 +192,8 @@ def test_each_call_of_an_operation_is_tried_again() -> None:
 
 def batch(*texts: str, most: int = 8) -> Steps[object]:
     """A batch, with the model's limits known."""
-    limits: ModelLimits = _responses.model(
-        pb.Model(limits=pb.ModelLimits(max_texts_per_call=most))
-    ).limits
+    limits = _responses.model(pb.Model(limits=pb.ModelLimits(max_texts_per_call=most))).limits
+    assert limits is not None
     return _calls.classify_batch(texts, "", pb.ClassifyOptions(), {"": limits})
 
 
@@ -239,7 +238,7 @@ def test_of_a_batch_only_what_failed_is_sent_again(
     assert all(pause_s > retry_after_ms / 1000 for pause_s in run.pauses_s)
 
 
-@pytest.mark.parametrize("last", [None, UNAVAILABLE, DeadlineExceeded("Deadline Exceeded")])
+@pytest.mark.parametrize("last", [None, UNAVAILABLE, DeadlineExceededError("Deadline Exceeded")])
 def test_texts_that_do_not_get_better_keep_their_errors(last: ClasswireError | None) -> None:
     """When the time is over, by a pause or in a call, the others still have their scores."""
     fail = failing(14, "WORKER_LOST", times=1000)
@@ -251,7 +250,7 @@ def test_texts_that_do_not_get_better_keep_their_errors(last: ClasswireError | N
     assert isinstance(run.result, list)
     good, bad = run.result
     assert isinstance(good, Classification)
-    assert isinstance(bad, Unavailable)
+    assert isinstance(bad, UnavailableError)
     assert bad.reason is Reason.WORKER_LOST
 
 
@@ -267,4 +266,4 @@ def test_without_retries_no_text_is_sent_again() -> None:
     run = Run(batch("a", "xx"), failing(14, "WORKER_LOST", times=1), retry=False)
     assert len(run.calls) == 1
     assert isinstance(run.result, list)
-    assert isinstance(run.result[1], Unavailable)
+    assert isinstance(run.result[1], UnavailableError)

@@ -2,14 +2,14 @@
 
 import pytest
 
-from classwire import InternalError, InvalidInput, Reason, Unavailable
+from classwire import InternalError, InvalidInputError, Reason, StreamItem, UnavailableError
 from classwire._retry import Retry
 from classwire._streaming.reconnection import Reconnection
 from classwire._streaming.state import StreamState
 
 from .conversations import add_all, begin_call, new_stream, results, sent, started, taken
 
-DRAINING = Unavailable("draining", reason=Reason.DRAINING)
+DRAINING = UnavailableError("draining", reason=Reason.DRAINING)
 
 
 def stream(*, in_order: bool = False, window: int | None = None) -> StreamState:
@@ -120,7 +120,7 @@ def test_an_item_whose_outcome_is_unavailable_is_sent_again() -> None:
     state = stream()
     add_all(state, "abc")
     sent(state)
-    with pytest.raises(Unavailable) as raised:
+    with pytest.raises(UnavailableError) as raised:
         state.receive(results("0", lost=["1"]))
     lose(state, raised.value)
     assert taken(state) == ["0"]
@@ -135,8 +135,8 @@ def test_without_retries_it_is_an_outcome() -> None:
     state.add("a")
     sent(state)
     state.receive(results(lost=["0"]))
-    id_, outcome = state.take()
-    assert (id_, type(outcome)) == ("0", Unavailable)
+    id_, _, outcome = state.take()
+    assert (id_, type(outcome)) == ("0", UnavailableError)
 
 
 def test_a_stream_without_open_items_waits_for_one() -> None:
@@ -178,9 +178,9 @@ def test_what_the_source_raises_while_no_server_is_there_is_raised() -> None:
 def test_an_error_that_is_no_loss_ends_a_stream_without_open_items() -> None:
     """Only a server that is gone is no reason."""
     state = stream()
-    state.ended(InvalidInput("wrong"))
+    state.ended(InvalidInputError("wrong"))
     assert state.is_over
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         state.finish()
 
 
@@ -216,8 +216,8 @@ def test_an_id_that_waits_to_be_sent_again_is_in_use() -> None:
     state = stream()
     add_all(state, ["a", "b"])
     lose(state)
-    with pytest.raises(InvalidInput):
-        state._ledger.check_id("1")
+    with pytest.raises(InvalidInputError):
+        state.add(StreamItem("1", "text"))
 
 
 def test_an_abandoned_stream_makes_no_call_after_the_one_that_says_why() -> None:

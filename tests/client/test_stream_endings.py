@@ -10,12 +10,13 @@ import pytest
 from classwire import (
     ClasswireError,
     Client,
-    DeadlineExceeded,
-    InvalidInput,
-    Item,
-    Overloaded,
+    DeadlineExceededError,
+    InvalidInputError,
+    OverloadedError,
     Reason,
-    Unavailable,
+    StreamItem,
+    StreamResult,
+    UnavailableError,
 )
 from classwire.testing import FakeServer
 
@@ -33,11 +34,11 @@ def stream_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name in names]
 
 
-def drained(stream: Iterator[tuple[str, Any]]) -> tuple[list[str], Exception | None]:
+def drained(stream: Iterator[StreamResult]) -> tuple[list[str], Exception | None]:
     """The ids that a stream answers, and the error that it ends with."""
     answered = []
     try:
-        for id_, _ in stream:
+        for id_, _, _ in stream:
             answered.append(id_)
     except Exception as error:
         return answered, error
@@ -110,7 +111,11 @@ def test_an_error_of_the_source_comes_last(client: Any) -> None:
 
 @pytest.mark.parametrize(
     ("bad", "kind"),
-    [(Item("a", "text"), InvalidInput), (Item("", "text"), InvalidInput), (b"text", TypeError)],
+    [
+        (StreamItem("a", "text"), InvalidInputError),
+        (StreamItem("", "text"), InvalidInputError),
+        (b"text", TypeError),
+    ],
     ids=["repeated id", "no id", "no text"],
 )
 def test_a_bad_element_comes_last(
@@ -122,7 +127,7 @@ def test_a_bad_element_comes_last(
 
     def source() -> Iterator[Any]:
         try:
-            yield Item("a", "text")
+            yield StreamItem("a", "text")
             yield bad
             yield "never asked for"
         finally:
@@ -141,9 +146,9 @@ def test_a_broken_stream_says_what_is_unanswered(
     """What was answered before comes first; without retries the others' ids are in the error."""
     client = make_client(server.target, retry=False)
     server.break_stream(Reason.DRAINING, after_results=5)
-    stream = client.classify_stream([Item(f"id-{number}", "text") for number in range(9)])
+    stream = client.classify_stream([StreamItem(f"id-{number}", "text") for number in range(9)])
     answered, raised = drained(stream)
-    assert isinstance(raised, Unavailable)
+    assert isinstance(raised, UnavailableError)
     assert raised.reason is Reason.DRAINING
     assert answered == [f"id-{number}" for number in range(5)]
     assert raised.unanswered == tuple(f"id-{number}" for number in range(5, 9))
@@ -162,7 +167,7 @@ def test_a_server_that_goes_away_for_good_loses_no_text(make_client: MakeClient)
         server.hold()
         server.stop()
         answered, raised = drained(stream)
-    assert isinstance(raised, Unavailable)
+    assert isinstance(raised, UnavailableError)
     ids = {"0", *answered, *raised.unanswered}
     assert ids == {str(number) for number in range(source.given)}
     assert 1 + len(answered) + len(raised.unanswered) == source.given
@@ -173,7 +178,7 @@ def test_a_stream_that_is_refused(make_client: MakeClient, server: FakeServer) -
     client = make_client(server.target, retry=False)
     source = Source()
     server.fail_next(Reason.TOO_MANY_STREAMS, retry_after_s=0.5)
-    with pytest.raises(Overloaded) as raised:
+    with pytest.raises(OverloadedError) as raised:
         list(client.classify_stream(source.texts))
     assert raised.value.reason is Reason.TOO_MANY_STREAMS
     assert raised.value.retry_after_s == 0.5
@@ -183,7 +188,7 @@ def test_a_stream_that_is_refused(make_client: MakeClient, server: FakeServer) -
 def test_a_stream_may_have_a_deadline(client: Any, server: FakeServer) -> None:
     """When asked for: then what is unanswered is in the error."""
     server.hold()
-    with pytest.raises(DeadlineExceeded) as raised:
+    with pytest.raises(DeadlineExceededError) as raised:
         list(client.classify_stream(["text"], timeout_s=0.3))
     assert raised.value.unanswered == ("0",)
 

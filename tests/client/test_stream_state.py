@@ -1,13 +1,25 @@
 """The state of a stream of one call, step by step: no server, no threads."""
 
+from typing import Any
+
 import pytest
 
-from classwire import InternalError, InvalidInput, Item, Outcome, Reason, Text, Unavailable
+from classwire import (
+    InternalError,
+    InvalidInputError,
+    Outcome,
+    Reason,
+    StreamItem,
+    TextInput,
+    UnavailableError,
+)
 from classwire._requests import MAX_MESSAGE_BYTES
 from classwire._streaming.state import StreamState
 from classwire.v1 import classwire_pb2 as pb
 
 from .conversations import add_all, begin_call, finish, new_stream, results, sent, started, taken
+
+NOT_TEXT: Any = 1
 
 
 def stream(
@@ -87,7 +99,15 @@ def test_a_full_window_opens_for_several_items_at_once() -> None:
 def test_ids_are_the_positions_of_bare_texts() -> None:
     """Elements with ids of their own count as well."""
     state = stream()
-    add_all(state, ["a", Item("mine", "b"), Text("c", "d"), Item("pair", Text("e", "f"))])
+    add_all(
+        state,
+        [
+            "a",
+            StreamItem("mine", "b"),
+            TextInput("c", "d"),
+            StreamItem("pair", TextInput("e", "f")),
+        ],
+    )
     items = state.next_message().items.items
     assert [item.id for item in items] == ["0", "mine", "2", "pair"]
     assert [item.input.text_pair for item in items] == ["", "", "d", "f"]
@@ -120,10 +140,10 @@ def test_in_order_a_text_that_is_not_sent_keeps_its_place() -> None:
 def test_a_text_without_utf8_is_an_outcome() -> None:
     """It is not sent, and fails no other; the error says where, without the text."""
     state = stream()
-    add_all(state, ["good", Text("good", "secret\udfff"), "good"])
-    id_, outcome = state.take()
-    assert id_ == "1"
-    assert isinstance(outcome, InvalidInput)
+    add_all(state, ["good", TextInput("good", "secret\udfff"), "good"])
+    id_, index, outcome = state.take()
+    assert (id_, index) == ("1", 1)
+    assert isinstance(outcome, InvalidInputError)
     assert (outcome.reason, outcome.field) == (Reason.BAD_ENCODING, "input.text_pair")
     assert outcome.metadata == {"position": "6"}
     assert "secret" not in str(outcome)
@@ -133,28 +153,31 @@ def test_a_text_without_utf8_is_an_outcome() -> None:
 @pytest.mark.parametrize("id_", ["", "x" * 129, "é" * 65, "\ud800"])
 def test_a_bad_id_is_refused(id_: str) -> None:
     """An id has 1 to 128 bytes of UTF-8."""
-    with pytest.raises(InvalidInput):
-        stream().add(Item(id_, "text"))
+    with pytest.raises(InvalidInputError):
+        stream().add(StreamItem(id_, "text"))
 
 
 def test_an_id_may_be_used_again_once_it_is_answered() -> None:
     """Two unanswered items can't have one id; it would not be known whose the result is."""
     state = stream()
-    state.add(Item("x" * 128, "text"))
-    with pytest.raises(InvalidInput) as raised:
-        state.add(Item("x" * 128, "text"))
+    state.add(StreamItem("x" * 128, "text"))
+    with pytest.raises(InvalidInputError) as raised:
+        state.add(StreamItem("x" * 128, "text"))
     assert raised.value.reason is Reason.BAD_ID
     sent(state)
     state.receive(results("x" * 128))
-    state.add(Item("x" * 128, "text"))
+    state.add(StreamItem("x" * 128, "text"))
     assert state.wants_message
 
 
-@pytest.mark.parametrize("item", [None, b"text", 1, Item("a", b"x"), Item(1, "x"), Text(None)])  # type: ignore[arg-type]
-def test_what_is_no_text_is_a_type_error(item: object) -> None:
+@pytest.mark.parametrize(
+    "item",
+    [None, b"text", 1, StreamItem("a", NOT_TEXT), StreamItem(NOT_TEXT, "x"), TextInput(NOT_TEXT)],
+)
+def test_what_is_no_text_is_a_type_error(item: Any) -> None:
     """Wrong types are a mistake in the caller's program."""
     with pytest.raises(TypeError, match="must be a str, not"):
-        stream().add(item)  # type: ignore[arg-type]
+        stream().add(item)
 
 
 def test_a_stream_ends_well_when_all_is_answered() -> None:
@@ -174,7 +197,7 @@ def test_an_end_after_the_last_answer_needs_no_good_status() -> None:
     """Nothing was lost if the server goes away once all is answered."""
     state = stream()
     state.exhausted()
-    finish(state, Unavailable("draining"))
+    finish(state, UnavailableError("draining"))
 
 
 def test_the_error_of_a_stream_has_the_unanswered_ids() -> None:
@@ -184,8 +207,8 @@ def test_the_error_of_a_stream_has_the_unanswered_ids() -> None:
     sent(state)
     add_all(state, "de")
     state.receive(results("1"))
-    with pytest.raises(Unavailable) as raised:
-        finish(state, Unavailable("draining", reason=Reason.DRAINING))
+    with pytest.raises(UnavailableError) as raised:
+        finish(state, UnavailableError("draining", reason=Reason.DRAINING))
     assert raised.value.unanswered == ("0", "2", "3", "4")
     assert taken(state) == ["1"]
 
@@ -193,9 +216,9 @@ def test_the_error_of_a_stream_has_the_unanswered_ids() -> None:
 def test_an_item_that_comes_too_late_is_unanswered() -> None:
     """The source was making it when the stream ended."""
     state = stream()
-    state.ended(Unavailable("draining"))
+    state.ended(UnavailableError("draining"))
     state.add("text")
-    with pytest.raises(Unavailable) as raised:
+    with pytest.raises(UnavailableError) as raised:
         state.finish()
     assert raised.value.unanswered == ("0",)
 
@@ -206,8 +229,8 @@ def test_in_order_what_was_not_given_is_unanswered() -> None:
     add_all(state, "ab")
     sent(state)
     state.receive(results("1"))
-    with pytest.raises(Unavailable) as raised:
-        finish(state, Unavailable("draining"))
+    with pytest.raises(UnavailableError) as raised:
+        finish(state, UnavailableError("draining"))
     assert raised.value.unanswered == ("0", "1")
 
 
@@ -277,5 +300,5 @@ def test_an_outcome_of_neither_kind_is_an_error_of_that_item() -> None:
     sent(state)
     empty = pb.StreamResults(results=[pb.StreamResult(id="0")])
     state.receive(pb.StreamClassifyResponse(results=empty))
-    outcome: Outcome = state.take()[1]
+    outcome: Outcome = state.take().outcome
     assert isinstance(outcome, InternalError)

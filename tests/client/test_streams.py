@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
-from classwire import Client, InvalidInput, Reason
+from classwire import (
+    Client,
+    InvalidInputError,
+    Reason,
+)
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -33,12 +37,12 @@ def test_every_text_has_its_outcome(client: Any, server: FakeServer) -> None:
     """More texts than the window: each id once, good and bad ones side by side."""
     server.fail_text("bad", Reason.TOO_MANY_TOKENS)
     texts = ["bad" if number % 10 == 0 else "x" * (number + 1) for number in range(1000)]
-    outcomes = dict(client.classify_stream(texts))
+    outcomes = {result.id: result.outcome for result in client.classify_stream(texts)}
     assert sorted(map(int, outcomes)) == list(range(1000))
     for number, text in enumerate(texts):
         outcome = outcomes[str(number)]
         if text == "bad":
-            assert isinstance(outcome, InvalidInput)
+            assert isinstance(outcome, InvalidInputError)
         else:
             assert {s.label: s.score for s in outcome.scores}["short"] == pytest.approx(
                 1 / len(text)
@@ -60,7 +64,7 @@ def test_a_fast_source_fills_messages(client: Any, server: FakeServer) -> None:
 def test_results_in_order(client: Any, server: FakeServer) -> None:
     """When asked for, also across texts that were never sent."""
     texts = ["\ud800" if number % 7 == 0 else "text" for number in range(300)]
-    ids = [id_ for id_, _ in client.classify_stream(texts, in_order=True)]
+    ids = [id_ for id_, _, _ in client.classify_stream(texts, in_order=True)]
     assert ids == [str(number) for number in range(300)]
     first = server.requests[0]
     assert isinstance(first, pb.StreamClassifyRequest)
@@ -88,7 +92,7 @@ def test_results_do_not_wait_for_the_source(client: Any, in_order: bool) -> None
 
     items = source() if isinstance(client, Client) else async_source()
     ids = []
-    for id_, _ in client.classify_stream(items, in_order=in_order):
+    for id_, _, _ in client.classify_stream(items, in_order=in_order):
         ids.append(id_)
         answered.release()
     assert ids == ["0", "1", "2"]
@@ -113,7 +117,7 @@ def test_the_source_is_read_lazily(make_client: MakeClient, window: int | None, 
 )
 def test_bad_options_are_refused_before_the_loop(client: Any, options: dict[str, Any]) -> None:
     """By the call, and not by the first `next`."""
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         client.classify_stream(["text"], **options)
 
 

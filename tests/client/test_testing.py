@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from classwire import Client, InvalidInput, Reason, Text
+from classwire import Client, DeadlineExceededError, InvalidInputError, Reason, TextInput
 from classwire.testing import CODES, FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -20,7 +20,7 @@ def test_labels_in_turn(connected: tuple[FakeServer, Client]) -> None:
     """One after the other, over and over, whatever the text and the kind of call."""
     _, client = connected
     labels = [client.classify("text").label for _ in range(3)]
-    labels += [outcome.label for _, outcome in client.classify_stream(["a", "b"])]  # type: ignore[union-attr]
+    labels += [outcome.label for _, _, outcome in client.classify_stream(["a", "b"])]  # type: ignore[union-attr]
     assert labels == ["good", "bad", "good", "bad", "good"]
     assert client.model().labels == ("bad", "good")
 
@@ -47,7 +47,7 @@ def test_texts_that_fail(connected: tuple[FakeServer, Client]) -> None:
             Reason.TOO_MANY_TOKENS,
             Reason.EMPTY_TEXT,
         ]
-    with pytest.raises(InvalidInput) as raised:
+    with pytest.raises(InvalidInputError) as raised:
         client.classify("x")
     assert raised.value.field == "input.text"
 
@@ -55,7 +55,7 @@ def test_texts_that_fail(connected: tuple[FakeServer, Client]) -> None:
 def test_requests_are_kept(connected: tuple[FakeServer, Client]) -> None:
     """As the contract's messages, in the order of arrival."""
     server, client = connected
-    client.classify(Text("a", "b"))
+    client.classify(TextInput("a", "b"))
     client.classify_batch(["c"])
     client.tokenize("d")
     list(client.classify_stream(["e"]))
@@ -71,3 +71,72 @@ def test_requests_are_kept(connected: tuple[FakeServer, Client]) -> None:
 def test_every_reason_has_a_code() -> None:
     """So that any of them can be asked for."""
     assert set(CODES) == set(Reason)
+
+
+def test_a_text_fails_as_often_as_told(connected: tuple[FakeServer, Client]) -> None:
+    """Wherever it comes, tokenizing included; then it is answered."""
+    server, client = connected
+    server.fail_text("x", Reason.TOO_MANY_TOKENS, times=2)
+    for ask in (client.tokenize, client.classify):
+        with pytest.raises(InvalidInputError, match="TOO_MANY_TOKENS"):
+            ask("x")
+    assert client.classify("x").label == "good"
+    assert len(client.tokenize("x").tokens) == 1
+
+
+def test_next_calls_fail_and_models_do_not(connected: tuple[FakeServer, Client]) -> None:
+    """`fail_next` is for calls and streams of texts."""
+    server, client = connected
+    server.fail_next(Reason.BAD_OPTION, times=2)
+    assert client.model().name == "fake"
+    for ask in (lambda: client.classify("x"), lambda: list(client.classify_stream(["x"]))):
+        with pytest.raises(InvalidInputError):
+            ask()
+    assert client.classify("x").label == "good"
+
+
+def test_answers_are_held_back(connected: tuple[FakeServer, Client]) -> None:
+    """Until they are released."""
+    server, client = connected
+    server.hold()
+    with pytest.raises(DeadlineExceededError):
+        client.classify("x", timeout_s=0.1)
+    server.release()
+    assert client.classify("x").ok
+
+
+def test_calls_are_kept(connected: tuple[FakeServer, Client]) -> None:
+    """With metadata and deadline, one for each call or stream of texts."""
+    server, client = connected
+    client.classify("a", metadata={"x-key": "value"}, timeout_s=60)
+    list(client.classify_stream(["a", "b"]))
+    first, second = server.calls
+    assert first.metadata["x-key"] == "value"
+    assert first.time_left_s is not None
+    assert 0 < first.time_left_s <= 60
+    assert second.time_left_s is None
+
+
+def test_a_fake_without_labels() -> None:
+    """It could not answer."""
+    with pytest.raises(ValueError, match="at least one label"):
+        FakeServer([])
+
+
+def test_limits_hold_and_an_answer_takes_the_options() -> None:
+    """As a client sees them and asks for them."""
+    limits = {"max_texts_per_call": 2, "window_items": 3, "max_items_per_message": 1}
+    scores = {"a": 0.2, "b": 0.7, "c": 0.1}
+    with (
+        FakeServer(lambda text, pair: scores, model="mine", max_tokens=7, **limits) as server,
+        Client(server.target) as client,
+    ):
+        model = client.model("mine")
+        assert (model.max_tokens, model.limits and model.limits.stream_window_items) == (7, 3)
+        client.classify_batch(["x"] * 3)
+        list(client.classify_stream(["x"] * 2))
+        best = client.classify("x", top_k=1, include_logits=True, include_tokens=True)
+    sizes = [len(r.inputs) for r in server.requests if isinstance(r, pb.BatchClassifyRequest)]
+    messages = [r for r in server.requests if isinstance(r, pb.StreamClassifyRequest)]
+    assert (sizes, len(messages)) == ([2, 1], 3)
+    assert ([s.label for s in best.scores], len(best.logits), len(best.tokens)) == (["b"], 3, 1)

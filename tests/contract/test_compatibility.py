@@ -87,14 +87,14 @@ def test_a_later_server(channel: grpc.Channel, server: Server) -> None:
     texts = ["I love it", "", "so so"]
     with later_server(channel) as target, Client(target) as ahead, Client(server.target) as level:
         one, expected = ahead.classify(texts[0]), level.classify(texts[0])
-        batch, stream = ahead.classify_batch(texts), dict(ahead.classify_stream(texts))
+        batch, stream = ahead.classify_batch(texts), list(ahead.classify_stream(texts))
         tokens, model, info = ahead.tokenize(texts[0]), ahead.model(), ahead.server_info()
 
         assert one.scores == expected.scores
         assert (one.activation, one.model.precision) == (str(LATER), str(LATER))
-        for outcomes in (batch, [stream[str(number)] for number in range(len(texts))]):
+        for outcomes in (batch, [result.outcome for result in sorted(stream)]):
             assert [type(each).__name__ for each in outcomes] == [
-                "Classification", "InvalidInput", "Classification",
+                "Classification", "InvalidInputError", "Classification",
             ]  # fmt: skip
             assert isinstance(outcomes[0], Classification)
             assert outcomes[0].scores == expected.scores

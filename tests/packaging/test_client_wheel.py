@@ -74,7 +74,7 @@ def test_round_trip_with_fake_server() -> None:
         result = client.classify("I really love this book")
         outcomes = [
             *client.classify_batch(["a", "b"]),
-            *dict(client.classify_stream(["c", "d"])).values(),
+            *(result.outcome for result in client.classify_stream(["c", "d"])),
         ]
 
     assert (result.label, result.score) == ("good", 0.75)

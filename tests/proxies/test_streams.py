@@ -39,8 +39,8 @@ def test_long_streams(proxy: Proxy, connect_by: ConnectBy) -> None:
 
     found = list(connect_by(proxy).classify_stream(texts, in_order=True))
 
-    assert [id_ for id_, _ in found] == [str(number) for number in range(len(texts))]
-    assert all(isinstance(outcome, Classification) for _, outcome in found)
+    assert [result.id for result in found] == [str(number) for number in range(len(texts))]
+    assert all(isinstance(outcome, Classification) for _, _, outcome in found)
 
 
 def test_results_are_not_held_back(proxy: Proxy, channel_by: ChannelBy) -> None:
@@ -115,7 +115,7 @@ def test_the_library_goes_on_whoever_ends_a_stream(
         assert eventually(lambda: not readers())
         yield "after"
 
-    assert [id_ for id_, _ in connect_by(proxy).classify_stream(source())] == ["0", "1"]
+    assert [id_ for id_, _, _ in connect_by(proxy).classify_stream(source())] == ["0", "1"]
 
 
 @pytest.mark.parametrize("kind", PROXIES, ids=lambda kind: kind.binary)

@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
-from classwire import Client, Overloaded, PermissionDenied, Reason, Unauthenticated
+from classwire import Client, OverloadedError, PermissionDeniedError, Reason, UnauthenticatedError
 from classwire.contract.tokens import new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
@@ -339,13 +339,13 @@ def test_callers_by_certificate(
     dave = authority.issue_cert(common_name="dave")
     assert models(dave) == models(authority.issue_cert("erin.example")) == []
     assert models(dave, ALICE) == ["stars-en"]
-    with pytest.raises(Unauthenticated, match="not known"):
+    with pytest.raises(UnauthenticatedError, match="not known"):
         models(dave, new_token("alice"))
     for other in (
         authority.issue_cert("frank.example"),
         authority.issue_cert(common_name="dave\0.frank.example"),
     ):
-        with pytest.raises(PermissionDenied, match="not that of a caller") as refused:
+        with pytest.raises(PermissionDeniedError, match="not that of a caller") as refused:
             models(other)
         assert refused.value.reason is Reason.NOT_ALLOWED
 
@@ -353,7 +353,7 @@ def test_callers_by_certificate(
     with Client(server.target, tls=tls, retry=False) as client:
         assert client.models() == []
         replace(file, callers_toml({"alice": {"tokens": (ALICE,)}}))
-        with pytest.raises(PermissionDenied):
+        with pytest.raises(PermissionDeniedError):
             client.models()
 
 
@@ -374,7 +374,7 @@ def test_certificates_are_asked_for_before_a_refusal(
     its = {**pair.settings, "tls_client_ca": str(ca), "callers": str(file)}
     server = serve(engine.launch, model=(str(checkpoint("bert")),), **its)
     overload(server)
-    for name, error in (("dave", Overloaded), ("frank", PermissionDenied)):
+    for name, error in (("dave", OverloadedError), ("frank", PermissionDeniedError)):
         tls = Pair.at(tmp_path, authority.issue_cert(common_name=name), name).shown_to(ca)
         with Client(server.target, tls=tls, retry=False) as client, pytest.raises(error):
             client.classify("a book", timeout_s=PATIENCE_S)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from classwire import Client, Tls, Unavailable
+from classwire import Client, Tls, UnavailableError
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError
 from classwire_server.security.certificates import PAUSE_S
@@ -101,7 +101,7 @@ def test_servers_that_are_not_believed(
         pair = Pair.at(tmp_path, leaf)
     server = listen(**pair.settings)
 
-    with pytest.raises(Unavailable, match=f"no TLS with the server: .*{said}"):
+    with pytest.raises(UnavailableError, match=f"no TLS with the server: .*{said}"):
         ask(server, Tls(ca))
 
 
@@ -116,7 +116,7 @@ def test_a_name_that_the_target_does_not_hold(
 def test_plain_text_to_a_server_of_tls(listen: Listen, pair: Pair, ca: Path) -> None:
     """The client asks whether TLS is meant; the server goes on serving others."""
     server = listen(**pair.settings)
-    with pytest.raises(Unavailable, match="does it ask for TLS"):
+    with pytest.raises(UnavailableError, match="does it ask for TLS"):
         ask(server, False)
     ask(server, Tls(ca))
 
@@ -124,14 +124,14 @@ def test_plain_text_to_a_server_of_tls(listen: Listen, pair: Pair, ca: Path) -> 
 def test_tls_to_a_server_of_plain_text(listen: Listen, ca: Path) -> None:
     """The client says so; the server goes on serving others."""
     server = listen()
-    with pytest.raises(Unavailable, match="it does not speak TLS"):
+    with pytest.raises(UnavailableError, match="it does not speak TLS"):
         ask(server, Tls(ca))
     ask(server, False)
 
 
 def test_authorities_that_come_with_grpc_are_the_default(listen: Listen, pair: Pair) -> None:
     """`tls=True` trusts those, and not the tests' own."""
-    with pytest.raises(Unavailable, match="of no authority that is trusted here"):
+    with pytest.raises(UnavailableError, match="of no authority that is trusted here"):
         ask(listen(**pair.settings), True)
 
 
@@ -163,7 +163,7 @@ def test_clients_that_are_not_believed(
         Pair.at(tmp_path, stranger.issue_cert("bob.example"), "bad").shown_to(ca),
         Pair.at(tmp_path, old, "old").shown_to(ca),
     ):
-        with pytest.raises(Unavailable, match="it may ask for a certificate"):
+        with pytest.raises(UnavailableError, match="it may ask for a certificate"):
             ask(server, tls)
     ask(server, good.shown_to(ca))
 
@@ -187,7 +187,7 @@ def test_an_authority_that_is_taken_away(
 
     replace(clients, authority.cert_pem.bytes())
 
-    with pytest.raises(Unavailable, match="it may ask for a certificate"):
+    with pytest.raises(UnavailableError, match="it may ask for a certificate"):
         ask(server, bob)
     ask(server, alice)
 

@@ -36,7 +36,7 @@ def test_every_option_is_documented() -> None:
 
 def test_every_command_has_its_line() -> None:
     """The table of commands names each, or its group, and none that is not there."""
-    names = re.findall(r"`([a-z]+)", first_column("# The command line\n", "reference/cli.md"))
+    names = re.findall(r"`([a-z]+)", first_column("# Commands\n", "reference/cli.md"))
     assert set(names) == set(command.commands)
 
 

@@ -29,7 +29,8 @@ def sentences() -> list[dict[str, Any]]:
 
 def _measured(target: str, texts: list[str], stars: list[int]) -> Quality:
     with Client(target) as client:
-        outcomes = dict(client.classify_stream(texts, in_order=True, truncation="drop_end"))
+        stream = client.classify_stream(texts, in_order=True, truncation="drop_end")
+        outcomes = {result.id: result.outcome for result in stream}
     labels = []
     for outcome in outcomes.values():
         assert isinstance(outcome, Classification)

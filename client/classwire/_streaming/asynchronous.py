@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from typing import Any
 
 from .._session import Session
-from ..results import Item, Outcome, Text
+from ..results import StreamItem, StreamResult, TextInput
 from ..v1 import classwire_pb2 as pb
 from .state import StreamState
 
-Source = Iterator[str | Text | Item] | AsyncIterator[str | Text | Item]
+Source = Iterator[str | TextInput | StreamItem] | AsyncIterator[str | TextInput | StreamItem]
 OpenCall = Callable[[AsyncIterator[pb.StreamClassifyRequest], float | None], Any]
 
 
@@ -31,8 +31,8 @@ class AsyncStream:
         self._can_send = asyncio.Event()
         self._can_take = asyncio.Event()
 
-    async def outcomes(self) -> AsyncGenerator[tuple[str, Outcome], None]:
-        """Yield each id with its outcome, then raise what the stream or its source ended with."""
+    async def outcomes(self) -> AsyncGenerator[StreamResult, None]:
+        """Yield each result, then raise the error that ended the stream or its source."""
         self._state.begin()
         tasks = [
             asyncio.create_task(self._pull(), name="classwire-pull"),

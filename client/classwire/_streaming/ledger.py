@@ -1,4 +1,4 @@
-"""The items that a stream holds: taken from its caller, and not yet handed back with an outcome."""
+"""The items that a stream holds: taken from its caller, and not yet returned with an outcome."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ from collections import OrderedDict, deque
 
 from .. import _requests
 from ..contract.reasons import Reason
-from ..errors import InvalidInput
-from ..results import Outcome
+from ..errors import InvalidInputError
+from ..results import Outcome, StreamResult
 from ..v1 import classwire_pb2 as pb
 
 MAX_ID_BYTES = 128
 
 
 class Ledger:
-    """Items by id, in the order they were added; outcomes in that order too, if asked for."""
+    """Items by id, in the order they were added; results in that order too if `in_order`."""
 
     def __init__(self, *, in_order: bool) -> None:
-        self.outcomes: deque[tuple[str, Outcome]] = deque()
-        """What may be handed back."""
+        self.results: deque[StreamResult] = deque()
+        """What the caller may have."""
         self._in_order = in_order
-        # Ids in the order they were added; the outcome waits here for its turn when in order.
-        self._unanswered: OrderedDict[str, Outcome | None] = OrderedDict()
+        self._count = 0
+        # Ids in the order they were added, each with its index; and, if results are to come in that
+        # order, the outcomes that wait for an earlier one.
+        self._unanswered: OrderedDict[str, int] = OrderedDict()
+        self._waiting: dict[str, Outcome] = {}
         # Those of them that have no outcome, in the same order.
         self._messages: dict[str, pb.StreamItem] = {}
 
     def __len__(self) -> int:
-        return len(self._unanswered) + len(self.outcomes)
+        return len(self._unanswered) + len(self.results)
 
     @property
     def unanswered(self) -> tuple[str, ...]:
@@ -44,7 +47,7 @@ class Ledger:
         return deque(self._messages.values())
 
     def check_id(self, id_: str) -> None:
-        """Raise InvalidInput when no item may be added under this id."""
+        """Raise InvalidInputError when no item may be added under this id."""
         size = len(_requests.unicode(id_, "id").encode())
         if not 1 <= size <= MAX_ID_BYTES:
             raise _bad_id(f"an item's id must have 1 to {MAX_ID_BYTES} bytes of UTF-8, not {size}")
@@ -53,7 +56,8 @@ class Ledger:
 
     def add(self, id_: str, message: pb.StreamItem | None = None) -> None:
         """Hold an item; without a message it is never sent."""
-        self._unanswered[id_] = None
+        self._unanswered[id_] = self._count
+        self._count += 1
         if message is not None:
             self._messages[id_] = message
 
@@ -61,17 +65,13 @@ class Ledger:
         """Note the outcome of an item that has none."""
         self._messages.pop(id_, None)
         if not self._in_order:
-            del self._unanswered[id_]
-            self.outcomes.append((id_, outcome))
+            self.results.append(StreamResult(id_, self._unanswered.pop(id_), outcome))
             return
-        self._unanswered[id_] = outcome
-        while self._unanswered:
-            first, waiting = next(iter(self._unanswered.items()))
-            if waiting is None:
-                return
-            self._unanswered.popitem(last=False)
-            self.outcomes.append((first, waiting))
+        self._waiting[id_] = outcome
+        while self._unanswered and (first := next(iter(self._unanswered))) in self._waiting:
+            index = self._unanswered.pop(first)
+            self.results.append(StreamResult(first, index, self._waiting.pop(first)))
 
 
-def _bad_id(message: str) -> InvalidInput:
-    return InvalidInput(message, reason=Reason.BAD_ID, field="id")
+def _bad_id(message: str) -> InvalidInputError:
+    return InvalidInputError(message, reason=Reason.BAD_ID, field="id")

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from google.protobuf import duration_pb2
 
 from .. import _requests, _responses
-from ..errors import ClasswireError, InternalError, InvalidInput
-from ..results import Item, Outcome, Text
+from ..errors import ClasswireError, InternalError, InvalidInputError
+from ..results import StreamItem, StreamResult, TextInput
 from ..v1 import classwire_pb2 as pb
 from .ledger import Ledger
 from .reconnection import Reconnection
@@ -37,10 +37,10 @@ DEFAULT_ITEM_TIMEOUT_S = 600.0
 class StreamOptions:
     """The arguments of `classify_stream` that say how a stream runs.
 
-    Raises InvalidInput or TypeError for a wrong one.
+    Raises InvalidInputError or TypeError for a wrong one.
     """
 
-    model: str
+    model: str | None
     scoring: pb.ClassifyOptions
     in_order: bool
     window: int | None
@@ -49,9 +49,9 @@ class StreamOptions:
     def config(self) -> pb.StreamConfig:
         """What the stream tells the server first."""
         if self.window is not None:
-            _requests.count(self.window, "window", at_least=1)
+            _requests.count(self.window, "window")
         config = pb.StreamConfig(
-            model=_requests.unicode(self.model, "model"),
+            model=_requests.name(self.model, "model"),
             options=self.scoring,
             ordering=pb.ORDERING_IN_ORDER if self.in_order else pb.ORDERING_AS_COMPLETED,
         )
@@ -122,7 +122,7 @@ class StreamState:
     @property
     def has_outcome(self) -> bool:
         """Whether `take` has something to give."""
-        return bool(self._ledger.outcomes)
+        return bool(self._ledger.results)
 
     @property
     def is_hurried(self) -> bool:
@@ -147,13 +147,14 @@ class StreamState:
         """Let no call follow the present one: the client was closed."""
         self._abandoned = True
 
-    def add(self, item: str | Text | Item) -> None:
-        """Take one element of the caller's iterable; TypeError or InvalidInput when it is none.
+    def add(self, item: str | TextInput | StreamItem) -> None:
+        """Take one element of the caller's iterable.
 
-        A text that has no UTF-8 gets its outcome at once: it is not sent, and fails no other.
+        Raises TypeError or InvalidInputError for an element of a wrong type or with a wrong id. A
+        text that UTF-8 cannot encode gets its error as outcome; the stream goes on.
         """
-        if isinstance(item, Item):
-            id_, text = item.id, item.text
+        if isinstance(item, StreamItem):
+            id_, text = item.id, item.input
         else:
             id_, text = str(self._count), item
         self._count += 1
@@ -163,7 +164,7 @@ class StreamState:
             return
         try:
             message = pb.StreamItem(id=id_, input=_requests.text_input(text))
-        except InvalidInput as error:
+        except InvalidInputError as error:
             self._ledger.add(id_)
             self._ledger.answer(id_, error)
         else:
@@ -225,9 +226,9 @@ class StreamState:
             except Exception as final:
                 self._fail(final)
 
-    def take(self) -> tuple[str, Outcome]:
-        """Hand one outcome to the caller. Only if `has_outcome`."""
-        taken = self._ledger.outcomes.popleft()
+    def take(self) -> StreamResult:
+        """Hand one result to the caller. Only if `has_outcome`."""
+        taken = self._ledger.results.popleft()
         if len(self._ledger) <= self._low_water:
             self._full = False
         return taken
@@ -257,13 +258,13 @@ class StreamState:
         self._full = len(self._ledger) >= self._window
 
     def _take_in(self, results: pb.StreamResults) -> None:
-        ref, timing = _responses.model_ref(results.model), _responses.timing(results.timing)
+        shared = _responses.Shared.of(results)
         again: ClasswireError | None = None
         for result in results.results:
             if result.id not in self._in_flight:
                 raise _broken("a result came for an id that no item waits under")
             self._in_flight.remove(result.id)
-            outcome = _responses.outcome(result.outcome, ref, timing)
+            outcome = _responses.outcome(result.outcome, shared)
             if isinstance(outcome, ClasswireError) and self._reconnection.is_loss(outcome):
                 again = outcome
             else:

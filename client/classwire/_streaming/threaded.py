@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from .._session import Session
-from ..results import Item, Outcome, Text
+from ..results import StreamItem, StreamResult, TextInput
 from ..v1 import classwire_pb2 as pb
 from .state import StreamState
 
@@ -26,7 +26,7 @@ SIGNAL_LAG_S = 0.5
 that it did not interrupt: one that came just before it, or reached another thread.
 """
 
-Source = Iterator[str | Text | Item]
+Source = Iterator[str | TextInput | StreamItem]
 OpenCall = Callable[[Iterator[pb.StreamClassifyRequest], float | None], Any]
 """Makes a call of requests and of the seconds that it has; None for no limit."""
 
@@ -51,8 +51,8 @@ class ThreadedStream:
         self._can_send = threading.Condition(lock)
         self._can_take = threading.Condition(lock)
 
-    def outcomes(self) -> Generator[tuple[str, Outcome], None, None]:
-        """Yield each id with its outcome, then raise what the stream or its source ended with."""
+    def outcomes(self) -> Generator[StreamResult, None, None]:
+        """Yield each result, then raise the error that ended the stream or its source."""
         threads = [
             _thread(self._pull, "classwire-pull"),
             _thread(self._converse, "classwire-read"),

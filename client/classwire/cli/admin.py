@@ -1,7 +1,6 @@
 """`classwire admin`: what operators ask of a running server."""
 
 import functools
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._environment import Security
 from ..escaping import visible
-from .credentials import CREDENTIAL_OPTIONS, Credentials, credential_options
+from .credentials import security_of, security_options
 from .failures import Failure, WrongUse
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Admin:
     """The options that all these commands have: which server, and who asks."""
 
     target: str
-    credentials: Credentials
+    security: Security
 
     def call(self, method: str, request: Any) -> Any:
         """The answer to a call."""
@@ -47,12 +47,12 @@ class Admin:
         import grpc
 
         from .._channel import channel_options
-        from .._credentials import Credentials as Shown
+        from .._credentials import Credentials
         from .._status import from_rpc_error
         from ..admin.v1.admin_pb2_grpc import AdminServiceStub
-        from ..errors import Unavailable
+        from ..errors import UnavailableError
 
-        shown = Shown(credentials=None, **self.credentials.arguments())
+        shown = Credentials(credentials=None, **self.security.arguments())
         shown.check(self.target)
         options = channel_options(shown.options, retry=False)
         if shown.channel is None:
@@ -64,7 +64,7 @@ class Admin:
                 yield AdminServiceStub(channel), shown.metadata()
             except grpc.RpcError as failed:
                 error = from_rpc_error(failed)
-                if isinstance(error, Unavailable) and not error.reason:
+                if isinstance(error, UnavailableError) and not error.reason:
                     raise Failure(
                         f"no admin service answers at {self.target}; `classwire serve "
                         "--admin-port 50052` has one"
@@ -83,12 +83,10 @@ def admin_options(command: Callable[..., None]) -> Callable[..., None]:
         show_envvar=True,
         help="Address of the server's admin service.",
     )
-    @credential_options
+    @security_options
     @functools.wraps(command)
     def with_admin(*, target: str, **others: Any) -> None:
-        shown = {name: others.pop(name) for name in CREDENTIAL_OPTIONS}
-        credentials = Credentials(**shown, token=os.environ.get("CLASSWIRE_TOKEN"))
-        command(admin=Admin(target, credentials), **others)
+        command(admin=Admin(target, security_of(others)), **others)
 
     return with_admin
 

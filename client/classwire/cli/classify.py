@@ -12,7 +12,11 @@ from .failures import FAILED
 @click.command()
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option("--pair", metavar="TEXT", help="Second text, classified together with each text.")
-@click.option("--top-k", type=click.IntRange(min=0), default=0, help="Only so many labels; 0: all.")
+@click.option(
+    "--top-k",
+    type=click.IntRange(min=1),
+    help="Show only this many labels.  [default: all]",
+)
 @click.option("--min-score", type=float, help="Only labels with at least this score.")
 @click.option(
     "--activation",

@@ -1,7 +1,6 @@
-"""Which server a command talks to, and what it says when none is there."""
+"""The server that a command talks to, and the command's message if no server answers."""
 
 import functools
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .credentials import CREDENTIAL_OPTIONS, Credentials, credential_options
+from .._environment import VARIABLES, Security
+from .credentials import security_of, security_options
 from .failures import Failure, WrongUse
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_ITEM_TIMEOUT_S = 600.0
-"""A stream keeps the server's window full: on a slow machine a text waits long for its turn."""
+"""Longer than a call's: a stream keeps the server's window full, so on a slow machine a text may
+wait for a long time.
+"""
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,13 @@ class Connection:
 
     target: str
     """Address of the server, as gRPC understands it."""
-    model: str
-    """Name of the model; empty means the server's default."""
+    model: str | None
+    """Name of the model; None means the server's default."""
     timeout_s: float | None
-    """How long a call, a text of a stream, or the return of a server may take in seconds; None
-    means the defaults.
+    """Longest time in seconds for a call, for a text of a stream, and without a server; None means
+    the defaults.
     """
-    credentials: Credentials = field(default_factory=Credentials)
-    """Who calls."""
+    security: Security = field(default_factory=Security)
 
     @property
     def call_timeout_s(self) -> float:
@@ -48,81 +49,82 @@ class Connection:
 
     @contextmanager
     def open(self, *, contact: bool = True) -> Iterator["Client"]:
-        """Yield a client; raises Failure without a server, WrongUse without the model.
+        """Yield a client. Raises Failure if no server answers, WrongUse for an unknown model.
 
-        A server that goes away is waited for, but one that is not there at first is said at once,
-        unless `contact` is left to the caller.
+        The client waits for a server that goes away. With `contact` the command fails at once if no
+        server answers at first.
         """
         from .. import (
             Client,
-            DeadlineExceeded,
-            InvalidInput,
-            Unavailable,
-            Unimplemented,
-            UnknownModel,
+            DeadlineExceededError,
+            InvalidInputError,
+            UnavailableError,
+            UnimplementedError,
+            UnknownModelError,
         )
 
-        shown = self.credentials.arguments()
         try:
-            opened = Client(self.target, timeout_s=self.call_timeout_s, **shown)
-        except InvalidInput as error:
+            opened = Client(self.target, timeout_s=self.call_timeout_s, **self.security.arguments())
+        except InvalidInputError as error:
             if error.field != "token":
                 raise WrongUse(error.message) from error
             raise WrongUse(
-                "without TLS others could read the token: give --tls, or --allow-plaintext-token "
-                "where nobody can listen"
+                "without TLS others could read the token: use --tls, or --allow-plaintext-token "
+                "on a network where nobody can listen"
             ) from error
         with opened as client:
             try:
                 if contact:
-                    with suppress(Unimplemented):  # somebody is there
+                    with suppress(UnimplementedError):  # a server is there
                         client.health()
                 yield client
-            except Unavailable as error:
-                # A server did answer, and says why it cannot serve now, or speaks otherwise.
+            except UnavailableError as error:
+                # A server answered with its reason, or the TLS handshake failed.
                 if error.reason or "TLS" in error.message:
                     raise
                 raise Failure(
                     f"no server answers at {self.target}; start one with `classwire serve`"
                 ) from error
-            except DeadlineExceeded as error:
-                if error.reason or self.target in error.message:  # says more than gRPC would
+            except DeadlineExceededError as error:
+                if error.reason or self.target in error.message:  # the message explains it
                     raise
                 raise Failure(
                     f"no answer from {self.target} within {self.call_timeout_s:g} s (--timeout-s)"
                 ) from error
-            except UnknownModel as error:
+            except UnknownModelError as error:
                 raise WrongUse(
                     f"no model named {self.model!r}; `classwire models` lists them"
                 ) from error
 
 
 def connection_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --target, --model, --timeout-s and those of credentials; pass them on as `connection`."""
+    """Add --target, --model, --timeout-s and the security options; pass them as `connection`."""
 
     @click.option(
         "--target",
-        envvar="CLASSWIRE_TARGET",
+        envvar=VARIABLES["target"],
         default="127.0.0.1:50051",
         show_default=True,
         show_envvar=True,
         help="Address of the server.",
     )
-    @click.option("--model", default="", metavar="NAME", help="Model, if not the server's default.")
+    @click.option("--model", metavar="NAME", help="Model to use.  [default: the server's default]")
     @click.option(
         "--timeout-s",
+        envvar=VARIABLES["timeout_s"],
+        show_envvar=True,
         type=click.FloatRange(min=0, min_open=True),
-        help="Longest time for a call, for a text of a stream, and for a server that went away to "
-        "come back, in seconds.  "
-        f"[default: {DEFAULT_TIMEOUT_S:g}, for a text of a stream {DEFAULT_ITEM_TIMEOUT_S:g}]",
+        help="Longest time in seconds for a call, for a text of a stream, and without a server.  "
+        f"[default: {DEFAULT_TIMEOUT_S:g}; for a text of a stream {DEFAULT_ITEM_TIMEOUT_S:g}]",
     )
-    @credential_options
+    @security_options
     @functools.wraps(command)
-    def with_connection(*, target: str, model: str, timeout_s: float | None, **others: Any) -> None:
+    def with_connection(
+        *, target: str, model: str | None, timeout_s: float | None, **others: Any
+    ) -> None:
         if not target:
             raise click.UsageError("--target is empty.")
-        shown = {name: others.pop(name) for name in CREDENTIAL_OPTIONS}
-        credentials = Credentials(**shown, token=os.environ.get("CLASSWIRE_TOKEN"))
-        command(connection=Connection(target, model, timeout_s, credentials), **others)
+        security = security_of(others)
+        command(connection=Connection(target, model or None, timeout_s, security), **others)
 
     return with_connection

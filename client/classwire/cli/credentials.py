@@ -1,104 +1,67 @@
-"""The options by which a command shows who calls, and makes sure of whom it talks to."""
+"""The options by which a command proves who it is, and checks the server."""
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import Any
 
 import click
 
+from .._environment import VARIABLES, Security
 from .failures import WrongUse
 
-if TYPE_CHECKING:
-    from .. import Tls
-
 _FILE = click.Path(exists=True, dir_okay=False)
+# No option holds a token itself: other users of the machine see the command line.
+_OPTIONS = tuple(each.name for each in fields(Security) if each.name != "token")
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """What the options say. A token is never one of them: other users see the command line."""
-
-    tls: bool = False
-    tls_ca: str | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
-    tls_server_name: str = ""
-    token_file: str | None = None
-    allow_plaintext_token: bool = False
-    token: str | None = field(default=None, repr=False)
-
-    def arguments(self) -> dict[str, Any]:
-        """Those of `Client`. Raises WrongUse for a certificate without its key, or the reverse."""
-        if (self.tls_cert is None) is not (self.tls_key is None):
-            raise WrongUse("--tls-cert and --tls-key go together")
-        token = Path(self.token_file).read_text().strip() if self.token_file else self.token
-        return {
-            "tls": self._tls() or False,
-            "token": token or None,
-            "allow_plaintext_token": self.allow_plaintext_token,
-        }
-
-    def _tls(self) -> "Tls | None":
-        from .. import Tls
-
-        wanted = (self.tls_ca, self.tls_cert, self.tls_key, self.tls_server_name)
-        return Tls(*wanted) if self.tls or any(wanted) else None
-
-
-CREDENTIAL_OPTIONS = tuple(each.name for each in fields(Credentials) if each.name != "token")
-
-
-def credential_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `Credentials`."""
-    options = (
-        click.option(
-            "--tls",
-            is_flag=True,
-            envvar="CLASSWIRE_TLS",
-            show_envvar=True,
-            help="Talk TLS; as every other --tls- option says, too.",
-        ),
-        click.option(
-            "--tls-ca",
-            type=_FILE,
-            envvar="CLASSWIRE_TLS_CA",
-            show_envvar=True,
-            help="Certificate authorities to trust (PEM).  [default: those that come with gRPC]",
-        ),
-        click.option(
-            "--tls-cert",
-            type=_FILE,
-            envvar="CLASSWIRE_CLIENT_CERT",
-            show_envvar=True,
-            help="Own certificate, for servers that ask for one (PEM).",
-        ),
-        click.option(
-            "--tls-key",
-            type=_FILE,
-            envvar="CLASSWIRE_CLIENT_KEY",
-            show_envvar=True,
-            help="Private key of --tls-cert (PEM).",
-        ),
-        click.option(
-            "--tls-server-name",
-            default="",
-            metavar="NAME",
-            help="Name in the server's certificate, if not the host of --target.",
-        ),
-        click.option(
-            "--token-file",
-            type=_FILE,
-            envvar="CLASSWIRE_TOKEN_FILE",
-            show_envvar=True,
-            help="File that holds the token to show; or CLASSWIRE_TOKEN holds the token itself.",
-        ),
-        click.option(
-            "--allow-plaintext-token",
-            is_flag=True,
-            help="Send the token without TLS, where others may read it.",
-        ),
-    )
-    for option in reversed(options):
+def security_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `Security`."""
+    for option in reversed(
+        (
+            _option("tls", is_flag=True, help="Use TLS. Every other --tls- option implies it."),
+            _option(
+                "tls_ca",
+                type=_FILE,
+                help="Certificate authorities to trust (PEM).  [default: gRPC's own list]",
+            ),
+            _option(
+                "tls_cert", type=_FILE, help="Own certificate, for servers that require one (PEM)."
+            ),
+            _option("tls_key", type=_FILE, help="Private key of --tls-cert (PEM)."),
+            _option(
+                "tls_server_name",
+                metavar="NAME",
+                help="Name in the server's certificate, if it is not the host of --target.",
+            ),
+            _option(
+                "token_file",
+                type=_FILE,
+                help="File with the token to send. Or set CLASSWIRE_TOKEN to the token itself.",
+            ),
+            _option(
+                "allow_plaintext_token",
+                is_flag=True,
+                help="Send the token without TLS, where others may read it.",
+            ),
+        )
+    ):
         command = option(command)
     return command
+
+
+def security_of(options: dict[str, Any]) -> Security:
+    """Take the options of `Security` out of a command's.
+
+    Raises WrongUse for a certificate without its key, or a key without its certificate.
+    """
+    shown = {name: options.pop(name) for name in _OPTIONS}
+    security = Security(**shown, token=os.environ.get(VARIABLES["token"]))
+    if (security.tls_cert is None) is not (security.tls_key is None):
+        raise WrongUse("--tls-cert and --tls-key go together")
+    return security
+
+
+def _option(name: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    flag = "--" + name.replace("_", "-")
+    return click.option(flag, envvar=VARIABLES[name], show_envvar=True, **settings)

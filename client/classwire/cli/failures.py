@@ -40,7 +40,7 @@ class Interrupted(Failure):
 
 def explain(error: Exception) -> tuple[str, int]:
     """Return the line and the exit code for an error that ended a command."""
-    from .. import ClasswireError, InvalidInput, UnknownModel
+    from .. import ClasswireError, InvalidInputError, UnknownModelError
 
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "classwire"
@@ -50,7 +50,7 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, click.Abort):
         return "interrupted", INTERRUPTED
     if isinstance(error, ClasswireError):
-        wrong_use = isinstance(error, InvalidInput | UnknownModel)
+        wrong_use = isinstance(error, InvalidInputError | UnknownModelError)
         return described(error), WRONG_USE if wrong_use else FAILED
     if isinstance(error, OSError) and error.filename is not None:
         return one_line(f"{error.filename}: {error.strerror}"), WRONG_USE
@@ -69,8 +69,8 @@ def described(error: "ClasswireError", subject: str = "") -> str:
 
 
 def field_name(error: "ClasswireError") -> str:
-    """Return the field that is wrong without its path, which leads through messages nobody sees."""
-    return _PATH.sub("", error.field)
+    """Return the wrong field without the path to it, which users of the command do not know."""
+    return _PATH.sub("", error.field or "")
 
 
 def one_line(message: str) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .. import Model
     from .._requests import OffsetUnit, Truncation
 
+_UNKNOWN = "–"
+"""For what the server does not know before the model is loaded."""
+
 
 @click.command()
 @click.argument("text")
@@ -98,14 +101,16 @@ def _models_table(served: Sequence["Model"]) -> "Table":
     table = columns("model", *(visible(model.name) for model in served))
     facts: dict[str, Callable[[Model], str]] = {
         "default": lambda model: "yes" if model.is_default else "no",
-        "state": lambda model: f"{model.state} {visible(model.failure)}".strip(),
-        "architecture": lambda model: model.architecture,
+        "state": lambda model: f"{model.state} {visible(model.failure or '')}".strip(),
+        "architecture": lambda model: model.architecture or _UNKNOWN,
         "labels": lambda model: ", ".join(visible(label) for label in model.labels),
-        "max tokens": lambda model: str(model.max_tokens),
-        "device": lambda model: model.device,
-        "precision": lambda model: model.precision,
-        "engine": lambda model: f"{model.execution}, {model.layout}",
-        "fingerprint": lambda model: model.fingerprint[:12],
+        "max tokens": lambda model: str(model.max_tokens or _UNKNOWN),
+        "device": lambda model: model.device or _UNKNOWN,
+        "precision": lambda model: model.precision or _UNKNOWN,
+        "engine": lambda model: (
+            ", ".join(filter(None, (model.execution, model.layout))) or _UNKNOWN
+        ),
+        "fingerprint": lambda model: (model.fingerprint or _UNKNOWN)[:12],
     }
     for name, fact in facts.items():
         table.add_row(name, *(fact(model) for model in served))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from .. import ClasswireError, Client, Item, Outcome
+from .. import ClasswireError, Client, Outcome, StreamItem
 from .rows import Row
 
 Emit = Callable[[Row, Outcome], None]
@@ -55,15 +55,15 @@ def classify_rows(client: Client, rows: Iterable[Row], emit: Emit, **options: An
     """
     order = RowOrder(emit)
 
-    def items() -> Iterator[Item]:
+    def items() -> Iterator[StreamItem]:
         for row in rows:
             order.expect(row)
             if isinstance(row.content, ClasswireError):
                 order.settle(row.index, row.content)
             else:
-                yield Item(str(row.index), row.content)
+                yield StreamItem(str(row.index), row.content)
 
     with closing(client.classify_stream(items(), in_order=True, **options)) as outcomes:
-        for item_id, outcome in outcomes:
-            order.settle(int(item_id), outcome)
+        for result in outcomes:
+            order.settle(int(result.id), result.outcome)
     return order.errors

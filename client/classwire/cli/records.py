@@ -4,7 +4,7 @@ import dataclasses
 import json
 from typing import Any
 
-from .. import Classification, ClasswireError, LabelScore, Outcome, Text
+from .. import Classification, ClasswireError, LabelScore, Outcome, TextInput
 from .failures import field_name
 
 
@@ -28,10 +28,10 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def full_record(text: Text | ClasswireError, outcome: Outcome) -> dict[str, Any]:
+def full_record(text: TextInput | ClasswireError, outcome: Outcome) -> dict[str, Any]:
     """Return what `classify --json` says of one text; a line that could not be read has no text."""
     record: dict[str, Any] = {}
-    if isinstance(text, Text):
+    if isinstance(text, TextInput):
         record["text"] = text.text
         if text.text_pair is not None:
             record["text_pair"] = text.text_pair

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import ClasswireError, InvalidInput, Reason, Text
+from .. import ClasswireError, InvalidInputError, Reason, TextInput
 from .failures import WrongUse
 
 MAX_LINE_BYTES = 16 * 2**20
@@ -31,7 +31,7 @@ class Row:
     """0-based number of the data row; headers, and blank lines of CSV and JSONL, do not count."""
     key: object
     """The value of the id column; None where there is none."""
-    content: Text | ClasswireError
+    content: TextInput | ClasswireError
     """The text, or why there is none."""
     end_bytes: int = 0
     """Where the row ends in its file, for progress."""
@@ -98,7 +98,7 @@ class Lines:
             raise WrongUse(f"{self.name} is UTF-16; save it as UTF-8")
         return line.removeprefix(b"\xef\xbb\xbf")
 
-    def decode(self, line: bytes) -> str | InvalidInput:
+    def decode(self, line: bytes) -> str | InvalidInputError:
         """Return the line as text without its line end, or say which byte is not UTF-8."""
         try:
             return line.removesuffix(b"\n").removesuffix(b"\r").decode()
@@ -137,7 +137,7 @@ def line_rows(read: Callable[[int], bytes | None], name: str) -> Iterator[Row]:
 def _txt_rows(lines: Lines, _: Columns) -> Iterator[Row]:
     for index, line in enumerate(lines):
         text = lines.decode(line)
-        content = Text(text) if isinstance(text, str) else text
+        content = TextInput(text) if isinstance(text, str) else text
         yield Row(index, None, content, lines.end_bytes)
 
 
@@ -145,7 +145,7 @@ def _jsonl_rows(lines: Lines, columns: Columns) -> Iterator[Row]:
     filled = (line for line in lines if line.strip())
     for index, line in enumerate(filled):
         record = _json_object(lines, line)
-        if isinstance(record, InvalidInput):
+        if isinstance(record, InvalidInputError):
             yield Row(index, None, record, lines.end_bytes)
             continue
         if index == 0:
@@ -154,9 +154,9 @@ def _jsonl_rows(lines: Lines, columns: Columns) -> Iterator[Row]:
         yield Row(index, key, _content(record, columns, lines.number), lines.end_bytes)
 
 
-def _json_object(lines: Lines, line: bytes) -> dict[str, object] | InvalidInput:
+def _json_object(lines: Lines, line: bytes) -> dict[str, object] | InvalidInputError:
     text = lines.decode(line)
-    if isinstance(text, InvalidInput):
+    if isinstance(text, InvalidInputError):
         return text
     try:
         record = json.loads(text)
@@ -198,20 +198,22 @@ def _csv_rows(lines: Lines, columns: Columns) -> Iterator[Row]:
         yield Row(index, key, _content(record, columns, where), lines.end_bytes)
 
 
-def _content(record: Mapping[str, object], columns: Columns, line: int) -> Text | InvalidInput:
+def _content(
+    record: Mapping[str, object], columns: Columns, line: int
+) -> TextInput | InvalidInputError:
     text = record.get(columns.text)
     pair = record.get(columns.pair) if columns.pair else None
     if text is None:
         message = f"line {line} has no {columns.text!r}"
-        return InvalidInput(message, reason=Reason.EMPTY_TEXT, field=columns.text)
+        return InvalidInputError(message, reason=Reason.EMPTY_TEXT, field=columns.text)
     for name, value in ((columns.text, text), (columns.pair, pair)):
         if value is not None and not isinstance(value, str):
             kind = type(value).__name__
             return _malformed(f"line {line}: {name!r} holds no text but {kind}", field=name)
         if isinstance(value, str) and _UNDECODED.search(value):
             return _malformed(f"line {line}: {name!r} is not UTF-8", field=name)
-    return Text(str(text), pair if isinstance(pair, str) else None)
+    return TextInput(str(text), pair if isinstance(pair, str) else None)
 
 
-def _malformed(message: str, field: str = "") -> InvalidInput:
-    return InvalidInput(message, reason=Reason.BAD_ENCODING, field=field)
+def _malformed(message: str, field: str = "") -> InvalidInputError:
+    return InvalidInputError(message, reason=Reason.BAD_ENCODING, field=field)

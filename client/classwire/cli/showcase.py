@@ -89,7 +89,10 @@ class Showcase:
         texts.insert(0, REFERENCE_TEXT)
         self._title(f"{len(texts)} texts by one stream", "the first, and how many got which label")
         started_s = time.perf_counter()
-        outcomes = dict(self._client.classify_stream(texts, model=self._model))
+        outcomes = {
+            result.id: result.outcome
+            for result in self._client.classify_stream(texts, model=self._model)
+        }
         elapsed_s = time.perf_counter() - started_s
         self._verdict(REFERENCE_TEXT, outcomes["0"])
         found = Counter(
@@ -111,7 +114,7 @@ class Showcase:
         if isinstance(outcome, ClasswireError):
             verdict = outcome.reason or outcome.code.name
         else:
-            label = set_cell_size(fitted(outcome.label, _LONGEST_LABEL), label_width)
+            label = set_cell_size(fitted(outcome.label or "", _LONGEST_LABEL), label_width)
             verdict = f"{label}  {outcome.score:.4f}"
         line = f"{set_cell_size(verdict, verdict_width)}  "
         room = max(self._out.width - _INDENT - cell_len(line), 20)

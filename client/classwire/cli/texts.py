@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .. import ClasswireError, Client, InvalidInput, Outcome, Text
+from .. import ClasswireError, Client, InvalidInputError, Outcome, TextInput
 from .connection import Connection
 from .failures import WrongUse, described
 from .ordering import classify_rows
@@ -50,7 +50,7 @@ def _classify_one(client: Client, row: Row, show: Show, as_json: bool, **options
         if isinstance(row.content, ClasswireError):
             raise row.content
         show(row, client.classify(row.content, **options))
-    except InvalidInput as error:
+    except InvalidInputError as error:
         if as_json:
             _show_json(row, error)
         raise
@@ -73,8 +73,8 @@ def _classify_in_stages(
             seen = client.tokenize(
                 row.content, model=options["model"], truncation=options["truncation"]
             )
-        except InvalidInput as error:
-            if error.field.startswith("options"):
+        except InvalidInputError as error:
+            if (error.field or "").startswith("options"):
                 raise  # wrong for every text
             if as_json:
                 _show_json(row, error)
@@ -133,17 +133,17 @@ def _complain(row: Row, error: ClasswireError) -> None:
 
 
 def _heading(row: Row) -> str:
-    return row.content.text if isinstance(row.content, Text) else ""
+    return row.content.text if isinstance(row.content, TextInput) else ""
 
 
 def _with_pair(row: Row, pair: str | None) -> Row:
-    if pair is None or not isinstance(row.content, Text):
+    if pair is None or not isinstance(row.content, TextInput):
         return row
-    return replace(row, content=Text(row.content.text, pair))
+    return replace(row, content=TextInput(row.content.text, pair))
 
 
 def _argument_rows(texts: tuple[str, ...]) -> Iterator[Row]:
-    return (Row(index, None, Text(text)) for index, text in enumerate(texts))
+    return (Row(index, None, TextInput(text)) for index, text in enumerate(texts))
 
 
 def _stdin_rows() -> Iterator[Row]:

@@ -13,22 +13,26 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument(
-    "target", metavar="[TARGET]", envvar="CLASSWIRE_METRICS_TARGET", default="127.0.0.1:9464"
+@click.option(
+    "--target",
+    envvar="CLASSWIRE_METRICS_TARGET",
+    default="127.0.0.1:9464",
+    show_default=True,
+    show_envvar=True,
+    help="Address of the server's metrics port, as HOST:PORT.",
 )
 @click.option(
     "--interval-s",
     type=click.FloatRange(min=0.1, max=3_600),
     default=2.0,
     show_default=True,
-    help="Seconds between views; each shows what happened since the one before.",
+    help="Seconds between views. Each view covers the time since the previous one.",
 )
-@click.option("--once", is_flag=True, help="One view, of one interval, and the end.")
+@click.option("--once", is_flag=True, help="Print one view, of one interval, and exit.")
 def top(*, target: str, interval_s: float, once: bool) -> None:
     """Watch a server: rate, latency, queue, batches, errors, memory.
 
-    TARGET is its port of metrics (classwire serve --metrics-port 9464), as HOST:PORT; by default
-    CLASSWIRE_METRICS_TARGET or 127.0.0.1:9464. Ctrl-C ends it.
+    The server needs a metrics port: classwire serve --metrics-port 9464. Ctrl-C ends the view.
     """
     from .top_metrics import Window, read
 
@@ -45,7 +49,7 @@ def top(*, target: str, interval_s: float, once: bool) -> None:
 
 
 def _watch(window: "Window", target: str, interval_s: float) -> None:
-    """Draw view after view, in place on a terminal, else below each other, until interrupted."""
+    """Draw views until interrupted: in place on a terminal, else one below the other."""
     from rich.live import Live
 
     from .rendering import console
@@ -67,7 +71,7 @@ def _watch(window: "Window", target: str, interval_s: float) -> None:
             try:
                 window = Window(window.now, read(target))
             except Failure:  # it may come back
-                missing = f"no answer from {target}; this is the last that it said"
+                missing = f"no answer from {target}; these are its last values"
             live.update(view(window, target, out.width, missing), refresh=True)
 
 

@@ -1,4 +1,4 @@
-"""A fake server for tests of code that uses Classwire. It has no model and needs no torch.
+"""A fake server for tests of code that uses Classwire. It has no model, and needs no torch.
 
     from classwire import Client, Reason
     from classwire.testing import FakeServer
@@ -9,8 +9,9 @@
             ...  # code that calls server.target
             assert server.requests[0].input.text == "what?"
 
-It is a real gRPC server on a port of this machine, so what is tested is the real client; it answers
-all methods, and its errors have the status and details of the real one's.
+It is a real gRPC server on a port of this machine, so the test runs the real client. It answers all
+methods of ClassifyService, ModelService and health. Its errors have the status, details and
+trailers of a real server's.
 """
 
 from .failures import CODES

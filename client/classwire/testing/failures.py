@@ -1,10 +1,11 @@
-"""Errors as a real server gives them."""
+"""Errors and trailers as a real server sends them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from uuid import uuid4
 
 import grpc
 from google.protobuf import any_pb2
@@ -18,18 +19,19 @@ CODES: Mapping[Reason, grpc.StatusCode] = {
     reason: grpc.StatusCode[name] for reason, name in reasons.CODES.items()
 }
 """The status code that each reason comes with."""
+_REQUEST_ID = "x-request-id"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error that the fake gives: as the status of a call, or as the outcome of one text."""
+    """An error of the fake server: the status of a call, or the outcome of one text."""
 
     reason: Reason
     retry_after_s: float | None = None
 
     @property
     def message(self) -> str:
-        """What the error says."""
+        """The error's message."""
         return f"the fake server was told to fail with {self.reason}"
 
     def item_error(self, field: str) -> pb.ItemError:
@@ -45,7 +47,7 @@ class Failure:
         return error
 
     def abort(self, context: grpc.ServicerContext, field: str = "") -> NoReturn:
-        """End a call with the status and details of a real server."""
+        """End a call with the status, details and trailers of a real server."""
         details: list[Any] = [error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN)]
         if field:
             violation = error_details_pb2.BadRequest.FieldViolation(
@@ -62,5 +64,12 @@ class Failure:
             packed = any_pb2.Any()
             packed.Pack(detail)
             status.details.append(packed)
-        context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+        details_bin = ("grpc-status-details-bin", status.SerializeToString())
+        context.set_trailing_metadata((*trailers(context), details_bin))
         context.abort(code, self.message)
+
+
+def trailers(context: grpc.ServicerContext) -> tuple[tuple[str, str | bytes], ...]:
+    """The id of a call: the caller's `x-request-id`, or a new one."""
+    metadata = dict(context.invocation_metadata())
+    return ((_REQUEST_ID, metadata.get(_REQUEST_ID) or uuid4().hex),)

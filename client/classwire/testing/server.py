@@ -1,4 +1,4 @@
-"""The fake server, and what a test may tell it."""
+"""The fake server, whose answers and errors a test decides."""
 
 from __future__ import annotations
 
@@ -28,31 +28,39 @@ _ENDLESS_S = 1e12
 
 @dataclass(frozen=True, slots=True)
 class ReceivedCall:
-    """What came with a call, besides its requests; `time_left_s` is None without a deadline."""
+    """The metadata and deadline of a call; `time_left_s` is None without a deadline.
+
+    A key that came several times has its last value.
+    """
 
     metadata: Mapping[str, str | bytes]
     time_left_s: float | None
 
 
 class FakeServer:
-    """A server whose answers and errors a test decides. A context manager; any thread may call it.
+    """A server whose answers and errors a test decides. A context manager; thread-safe.
 
-    A process that has one must not fork: gRPC's servers do not survive it.
+    A process that has one must not fork: gRPC's servers do not survive a fork.
 
     Args:
-        answer: A function from a text and its pair (or None) to the score of each label; or labels,
-            which are the answers to one text after the other, over and over.
-        model: The name of its one model, which is the default one.
-        max_tokens: What the model says that it takes; the fake takes any number of words.
-        max_texts_per_call: Largest batch.
-        window_items: Largest number of unanswered items of a stream.
-        max_items_per_message: Largest number of items in one message of a stream.
-        address: Where to listen: host and port, of which 0 takes a free one, or `unix:path`.
+        answer: A function from a text and its pair (or None) to the score of each label. Or a
+            sequence of labels: the first text gets the first label, and so on, round and round.
+        model: Name of its one model, which is the default model.
+        max_tokens: The model's limit as clients see it. The fake takes any number of words.
+        max_texts_per_call: Maximum number of texts in a batch.
+        window_items: Maximum number of unanswered items in a stream.
+        max_items_per_message: Maximum number of items in one message of a stream.
+        address: `host:port`, where port 0 takes a free one; or `unix:path`.
+
+    Raises:
+        ValueError: `answer` is an empty sequence.
 
     Attributes:
-        target: Where it listens: what to give to a client.
-        requests: Every classify and tokenize request and message of a stream, as they arrived.
-        metadata: The metadata of every such call and stream, as they arrived.
+        target: Its address, for a client.
+        requests: All classify and tokenize requests and all messages of streams, in the order of
+            arrival.
+        calls: The metadata and deadline of each such call and stream, in the order of arrival.
+        model: Its model, as clients see it.
     """
 
     def __init__(
@@ -66,6 +74,8 @@ class FakeServer:
         max_items_per_message: int = 64,
         address: str = "127.0.0.1:0",
     ) -> None:
+        if not callable(answer) and not answer:
+            raise ValueError("the fake server needs at least one label")
         self.requests: list[Request] = []
         self.calls: list[ReceivedCall] = []
         self.model = pb.Model(
@@ -92,9 +102,9 @@ class FakeServer:
             fingerprint="0" * 64,
         )
         self._answer = answer if callable(answer) else _in_turn(answer)
-        # Guards what follows, and makes the script of labels go on one text at a time.
+        # Guards the fields below and `answer`, so that the labels come in order.
         self._lock = threading.Lock()
-        self._text_failures: dict[str, tuple[Failure, float]] = {}  # and how often still
+        self._text_failures: dict[str, tuple[Failure, float]] = {}  # with the times left
         self._call_failures: list[Failure] = []
         self._stream_failures: list[tuple[int, Failure]] = []
         self._released = threading.Event()
@@ -116,45 +126,48 @@ class FakeServer:
         times: float = math.inf,
         retry_after_s: float | None = None,
     ) -> None:
-        """Let this text fail from now on: its outcome in a batch or stream, the call elsewhere."""
+        """Make a text fail `times` times: as an outcome in a batch or stream, else as a call."""
         with self._lock:
             self._text_failures[text] = Failure(reason, retry_after_s), times
 
     def fail_next(
         self, reason: Reason, *, times: int = 1, retry_after_s: float | None = None
     ) -> None:
-        """Let the next calls and streams fail as a whole. Clients try again what is UNAVAILABLE."""
+        """Make the next `times` classify and tokenize calls and streams fail as a whole.
+
+        A client retries what is retryable, unless it was made with `retry=False`.
+        """
         with self._lock:
             self._call_failures += [Failure(reason, retry_after_s)] * times
 
     def break_stream(self, reason: Reason, *, after_results: int) -> None:
-        """Let the next stream end with an error once it has given so many results.
+        """Make the next stream fail when it has given `after_results` results.
 
-        Clients go on with what is UNAVAILABLE in another one.
+        If the reason is retryable, a client goes on in another stream.
         """
         with self._lock:
             self._stream_failures.append((after_results, Failure(reason)))
 
     def hold(self) -> None:
-        """Let calls and streams wait before they answer, until `release`."""
+        """Hold back the answers of classify and tokenize calls and of streams, until `release`."""
         self._released.clear()
 
     def release(self) -> None:
-        """Let what waits go on."""
+        """Send the answers that `hold` held back, and all later ones at once."""
         self._released.set()
 
     def set_serving(self, serving: bool) -> None:
-        """Say SERVING, as from the start, or NOT_SERVING."""
+        """Set the health: SERVING (the default) or NOT_SERVING."""
         status = health_pb2.HealthCheckResponse.SERVING
         self._health.set("", status if serving else health_pb2.HealthCheckResponse.NOT_SERVING)
 
     def start(self) -> None:
-        """Listen. Entering the context does."""
+        """Start to listen. Entering the context does this."""
         self.set_serving(True)
         self._server.start()
 
     def stop(self) -> None:
-        """Cut all calls off and stop listening. Leaving the context does."""
+        """Cancel all calls and stop listening. Leaving the context does this."""
         self._released.set()
         self._server.stop(grace=None).wait()
 
@@ -171,9 +184,9 @@ class FakeServer:
         self.stop()
 
     def begin(self, context: grpc.ServicerContext) -> None:
-        """Note a call, and end it if it is to fail. For the services."""
+        """Record a call, and abort it if it is to fail. For the services."""
         left_s = context.time_remaining()
-        # Without a deadline grpcio says an endless time, or nothing.
+        # Without a deadline grpcio returns a very long time, or None.
         endless = left_s is None or left_s > _ENDLESS_S
         received = ReceivedCall(dict(context.invocation_metadata()), None if endless else left_s)
         with self._lock:
@@ -183,34 +196,40 @@ class FakeServer:
             failure.abort(context)
 
     def record(self, request: Request) -> None:
-        """Note a request. For the services."""
+        """Record a request. For the services."""
         with self._lock:
             self.requests.append(request)
 
     def wait_for_release(self) -> None:
-        """Wait while calls are held. For the services."""
+        """Block while answers are held back. For the services."""
         self._released.wait()
 
     def next_stream_failure(self) -> tuple[int, Failure] | None:
-        """After how many results the stream that starts is to end, and how. For the services."""
+        """How many results a new stream gives before it fails, and how. For the services."""
         with self._lock:
             return self._stream_failures.pop(0) if self._stream_failures else None
 
     def scores(self, given: pb.TextInput) -> Mapping[str, float] | Failure:
         """The answer to a text, or its failure. For the services."""
+        failure = self.failure(given)
+        if failure is not None:
+            return failure
+        text_pair = given.text_pair if given.HasField("text_pair") else None
+        with self._lock:
+            return self._answer(given.text, text_pair)
+
+    def failure(self, given: pb.TextInput) -> Failure | None:
+        """The failure of a text, if it is to fail. For the services."""
         with self._lock:
             failure, times = self._text_failures.get(given.text, (None, 0))
             if failure is not None and times > 0:
                 self._text_failures[given.text] = failure, times - 1
                 return failure
-            if not given.text.strip():
-                return Failure(Reason.EMPTY_TEXT)
-            text_pair = given.text_pair if given.HasField("text_pair") else None
-            return self._answer(given.text, text_pair)
+        return None if given.text.strip() else Failure(Reason.EMPTY_TEXT)
 
 
 def _in_turn(labels: Sequence[str]) -> Answer:
-    """Answers that name the labels one after the other, with a score of 1."""
+    """Answers with a score of 1 for each label in turn, and 0 for the others."""
     turns: Iterator[str] = itertools.cycle(labels)
     every = sorted(set(labels))
 

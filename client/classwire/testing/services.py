@@ -1,4 +1,4 @@
-"""The services of the fake server: the contract's messages, without a model."""
+"""The services of the fake server: the contract without a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import grpc
 from ..contract.reasons import Reason
 from ..v1 import classwire_pb2 as pb
 from ..v1 import classwire_pb2_grpc as pb_grpc
-from .failures import Failure
+from .failures import Failure, trailers
 
 Request: TypeAlias = (
     pb.ClassifyRequest | pb.BatchClassifyRequest | pb.StreamClassifyRequest | pb.TokenizeRequest
@@ -19,28 +19,31 @@ Request: TypeAlias = (
 
 
 class Script(Protocol):
-    """What the services ask the fake server."""
+    """The part of the fake server that its services use."""
 
     model: pb.Model
 
     def begin(self, context: grpc.ServicerContext) -> None:
-        """Note a call, and end it if it is to fail."""
+        """Record a call, and abort it if it is to fail."""
 
     def record(self, request: Request) -> None:
-        """Note a request."""
+        """Record a request."""
 
     def wait_for_release(self) -> None:
-        """Wait while calls are held."""
+        """Block while answers are held back."""
 
     def next_stream_failure(self) -> tuple[int, Failure] | None:
-        """After how many results the stream that starts is to end, and how."""
+        """How many results the new stream gives before it fails, and how it fails; or None."""
 
     def scores(self, given: pb.TextInput) -> Mapping[str, float] | Failure:
-        """Give the answer to a text, or its failure."""
+        """The answer to a text, or its failure."""
+
+    def failure(self, given: pb.TextInput) -> Failure | None:
+        """The failure of a text, if it is to fail."""
 
 
 class ClassifyService(pb_grpc.ClassifyServiceServicer):
-    """Classifies and tokenizes as the script says."""
+    """Classifies and tokenizes as the fake server's test decides."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -122,6 +125,9 @@ class ClassifyService(pb_grpc.ClassifyServiceServicer):
     ) -> pb.TokenizeResponse:
         """Answer with the words of the text."""
         self._begin(request, request.model, context)
+        failure = self._script.failure(request.input)
+        if failure is not None:
+            failure.abort(context, "input.text")
         tokens = _tokens(request.input)
         return pb.TokenizeResponse(
             tokens=tokens, attention_mask=[1] * len(tokens), model=_ref(self._script.model)
@@ -129,6 +135,7 @@ class ClassifyService(pb_grpc.ClassifyServiceServicer):
 
     def _begin(self, request: Request, model: str, context: grpc.ServicerContext) -> None:
         self._script.record(request)
+        context.set_trailing_metadata(trailers(context))
         self._script.begin(context)
         if model not in ("", self._script.model.name):
             Failure(Reason.UNKNOWN_MODEL).abort(context)
@@ -152,12 +159,14 @@ class ModelService(pb_grpc.ModelServiceServicer):
         self, request: pb.ListModelsRequest, context: grpc.ServicerContext
     ) -> pb.ListModelsResponse:
         """List the one model."""
+        context.set_trailing_metadata(trailers(context))
         return pb.ListModelsResponse(models=[self._script.model])
 
     def GetModel(
         self, request: pb.GetModelRequest, context: grpc.ServicerContext
     ) -> pb.GetModelResponse:
         """Describe the one model."""
+        context.set_trailing_metadata(trailers(context))
         if request.name not in ("", self._script.model.name):
             Failure(Reason.UNKNOWN_MODEL).abort(context)
         return pb.GetModelResponse(model=self._script.model)
@@ -165,7 +174,8 @@ class ModelService(pb_grpc.ModelServiceServicer):
     def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: grpc.ServicerContext
     ) -> pb.GetServerInfoResponse:
-        """Describe the fake."""
+        """Describe the fake server."""
+        context.set_trailing_metadata(trailers(context))
         limits = pb.ServerLimits(max_message_bytes=4 << 20, max_streams=8)
         limits.default_timeout.FromSeconds(30)
         return pb.GetServerInfoResponse(version="0.0.0", features=["fake"], limits=limits)

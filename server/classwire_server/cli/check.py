@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from classwire_server.config.endpoints import check_port, check_unix_socket, target_of
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Choice, Launched
 from classwire_server.engine.worker.pool import launch
 from classwire_server.errors import ConfigError, StartError
 from classwire_server.registry.loader import Launch, Loader
@@ -21,12 +23,14 @@ from classwire_server.security.certificate_check import authorities, inspect_cer
 class Finding:
     """One thing that was looked at: what is known of it, or why no server can start with it.
 
-    `exit_code` is that of a server which meets it, 0 where nothing is wrong.
+    `exit_code` is that of a server which meets it, 0 where nothing is wrong. `choices` are those of
+    a model's engine.
     """
 
     what: str
     said: str
     exit_code: int = 0
+    choices: tuple[Choice, ...] = ()
 
     def __str__(self) -> str:
         """One line."""
@@ -55,12 +59,25 @@ def findings(config: ServerConfig, launch: Launch = launch) -> Iterator[Finding]
             yield _tried(what, partial(_address, host, port))
     if config.unix_socket:
         yield _tried("Unix socket", partial(_unix_socket, config.unix_socket))
+    yield from model_findings(config, launch)
+
+
+def model_findings(config: ServerConfig, launch: Launch = launch) -> Iterator[Finding]:
+    """Load, check and warm up each model, and tell what was chosen for it."""
+    chosen: dict[ModelSource, tuple[Choice, ...]] = {}
+
+    def launch_noted(source: ModelSource, *how: Any) -> Launched:
+        launched = launch(source, *how)
+        chosen[source] = launched.choices
+        return launched
+
     with ExitStack() as loaded:
         registry = Registry(config.sources)
-        loader = Loader(config, launch, registry, lambda: None)
+        loader = Loader(config, launch_noted, registry, lambda: None)
         for source in config.sources:
             look = partial(_model, source, config, loader, registry, loaded)
-            yield _tried(f"model {source.name}", look)
+            finding = _tried(f"model {source.name}", look)
+            yield replace(finding, choices=chosen.get(source, ()))
 
 
 def _tried(what: str, look: Callable[[], str]) -> Finding:

@@ -40,8 +40,8 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
     ADDRESS" where they are asked for, and "serving" once every model answers.
     SIGTERM or Ctrl-C drains and exits with 0; a second one exits at once.
 
-    With --check nothing is served: it prints a line for each thing that a start needs, and exits as
-    a server would that meets them.
+    With --check nothing is served: it prints a line for each thing that a start needs, and for each
+    model what was chosen and why. It exits as a server would that meets them.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
@@ -50,8 +50,6 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
         logs.configure(settings.log_level, settings.log_format)
         if settings.offline:
             os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's library reads it once, when imported
-        # Torch's threads sleep while they wait for each other: docs/concepts/decisions/0005.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         if not check:
             _run(Server(settings))
         elif code := _check(settings):
@@ -66,6 +64,8 @@ def _check(config: ServerConfig) -> int:
     code = 0
     for finding in findings(config):
         _say(str(finding))
+        for choice in finding.choices:
+            _say(f"        {choice.what}: {choice.value} ({choice.why})")
         code = code or finding.exit_code
     return code
 

@@ -69,6 +69,15 @@ class Deviation:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What the server chose by itself, in words for people: `what`, its value, and why."""
+
+    what: str
+    value: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Terms:
     """How a batch is to be computed: an urgent one beside all others, to which one of bulk work may
     give way; none after `begin_by_s`, an instant of the monotonic clock, which is the same for all
@@ -162,10 +171,11 @@ class Engine(Protocol):
 @dataclass(frozen=True, eq=False)
 class Launched:
     """A model that is ready to compute; `batch_tokens` is the size of batch it does best, `cost`
-    what passes cost where it computes.
+    what passes cost where it computes, `choices` what led to its engines, device by device.
     """
 
     checkpoint: Checkpoint
     engine: Engine
     batch_tokens: int
     cost: LatencyProfile
+    choices: tuple[Choice, ...] = ()

@@ -3,9 +3,10 @@
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import Choice
 from .cgroup import limits
 
 MOST_LANES = 4
@@ -14,10 +15,11 @@ MOST_LANES = 4
 
 @dataclass(frozen=True)
 class Division:
-    """`lanes` batches at the same time, with `threads` threads each."""
+    """`lanes` batches at the same time, with `threads` threads each; `choices` tells why."""
 
     lanes: int
     threads: int
+    choices: tuple[Choice, ...] = field(default=(), compare=False)
 
 
 def divide(cores: int, lanes: int, threads: int) -> Division:
@@ -26,9 +28,35 @@ def divide(cores: int, lanes: int, threads: int) -> Division:
     Threads of one lane wait for each other at every operator, which stalls when other processes
     keep a core busy; lanes do not wait. So there are lanes first, and threads where cores are left.
     """
-    if not lanes:
-        lanes = max(1, cores // threads) if threads else min(cores, MOST_LANES)
-    return Division(lanes, threads or max(1, cores // lanes))
+    if threads:
+        best, why = max(1, cores // threads), "the cores, divided by --threads"
+    else:
+        best, why = min(cores, MOST_LANES), f"one for each core, at most {MOST_LANES}"
+    each = max(1, cores // (lanes or best))
+    return _division(lanes, threads, (best, why), (each, "the cores, divided among the lanes"))
+
+
+def divide_gpu(lanes: int, threads: int) -> Division:
+    """Divide a GPU, which computes one batch at a time unless the user asks for more."""
+    one = 1, "a GPU computes one batch at a time"
+    return _division(lanes, threads, one, one)
+
+
+def _division(
+    lanes: int, threads: int, best_lanes: tuple[int, str], best_threads: tuple[int, str]
+) -> Division:
+    """What the user asked for, or else what is best, each with its reason."""
+    lanes, lanes_why = (lanes, "as --lanes says") if lanes else best_lanes
+    threads, threads_why = (threads, "as --threads says") if threads else best_threads
+    choices = Choice("lanes", str(lanes), lanes_why), Choice("threads", str(threads), threads_why)
+    return Division(lanes, threads, choices)
+
+
+def cores_choice() -> Choice:
+    """The cores that this process may use, and what limits them."""
+    quota = min(quotas(Path("/")), default=None)
+    limited = "no cgroup limits them" if quota is None else f"a cgroup allows {quota:g}"
+    return Choice("cores", str(usable_cores()), f"{open_cores()} open to this process; {limited}")
 
 
 def usable_cores(root: Path = Path("/")) -> int:

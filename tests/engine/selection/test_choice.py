@@ -17,7 +17,7 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import Precision
+from classwire_server.engine import Choice, Precision
 from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.forward.precision import convert
 from classwire_server.engine.packing import PackedTexts
@@ -188,7 +188,7 @@ def test_int8_is_for_the_cpu(
     checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """int8 on another device is refused, naming the setting."""
-    monkeypatch.setattr(selection, "resolve", lambda device: device)
+    monkeypatch.setattr(selection, "choose_device", lambda wanted: Choice("device", wanted, ""))
     config = ServerConfig(model=(f"bert={checkpoint('bert')}",), precision="int8", device="cuda:0")
     with pytest.raises(ConfigError, match=r"^--precision: int8 runs on the CPU only"):
         select(config.sources[0], config, "cuda:0")

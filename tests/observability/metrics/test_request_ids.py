@@ -174,12 +174,12 @@ def test_refused_at_the_door(observed: Observed, connect: Any) -> None:
 def test_what_the_client_tells(observed: Observed) -> None:
     """An error of the client has the id, also when it is pickled."""
     with Client(observed().target) as client:
-        with pytest.raises(errors.UnknownModel) as caught:
-            client.classify("I love it", model="other", metadata=METADATA_OF_ONE)
+        with pytest.raises(errors.UnknownModelError) as caught:
+            client.classify("I love it", model="other", metadata=dict(METADATA_OF_ONE))
         assert pickle.loads(pickle.dumps(caught.value)).request_id == "mine"
 
         with pytest.raises(errors.InternalError) as defect:
-            client.classify("nan", metadata=METADATA_OF_ONE)
+            client.classify("nan", metadata=dict(METADATA_OF_ONE))
         assert defect.value.metadata["id"] == "mine-1"
 
 

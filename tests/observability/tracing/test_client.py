@@ -38,7 +38,7 @@ def by_metadata(client: Client) -> None:
     """Each call is given it."""
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
-    client.classify("good", metadata=tuple(carrier.items()))
+    client.classify("good", metadata=carrier)
 
 
 def by_call(client: Client) -> None:

@@ -1,1 +1,1 @@
-"""What a machine has for a server, and what a server would choose on it."""
+"""What a machine has for a server, and what a server chooses on it."""

@@ -1,38 +1,38 @@
-"""`classwire doctor`: what this machine has for a server, and what a server would choose."""
+"""`classwire doctor`: what this machine has for a server, and what a server chooses on it."""
 
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from classwire.escaping import visible
+from classwire_server.cli.check import Finding, model_findings
 from classwire_server.cli.options import option
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.config.sources import ENVIRONMENT_PREFIX, resolve
 from classwire_server.errors import ConfigError
 
-from .choices import Choice, choices
 from .machine import Facts, machine
 
 _SETTINGS = (
-    *("device", "precision", "compile", "compile_cache", "lanes", "threads", "batch_tokens"),
-    *("min_label_agreement", "max_score_difference"),
+    *("model", "device", "precision", "compile", "compile_cache", "lanes", "threads"),
+    *("batch_tokens", "min_label_agreement", "max_score_difference"),
 )
 """All that a choice depends on; the others are read from the file and the environment, too."""
 
 
 def _doctor(config: str | None, as_json: bool, **flags: Any) -> None:
-    """Say what this machine has for a server, and what a server would choose on it.
+    """Print what this machine has for a server, and what a server chooses on it.
 
-    For a look before a server is sized, and for reports of faults: it prints versions, the
-    processor and its instructions, memory, devices and the limits of cgroups, and for each choice
-    that `classwire serve` makes by itself what it would be and why. It loads no model, and prints
-    no secret. Settings come from where `classwire serve` takes them.
+    Use it before you size a server, and in reports of faults. It prints versions, the processor and
+    its instructions, memory, devices and the limits of cgroups. It loads each model as `classwire
+    serve` does, and prints what was chosen for it and why. It prints no secret. It reads settings
+    where `classwire serve` does.
     """
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
         settings = resolve(
             given, os.environ, config or os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG")
@@ -40,15 +40,15 @@ def _doctor(config: str | None, as_json: bool, **flags: Any) -> None:
     except ConfigError as error:
         click.echo(f"classwire doctor: {visible(str(error))}", err=True)
         raise click.exceptions.Exit(2) from None
-    found = machine()
-    chosen = list(choices(settings, found))
+    found, models = machine(), model_findings(settings)
     if as_json:
-        listed = [dataclasses.asdict(choice) for choice in chosen]
-        click.echo(json.dumps(found | {"choices": listed}, indent=2, ensure_ascii=False))
+        listed = [dataclasses.asdict(finding) for finding in models]
+        click.echo(json.dumps(found | {"models": listed}, indent=2, ensure_ascii=False))
         return
     for title, facts in found.items():
         click.echo("\n".join([title.capitalize(), *_lines(facts), ""]))
-    click.echo("\n".join(["What a server would choose", *_reasons(chosen)]))
+    for finding in models:
+        click.echo("\n".join([visible(str(finding)), *_reasons(finding)]))
 
 
 def _lines(facts: Facts) -> Iterator[str]:
@@ -60,8 +60,8 @@ def _lines(facts: Facts) -> Iterator[str]:
         yield f"  {name:{width}}  {'none' if shown in (None, '') else shown}"
 
 
-def _reasons(chosen: Iterable[Choice]) -> Iterator[str]:
-    for choice in chosen:
+def _reasons(finding: Finding) -> Iterator[str]:
+    for choice in finding.choices:
         yield f"  {choice.what}: {choice.value}"
         yield click.wrap_text(choice.why, width=88, initial_indent="    ", subsequent_indent="    ")
 

@@ -2,16 +2,27 @@
 
 import torch
 
+from classwire_server.engine import Choice
 from classwire_server.errors import ConfigError
 
 _OUT_OF_MEMORY_ON_CPU = ("can't allocate memory", "not enough memory")
 
 
-def resolve(device: str) -> str:
+def choose_device(wanted: str) -> Choice:
     """The device to use for a setting: "auto" takes the first of cuda:0, mps and cpu that is there.
 
     Raises ConfigError when the machine does not have the device asked for.
     """
+    device = resolve(wanted)
+    why = "as --device says"
+    if wanted == "auto":
+        is_alone = device == "cpu"
+        why = "torch sees neither CUDA nor MPS" if is_alone else "the first that torch sees"
+    return Choice("device", device, why)
+
+
+def resolve(device: str) -> str:
+    """The device of a setting, by torch's name. Raises ConfigError as `choose_device` does."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     mps = torch.backends.mps.is_available()
     if device == "auto":

@@ -119,6 +119,7 @@ class _Worker:
                 selection.division.lanes,
                 selection.batch_tokens,
                 selection.cost,
+                selection.choices,
             )
         )
         if self._job.config.compile:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -67,6 +68,8 @@ class Subprocess:
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=2,  # the server's own is for scripts, which wait for its lines
+            # Torch's threads sleep while they wait for each other: docs/decisions/0005.
+            env={"OMP_WAIT_POLICY": "passive", **os.environ},
         )
         self.pid = self._process.pid
 

@@ -17,7 +17,7 @@ import numpy as np
 from classwire_server.checkpoint.loading import Checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import Deviation, EngineTraits, Terms
+from classwire_server.engine import Choice, Deviation, EngineTraits, Terms
 from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.engine.packing import PackedTexts
 from classwire_server.errors import StartError
@@ -47,6 +47,7 @@ class Ready:
     lanes: int
     batch_tokens: int
     cost: LatencyProfile
+    choices: tuple[Choice, ...] = ()
 
 
 @dataclass(frozen=True)

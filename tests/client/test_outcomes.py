@@ -1,0 +1,96 @@
+"""What callers do with outcomes, and the ids of answers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from classwire import (
+    Classification,
+    ClasswireError,
+    InvalidInputError,
+    Reason,
+    StreamItem,
+    StreamResult,
+    raise_for_errors,
+)
+from classwire.testing import FakeServer
+
+MINE = {"x-request-id": "mine"}
+
+
+def test_an_outcome_says_whether_it_is_one(client: Any) -> None:
+    """`ok` and `error` of both kinds."""
+    good, bad = client.classify_batch(["text", " "])
+    assert (good.ok, good.error) == (True, None)
+    assert (bad.ok, bad.error) == (False, bad)
+    assert isinstance(bad, ClasswireError)
+
+
+def test_a_result_of_a_stream_has_id_index_and_outcome(client: Any) -> None:
+    """The index is the position in the input, whatever the id and the order of the answers."""
+    items = [StreamItem("first", "a"), "\ud800", StreamItem("third", " "), "d"]
+    results = list(client.classify_stream(items))
+    assert all(type(result) is StreamResult for result in results)
+    assert {(result.id, result.index, result.outcome.ok) for result in results} == {
+        ("first", 0, True),
+        ("1", 1, False),
+        ("third", 2, False),
+        ("3", 3, True),
+    }
+
+
+def test_an_index_counts_on_after_an_id_is_used_again(client: Any) -> None:
+    """One id, several indices."""
+    results = list(client.classify_stream((StreamItem("same", "a") for _ in range(3)), window=1))
+    assert [(result.id, result.index) for result in results] == [("same", n) for n in range(3)]
+
+
+def test_raise_for_errors(client: Any) -> None:
+    """The first error is raised; without one, the classifications are returned."""
+    texts = ["a", " ", "\ud800"]
+    for outcomes in (
+        client.classify_batch(texts),
+        list(client.classify_stream(texts, in_order=True)),
+    ):
+        with pytest.raises(InvalidInputError) as raised:
+            raise_for_errors(outcomes)
+        assert raised.value.reason is Reason.EMPTY_TEXT
+        (good,) = raise_for_errors(outcomes[:1])
+        assert isinstance(good, Classification)
+    assert raise_for_errors([]) == []
+
+
+def test_answers_have_the_id_of_their_call(client: Any) -> None:
+    """As errors have it: the caller's, or else the server's; none in a stream's outcomes."""
+    assert client.classify("a", metadata=MINE).request_id == "mine"
+    assert client.tokenize("a", metadata=MINE).request_id == "mine"
+    good, bad = client.classify_batch(["a", " "], metadata=MINE)
+    assert (good.request_id, bad.request_id) == ("mine", "mine")
+    with pytest.raises(ClasswireError) as raised:
+        client.classify(" ", metadata=MINE)
+    assert raised.value.request_id == "mine"
+    first, second = (client.classify("a").request_id for _ in range(2))
+    assert first
+    assert second
+    assert first != second
+    (result,) = client.classify_stream(["a"], metadata=MINE)
+    assert result.outcome.request_id is None
+
+
+def test_metadata_of_several_values(client: Any, server: FakeServer) -> None:
+    """A sequence gives its key several times, in order: the last is the one that the fake keeps."""
+    client.classify("a", metadata={"x-key": ["one", "two"], "x-raw-bin": [b"1", b"2"]})
+    assert server.calls[0].metadata["x-key"] == "two"
+    assert server.calls[0].metadata["x-raw-bin"] == b"2"
+
+
+def test_a_client_shows_target_and_state(
+    make_client: Callable[..., Any], server: FakeServer
+) -> None:
+    """In its repr, and never its token."""
+    client = make_client(server.target, token="secret", allow_plaintext_token=True)
+    assert f"({server.target!r}, open)" in repr(client)
+    client.close()
+    assert f"({server.target!r}, closed)" in repr(client)
+    assert "secret" not in repr(client)

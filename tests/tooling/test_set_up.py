@@ -1,0 +1,101 @@
+"""Set-up announces torch, installs the lock's versions and no tools that serving does not need."""
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from scripts.locked import LOCK, needed, pins, problems
+from scripts.torch_build import announcement, locked_release, preferred
+
+MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+TOOLS = {"furo", "ipykernel", "matplotlib", "mypy", "onnxruntime", "pytest", "ruff", "sphinx", "uv"}
+LISTED = "torch (2.14.0)\nAvailable versions: 2.14.0, 2.13.0+cpu, 2.13.0, 2.12.1\n"
+
+
+def test_what_is_installed_is_what_the_lock_names() -> None:
+    """The lock names every direct and indirect requirement in its installed version."""
+    locked = pins(LOCK.read_text(encoding="utf-8").splitlines())
+    found = needed(["classwire", "classwire-server[dev,tracing,train,bench]"])
+    assert list(problems(locked, found)) == []
+    assert {
+        "grpcio",
+        "pytest",
+        "torch",
+        "opentelemetry-sdk",
+        "scikit-learn",
+        "onnx",
+    } <= found.keys()
+
+
+@pytest.mark.parametrize(
+    ("installed", "problem"),
+    [
+        ({"torch": "2.13.0+cpu"}, []),
+        ({"nvidia-cublas": "13.0", "classwire": "0.1.0"}, []),
+        ({"click": "8.5.2"}, ["click 8.5.2: requirements.lock names 8.5.1"]),
+        ({"click": None}, ["click (not installed): requirements.lock names 8.5.1"]),
+        ({"left-pad": "1"}, ["left-pad 1: requirements.lock does not name it"]),
+    ],
+)
+def test_differences_from_the_lock_are_named(
+    installed: dict[str, str | None], problem: list[str]
+) -> None:
+    """Another version, a missing package and an unlocked one; torch's build makes no difference."""
+    assert list(problems({"click": "8.5.1", "torch": "2.13.0"}, installed)) == problem
+
+
+def test_pins_are_those_of_this_python() -> None:
+    """Of two pins of a package, the one whose marker holds here counts."""
+    lines = ["# no pin", "numpy==1 ; python_version < '3'", "numpy==2 ; python_version >= '3'"]
+    assert pins(lines) == {"numpy": "2"}
+
+
+def test_serving_needs_no_tools() -> None:
+    """Neither the server with tracing nor the client requires a tool of development."""
+    found = needed(["classwire", "classwire-server[tracing]"])
+    assert found.keys() & TOOLS == set()
+    dev = {Requirement(line).name for line in importlib.metadata.requires("classwire-server") or []}
+    assert {"pytest", "ruff"} <= dev & TOOLS
+
+
+def test_demo_and_serve_install_only_what_serving_needs() -> None:
+    """These two targets depend on the environment for serving, all others on the full one."""
+    needs = dict(re.findall(r"^([a-z-]+): (\S+) ##", MAKEFILE, re.MULTILINE))
+    assert {name for name, need in needs.items() if need == "$(SERVING)"} == {"demo", "serve"}
+    assert needs["setup"] == "$(INSTALLED)"
+    assert needs["test"] == needs["bench"] == "setup"
+    _, _, recipe = MAKEFILE.partition("\n$(SERVING): ")
+    recipe = recipe.partition("\n\n")[0]
+    assert "'.[tracing]'" in recipe
+    assert recipe.index("scripts.torch_build") < recipe.index("$(INSTALL)")
+
+
+def test_the_build_that_pip_prefers() -> None:
+    """A build with a local version wins over the release; without a list it is the release."""
+    assert preferred(LISTED, "2.13.0") == "2.13.0+cpu"
+    assert preferred(LISTED.replace("2.13.0+cpu, ", ""), "2.13.0") == "2.13.0"
+    assert preferred("ERROR: no such command", "2.13.0") == "2.13.0"
+    assert locked_release() == pins(LOCK.read_text(encoding="utf-8").splitlines())["torch"]
+
+
+@pytest.mark.parametrize(
+    ("version", "system", "has_driver", "says"),
+    [
+        ("2.13.0", "Linux", False, ["2.13.0: the CUDA build, about 2.7 GB", "PIP_EXTRA_INDEX_URL"]),
+        ("2.13.0", "Linux", True, ["2.13.0: the CUDA build, about 2.7 GB"]),
+        ("2.13.0+cpu", "Linux", False, ["2.13.0+cpu: the CPU build, about 0.2 GB"]),
+        ("2.13.0", "Darwin", False, ["2.13.0: the CPU build, about 0.1 GB"]),
+    ],
+)
+def test_build_and_size_are_announced(
+    version: str, system: str, has_driver: bool, says: list[str]
+) -> None:
+    """Only where CUDA is of no use, a second line tells how to get the CPU build."""
+    lines = list(announcement(version, system, has_nvidia_driver=has_driver))
+    assert len(lines) == len(says)
+    for line, part in zip(lines, says, strict=True):
+        assert part in line
+    assert all('"CPU"' in line for line in lines[1:])
