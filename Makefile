@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check style types contract leaks proto lock \
 	train-embedded reference bench chaos \
-	conformance conformance-vectors wheels test-wheels test-tritonclient \
+	conformance conformance-vectors wheels test-wheels test-grpcio test-tritonclient \
 	docs dashboards picture replay-image release audit clean
 
 help: ## List the targets
@@ -103,6 +103,9 @@ wheels: setup ## Build both distributions into dist/
 
 test-wheels: wheels ## Test the built wheels in new environments, without the sources
 	@scripts/test-wheels
+
+test-grpcio: setup ## Test with the lowest and the highest grpcio that the server allows
+	@scripts/test-grpcio
 
 test-tritonclient: setup ## Test Triton's own client against a server, in a new environment
 	@scripts/test-tritonclient

@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -18,21 +19,12 @@ from .errors import StartError
 from .gate import Gate
 from .observability import logs as access_log
 from .observability.metrics.server import Metrics
-from .registration import (
-    HEALTH_SERVICE,
-    call_services,
-    guards,
-    methods,
-    register_calls,
-    register_health,
-    register_probes,
-)
+from .registration import HEALTH_SERVICE, call_services, calls, guards, health_calls, methods
 from .registry.loader import Launch, Loader
 from .registry.registry import ModelState, Registry
 from .rpc import reflection
-from .rpc.call_pool import CallPool
+from .rpc.call_pool import CallExecutor, CallPool, Entrance, OnPool
 from .rpc.health import LIVENESS, Health, model_health
-from .rpc.lazy_pool import Arrivals
 from .rpc.observer import CallObserver
 from .rpc.server_options import FAREWELL_S, grpc_options
 from .security.certificates import Certificates
@@ -43,7 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
+HEALTH_THREADS = 8
+"""So many callers may let the threads of health wait for a message; one more ends the first."""
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread that wants Python's lock leaves it to another. One thread of gRPC's brings all
 calls, and wants it for each; by itself Python has it wait ten times as long.
@@ -72,7 +65,7 @@ class Server:
         self._gate = Gate()
         self._health = Health()
         self._calls = CallPool(config.rpc_threads, config.max_waiting_calls)
-        self._health_checks = Arrivals(2, "health")
+        self._health_checks = ThreadPoolExecutor(HEALTH_THREADS, "health")
         self._reflections = CallPool(reflection.THREADS, reflection.MAX_WAITING, "reflection")
         self._stopping = threading.Lock()  # guards _stopped and _loaded
         self._stopped = False
@@ -100,21 +93,26 @@ class Server:
                 on_gone=lambda name: self._health.forget(model_health(name)),
                 drain=lambda: self.on_drain(),
             )
+        executor = CallExecutor(self._calls)
+        begin = self._tracing.begin if self._tracing else None
         self._grpc = grpc.server(
-            self._calls,
+            executor,
             options=grpc_options(config),
             interceptors=[
-                CallObserver(methods(), listeners, self._tracing.begin if self._tracing else None),
-                *guards(config),
+                CallObserver(methods(), listeners, executor, begin),
+                *guards(config, executor),
             ],
         )
-        register_calls(self._grpc, self._registry, self._gate, self._calls, self._streams, config)
-        register_health(self._grpc, self._health, self._health_checks)
-        if config.open_inference:
-            register_probes(self._grpc, self._health, self._health_checks)
+        served = calls(self._registry, self._gate, self._calls, self._streams, config)
+        health = health_calls(self._health, HEALTH_THREADS, config)
+        handlers: list[grpc.GenericRpcHandler] = [
+            Entrance(served, self._gate, self._calls, executor),
+            OnPool(health, self._health_checks, executor),
+        ]
         if config.reflection:
             services = (*call_services(config), HEALTH_SERVICE)
-            reflection.register(self._grpc, self._gate, self._reflections, services)
+            handlers.append(reflection.calls(self._gate, self._reflections, executor, services))
+        self._grpc.add_generic_rpc_handlers(handlers)
 
     @property
     def target(self) -> str:

@@ -16,8 +16,9 @@ from classwire_server.registration import guards, methods
 from classwire_server.registry.loader import Loader
 from classwire_server.registry.registry import Registry
 from classwire_server.rpc.call import ADMISSION, Call, parse
+from classwire_server.rpc.call_pool import CallExecutor
 from classwire_server.rpc.observer import CallObserver
-from classwire_server.rpc.reception import Reception
+from classwire_server.rpc.receive_timeout import ReceiveTimeout
 from classwire_server.rpc.rejection import Listener, refuse
 from classwire_server.rpc.server_options import FAREWELL_S, grpc_options
 from classwire_server.rpc.status import request_error
@@ -100,13 +101,17 @@ class AdminPort:
     ) -> None:
         self.target = ""
         self._config = config
-        self._reception = Reception(PATIENCE_S)
+        self._received = ReceiveTimeout(PATIENCE_S)
         self._certificates = certificates
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="admin")
+        executor = CallExecutor(self._pool)
         self._grpc = grpc.server(
-            self._pool,
+            executor,
             options=grpc_options(config),
-            interceptors=[CallObserver(methods((pb,)), listeners), *guards(config)],
+            interceptors=[
+                CallObserver(methods((pb,)), listeners, executor),
+                *guards(config, executor),
+            ],
         )
         self._grpc.add_generic_rpc_handlers((_handlers(service, self._receive),))
 
@@ -135,7 +140,7 @@ class AdminPort:
         """The message of a call; the call ends where its caller may not administer."""
         if not ADMISSION.get().caller.may_administer:  # before anything can be waited for
             refuse(context, RequestError(Reason.NOT_ALLOWED, "the caller may not administer"))
-        return self._reception.message(requests, context)
+        return self._received.message(requests, context)
 
 
 def _handlers(service: AdminService, receive: Receive) -> grpc.GenericRpcHandler:

@@ -18,13 +18,11 @@ from google.protobuf.message import DecodeError, Message
 from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
 from classwire_server.gate import Gate
-from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.security.authenticator import OPEN, Principal
 from classwire_server.security.callers import Caller
 
 from .call_pool import CallPool
-from .load_shedding import NEED
-from .reception import Reception
+from .receive_timeout import ReceiveTimeout
 from .rejection import end
 from .status import request_error
 
@@ -89,23 +87,23 @@ def unary(
     request_type: type[Request],
     gate: Gate,
     pool: CallPool,
-    reception: Reception,
+    received: ReceiveTimeout,
     default_timeout_s: float,
-    need: Callable[[float], LatencyFloor | None],
+    reject_late: Callable[[float], RequestError | None],
 ) -> "grpc.RpcMethodHandler[bytes, bytes]":
     """A handler of a unary RPC whose work `gate` counts and may refuse, on a thread of `pool`.
 
-    `need` says what a call needs that has so much time left: one that has less is refused, one that
-    has none or whose caller has gone is ended, both with nothing read. To gRPC its request is a
-    stream, so that `reception` can wait for the one message.
+    `reject_late` gives the error of a call that has too little time left. Such a call ends with
+    nothing read, and so does one whose caller has gone. To gRPC its request is a stream, so that
+    `received` can wait for the one message.
     """
 
     def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         is_there = context.is_active()
-        error = pool.judge(remaining_s(context, default_timeout_s), need, is_there=is_there)
-        if error is not None or not is_there:
+        left_s = remaining_s(context, default_timeout_s) if is_there else 0.0
+        if (error := pool.begin(left_s, reject_late)) is not None:
             end(context, error if is_there else None)
-        raw = reception.message(requests, context)
+        raw = received.message(requests, context)
         call = Call.of(context, default_timeout_s)
         try:
             gate.enter()
@@ -120,7 +118,6 @@ def unary(
         end(context, failure)
         return b""
 
-    setattr(handle, NEED, need)
     return grpc.stream_unary_rpc_method_handler(handle)
 
 
