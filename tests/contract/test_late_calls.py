@@ -139,7 +139,10 @@ def reason(error: RequestError | None) -> str:
     return "" if error is None else error.reason
 
 
-def test_calls_that_have_too_little_time_when_they_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("left_s", "why"), [(20.0, "OVERLOADED"), (0.0, "EXPIRED_IN_QUEUE")])
+def test_calls_that_have_too_little_time_when_they_begin(
+    monkeypatch: pytest.MonkeyPatch, left_s: float, why: str
+) -> None:
     """They end then, and let the pool shed calls, however short their own wait was."""
     pool = CallPool(1, max_waiting=10)
     monkeypatch.setattr(load_shedding, "PROBES", 0)
@@ -150,14 +153,13 @@ def test_calls_that_have_too_little_time_when_they_begin(monkeypatch: pytest.Mon
     assert pool.submit(pool.begin, 60.0, reject_late).result(PATIENCE_S) is None
     assert not is_shedding(pool)
 
-    for left_s, why in ((20.0, "OVERLOADED"), (0.0, "EXPIRED_IN_QUEUE")):
-        for _ in range(2 * load_shedding.IN_PROPORTION):
-            error = pool.submit(pool.begin, left_s, reject_late).result(PATIENCE_S)
-            assert reason(error) == why
-        assert is_shedding(pool)
-        for _ in range(2 * load_shedding.IN_PROPORTION):
-            assert pool.submit(pool.begin, 60.0, reject_late).result(PATIENCE_S) is None
-        assert not is_shedding(pool)
+    for _ in range(2 * load_shedding.IN_PROPORTION):
+        error = pool.submit(pool.begin, left_s, reject_late).result(PATIENCE_S)
+        assert reason(error) == why
+    assert is_shedding(pool)
+    for _ in range(2 * load_shedding.IN_PROPORTION):
+        assert pool.submit(pool.begin, 60.0, reject_late).result(PATIENCE_S) is None
+    assert not is_shedding(pool)
     pool.shutdown()
 
 

@@ -144,7 +144,7 @@ def test_the_wait_for_a_thread_is_measured() -> None:
 
 
 def test_refused_calls_are_told_to_come_back_later_and_later() -> None:
-    """The more were refused of late, the longer is the time to come back."""
+    """The more calls the pool has just rejected, the longer is the time to come back."""
     pool = CallPool(1, max_waiting=4)
     for _ in range(2):
         held = threading.Event()

@@ -144,8 +144,8 @@ class Inline(Executor):
 class CallExecutor(ThreadPoolExecutor):
     """What a gRPC server runs calls on: each on the pool that is chosen for it.
 
-    gRPC asks for the handler of a call and then submits the call, both on one thread. So whoever
-    gives the handler chooses the pool. A call for which none was chosen runs on `default`.
+    gRPC asks for the handler of a call and then submits the call, both on one thread. So the
+    generic handler that finds it chooses the pool. Other calls run on `default`.
     """
 
     def __init__(self, default: Executor) -> None:

@@ -245,7 +245,6 @@ def test_calls_refused_before_they_are_read(
     observed: Observed,
     connect: Any,
     tmp_path: Any,
-    monkeypatch: pytest.MonkeyPatch,
     overload: Callable[[Server], None],
 ) -> None:
     """They are counted and logged as all others, with their caller, and
