@@ -158,12 +158,11 @@ def test_answers_that_are_shared(stub: Stub, engine: FakeEngine, server: Server)
     """Texts that are computed once for several callers have stages for each, and are no hits."""
     [entry] = server._registry.entries()
     assert entry.served is not None
-    running = entry.served.dispatcher._scheduler._running
+    dispatcher = entry.served.dispatcher
     with ThreadPoolExecutor(3) as pool:
         calls = [pool.submit(stub.ModelInfer, request("slow")) for _ in range(2)]
-        assert eventually(
-            lambda: sum(len(row) for batch in running.batches for row in batch.rows) == 2
-        )
+        engine.wait_for(lambda engine: bool(engine.batches))
+        assert eventually(lambda: dispatcher.backlog().events.coalesced == 1)
         calls.append(pool.submit(stub.ModelInfer, request("again")))
         assert eventually(lambda: waiting(server) == 1)
         engine.release()

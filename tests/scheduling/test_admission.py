@@ -45,7 +45,7 @@ def test_nothing_is_known_before_a_measurement() -> None:
     admission = Admission(2, 8, QUICK)
     assert admission.finish_s(Priority.INTERACTIVE, [1_000], 0, 10_000) == 0.0
     assert admission.lane_tokens(0.001, Priority.INTERACTIVE) == math.inf
-    assert admission.refuse(10, 100, 0.0, "full").retry_after_s == UNKNOWN_WAIT_S
+    assert admission.reject(10, 100, 0.0, "full").retry_after_s == UNKNOWN_WAIT_S
 
 
 def test_the_rate_follows_the_engine() -> None:
@@ -87,16 +87,16 @@ def test_behind_a_long_queue_there_is_time_for_two_batches() -> None:
 def test_coming_back_follows_the_rate() -> None:
     """The time to come back is that which the queue takes, and twice that at half the speed."""
     fast, slow = measured(1_000), measured(500)
-    assert fast.refuse(100, 900, 5.0, "late").retry_after_s == pytest.approx(1.0)
-    assert slow.refuse(100, 900, 5.0, "late").retry_after_s == pytest.approx(2.0)
+    assert fast.reject(100, 900, 5.0, "late").retry_after_s == pytest.approx(1.0)
+    assert slow.reject(100, 900, 5.0, "late").retry_after_s == pytest.approx(2.0)
 
 
 def test_coming_back_is_later_the_more_were_refused() -> None:
     """Who was refused of late will come back too; who was refused long ago no longer counts."""
     admission = measured(1_000)
-    waits_s = [admission.refuse(100, 0, 5.0, "late").retry_after_s for _ in range(10)]
+    waits_s = [admission.reject(100, 0, 5.0, "late").retry_after_s for _ in range(10)]
     assert waits_s == pytest.approx([0.1 * times for times in range(1, 11)])
-    assert admission.refuse(100, 0, 100.0, "late").retry_after_s == pytest.approx(0.1)
+    assert admission.reject(100, 0, 100.0, "late").retry_after_s == pytest.approx(0.1)
 
 
 def test_an_idle_engine_takes_anything() -> None:
@@ -120,7 +120,7 @@ def test_all_texts_of_a_call_or_none() -> None:
     made = busy()
     texts = [waiting(100, deadline_s=made.now_s + 0.5) for _ in range(5)]
     refused(made, *texts)
-    assert not any(text.waits for text in texts)
+    assert not any(text.is_queued for text in texts)
     assert made.call(*texts[:4]) is None
 
 
@@ -168,10 +168,10 @@ def test_what_runs_beside_waits_for_its_time() -> None:
     """Tokens beside a batch count once that is measured, and never as a lane's own."""
     admission = Admission(1, 1_000, QUICK)
     admission.measured(100, 0.1)
-    admission.measured_beside(500)
+    admission.measured_urgent(500)
     assert admission.tokens_per_s == pytest.approx(1_000)
     for _ in range(100):
-        admission.measured_beside(500)
+        admission.measured_urgent(500)
         admission.measured(500, 1.0)
     assert admission.tokens_per_s == pytest.approx(1_000, rel=0.05)
     for priority, tokens_per_s in ((Priority.INTERACTIVE, 1_000), (Priority.BULK, 500)):

@@ -33,7 +33,12 @@ def engine() -> Iterator[FakeEngine]:
 def dispatcher(engine: FakeEngine) -> Iterator[Dispatcher]:
     """A dispatcher with room for a hundred tokens, in batches of four, which keeps answers."""
     dispatcher = Dispatcher(
-        engine, batch_tokens=4, cost=COST, max_queue_tokens=100, name="test", cache_bytes=10_000
+        engine,
+        batch_tokens=4,
+        latency_profile=COST,
+        max_queue_tokens=100,
+        name="test",
+        cache_bytes=10_000,
     )
     yield dispatcher
     engine.release()
@@ -211,7 +216,9 @@ def test_close_while_there_is_no_worker(dispatcher: Dispatcher, engine: FakeEngi
 def test_many_at_once(engine: FakeEngine) -> None:
     """Whatever callers and workers do at the same time, each text ends, once, and none is left."""
     engine.lanes = 2
-    dispatcher = Dispatcher(engine, batch_tokens=8, cost=COST, max_queue_tokens=200, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=8, latency_profile=COST, max_queue_tokens=200, name="test"
+    )
     words = ("text", "text", "text", "boom", "deadly")
 
     def call(number: int) -> list[Pending]:

@@ -11,12 +11,11 @@ from classwire_server.errors import RequestError
 from classwire_server.scheduling.batch import Batch, Pending, Priority
 from classwire_server.scheduling.batch_sizing import (
     BULK_BATCH_S,
+    MAX_LATENCY_RATIO,
     SHARE_TOKENS,
     TRAFFIC_S,
-    WAITED_TIMES,
 )
 from classwire_server.scheduling.execution import ForwardPass
-from classwire_server.scheduling.result_cache import ResultCache
 from classwire_server.scheduling.scheduler import Scheduler
 from tests.scheduling.simulation import COST, ENOUGH_TOKENS, FULL_TOKENS, QUICK, logits, waiting
 
@@ -25,11 +24,19 @@ NOW_S = 500.0
 
 
 def make(
-    lanes: int = 1, batch_tokens: int = 1_000, tokens_per_s: int = 0, cost: LatencyProfile = COST
+    lanes: int = 1,
+    batch_tokens: int = 1_000,
+    tokens_per_s: int = 0,
+    latency_profile: LatencyProfile = COST,
+    cache_bytes: int = 0,
 ) -> Scheduler:
-    """A scheduler whose engine is known to be so fast on each lane, if at all."""
+    """A scheduler that has measured this rate of each lane, unless it is 0."""
     scheduler = Scheduler(
-        lanes=lanes, batch_tokens=batch_tokens, cost=cost, max_queue_tokens=100_000, cache_bytes=0
+        lanes=lanes,
+        batch_tokens=batch_tokens,
+        latency_profile=latency_profile,
+        max_queue_tokens=100_000,
+        cache_bytes=cache_bytes,
     )
     if tokens_per_s:
         scheduler.add([waiting(100, BULK)], 0.0)
@@ -141,7 +148,7 @@ def test_the_last_is_never_shed() -> None:
 
 def test_a_batch_ahead() -> None:
     """One batch more than there are lanes is taken when it will begin soon and is worth it."""
-    scheduler = make(tokens_per_s=100_000, cost=QUICK)
+    scheduler = make(tokens_per_s=100_000, latency_profile=QUICK)
     scheduler.add([waiting(1_000)], NOW_S)
     assert take(scheduler)
     scheduler.add([waiting(500)], NOW_S)
@@ -155,7 +162,7 @@ def test_a_batch_ahead() -> None:
 @pytest.mark.parametrize("priority", list(Priority))
 def test_bulk_work_is_not_sent_ahead_behind_calls(priority: Priority) -> None:
     """It might start first, and they would wait for it."""
-    scheduler = make(tokens_per_s=100_000, cost=QUICK)
+    scheduler = make(tokens_per_s=100_000, latency_profile=QUICK)
     scheduler.add([waiting(1_000, priority)], NOW_S)
     assert take(scheduler)
     scheduler.add([waiting(1_000, BULK)], NOW_S)
@@ -174,7 +181,7 @@ def test_no_batch_ahead_of_a_long_one(tokens_per_s: int) -> None:
 
 def test_what_is_sent_ahead_counts_the_wait() -> None:
     """A text that would be in time on a free lane, and is late behind what runs, is shed."""
-    scheduler = make(tokens_per_s=100_000, cost=QUICK)
+    scheduler = make(tokens_per_s=100_000, latency_profile=QUICK)
     scheduler.add([waiting(1_000)], NOW_S)
     assert take(scheduler)
     late, in_time = (waiting(1_000, deadline_s=NOW_S + after_s) for after_s in (0.015, 0.5))
@@ -195,7 +202,7 @@ def test_interactive_work_goes_beside_bulk() -> None:
     batch = scheduler.take_urgent(NOW_S)
     assert batch is not None
     assert texts_of(batch) == calls[:2]
-    assert batch is scheduler._running.urgent
+    assert batch.is_urgent
     assert not scheduler.take_urgent(NOW_S)
     scheduler.finish(batch, [ForwardPass(2, FULL_TOKENS, logits(2))], NOW_S)
     assert texts_of(scheduler.take_urgent(NOW_S)) == calls[2:]
@@ -236,7 +243,7 @@ def test_a_batch_that_is_late_is_filled_less(what: str) -> None:
     assert take(scheduler)
     # Of the time that it may wait and take so much is left in which 40 tokens are computed.
     left_s = 0.016 + 0.001 * 40
-    waited_s, deadline_s = WAITED_TIMES * COST.smallest_s - left_s, NOW_S + 2 * left_s
+    waited_s, deadline_s = MAX_LATENCY_RATIO * COST.smallest_s - left_s, NOW_S + 2 * left_s
     if what == "it has waited":
         deadline_s = math.inf
     else:
@@ -259,7 +266,7 @@ def test_bulk_work_fills_up_what_leaves_no_call_waiting() -> None:
 
 def test_nothing_fills_up_where_texts_share_no_pass() -> None:
     """Where each text is a pass of its own a filled batch takes longer, and is no faster."""
-    scheduler = make(cost=replace(COST, is_shared=False))
+    scheduler = make(latency_profile=replace(COST, is_shared=False))
     scheduler.add([waiting(500, BULK)], NOW_S)
     assert take(scheduler)
     call = waiting(16)
@@ -326,12 +333,14 @@ def test_the_least_time() -> None:
     assert scheduler.least_s(NOW_S + 99) == pytest.approx(10, abs=0.1)
     least_s = scheduler.least_s(NOW_S + 101)
     assert least_s >= 15
-    scheduler._queue.take_all()
+    scheduler.close()  # empties the queue
     scheduler.add([waiting(500, deadline_s=NOW_S)], NOW_S)
     scheduler.admit([waiting(1, deadline_s=NOW_S + least_s + 0.001)], NOW_S)
     with pytest.raises(RequestError, match="can't be met"):
         scheduler.admit([waiting(1, deadline_s=NOW_S + least_s - 0.001)], NOW_S)
-    scheduler._cache = ResultCache(1)
+    scheduler = make(tokens_per_s=100, cache_bytes=1)
+    scheduler.add([waiting(1_000)], NOW_S)
+    assert take(scheduler)
     assert scheduler.least_s(NOW_S) == 0
 
 
@@ -349,17 +358,18 @@ def test_when_unseen_calls_are_to_come_back() -> None:
         deadline_s = NOW_S + 1
         with pytest.raises(RequestError):
             scheduler.admit([waiting(n, deadline_s=deadline_s) for n in (30, 60, 210)], NOW_S)
-        assert scheduler._admission.text_tokens == 200
         waits_s.append([scheduler.refuse(NOW_S).retry_after_s for _ in range(3)])
     assert waits_s == [pytest.approx([10, 12, 14]), pytest.approx([20, 24, 28])]
 
 
 def test_one_size_moves_the_time_to_come_back_little() -> None:
     """It is that of a hundred calls."""
-    scheduler = make()
+    scheduler = make(tokens_per_s=1)
     for tokens in (*[10] * 100, 100):
         scheduler.admit([waiting(tokens)], NOW_S)
-    assert 10 < scheduler._admission.text_tokens <= 12
+    retry_after_s = scheduler.refuse(NOW_S).retry_after_s
+    assert retry_after_s is not None
+    assert 10 < retry_after_s <= 12
 
 
 def test_calls_do_not_wait_for_bulk() -> None:
