@@ -31,5 +31,5 @@ def scores(logits: np.ndarray, activation: Activation) -> np.ndarray:
 
 
 def ranking(values: np.ndarray) -> np.ndarray:
-    """Label ids from the highest score to the lowest, ties by id: (..., labels) -> (..., labels)."""
+    """Label ids by descending score, ties by id: (..., labels) -> (..., labels)."""
     return (-values).argsort(axis=-1, kind="stable")

@@ -31,7 +31,7 @@ class Truncation(Enum):
 
 
 class OffsetUnit(Enum):
-    """The unit of span offsets; the value is the codec whose code units it counts, and their size."""
+    """The unit of span offsets; the value is the codec with these code units, and their size."""
 
     UNICODE = ("utf-32-le", 4)
     UTF8 = ("utf-8", 1)
