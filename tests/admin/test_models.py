@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from classwire import Client, UnknownModelError
 from classwire._status import from_rpc_error
 from classwire.admin.v1 import admin_pb2 as pb
+from classwire_server.admin.changes import Changes
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import OverBudget
@@ -157,44 +158,47 @@ def test_one_model_changes_at_a_time(
 def test_a_reload_reads_what_the_last_one_read(
     fake: Fake, operate: Operate, blue: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a model comes from is looked up when no other change is in progress any more."""
+    """A reload takes the model's source as it is when no other change is in progress any more."""
     server = fake(FakeEngine((0, 1)), FakeEngine((0, 1)))
-    registry, changes = server._registry, server._admin._changes  # type: ignore[union-attr]
-    begin = changes._change
+    reload = Changes.reload
 
-    def overtaken(name: str) -> Any:
-        registry.put(ModelSource("m", str(blue)), registry.served("m", ""))
-        return begin(name)
+    def overtaken(changes: Changes, *arguments: Any) -> None:
+        server.registry.put(ModelSource("m", str(blue)), server.registry.served("m", ""))
+        reload(changes, *arguments)
 
-    monkeypatch.setattr(changes, "_change", overtaken)
+    monkeypatch.setattr(Changes, "reload", overtaken)
     operate(server).reload("m")
-    assert registry.entry("m", "").source.location == str(blue)
+    assert server.registry.entry("m", "").source.location == str(blue)
 
 
-def test_a_model_over_the_memory_budget_is_refused(
-    server: Server, operator: Operator, blue: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_model_over_the_memory_budget_is_rejected(
+    operator: Operator, serve: Callable[..., Server], operate: Operate, red: Path, blue: Path
 ) -> None:
-    """The numbers are named, and its process is gone; a new one beside the old counts, too."""
+    """The error names the numbers, and the new process is gone. While a model is replaced, old and
+    new one count. A budget that holds both is enough.
+    """
     needs_mb = -(-operator.status().models[0].memory_bytes // 1_000_000)
     assert needs_mb > 10  # more than weights alone
-    budget = server._loader._budget
-    monkeypatch.setattr(budget, "_budget_mb", round(1.5 * needs_mb))
-    (worker,) = server._registry.served("m", "").engine.workers
+    budget_mb = round(1.5 * needs_mb)
+    settings = {"model": (f"m={red}",), "admin_port": 0, "batch_tokens": 512}
+    server = serve(**settings, memory_budget_mb=budget_mb)
+    limited = operate(server)
+    in_use_mb = -(-limited.status().models[0].memory_bytes // 1_000_000)
+    (worker,) = server.registry.served("m", "").engine.workers
     asks: tuple[Callable[[], Any], ...] = (
-        lambda: operator.load("blue", blue),
-        lambda: operator.reload("m", blue),
+        lambda: limited.load("blue", blue),
+        lambda: limited.reload("m", blue),
     )
     for ask in asks:
-        with pytest.raises(grpc.RpcError) as refused:
+        with pytest.raises(grpc.RpcError) as rejected:
             ask()
-        code, reason, message, metadata = refusal(refused.value)
+        code, reason, message, metadata = refusal(rejected.value)
         assert (code, reason) == ("FAILED_PRECONDITION", "OVER_MEMORY_BUDGET")
-        assert metadata["in_use_mb"] == str(needs_mb)
-        assert metadata["budget_mb"] == str(round(1.5 * needs_mb))
+        assert metadata["in_use_mb"] == str(in_use_mb)
+        assert metadata["budget_mb"] == str(budget_mb)
         assert all(metadata[name] in message for name in ("needs_mb", "in_use_mb", "budget_mb"))
-    assert server._registry.served("m", "").engine.workers == (worker,)
-    monkeypatch.setattr(budget, "_budget_mb", 3 * needs_mb)
-    operator.load("blue", blue)
+    assert server.registry.served("m", "").engine.workers == (worker,)
+    operate(serve(**settings, memory_budget_mb=3 * needs_mb)).load("blue", blue)
 
 
 def test_a_budget_holds_at_start(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def queue_one(
 
 def waiting(server: Server) -> int:
     """How many texts wait for the engine."""
-    [entry] = server._registry.entries()
+    [entry] = server.registry.entries()
     assert entry.served is not None
     return entry.served.dispatcher.waiting_texts
 
@@ -225,7 +225,7 @@ def test_draining(fake: Callable[..., Server], connect: Connect) -> None:
         stream.send_items(item("read", SECRET))
         assert eventually(lambda: bool(waiting(server)))
         closed = threading.Event()
-        server._gate.listen(closed.set)
+        server.gate.listen(closed.set)
 
         stopping: Future[None] = pool.submit(server.stop)
 

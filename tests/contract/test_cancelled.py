@@ -43,7 +43,7 @@ def test_cancelled_calls_leave_the_queue_and_their_threads(
     assert held.result().result.scores
     assert stub.Classify(request("next"), timeout=PATIENCE_S).result.scores
     assert engine.texts == [f"slow {SECRET}", f"next {SECRET}"]
-    assert server._gate.wait_until_empty(PATIENCE_S)
+    assert server.gate.wait_until_empty(PATIENCE_S)
 
 
 def test_deadline_of_the_caller(fake: Callable[..., Server], connect: Connect) -> None:
@@ -62,7 +62,7 @@ def test_deadline_of_the_caller(fake: Callable[..., Server], connect: Connect) -
     engine.release()
     assert held.result().result.scores
     assert f"late {SECRET}" not in engine.texts
-    assert server._gate.wait_until_empty(PATIENCE_S)
+    assert server.gate.wait_until_empty(PATIENCE_S)
 
 
 def test_cancelled_streams_leave_nothing_behind(
@@ -90,7 +90,7 @@ def test_cancelled_streams_leave_nothing_behind(
         stream.half_close()
         assert [result.id for result in stream.read_to_end()] == ["next"]
     assert engine.texts == [f"slow {SECRET}", SECRET]
-    assert server._gate.wait_until_empty(PATIENCE_S)
+    assert server.gate.wait_until_empty(PATIENCE_S)
 
 
 def test_a_cancelled_stream_is_no_defect(server: Server, caplog: pytest.LogCaptureFixture) -> None:
@@ -103,7 +103,7 @@ def test_a_cancelled_stream_is_no_defect(server: Server, caplog: pytest.LogCaptu
     call = Call.of(_NeverOver())  # type: ignore[arg-type]
     limits = StreamLimits.of(server.config)
 
-    responses = list(ClassifyStream(server._registry, requests(), call, limits).responses())
+    responses = list(ClassifyStream(server.registry, requests(), call, limits).responses())
 
     assert [response.WhichOneof("event") for response in responses] == ["started"]
     assert "defect" not in caplog.text

@@ -44,11 +44,11 @@ def test_every_accepted_call_is_answered(fake: Callable[..., Server], connect: C
         calls = [
             stub.Classify.future(request("book " * n), timeout=PATIENCE_S) for n in range(1, 21)
         ]
-        assert eventually(lambda: server._gate._in_flight == 12)
-        assert eventually(lambda: server._calls.waiting == 13)
+        assert eventually(lambda: server.gate.in_flight == 12)
+        assert eventually(lambda: server.calls.waiting == 13)
         assert eventually(lambda: waiting(server) == 4 * 10 + 7)
         closed = threading.Event()
-        server._gate.listen(closed.set)
+        server.gate.listen(closed.set)
 
         stopping = pool.submit(server.stop)
 

@@ -71,7 +71,7 @@ def draining(connection: Connection, engine: FakeEngine, server: Server) -> None
     """The server waits for the answer of an item."""
     in_engine(connection, engine, server)
     closed = threading.Event()
-    server._gate.listen(closed.set)
+    server.gate.listen(closed.set)
     threading.Thread(target=server.stop, name="stopping").start()
     assert closed.wait(PATIENCE_S)
 
@@ -134,7 +134,7 @@ def test_nothing_is_left(
 
     assert eventually(lambda: not readers())
     assert eventually(lambda: waiting(server) == 0)
-    assert server._gate.wait_until_empty(PATIENCE_S)
+    assert server.gate.wait_until_empty(PATIENCE_S)
     if reach is not draining:
         begin(channel)
     engine.release()

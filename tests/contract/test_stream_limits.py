@@ -43,7 +43,7 @@ def test_idle_streams_end(fake: Callable[..., Server], connect: Connect) -> None
                 stream.send_items(item("a", SECRET))
                 assert [result.id for result in stream.read_results(1)] == ["a"]
             assert refusal(stream.read) == draining(idle_timeout_s="0.05")
-        assert server._gate.wait_until_empty(PATIENCE_S)
+        assert server.gate.wait_until_empty(PATIENCE_S)
 
 
 def test_streams_that_wait_for_the_engine_are_not_idle(
@@ -87,7 +87,7 @@ def test_streams_that_nobody_reads_are_cut(fake: Callable[..., Server], connect:
 
         assert connection.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
     assert eventually(lambda: not readers())
-    assert server._gate.wait_until_empty(PATIENCE_S)
+    assert server.gate.wait_until_empty(PATIENCE_S)
     with Conversation(connect(server.target)) as stream:
         assert stream.read_started()
 
@@ -166,7 +166,7 @@ def test_old_streams_do_not_wait_for_ever(fake: Callable[..., Server], connect: 
         assert refusal(stream.read) == draining(max_age_s="0.5")
 
         assert eventually(lambda: waiting(server) == 0)
-        assert server._gate.wait_until_empty(PATIENCE_S)
+        assert server.gate.wait_until_empty(PATIENCE_S)
 
 
 def test_old_connections(fake: Callable[..., Server], connect: Connect) -> None:

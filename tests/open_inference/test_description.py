@@ -140,7 +140,7 @@ def test_draining(fake: Callable[..., Server], connect: Connect) -> None:
         stream.send(request("slow"))
         engine.wait_for(lambda engine: bool(engine.texts))
         closed = threading.Event()
-        server._gate.listen(closed.set)
+        server.gate.listen(closed.set)
 
         stopping = pool.submit(server.stop)
 

@@ -156,7 +156,7 @@ def test_answers_that_are_known(
 
 def test_answers_that_are_shared(stub: Stub, engine: FakeEngine, server: Server) -> None:
     """Texts that are computed once for several callers have stages for each, and are no hits."""
-    [entry] = server._registry.entries()
+    [entry] = server.registry.entries()
     assert entry.served is not None
     dispatcher = entry.served.dispatcher
     with ThreadPoolExecutor(3) as pool:

@@ -123,13 +123,13 @@ def test_streams_of_both_protocols_share_their_places(
         with Talk(channel) as stream:
             stream.send(request("good"))
             assert stream.read().infer_response.outputs
-    assert server._gate.wait_until_empty(PATIENCE_S)
+    assert server.gate.wait_until_empty(PATIENCE_S)
 
 
 def test_a_stream_uses_its_model_once(fake: Callable[..., Server], connect: Connect) -> None:
     """However many requests it sends, good and bad: who replaces the model waits for the stream."""
     server = fake(FakeEngine())
-    [entry] = server._registry.entries()
+    [entry] = server.registry.entries()
     assert entry.served is not None
     with Talk(connect(server.target)) as stream:
         for version in ("1", "2", "3"):
@@ -148,9 +148,9 @@ def test_drain(fake: Callable[..., Server], connect: Connect) -> None:
         stream = left.enter_context(Talk(connect(server.target)))
         stream.send(request(f"slow {SECRET}"), request(SECRET), request(" "))
         engine.wait_for(lambda engine: bool(engine.texts))
-        assert eventually(lambda: server._streams.items()[0] == 3)  # all are read
+        assert eventually(lambda: server.streams.items()[0] == 3)  # all are read
         closed = threading.Event()
-        server._gate.listen(closed.set)
+        server.gate.listen(closed.set)
 
         stopping = pool.submit(server.stop)
 
@@ -177,7 +177,7 @@ def test_callers_that_leave(fake: Callable[..., Server], connect: Connect) -> No
     assert eventually(lambda: waiting(server) == 0)
     engine.release()
     assert eventually(lambda: not readers())
-    assert server._gate.wait_until_empty(PATIENCE_S)
+    assert server.gate.wait_until_empty(PATIENCE_S)
 
 
 def test_idle_streams_end(fake: Callable[..., Server], connect: Connect) -> None:
@@ -243,7 +243,7 @@ def test_readers_that_stop(fake: Callable[..., Server]) -> None:
 
         assert connection.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
     assert eventually(lambda: not readers())
-    assert server._gate.wait_until_empty(PATIENCE_S)
+    assert server.gate.wait_until_empty(PATIENCE_S)
 
 
 @pytest.mark.parametrize("texts", [0, 1])

@@ -33,8 +33,8 @@ STAGES: Mapping[Stage, Any] = {
 class AdminService:
     """The RPCs of AdminService, as functions on messages. Safe for use by any thread.
 
-    `drain` begins the end of the server, and returns. Until `opens` is called the models that the
-    server starts with are being loaded, and nothing can be changed.
+    `drain` begins the end of the server, and returns. The service rejects changes of models until
+    `allow_changes`, while the server loads the models that it starts with.
     """
 
     def __init__(
@@ -54,9 +54,13 @@ class AdminService:
         self._drain = drain
         self._is_open = False
 
-    def opens(self) -> None:
-        """From now on models can be changed."""
+    def allow_changes(self) -> None:
+        """Accept changes of models from now on."""
         self._is_open = True
+
+    def forbid_changes(self) -> None:
+        """Reject changes of models from now on, for good."""
+        self._changes.close()
 
     def load_model(
         self, request: pb.LoadModelRequest, call: Call

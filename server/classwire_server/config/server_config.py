@@ -120,8 +120,8 @@ class ServingSettings:
     rpc_threads: int = setting(64, "Threads that serve calls; each open stream holds one.")
     max_waiting_calls: int = setting(
         1_024,
-        "Calls that may wait for one of these threads, less while callers are in a hurry; more are "
-        "refused at once.",
+        "Maximum calls queued for an RPC thread. Lowered automatically when queued calls have "
+        "short deadlines. Excess calls get OVERLOADED.",
     )
     max_streams: int = setting(32, "Largest number of open streams.")
     stream_window_items: int = setting(256, "Unanswered items after which a stream is not read.")

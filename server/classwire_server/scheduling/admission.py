@@ -1,9 +1,8 @@
 """The engine's measured drain rate: which calls it can finish in time, and when others retry."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from classwire.contract.reasons import Reason
 from classwire_server.aggregates import DecayingSum
@@ -11,17 +10,6 @@ from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import RequestError
 
 from .batch import Priority
-
-
-class LatencyFloor(NamedTuple):
-    """How long a call takes at the least, in seconds.
-
-    `refuse` makes what a call hears that has less time, and counts it as refused; on any thread.
-    """
-
-    least_s: float
-    refuse: Callable[[], RequestError]
-
 
 RATE_DECAY = 0.9
 """Weight that the older measurements of the drain rate keep with each new one."""

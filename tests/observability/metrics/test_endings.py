@@ -12,6 +12,7 @@ import pytest
 from classwire.contract.tokens import hash_of, new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.rpc.call_pool import CallExecutor
 from classwire_server.rpc.observer import CallObserver
 from classwire_server.server import Server
 from tests.contract.conversation import Conversation
@@ -74,9 +75,10 @@ def test_an_answer_that_nobody_took() -> None:
     """
     told: SimpleQueue[grpc.StatusCode] = SimpleQueue()
     handler: Any = grpc.unary_unary_rpc_method_handler(lambda raw, context: bytes(LARGE_BYTES))
+    executor = CallExecutor(ThreadPoolExecutor(1))
     server = grpc.server(
-        ThreadPoolExecutor(1),
-        interceptors=[CallObserver({}, [lambda record, code: told.put(code)])],
+        executor,
+        interceptors=[CallObserver({}, [lambda record, code: told.put(code)], executor)],
         options=[("grpc.max_send_message_length", 2 * LARGE_BYTES)],
     )
     server.add_generic_rpc_handlers(
