@@ -20,7 +20,7 @@ START_S = 1_000.0
 
 QUICK = LatencyProfile((1,), (0.0,))
 """An engine whose small passes are as fast per token as large ones."""
-COST = LatencyProfile((16, 1_000), (0.032, 1.016))
+PROFILE = LatencyProfile((16, 1_000), (0.032, 1.016))
 """An engine whose pass takes 16 ms, and 1 ms for each token."""
 FULL_TOKENS = 112
 """A pass that takes four times the smallest: the limit of an urgent batch."""
@@ -67,7 +67,7 @@ class Simulation:
         self.scheduler = Scheduler(
             lanes=lanes,
             batch_tokens=batch_tokens,
-            latency_profile=LatencyProfile(
+            profile=LatencyProfile(
                 (16, 16_384), (pass_s + 16 * token_s, pass_s + 16_384 * token_s)
             ),
             max_queue_tokens=max_queue_tokens,

@@ -7,7 +7,7 @@ import pytest
 from classwire_server.scheduling.batch import Batch, Pending, Priority
 from classwire_server.scheduling.execution import ForwardPass
 from classwire_server.scheduling.scheduler import Scheduler
-from tests.scheduling.simulation import COST, logits, waiting
+from tests.scheduling.simulation import PROFILE, logits, waiting
 
 NOW_S = 50.0
 
@@ -16,7 +16,7 @@ NOW_S = 50.0
 def scheduler() -> Scheduler:
     """A scheduler for one lane, without a cache."""
     return Scheduler(
-        lanes=1, batch_tokens=1_000, latency_profile=COST, max_queue_tokens=10_000, cache_bytes=0
+        lanes=1, batch_tokens=1_000, profile=PROFILE, max_queue_tokens=10_000, cache_bytes=0
     )
 
 
@@ -126,7 +126,7 @@ def test_the_cache_answers_known_texts() -> None:
     NaN.
     """
     scheduler = Scheduler(
-        lanes=1, batch_tokens=10, latency_profile=COST, max_queue_tokens=10, cache_bytes=10_000
+        lanes=1, batch_tokens=10, profile=PROFILE, max_queue_tokens=10, cache_bytes=10_000
     )
     good, bad, nan = waiting(), waiting(), waiting()
     for text in (good, bad, nan):

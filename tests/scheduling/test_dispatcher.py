@@ -11,7 +11,7 @@ import pytest
 from classwire_server.engine import Logits
 from classwire_server.errors import RequestError
 from classwire_server.scheduling.dispatcher import Dispatcher
-from tests.contract.engines import COST, LOGITS, PATIENCE_S, FakeEngine, eventually
+from tests.contract.engines import PROFILE, LOGITS, PATIENCE_S, FakeEngine, eventually
 from tests.scheduling.submissions import answer, failure, occupy, pending, reason
 
 
@@ -27,7 +27,7 @@ def engine() -> Iterator[FakeEngine]:
 def dispatcher(engine: FakeEngine) -> Iterator[Dispatcher]:
     """A dispatcher with room for ten tokens, in batches of four."""
     dispatcher = Dispatcher(
-        engine, batch_tokens=4, latency_profile=COST, max_queue_tokens=10, name="test"
+        engine, batch_tokens=4, profile=PROFILE, max_queue_tokens=10, name="test"
     )
     yield dispatcher
     engine.release()
@@ -99,7 +99,7 @@ def test_too_few_rows(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> No
     nothing = Logits(np.zeros((0, 5), np.float32), engine.traits, 0.0, 0.0)
     monkeypatch.setattr(engine, "infer", lambda *_: nothing)
     dispatcher = Dispatcher(
-        engine, batch_tokens=4, latency_profile=COST, max_queue_tokens=10, name="test"
+        engine, batch_tokens=4, profile=PROFILE, max_queue_tokens=10, name="test"
     )
     texts = [pending("a"), pending("b")]
     dispatcher.submit(texts)
@@ -203,7 +203,7 @@ def test_close_ends_every_text(engine: FakeEngine) -> None:
     closes.
     """
     dispatcher = Dispatcher(
-        engine, batch_tokens=4, latency_profile=COST, max_queue_tokens=10, name="test"
+        engine, batch_tokens=4, profile=PROFILE, max_queue_tokens=10, name="test"
     )
     slow = occupy(dispatcher, engine)
     waiting, without_room, late = pending("waiting", tokens=10), pending("room"), pending("late")

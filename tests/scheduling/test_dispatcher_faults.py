@@ -14,7 +14,7 @@ from classwire_server.errors import NoWorker, RequestError, TooLate, WorkerLost
 from classwire_server.scheduling.batch import Pending, Priority
 from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.tokenization import Encoding
-from tests.contract.engines import COST, PATIENCE_S, FakeEngine, eventually
+from tests.contract.engines import PROFILE, PATIENCE_S, FakeEngine, eventually
 from tests.scheduling.submissions import again, answer, failure, occupy, pending, reason
 
 BULK = Priority.BULK
@@ -35,7 +35,7 @@ def dispatcher(engine: FakeEngine) -> Iterator[Dispatcher]:
     dispatcher = Dispatcher(
         engine,
         batch_tokens=4,
-        latency_profile=COST,
+        profile=PROFILE,
         max_queue_tokens=100,
         name="test",
         cache_bytes=10_000,
@@ -217,7 +217,7 @@ def test_many_at_once(engine: FakeEngine) -> None:
     """With concurrent callers and a worker that comes and goes, each text ends once."""
     engine.lanes = 2
     dispatcher = Dispatcher(
-        engine, batch_tokens=8, latency_profile=COST, max_queue_tokens=200, name="test"
+        engine, batch_tokens=8, profile=PROFILE, max_queue_tokens=200, name="test"
     )
     words = ("text", "text", "text", "boom", "deadly")
 

@@ -7,7 +7,7 @@ from classwire_server.scheduling.batch import Batch, Pending, Priority
 from classwire_server.scheduling.execution import ForwardPass
 from classwire_server.scheduling.poison import REMEMBERED_TEXTS, PoisonTracker
 from classwire_server.scheduling.scheduler import Scheduler
-from tests.scheduling.simulation import COST, logits, waiting
+from tests.scheduling.simulation import PROFILE, logits, waiting
 
 NOW_S = 50.0
 
@@ -16,7 +16,7 @@ NOW_S = 50.0
 def scheduler() -> Scheduler:
     """A scheduler for two lanes."""
     return Scheduler(
-        lanes=2, batch_tokens=1_000, latency_profile=COST, max_queue_tokens=10_000, cache_bytes=0
+        lanes=2, batch_tokens=1_000, profile=PROFILE, max_queue_tokens=10_000, cache_bytes=0
     )
 
 
@@ -79,7 +79,7 @@ def test_a_suspect_waits_until_nothing_else_runs(scheduler: Scheduler) -> None:
 def test_nothing_urgent_goes_while_a_suspect_waits() -> None:
     """No urgent batch overtakes a suspect that waits for bulk work: the suspect would starve."""
     scheduler = Scheduler(
-        lanes=1, batch_tokens=1_000, latency_profile=COST, max_queue_tokens=10_000, cache_bytes=0
+        lanes=1, batch_tokens=1_000, profile=PROFILE, max_queue_tokens=10_000, cache_bytes=0
     )
     scheduler.add([waiting(priority=Priority.BULK)], NOW_S)
     bulk = take(scheduler)

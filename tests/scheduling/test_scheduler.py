@@ -17,7 +17,7 @@ from classwire_server.scheduling.batch_sizing import (
 )
 from classwire_server.scheduling.execution import ForwardPass
 from classwire_server.scheduling.scheduler import Scheduler
-from tests.scheduling.simulation import COST, ENOUGH_TOKENS, FULL_TOKENS, QUICK, logits, waiting
+from tests.scheduling.simulation import PROFILE, ENOUGH_TOKENS, FULL_TOKENS, QUICK, logits, waiting
 
 BULK = Priority.BULK
 NOW_S = 500.0
@@ -27,14 +27,14 @@ def make(
     lanes: int = 1,
     batch_tokens: int = 1_000,
     tokens_per_s: int = 0,
-    latency_profile: LatencyProfile = COST,
+    profile: LatencyProfile = PROFILE,
     cache_bytes: int = 0,
 ) -> Scheduler:
     """A scheduler that has measured this rate of each lane, unless it is 0."""
     scheduler = Scheduler(
         lanes=lanes,
         batch_tokens=batch_tokens,
-        latency_profile=latency_profile,
+        profile=profile,
         max_queue_tokens=100_000,
         cache_bytes=cache_bytes,
     )
@@ -150,7 +150,7 @@ def test_the_last_is_never_shed() -> None:
 
 def test_a_batch_ahead() -> None:
     """One batch goes ahead of the next free lane if it will start soon and is large enough."""
-    scheduler = make(tokens_per_s=100_000, latency_profile=QUICK)
+    scheduler = make(tokens_per_s=100_000, profile=QUICK)
     scheduler.add([waiting(1_000)], NOW_S)
     assert take(scheduler)
     scheduler.add([waiting(500)], NOW_S)
@@ -164,7 +164,7 @@ def test_a_batch_ahead() -> None:
 @pytest.mark.parametrize("priority", list(Priority))
 def test_bulk_work_is_not_sent_ahead_behind_calls(priority: Priority) -> None:
     """Bulk work goes ahead only behind bulk work: it could start before calls sent just before."""
-    scheduler = make(tokens_per_s=100_000, latency_profile=QUICK)
+    scheduler = make(tokens_per_s=100_000, profile=QUICK)
     scheduler.add([waiting(1_000, priority)], NOW_S)
     assert take(scheduler)
     scheduler.add([waiting(1_000, BULK)], NOW_S)
@@ -183,7 +183,7 @@ def test_no_batch_ahead_of_a_long_one(tokens_per_s: int) -> None:
 
 def test_a_batch_ahead_counts_its_wait() -> None:
     """The scheduler sheds a text that would be late because its batch waits for a lane."""
-    scheduler = make(tokens_per_s=100_000, latency_profile=QUICK)
+    scheduler = make(tokens_per_s=100_000, profile=QUICK)
     scheduler.add([waiting(1_000)], NOW_S)
     assert take(scheduler)
     late, in_time = (waiting(1_000, deadline_s=NOW_S + after_s) for after_s in (0.015, 0.5))
@@ -245,7 +245,7 @@ def test_a_batch_that_is_late_is_filled_less(what: str) -> None:
     assert take(scheduler)
     # Of the time that it may wait and take so much is left in which 40 tokens are computed.
     left_s = 0.016 + 0.001 * 40
-    waited_s, deadline_s = MAX_LATENCY_RATIO * COST.smallest_s - left_s, NOW_S + 2 * left_s
+    waited_s, deadline_s = MAX_LATENCY_RATIO * PROFILE.smallest_s - left_s, NOW_S + 2 * left_s
     if what == "it has waited":
         deadline_s = math.inf
     else:
@@ -270,7 +270,7 @@ def test_nothing_fills_up_where_texts_share_no_pass() -> None:
     """If each text is a pass of its own, filling gains nothing, and the scheduler adds no bulk
     work.
     """
-    scheduler = make(latency_profile=replace(COST, is_shared=False))
+    scheduler = make(profile=replace(PROFILE, is_shared=False))
     scheduler.add([waiting(500, BULK)], NOW_S)
     assert take(scheduler)
     call = waiting(16)

@@ -41,9 +41,9 @@ class Admission:
     Not safe for use by several threads.
     """
 
-    def __init__(self, lanes: int, batch_tokens: int, latency_profile: LatencyProfile) -> None:
+    def __init__(self, lanes: int, batch_tokens: int, profile: LatencyProfile) -> None:
         self._lanes = lanes
-        self._latency_profile = latency_profile
+        self._profile = profile
         self._batch_tokens = batch_tokens
         self._lane_tokens = 0.0
         self._urgent_tokens = 0.0
@@ -96,11 +96,7 @@ class Admission:
         per token.
         """
         rate = self._tokens_per_s(priority)
-        return (
-            max(self._lanes * tokens / rate, self._latency_profile.seconds_of(tokens))
-            if rate
-            else 0.0
-        )
+        return max(self._lanes * tokens / rate, self._profile.seconds_of(tokens)) if rate else 0.0
 
     def lane_tokens(self, seconds: float, priority: Priority) -> float:
         """Tokens of this priority that one lane computes in `seconds`; math.inf before any

@@ -35,16 +35,12 @@ class BatchSizing:
     Not safe for use by several threads. An urgent batch has at most `urgent_tokens`.
     """
 
-    def __init__(
-        self, batch_tokens: int, latency_profile: LatencyProfile, admission: Admission
-    ) -> None:
+    def __init__(self, batch_tokens: int, profile: LatencyProfile, admission: Admission) -> None:
         self.batch_tokens = batch_tokens
-        max_filled_s = MAX_FILLED_RATIO * latency_profile.smallest_s
-        self.urgent_tokens = min(batch_tokens, latency_profile.tokens_within(max_filled_s))
-        self._enough_tokens = (
-            latency_profile.tokens_at(EFFICIENT_SHARE) if latency_profile.is_shared else 0
-        )
-        self._latency_profile = latency_profile
+        max_filled_s = MAX_FILLED_RATIO * profile.smallest_s
+        self.urgent_tokens = min(batch_tokens, profile.tokens_within(max_filled_s))
+        self._enough_tokens = profile.tokens_at(EFFICIENT_SHARE) if profile.is_shared else 0
+        self._profile = profile
         self._admission = admission
         self._last_interactive_s = -math.inf
 
@@ -59,8 +55,8 @@ class BatchSizing:
         `waited_s` is how long its oldest text has waited, `slack_s` the time that its first text
         has left.
         """
-        left_s = min(MAX_LATENCY_RATIO * self._latency_profile.smallest_s - waited_s, slack_s / 2)
-        most_tokens = min(self.urgent_tokens, self._latency_profile.tokens_within(left_s))
+        left_s = min(MAX_LATENCY_RATIO * self._profile.smallest_s - waited_s, slack_s / 2)
+        most_tokens = min(self.urgent_tokens, self._profile.tokens_within(left_s))
         return self._enough_tokens, most_tokens
 
     def budget_tokens(

@@ -36,7 +36,7 @@ class Dispatcher:
     Interactive work does not wait for bulk batches in flight: it runs as an urgent batch. All
     methods may be called by any thread. Every submitted text ends with an answer or an error, which
     is CancelledError if it was withdrawn. `statistics` count forward passes and the outcomes that
-    services report. `batch_tokens` is the size of a full batch, `latency_profile` the time of
+    services report. `batch_tokens` is the size of a full batch, `profile` the time of
     passes by their size.
     """
 
@@ -45,7 +45,7 @@ class Dispatcher:
         engine: Engine,
         *,
         batch_tokens: int,
-        latency_profile: LatencyProfile,
+        profile: LatencyProfile,
         max_queue_tokens: int,
         name: str,
         cache_bytes: int = 0,
@@ -56,7 +56,7 @@ class Dispatcher:
         self._scheduler = Scheduler(
             lanes=engine.lanes,
             batch_tokens=batch_tokens,
-            latency_profile=latency_profile,
+            profile=profile,
             max_queue_tokens=max_queue_tokens,
             cache_bytes=cache_bytes,
         )

@@ -46,7 +46,7 @@ class Scheduler:
         *,
         lanes: int,
         batch_tokens: int,
-        latency_profile: LatencyProfile,
+        profile: LatencyProfile,
         max_queue_tokens: int,
         cache_bytes: int,
     ) -> None:
@@ -54,8 +54,8 @@ class Scheduler:
         self._events = Events()
         self._queue = RequestQueue(max_queue_tokens)
         self._in_flight = InFlight(lanes)
-        self._admission = Admission(lanes, batch_tokens, latency_profile)
-        self._batch_sizing = BatchSizing(batch_tokens, latency_profile, self._admission)
+        self._admission = Admission(lanes, batch_tokens, profile)
+        self._batch_sizing = BatchSizing(batch_tokens, profile, self._admission)
         self._cache = ResultCache(cache_bytes)
         self._poison = PoisonTracker()
 
