@@ -87,5 +87,5 @@ def launch_in_process(source: ModelSource, config: ServerConfig, on_change: Any)
     runner = selection.finished(selection.engine)
     engine = InProcessEngine(runner, selection.deviation)
     return Launched(
-        selection.checkpoint, engine, selection.batch_tokens, selection.cost, selection.choices
+        selection.checkpoint, engine, selection.batch_tokens, selection.profile, selection.choices
     )

@@ -22,7 +22,7 @@ from classwire_server.engine.forward.packed import PackedEngine, PackedModel
 from classwire_server.server import Server
 from tests.checkpoints import ARCHITECTURES
 from tests.conftest import launch_forked
-from tests.contract.engines import COST
+from tests.contract.engines import PROFILE
 from tests.parity.direct import TEXTS, Direct, Pairable, largest_difference
 from tests.parity.wire import WAYS, Way, alone, in_a_batch, scores_by_id
 from tests.workers import InProcessEngine
@@ -106,7 +106,7 @@ def unchecked_difference(serve: Callable[..., Server], folders: Folders) -> Call
     def unchecked(source: ModelSource, config: ServerConfig, on_change: Any) -> Launched:
         checkpoint, model = load_checkpoint(source, config)
         engine = PackedEngine(PackedModel(model), "cpu")
-        return Launched(checkpoint, InProcessEngine(engine, Deviation(0, 1.0, 0.0)), 1_024, COST)
+        return Launched(checkpoint, InProcessEngine(engine, Deviation(0, 1.0, 0.0)), 1_024, PROFILE)
 
     def difference(way: Way) -> float:
         server = serve(unchecked, model=(f"bert={folders['bert']}",))

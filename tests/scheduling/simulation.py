@@ -20,7 +20,7 @@ START_S = 1_000.0
 
 QUICK = LatencyProfile((1,), (0.0,))
 """Of an engine whose passes take no longer for being small."""
-COST = LatencyProfile((16, 1_000), (0.032, 1.016))
+PROFILE = LatencyProfile((16, 1_000), (0.032, 1.016))
 """Of an engine whose pass takes 16 ms, and 1 ms for each token."""
 FULL_TOKENS = 112
 """A pass that takes four times the smallest: that much an urgent batch may hold."""
@@ -67,7 +67,9 @@ class Simulation:
         self.scheduler = Scheduler(
             lanes=lanes,
             batch_tokens=batch_tokens,
-            cost=LatencyProfile((16, 16_384), (pass_s + 16 * token_s, pass_s + 16_384 * token_s)),
+            profile=LatencyProfile(
+                (16, 16_384), (pass_s + 16 * token_s, pass_s + 16_384 * token_s)
+            ),
             max_queue_tokens=max_queue_tokens,
             cache_bytes=cache_bytes,
         )

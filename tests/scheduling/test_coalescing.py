@@ -7,7 +7,7 @@ import pytest
 from classwire_server.scheduling.batch import Batch, Pending, Priority
 from classwire_server.scheduling.execution import ForwardPass
 from classwire_server.scheduling.scheduler import Scheduler
-from tests.scheduling.simulation import COST, logits, waiting
+from tests.scheduling.simulation import PROFILE, logits, waiting
 
 NOW_S = 50.0
 
@@ -15,7 +15,9 @@ NOW_S = 50.0
 @pytest.fixture
 def scheduler() -> Scheduler:
     """A scheduler for one lane, which keeps no answers."""
-    return Scheduler(lanes=1, batch_tokens=1_000, cost=COST, max_queue_tokens=10_000, cache_bytes=0)
+    return Scheduler(
+        lanes=1, batch_tokens=1_000, profile=PROFILE, max_queue_tokens=10_000, cache_bytes=0
+    )
 
 
 def take(scheduler: Scheduler) -> Batch:
@@ -124,7 +126,7 @@ def test_answers_that_are_kept() -> None:
     failure, or a number that is none, is no answer to keep.
     """
     scheduler = Scheduler(
-        lanes=1, batch_tokens=10, cost=COST, max_queue_tokens=10, cache_bytes=10_000
+        lanes=1, batch_tokens=10, profile=PROFILE, max_queue_tokens=10, cache_bytes=10_000
     )
     good, bad, nan = waiting(), waiting(), waiting()
     for text in (good, bad, nan):

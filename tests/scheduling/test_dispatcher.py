@@ -11,7 +11,7 @@ import pytest
 from classwire_server.engine import Logits
 from classwire_server.errors import RequestError
 from classwire_server.scheduling.dispatcher import Dispatcher
-from tests.contract.engines import COST, LOGITS, PATIENCE_S, FakeEngine, eventually
+from tests.contract.engines import LOGITS, PATIENCE_S, PROFILE, FakeEngine, eventually
 from tests.scheduling.submissions import answer, failure, occupy, pending, reason
 
 
@@ -26,7 +26,9 @@ def engine() -> Iterator[FakeEngine]:
 @pytest.fixture
 def dispatcher(engine: FakeEngine) -> Iterator[Dispatcher]:
     """A dispatcher with room for ten tokens, in batches of four."""
-    dispatcher = Dispatcher(engine, batch_tokens=4, cost=COST, max_queue_tokens=10, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=4, profile=PROFILE, max_queue_tokens=10, name="test"
+    )
     yield dispatcher
     engine.release()
     dispatcher.close()
@@ -96,7 +98,9 @@ def test_too_few_rows(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> No
     """An engine that answers for other than the texts it was given fails them, not the thread."""
     nothing = Logits(np.zeros((0, 5), np.float32), engine.traits, 0.0, 0.0)
     monkeypatch.setattr(engine, "infer", lambda *_: nothing)
-    dispatcher = Dispatcher(engine, batch_tokens=4, cost=COST, max_queue_tokens=10, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=4, profile=PROFILE, max_queue_tokens=10, name="test"
+    )
     texts = [pending("a"), pending("b")]
     dispatcher.submit(texts)
 
@@ -196,7 +200,9 @@ def test_late_before_there_is_room(dispatcher: Dispatcher, engine: FakeEngine) -
 
 def test_close_ends_every_text(engine: FakeEngine) -> None:
     """What runs is answered, what waits or comes later is DRAINING, and the engine is freed."""
-    dispatcher = Dispatcher(engine, batch_tokens=4, cost=COST, max_queue_tokens=10, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=4, profile=PROFILE, max_queue_tokens=10, name="test"
+    )
     slow = occupy(dispatcher, engine)
     waiting, without_room, late = pending("waiting", tokens=10), pending("room"), pending("late")
     dispatcher.submit([waiting])

@@ -14,7 +14,7 @@ from classwire_server.errors import NoWorker, RequestError, TooLate, WorkerLost
 from classwire_server.scheduling.batch import Pending, Priority
 from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.tokenization import Encoding
-from tests.contract.engines import COST, PATIENCE_S, FakeEngine, eventually
+from tests.contract.engines import PATIENCE_S, PROFILE, FakeEngine, eventually
 from tests.scheduling.submissions import again, answer, failure, occupy, pending, reason
 
 BULK = Priority.BULK
@@ -33,7 +33,12 @@ def engine() -> Iterator[FakeEngine]:
 def dispatcher(engine: FakeEngine) -> Iterator[Dispatcher]:
     """A dispatcher with room for a hundred tokens, in batches of four, which keeps answers."""
     dispatcher = Dispatcher(
-        engine, batch_tokens=4, cost=COST, max_queue_tokens=100, name="test", cache_bytes=10_000
+        engine,
+        batch_tokens=4,
+        profile=PROFILE,
+        max_queue_tokens=100,
+        name="test",
+        cache_bytes=10_000,
     )
     yield dispatcher
     engine.release()
@@ -211,7 +216,9 @@ def test_close_while_there_is_no_worker(dispatcher: Dispatcher, engine: FakeEngi
 def test_many_at_once(engine: FakeEngine) -> None:
     """Whatever callers and workers do at the same time, each text ends, once, and none is left."""
     engine.lanes = 2
-    dispatcher = Dispatcher(engine, batch_tokens=8, cost=COST, max_queue_tokens=200, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=8, profile=PROFILE, max_queue_tokens=200, name="test"
+    )
     words = ("text", "text", "text", "boom", "deadly")
 
     def call(number: int) -> list[Pending]:

@@ -7,7 +7,7 @@ from classwire_server.scheduling.batch import Batch, Pending, Priority
 from classwire_server.scheduling.execution import ForwardPass
 from classwire_server.scheduling.poison import REMEMBERED_TEXTS, PoisonTracker
 from classwire_server.scheduling.scheduler import Scheduler
-from tests.scheduling.simulation import COST, logits, waiting
+from tests.scheduling.simulation import PROFILE, logits, waiting
 
 NOW_S = 50.0
 
@@ -15,7 +15,9 @@ NOW_S = 50.0
 @pytest.fixture
 def scheduler() -> Scheduler:
     """A scheduler for two lanes."""
-    return Scheduler(lanes=2, batch_tokens=1_000, cost=COST, max_queue_tokens=10_000, cache_bytes=0)
+    return Scheduler(
+        lanes=2, batch_tokens=1_000, profile=PROFILE, max_queue_tokens=10_000, cache_bytes=0
+    )
 
 
 def take(scheduler: Scheduler) -> Batch:
@@ -77,7 +79,7 @@ def test_a_suspect_waits_until_nothing_else_runs(scheduler: Scheduler) -> None:
 def test_nothing_urgent_goes_while_a_suspect_waits() -> None:
     """A suspect that waits for bulk work to finish is overtaken by no call: it would never run."""
     scheduler = Scheduler(
-        lanes=1, batch_tokens=1_000, cost=COST, max_queue_tokens=10_000, cache_bytes=0
+        lanes=1, batch_tokens=1_000, profile=PROFILE, max_queue_tokens=10_000, cache_bytes=0
     )
     scheduler.add([waiting(priority=Priority.BULK)], NOW_S)
     bulk = take(scheduler)

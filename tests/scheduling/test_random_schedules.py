@@ -11,7 +11,7 @@ from classwire_server.errors import RequestError
 from classwire_server.scheduling.batch import Batch, Pending, Priority
 from classwire_server.scheduling.execution import ForwardPass
 from classwire_server.scheduling.scheduler import Scheduler
-from tests.scheduling.simulation import COST, logits, waiting
+from tests.scheduling.simulation import PROFILE, logits, waiting
 
 KEYS = 300
 LANES = 2
@@ -25,7 +25,7 @@ class RandomSchedule:
         self.scheduler = Scheduler(
             lanes=LANES,
             batch_tokens=200,
-            cost=COST,
+            profile=PROFILE,
             max_queue_tokens=2_000,
             cache_bytes=self.random.choice((0, 5_000)),
         )

@@ -18,18 +18,25 @@ from classwire_server.scheduling.batch_sizing import (
 from classwire_server.scheduling.execution import ForwardPass
 from classwire_server.scheduling.result_cache import ResultCache
 from classwire_server.scheduling.scheduler import Scheduler
-from tests.scheduling.simulation import COST, ENOUGH_TOKENS, FULL_TOKENS, QUICK, logits, waiting
+from tests.scheduling.simulation import ENOUGH_TOKENS, FULL_TOKENS, PROFILE, QUICK, logits, waiting
 
 BULK = Priority.BULK
 NOW_S = 500.0
 
 
 def make(
-    lanes: int = 1, batch_tokens: int = 1_000, tokens_per_s: int = 0, cost: LatencyProfile = COST
+    lanes: int = 1,
+    batch_tokens: int = 1_000,
+    tokens_per_s: int = 0,
+    profile: LatencyProfile = PROFILE,
 ) -> Scheduler:
     """A scheduler whose engine is known to be so fast on each lane, if at all."""
     scheduler = Scheduler(
-        lanes=lanes, batch_tokens=batch_tokens, cost=cost, max_queue_tokens=100_000, cache_bytes=0
+        lanes=lanes,
+        batch_tokens=batch_tokens,
+        profile=profile,
+        max_queue_tokens=100_000,
+        cache_bytes=0,
     )
     if tokens_per_s:
         scheduler.add([waiting(100, BULK)], 0.0)
@@ -141,7 +148,7 @@ def test_the_last_is_never_shed() -> None:
 
 def test_a_batch_ahead() -> None:
     """One batch more than there are lanes is taken when it will begin soon and is worth it."""
-    scheduler = make(tokens_per_s=100_000, cost=QUICK)
+    scheduler = make(tokens_per_s=100_000, profile=QUICK)
     scheduler.add([waiting(1_000)], NOW_S)
     assert take(scheduler)
     scheduler.add([waiting(500)], NOW_S)
@@ -155,7 +162,7 @@ def test_a_batch_ahead() -> None:
 @pytest.mark.parametrize("priority", list(Priority))
 def test_bulk_work_is_not_sent_ahead_behind_calls(priority: Priority) -> None:
     """It might start first, and they would wait for it."""
-    scheduler = make(tokens_per_s=100_000, cost=QUICK)
+    scheduler = make(tokens_per_s=100_000, profile=QUICK)
     scheduler.add([waiting(1_000, priority)], NOW_S)
     assert take(scheduler)
     scheduler.add([waiting(1_000, BULK)], NOW_S)
@@ -174,7 +181,7 @@ def test_no_batch_ahead_of_a_long_one(tokens_per_s: int) -> None:
 
 def test_what_is_sent_ahead_counts_the_wait() -> None:
     """A text that would be in time on a free lane, and is late behind what runs, is shed."""
-    scheduler = make(tokens_per_s=100_000, cost=QUICK)
+    scheduler = make(tokens_per_s=100_000, profile=QUICK)
     scheduler.add([waiting(1_000)], NOW_S)
     assert take(scheduler)
     late, in_time = (waiting(1_000, deadline_s=NOW_S + after_s) for after_s in (0.015, 0.5))
@@ -236,7 +243,7 @@ def test_a_batch_that_is_late_is_filled_less(what: str) -> None:
     assert take(scheduler)
     # Of the time that it may wait and take so much is left in which 40 tokens are computed.
     left_s = 0.016 + 0.001 * 40
-    waited_s, deadline_s = WAITED_TIMES * COST.smallest_s - left_s, NOW_S + 2 * left_s
+    waited_s, deadline_s = WAITED_TIMES * PROFILE.smallest_s - left_s, NOW_S + 2 * left_s
     if what == "it has waited":
         deadline_s = math.inf
     else:
@@ -259,7 +266,7 @@ def test_bulk_work_fills_up_what_leaves_no_call_waiting() -> None:
 
 def test_nothing_fills_up_where_texts_share_no_pass() -> None:
     """Where each text is a pass of its own a filled batch takes longer, and is no faster."""
-    scheduler = make(cost=replace(COST, is_shared=False))
+    scheduler = make(profile=replace(PROFILE, is_shared=False))
     scheduler.add([waiting(500, BULK)], NOW_S)
     assert take(scheduler)
     call = waiting(16)

@@ -170,12 +170,14 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Launched:
-    """A model that is ready to compute; `batch_tokens` is the size of batch it does best, `cost`
-    what passes cost where it computes, `choices` what led to its engines, device by device.
+    """A model that is ready to compute.
+
+    `batch_tokens` is the most efficient batch size, `profile` the measured time of passes on its
+    device, `choices` what led to its engines, device by device.
     """
 
     checkpoint: Checkpoint
     engine: Engine
     batch_tokens: int
-    cost: LatencyProfile
+    profile: LatencyProfile
     choices: tuple[Choice, ...] = ()

@@ -76,7 +76,7 @@ class Loader:
             Dispatcher(
                 engine,
                 batch_tokens=launched.batch_tokens,
-                cost=launched.cost,
+                profile=launched.profile,
                 max_queue_tokens=config.max_queue_tokens,
                 cache_bytes=round(config.cache_mb * 1e6),
                 name=source.name,

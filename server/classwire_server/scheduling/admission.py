@@ -56,9 +56,9 @@ class Admission:
     Not safe for use by several threads.
     """
 
-    def __init__(self, lanes: int, batch_tokens: int, cost: LatencyProfile) -> None:
+    def __init__(self, lanes: int, batch_tokens: int, profile: LatencyProfile) -> None:
         self._lanes = lanes
-        self._cost = cost
+        self._profile = profile
         self._batch_tokens = batch_tokens
         self._tokens = 0.0  # of the lanes
         self._beside_tokens = 0.0
@@ -112,7 +112,7 @@ class Admission:
         A small pass takes longer than its share of a large one does.
         """
         rate = self._tokens_per_s(priority)
-        return max(self._lanes * tokens / rate, self._cost.seconds_of(tokens)) if rate else 0.0
+        return max(self._lanes * tokens / rate, self._profile.seconds_of(tokens)) if rate else 0.0
 
     def lane_tokens(self, seconds: float, priority: Priority) -> float:
         """How many tokens of this priority one lane computes within a time; math.inf before any

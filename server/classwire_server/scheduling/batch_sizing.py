@@ -37,13 +37,13 @@ class BatchSizing:
     Not safe for use by several threads.
     """
 
-    def __init__(self, batch_tokens: int, cost: LatencyProfile, admission: Admission) -> None:
+    def __init__(self, batch_tokens: int, profile: LatencyProfile, admission: Admission) -> None:
         self.batch_tokens = batch_tokens
-        longest_s = FILLED_TIMES * cost.smallest_s
-        self.urgent_tokens = min(batch_tokens, cost.tokens_within(longest_s))
+        longest_s = FILLED_TIMES * profile.smallest_s
+        self.urgent_tokens = min(batch_tokens, profile.tokens_within(longest_s))
         """The size of a batch beside the lanes."""
-        self._enough_tokens = cost.tokens_at(EFFICIENT) if cost.is_shared else 0
-        self._cost = cost
+        self._enough_tokens = profile.tokens_at(EFFICIENT) if profile.is_shared else 0
+        self._profile = profile
         self._admission = admission
         self._interactive_s = -math.inf  # when the last interactive text came
 
@@ -56,8 +56,8 @@ class BatchSizing:
         """How far bulk work fills a batch of interactive work, one of whose texts has waited, and
         one has left, so much time: until it has enough tokens, but never more than the most.
         """
-        left_s = min(WAITED_TIMES * self._cost.smallest_s - waited_s, slack_s / 2)
-        return self._enough_tokens, min(self.urgent_tokens, self._cost.tokens_within(left_s))
+        left_s = min(WAITED_TIMES * self._profile.smallest_s - waited_s, slack_s / 2)
+        return self._enough_tokens, min(self.urgent_tokens, self._profile.tokens_within(left_s))
 
     def budget_tokens(
         self, priority: Priority, share_tokens: int, slack_s: float, now_s: float

@@ -41,7 +41,7 @@ class Dispatcher:
     an urgent batch. All methods may be called by any thread. Every submitted text ends: with an
     answer, or with an error, which is CancelledError where it was withdrawn. `statistics`
     count the forward passes, and what those who serve calls tell them; `batch_tokens` is what a
-    full batch has, `cost` what passes cost.
+    full batch has, `profile` the measured time of passes.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Dispatcher:
         engine: Engine,
         *,
         batch_tokens: int,
-        cost: LatencyProfile,
+        profile: LatencyProfile,
         max_queue_tokens: int,
         name: str,
         cache_bytes: int = 0,
@@ -60,7 +60,7 @@ class Dispatcher:
         self._scheduler = Scheduler(
             lanes=engine.lanes,
             batch_tokens=batch_tokens,
-            cost=cost,
+            profile=profile,
             max_queue_tokens=max_queue_tokens,
             cache_bytes=cache_bytes,
         )

@@ -44,7 +44,7 @@ class Scheduler:
         *,
         lanes: int,
         batch_tokens: int,
-        cost: LatencyProfile,
+        profile: LatencyProfile,
         max_queue_tokens: int,
         cache_bytes: int,
     ) -> None:
@@ -52,8 +52,8 @@ class Scheduler:
         self._events = Events()
         self._queue = RequestQueue(max_queue_tokens)
         self._running = InFlight(lanes)
-        self._admission = Admission(lanes, batch_tokens, cost)
-        self._sizing = BatchSizing(batch_tokens, cost, self._admission)
+        self._admission = Admission(lanes, batch_tokens, profile)
+        self._sizing = BatchSizing(batch_tokens, profile, self._admission)
         self._cache = ResultCache(cache_bytes)
         self._suspicion = PoisonTracker()
 

@@ -200,7 +200,7 @@ def test_a_model_that_cannot_be_packed(
     """A lower precision does not need packing."""
     chosen = choose(model=(f"xlnet={checkpoint('xlnet')}",), precision="bfloat16")
     assert chosen.engine.traits.layout.value == "padded"
-    assert not chosen.cost.is_shared
+    assert not chosen.profile.is_shared
     assert chosen.engine.traits.precision is Precision.BFLOAT16
     assert chosen.deviation.max_score_difference > 1e-5
     assert chosen.deviation.label_agreement > 0.8
@@ -255,6 +255,6 @@ def test_the_cost_is_that_of_what_runs(
     choose: Callable[..., Selection], deterministic: bool, ran: list[PackedTexts]
 ) -> None:
     """With --deterministic each text is a pass of its own, when passes are measured too."""
-    cost = choose(deterministic=deterministic).cost
-    assert cost.is_shared is not deterministic
+    profile = choose(deterministic=deterministic).profile
+    assert profile.is_shared is not deterministic
     assert (len(ran[-1].lengths) == 1) is deterministic  # the last of the largest passes

@@ -13,7 +13,7 @@ from classwire_server.engine.worker.lanes import Lanes as Links
 from classwire_server.errors import RequestError
 from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.tokenization import Encoding
-from tests.contract.engines import COST, FakeEngine
+from tests.contract.engines import PROFILE, FakeEngine
 from tests.scheduling.submissions import answer, pending, reason
 
 
@@ -34,7 +34,7 @@ def busy_lane(inference_s: float, batch_tokens: int) -> tuple[Lanes, Dispatcher]
     """An engine whose one lane is busy with four tokens, after a batch that took so long."""
     engine = Lanes(1, inference_s)
     dispatcher = Dispatcher(
-        engine, batch_tokens=batch_tokens, cost=COST, max_queue_tokens=100, name="test"
+        engine, batch_tokens=batch_tokens, profile=PROFILE, max_queue_tokens=100, name="test"
     )
     first = pending("first", tokens=4)
     dispatcher.submit([first])
@@ -49,7 +49,9 @@ def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyP
     """What waits when two lanes are free goes half into each, and runs at the same time."""
     monkeypatch.setattr("classwire_server.scheduling.batch_sizing.SHARE_TOKENS", 1)
     engine = Lanes(2, 1.0)
-    dispatcher = Dispatcher(engine, batch_tokens=100, cost=COST, max_queue_tokens=100, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=100, profile=PROFILE, max_queue_tokens=100, name="test"
+    )
     dispatcher.submit([pending("slow") for _ in range(texts)])
 
     engine.wait_for(lambda engine: len(engine.batches) == 2)
@@ -62,7 +64,9 @@ def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyP
 def test_little_work_is_not_shared() -> None:
     """Few tokens go together: two lanes would take as long for half of them each."""
     engine = Lanes(2, 1.0)
-    dispatcher = Dispatcher(engine, batch_tokens=100, cost=COST, max_queue_tokens=100, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=100, profile=PROFILE, max_queue_tokens=100, name="test"
+    )
     texts = [pending(name) for name in "ab"]
     dispatcher.submit(texts)
 
@@ -103,7 +107,9 @@ def test_all_lanes_count_for_the_drain_rate() -> None:
     the caller's own.
     """
     engine = Lanes(2, 2.0)
-    dispatcher = Dispatcher(engine, batch_tokens=8, cost=COST, max_queue_tokens=8, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=8, profile=PROFILE, max_queue_tokens=8, name="test"
+    )
     first = pending("first", tokens=8)
     dispatcher.submit([first])
     assert answer(first)

@@ -27,7 +27,7 @@ from classwire_server.engine.worker.protocol import Job, Ready
 from classwire_server.engine.worker.supervisor import Backoff, _same_again
 from classwire_server.errors import NoWorker, StartError, WorkerLost
 from tests import faults
-from tests.contract.engines import COST, PATIENCE_S, eventually
+from tests.contract.engines import PATIENCE_S, PROFILE, eventually
 from tests.engine.worker.callers import is_gone
 from tests.engine.worker.supervised import Start, Supervised
 from tests.faults import Succession
@@ -57,7 +57,7 @@ def test_killed_while_idle(start: Start, caplog: pytest.LogCaptureFixture) -> No
     assert model.answers()
     assert engine.failure == ""
     assert first not in engine.pids
-    lines = [record.getMessage() for record in caplog.records if "supervision" in record.name]
+    lines = [record.getMessage() for record in caplog.records if "supervisor" in record.name]
     assert lines[0] == "bert: its process was killed by SIGKILL; starting another in 0.1 s"
     assert re.fullmatch(r"bert: back, \d+\.\d s after its last process ended", lines[1])
     assert len([line for line in caplog.messages if "tokens/s" in line]) == 1  # not measured again
@@ -73,7 +73,7 @@ def test_starts_that_fail(start: Start, caplog: pytest.LogCaptureFixture) -> Non
 
     model.wait_for_start(4)
     assert model.answers()
-    lines = [record.getMessage() for record in caplog.records if "supervision" in record.name]
+    lines = [record.getMessage() for record in caplog.records if "supervisor" in record.name]
     assert [re.sub(r"/\S+: ", "", line) for line in lines if "back" not in line] == [
         "bert: its process was killed by SIGKILL; starting another in 0.1 s",
         "bert: no new process: its process was killed by SIGKILL; starting another in 0.2 s",
@@ -225,12 +225,12 @@ def test_a_worker_takes_over_what_the_first_found() -> None:
     config = ServerConfig(device="auto", precision="auto", min_label_agreement=0.9)
     traits = EngineTraits("cuda:1", Precision.BFLOAT16, Execution.PLAIN, Layout.PACKED)
     checkpoint: Any = SimpleNamespace(revision="c0ffee")
-    ready = Ready(checkpoint, traits, Deviation(0, 1.0, 0.0), 1, 4_096, COST)
+    ready = Ready(checkpoint, traits, Deviation(0, 1.0, 0.0), 1, 4_096, PROFILE)
 
     again = _same_again(Job(ModelSource("m", "acme/spam", "main"), config, "auto"), ready)
 
     found = replace(config, offline=True, precision="bfloat16", batch_tokens=4_096)
-    assert again == Job(ModelSource("m", "acme/spam", "c0ffee"), found, "cuda:1", COST)
+    assert again == Job(ModelSource("m", "acme/spam", "c0ffee"), found, "cuda:1", PROFILE)
 
 
 @pytest.mark.parametrize("error", [OSError("no more processes"), RuntimeError("not now")])

@@ -61,7 +61,7 @@ class Selection:
     trial: ParityCheck
     division: Division
     batch_tokens: int
-    cost: LatencyProfile
+    profile: LatencyProfile
     deterministic: bool
     choices: tuple[Choice, ...]
 
@@ -71,11 +71,11 @@ class Selection:
 
 
 def select(
-    source: ModelSource, config: ServerConfig, device: str, cost: LatencyProfile | None = None
+    source: ModelSource, config: ServerConfig, device: str, profile: LatencyProfile | None = None
 ) -> Selection:
     """Load a checkpoint and choose its engine, warming it up on the way.
 
-    What passes cost is measured unless it is known.
+    It measures the latency profile unless one is given.
 
     Raises ConfigError for a device that is not there, and CheckpointError for a checkpoint that
     cannot be served.
@@ -120,9 +120,9 @@ def select(
         choices.append(choice)
     if device == "cpu":
         choices += _execution(config)
-    is_measured = cost is None
-    cost = cost or _measured_cost(engine, parity, config)
-    choices.append(_batches(cost, config))
+    is_measured = profile is None
+    profile = profile or _measured_profile(engine, parity, config)
+    choices.append(_batches(profile, config))
     if is_measured:
         log.info("%s: batches of %s: %s", checkpoint.name, choices[-1].value, choices[-1].why)
     return Selection(
@@ -131,14 +131,16 @@ def select(
         deviation,
         trial,
         division,
-        config.batch_tokens or cost.best_tokens,
-        cost,
+        config.batch_tokens or profile.best_tokens,
+        profile,
         config.deterministic,
         tuple(choices),
     )
 
 
-def _measured_cost(engine: TorchEngine, trial: ParityCheck, config: ServerConfig) -> LatencyProfile:
+def _measured_profile(
+    engine: TorchEngine, trial: ParityCheck, config: ServerConfig
+) -> LatencyProfile:
     runner = OneByOne(engine) if config.deterministic else engine
     return measure_profile(
         lambda tokens: runner.run(sample_of(trial.texts, tokens)),
@@ -158,14 +160,14 @@ def _execution(config: ServerConfig) -> tuple[Choice, Choice]:
     return compiled, Choice("OMP_WAIT_POLICY", policy, why)
 
 
-def _batches(cost: LatencyProfile, config: ServerConfig) -> Choice:
-    rates = zip(cost.tokens, cost.tokens_per_s, strict=True)
+def _batches(profile: LatencyProfile, config: ServerConfig) -> Choice:
+    rates = zip(profile.tokens, profile.tokens_per_s, strict=True)
     measured = ", ".join(f"{tokens}: {rate:,.0f} tokens/s" for tokens, rate in rates)
     if config.batch_tokens:
         why = f"as --batch-tokens says; {measured}"
     else:
         why = f"the smallest with {100 * NEAR_ENOUGH:g} % of the best rate; {measured}"
-    return Choice("batches", f"{config.batch_tokens or cost.best_tokens} tokens", why)
+    return Choice("batches", f"{config.batch_tokens or profile.best_tokens} tokens", why)
 
 
 def _in_float32(

@@ -88,7 +88,7 @@ class _Worker:
         self._control = control
         self._speaking = speaking
         self._job = job
-        self._selection: Selection = select(job.source, job.config, job.device, job.cost)
+        self._selection: Selection = select(job.source, job.config, job.device, job.profile)
         self._runner: Runner = self._selection.finished(self._selection.engine)
         give_back()
         self._rest = Rest()
@@ -118,7 +118,7 @@ class _Worker:
                 selection.deviation,
                 selection.division.lanes,
                 selection.batch_tokens,
-                selection.cost,
+                selection.profile,
                 selection.choices,
             )
         )

@@ -138,4 +138,4 @@ def launch(
     engine = WorkerPool(workers, [worker.lanes for worker in ready])
     smallest = min(ready, key=lambda worker: worker.batch_tokens)
     choices = tuple(choice for worker in ready for choice in worker.choices)
-    return Launched(ready[0].checkpoint, engine, smallest.batch_tokens, smallest.cost, choices)
+    return Launched(ready[0].checkpoint, engine, smallest.batch_tokens, smallest.profile, choices)

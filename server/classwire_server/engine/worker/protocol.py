@@ -34,7 +34,7 @@ class Job:
     source: ModelSource
     config: ServerConfig
     device: str
-    cost: LatencyProfile | None = None
+    profile: LatencyProfile | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Ready:
     deviation: Deviation
     lanes: int
     batch_tokens: int
-    cost: LatencyProfile
+    profile: LatencyProfile
     choices: tuple[Choice, ...] = ()
 
 

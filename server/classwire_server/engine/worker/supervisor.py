@@ -195,5 +195,5 @@ def _same_again(job: Job, ready: Ready) -> Job:
             batch_tokens=ready.batch_tokens,
         ),
         device=ready.traits.device,
-        cost=ready.cost,
+        profile=ready.profile,
     )
