@@ -1,4 +1,4 @@
-"""What can be told from the measured times of a few passes."""
+"""Times and sizes computed from the measured times of a few passes."""
 
 import pytest
 
@@ -9,19 +9,21 @@ PROFILE = LatencyProfile((16, 32, 64), (0.05, 0.06, 0.08))
 
 @pytest.mark.parametrize(("tokens", "seconds"), [(1, 0.05), (24, 0.055), (64, 0.08), (100, 0.08)])
 def test_the_time_of_a_pass(tokens: int, seconds: float) -> None:
-    """Between measured passes by proportion, and no other than between them."""
+    """Times are interpolated between measured passes, and constant outside of them."""
     assert PROFILE.seconds_of(tokens) == pytest.approx(seconds)
 
 
 def test_the_smallest_batch_that_is_near_the_best() -> None:
-    """Ninety-five parts in a hundred of the best rate are near enough."""
+    """The best batch is the smallest with 95 % of the best rate."""
     profile = LatencyProfile((64, 128, 256, 512), (64 / 900, 128 / 951, 256 / 1_000, 512 / 990))
     assert profile.best_tokens == 128
 
 
 @pytest.mark.parametrize("measured", [1, 2, 3])
 def test_no_batch_is_tiny(measured: int) -> None:
-    """However fast a pass of a few tokens is, and where no larger one was measured."""
+    """A full batch has LEAST_BATCH_TOKENS even if smaller passes are faster or nothing larger was
+    measured.
+    """
     profile = LatencyProfile((16, 32, 64)[:measured], (0.01, 0.03, 0.09)[:measured])
     assert profile.best_tokens == LEAST_BATCH_TOKENS
 
@@ -30,7 +32,7 @@ def test_no_batch_is_tiny(measured: int) -> None:
     ("seconds", "tokens"), [(0.0, 16), (0.05, 16), (0.055, 24), (0.07, 48), (1.0, 64)]
 )
 def test_the_largest_pass_within_a_time(seconds: float, tokens: int) -> None:
-    """Between measured passes by proportion, and no other than between them."""
+    """Sizes are interpolated between measured passes, and constant outside of them."""
     assert PROFILE.tokens_within(seconds + 1e-9) == tokens
 
 

@@ -130,7 +130,7 @@ def test_parity_needs_positions_that_restart(
     unchecked_difference: Callable[[Way], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With position ids that do not restart with each text the scores are wrong."""
-    monkeypatch.setattr(PackedEngine, "_positions", lambda self, texts: np.arange(len(texts.ids)))
+    monkeypatch.setattr(PackedEngine, "position_ids", lambda self, texts: np.arange(len(texts.ids)))
     assert unchecked_difference(in_a_batch) > 0.05
 
 

@@ -1,4 +1,4 @@
-"""The engine's processes load no gRPC: it costs memory and start-up time, and they make no calls."""
+"""The engine's processes load no gRPC, which costs memory and start-up time."""
 
 import subprocess
 import sys

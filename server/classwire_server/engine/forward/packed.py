@@ -127,7 +127,7 @@ class PackedEngine:
         logits: torch.Tensor = self._forward(
             self._on_device(texts.ids),
             self._on_device(texts.token_type_ids),
-            self._on_device(self._positions(texts)),
+            self._on_device(self.position_ids(texts)),
             torch.from_numpy(texts.bounds),
         )
         return logits.float().cpu().numpy()  # (texts, labels)
@@ -136,7 +136,7 @@ class PackedEngine:
         row = torch.from_numpy(values)[None]  # (1, tokens)
         return row.to(self.traits.device, non_blocking=True)
 
-    def _positions(self, texts: PackedTexts) -> np.ndarray:
+    def position_ids(self, texts: PackedTexts) -> np.ndarray:
         """Position ids, (tokens,), which restart with each text.
 
         RoBERTa's rule for padding tokens inside a text is that of transformers 5.23.0,
