@@ -11,7 +11,7 @@ import pytest
 from classwire_server.engine import Logits
 from classwire_server.errors import RequestError
 from classwire_server.scheduling.dispatcher import Dispatcher
-from tests.contract.engines import PROFILE, LOGITS, PATIENCE_S, FakeEngine, eventually
+from tests.contract.engines import LOGITS, PATIENCE_S, PROFILE, FakeEngine, eventually
 from tests.scheduling.submissions import answer, failure, occupy, pending, reason
 
 

@@ -14,7 +14,7 @@ from classwire_server.errors import NoWorker, RequestError, TooLate, WorkerLost
 from classwire_server.scheduling.batch import Pending, Priority
 from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.tokenization import Encoding
-from tests.contract.engines import PROFILE, PATIENCE_S, FakeEngine, eventually
+from tests.contract.engines import PATIENCE_S, PROFILE, FakeEngine, eventually
 from tests.scheduling.submissions import again, answer, failure, occupy, pending, reason
 
 BULK = Priority.BULK

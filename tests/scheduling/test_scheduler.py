@@ -17,7 +17,7 @@ from classwire_server.scheduling.batch_sizing import (
 )
 from classwire_server.scheduling.execution import ForwardPass
 from classwire_server.scheduling.scheduler import Scheduler
-from tests.scheduling.simulation import PROFILE, ENOUGH_TOKENS, FULL_TOKENS, QUICK, logits, waiting
+from tests.scheduling.simulation import ENOUGH_TOKENS, FULL_TOKENS, PROFILE, QUICK, logits, waiting
 
 BULK = Priority.BULK
 NOW_S = 500.0
