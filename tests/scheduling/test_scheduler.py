@@ -357,12 +357,12 @@ def test_the_retry_delay_of_calls_that_were_not_read() -> None:
         scheduler = make(tokens_per_s=tokens_per_s)  # it has computed a text of 100 tokens
         known = waiting(500)
         scheduler.add([known], NOW_S)
-        assert scheduler.refuse(NOW_S - 1_000).retry_after_s == pytest.approx(600 / tokens_per_s)
+        assert scheduler.reject(NOW_S - 1_000).retry_after_s == pytest.approx(600 / tokens_per_s)
         scheduler.admit([waiting(500, same_as=known)], NOW_S)
         deadline_s = NOW_S + 1
         with pytest.raises(RequestError):
             scheduler.admit([waiting(n, deadline_s=deadline_s) for n in (30, 60, 210)], NOW_S)
-        waits_s.append([scheduler.refuse(NOW_S).retry_after_s for _ in range(3)])
+        waits_s.append([scheduler.reject(NOW_S).retry_after_s for _ in range(3)])
     assert waits_s == [pytest.approx([10, 12, 14]), pytest.approx([20, 24, 28])]
 
 
@@ -371,7 +371,7 @@ def test_one_call_changes_the_mean_size_little() -> None:
     scheduler = make(tokens_per_s=1)
     for tokens in (*[10] * 100, 100):
         scheduler.admit([waiting(tokens)], NOW_S)
-    retry_after_s = scheduler.refuse(NOW_S).retry_after_s
+    retry_after_s = scheduler.reject(NOW_S).retry_after_s
     assert retry_after_s is not None
     assert 10 < retry_after_s <= 12
 

@@ -151,18 +151,18 @@ class Registry:
         return model
 
     def reject_late(self, left_s: float) -> RequestError | None:
-        """The error of a call that has too little time left for every model, before it is read;
-        None where a model may answer it.
+        """The error of a call, not read yet, that has too little time left for any model; None if
+        some model may answer it.
         """
         with self._lock:
             served = [each.served for each in self._entries.values() if each.served is not None]
         quickest, least_s = None, math.inf
         for model in served:
-            its_s = model.dispatcher.least_s(left_s)
-            if its_s <= left_s:
+            model_s = model.dispatcher.least_s(left_s)
+            if model_s <= left_s:
                 return None
-            if its_s < least_s:
-                quickest, least_s = model.dispatcher, its_s
+            if model_s < least_s:
+                quickest, least_s = model.dispatcher, model_s
         return quickest.reject() if quickest is not None else None
 
     def _served(self, name: str, field: str) -> ServedModel:

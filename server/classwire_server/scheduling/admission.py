@@ -15,6 +15,8 @@ RATE_DECAY = 0.9
 """Weight that the older measurements of the drain rate keep with each new one."""
 SIZE_DECAY = 0.99
 """The same for the sizes of texts, which vary more than the drain rate."""
+TOO_LATE = "the time limit can't be met"
+"""The message of calls that would be late."""
 UNKNOWN_WAIT_S = 1.0
 """Retry delay before the first measurement."""
 

@@ -82,8 +82,9 @@ class Dispatcher:
         return self._scheduler.waiting_texts
 
     def least_s(self, left_s: float) -> float:
-        """How long a text that comes now with so much time left takes at least, in seconds; 0 where
-        the engine is idle or down.
+        """The least time in which a new text with `left_s` left could be answered, in seconds.
+
+        0 if the engine is idle or down.
         """
         with self._lock:
             if self._closed or not self._engine.is_up:
@@ -91,9 +92,9 @@ class Dispatcher:
             return self._scheduler.least_s(time.monotonic() + left_s)
 
     def reject(self) -> RequestError:
-        """Count a call with less time than that as rejected; returns its error."""
+        """Count a call that has less time than `least_s` as rejected; returns its error."""
         with self._lock:
-            return self._scheduler.refuse(time.monotonic())
+            return self._scheduler.reject(time.monotonic())
 
     def backlog(self) -> Backlog:
         """A snapshot of the pending work."""

@@ -1,10 +1,9 @@
-"""The decisions of the scheduler: admission, order, batches, expiry.
+"""The life of a text: admission, queue, batch, answer or error.
 
 Pure: no threads, no torch, no transport. The clock is passed in as `now_s`, in seconds of any
 monotonic clock.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import replace
@@ -19,23 +18,20 @@ from classwire_server.errors import (
     worker_lost,
 )
 
-from .admission import Admission
+from .admission import TOO_LATE, Admission
 from .backlog import Backlog, Events
 from .batch import Answer, Batch, Key, Pending, Priority, distinct
 from .batch_sizing import BatchSizing
+from .batching import Batching
 from .execution import ForwardPass
 from .in_flight import InFlight
 from .poison import MAX_DEATHS, PoisonTracker
 from .request_queue import RequestQueue
 from .result_cache import ResultCache
 
-MAX_AHEAD_S = 0.05
-"""A batch is sent ahead only if it starts within this time: later texts can't overtake it."""
-TOO_LATE = "the time limit can't be met"
-
 
 class Scheduler:
-    """Decides what goes to one engine, when, and in which batch.
+    """Leads the texts of one engine from admission to their answer or error.
 
     Texts that have ended stay in `ended` until its owner delivers them. Not safe for use by several
     threads: its owner holds a lock around each call.
@@ -58,6 +54,9 @@ class Scheduler:
         self._batch_sizing = BatchSizing(batch_tokens, profile, self._admission)
         self._cache = ResultCache(cache_bytes)
         self._poison = PoisonTracker()
+        self._batching = Batching(
+            self._queue, self._in_flight, self._admission, self._batch_sizing, self.end
+        )
 
     @property
     def waiting_texts(self) -> int:
@@ -81,34 +80,6 @@ class Scheduler:
     def earliest_deadline_s(self) -> float:
         """The earliest deadline of a queued text, math.inf for none."""
         return self._queue.earliest_deadline_s
-
-    @property
-    def may_take(self) -> bool:
-        """Whether queued work may go to a free lane, or ahead of the next free lane.
-
-        A suspect waits until nothing else is in flight.
-        """
-        queue, in_flight = self._queue, self._in_flight
-        if queue.has_suspects:
-            return not in_flight
-        if in_flight.is_exclusive or not len(queue):
-            return False
-        if len(in_flight.batches) != in_flight.lanes:
-            return in_flight.free_lanes > 0
-        return self._may_send_ahead
-
-    @property
-    def may_take_urgent(self) -> bool:
-        """Whether interactive work would wait for bulk batches in flight."""
-        queue, in_flight = self._queue, self._in_flight
-        return (
-            in_flight.urgent is None
-            and not in_flight.is_exclusive
-            and not in_flight.free_lanes
-            and in_flight.holds_bulk
-            and not queue.has_suspects
-            and queue.first(Priority.INTERACTIVE) is not None
-        )
 
     def admit(self, texts: Sequence[Pending], now_s: float) -> None:
         """Check that a call's texts, all of one priority and deadline, can be answered in time.
@@ -138,7 +109,7 @@ class Scheduler:
             return 0.0
         return self._finish_s(Priority.INTERACTIVE, [1], deadline_s)
 
-    def refuse(self, now_s: float) -> RequestError:
+    def reject(self, now_s: float) -> RequestError:
         """Count a call that was rejected before it was read, as one text of the mean size."""
         return self._admission.reject(
             self._admission.text_tokens, self._queue.tokens, now_s, TOO_LATE
@@ -192,31 +163,23 @@ class Scheduler:
         """End all queued texts as DRAINING."""
         self.end(self._queue.take_all(), draining())
 
+    @property
+    def may_take(self) -> bool:
+        """Whether `take` may return a batch."""
+        return self._batching.may_take
+
+    @property
+    def may_take_urgent(self) -> bool:
+        """Whether `take_urgent` may return a batch."""
+        return self._batching.may_take_urgent
+
     def take(self, now_s: float) -> Batch | None:
         """Take the next batch for a lane; it counts as in flight."""
-        if not self.may_take:
-            return None
-        if self._queue.has_suspects:
-            return self._in_flight.enter(self._queue.take_suspect(), is_exclusive=True)
-        start_s = self._start_s(now_s)
-        while (priority := self._queue.next_priority()) is not None:
-            if not self._shed(priority, start_s, now_s):
-                budget_tokens = self._budget_tokens(priority, start_s, now_s)
-                batch = self._queue.take(priority, budget_tokens)
-                if priority is Priority.INTERACTIVE and self._in_flight.free_lanes <= 1:
-                    self._fill_up(batch, start_s)  # no lane is left for bulk work
-                return self._in_flight.enter(batch)
-        return None
+        return self._batching.take(now_s)
 
     def take_urgent(self, now_s: float) -> Batch | None:
         """Take an interactive batch that needs no lane; it counts as in flight."""
-        while self.may_take_urgent:
-            if not self._shed(Priority.INTERACTIVE, now_s, now_s):
-                batch = self._queue.take(Priority.INTERACTIVE, self._batch_sizing.urgent_tokens)
-                batch.is_urgent = True
-                self._fill_up(batch, now_s)
-                return self._in_flight.enter(batch)
-        return None
+        return self._batching.take_urgent(now_s)
 
     def finish(self, batch: Batch, passes: Iterable[ForwardPass], now_s: float) -> None:
         """Give each text of a batch its answer or error."""
@@ -240,22 +203,6 @@ class Scheduler:
                 if not text.ended:
                     self._events.retried += 1
                     self._queue.add(text)
-
-    @property
-    def _may_send_ahead(self) -> bool:
-        """Whether a batch may go ahead of the next free lane, while all lanes are busy.
-
-        It must start soon, and as much must be queued as the shortest batch in flight has: a
-        smaller batch had better grow. Bulk work never goes ahead behind interactive work: the
-        engine may start two batches sent in a row in either order.
-        """
-        queue, in_flight = self._queue, self._in_flight
-        if queue.next_priority() is Priority.BULK and not in_flight.is_all_bulk:
-            return False
-        soon_s = self._admission.lane_s(in_flight.shortest_tokens, Priority.BULK)
-        return 0 < soon_s <= MAX_AHEAD_S and queue.tokens >= min(
-            in_flight.shortest_tokens, self._batch_sizing.batch_tokens
-        )
 
     def _finish_s(
         self, priority: Priority, sizes_tokens: Sequence[int], deadline_s: float
@@ -317,39 +264,3 @@ class Scheduler:
             or self._poison.is_poison(key)
             or self._cache.get(key) is not None
         )
-
-    def _start_s(self, now_s: float) -> float:
-        """When a batch that is taken now starts: one that is sent ahead waits for a lane."""
-        in_flight = self._in_flight
-        if in_flight.free_lanes:
-            return now_s
-        return now_s + self._admission.lane_s(in_flight.shortest_tokens, Priority.BULK)
-
-    def _shed(self, priority: Priority, start_s: float, now_s: float) -> bool:
-        """Reject the next text if it is a call's and would be late in a batch that starts now.
-
-        Keeps the last text of an idle engine: only a pass renews the measured drain rate.
-        """
-        first = self._queue.first(priority)
-        is_last = len(self._queue) == 1 and not self._in_flight
-        if first is None or first.flow is not None or is_last:
-            return False
-        if start_s + self._admission.lane_s(first.tokens, priority) <= first.deadline_s:
-            return False
-        queue_tokens = self._queue.tokens
-        self.end([first], self._admission.reject(first.tokens, queue_tokens, now_s, TOO_LATE))
-        return True
-
-    def _fill_up(self, batch: Batch, start_s: float) -> None:
-        """Add bulk work to a batch: a pass over few tokens takes nearly as long as a filled one."""
-        waited_s = start_s - min(row[0].queued_s for row in batch.rows)
-        slack_s = batch.rows[0][0].deadline_s - start_s
-        enough_tokens, most_tokens = self._batch_sizing.fill_tokens(waited_s, slack_s)
-        self._queue.fill_up(batch, enough_tokens, most_tokens)
-
-    def _budget_tokens(self, priority: Priority, start_s: float, now_s: float) -> int:
-        first = self._queue.first(priority)
-        free_lanes = max(1, self._in_flight.free_lanes)
-        share_tokens = math.ceil(self._queue.tokens_of(priority) / free_lanes)
-        slack_s = first.deadline_s - start_s if first else math.inf
-        return self._batch_sizing.budget_tokens(priority, share_tokens, slack_s, now_s)
