@@ -56,17 +56,17 @@ class ModelState(Enum):
 class Entry:
     """A model's entry in the registry.
 
-    `served` is None until the model is loaded. `refusal` says why it cannot be loaded.
+    `served` is None until the model is loaded. `problem` says why it cannot be loaded, or is empty.
     """
 
     source: ModelSource
     is_default: bool
     served: ServedModel | None = None
-    refusal: str = ""
+    problem: str = ""
 
     def state(self) -> tuple[ModelState, str]:
         """The current stage of the model, and if FAILED, why."""
-        failure = self.served.engine.failure if self.served is not None else self.refusal
+        failure = self.served.engine.failure if self.served is not None else self.problem
         if failure:
             return ModelState.FAILED, failure
         return (ModelState.LOADING if self.served is None else ModelState.READY), ""
@@ -90,10 +90,10 @@ class Registry:
             self._entries[source.name] = replace(before, source=source, served=served)
             return before.served
 
-    def refused(self, name: str, refusal: str) -> None:
+    def mark_failed(self, name: str, problem: str) -> None:
         """Record that a model cannot be loaded, and why."""
         with self._lock:
-            self._entries[name] = replace(self._entries[name], refusal=refusal)
+            self._entries[name] = replace(self._entries[name], problem=problem)
 
     def remove(self, name: str) -> Entry:
         """Remove a model, which must exist and not be the default."""
