@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from classwire.cli import command
-from classwire.cli.serving import _ServerCommand
+from classwire.cli.serving import ServerCommand
 from classwire_server.config.server_config import ServerConfig
 
 from .pages import ROOT, between
@@ -32,7 +32,7 @@ def commands(group: click.Group = command, above: str = "") -> Iterator[tuple[st
         if isinstance(found, click.Group):
             yield from commands(found, f"{above}{name} ")
         else:
-            yield above + name, found._own() if isinstance(found, _ServerCommand) else found
+            yield above + name, found.load() if isinstance(found, ServerCommand) else found
 
 
 def rows(found: click.Command) -> list[Row]:

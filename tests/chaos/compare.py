@@ -2,9 +2,10 @@
 
     python -m tests.chaos.compare CHECKOUT [CHECKOUT ...] [--turns 10] [--model embedded|slice|base]
 
-The servers of all checkouts run all the time, on the last core, and only one of them has load. Each
-uses the sources of its checkout and the packages of this environment. In a turn each has its load
-once, twice, five and ten times (9 s each), and stands still once at five times (22 s).
+The servers of all checkouts run on the last core, and only one of them has load. Each uses the
+sources of its checkout and the packages of this environment. In a turn each has its capacity, five
+and ten times of it (9 s each), and stands still once at five times (22 s). Each turn starts new
+servers, since what a server measures of its engine when it starts decides much.
 """
 
 import argparse
@@ -21,15 +22,17 @@ from benchmarks.checkpoints import BERT_BASE, BERT_SLICE, save
 from benchmarks.figures import digits, figure
 from benchmarks.instrument import ONE_THREAD, Instrument
 from benchmarks.workload import mixed
+from classwire_server.observability.metrics.workers import Usage
 
 from .levels import DEADLINE_S, EXPIRED, level
 from .open_loop import Call
-from .overload import LOADS, MOST_TOKENS, SETTLE_S, Bench, Subject, bench_of
+from .overload import MOST_TOKENS, SETTLE_S, WARM_UP_S, Bench, Subject, bench_of
 from .standstill import CATCHES_UP_S, LEAST_SHARE, Standstill, answers_per_s
 from .trial import Plan
 
 SECONDS = 5.0
 STANDS_AFTER_S, STANDSTILL_SECONDS = 10.0, 18.0
+LOADS = (1, 5, 10)
 SHAPES = {"slice": BERT_SLICE, "base": BERT_BASE}
 Samples = dict[str, dict[str, list[float]]]
 """What was found, by figure and checkout, in turn."""
@@ -74,22 +77,35 @@ def stand_still(bench: Bench, subject: Subject, capacity_per_s: float) -> dict[s
     }
 
 
+def cpu_s(subject: Subject) -> float:
+    """Processor time of a server, without its worker's."""
+    usage = Usage.of(subject.server.pid)
+    return usage.cpu_s if usage is not None else 0.0
+
+
+def calls_of(load: float, capacity_per_s: float) -> float:
+    """How many calls a sample has, those that warm up included."""
+    return load * capacity_per_s * (WARM_UP_S + SECONDS)
+
+
 def turn_of(bench: Bench, subjects: list[Subject], capacity_per_s: float, turn: int) -> Samples:
     """The figures of one turn."""
     samples: Samples = defaultdict(lambda: defaultdict(list))
     first: dict[str, float] = {}
     for load in LOADS:
         for subject in subjects:
-            found = level(
-                load, capacity_per_s, [bench.sample(subject, load, capacity_per_s, turn)], SECONDS
-            )
+            before_s = cpu_s(subject)
+            sample = bench.sample(subject, load, capacity_per_s, turn)
+            took_s = cpu_s(subject) - before_s
+            found = level(load, capacity_per_s, [sample], SECONDS)
             at_capacity = first.setdefault(subject.name, found.answers_per_s or 1e-9)
             for name, value in {
                 "answers/s": found.answers_per_s,
                 "answers of those at 1x": found.answers_per_s / at_capacity,
                 "median rejection, ms": 1e3 * found.refusal_p50_s,
                 "expired": sum(n for end, n in found.outcomes.items() if end in EXPIRED),
-                "hung": float(found.hung),
+                "server's processor time, us a call": 1e6 * took_s / calls_of(load, capacity_per_s),
+                "hung": found.hung,
                 "RetryInfo, median, s": found.retry_p50_s,
             }.items():
                 samples[f"{load:g}x: {name}"][subject.name].append(value)
@@ -115,6 +131,7 @@ def main() -> None:
     )
     parser.add_argument("checkouts", nargs="+", type=Path, metavar="CHECKOUT")
     parser.add_argument("--turns", type=int, default=10)
+    parser.add_argument("--capacity-per-s", type=float, help="calls/s at 1x; else measured")
     parser.add_argument("--model", choices=("embedded", *SHAPES), default="embedded")
     arguments = parser.parse_args()
     began_s = time.monotonic()
@@ -129,14 +146,16 @@ def main() -> None:
             save(shape, work / "model")
             lengths, words, models = lengths[:180], shape.name, [f"m={work / 'model'}"]
         bench = ends.enter_context(bench_of(plan, words, lengths, SECONDS))
-        subjects = [
-            ends.enter_context(serving(checkout.resolve(), plan, models))
-            for checkout in arguments.checkouts
-        ]
-        capacity_per_s = max(bench.capacity_per_s(subject.target) for subject in subjects)
+        capacity_per_s = arguments.capacity_per_s
         for turn in range(arguments.turns):
-            order = subjects[:: -1 if turn % 2 else 1]
-            for name, by_checkout in turn_of(bench, order, capacity_per_s, turn).items():
+            with ExitStack() as servers:
+                subjects = [
+                    servers.enter_context(serving(checkout.resolve(), plan, models))
+                    for checkout in arguments.checkouts[:: -1 if turn % 2 else 1]
+                ]
+                capacity_per_s = capacity_per_s or bench.capacity_per_s(subjects[0].target)
+                found = turn_of(bench, subjects, capacity_per_s, turn)
+            for name, by_checkout in found.items():
                 for checkout, values in by_checkout.items():
                     samples[name][checkout] += values
             print(f"turn {turn + 1}, {time.monotonic() - began_s:.0f} s, load {os.getloadavg()}")

@@ -33,6 +33,12 @@ SLOW = pb.ClassifyRequest(input=pb.TextInput(text=f"slow {SECRET}"))
 SHORT_S = 0.3
 
 
+def is_shedding(pool: CallPool) -> bool:
+    """Whether the next call is rejected for those that were late before it."""
+    pool.admit()
+    return pool.is_shedding
+
+
 class Queue:
     """A server whose thread for new calls stands still, with a queue of calls before it."""
 
@@ -82,19 +88,16 @@ def test_late_calls_cost_nothing(fake: Callable[..., Server], connect: Connect) 
 def test_calls_behind_many_late_ones(
     fake: Callable[..., Server], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once calls have begun late for long enough, all are told to come back, streams too, while
-    health answers; after one that begins in time they are answered.
+    """Once enough calls have begun late, others are told to come back, streams too, while health
+    answers; those that are admitted show when it is over.
     """
     server = fake(FakeEngine())
     channel = connect(server.target)
     queue = Queue(server, channel)
     queue.late(20)
-    monkeypatch.setattr(load_shedding, "INTERVAL_S", 0.0)  # any time is long enough
+    monkeypatch.setattr(load_shedding, "PROBES", 0)  # one late call is enough
     queue.go()
-    assert eventually(lambda: server.calls.is_shedding and not server.calls.busy)
-    monkeypatch.setattr(load_shedding, "INTERVAL_S", 3_600.0)
-    monkeypatch.setattr(load_shedding, "PROBE_S", 3_600.0)
-    queue.stub.Classify.future(CALL, timeout=1e-3).code()  # a probe, unless there was one
+    assert eventually(lambda: not server.calls.busy and is_shedding(server.calls))
 
     failure = refusal(lambda: queue.stub.Classify(CALL, timeout=PATIENCE_S))
 
@@ -104,9 +107,9 @@ def test_calls_behind_many_late_ones(
     with Conversation(channel) as stream:
         assert refusal(stream.read).reason == "OVERLOADED"
     assert health(channel) == 1
-    monkeypatch.setattr(load_shedding, "PROBE_S", 0.0)
+    monkeypatch.setattr(load_shedding, "PROBES", 1_000)
     assert queue.stub.Classify(CALL, timeout=PATIENCE_S).result.scores
-    assert not server.calls.is_shedding
+    assert not is_shedding(server.calls)
 
 
 def test_calls_without_a_deadline_are_not_late(
@@ -139,20 +142,22 @@ def reason(error: RequestError | None) -> str:
 def test_calls_that_have_too_little_time_when_they_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     """They end then, and let the pool shed calls, however short their own wait was."""
     pool = CallPool(1, max_waiting=10)
-    monkeypatch.setattr(load_shedding, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(load_shedding, "PROBES", 0)
 
     def reject_late(left_s: float) -> RequestError | None:
         return no_time() if left_s < 30.0 else None
 
     assert pool.submit(pool.begin, 60.0, reject_late).result(PATIENCE_S) is None
-    assert not pool.is_shedding
+    assert not is_shedding(pool)
 
     for left_s, why in ((20.0, "OVERLOADED"), (0.0, "EXPIRED_IN_QUEUE")):
-        error = pool.submit(pool.begin, left_s, reject_late).result(PATIENCE_S)
-        assert reason(error) == why
-        assert pool.is_shedding
-        assert pool.submit(pool.begin, 60.0, reject_late).result(PATIENCE_S) is None
-        assert not pool.is_shedding
+        for _ in range(2 * load_shedding.IN_PROPORTION):
+            error = pool.submit(pool.begin, left_s, reject_late).result(PATIENCE_S)
+            assert reason(error) == why
+        assert is_shedding(pool)
+        for _ in range(2 * load_shedding.IN_PROPORTION):
+            assert pool.submit(pool.begin, 60.0, reject_late).result(PATIENCE_S) is None
+        assert not is_shedding(pool)
     pool.shutdown()
 
 

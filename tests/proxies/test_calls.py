@@ -8,6 +8,7 @@ import pytest
 
 from classwire import Classification, Client
 from classwire.testing import FakeServer
+from classwire.testing.script import Script
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.server import Server
@@ -121,25 +122,23 @@ def test_deadlines(
         assert 0 < told_s < 1.1 * given_s  # gRPC rounds what it sends
 
 
-class WatchedServer(FakeServer):
-    """Tells when a call is over."""
-
-    def __init__(self) -> None:
-        super().__init__(["yes"])
-        self.call_is_over = threading.Event()
-
-    def begin(self, context: grpc.ServicerContext) -> None:
-        """Note a call."""
-        context.add_callback(self.call_is_over.set)
-        super().begin(context)
-
-
 @pytest.mark.parametrize("kind_of_call", ["unary", "stream"])
 def test_cancelled_calls_are_cancelled_in_the_server(
-    start_proxy: StartProxy, channel_by: ChannelBy, kind_of_call: str
+    start_proxy: StartProxy,
+    channel_by: ChannelBy,
+    monkeypatch: pytest.MonkeyPatch,
+    kind_of_call: str,
 ) -> None:
-    """What a caller gives up does not go on behind the proxy."""
-    with WatchedServer() as server:
+    """A call that its caller cancels does not go on behind the proxy."""
+    call_is_over = threading.Event()
+    begin = Script.begin
+
+    def watched(script: Script, context: grpc.ServicerContext) -> None:
+        context.add_callback(call_is_over.set)
+        begin(script, context)
+
+    monkeypatch.setattr(Script, "begin", watched)
+    with FakeServer(["yes"]) as server:
         server.hold()
         channel = channel_by(start_proxy([server.target, server.target]))
         if kind_of_call == "unary":
@@ -148,8 +147,8 @@ def test_cancelled_calls_are_cancelled_in_the_server(
         else:
             made = Conversation(channel).call
         assert eventually(lambda: bool(server.calls))
-        assert not server.call_is_over.is_set()
+        assert not call_is_over.is_set()
 
         made.cancel()
 
-        assert server.call_is_over.wait(PATIENCE_S)
+        assert call_is_over.wait(PATIENCE_S)

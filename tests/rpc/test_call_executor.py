@@ -3,6 +3,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
 from classwire_server.rpc.call_pool import CallExecutor
@@ -23,8 +25,10 @@ def test_each_call_runs_on_the_pool_that_is_chosen_for_it() -> None:
         assert elsewhere.submit(runs_on).result(PATIENCE_S) == "default"
     assert runs_on() == "other"
     assert runs_on() == "default"
+    rejecting: list[threading.Thread] = []
     executor.reject(RequestError(Reason.OVERLOADED, "full"))
-    assert runs_on() == threading.current_thread().name
+    executor.submit(lambda: rejecting.append(threading.current_thread()))
+    assert rejecting == [threading.current_thread()]
     executor.reject(RequestError(Reason.OVERLOADED, "full"))
     executor.choose(None)
     assert runs_on() == "default"
@@ -32,8 +36,9 @@ def test_each_call_runs_on_the_pool_that_is_chosen_for_it() -> None:
     other.shutdown()
 
 
-def test_a_rejection_that_fails() -> None:
-    """It does not end the thread that brings calls."""
+def test_a_rejection_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and does not end the thread that brings calls."""
     executor = CallExecutor(ThreadPoolExecutor(1))
     executor.reject(RequestError(Reason.OVERLOADED, "full"))
-    assert isinstance(executor.submit(int, "no number").exception(0), ValueError)
+    assert executor.submit(int, "no number").done()
+    assert "can't be rejected" in caplog.text

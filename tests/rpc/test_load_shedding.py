@@ -1,46 +1,31 @@
 """When the server sheds calls, on a clock of the test's own."""
 
+import math
+
 from classwire_server.rpc.load_shedding import (
-    INTERVAL_S,
+    IN_PROPORTION,
     MAX_DELAY,
     MIN_WAITING,
-    PROBE_S,
+    PROBES,
     LoadShedding,
 )
 
-THREADS, MAX_WAITING = 64, 1_000
+THREADS, MAX_WAITING = 64, 500
 LEFT_S = 1.0
 LATE_S = 1.1 * MAX_DELAY * LEFT_S
 IN_TIME_S = 0.9 * MAX_DELAY * LEFT_S
-STEP_S = INTERVAL_S / 10
+START_S = 100.0
 
 
-def late(shedding: LoadShedding, from_s: float, for_s: float) -> float:
-    """Have late calls begin for so long; returns when the last one does."""
-    steps = round(for_s / STEP_S)
-    for step in range(steps + 1):
-        shedding.begins(LATE_S, LEFT_S, from_s + step * STEP_S)
-    return from_s + steps * STEP_S
+def made() -> LoadShedding:
+    """A controller."""
+    return LoadShedding(THREADS, MAX_WAITING)
 
 
-def shedding_since(now_s: float) -> LoadShedding:
-    """A controller that sheds, at this time."""
-    shedding = LoadShedding(THREADS, MAX_WAITING)
-    late(shedding, now_s - 2 * INTERVAL_S, 2 * INTERVAL_S)
-    assert shedding.is_shedding
-    return shedding
-
-
-def test_a_standing_queue() -> None:
-    """Once all calls of an interval were late, the server admits only one now and then."""
-    shedding = LoadShedding(THREADS, MAX_WAITING)
-    now_s = late(shedding, 100.0, INTERVAL_S - STEP_S)
-    assert shedding.admits(0, now_s)
-
-    now_s = late(shedding, now_s, 2 * STEP_S)
-
-    arrivals = [now_s + number * PROBE_S / 10 for number in range(40)]
-    assert sum(shedding.admits(0, arrival_s) for arrival_s in arrivals) == 4
+def begin(shedding: LoadShedding, calls: int, now_s: float, *, delay_s: float = LATE_S) -> None:
+    """Have so many calls begin."""
+    for _ in range(calls):
+        shedding.begins(delay_s, LEFT_S, now_s)
 
 
 def bound(shedding: LoadShedding, now_s: float) -> int:
@@ -50,77 +35,104 @@ def bound(shedding: LoadShedding, now_s: float) -> int:
     )
 
 
+def offer(shedding: LoadShedding, seconds: float, now_s: float, share_in_time: float) -> int:
+    """Offer 10,000 calls a second, of which those admitted begin at once, so many of them in time;
+    returns how many were admitted.
+    """
+    admitted = in_time = 0
+    for number in range(round(seconds * 10_000)):
+        if shedding.admits(0, now_s + number / 10_000):
+            admitted += 1
+            is_in_time = in_time < share_in_time * admitted
+            in_time += is_in_time
+            delay_s = IN_TIME_S if is_in_time else LATE_S
+            begin(shedding, 1, now_s + number / 10_000, delay_s=delay_s)
+    return admitted
+
+
 def test_late_calls_shorten_the_queue() -> None:
     """Each late call lowers the bound of the queue, down to a few calls; each call in time adds one
     to it, up to what it was.
     """
-    shedding = LoadShedding(THREADS, MAX_WAITING)
-    assert bound(shedding, 100.0) == MAX_WAITING
-    shedding.begins(LATE_S, LEFT_S, 100.0)
-    assert bound(shedding, 100.0) < MAX_WAITING
-    for _ in range(100):
-        shedding.begins(LATE_S, LEFT_S, 100.0)
-    assert bound(shedding, 100.0) == MIN_WAITING * THREADS
+    shedding = made()
+    assert bound(shedding, START_S) == MAX_WAITING
+    begin(shedding, 1, START_S)
+    assert bound(shedding, START_S) < MAX_WAITING
+    begin(shedding, PROBES - 1, START_S)
+    assert bound(shedding, START_S) == MIN_WAITING * THREADS
     for calls in (1, 2):
-        shedding.begins(IN_TIME_S, LEFT_S, 100.0)
-        assert bound(shedding, 100.0) == MIN_WAITING * THREADS + calls
-    for _ in range(MAX_WAITING):
-        shedding.begins(IN_TIME_S, LEFT_S, 100.0)
-    assert bound(shedding, 100.0) == MAX_WAITING
+        begin(shedding, 1, START_S, delay_s=IN_TIME_S)
+        assert bound(shedding, START_S) == MIN_WAITING * THREADS + calls
+    begin(shedding, MAX_WAITING, START_S, delay_s=IN_TIME_S)
+    assert bound(shedding, START_S) == MAX_WAITING
 
 
-def test_a_burst() -> None:
-    """Late calls of less than an interval do not shed others, however many they are."""
-    shedding = LoadShedding(THREADS, MAX_WAITING)
-    for burst in range(10):
-        for _ in range(1_000):
-            late(shedding, 100.0 + 2 * INTERVAL_S * burst, INTERVAL_S / 2)
-        assert shedding.admits(0, 100.0 + 2 * INTERVAL_S * burst)
+def test_calls_that_are_all_late() -> None:
+    """The server admits a few of them in a second, however many come."""
+    shedding = made()
+    begin(shedding, 10 * PROBES, START_S)
+
+    assert offer(shedding, 2.0, START_S, share_in_time=0.0) == 2 * PROBES
+    assert shedding.is_shedding
 
 
-def test_a_call_in_time_ends_it() -> None:
-    """One call that begins in time shows that the queue is gone."""
-    shedding = shedding_since(100.0)
-
-    shedding.begins(IN_TIME_S, LEFT_S, 100.0)
-
-    assert all(shedding.admits(0, 100.0) for _ in range(100))
-    late(shedding, 100.0, INTERVAL_S - STEP_S)
+def test_few_late_calls() -> None:
+    """A few late calls have no others rejected, nor have late ones among as many in time."""
+    shedding = made()
+    begin(shedding, PROBES, START_S)
+    assert shedding.admits(0, START_S)
+    for _ in range(1_000):
+        begin(shedding, IN_PROPORTION - 1, START_S)
+        begin(shedding, 1, START_S, delay_s=IN_TIME_S)
+    assert shedding.admits(0, START_S)
     assert not shedding.is_shedding
 
 
-def test_calls_in_time_among_late_ones() -> None:
-    """Callers with short deadlines have no others rejected that begin in time."""
-    shedding = LoadShedding(THREADS, MAX_WAITING)
-    now_s = 100.0
-    for _ in range(100):
-        now_s = late(shedding, now_s, INTERVAL_S / 2)
-        shedding.begins(IN_TIME_S, LEFT_S, now_s)
-        assert shedding.admits(0, now_s)
+def test_calls_of_which_few_begin_in_time() -> None:
+    """The server admits them in proportion to those that begin in time."""
+    shedding = made()
+    share = 1 / (2 * IN_PROPORTION)
+    begin(shedding, 1_000, START_S)
+    offer(shedding, 5.0, START_S, share)
+
+    admitted = offer(shedding, 2.0, START_S + 5.0, share)
+
+    # With half of the calls in proportion it is the probes and as many again.
+    assert math.isclose(admitted, 2 * 2 * PROBES, rel_tol=0.1)
+
+
+def test_calls_that_begin_in_time_again() -> None:
+    """Then all are admitted within two seconds."""
+    shedding = made()
+    begin(shedding, 1_000, START_S)
+    assert offer(shedding, 2.0, START_S, share_in_time=1.0) < 20_000
+    assert offer(shedding, 1.0, START_S + 2.0, share_in_time=1.0) == 10_000
+    assert not shedding.is_shedding
 
 
 def test_no_load_ends_it() -> None:
-    """When no late call has begun for an interval there is nothing to shed."""
-    shedding = shedding_since(100.0)
+    """When no late call has begun for a while there is nothing to shed."""
+    shedding = made()
+    begin(shedding, 2 * PROBES, START_S)
+    assert shedding.admits(0, START_S)
+    assert not shedding.admits(0, START_S)
 
-    now_s = 100.0 + INTERVAL_S + STEP_S
-
-    assert shedding.admits(0, now_s)
-    assert shedding.admits(0, now_s)
+    assert all(shedding.admits(0, START_S + 2.0) for _ in range(100))
 
 
 def test_calls_without_time() -> None:
     """A call whose caller has gone is late, however short its delay was."""
-    shedding = LoadShedding(THREADS, MAX_WAITING)
-    for step in range(12):
-        shedding.begins(0.0, 0.0, 100.0 + step * STEP_S)
+    shedding = made()
+    for _ in range(2 * PROBES):
+        shedding.begins(0.0, 0.0, START_S)
+    assert shedding.admits(0, START_S)
     assert shedding.is_shedding
 
 
 def test_patient_callers() -> None:
     """A call with a long deadline may wait for long."""
-    shedding = LoadShedding(THREADS, MAX_WAITING)
-    for step in range(100):
-        shedding.begins(10 * IN_TIME_S, 10 * LEFT_S, 100.0 + step * STEP_S)
-        shedding.begins(10 * IN_TIME_S, float("inf"), 100.0 + step * STEP_S)
-    assert not shedding.is_shedding
+    shedding = made()
+    for _ in range(2 * PROBES):
+        shedding.begins(10 * IN_TIME_S, 10 * LEFT_S, START_S)
+        shedding.begins(10 * IN_TIME_S, math.inf, START_S)
+    assert bound(shedding, START_S) == MAX_WAITING

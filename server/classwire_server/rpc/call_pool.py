@@ -1,10 +1,11 @@
 """The threads that serve calls, and which calls may wait for one."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import grpc
 
@@ -17,14 +18,20 @@ from .interceptor import Handler
 from .load_shedding import LoadShedding
 from .rejection import Rejection, WireStatus, WireStatuses
 
+logger = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 REMEMBERED = 0.9
 """What is left of a measurement when the next one has come."""
+_DONE: Future[Any] = Future()  # a new one for each call would take a tenth of a rejection
+_DONE.set_result(None)
 LEAST_RETRY_S = 0.001
 SHEDDING_RETRY_S = 0.1
 """When to come back at the earliest while the server sheds calls."""
+LEAST_IN_TIME_PER_S = 50.0
+"""What a server is taken to serve that has not served any call in time lately."""
 
 
 class CallPool(ThreadPoolExecutor):
@@ -63,9 +70,12 @@ class CallPool(ThreadPoolExecutor):
         with self._lock:
             if self._shedding.admits(self.waiting, now_s):
                 return None
-            least_s = SHEDDING_RETRY_S if self._shedding.is_shedding else LEAST_RETRY_S
+            least_s, interval_s = LEAST_RETRY_S, self._interval_s
+            if self._shedding.is_shedding:  # many that begin are late, and are no measure
+                least_s = SHEDDING_RETRY_S
+                interval_s = 1 / max(LEAST_IN_TIME_PER_S, self._shedding.in_time_per_s)
             refused = self._refused.add(1, now_s)
-            retry_after_s = max(least_s, (self.waiting + refused) * self._interval_s)
+            retry_after_s = max(least_s, (self.waiting + refused) * interval_s)
         return RequestError(
             Reason.OVERLOADED,
             "more calls wait than can be served",
@@ -120,16 +130,15 @@ class CallPool(ThreadPoolExecutor):
 
 
 class Inline(Executor):
-    """Runs at once what is submitted, on the thread that submits it."""
+    """Runs rejections at once, on the thread that submits them. Their futures have no result."""
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[Any]:
         """Run it."""
-        future: Future[T] = Future()
         try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # it would end the thread that brings calls, and so the server
-            future.set_exception(error)
-        return future
+            fn(*args, **kwargs)
+        except Exception:  # it would end the thread that brings calls, and so the server
+            logger.exception("a call can't be rejected")
+        return _DONE
 
 
 class CallExecutor(ThreadPoolExecutor):
