@@ -260,7 +260,7 @@ def test_the_command_exits_as_a_server_would(
     for line in well.out.splitlines():
         (choices if line.startswith(" ") else things).append(line)
     assert (well.code, [line.split()[0] for line in things]) == (0, ["ok"] * 3)
-    assert "        batches: 512 tokens (as --batch-tokens says; 16: " in "\n".join(choices)
+    assert "        batches: 512 tokens (set by --batch-tokens; 16: " in "\n".join(choices)
 
     busy = classwire("serve", "--check", "--port", str(taken), "--model", "gone=./gone")
     assert busy.code == 1

@@ -126,7 +126,7 @@ def test_choices_are_those_of_the_selection(bert: Path) -> None:
     """Each choice has its value and its reason; lanes and threads are those of the worker."""
     said = chosen(bert)
     division = divide(usable_cores(), 0, 0)
-    assert said["device"] == Choice("device", "cpu", "as --device says")
+    assert said["device"] == Choice("device", "cpu", "set by --device")
     assert said["cores"].value == str(usable_cores())
     assert said["lanes"].value == str(division.lanes)
     assert said["threads"].value == str(division.threads)
@@ -139,10 +139,10 @@ def test_choices_are_those_of_the_selection(bert: Path) -> None:
 def test_settings_change_what_is_chosen(bert: Path, few_texts: str) -> None:
     """And the reason names the setting, or what was measured."""
     said = chosen(bert, lanes=3, threads=2, precision="auto", calibration=few_texts)
-    assert said["lanes"] == Choice("lanes", "3", "as --lanes says")
-    assert said["threads"] == Choice("threads", "2", "as --threads says")
+    assert said["lanes"] == Choice("lanes", "3", "set by --lanes")
+    assert said["threads"] == Choice("threads", "2", "set by --threads")
     assert said["batches"].value == "512 tokens"
-    assert said["batches"].why.startswith("as --batch-tokens says; 16: ")
+    assert said["batches"].why.startswith("set by --batch-tokens; 16: ")
     assert "scores within 0.03" in said["precision"].why
     for precision in ("float32", "int8", "bfloat16"):
         assert f"{precision} at " in said["precision"].why
@@ -182,7 +182,7 @@ def test_no_secret_is_printed(
     assert "CLASSWIRE_TOKEN" not in said["environment"]
     (model,) = said["models"]
     lanes = next(choice for choice in model["choices"] if choice["what"] == "lanes")
-    assert lanes == {"what": "lanes", "value": "2", "why": "as --lanes says"}
+    assert lanes == {"what": "lanes", "value": "2", "why": "set by --lanes"}
 
 
 @pytest.mark.usefixtures("quick")
@@ -193,7 +193,7 @@ def test_for_people_it_has_the_same(classwire: Run, bert: Path) -> None:  # noqa
     for heading in ("Versions", "Processor", "Memory", "Devices", "Compiler", "Environment"):
         assert f"{heading}\n" in out
     assert "ok      model tiny: BertForSequenceClassification" in out
-    assert "  batches: 512 tokens\n    as --batch-tokens says; 16: " in out
+    assert "  batches: 512 tokens\n    set by --batch-tokens; 16: " in out
     assert classwire("doctor", "--device", "gpu").code == 2
 
 

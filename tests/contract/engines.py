@@ -30,7 +30,7 @@ PATIENCE_S = 20.0
 
 LOGITS = (0.0, 1.0, 2.0, 3.0, 4.0)
 
-COST = LatencyProfile((16, 1_024), (0.001, 0.064))
+PROFILE = LatencyProfile((16, 1_024), (0.001, 0.064))
 """The profile of an engine whose cost per token is constant: larger batches gain nothing."""
 
 
@@ -117,7 +117,7 @@ class FakeEngine:
         """The `launch` of a Server: a real checkpoint with this engine."""
         self._on_change.append(on_change)
         checkpoint, _ = load_checkpoint(source, config)
-        return Launched(checkpoint, self, config.batch_tokens or 1_024, COST)
+        return Launched(checkpoint, self, config.batch_tokens or 1_024, PROFILE)
 
 
 def eventually(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:

@@ -161,6 +161,7 @@ def test_shared_answers(stub: Stub, engine: FakeEngine, server: Server) -> None:
     dispatcher = entry.served.dispatcher
     with ThreadPoolExecutor(3) as pool:
         calls = [pool.submit(stub.ModelInfer, request("slow")) for _ in range(2)]
+        engine.wait_for(lambda engine: bool(engine.batches))
         assert eventually(lambda: dispatcher.backlog().events.coalesced == 1)
         calls.append(pool.submit(stub.ModelInfer, request("again")))
         assert eventually(lambda: waiting(server) == 1)
