@@ -11,10 +11,13 @@ from pathlib import Path
 
 import grpc
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.instrument import children
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
+from classwire_server.cli.serve import serve
+from classwire_server.config.server_config import SETTING_GROUPS
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import refusal
@@ -187,6 +190,16 @@ def test_a_second_signal_exits_at_once(
         assert held.exception(PATIENCE_S)
     os.kill(worker, signal.SIGCONT)
     assert eventually(lambda: is_gone(worker))
+
+
+def test_help_groups_the_settings() -> None:
+    """The command's own options come first, then each setting under the title of its group."""
+    lines = CliRunner().invoke(serve, ["--help"]).output.splitlines()
+    titles = [line.removesuffix(":") for line in lines if line.endswith(":") and line[0] != " "]
+    assert titles == ["Options", *SETTING_GROUPS]
+    network = lines[lines.index("Network:") : lines.index("Limits:")]
+    assert any(line.startswith("  --port INTEGER") for line in network)
+    assert sum(line.startswith("  --help") or "-h, --help" in line for line in lines) == 1
 
 
 def test_a_signal_while_loading(launch: Callable[..., Process], bert: Path) -> None:
