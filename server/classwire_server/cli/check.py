@@ -16,7 +16,7 @@ from classwire_server.registry.loader import Launch, Loader
 from classwire_server.registry.memory_budget import MB
 from classwire_server.registry.registry import Registry
 from classwire_server.security.authenticator import Authenticator
-from classwire_server.security.certificate_check import authorities, inspect_certificate
+from classwire_server.security.certificate_check import count_authorities, inspect_certificate
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _certificate(config: ServerConfig) -> str:
 
 
 def _authorities(config: ServerConfig) -> str:
-    return f"{config.tls_client_ca} has {authorities(config.tls_client_ca)}"
+    return f"{config.tls_client_ca} has {count_authorities(config.tls_client_ca)}"
 
 
 def _callers(config: ServerConfig) -> str:
