@@ -1,4 +1,4 @@
-"""Models that come and go, which one is the default, and what an operator sees of it."""
+"""Loading and unloading models, the default model, and the operator's view of them."""
 
 import threading
 from collections.abc import Callable
@@ -13,11 +13,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from classwire import Client, UnknownModelError
 from classwire._status import from_rpc_error
 from classwire.admin.v1 import admin_pb2 as pb
+from classwire_server.admin.changes import Changes
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import OverBudget
 from classwire_server.server import Server
 from tests.admin.operator import Operator, refusal
+from tests.conftest import launch_forked
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 
 Operate = Callable[[Server], Operator]
@@ -37,11 +39,11 @@ def _health(channel: grpc.Channel) -> Callable[[str], int]:
     return of
 
 
-def test_a_model_comes_and_goes(
+def test_load_and_unload(
     server: Server, operator: Operator, blue: Path, connect: Callable[[str], grpc.Channel]
 ) -> None:
-    """It is there when it answers: in lists, in health, for callers; and gone as if it had never
-    been. Calls that name none go to the default throughout.
+    """A loaded model is in lists and in health, and serves calls. An unloaded one is in neither.
+    Calls without a model name go to the default model throughout.
     """
     health = _health(connect(server.target))
     with Client(server.target, retry=False) as client:
@@ -61,7 +63,7 @@ def test_a_model_comes_and_goes(
 
 
 def test_the_default_model_changes(fake: Fake, operate: Operate, blue: Path) -> None:
-    """Calls that name none go to another; the default is unloaded only for another."""
+    """The new default serves calls without a model name. Unloading the default needs a new one."""
     server = fake(FakeEngine((0, 1)), FakeEngine((0, 1)))
     operator = operate(server)
     operator.load("", f"blue={blue}")
@@ -101,10 +103,10 @@ def test_the_default_model_changes(fake: Fake, operate: Operate, blue: Path) -> 
         (lambda it, red: it.default(""), "INVALID_ARGUMENT", "BAD_OPTION"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_impossible_changes(
     operator: Operator, red: Path, ask: Callable[[Operator, Path], Any], code: str, reason: str
 ) -> None:
-    """Each with its reason, and nothing has changed."""
+    """The server rejects each with its reason, and changes nothing."""
     before = operator.status()
     with pytest.raises(grpc.RpcError) as refused:
         ask(operator, red)
@@ -115,8 +117,8 @@ def test_what_cannot_be_is_refused(
 def test_one_model_changes_at_a_time(
     serve: Callable[..., Server], operate: Operate, red: Path, blue: Path
 ) -> None:
-    """A second change is refused and told which is in progress; the server is ready throughout,
-    and the first goes on when its caller goes away.
+    """The server rejects a second change, and names the model of the first. It serves throughout.
+    The first change goes on if its caller disconnects.
     """
     gate, held = threading.Event(), threading.Event()
 
@@ -154,34 +156,43 @@ def test_one_model_changes_at_a_time(
         assert client.classify(TEXT, model="slow").model.name == "slow"
 
 
-def test_a_reload_reads_what_the_last_one_read(
+def test_a_reload_uses_the_latest_source(
     fake: Fake, operate: Operate, blue: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a model comes from is looked up when no other change is in progress any more."""
+    """A reload without a checkpoint reads the model's source after all earlier changes are done."""
     server = fake(FakeEngine((0, 1)), FakeEngine((0, 1)))
-    registry, changes = server._registry, server._admin._changes  # type: ignore[union-attr]
-    begin = changes._change
+    registry = server._registry
+    reload = Changes.reload
 
-    def overtaken(name: str) -> Any:
+    def overtaken(changes: Changes, *args: Any) -> None:
         registry.put(ModelSource("m", str(blue)), registry.served("m", ""))
-        return begin(name)
+        reload(changes, *args)
 
-    monkeypatch.setattr(changes, "_change", overtaken)
+    monkeypatch.setattr(Changes, "reload", overtaken)
     operate(server).reload("m")
     assert registry.entry("m", "").source.location == str(blue)
 
 
-def test_a_model_over_the_memory_budget_is_refused(
-    server: Server, operator: Operator, blue: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_model_over_the_memory_budget(
+    serve: Callable[..., Server], operator: Operator, operate: Operate, red: Path, blue: Path
 ) -> None:
-    """The numbers are named, and its process is gone; a new one beside the old counts, too."""
+    """The server rejects the model with the numbers. During a reload, both models count."""
     needs_mb = -(-operator.status().models[0].memory_bytes // 1_000_000)
     assert needs_mb > 10  # more than weights alone
-    budget = server._loader._budget
-    monkeypatch.setattr(budget, "_budget_mb", round(1.5 * needs_mb))
+    budget_mb = round(2.5 * needs_mb)
+    server = serve(
+        launch_forked,
+        model=(f"m={red}",),
+        admin_port=0,
+        batch_tokens=512,
+        memory_budget_mb=budget_mb,
+    )
+    operator = operate(server)
+    operator.load("second", blue)
+    in_use_bytes = sum(each.memory_bytes for each in operator.status().models)
     (worker,) = server._registry.served("m", "").engine.workers
     asks: tuple[Callable[[], Any], ...] = (
-        lambda: operator.load("blue", blue),
+        lambda: operator.load("third", blue),
         lambda: operator.reload("m", blue),
     )
     for ask in asks:
@@ -189,16 +200,16 @@ def test_a_model_over_the_memory_budget_is_refused(
             ask()
         code, reason, message, metadata = refusal(refused.value)
         assert (code, reason) == ("FAILED_PRECONDITION", "OVER_MEMORY_BUDGET")
-        assert metadata["in_use_mb"] == str(needs_mb)
-        assert metadata["budget_mb"] == str(round(1.5 * needs_mb))
+        assert metadata["in_use_mb"] == str(-(-in_use_bytes // 1_000_000))
+        assert metadata["budget_mb"] == str(budget_mb)
         assert all(metadata[name] in message for name in ("needs_mb", "in_use_mb", "budget_mb"))
     assert server._registry.served("m", "").engine.workers == (worker,)
-    monkeypatch.setattr(budget, "_budget_mb", 3 * needs_mb)
-    operator.load("blue", blue)
+    operator.unload("second")
+    operator.reload("m", blue)
 
 
 def test_a_budget_holds_at_start(tmp_path: Path) -> None:
-    """A server whose models need more does not start; weights that are too large are not read."""
+    """The server does not start if its models exceed the budget. It does not read such weights."""
 
     def launch(*how: Any) -> Any:
         raise AssertionError("a process was started")
@@ -212,10 +223,10 @@ def test_a_budget_holds_at_start(tmp_path: Path) -> None:
         Server(config, launch).start()
 
 
-def test_a_load_that_the_end_of_the_server_overtakes(
+def test_a_shutdown_during_a_load(
     serve: Callable[..., Server], operate: Operate, red: Path, blue: Path
 ) -> None:
-    """Its operator is told so at once, as whoever comes later is; the model is never used."""
+    """The load fails with DRAINING at once, and the model is never used."""
     gate, engine = threading.Event(), FakeEngine((0, 1))
 
     def launch(source: Any, config: ServerConfig, on_change: Any) -> Any:
@@ -236,8 +247,8 @@ def test_a_load_that_the_end_of_the_server_overtakes(
     assert eventually(lambda: engine.closed)
 
 
-def test_an_operator_ends_the_server(fake: Fake, operate: Operate) -> None:
-    """As a signal does: what is in flight is answered, nothing else is, and nothing changes."""
+def test_drain(fake: Fake, operate: Operate) -> None:
+    """The server answers calls in flight, and rejects all other calls and changes."""
     engine = FakeEngine((0, 1))
     server = fake(engine)
     operator = operate(server)
