@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from classwire_server.server import Server
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, classwire  # noqa: F401
 from tests.contract.engines import FakeEngine, eventually
 
 
 def test_the_commands(
     serve: Callable[..., Server],
-    classwire: Run,
+    classwire: Run,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
     red: Path,
     blue: Path,
@@ -51,7 +51,10 @@ def test_the_commands(
 
 
 def test_errors_are_one_line(
-    serve: Callable[..., Server], classwire: Run, red: Path, unanswered_admin: str
+    serve: Callable[..., Server],
+    classwire: Run,  # noqa: F811
+    red: Path,
+    unanswered_admin: str,
 ) -> None:
     """The exit code is 2 for wrong arguments, and 1 for all other errors."""
     server = serve(FakeEngine((0, 1)).launch, model=(f"m={red}",), admin_port=0)
