@@ -10,7 +10,6 @@ from itertools import starmap
 import click
 
 from classwire.cli import command
-from classwire.cli.serving import _ServerCommand
 from classwire_server.config.server_config import SETTING_GROUPS
 
 from .pages import ROOT, between
@@ -36,7 +35,7 @@ def commands(group: click.Group = command, above: str = "") -> Iterator[tuple[st
         if isinstance(found, click.Group):
             yield from commands(found, f"{above}{name} ")
         else:
-            yield above + name, found._own() if isinstance(found, _ServerCommand) else found
+            yield above + name, found.make_context(name, [], resilient_parsing=True).command
 
 
 def rows(found: click.Command) -> list[Row]:

@@ -86,7 +86,7 @@ def test_all_checks_succeed(look: Callable[..., list[Finding]], tmp_path: Path) 
         unix_socket=str(tmp_path / "socket"),
     )
 
-    said = {finding.what: finding.said for finding in found}
+    said = {finding.what: finding.detail for finding in found}
     assert failed(found) == []
     assert "classwire.example" in said["certificate"]
     assert "until " in said["certificate"]
@@ -125,7 +125,7 @@ def test_a_failed_check_does_not_stop_the_next(
         ("Unix socket", 1),
         ("model gone", 1),
     ]
-    said = [finding.said for finding in found]
+    said = [finding.detail for finding in found]
     assert said[1] == f"--tls-cert: {pair.cert}: certificate has expired"
     assert "neither tokens nor certificates" in said[2]
     assert said[3].endswith("address already in use")
@@ -181,12 +181,12 @@ def test_tls_files_that_do_not_match(look: Callable[..., list[Finding]], tmp_pat
 
     found = look(**mixed, tls_client_ca=str(pair.key), **gone)
     assert failed(found) == ["certificate", "authorities of callers", "model gone"]
-    assert "the key is not the certificate's" in found[1].said
+    assert "the key is not the certificate's" in found[1].detail
 
     leaf_alone = tmp_path / "leaf.pem"
     leaf_alone.write_bytes(authority.issue_cert(HOST).cert_chain_pems[0].bytes())
     found = look(**pair.settings, tls_client_ca=str(leaf_alone), **gone)
-    assert "none of its certificates is an authority's" in found[2].said
+    assert "none of its certificates is an authority's" in found[2].detail
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_the_memory_budget_covers_all_models(
     """A model fails if it exceeds the budget together with those before it."""
     bert = checkpoint("bert")
     (alone,) = [f for f in look() if f.what == "model tiny"]
-    needs_mb = int(alone.said.partition(" MB")[0].rpartition(" ")[2])
+    needs_mb = int(alone.detail.partition(" MB")[0].rpartition(" ")[2])
 
     found = look(model=(f"a={bert}", f"b={bert}"), memory_budget_mb=round(1.5 * needs_mb))
 
@@ -230,7 +230,7 @@ def test_the_memory_budget_covers_all_models(
 def test_check_and_start_have_the_same_error(tmp_path: Path, taken: int) -> None:
     """The finding for an address has the text of the error at start."""
     config = ServerConfig(port=taken, model=(f"gone={tmp_path}/gone",))
-    checked = [finding.said for finding in findings(config) if finding.exit_code]
+    checked = [finding.detail for finding in findings(config) if finding.exit_code]
     server = Server(config)
     try:
         with pytest.raises(StartError) as refusal:

@@ -153,10 +153,10 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
     config = ServerConfig(model=(f"gone={tmp_path}/gone",))
     (finding,) = model_findings(config, launch_forked)
     assert (finding.exit_code, finding.choices) == (1, ())
-    assert finding.said.endswith("no such folder")
+    assert finding.detail.endswith("no such folder")
     (finding,) = model_findings(ServerConfig(device="cuda:99"), launch_forked)
     assert (finding.exit_code, finding.choices) == (2, ())
-    assert "CUDA devices for torch" in finding.said
+    assert "CUDA devices for torch" in finding.detail
 
 
 @pytest.mark.usefixtures("quick")

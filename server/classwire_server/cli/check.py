@@ -28,13 +28,13 @@ class Finding:
     """
 
     what: str
-    said: str
+    detail: str
     exit_code: int = 0
     choices: tuple[Choice, ...] = ()
 
     def __str__(self) -> str:
         """Return one line."""
-        return f"{'failed' if self.exit_code else 'ok':7} {self.what}: {self.said}"
+        return f"{'failed' if self.exit_code else 'ok':7} {self.what}: {self.detail}"
 
 
 def findings(config: ServerConfig, launch: Launch = launch) -> Iterator[Finding]:

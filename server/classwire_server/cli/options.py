@@ -44,7 +44,9 @@ class SettingsCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each group under its title."""
-        groups = {title: list(options) for title, options in self._groups.items()}
+        groups: dict[str, list[click.Parameter]] = {
+            title: [*options] for title, options in self._groups.items()
+        }
         groups["Options"] += [each for each in self.get_params(ctx) if each not in self.params]
         for title, options in groups.items():
             if rows := [row for each in options if (row := each.get_help_record(ctx))]:
