@@ -14,13 +14,13 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check style types contract leaks proto lock \
 	train-embedded reference bench chaos \
-	conformance conformance-vectors wheels test-wheels test-tritonclient \
+	conformance conformance-vectors wheels test-wheels test-grpcio test-tritonclient \
 	docs dashboards picture replay-image release audit clean
 
-help: ## Say what can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(INSTALLED) ## Create .venv with everything that requirements.lock names
+setup: $(INSTALLED) ## Install everything that requirements.lock names into .venv
 
 # What serving needs. scripts.locked stops where pip took a version that the lock does not name.
 $(SERVING): requirements.lock pyproject.toml client/pyproject.toml
@@ -63,14 +63,14 @@ types: setup ## Check types, strictly
 contract: setup ## Check the contract's style, its compatibility and the code generated from it
 	@scripts/check-contract
 
-leaks: setup ## Check that no machine path, registry host or secret is committed
+leaks: setup ## Check that no machine path, registry host or secret is in the repository
 	@$(BIN)/python scripts/leaks.py
 
 proto: setup ## Generate the client's stubs from protos/
 	@$(BIN)/buf format --write
 	@scripts/generate-stubs client
 
-lock: setup ## Resolve requirements.in into requirements.lock (ARGS=--upgrade: into the newest)
+lock: setup ## Resolve requirements.in into requirements.lock (ARGS=--upgrade: take the newest versions)
 	@scripts/lock $(ARGS)
 
 train-embedded: setup ## Train the embedded checkpoint on the data in CLASSWIRE_TRAINING_DATA
@@ -84,16 +84,16 @@ reference: setup ## Compare with nlptown's published outputs (weights in CLASSWI
 	@CLASSWIRE_NLPTOWN_WEIGHTS="$(CLASSWIRE_NLPTOWN_WEIGHTS)" \
 		$(BIN)/python -m pytest tests/parity/test_golden.py $(ARGS)
 
-bench: setup ## Measure against what must be shown (ARGS=--short: for every day)
+bench: setup ## Measure engines and servers against the targets (ARGS=--short: less of it)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: setup ## Try load, faults and nonsense on it (ARGS: names of trials, --short)
+chaos: setup ## Try load, faults and malformed messages on servers (ARGS: names of trials, --short)
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-conformance: setup ## Run the conformance vectors in every language that this machine can run (ARGS: --only go,ruby)
+conformance: setup ## Run the conformance vectors in every installed language (ARGS: --only go,ruby)
 	@$(BIN)/python -m conformance $(ARGS)
 
-conformance-vectors: setup ## Make conformance/vectors.json anew, from transformers
+conformance-vectors: setup ## Write conformance/vectors.json with transformers
 	@$(BIN)/python -m conformance.generation $(ARGS)
 
 wheels: setup ## Build both distributions into dist/
@@ -101,8 +101,11 @@ wheels: setup ## Build both distributions into dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist client
 	@$(BIN)/python -m build --no-isolation --outdir dist .
 
-test-wheels: wheels ## Test the built wheels in new environments, out of reach of the sources
+test-wheels: wheels ## Test the built wheels in new environments, without the sources
 	@scripts/test-wheels
+
+test-grpcio: setup ## Test with the lowest and the highest grpcio that the server allows
+	@scripts/test-grpcio
 
 test-tritonclient: setup ## Test Triton's own client against a server, in a new environment
 	@scripts/test-tritonclient
@@ -110,13 +113,13 @@ test-tritonclient: setup ## Test Triton's own client against a server, in a new 
 docs: setup ## Build the documentation as a site, site/index.html; a dead link fails
 	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet $(ARGS) docs site
 
-dashboards: setup ## Try dashboard and alerts on servers, by a real Prometheus (Debian's package)
+dashboards: setup ## Try dashboard and alerts with servers and a real Prometheus (Debian's package)
 	@$(BIN)/python -m tests.dashboards $(ARGS)
 
 picture: setup ## Draw the README's picture of `make demo` from a run in a terminal
 	@$(BIN)/python -m scripts.terminal_picture
 
-replay-image: setup ## Build the CPU image without Docker, and run it as it would be run (Linux, as root)
+replay-image: setup ## Build the CPU image without Docker and run it (Linux, as root)
 	@$(BIN)/python -m scripts.replay_image $(ARGS)
 
 release: setup ## Check, set VERSION, build, verify, commit and tag (ARGS: --dry-run, --skip-tests)

@@ -10,6 +10,7 @@ from itertools import starmap
 import click
 
 from classwire.cli import command
+from classwire.cli.serving import ServerCommand
 from classwire_server.config.server_config import SETTING_GROUPS
 
 from .pages import ROOT, between
@@ -35,7 +36,7 @@ def commands(group: click.Group = command, above: str = "") -> Iterator[tuple[st
         if isinstance(found, click.Group):
             yield from commands(found, f"{above}{name} ")
         else:
-            yield above + name, found.make_context(name, [], resilient_parsing=True).command
+            yield above + name, found.load() if isinstance(found, ServerCommand) else found
 
 
 def rows(found: click.Command) -> list[Row]:

@@ -85,13 +85,13 @@ def needs(distribution: str, extra: str = "") -> Iterator[str]:
 
 
 def project(distribution: str) -> dict[str, Any]:
-    """What one of ours says of itself; what is installed of it may be older."""
+    """Return the `project` table of a pyproject.toml; installed metadata may be older."""
     said: dict[str, Any] = tomllib.loads(OWN[distribution].read_text(encoding="utf-8"))["project"]
     return said
 
 
 def version() -> str:
-    """The version of both of ours."""
+    """Return the version of both of our distributions."""
     said: str = runpy.run_path(str(ROOT / "client/classwire/_version.py"))["__version__"]
     return said
 

@@ -53,13 +53,10 @@ def reasons(kind: type[StrEnum]) -> str:
     Raises KeyError for a reason without a code or an action.
     """
     when = dict(_docstrings(kind))
-    codes = {**CODES, **ADMIN_CODES}
+    codes = {str(each): code for table in (CODES, ADMIN_CODES) for each, code in table.items()}
     return table(
         ("reason", "code", "when", "what the client does", "field"),
-        (
-            (f"`{each}`", codes[each], when[each.name], *ACTIONS[each])  # type: ignore[index]
-            for each in kind
-        ),
+        ((f"`{each}`", codes[str(each)], when[each.name], *ACTIONS[each]) for each in kind),
     )
 
 

@@ -1,6 +1,6 @@
 """Prints the lowest version of each dependency of a distribution as constraints for pip.
 
-The path of its pyproject.toml is the only argument.
+The first argument is the path of its pyproject.toml; more name the dependencies, else it is all.
 """
 
 import sys
@@ -19,4 +19,11 @@ def lowest(line: str) -> str:
 
 if __name__ == "__main__":
     project = tomllib.loads(Path(sys.argv[1]).read_text())["project"]
-    print("\n".join(lowest(line) for line in project["dependencies"]))
+    names = sys.argv[2:]
+    print(
+        "\n".join(
+            lowest(line)
+            for line in project["dependencies"]
+            if not names or Requirement(line).name in names
+        )
+    )

@@ -6,10 +6,10 @@
         result = client.classify("I really love this book")
         print(result.label, result.score)
 
-`Client` and `AsyncClient` call a server; `pipeline` stands in for `transformers.pipeline`;
+`Client` and `AsyncClient` call a server; `pipeline` replaces `transformers.pipeline`;
 `classwire.testing` has a fake server for tests; `classwire.v1` has the generated stubs.
 
-Each name is loaded when it is first used, so that importing `classwire.errors` or
+The package loads each name at its first use, so importing `classwire.errors` or
 `classwire.contract` loads no gRPC.
 """
 
@@ -147,7 +147,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_MODULES[name], __name__), name)
-    globals()[name] = value  # so that this function is asked once
+    globals()[name] = value  # the next use does not come here
     return value
 
 

@@ -1,8 +1,7 @@
-"""Every unary operation as a generator that yields calls and is sent their responses.
+"""Every unary operation, as a generator that yields calls and receives their replies.
 
-`Client` and `AsyncClient` differ only in how they wait for a response, so what is asked, in which
-order, and what is made of the answers stands here once. An error of a call is thrown in, once
-trying again (`_steps.retried`) has not helped.
+`Client` and `AsyncClient` differ only in how they wait, so both run these generators. They throw
+in the error of a call once its retries (`_steps.retried`) have failed.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ def classify_batch(
 ) -> Steps[list[Outcome]]:
     """Score texts in as few calls as the model's limits allow, one after the other.
 
-    `limits` remembers each model's limits from its first batch on.
+    `limits` caches each model's limits from its first batch on.
     """
     name = _requests.name(model, "model")
     outcomes: dict[int, Outcome] = {}
@@ -109,7 +108,7 @@ def classify_batch(
 def _batch(
     batch: Sequence[tuple[int, pb.TextInput]], model: str, options: pb.ClassifyOptions
 ) -> Steps[dict[int, Outcome]]:
-    """Score texts in one call, and those that may be answered later in further ones."""
+    """Score texts in one call, and those with a retryable error in further calls."""
     outcomes: dict[int, Outcome] = {}
     while True:
         request = pb.BatchClassifyRequest(
@@ -119,7 +118,7 @@ def _batch(
             response, request_id = yield Call("classify", "BatchClassify", request)
         except (DeadlineExceededError, OverloadedError, UnavailableError):
             if outcomes:
-                return outcomes  # the errors of those few are better than none for all
+                return outcomes  # better the errors of those texts than no outcome at all
             raise
         if len(response.outcomes) != len(batch):
             raise InternalError(
@@ -196,7 +195,7 @@ def health(service: str | None) -> Steps[ServingStatus]:
 
 
 def serving_status(response: health_pb2.HealthCheckResponse) -> ServingStatus:
-    """The word for a health response; what is not SERVING takes no calls."""
+    """The word for a health response."""
     if response.status == health_pb2.HealthCheckResponse.SERVING:
         return "SERVING"
     if response.status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:

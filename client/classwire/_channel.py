@@ -1,4 +1,4 @@
-"""How a channel is set up: where to, how balanced, what is retried, when it is pinged."""
+"""The settings of a channel: target, load balancing, retries, keepalive."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
-            # Unary methods by name: what a stream has not answered, only `StreamState` knows.
+            # Unary methods by name. Only `StreamState` knows which items a stream must send again.
             "name": [
                 {"service": "classwire.v1.ClassifyService", "method": "Classify"},
                 {"service": "classwire.v1.ClassifyService", "method": "BatchClassify"},
                 {"service": "classwire.v1.ClassifyService", "method": "Tokenize"},
                 {"service": "classwire.v1.ModelService"},
             ],
-            # Once, at once, for another server. All further ones are `Retry`'s: when time runs out
-            # between gRPC's own attempts, it does not say what they failed with.
+            # gRPC retries once, at once, on another server. `Retry` makes all further attempts:
+            # when the deadline ends gRPC's own attempts, it hides the error that they had.
             "retryPolicy": {
                 "maxAttempts": 2,
                 "initialBackoff": "0.05s",
@@ -42,35 +42,35 @@ _SERVICE_CONFIG = {
 _OPTIONS: ChannelOptions = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
-    # A server permits pings this often; they find a dead connection within 40 s, idle or not.
+    # A server permits pings this often. They detect a dead connection within 40 s, idle or not.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    # gRPC's own 1 s to 2 min between attempts to connect is long for a server that restarts.
+    # gRPC's default backoff, 1 s to 2 min, is long for a server that restarts.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
 
 def channel_options(extra: ChannelOptions, *, retry: bool = True) -> list[tuple[str, Any]]:
-    """All options of a channel; the caller's `extra` win over the client's own.
+    """All options of a channel. The caller's `extra` override the client's own.
 
-    Without `retry` gRPC tries nothing again by itself.
+    Without `retry`, gRPC's retries are off too.
     """
     own = {**dict(_OPTIONS), "grpc.enable_retries": int(retry)}
     return list({**own, **dict(extra)}.items())
 
 
 def target_uri(target: Target) -> str:
-    """What gRPC connects to: a string as it is; several addresses as one name of gRPC's.
+    """The target URI for gRPC, from a string or several addresses.
 
-    Raises InvalidInputError for a URL, and for addresses that are no list of one kind.
+    Raises InvalidInputError for a URL, and for addresses that are not all of one IP version.
     """
     if isinstance(target, str):
         if target.startswith(("http://", "https://", "grpc://")):
             raise InvalidInputError(
-                "a target is HOST:PORT, unix:PATH or dns:///NAME:PORT, and no URL",
+                "a target is HOST:PORT, unix:PATH or dns:///NAME:PORT, not a URL",
                 reason=Reason.BAD_OPTION,
                 field="target",
             )

@@ -1,4 +1,4 @@
-"""What a client shows, and how it is kept from others."""
+"""The credentials of a client, and the check that no one else can read them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Token: TypeAlias = str | Callable[[], str]
 
 
 class Credentials:
-    """The credentials of a channel, and of each call on it.
+    """The credentials of a channel and of each call on it.
 
-    Raises InvalidInputError for credentials that exclude each other.
+    Raises InvalidInputError for both `tls` and `credentials`.
     """
 
     def __init__(
@@ -37,16 +37,16 @@ class Credentials:
         self._is_private = token is None or allow_plaintext_token or self.channel is not None
 
     def check(self, target: str) -> None:
-        """Raise InvalidInputError where others could read the token, and nobody said they may."""
+        """Raise InvalidInputError if others could read the token, unless that is allowed."""
         if not self._is_private and not target.startswith(("unix:", "unix-abstract:")):
             raise _wrong(
-                "without TLS others could read the token: give tls=True, or "
-                "allow_plaintext_token=True where nobody can listen",
+                "without TLS others could read the token: use tls=True, or "
+                "allow_plaintext_token=True on a network where nobody can listen",
                 "token",
             )
 
     def metadata(self) -> Pairs:
-        """What a call shows: a token that is given as a function is asked for each time."""
+        """The metadata with the token of a call; it runs a token that is a function."""
         if self._token is None:
             return ()
         token = (self._token() if callable(self._token) else self._token).strip()

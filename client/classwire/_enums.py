@@ -21,7 +21,7 @@ class EnumWords:
         self._numbers = {word: number for number, word in self._words.items()}
 
     def number(self, word: str | None, option: str) -> Any:
-        """The number for a word, 0 for None; InvalidInputError lists the choices."""
+        """The number for a word; 0 for None. The error for an unknown word lists the choices."""
         if word is None:
             return 0
         if not isinstance(word, str):

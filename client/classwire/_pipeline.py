@@ -1,7 +1,7 @@
-"""`pipeline`: answers as `transformers.pipeline("text-classification")` does, from a server.
+"""`pipeline`: a served model with the interface of `transformers.pipeline("text-classification")`.
 
-Call forms and return shapes are those of transformers 5; docs/guides/pipeline.md lists where the
-two differ on purpose.
+Call forms and return shapes are those of transformers 5. docs/guides/pipeline.md lists the
+differences.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _TRUNCATIONS: Mapping[Any, _requests.Truncation] = {
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """What a pipeline was made with, and a call may replace."""
+    """The settings of a pipeline, which a call may override."""
 
     top_k: int | None = 1
-    # Whether top_k was never given: then a result is one dict, and not a list of them.
+    # Whether top_k was never given: a result is then one dict, not a list of dicts.
     is_single: bool = True
     activation: _requests.Activation | None = None
     truncation: _requests.Truncation | None = None
@@ -53,7 +53,7 @@ class _Settings:
         truncation: bool | str | None = None,
         max_length: int | None = None,
     ) -> _Settings:
-        """The settings of a call. `top_k` "" is not given, since None means all."""
+        """The settings of a call. A `top_k` of "" means not given, since None means all."""
         changes: dict[str, Any] = {}
         if top_k is None or isinstance(top_k, int):
             changes |= {"top_k": top_k, "is_single": False}
@@ -69,22 +69,22 @@ class _Settings:
 
     @property
     def options(self) -> _requests.ClassifyOptions:
-        """What to ask the server for."""
+        """The options of the server's call."""
         truncation = self.truncation
         if self.max_length is not None and truncation is None:
             truncation = "drop_end"  # transformers truncates once max_length is given
-        # Slices that are no count ([:0], [:-1]) need all scores.
+        # A top_k of 0 or below is a slice ([:0], [:-1]) of all scores.
         top_k = self.top_k if self.top_k and self.top_k > 0 else None
         return {"top_k": top_k, "activation": self.activation, "truncation": truncation}
 
     def shape(self, result: Classification) -> Shape:
-        """The result as transformers gives it."""
+        """The result in the shape of transformers."""
         scores = [{"label": s.label, "score": s.score} for s in result.scores]
         return scores[0] if self.is_single else scores[: self.top_k]
 
 
 class TextClassificationPipeline:
-    """A served model, called as a pipeline of transformers. Any thread may call it."""
+    """A served model, called like a pipeline of transformers. Thread-safe."""
 
     def __init__(self, client: Client, model: str | None, settings: _Settings) -> None:
         self._client = client
@@ -103,26 +103,26 @@ class TextClassificationPipeline:
         batch_size: int | None = None,
         num_workers: int | None = None,
     ) -> Any:
-        """Classify what `inputs` holds, in the shapes of transformers.
+        """Classify `inputs`, and return the shapes of transformers.
 
-        A str gives a list of one dict of `label` and `score`; a dict of `text` and `text_pair`
-        gives that dict; a list gives a list of them; any other iterable an iterator, which reads
-        ahead of the loop by at most the server's window. With `top_k`, every such dict becomes a
-        list of them, and a str gives just that list.
+        A str returns a list of one dict with `label` and `score`. A dict with `text` and
+        `text_pair` returns one such dict, a list a list of them. Any other iterable returns an
+        iterator, which reads ahead by at most the server's window. With `top_k`, each such dict
+        becomes a list of dicts, and a str returns just that list.
 
         Args:
             inputs: A text, a dict, or an iterable of those.
-            top_k: How many labels, None for all. "", the default, is the best one, in no list.
+            top_k: Number of labels, None for all. Default (""): the best one, not in a list.
             function_to_apply: sigmoid, softmax or none. Default: the model's own.
-            truncation: True or "longest_first" drops tokens from the end, False refuses a text that
+            truncation: True or "longest_first" drops tokens from the end, False rejects a text that
                 is too long. Default: the server's setting.
-            max_length: Only what the model takes at most, or more.
-            padding: Ignored, since no result depends on it.
+            max_length: At least the model's own maximum; a smaller one is an error.
+            padding: Ignored: no result depends on it.
             batch_size: Ignored: the server makes the batches.
             num_workers: Ignored.
 
         Raises:
-            ClasswireError: Of the first text that failed, or of the call.
+            ClasswireError: The first text that failed, or the call.
             InvalidInputError: An input or argument is wrong, or the server does not support it; it
                 is a ValueError.
         """
@@ -165,7 +165,7 @@ class TextClassificationPipeline:
     def _check_max_length(self, max_length: int | None) -> None:
         if max_length is not None and max_length < (self._max_tokens or 0):
             raise InvalidInputError(
-                f"max_length can't be below what the model takes, {self._max_tokens} tokens",
+                f"max_length must be at least {self._max_tokens}, the model's maximum",
                 reason=Reason.BAD_OPTION,
                 field="max_length",
             )
@@ -176,7 +176,7 @@ class TextClassificationPipeline:
 
 
 class _Results:
-    """The results of an iterable, in order; as long as it, where it has a length."""
+    """The results of an iterable, in order; with a length if the iterable has one."""
 
     def __init__(self, stream: Any, inputs: Iterable[Any]) -> None:
         self._start = functools.partial(stream, inputs)
@@ -209,7 +209,7 @@ def pipeline(
     num_workers: int | None = None,
     **client_options: Any,
 ) -> TextClassificationPipeline:
-    """Make a pipeline over the server at `target`, for its model of that name, or its default one.
+    """Make a pipeline for a model of the server at `target`. Default: the server's default model.
 
     The other arguments are the defaults of each call (see `TextClassificationPipeline.__call__`);
     `client_options` are those of `Client`.
@@ -222,7 +222,7 @@ def pipeline(
 
 
 def _elements(inputs: Any) -> Iterable[Any]:
-    """The inputs one by one; a dataset of torch has a length and elements, and need not iterate."""
+    """The inputs one by one. A torch dataset may have a length and elements, but no iterator."""
     if hasattr(inputs, "__iter__"):
         return inputs  # type: ignore[no-any-return]
     return (inputs[index] for index in range(len(inputs)))
@@ -232,13 +232,13 @@ def _text(element: Any) -> TextInput:
     """One element of the inputs as a text or pair."""
     if isinstance(element, Mapping):
         if not {"text"} <= element.keys() <= {"text", "text_pair"}:
-            raise _no_input("a dict must have the key text, may have text_pair, and no other")
+            raise _no_input("a dict must have the key text, may have text_pair, and no other key")
         return TextInput(element["text"], element.get("text_pair"))
     if isinstance(element, list):
         match element:
-            case [[text, text_pair]]:  # how pairs were given before dicts were
+            case [[text, text_pair]]:  # the form of pairs before dicts
                 return TextInput(text, text_pair)
-        raise _no_input('to classify a pair, give {"text": ..., "text_pair": ...}')
+        raise _no_input('to classify a pair, use {"text": ..., "text_pair": ...}')
     return TextInput(element)
 
 

@@ -1,6 +1,6 @@
-"""Arguments to protobuf messages: what can be known to be wrong without asking the server.
+"""Protobuf messages from arguments, with the checks that need no server.
 
-Rules that the server has anyway (an empty text, too many tokens) are left to it.
+The server checks the rest (an empty text, too many tokens).
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 _METADATA_TEXT = re.compile(r"[ -~]*")
 
 MAX_MESSAGE_BYTES = 1 << 20
-"""A message takes no text that would take it past this: a quarter of what gRPC takes by default."""
+"""Maximum size of a message of several texts: a quarter of gRPC's default limit."""
 
 
 LONGEST_TIME_S = 1e9
-"""About 31 years. Much later deadlines overflow inside gRPC, and have then passed already."""
+"""About 31 years. A much longer timeout overflows inside gRPC, and ends the call at once."""
 
 
 class ClassifyOptions(TypedDict, total=False):
-    """How to score and what to return: the keyword arguments that all classify methods share."""
+    """The keyword arguments that all classify methods share."""
 
     top_k: int | None
     """Return only the `top_k` highest scores. Default: all."""
     min_score: float | None
-    """Return only scores of at least this, in the scale of the activation. Default: all."""
+    """Return only scores of at least `min_score`, in the scale of the activation. Default: all."""
     activation: Activation | None
     """softmax, sigmoid or identity. Default: the model's own."""
     truncation: Truncation | None
-    """For too many tokens: reject, drop_end or drop_start. Default: the server's setting."""
+    """For a text with too many tokens: reject, drop_end or drop_start. Default: the server's."""
     include_logits: bool
     """Whether to return the logits. Default: False."""
     include_tokens: bool
-    """Whether to return the tokens that the model saw. Default: False."""
+    """Whether to return the tokens that the model read. Default: False."""
     offset_unit: OffsetUnit | None
-    """What a token's start and end count: unicode (code points, the default), utf8 or utf16."""
+    """Unit of a token's start and end: unicode (code points, the default), utf8 or utf16."""
     priority: Priority | None
-    """interactive (the default of calls) or bulk (the default of streams), which yields to it."""
+    """interactive (the default of calls) goes before bulk (the default of streams)."""
 
 
 def classify_options(
@@ -69,7 +69,7 @@ def classify_options(
     offset_unit: OffsetUnit | None = None,
     priority: Priority | None = None,
 ) -> pb.ClassifyOptions:
-    """The options of a classify call; InvalidInputError or TypeError says which one is wrong."""
+    """The options of a classify call. InvalidInputError or TypeError names a wrong one."""
     options = pb.ClassifyOptions(
         min_score=min_score,
         activation=_enums.ACTIVATION.number(activation, "activation"),
@@ -90,7 +90,7 @@ def text_input(
     """A text or pair; InvalidInputError if UTF-8 cannot encode it, TypeError if it is not text."""
     if isinstance(text, TextInput):
         if text_pair is not None:
-            raise TypeError("text_pair is given twice: by itself and inside the TextInput")
+            raise TypeError("text_pair is given twice: as an argument and in the TextInput")
         return text_input(text.text, text.text_pair, field=field)
     message = pb.TextInput(text=unicode(text, f"{field}.text"))
     if text_pair is not None:
@@ -99,7 +99,7 @@ def text_input(
 
 
 def elements(items: Elements) -> Elements:
-    """The same iterable; TypeError when it is one text, whose characters nobody meant."""
+    """The same iterable; TypeError if it is a single text, whose characters would be the texts."""
     if isinstance(items, (str, bytes, TextInput, StreamItem)):
         raise TypeError(f"expected an iterable of texts, not one {type(items).__name__}")
     return items
@@ -111,7 +111,7 @@ def name(value: str | None, field: str) -> str:
 
 
 def unicode(value: str, field: str) -> str:
-    """The same string when UTF-8 can carry it; `field` names it in the error."""
+    """The same string; InvalidInputError, which names `field`, if UTF-8 cannot encode it."""
     if not isinstance(value, str):
         raise TypeError(f"{field} must be a str, not {type(value).__name__}")
     try:
@@ -120,10 +120,10 @@ def unicode(value: str, field: str) -> str:
         position = error.start
     else:
         return value
-    # Outside of the handler, since the UnicodeEncodeError carries the text.
+    # Raised outside of the handler, since the UnicodeEncodeError contains the text.
     raise InvalidInputError(
         f"{field} has an unpaired surrogate at character {position}: half of a character, "
-        "which UTF-8 cannot carry",
+        "which UTF-8 cannot encode",
         reason=Reason.BAD_ENCODING,
         field=field,
         metadata={"position": str(position)},
@@ -133,7 +133,7 @@ def unicode(value: str, field: str) -> str:
 def batches(
     inputs: Sequence[tuple[int, pb.TextInput]], max_texts: int
 ) -> Iterator[Sequence[tuple[int, pb.TextInput]]]:
-    """Cut numbered inputs into runs that one message holds. A text over the bound goes alone."""
+    """Split numbered inputs into messages. A text over the size limit gets its own message."""
     start, size = 0, 0
     for end, (_, message) in enumerate(inputs):
         length = message.ByteSize()
@@ -188,7 +188,7 @@ def count(value: int, option: str) -> int:
 
 
 def seconds(value: float, option: str) -> float | None:
-    """A positive time; `math.inf`, or longer than gRPC can count, means no limit: None to gRPC."""
+    """A positive time; None for no limit: `math.inf`, or longer than gRPC can count."""
     if not isinstance(value, (int, float)):
         raise TypeError(f"{option} must be a number of seconds, not {type(value).__name__}")
     if not value > 0:

@@ -1,4 +1,4 @@
-"""Protobuf messages to results."""
+"""Results from protobuf messages."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def outcome(result: pb.Outcome, shared: Shared, *, index: tuple[int, int] | None
 
 
 def tokens(found: Iterable[pb.Token]) -> tuple[Token, ...]:
-    """The positions of the model's input."""
+    """The tokens of the model's input."""
     return tuple(
         Token(t.id, t.text, t.start, t.end, t.special, t.token_type_id, t.sequence_index)
         for t in found

@@ -1,4 +1,4 @@
-"""What is tried again, and after how long: the one policy of calls, batches and streams."""
+"""The retry policy of calls, batches and streams, and deadlines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Clock = Callable[[], float]
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
 LEAST_TIME_S = 0.02
-"""Less than this before the deadline is not worth another attempt."""
+"""With less time than this before the deadline, the client does not try again."""
 
 
 class Deadline:
-    """A point in time, made once, however many calls an operation takes."""
+    """The deadline of an operation, as one point in time for all of its calls."""
 
     def __init__(self, timeout_s: float | None, clock: Clock = time.monotonic) -> None:
         self.timeout_s = timeout_s
@@ -26,27 +26,27 @@ class Deadline:
         self._end = None if timeout_s is None else clock() + timeout_s
 
     def left_s(self) -> float | None:
-        """Seconds that are left, at least 0; None when there is no limit."""
+        """Seconds that are left, at least 0; None without a limit."""
         return None if self._end is None else max(0.0, self._end - self._clock())
 
 
 def is_retryable(error: object) -> bool:
-    """Whether the same may succeed later, or elsewhere: nobody there, or told when to come back."""
+    """Whether a retry may succeed: UNAVAILABLE, or an overload with a `retry_after`."""
     if isinstance(error, OverloadedError):
         return error.retry_after_s is not None
     return isinstance(error, UnavailableError)
 
 
 def is_timeout(error: object) -> bool:
-    """Whether the time ran out on this side, which says nothing of why."""
+    """Whether the client's own deadline passed, which hides the reason."""
     return isinstance(error, DeadlineExceededError) and not error.reason
 
 
 class Retry:
-    """The pauses of one operation. Not thread-safe.
+    """The pauses between the attempts of one operation. Not thread-safe.
 
-    `uniform` gives random numbers from 0 to 1: many clients that failed at the same moment must not
-    come back at the same moment.
+    `uniform` returns random numbers from 0 to 1, so that clients that failed at the same moment do
+    not retry at the same moment.
     """
 
     def __init__(self, enabled: bool, uniform: Callable[[], float] = random.random) -> None:
@@ -55,10 +55,10 @@ class Retry:
         self._longest_s = FIRST_PAUSE_S
 
     def pause_s(self, error: Exception, left_s: float | None) -> float | None:
-        """Seconds to wait before the next attempt; None when there is to be none.
+        """Seconds to wait before the next attempt; None for no further attempt.
 
-        Never less than what the server asked for, and never as much as is left before the deadline
-        (`left_s`, None without one).
+        At least the server's `retry_after`, and less than `left_s`, the seconds before the deadline
+        (None without one).
         """
         if not self.enabled or not is_retryable(error):
             return None

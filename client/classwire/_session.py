@@ -1,4 +1,4 @@
-"""What `Client` and `AsyncClient` share: settings, defaults, whether they may be used."""
+"""The settings and state that `Client` and `AsyncClient` share."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ R = TypeVar("R")
 DEFAULT_TARGET = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 30.0
 _RESET = "RST_STREAM"
-"""In gRPC's words for a call that the other side ended without a status."""
+"""In gRPC's message for a call that the other side reset without a status."""
 _FAILED_WRITE = "Internal error from Core"
-"""What grpc.aio says in place of the status when a message meets a call that has just ended."""
+"""grpc.aio's message, in place of the status, for a write to a call that has just ended."""
 
 
 class Session:
-    """The settings of a client. Any thread may use it: what changes is changed in one step."""
+    """The settings and state of a client. Thread-safe: every change is one step."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Session:
         _requests.seconds(timeout_s, "timeout_s")
 
     def close(self) -> bool:
-        """Mark as closed; whether there is a channel of this process to close."""
+        """Mark as closed; return whether there is a channel of this process to close."""
         was_open, self._closed = not self._closed, True
         if not was_open or self._pid != os.getpid():
             return False
@@ -71,7 +71,7 @@ class Session:
 
     @contextlib.contextmanager
     def told_of_close(self, told: Callable[[], None]) -> Iterator[None]:
-        """Inside, `told` is called once the client is closed, by whoever closes it."""
+        """While inside, closing the client calls `told`, on the thread that closes it."""
         self._told_of_close.add(told)
         try:
             if self._closed:
@@ -81,14 +81,14 @@ class Session:
             self._told_of_close.discard(told)
 
     def pause(self, seconds: float) -> None:
-        """Wait on this thread; UnusableClientError as soon as the client is closed."""
+        """Block this thread; raise UnusableClientError as soon as the client is closed."""
         closed = threading.Event()
         with self.told_of_close(closed.set):
             closed.wait(seconds)
         self.check()
 
     def check(self) -> None:
-        """Raise UnusableClientError when no call can be made."""
+        """Raise UnusableClientError if the client cannot make a call."""
         if self._closed:
             raise UnusableClientError("the client is closed")
         if self._pid != os.getpid():
@@ -99,22 +99,22 @@ class Session:
 
     @contextlib.contextmanager
     def calling(self) -> Iterator[None]:
-        """Around a call on a plain channel, and what reads its responses: errors are ours.
+        """Turn the errors of a call on a sync channel, and of its responses, into ClasswireErrors.
 
-        UnusableClientError where the channel is closed already.
+        Raises UnusableClientError if the channel is closed.
         """
         self.check()
         try:
             yield
         except grpc.RpcError as error:
             raise self.failure(error) from error
-        except ValueError:  # gRPC's own word, when the channel was closed just now
+        except ValueError:  # gRPC's error for a channel that was closed just now
             self.check()
             raise
 
     @contextlib.contextmanager
     def calling_async(self) -> Iterator[None]:
-        """Around a call on a channel of grpc.aio, and what reads its responses: as `calling`."""
+        """As `calling`, for a channel of grpc.aio."""
         self.check()
         try:
             yield
@@ -124,7 +124,7 @@ class Session:
                 failure = UnavailableError("the call ended while a message was on its way")
             raise failure from error
         except asyncio.CancelledError:
-            # How grpc.aio tells of that status too.
+            # grpc.aio also raises it for a call that ended as CANCELLED.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
@@ -136,15 +136,15 @@ class Session:
         if isinstance(failure, CancelledError):
             return self.cancellation()
         if type(failure) is InternalError and not failure.reason and _RESET in failure.message:
-            # A proxy that loses its server can only reset the answer it is in the middle of.
-            return UnavailableError(f"cut off on the way: {failure.message}")
+            # A proxy that loses its server in the middle of a response can only reset the call.
+            return UnavailableError(f"the connection was cut: {failure.message}")
         if isinstance(failure, UnavailableError) and not failure.reason:
             message = explained(failure.message, is_tls=self.credentials.channel is not None)
             return UnavailableError(message)
         return failure
 
     def cancellation(self) -> ClasswireError:
-        """The error of a call that was cancelled, and not by its caller."""
+        """The error of a call that was cancelled, but not by its caller."""
         if self._closed:
             return CancelledError("the client was closed")
         return UnavailableError("the call was cancelled from the server's side")
@@ -158,7 +158,7 @@ class Session:
         return Retry(self._retry)
 
     def retried(self, steps: Steps[R], deadline: Deadline) -> Doings[R]:
-        """What to do for an operation."""
+        """The calls and pauses of an operation, retries included."""
         return retried(steps, self.retry(), deadline)
 
     def metadata(self, of_call: _requests.Pairs) -> _requests.Pairs:
@@ -174,5 +174,5 @@ class Session:
         return f"({self.target!r}, {state})"
 
     def seconds(self, timeout_s: float | None) -> float | None:
-        """How long a call may take: the client's time unless it has one; None for no limit."""
+        """The timeout of a call: its own or the client's; None for no limit."""
         return _requests.seconds(self._timeout_s if timeout_s is None else timeout_s, "timeout_s")

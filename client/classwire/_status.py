@@ -1,4 +1,4 @@
-"""What a status, or an item's error, says: the error that it is made into."""
+"""Errors from a gRPC status, or from the error of one text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _BY_CODE: Mapping[grpc.StatusCode, type[ClasswireError]] = {
     grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
     grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
     grpc.StatusCode.INTERNAL: InternalError,
-    # A Classwire server never sends those below: a proxy may, and a handler that died says UNKNOWN.
+    # A Classwire server never sends these. A proxy may; gRPC sends UNKNOWN for a crashed handler.
     grpc.StatusCode.UNKNOWN: InternalError,
     grpc.StatusCode.DATA_LOSS: InternalError,
     grpc.StatusCode.ABORTED: InternalError,
@@ -57,7 +57,7 @@ _BY_NUMBER: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grp
 
 
 def _class_for(code: grpc.StatusCode, reason: Reason | str) -> type[ClasswireError]:
-    """The one map from what a server says to a class."""
+    """The class for a code and reason."""
     if reason == Reason.POISON_INPUT:
         return PoisonInputError
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not reason:
@@ -97,7 +97,7 @@ def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None
         else:
             retry_after_s = seconds_of(detail.retry_delay)
     if info.reason and told.code:
-        # Where a proxy has reset the call behind its trailers, gRPC gives the code of the reset.
+        # If a proxy reset the call after its trailers, gRPC's code is that of the reset.
         code, message = _BY_NUMBER.get(told.code, code), told.message
     return _class_for(code, info.reason)(
         message or code.value[1],
@@ -126,12 +126,12 @@ def from_item_error(error: pb.ItemError) -> ClasswireError:
 
 
 def seconds_of(duration: duration_pb2.Duration) -> float:
-    """A duration as a number, however far it is from what a timedelta can hold."""
+    """A duration as a number, also outside the range of a timedelta."""
     return duration.seconds + duration.nanos / 1e9
 
 
 def _details_of(told: Any) -> Iterator[Any]:
-    """The details of a status that are of a known kind; one that can't be read is passed over."""
+    """The details of a status that are of a known kind. It skips those that it cannot parse."""
     for detail in told.details:
         for kind in _KINDS:
             if detail.Is(kind.DESCRIPTOR):
@@ -140,9 +140,9 @@ def _details_of(told: Any) -> Iterator[Any]:
 
 
 def _parsed(details: str | bytes | None) -> Any:
-    """The `google.rpc.Status` of the trailers; an empty one when what came is none of ours."""
+    """The `google.rpc.Status` of the trailers; an empty one if they have none."""
     try:
         return status_pb2.Status.FromString(details if isinstance(details, bytes) else b"")
-    # DecodeError of whichever protobuf runtime; a proxy's trailers must not hide the code.
+    # The DecodeError depends on the protobuf runtime. A proxy's trailers must not hide the code.
     except Exception:
         return status_pb2.Status()

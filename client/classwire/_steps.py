@@ -1,7 +1,7 @@
-"""The steps of a unary operation, and how often each is taken. No IO here.
+"""The steps of a unary operation, and their retries. No IO here.
 
-An operation is a generator that yields steps and is sent their answers; `retried` turns it into one
-that yields what a client has to do: make a call, or wait.
+An operation is a generator that yields steps and receives their answers. `retried` turns it into
+one that yields a client's actions: calls and pauses.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Doings: TypeAlias = Generator[Call | Pause, Any, R]
 
 
 def retried(steps: Steps[R], retry: Retry, deadline: Deadline) -> Doings[R]:
-    """Take all steps, each call as often as it takes within the deadline."""
+    """Take all steps, and repeat failed calls within the deadline."""
     try:
         step = next(steps)
         while True:
@@ -84,7 +84,7 @@ def _answered(step: Call | Again, retry: Retry, deadline: Deadline) -> Doings[An
             return (yield step)
         except ClasswireError as error:
             if last is not None and is_timeout(error):
-                raise last from error  # the time ran out while retrying: what for says more
+                raise last from error  # the error before the deadline says more
             is_tried_again = step.service != "health"
             pause_s = retry.pause_s(error, deadline.left_s()) if is_tried_again else None
             if pause_s is None:

@@ -1,3 +1,3 @@
-"""The version of both distributions; their builds read it from here."""
+"""The version of both distributions. Their builds read it from here."""
 
 __version__ = "0.1.0"

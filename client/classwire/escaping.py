@@ -1,12 +1,10 @@
-"""Texts of others as terminals and logs may have them."""
+"""Escapes for texts of others, for terminals and logs."""
 
 _JOINERS = "\u200c\u200d"  # invisible, but emoji and several scripts are wrong without them
 
 
 def visible(text: str) -> str:
-    """Return the text with control characters as escapes, so that it cannot drive a terminal, nor
-    begin a line of its own.
-    """
+    """Return the text with control characters escaped, so that it cannot control a terminal."""
     if text.isprintable():
         return text
     return "".join(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from .errors import ClasswireError
@@ -110,7 +110,7 @@ class Classification:
     tokens: tuple[Token, ...]
     model: ModelRef
     timing: Timing
-    request_id: str | None = None
+    request_id: str | None = field(default=None, compare=False)
 
     @property
     def ok(self) -> Literal[True]:
@@ -172,7 +172,7 @@ class Tokenization:
     attention_mask: tuple[int, ...]
     truncated_tokens: int
     model: ModelRef
-    request_id: str | None = None
+    request_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

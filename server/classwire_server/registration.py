@@ -1,6 +1,6 @@
 """All services of the port, registered with a gRPC server."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -16,15 +16,12 @@ from .open_inference.health import Probes
 from .open_inference.service import InferenceService
 from .registry.registry import Registry
 from .rpc.authentication import AuthenticationInterceptor
-from .rpc.call import Call, bidirectional, parsed, unary
-from .rpc.call_pool import CallPool
+from .rpc.call import Call, UnaryHandlers, bidirectional, parsed
+from .rpc.call_pool import CallExecutor, CallPool
 from .rpc.call_record import Method
-from .rpc.entrance import Entrance
 from .rpc.health import Health
-from .rpc.lazy_pool import Arrivals
-from .rpc.reception import Reception, only_message
+from .rpc.receive_timeout import ReceiveTimeout
 from .rpc.reflection import REFLECTION_SERVICE
-from .scheduling.admission import LatencyFloor
 from .security.authenticator import Authenticator
 from .service.classify import ClassifyService
 from .service.models import ModelService
@@ -36,9 +33,11 @@ INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 FILES: tuple[Any, ...] = (pb, oip, health_pb2, reflection_pb2)
 PROBES = ("ServerLive", "ServerReady", "ModelReady")
+HEALTH_TIMEOUT_S = 10.0
+"""How long a call for health may take to send its message."""
 
 
-def guards(config: ServerConfig) -> list[grpc.ServerInterceptor]:
+def guards(config: ServerConfig, executor: CallExecutor) -> list[grpc.ServerInterceptor]:
     """What all calls pass, whatever their service."""
     if not config.callers:
         return []
@@ -47,7 +46,7 @@ def guards(config: ServerConfig) -> list[grpc.ServerInterceptor]:
         opened += [HEALTH_SERVICE, *(f"{INFERENCE_SERVICE}/{name}" for name in PROBES)]
     if config.open_reflection:
         opened += [REFLECTION_SERVICE]
-    return [AuthenticationInterceptor(Authenticator(config), opened)]
+    return [AuthenticationInterceptor(Authenticator(config), opened, executor)]
 
 
 def methods(files: Iterable[Any] = FILES) -> dict[str, Method]:
@@ -67,94 +66,83 @@ def call_services(config: ServerConfig) -> tuple[str, ...]:
     return (CLASSIFY_SERVICE, MODEL_SERVICE) + (INFERENCE_SERVICE,) * config.open_inference
 
 
-def register_calls(
-    server: grpc.Server,
-    registry: Registry,
-    gate: Gate,
-    pool: CallPool,
-    streams: Streams,
-    config: ServerConfig,
-) -> None:
-    """Register the services whose calls models answer, and `pool` serves."""
+def calls(
+    registry: Registry, gate: Gate, pool: CallPool, streams: Streams, config: ServerConfig
+) -> list[grpc.GenericRpcHandler]:
+    """The handlers of the services whose calls models answer, on threads of `pool`."""
     classify = ClassifyService(registry, streams)
     models = ModelService(registry, config)
     inference = InferenceService(registry, streams, config)
-    timeout_s = config.default_timeout_s
-    reception = Reception(timeout_s)
-
-    def served(
-        method: Any,
-        request_type: Any,
-        need: Callable[[float], LatencyFloor | None] = lambda left_s: None,
-    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        return unary(method, request_type, gate, pool, reception, timeout_s, need)
+    unary = UnaryHandlers(gate, pool, config.default_timeout_s).handler
 
     def computed(method: Any, request_type: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        return served(method, request_type, registry.need)
+        return unary(method, request_type, registry.reject_late)
 
     handlers = {
         CLASSIFY_SERVICE: {
             "Classify": computed(classify.classify, pb.ClassifyRequest),
             "BatchClassify": computed(classify.batch_classify, pb.BatchClassifyRequest),
             "StreamClassify": bidirectional(classify.stream_classify, gate),
-            "Tokenize": served(classify.tokenize, pb.TokenizeRequest),
+            "Tokenize": unary(classify.tokenize, pb.TokenizeRequest),
         },
         MODEL_SERVICE: {
-            "ListModels": served(models.list_models, pb.ListModelsRequest),
-            "GetModel": served(models.get_model, pb.GetModelRequest),
-            "GetServerInfo": served(models.get_server_info, pb.GetServerInfoRequest),
+            "ListModels": unary(models.list_models, pb.ListModelsRequest),
+            "GetModel": unary(models.get_model, pb.GetModelRequest),
+            "GetServerInfo": unary(models.get_server_info, pb.GetServerInfoRequest),
         },
         INFERENCE_SERVICE: {
-            "ServerMetadata": served(inference.server_metadata, oip.ServerMetadataRequest),
-            "ModelMetadata": served(inference.model_metadata, oip.ModelMetadataRequest),
+            "ServerMetadata": unary(inference.server_metadata, oip.ServerMetadataRequest),
+            "ModelMetadata": unary(inference.model_metadata, oip.ModelMetadataRequest),
             "ModelInfer": computed(inference.model_infer, oip.ModelInferRequest),
             "ModelStreamInfer": bidirectional(inference.model_stream_infer, gate),
-            "ModelConfig": served(inference.model_config, oip.ModelConfigRequest),
-            "ModelStatistics": served(inference.model_statistics, oip.ModelStatisticsRequest),
-            "RepositoryIndex": served(inference.repository_index, oip.RepositoryIndexRequest),
+            "ModelConfig": unary(inference.model_config, oip.ModelConfigRequest),
+            "ModelStatistics": unary(inference.model_statistics, oip.ModelStatisticsRequest),
+            "RepositoryIndex": unary(inference.repository_index, oip.RepositoryIndexRequest),
         },
     }
-    services = [
+    return [
         grpc.method_handlers_generic_handler(service, handlers[service])
         for service in call_services(config)
     ]
-    server.add_generic_rpc_handlers((Entrance(services, gate, pool),))
 
 
-def register_probes(server: grpc.Server, health: Health, pool: Arrivals) -> None:
-    """Register what the Open Inference Protocol asks of health, on the pool of health: calls can't
-    starve it, and it is answered while the server drains.
+def health_calls(
+    health: Health, threads: int, config: ServerConfig
+) -> list[grpc.GenericRpcHandler]:
+    """The handlers of the services that tell health, for a pool of so many threads: calls can't
+    starve it, and it answers while the server drains.
     """
+    received = ReceiveTimeout(HEALTH_TIMEOUT_S, threads - 1)
+    handlers = [_health(health, received)]
+    if config.open_inference:
+        handlers.append(_probes(health, received))
+    return handlers
+
+
+def _probes(health: Health, received: ReceiveTimeout) -> grpc.GenericRpcHandler:
     probes = Probes(health)
 
     def probe(answer: Any, request_type: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
         def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            raw = only_message(requests, context)
+            raw = received.message(requests, context)
             response: bytes = answer(parsed(request_type, raw, context)).SerializeToString()
             return response
 
-        handle.experimental_thread_pool = pool  # type: ignore[attr-defined]
         return grpc.stream_unary_rpc_method_handler(handle)
 
-    server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(
-                INFERENCE_SERVICE,
-                {
-                    "ServerLive": probe(probes.server_live, oip.ServerLiveRequest),
-                    "ServerReady": probe(probes.server_ready, oip.ServerReadyRequest),
-                    "ModelReady": probe(probes.model_ready, oip.ModelReadyRequest),
-                },
-            ),
-        )
+    return grpc.method_handlers_generic_handler(
+        INFERENCE_SERVICE,
+        {
+            "ServerLive": probe(probes.server_live, oip.ServerLiveRequest),
+            "ServerReady": probe(probes.server_ready, oip.ServerReadyRequest),
+            "ModelReady": probe(probes.model_ready, oip.ModelReadyRequest),
+        },
     )
 
 
-def register_health(server: grpc.Server, health: Health, pool: Arrivals) -> None:
-    """Register the health service on a pool of its own, which calls can't starve."""
-
+def _health(health: Health, received: ReceiveTimeout) -> grpc.GenericRpcHandler:
     def service_of(requests: Iterator[bytes], context: grpc.ServicerContext) -> str:
-        raw = only_message(requests, context)
+        raw = received.message(requests, context)
         return parsed(health_pb2.HealthCheckRequest, raw, context).service
 
     def check(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
@@ -166,18 +154,14 @@ def register_health(server: grpc.Server, health: Health, pool: Arrivals) -> None
     def watch(requests: Iterator[bytes], context: grpc.ServicerContext, send: Any) -> None:
         health.watch(service_of(requests, context), Call.of(context), send)
 
-    check.experimental_thread_pool = pool  # type: ignore[attr-defined]
-    watch.experimental_thread_pool = pool  # type: ignore[attr-defined]
+    # Without it each watcher would hold a thread. gRPC's documents do not name it; its own package
+    # grpcio-health-checking uses it for the same.
     watch.experimental_non_blocking = True  # type: ignore[attr-defined]
     codec: Any = {"response_serializer": health_pb2.HealthCheckResponse.SerializeToString}
-    server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(
-                HEALTH_SERVICE,
-                {
-                    "Check": grpc.stream_unary_rpc_method_handler(check, **codec),
-                    "Watch": grpc.stream_stream_rpc_method_handler(watch, **codec),
-                },
-            ),
-        )
+    return grpc.method_handlers_generic_handler(
+        HEALTH_SERVICE,
+        {
+            "Check": grpc.stream_unary_rpc_method_handler(check, **codec),
+            "Watch": grpc.stream_stream_rpc_method_handler(watch, **codec),
+        },
     )

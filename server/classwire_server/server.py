@@ -1,39 +1,34 @@
-"""Build, warm up, answer health checks, drain, stop."""
+"""The composition root: builds a server of its parts, listens, loads, drains, stops."""
 
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from .admin.server import Administration
+from .admin.changes import Changes
+from .admin.server import AdminServer
+from .admin.service import AdminService
 from .config.endpoints import check_port, check_unix_socket, target_of
 from .config.server_config import ServerConfig
 from .engine.worker.pool import launch
 from .errors import StartError
 from .gate import Gate
-from .observability import logs as access_log
+from .observability import logs
 from .observability.metrics.server import Metrics
-from .registration import (
-    HEALTH_SERVICE,
-    call_services,
-    guards,
-    methods,
-    register_calls,
-    register_health,
-    register_probes,
-)
+from .registration import HEALTH_SERVICE, call_services, calls, guards, health_calls, methods
 from .registry.loader import Launch, Loader
 from .registry.registry import ModelState, Registry
 from .rpc import reflection
-from .rpc.call_pool import CallPool
+from .rpc.call_pool import CallExecutor, CallPool, Entrance, OnPool
 from .rpc.health import LIVENESS, Health, model_health
-from .rpc.lazy_pool import Arrivals
 from .rpc.observer import CallObserver
+from .rpc.rejection import Listener
 from .rpc.server_options import FAREWELL_S, grpc_options
 from .security.certificates import Certificates
 from .service.streaming.streams import Streams
@@ -43,21 +38,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+HEALTH_THREADS = 8
+"""So many callers may let the threads of health wait for a message; one more ends the first."""
 
 SWITCH_INTERVAL_S = 0.0005
-"""How long a thread that wants Python's lock leaves it to another. One thread of gRPC's brings all
-calls, and wants it for each; by itself Python has it wait ten times as long.
+"""How long a thread waits for Python's lock before it asks for it. One gRPC thread brings all
+calls, and needs the lock for each; Python's default is ten times as long.
 """
 
 
 class Server:
     """One server: its port, its models, its health.
 
-    `listen`, `load` and `stop` are called in this order, by any thread; `start` is the first two.
-    As a context manager it starts and stops. Threads of its process take turns more often than
-    elsewhere (SWITCH_INTERVAL_S). `launch` starts the models' engines. `on_drain` is
-    called when an operator ends the server; by itself it stops. `tracing` is in place of what the
-    settings say of traces.
+    Call `listen`, `load` and `stop` in this order, from any thread; `start` does the first two. As
+    a context manager it starts and stops. It makes all threads of its process switch more often
+    (SWITCH_INTERVAL_S). `launch` starts the engines of models. `on_drain` runs when an operator
+    drains the server; its default stops the server. `tracing` replaces what the settings name.
+
+    `registry` has the models, `calls` the threads that serve calls, `gate` the calls in flight,
+    `streams` the open streams, and `loader` loads further models.
     """
 
     def __init__(
@@ -66,71 +65,91 @@ class Server:
         self.config = config
         self.port = 0
         self.on_drain: Callable[[], None] = self._drain
-        self._certificates = Certificates(config) if config.tls_cert else None
-        self._registry = Registry(config.sources)
-        self._loader = Loader(config, launch, self._registry, self._heed)
-        self._gate = Gate()
+        self.registry = Registry(config.sources)
+        self.loader = Loader(config, launch, self.registry, self._state_changed)
+        self.gate = Gate()
+        self.streams = Streams(self.gate, config)
+        self.calls = CallPool(config.rpc_threads, config.max_waiting_calls)
         self._health = Health()
-        self._calls = CallPool(config.rpc_threads, config.max_waiting_calls)
-        self._health_checks = Arrivals(2, "health")
+        self._health_checks = ThreadPoolExecutor(HEALTH_THREADS, "health")
         self._reflections = CallPool(reflection.THREADS, reflection.MAX_WAITING, "reflection")
-        self._stopping = threading.Lock()  # guards _stopped and _loaded
+        self._lock = threading.Lock()  # guards _stopped and _loaded
         self._stopped = False
         self._loaded = False
-        self._streams = Streams(self._gate, config)
+        self._certificates = Certificates(config) if config.tls_cert else None
         self._metrics: Metrics | None = None
-        listeners = [access_log.write] if config.access_log else []
         if config.metrics_port >= 0:
-            self._metrics = Metrics(config, self._registry, self._gate, self._calls, self._streams)
-            listeners.append(self._metrics.calls.ended)
+            self._metrics = Metrics(config, self.registry, self.gate, self.calls, self.streams)
         self._tracing = tracing or _tracing(config)
+        listeners = self._listeners()
+        self._admin = self._admin_server(listeners) if config.admin_port >= 0 else None
+        self._grpc = self._grpc_server(listeners)
+
+    def _listeners(self) -> list[Listener]:
+        listeners: list[Listener] = [logs.write] if self.config.access_log else []
+        if self._metrics is not None:
+            listeners.append(self._metrics.calls.ended)
         if self._tracing is not None:
             listeners.append(self._tracing.ended)
-        self._admin: Administration | None = None
-        if config.admin_port >= 0:
-            self._admin = Administration(
-                config,
-                self._registry,
-                self._loader,
-                self._gate,
-                self._streams,
-                certificates=self._certificates,
-                listeners=listeners,
-                on_change=self._heed,
-                on_gone=lambda name: self._health.forget(model_health(name)),
-                drain=lambda: self.on_drain(),
-            )
-        self._grpc = grpc.server(
-            self._calls,
+        return listeners
+
+    def _admin_server(self, listeners: Sequence[Listener]) -> AdminServer:
+        changes = Changes(
+            self.registry,
+            self.loader,
+            self.config.drain_timeout_s,
+            on_change=self._state_changed,
+            on_gone=lambda name: self._health.forget(model_health(name)),
+        )
+        service = AdminService(
+            self.registry,
+            changes,
+            self.gate,
+            self.streams,
+            self.config,
+            drain=lambda: self.on_drain(),
+        )
+        return AdminServer(self.config, service, self._certificates, listeners)
+
+    def _grpc_server(self, listeners: Sequence[Listener]) -> grpc.Server:
+        config = self.config
+        executor = CallExecutor(self.calls)
+        begin = self._tracing.begin if self._tracing is not None else None
+        server = grpc.server(
+            executor,
             options=grpc_options(config),
             interceptors=[
-                CallObserver(methods(), listeners, self._tracing.begin if self._tracing else None),
-                *guards(config),
+                CallObserver(methods(), listeners, executor, begin),
+                *guards(config, executor),
             ],
         )
-        register_calls(self._grpc, self._registry, self._gate, self._calls, self._streams, config)
-        register_health(self._grpc, self._health, self._health_checks)
-        if config.open_inference:
-            register_probes(self._grpc, self._health, self._health_checks)
+        served = calls(self.registry, self.gate, self.calls, self.streams, config)
+        health = health_calls(self._health, HEALTH_THREADS, config)
+        handlers: list[grpc.GenericRpcHandler] = [
+            Entrance(served, self.gate, self.calls, executor),
+            OnPool(health, self._health_checks, executor),
+        ]
         if config.reflection:
             services = (*call_services(config), HEALTH_SERVICE)
-            reflection.register(self._grpc, self._gate, self._reflections, services)
+            handlers.append(reflection.calls(self.gate, self._reflections, executor, services))
+        server.add_generic_rpc_handlers(handlers)
+        return server
 
     @property
     def target(self) -> str:
-        """Where a client finds the server: `host:port`, or `unix:path`."""
+        """The address for clients: `host:port`, or `unix:path`."""
         if not self.config.host:
             return f"unix:{self.config.unix_socket}"
         return target_of(self.config.host, self.port)
 
     @property
     def metrics_target(self) -> str:
-        """Where metrics are found, as `host:port`; empty where they are not served."""
+        """The address of metrics, as `host:port`; empty where the server has none."""
         return self._metrics.target if self._metrics is not None else ""
 
     @property
     def admin_target(self) -> str:
-        """Where the admin service is found, as `host:port`; empty where it is not served."""
+        """The address of the admin service, as `host:port`; empty where the server has none."""
         return self._admin.target if self._admin is not None else ""
 
     def start(self) -> None:
@@ -139,7 +158,7 @@ class Server:
         self.load()
 
     def listen(self) -> None:
-        """Bind the port: alive, and not ready. Raises StartError when the address cannot be had."""
+        """Bind the ports: alive, and not ready. Raises StartError if it can't bind one."""
         config = self.config
         if config.host:
             check_port(config.host, config.port)
@@ -152,58 +171,58 @@ class Server:
             self._metrics.listen()
         if self._admin is not None:
             self._admin.listen()
-        with self._stopping:
-            self._say_health()
+        with self._lock:
+            self._publish_health()
             self._health.set(LIVENESS, HealthCheckResponse.SERVING)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._grpc.start()
 
     def load(self) -> None:
-        """Load and warm up every model, then say SERVING.
+        """Load and warm up every model, then report SERVING.
 
-        Raises StartError when one of them cannot be served; the server is stopped then.
+        If a model can't be served, stops the server and raises StartError.
         """
         for source in self.config.sources:
             try:
-                served = self._loader.load(source)
+                served = self.loader.load(source)
             except Exception as error:
-                self._registry.refused(source.name, str(error))
+                self.registry.refused(source.name, str(error))
                 self.stop(drain_timeout_s=0)
                 raise
-            with self._stopping:
+            with self._lock:
                 stopped = self._stopped
                 if not stopped:
-                    self._registry.put(source, served)
+                    self.registry.put(source, served)
             if stopped:
                 served.dispatcher.close()
                 return
-        with self._stopping:
+        with self._lock:
             self._loaded = True
-            self._say_health()
+            self._publish_health()
         if self._admin is not None:
             self._admin.allow()
 
     def stop(self, drain_timeout_s: float | None = None) -> None:
-        """Drain, then stop: health says NOT_SERVING, calls in flight finish, new ones get DRAINING.
+        """Drain, then stop: health is NOT_SERVING, calls in flight finish, new ones get DRAINING.
 
         Waits at most drain_timeout_s (default: the config's) for calls in flight, then cancels
-        them. Does nothing the second time.
+        them. The second call does nothing.
         """
-        with self._stopping:
+        with self._lock:
             if self._stopped:
                 return
             self._stopped = True
-            self._say_health()
+            self._publish_health()
         if self._admin is not None:
             self._admin.forbid()
         if drain_timeout_s is None:
             drain_timeout_s = self.config.drain_timeout_s
-        self._gate.close()
-        drained = self._gate.wait_until_empty(drain_timeout_s)
+        self.gate.close()
+        drained = self.gate.wait_until_empty(drain_timeout_s)
         if not drained:
             log.warning("calls are still in flight after %g s; cancelling them", drain_timeout_s)
         self._grpc.stop(FAREWELL_S if drained else 0).wait()
-        for entry in self._registry.entries():
+        for entry in self.registry.entries():
             if entry.served is not None:
                 entry.served.dispatcher.close()
         if self._tracing is not None:
@@ -212,7 +231,7 @@ class Server:
             self._metrics.close()
         if self._admin is not None:
             self._admin.close()
-        for pool in (self._calls, self._health_checks, self._reflections):
+        for pool in (self.calls, self._health_checks, self._reflections):
             pool.shutdown(wait=False)
 
     def __enter__(self) -> Self:
@@ -238,17 +257,17 @@ class Server:
     def _drain(self) -> None:
         threading.Thread(target=self.stop, name="drain", daemon=True).start()
 
-    def _heed(self) -> None:
-        """A model's engine may have gone down, or come up; or there is another model."""
-        with self._stopping:
-            self._say_health()
+    def _state_changed(self) -> None:
+        """An engine may have gone down or come up, or the models have changed."""
+        with self._lock:
+            self._publish_health()
 
-    def _say_health(self) -> None:
-        """Publish which models are ready, and whether all are; called with the lock held."""
+    def _publish_health(self) -> None:
+        """Publish which models are ready, and whether all are. The caller holds the lock."""
         serving = self._loaded and not self._stopped
         ready = {
             model_health(entry.source.name): serving and entry.state()[0] is ModelState.READY
-            for entry in self._registry.entries()
+            for entry in self.registry.entries()
         }
         ready |= dict.fromkeys(("", *call_services(self.config)), all(ready.values()))
         for service, is_ready in ready.items():
@@ -259,8 +278,7 @@ class Server:
 def _tracing(config: ServerConfig) -> "Tracing | None":
     if not config.traces:
         return None
-    from .observability.tracing.export import (
-        tracing_to_collector,  # OpenTelemetry need not be there without
-    )
+    # Imported here, since OpenTelemetry is optional.
+    from .observability.tracing.export import tracing_to_collector
 
     return tracing_to_collector(config)

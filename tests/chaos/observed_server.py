@@ -96,7 +96,7 @@ class ObservedServer:
         """Whether no call is in flight, and nothing waits, within so many seconds from now."""
         assert self._server is not None
         assert self._scheduler is not None
-        return self._server._gate.wait_until_empty(timeout_s) and not self._scheduler.waiting_texts
+        return self._server.gate.wait_until_empty(timeout_s) and not self._scheduler.waiting_texts
 
     def stop(self) -> None:
         """End the server."""

@@ -167,7 +167,7 @@ def inside(plan: Plan, spawn: Spawn | None = None, **settings: Any) -> Iterator[
 
 def worker_pid(server: Server) -> int:
     """The process of the model of a server in this process."""
-    engine = server._registry.served("", "model").engine
+    engine = server.registry.served("", "model").engine
     assert isinstance(engine, WorkerPool)
     (pid,) = engine.pids
     return pid

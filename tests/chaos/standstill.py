@@ -30,14 +30,15 @@ LEAST_SHARE = 0.5
 class Standstill(threading.Thread):
     """Stops a process for a while. `began_s` and `ended_s` are instants of the monotonic clock."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, after_s: float = STANDS_AFTER_S) -> None:
         super().__init__(daemon=True)
+        self._after_s = after_s
         self.began_s = self.ended_s = 0.0
         self._pid = pid
 
     def run(self) -> None:
         """Wait, stop the process, let it go on."""
-        time.sleep(STANDS_AFTER_S)
+        time.sleep(self._after_s)
         self.began_s = time.monotonic()
         os.kill(self._pid, signal.SIGSTOP)
         time.sleep(STANDS_S)
@@ -73,8 +74,8 @@ def run(plan: Plan) -> Report:
     )
     plan.say(f"stood still from {began_s:.1f} to {ended_s:.1f} s of {SECONDS:g}")
     # What is due within a deadline before it may be answered only after it.
-    before_per_s = _answers_per_s(calls, WARM_UP_S, began_s - DEADLINE_S)
-    after_per_s = _answers_per_s(calls, ended_s + CATCHES_UP_S, SECONDS)
+    before_per_s = answers_per_s(calls, WARM_UP_S, began_s - DEADLINE_S)
+    after_per_s = answers_per_s(calls, ended_s + CATCHES_UP_S, SECONDS)
     hung = sum(call.outcome == HANGS for call in calls)
     report = Report()
     report.add(
@@ -98,8 +99,8 @@ def run(plan: Plan) -> Report:
     return report
 
 
-def _answers_per_s(calls: list[Call], since_s: float, until_s: float) -> float:
-    """Of the calls that were due between two instants."""
+def answers_per_s(calls: list[Call], since_s: float, until_s: float) -> float:
+    """Answers in time per second, of the calls that were due between two instants."""
     answered = sum(
         call.outcome == ANSWERED and call.took_s <= DEADLINE_S
         for call in calls

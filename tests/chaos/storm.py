@@ -71,13 +71,13 @@ def _start_all_threads(server: Server) -> None:
     """Let all threads for calls be there; a pool starts them as they are needed, and keeps them."""
     together = threading.Barrier(server.config.rpc_threads + 1)
     for _ in range(server.config.rpc_threads):
-        server._calls.submit(together.wait)
+        server.calls.submit(together.wait)
     together.wait(PATIENCE_S)
 
 
 def _is_quiet(server: Server) -> bool:
-    dispatcher = server._registry.served("", "model").dispatcher
-    return server._gate.wait_until_empty(0) and not dispatcher.waiting_texts
+    dispatcher = server.registry.served("", "model").dispatcher
+    return server.gate.wait_until_empty(0) and not dispatcher.waiting_texts
 
 
 def _at_rest(pid: int) -> Footprint:

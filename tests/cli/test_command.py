@@ -31,7 +31,7 @@ def test_help_loads_neither_rich_nor_torch_nor_the_server() -> None:
 def test_exit_codes_are_documented(classwire: Run) -> None:
     """In the help, where they are looked for."""
     out = classwire("--help").out
-    for code in ("0 all", "1 something", "2 the", "130 "):
+    for code in ("0 success", "1 the server", "2 wrong", "130 "):
         assert code in out.replace("\n", " ")
 
 

@@ -61,7 +61,7 @@ def test_every_row_of_a_csv_comes_back_under_its_number_and_id(
 def test_jsonl_pairs_and_txt_go_to_standard_output(
     classwire: Run, target: str, tmp_path: Path
 ) -> None:
-    """Without --output the lines are the output, and the summary stays beside it."""
+    """Without --output the lines are the output, and the summary goes to standard error."""
     source = tmp_path / "in.jsonl"
     source.write_text('{"q": "good?", "a": "yes", "n": 7}\n{"q": "bad?", "a": "no", "n": 8}\n')
     columns = ["--column", "q", "--pair-column", "a", "--id-column", "n"]
@@ -119,7 +119,7 @@ def test_an_output_that_exists_is_kept(classwire: Run, target: str, tmp_path: Pa
     command = ["classify", "--target", target, "--file", str(source), "--output"]
     ended = classwire(*command, str(output))
     assert (ended.code, output.read_text()) == (2, "precious")
-    assert "--resume goes on with it, --force overwrites it" in ended.complaint
+    assert "--resume continues it, --force overwrites it" in ended.complaint
     assert classwire(*command, str(output), "--force").code == 0
     assert len(records(output)) == 1
     assert classwire(*command, str(source), "--force").code == 2
@@ -147,7 +147,7 @@ def test_a_stream_that_breaks_leaves_what_came(classwire: Run, tmp_path: Path) -
     assert [each["row"] for each in records(output)] == list(range(10))
     stopped, failure = ended.err.splitlines()
     assert stopped.startswith("stopped after 10 rows")
-    assert stopped.endswith("out.jsonl; the same command with --resume goes on")
+    assert stopped.endswith("out.jsonl; continue with the same command and --resume")
     assert failure.startswith("classwire: ")
 
 

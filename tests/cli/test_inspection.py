@@ -44,7 +44,7 @@ def test_tokenize_says_what_was_left_out(classwire: Run, target: str) -> None:
     """Truncation is never silent."""
     long = "good " * 1000
     ended = classwire("tokenize", "--target", target, "--truncation", "drop_end", long)
-    assert "tokens left out)" in ended.out.splitlines()[-1]
+    assert "tokens cut off)" in ended.out.splitlines()[-1]
     refused = classwire("tokenize", "--target", target, long)
     assert refused.code == 2
     assert "tokens" in refused.complaint

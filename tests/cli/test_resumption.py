@@ -46,7 +46,7 @@ def test_an_output_cut_anywhere_is_completed(classwire: Run, tmp_path: Path) -> 
             ended = classwire(*command, "--resume")
             assert (ended.code, output.read_bytes()) == (0, whole)
             assert classified(server) - before == 2 - rows
-            assert (f"2 rows ({rows} of them before), " if rows else "2 rows, ") in ended.err
+            assert (f"2 rows ({rows} from before), " if rows else "2 rows, ") in ended.err
 
 
 def test_a_run_that_broke_is_completed(classwire: Run, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_run_that_broke_is_completed(classwire: Run, tmp_path: Path) -> None:
         assert left.count(b"\n") == 10
         ended = classwire(*command)
     assert ended.code == 1
-    assert "100 rows (10 of them before), " in ended.err
+    assert "100 rows (10 from before), " in ended.err
     assert ", 1 error, " in ended.err
     lines = output.read_bytes().splitlines()
     assert [line.split(b",")[0] for line in lines] == [b'{"row": %d' % row for row in range(100)]

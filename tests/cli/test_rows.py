@@ -157,8 +157,8 @@ def test_utf16_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "columns", "message"),
     [
-        ("a.parquet", TEXT, "known files end in .csv, .jsonl, .txt"),
-        ("a.csv", Columns(), "say with --column"),
+        ("a.parquet", TEXT, "known suffixes are .csv, .jsonl, .txt"),
+        ("a.csv", Columns(), "name the column of the text with --column"),
         ("a.txt", TEXT, "has no columns"),
     ],
 )

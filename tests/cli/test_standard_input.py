@@ -81,4 +81,4 @@ def test_ctrl_c_exits_130_with_one_line(spawn: Spawn, send: Callable[[int, int],
 def test_a_closed_standard_input_is_said(classwire: Run, target: str) -> None:
     """Python has no such stream then."""
     ended = classwire("classify", "--target", target, stdin=None)
-    assert (ended.code, ended.complaint) == (2, "standard input is closed; give a TEXT")
+    assert (ended.code, ended.complaint) == (2, "standard input is closed; pass a TEXT")

@@ -165,7 +165,7 @@ def test_on_a_terminal(server: Server, classwire: Run, monkeypatch: pytest.Monke
 
 
 def test_nobody_there(unanswered_target: str, classwire: Run) -> None:
-    """It is said where metrics would be, and how a server comes to have them."""
+    """The error names the address, and the option that turns metrics on."""
     ended = classwire("top", "--target", unanswered_target, "--once")
 
     assert ended.code == 1
@@ -197,7 +197,7 @@ def test_another_program(classwire: Run) -> None:
         ended = classwire("top", "--target", f"127.0.0.1:{other.server_port}")
         answering.join()
 
-    assert ended.complaint.endswith("is no port of metrics of classwire's")
+    assert ended.complaint.endswith("is not a Classwire metrics port")
 
 
 def _interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:

@@ -79,7 +79,7 @@ def test_async_calls_run_side_by_side(server: FakeServer) -> None:
 
 
 def test_a_cancelled_async_call_is_cancelled(server: FakeServer) -> None:
-    """Cancelling the task is asyncio's CancelledError, not an error of ours."""
+    """Cancelling the task is asyncio's CancelledError, not a ClasswireError."""
 
     async def run() -> None:
         async with AsyncClient(server.target) as client:
@@ -102,7 +102,7 @@ def test_a_cancelled_async_call_is_cancelled(server: FakeServer) -> None:
 
 
 def test_closing_an_async_client_cancels_its_calls(server: FakeServer) -> None:
-    """With an error of ours: nobody has cancelled the task."""
+    """With a ClasswireError: nobody has cancelled the task."""
 
     async def run() -> None:
         client = AsyncClient(server.target)

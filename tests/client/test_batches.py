@@ -109,7 +109,7 @@ def test_a_batch_fails_as_a_whole_when_its_call_does(client: Any, server: FakeSe
 
 
 def test_a_batch_with_the_wrong_number_of_outcomes_is_found_out() -> None:
-    """InternalError, instead of outcomes beside the wrong texts."""
+    """InternalError, instead of outcomes of the wrong texts."""
     limits = _responses.model(pb.Model(limits=pb.ModelLimits(max_texts_per_call=8))).limits
     assert limits is not None
     steps = _calls.classify_batch(["a", "b"], "", pb.ClassifyOptions(), {"": limits})

@@ -20,7 +20,7 @@ from classwire.v1 import classwire_pb2 as pb
 
 
 def test_classify(client: Any) -> None:
-    """A text's scores, highest first, with all that stands beside them."""
+    """A text's scores, highest first, with all that comes with them."""
     result = client.classify("four words are here")
     assert isinstance(result, Classification)
     assert result.label == "long"

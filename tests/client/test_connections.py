@@ -113,7 +113,7 @@ def test_wait_until_ready_waits_for_serving(make_client: MakeClient) -> None:
         server.set_serving(False)
         client = make_client(server.target)
         with pytest.raises(
-            DeadlineExceededError, match=r"not ready within 0\.2 s: it says NOT_SERVING"
+            DeadlineExceededError, match=r"not ready within 0\.2 s: it is NOT_SERVING"
         ):
             client.wait_until_ready(0.2)
         serving = threading.Timer(0.1, server.set_serving, [True])
@@ -126,7 +126,7 @@ def test_wait_until_ready_waits_for_the_server(make_client: MakeClient, tmp_path
     """It may be called before anybody listens; a vain wait says that nobody answered."""
     target = f"unix:{tmp_path}/server.sock"
     client = make_client(target)
-    with pytest.raises(DeadlineExceededError, match=r"not ready within 0\.2 s: nobody answers"):
+    with pytest.raises(DeadlineExceededError, match=r"not ready within 0\.2 s: no server answers"):
         client.wait_until_ready(0.2)
     started: list[FakeServer] = []
 
@@ -152,7 +152,7 @@ def test_what_waiting_for_readiness_does_not_outwait() -> None:
     late = Readiness("there", Deadline(1e-9))
     late.heard(health_pb2.HealthCheckResponse(status="NOT_SERVING"))
     with pytest.raises(
-        DeadlineExceededError, match="there was not ready within 1e-09 s: it says NOT"
+        DeadlineExceededError, match="there was not ready within 1e-09 s: it is NOT"
     ):
         late.failed(UnavailableError("told so"))
 

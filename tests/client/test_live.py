@@ -71,7 +71,7 @@ def test_a_text_alone_in_a_batch_and_in_a_stream(live: Any) -> None:
 
 
 def test_all_that_can_be_asked_for(live: Any) -> None:
-    """Options take effect, and what is asked for beside the scores comes."""
+    """Options take effect, and optional parts of the result come."""
     result = live.classify(
         "I love it \U0001f600 so much",
         top_k=2,

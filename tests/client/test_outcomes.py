@@ -74,6 +74,7 @@ def test_answers_have_the_id_of_their_call(client: Any) -> None:
     assert first
     assert second
     assert first != second
+    assert client.tokenize("a") == client.tokenize("a")  # an id does not make them differ
     (result,) = client.classify_stream(["a"], metadata=MINE)
     assert result.outcome.request_id is None
 

@@ -1,4 +1,4 @@
-"""`classwire.pipeline` beside `transformers.pipeline`: one checkpoint, and a real server."""
+"""`classwire.pipeline` against `transformers.pipeline`: one checkpoint, and a real server."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -127,7 +127,7 @@ def test_nothing_is_tried_again_when_it_would_be_too_late(
         CancelledError("closed"),
         DeadlineExceededError("late", reason=Reason.EXPIRED_IN_QUEUE),
         DeadlineExceededError("late"),
-        RuntimeError("no error of ours"),
+        RuntimeError("not a ClasswireError"),
     ],
     ids=lambda error: str(getattr(error, "reason", "")) or type(error).__name__,
 )
@@ -175,7 +175,7 @@ def test_without_retries_every_error_comes_at_once() -> None:
 
 
 def test_health_says_what_is() -> None:
-    """Whoever asks for it wants to know now."""
+    """Its caller wants to know the health now."""
     run = Run(_calls.health(""), in_turn(UNAVAILABLE))
     assert (run.result, len(run.calls)) == (UNAVAILABLE, 1)
 

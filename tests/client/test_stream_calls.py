@@ -116,7 +116,7 @@ def test_an_answer_to_the_call_before_is_found_out() -> None:
 
 
 def test_an_item_whose_outcome_is_unavailable_is_sent_again() -> None:
-    """By the next call; the outcomes beside it are kept."""
+    """By the next call; the other outcomes of the message are kept."""
     state = stream()
     add_all(state, "abc")
     sent(state)
@@ -232,7 +232,7 @@ def test_an_abandoned_stream_makes_no_call_after_the_one_that_says_why() -> None
     for state in (paused, resting):
         lose(state)
         state.abandon()
-        assert state.is_hurried
+        assert state.skips_pause
         assert state.wants_call
         state.begin_call()
         state.ended(DRAINING)

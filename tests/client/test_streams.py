@@ -153,5 +153,5 @@ def test_the_source_sees_the_callers_context(server: FakeServer) -> None:
 
 
 def test_the_fakes_answers_depend_on_the_text() -> None:
-    """So that the tests here would see outcomes beside the wrong texts."""
+    """So that the tests here would see outcomes of the wrong texts."""
     assert by_length("x", None) != by_length("xx", None)

@@ -125,12 +125,16 @@ def test_a_fake_without_labels() -> None:
 
 def test_limits_hold_and_an_answer_takes_the_options() -> None:
     """As a client sees them and asks for them."""
-    limits = {"max_texts_per_call": 2, "window_items": 3, "max_items_per_message": 1}
     scores = {"a": 0.2, "b": 0.7, "c": 0.1}
-    with (
-        FakeServer(lambda text, pair: scores, model="mine", max_tokens=7, **limits) as server,
-        Client(server.target) as client,
-    ):
+    fake = FakeServer(
+        lambda text, pair: scores,
+        model="mine",
+        max_tokens=7,
+        max_texts_per_call=2,
+        window_items=3,
+        max_items_per_message=1,
+    )
+    with fake as server, Client(server.target) as client:
         model = client.model("mine")
         assert (model.max_tokens, model.limits and model.limits.stream_window_items) == (7, 3)
         client.classify_batch(["x"] * 3)

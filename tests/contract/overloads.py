@@ -2,7 +2,6 @@
 
 from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
-from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.server import Server
 from tests.contract.engines import eventually
 
@@ -14,16 +13,17 @@ def no_time() -> RequestError:
 
 def fill(server: Server) -> None:
     """Let no call wait, as if others held all threads, and all places before them."""
-    server._calls._may_wait = 0
+    server.calls.admit = no_time  # type: ignore[method-assign]
 
 
 def hold_up(server: Server) -> None:
     """Let no model answer in time, once all are loaded."""
-    registry = server._registry
+    registry = server.registry
     assert eventually(lambda: all(entry.served for entry in registry.entries()))
     for entry in registry.entries():
         dispatcher = registry.served(entry.source.name, "model").dispatcher
-        dispatcher.need = lambda left_s: LatencyFloor(left_s + 60.0, no_time)  # type: ignore[method-assign]
+        dispatcher.least_s = lambda left_s: left_s + 60.0  # type: ignore[method-assign]
+        dispatcher.reject = no_time  # type: ignore[method-assign]
 
 
 OVERLOADS = (fill, hold_up)

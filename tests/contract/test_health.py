@@ -17,11 +17,11 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server import registration
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Launched
 from classwire_server.errors import StartError
-from classwire_server.rpc import lazy_pool as arrivals
 from classwire_server.rpc import reflection
 from classwire_server.server import Server
 from tests.contract.conversation import Conversation, item
@@ -87,7 +87,7 @@ def test_ready_only_after_the_warm_up(bert: Path, connect: Connect) -> None:
         server.load()
         assert seen == [alive]
         assert everything() == dict.fromkeys((*READINESS, LIVENESS), SERVING)
-        server._gate.listen(lambda: seen.append(everything()))
+        server.gate.listen(lambda: seen.append(everything()))
     finally:
         server.stop()
     assert seen == [alive, alive]
@@ -344,7 +344,7 @@ def test_calls_of_health_without_a_message_end(
     fake: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody keeps the memory of a call by sending nothing."""
-    monkeypatch.setattr(arrivals, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(registration, "HEALTH_TIMEOUT_S", 0.1)
     server = fake(FakeEngine())
     with Connection(server.port, PATIENCE_S) as silent:
         silent.send(request("/grpc.health.v1.Health/Check"))
@@ -356,9 +356,10 @@ def test_calls_of_health_without_a_message_end(
 def test_calls_of_one_connection_are_bounded(fake: Callable[..., Server]) -> None:
     """Its caller is told how many, and what is more is no call."""
     server = fake(FakeEngine(), rpc_threads=8, max_streams=1, max_waiting_calls=2)
+    silent = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
     with Connection(server.port, PATIENCE_S) as greedy:
         for stream in range(1, 2 * 30, 2):
-            greedy.send(request("/grpc.health.v1.Health/Check", stream))
+            greedy.send(request(silent, stream))
         refused = greedy.read_until(RST_STREAM)
 
         assert refused.stream == 2 * 20 + 1

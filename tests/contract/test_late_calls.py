@@ -1,11 +1,9 @@
-"""Calls that the server gets to see when their time is over, and those behind them."""
+"""Calls that begin late, and those behind them."""
 
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -17,12 +15,10 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.errors import RequestError, expired_in_queue
 from classwire_server.open_inference import inference_pb2 as oip
 from classwire_server.registry.registry import Entry, Registry
-from classwire_server.rpc import congestion
+from classwire_server.rpc import load_shedding
 from classwire_server.rpc import rejection as refusals
-from classwire_server.rpc.call_pool import CONGESTED_RETRY_S, CallPool
-from classwire_server.rpc.load_shedding import ASKS_FIRST, NEED, Haste
+from classwire_server.rpc.call_pool import SHEDDING_RETRY_S, CallPool
 from classwire_server.rpc.rejection import SAME_REFUSAL_S, WireStatuses
-from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.server import Server
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
@@ -33,137 +29,109 @@ from tests.contract.test_health import health
 Connect = Callable[[str], grpc.Channel]
 
 CALL = pb.ClassifyRequest(input=pb.TextInput(text=SECRET))
+SLOW = pb.ClassifyRequest(input=pb.TextInput(text=f"slow {SECRET}"))
 SHORT_S = 0.3
 
 
-class Line:
-    """A server whose thread for new calls stands still, with a line of calls before it."""
+def is_shedding(pool: CallPool) -> bool:
+    """Whether the next call is rejected for those that were late before it."""
+    pool.admit()
+    return pool.is_shedding
+
+
+class Queue:
+    """A server whose thread for new calls stands still, with a queue of calls before it."""
 
     def __init__(self, server: Server, channel: grpc.Channel) -> None:
-        self._pool = server._calls
+        self._pool = server.calls
         self._go = threading.Event()
         self._stands_still = threading.Event()
         self.stub = ClassifyServiceStub(channel)
-        self.threads = len(self._pool._threads)
-        self.brings, self._pool.brings = self._pool.brings, self._wait  # type: ignore[method-assign]
-        self.first = self.stub.Classify.future(CALL, timeout=PATIENCE_S)
+        self._admit, self._pool.admit = self._pool.admit, self._wait  # type: ignore[method-assign]
+        self._first = self.stub.Classify.future(CALL, timeout=SHORT_S)
         assert self._stands_still.wait(PATIENCE_S)
 
     def late(self, calls: int) -> None:
         """Have so many calls wait in it until their time is over."""
         ended = [self.stub.Classify.future(CALL, timeout=SHORT_S) for _ in range(calls)]
-        codes = [call.code() for call in ended]
-        assert codes == [grpc.StatusCode.DEADLINE_EXCEEDED] * calls
-        time.sleep(2 * congestion.LATE_S)
+        codes = [call.code() for call in (self._first, *ended)]
+        assert codes == [grpc.StatusCode.DEADLINE_EXCEEDED] * (calls + 1)
 
     def go(self) -> None:
         """Let the thread go on."""
         self._go.set()
 
-    def _wait(self) -> None:
-        self._pool.brings = self.brings  # type: ignore[method-assign]
+    def _wait(self) -> RequestError | None:
+        self._pool.admit = self._admit  # type: ignore[method-assign]
         self._stands_still.set()
         self._go.wait(PATIENCE_S)
-        self.brings()
+        return self._admit()
 
 
-@pytest.fixture
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, no pause is seen between two calls."""
-    monkeypatch.setattr(congestion, "PAUSE_S", 3_600.0)
-
-
-@pytest.mark.usefixtures("no_pause")
 def test_late_calls_cost_nothing(fake: Callable[..., Server], connect: Connect) -> None:
-    """A call whose time is over when the server sees it takes no thread and is not looked at; one
-    behind a few of them is answered.
+    """A call whose time is over when the server sees it is not read; one behind a few of them is
+    answered.
     """
     engine = FakeEngine()
     server = fake(engine)
-    line = Line(server, connect(server.target))
-    line.late(congestion.LATE_CALLS - 1)
-    behind = line.stub.Classify.future(CALL, timeout=PATIENCE_S)
+    queue = Queue(server, connect(server.target))
+    queue.late(20)
+    behind = queue.stub.Classify.future(CALL, timeout=PATIENCE_S)
 
-    line.go()
+    queue.go()
 
-    assert line.first.result().result.scores
     assert behind.result().result.scores
-    assert sum(map(len, engine.batches)) <= 2
-    assert len(server._calls._threads) <= line.threads + 2
-    assert eventually(lambda: not server._gate.in_flight)
+    assert sum(map(len, engine.batches)) == 1
+    assert eventually(lambda: not server.gate.in_flight)
 
 
-@pytest.mark.usefixtures("no_pause")
 def test_calls_behind_many_late_ones(
     fake: Callable[..., Server], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind many late calls all are told to come back, streams too, while health answers; after a
-    pause they are answered.
+    """Once enough calls have begun late, others are told to come back, streams too, while health
+    answers; those that are admitted show when it is over.
     """
     server = fake(FakeEngine())
     channel = connect(server.target)
-    line = Line(server, channel)
-    line.late(congestion.LATE_CALLS)
-    behind = line.stub.Classify.future(CALL, timeout=PATIENCE_S)
+    queue = Queue(server, channel)
+    queue.late(20)
+    monkeypatch.setattr(load_shedding, "PROBES", 0)  # one late call is enough
+    queue.go()
+    assert eventually(lambda: not server.calls.busy and is_shedding(server.calls))
 
-    line.go()
+    failure = refusal(lambda: queue.stub.Classify(CALL, timeout=PATIENCE_S))
 
-    failure = refusal(behind.result)
     assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
-    assert failure.metadata.keys() == {"waiting_calls"}  # the first may wait for its thread
-    assert failure.retry_after_s >= CONGESTED_RETRY_S
-    refused_s = server._calls._congestion._brought_s
+    assert failure.metadata == {"waiting_calls": "0"}
+    assert failure.retry_after_s >= SHEDDING_RETRY_S
     with Conversation(channel) as stream:
         assert refusal(stream.read).reason == "OVERLOADED"
-    # A pause begins when one is refused, which the caller may hear a little earlier.
-    assert eventually(lambda: server._calls._congestion._brought_s > refused_s)
     assert health(channel) == 1
-    monkeypatch.setattr(congestion, "PAUSE_S", 0.0)
-    assert line.stub.Classify(CALL, timeout=PATIENCE_S).result.scores
+    monkeypatch.setattr(load_shedding, "PROBES", 1_000)
+    assert queue.stub.Classify(CALL, timeout=PATIENCE_S).result.scores
+    assert not is_shedding(server.calls)
 
 
-@pytest.mark.usefixtures("no_pause")
 def test_calls_without_a_deadline_are_not_late(
     fake: Callable[..., Server], connect: Connect
 ) -> None:
-    """Whoever sets no deadline is answered, however long he waited to be seen."""
+    """A caller who sets no deadline is answered, however long its call waited."""
     server = fake(FakeEngine())
-    line = Line(server, connect(server.target))
-    behind = [line.stub.Classify.future(CALL) for _ in range(2 * congestion.LATE_CALLS)]
+    queue = Queue(server, connect(server.target))
+    behind = [queue.stub.Classify.future(CALL) for _ in range(32)]
 
-    line.go()
+    queue.go()
 
     assert all(call.result(PATIENCE_S).result.scores for call in behind)
 
 
-def submit(pool: CallPool, left_s: float, least_s: float = 0.0) -> "Future[RequestError | None]":
-    """Give a pool a call as grpcio does, one that asks who calls; returns how it is told to end."""
-
-    def behavior() -> None:
-        """Ends calls that have less time left than they need."""
-
-    setattr(behavior, ASKS_FIRST, True)
-    setattr(behavior, NEED, lambda left_s: LatencyFloor(least_s, no_time) if least_s else None)
-    event = SimpleNamespace(call_details=SimpleNamespace(deadline=time.time() + left_s))
-
-    def serve(*_: object) -> RequestError | None:
-        return pool.judge(3_600.0, nothing)  # the clock on the wall has been put back
-
-    return pool.submit(serve, None, event, None, behavior)
-
-
 def occupy(server: Server, engine: FakeEngine, stub: ClassifyServiceStub) -> list[Any]:
     """Keep all five threads of a server busy until its engine is released."""
-    slow = pb.ClassifyRequest(input=pb.TextInput(text=f"slow {SECRET}"))
-    busy = [stub.Classify.future(slow, timeout=PATIENCE_S)]
+    busy = [stub.Classify.future(SLOW, timeout=PATIENCE_S)]
     engine.wait_for(lambda engine: bool(engine.batches))
-    busy += [stub.Classify.future(slow, timeout=PATIENCE_S) for _ in range(4)]
-    assert eventually(lambda: server._calls.busy == 5)
+    busy += [stub.Classify.future(SLOW, timeout=PATIENCE_S) for _ in range(4)]
+    assert eventually(lambda: server.calls.busy == 5)
     return busy
-
-
-def nothing(left_s: float) -> None:
-    """What calls need that are answered at once."""
 
 
 def reason(error: RequestError | None) -> str:
@@ -171,68 +139,34 @@ def reason(error: RequestError | None) -> str:
     return "" if error is None else error.reason
 
 
-def test_calls_that_a_pool_finds_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that was late ends whatever the clock says since, and lets no more calls wait; many
-    fill the pool until there is a pause, which begins when the last of them has ended.
-    """
+def test_calls_that_have_too_little_time_when_they_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They end then, and let the pool shed calls, however short their own wait was."""
     pool = CallPool(1, max_waiting=10)
-    monkeypatch.setattr(congestion, "PAUSE_S", 3_600.0)
-    pool._may_wait = 4.0
-    for number in range(congestion.LATE_CALLS):
-        assert not pool.is_full
-        assert submit(pool, -1.0).done(), number
-        late = submit(pool, -1e-6)  # by so little that it is not counted
-        assert reason(late.result(0)) == "EXPIRED_IN_QUEUE"
-    assert pool.is_full
-    assert pool._may_wait == 4.0
-    assert not pool._threads
+    monkeypatch.setattr(load_shedding, "PROBES", 0)
 
-    before_s = time.monotonic()
-    assert reason(submit(pool, -1.0).result(0)) == "EXPIRED_IN_QUEUE"
-    assert pool._congestion._brought_s >= before_s
-    assert submit(pool, 60.0).result(PATIENCE_S) is None
-    monkeypatch.setattr(congestion, "PAUSE_S", 0.0)
-    pool.brings()
-    assert not pool.is_full
-    pool.shutdown()
+    def reject_late(left_s: float) -> RequestError | None:
+        return no_time() if left_s < 30.0 else None
 
+    assert pool.submit(pool.begin, 60.0, reject_late).result(PATIENCE_S) is None
+    assert not is_shedding(pool)
 
-def test_calls_that_have_less_time_than_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They end where they are brought; how many they are says nothing of the line behind them."""
-    pool = CallPool(1, max_waiting=10)
-    monkeypatch.setattr(congestion, "PAUSE_S", 3_600.0)
-    for _ in range(2 * congestion.LATE_CALLS):
-        assert not pool.is_full
-        assert reason(submit(pool, 20.0, least_s=30.0).result(0)) == "OVERLOADED"
-    assert not pool.is_full
-    assert not pool._threads
-    assert submit(pool, 60.0, least_s=30.0).result(PATIENCE_S) is None
-    pool.shutdown()
-
-
-def test_calls_that_have_too_little_time_when_they_begin() -> None:
-    """They are refused then, and let fewer calls wait, however short their own wait was."""
-    pool = CallPool(1, max_waiting=10)
-
-    def need(left_s: float) -> LatencyFloor:
-        return LatencyFloor(30.0, no_time)
-
-    assert pool.submit(pool.judge, 60.0, need).result(PATIENCE_S) is None
-    assert pool._may_wait == 10
-
-    error = pool.submit(pool.judge, 20.0, need).result(PATIENCE_S)
-
-    assert reason(error) == "OVERLOADED"
-    assert pool._may_wait < 10
+    for left_s, why in ((20.0, "OVERLOADED"), (0.0, "EXPIRED_IN_QUEUE")):
+        for _ in range(2 * load_shedding.IN_PROPORTION):
+            error = pool.submit(pool.begin, left_s, reject_late).result(PATIENCE_S)
+            assert reason(error) == why
+        assert is_shedding(pool)
+        for _ in range(2 * load_shedding.IN_PROPORTION):
+            assert pool.submit(pool.begin, 60.0, reject_late).result(PATIENCE_S) is None
+        assert not is_shedding(pool)
     pool.shutdown()
 
 
 def test_calls_that_no_model_can_answer_in_time(
     fake: Callable[..., Server], connect: Connect
 ) -> None:
-    """They are refused before they have a thread, while the model is busy, and told to come back
-    as the drain rate and the size of other calls' texts say, later and later; those that need no
-    model are answered, and others in time.
+    """While the model is busy they are rejected and not read, and told to come back as the drain
+    rate and the size of other calls' texts say, later and later. Calls that need no model are
+    answered, and calls with enough time.
     """
     engine = FakeEngine()
     server = fake(engine, default_timeout_s=40_000.0)
@@ -242,18 +176,15 @@ def test_calls_that_no_model_can_answer_in_time(
         "/inference.GRPCInferenceService/ModelInfer",
         request_serializer=oip.ModelInferRequest.SerializeToString,
     )
-    registry = server._registry
+    registry = server.registry
     dispatcher = registry.served("", "model").dispatcher
     admission = dispatcher._scheduler._admission
     admission.measured(1, seconds=60.0)
     slow = pb.ClassifyRequest(input=pb.TextInput(text=f"slow {SECRET}"))
-    assert registry.need(60.0) is None
+    assert dispatcher.least_s(60.0) == 0
     busy = stub.Classify.future(slow, timeout=3_600.0)
     engine.wait_for(lambda engine: bool(engine.batches))
-    need = registry.need(60.0)
-    assert need is not None
-    assert need.least_s > 60.0
-    threads = len(server._calls._threads)
+    assert dispatcher.least_s(60.0) > 60.0
 
     waits_s = []
     for call in (
@@ -270,11 +201,9 @@ def test_calls_that_no_model_can_answer_in_time(
         )
         assert failure.metadata == {"queue_tokens": "0"}
         waits_s.append(failure.retry_after_s)
-        time.sleep(SAME_REFUSAL_S)
     tokens = admission.text_tokens
     assert tokens > 3
     assert waits_s == pytest.approx([60.0 * tokens * calls for calls in (1, 2, 3)], rel=0.2)
-    assert len(server._calls._threads) == threads
     assert ModelServiceStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE_S).models
     tokenized = stub.Tokenize(pb.TokenizeRequest(input=CALL.input), timeout=PATIENCE_S)
     assert tokenized.tokens
@@ -289,17 +218,16 @@ def test_calls_that_no_model_can_answer_in_time(
 def test_a_call_that_comes_too_late_for_its_thread(
     fake: Callable[..., Server], connect: Connect
 ) -> None:
-    """Whoever had time when he was brought, and has too little when he gets a thread, is refused
-    then, and is not read.
-    """
+    """A call that has too little time left when it gets a thread is rejected and not read."""
     engine = FakeEngine()
     server = fake(engine, rpc_threads=5, max_streams=1)
     stub = ClassifyServiceStub(connect(server.target))
     busy = occupy(server, engine, stub)
     behind = stub.Classify.future(CALL, timeout=PATIENCE_S)
-    assert eventually(lambda: server._calls.waiting == 1)
-    dispatcher = server._registry.served("", "model").dispatcher
-    dispatcher.need = lambda left_s: LatencyFloor(60.0, no_time)  # type: ignore[method-assign]
+    assert eventually(lambda: server.calls.waiting == 1)
+    dispatcher = server.registry.served("", "model").dispatcher
+    dispatcher.least_s = lambda left_s: 60.0  # type: ignore[method-assign]
+    dispatcher.reject = no_time  # type: ignore[method-assign]
     engine.release()
 
     assert refusal(behind.result).reason == "OVERLOADED"
@@ -307,12 +235,12 @@ def test_a_call_that_comes_too_late_for_its_thread(
     assert all("slow" in text for text in engine.texts)
 
 
-def test_what_a_call_needs(fake: Callable[..., Server]) -> None:
-    """What the quickest model does, and nothing where one is idle, none is loaded, its process is
-    down, or others hold its lock.
+def test_which_calls_have_too_little_time(fake: Callable[..., Server]) -> None:
+    """Those that have less than the quickest model needs; none where one is idle, none is loaded,
+    or its process is down.
     """
     server = fake(FakeEngine())
-    registry = server._registry
+    registry = server.registry
     dispatcher = registry.served("", "model").dispatcher
     least: list[float] = []
 
@@ -320,54 +248,39 @@ def test_what_a_call_needs(fake: Callable[..., Server]) -> None:
         assert deadline_s == pytest.approx(time.monotonic() + 5, abs=1)
         return least.pop()
 
+    def is_refused(*its_least_s: float) -> bool:
+        least[:] = its_least_s
+        return reason(registry.reject_late(5.0)) == "OVERLOADED"
+
     dispatcher._scheduler.least_s = least_s  # type: ignore[method-assign]
     (entry,) = registry.entries()
     for name in ("other", "loading"):
         registry._entries[name] = Entry(ModelSource(name, ""), is_default=False)
     registry._entries["other"] = replace(registry._entries["other"], served=entry.served)
     try:
-        least[:] = [2.0, 3.0]
-        need = registry.need(5.0)
-        assert need is not None
-        assert need.least_s == 2.0
-        least[:] = [0.0, 3.0]
-        assert registry.need(5.0) is None
+        assert is_refused(6.0, 7.0)
+        assert not is_refused(4.0, 6.0)
+        assert not is_refused(6.0, 4.0)
+        assert not is_refused(6.0, 0.0)
     finally:
         for name in ("other", "loading"):
             del registry._entries[name]
-    least[:] = [3.0]
-    assert registry.need(5.0) is not None
+    assert is_refused(6.0)
     dispatcher._engine.lose()  # type: ignore[attr-defined]
-    assert registry.need(5.0) is None
+    assert not is_refused(6.0)
     dispatcher._engine.come_back()  # type: ignore[attr-defined]
-    least[:] = [3.0]
-    need = registry.need(5.0)
-    assert need is not None
-    with dispatcher._lock:
-        assert registry.need(5.0) is None
-        assert (need.refuse().reason, need.refuse().retry_after_s) == ("OVERLOADED", 3.0)
-    assert Registry([]).need(5.0) is None
-
-
-def test_a_need_that_cannot_be_told(caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged, and the call goes on: an exception would end the thread that brings calls."""
-    assert Haste.now(5.0, lambda left_s: LatencyFloor(1 / (left_s - 5.0), list)) == Haste(5.0, None)  # type: ignore[arg-type]
-    assert "can't be told" in caplog.text
-    assert Haste.now(0.0, lambda left_s: LatencyFloor(1 / left_s, list)) == Haste(0.0, None)  # type: ignore[arg-type]
+    assert Registry([]).reject_late(5.0) is None
 
 
 def test_calls_whose_callers_have_gone(fake: Callable[..., Server], connect: Connect) -> None:
-    """What nobody waits for any more when it has a thread is not read, and says nothing of how many
-    may wait.
-    """
+    """A call whose caller has gone when it gets a thread is not read; others are answered."""
     engine = FakeEngine()
     server = fake(engine, rpc_threads=5, max_streams=1, max_waiting_calls=100)
     channel = connect(server.target)
     stub = ClassifyServiceStub(channel)
     busy = occupy(server, engine, stub)
     gone = [stub.Classify.future(CALL, timeout=PATIENCE_S) for _ in range(20)]
-    assert eventually(lambda: server._calls.waiting == 20)
-    server._calls._may_wait = 50.0
+    assert eventually(lambda: server.calls.waiting == 20)
     for call in gone:
         call.cancel()
     for _ in range(2):
@@ -375,18 +288,9 @@ def test_calls_whose_callers_have_gone(fake: Callable[..., Server], connect: Con
     engine.release()
 
     assert all(call.result().result.scores for call in busy)
-    assert eventually(lambda: not server._calls.waiting)
-    assert server._calls._may_wait == 50.0
+    assert eventually(lambda: not server.calls.waiting)
+    assert stub.Classify(SLOW, timeout=PATIENCE_S).result.scores
     assert all(SECRET not in text or "slow" in text for text in engine.texts)
-
-
-def test_a_pause_begins_when_a_call_has_a_thread() -> None:
-    """What is submitted is over for the thread that brings calls."""
-    pool = CallPool(1, max_waiting=10)
-    before_s = time.monotonic()
-    assert pool.submit(int).result(PATIENCE_S) == 0
-    assert pool._congestion._brought_s >= before_s
-    pool.shutdown()
 
 
 def test_later_refusals_say_something_else(fake: Callable[..., Server], connect: Connect) -> None:
@@ -398,8 +302,8 @@ def test_later_refusals_say_something_else(fake: Callable[..., Server], connect:
     busy = [stub.Classify.future(slow, timeout=PATIENCE_S)]
     engine.wait_for(lambda engine: bool(engine.batches))
     busy += [stub.Classify.future(slow, timeout=PATIENCE_S) for _ in range(5)]
-    assert eventually(lambda: server._calls.waiting == 1)
-    server._calls._interval_s = 1.0  # as if it had been measured
+    assert eventually(lambda: server.calls.waiting == 1)
+    server.calls._interval_s = 1.0  # as if it had been measured
     waits_s = []
     for _ in range(20):
         waits_s.append(refusal(lambda: stub.Classify(CALL, timeout=PATIENCE_S)).retry_after_s)
@@ -423,10 +327,3 @@ def test_what_calls_hear_that_are_refused_at_once(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(refusals, "SAME_REFUSAL_S", -1.0)
     assert statuses.of(no_time()) is not first
-
-
-def test_what_is_not_a_call_is_not_late() -> None:
-    """The pool does whatever else it is given."""
-    pool = CallPool(1, max_waiting=10)
-    assert pool.submit(max, 1, 2, 3, 4).result(PATIENCE_S) == 4
-    pool.shutdown()

@@ -14,7 +14,7 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.rpc.call_pool import CallPool
 from classwire_server.rpc.server_options import LOOKAHEAD_BYTES
-from classwire_server.server import Server
+from classwire_server.server import HEALTH_THREADS, Server
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import SECRET, Failure, refusal
@@ -73,7 +73,7 @@ def test_calls_beyond_those_that_may_wait(fake: Callable[..., Server], connect: 
     busy = [stub.Classify.future(SLOW, timeout=PATIENCE_S)]
     engine.wait_for(lambda engine: bool(engine.batches))
     busy += [stub.Classify.future(SLOW, timeout=PATIENCE_S) for _ in range(4 + 10)]
-    assert eventually(lambda: server._calls.waiting == 10)
+    assert eventually(lambda: server.calls.waiting == 10)
 
     for _ in range(20):
         failure = refusal(lambda: stub.Classify(CALL, timeout=PATIENCE_S))
@@ -84,33 +84,13 @@ def test_calls_beyond_those_that_may_wait(fake: Callable[..., Server], connect: 
             can_retry_later=True,
         )
         assert failure.retry_after_s > 0
-    brought_s = server._calls._congestion._brought_s
     with Conversation(channel) as stream:
         assert refusal(stream.read).reason == "OVERLOADED"
-    # gRPC's thread is free again, which the caller may hear a little earlier.
-    assert eventually(lambda: server._calls._congestion._brought_s > brought_s)
     assert health(channel) == HealthCheckResponse.SERVING
     engine.release()
     assert all(call.result().result.scores for call in busy)
     assert stub.Classify(CALL, timeout=PATIENCE_S).result.scores
-    assert server._calls.waiting == 0
-
-
-def test_a_call_that_cannot_be_refused(
-    fake: Callable[..., Server], connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It ends without a word, and the thread that brings calls goes on."""
-    server = fake(FakeEngine())
-    stub = ClassifyServiceStub(connect(server.target))
-    may_wait, server._calls._may_wait = server._calls._may_wait, 0
-    with monkeypatch.context() as broken:
-        broken.setattr("grpc._server._abort", None)
-        lost = stub.Classify.future(CALL, timeout=PATIENCE_S)
-        assert lost.code() is grpc.StatusCode.CANCELLED
-
-    assert refusal(lambda: stub.Classify(CALL, timeout=PATIENCE_S)).reason == "OVERLOADED"
-    server._calls._may_wait = may_wait
-    assert stub.Classify(CALL, timeout=PATIENCE_S).result.scores
+    assert server.calls.waiting == 0
 
 
 def test_bytes_of_calls_that_wait(fake: Callable[..., Server], connect: Connect) -> None:
@@ -121,15 +101,15 @@ def test_bytes_of_calls_that_wait(fake: Callable[..., Server], connect: Connect)
     busy = [stub.Classify.future(SLOW, timeout=PATIENCE_S)]
     engine.wait_for(lambda engine: bool(engine.batches))
     busy += [stub.Classify.future(SLOW, timeout=PATIENCE_S) for _ in range(4)]
-    assert eventually(lambda: server._gate._in_flight == 5)
+    assert eventually(lambda: server.gate.in_flight == 5)
     data = messages(bytes(8 * LOOKAHEAD_BYTES))
     with Connection(server.port, PATIENCE_S) as connection:
         connection.send(request("/classwire.v1.ClassifyService/BatchClassify"))
-        assert eventually(lambda: server._calls.waiting > 0)
+        assert eventually(lambda: server.calls.waiting > 0)
         for _ in range(20):  # as many chances to take more
             place = connection.sent_bytes
             connection.send_data(data[place : place + connection.may_send_bytes])
-            connection.meet()
+            connection.synchronize()
             assert health(connect(server.target)) == HealthCheckResponse.SERVING
 
         assert connection.sent_bytes <= LOOKAHEAD_BYTES + 16_384
@@ -163,33 +143,9 @@ def test_the_wait_for_a_thread_is_measured() -> None:
     pool.shutdown()
 
 
-def test_calls_in_a_hurry_keep_the_line_short() -> None:
-    """While calls wait for much of the time that they have, one may wait for each 16 threads; as
-    many as before may, once that is over.
-    """
-    pool = CallPool(2, max_waiting=40)
-    assert CallPool(17, max_waiting=40)._least_waiting == 2
-
-    def fill(number: int, remaining_s: float) -> None:
-        held = threading.Event()
-        calls: list[Future[Any]] = [pool.submit(held.wait, PATIENCE_S) for _ in range(2)]
-        assert eventually(lambda: pool.waiting == 0)
-        calls += [pool.submit(pool.judge, remaining_s, lambda left_s: None) for _ in range(number)]
-        assert pool.is_full == (number >= pool._may_wait)
-        held.set()
-        for call in calls:
-            call.result(PATIENCE_S)
-
-    fill(40, remaining_s=0.0)
-    assert pool._may_wait == 1
-    fill(40, remaining_s=3_600.0)
-    assert pool._may_wait == 40
-    pool.shutdown()
-
-
 def test_refused_calls_are_told_to_come_back_later_and_later() -> None:
     """The more were refused of late, the longer is the time to come back."""
-    pool = CallPool(1, max_waiting=100)
+    pool = CallPool(1, max_waiting=4)
     for _ in range(2):
         held = threading.Event()
         calls: list[Future[Any]] = [pool.submit(held.wait, PATIENCE_S)]
@@ -201,10 +157,18 @@ def test_refused_calls_are_told_to_come_back_later_and_later() -> None:
     assert pool._interval_s > 0
     pool._interval_s = 1.0  # longer than the least time to come back
 
-    waits_s = [pool.refuse().retry_after_s or 0 for _ in range(20)]
+    held.clear()
+    calls = [pool.submit(held.wait, PATIENCE_S)]
+    assert eventually(lambda: pool.busy == 1)
+    calls += [pool.submit(int) for _ in range(4)]
 
+    refused = [pool.admit() for _ in range(40)]
+
+    waits_s = [error.retry_after_s or 0 for error in refused if error is not None]
+    assert len(waits_s) == 40
     assert waits_s == sorted(waits_s)
     assert waits_s[-1] > 5 * waits_s[0] > 0
+    held.set()
     pool.shutdown()
 
 
@@ -217,8 +181,8 @@ def test_callers_who_send_no_message(fake: Callable[..., Server], connect: Conne
     with Connection(server.port, PATIENCE_S) as connection:
         for number in range(6):
             connection.send(request(CLASSIFY, 2 * number + 1))
-        connection.meet()
-        assert eventually(lambda: server._calls.waiting == 1)
+        connection.synchronize()
+        assert eventually(lambda: server.calls.waiting == 1)
 
         answer = ClassifyServiceStub(channel).Classify(CALL, timeout=PATIENCE_S)
 
@@ -228,23 +192,28 @@ def test_callers_who_send_no_message(fake: Callable[..., Server], connect: Conne
             assert connection.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
 
 
-@pytest.mark.parametrize("first", HEALTH)
+@pytest.mark.parametrize("last", HEALTH)
 def test_nobody_who_sends_no_message_takes_health_away(
-    fake: Callable[..., Server], connect: Connect, first: str
+    fake: Callable[..., Server], connect: Connect, last: str
 ) -> None:
-    """Whoever asks for health and does not say whose holds no thread; once he does, he hears."""
+    """Callers who ask for health and do not tell whose lose their threads, the first of them first;
+    one who tells in time gets an answer.
+    """
     server = fake(FakeEngine())
-    paths = [first, *HEALTH * 20]
-    with Connection(server.port, PATIENCE_S) as connection:
+    paths = HEALTH * 20
+    with Connection(server.port, PATIENCE_S) as flood, Connection(server.port, PATIENCE_S) as slow:
         for number, path in enumerate(paths):
-            connection.send(request(path, 2 * number + 1))
-        connection.meet()
+            flood.send(request(path, 2 * number + 1))
+        for _ in range(len(paths) - HEALTH_THREADS + 1):
+            flood.read_until(HEADERS, END_STREAM)
+            assert flood.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
+        slow.send(request(last))
+        slow.synchronize()
 
         assert health(connect(server.target)) == HealthCheckResponse.SERVING
-        connection.meet()
-        assert not any(frame.kind == HEADERS for frame in connection.received)
-        connection.send_data(messages(b""), end=True)
-        connection.read_until(DATA)
+        assert not any(frame.kind == HEADERS for frame in slow.received)
+        slow.send_data(messages(b""), end=True)
+        slow.read_until(DATA)
 
 
 @pytest.mark.parametrize("path", [CLASSIFY, *HEALTH])

@@ -45,7 +45,7 @@ def leaks_on_long_texts(control: Link, links: Sequence[Link]) -> None:
 
 
 def _worker(server: Server) -> WorkerState:
-    [state] = server._registry.served("", "model").engine.workers
+    [state] = server.registry.served("", "model").engine.workers
     return state
 
 

@@ -9,14 +9,15 @@ from classwire_server.service.models import FEATURES
 from scripts import cli_page, errors_page
 
 DOCS = Path(__file__).parents[2] / "docs"
+SERVER = DOCS.parent / "server" / "classwire_server"
 
 
-def first_column(section: str, page: str) -> str:
-    """The first cells of a section's tables."""
+def first_column(section: str, page: str, column: int = 1) -> str:
+    """The cells of one column, by default the first, of a section's tables."""
     text = (DOCS / page).read_text(encoding="utf-8")
     _, _, rest = text.partition(section)
-    rows = re.split(r"^## ", rest, maxsplit=1, flags=re.MULTILINE)[0].splitlines()
-    return "\n".join(re.split(r"(?<!\\)\|", row)[1] for row in rows if row.startswith("| "))
+    rows = re.split(r"^##+ ", rest, maxsplit=1, flags=re.MULTILINE)[0].splitlines()
+    return "\n".join(re.split(r"(?<!\\)\|", row)[column] for row in rows if row.startswith("| "))
 
 
 def test_every_reason_is_documented() -> None:
@@ -35,7 +36,7 @@ def test_every_option_is_documented() -> None:
 
 def test_every_command_has_its_line() -> None:
     """The table of commands names each, or its group, and none that is not there."""
-    names = re.findall(r"`([a-z]+)", first_column("# The command line\n", "reference/cli.md"))
+    names = re.findall(r"`([a-z]+)", first_column("# Commands\n", "reference/cli.md"))
     assert set(names) == set(command.commands)
 
 
@@ -43,3 +44,16 @@ def test_every_feature_is_told() -> None:
     """docs/project/versioning.md says what a server has that names it."""
     table = first_column("**A feature has a name.**", "project/versioning.md")
     assert tuple(re.findall(r"`(\w+)`", table)) == FEATURES
+
+
+def test_every_package_is_in_the_architecture() -> None:
+    """docs/concepts/architecture.md has one row for each room of the server, and no others."""
+    table = first_column("## Packages of the server", "concepts/architecture.md", column=2)
+    rooms = {path.stem for path in SERVER.iterdir() if path.suffix == ".py" or is_package(path)}
+    named = re.findall(r"^ `(\w+)` $", table, re.MULTILINE)
+    assert sorted(named) == sorted(rooms - {"__init__"})
+
+
+def is_package(path: Path) -> bool:
+    """Whether a folder holds Python."""
+    return path.is_dir() and any(path.glob("*.py"))

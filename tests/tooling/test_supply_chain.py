@@ -16,7 +16,7 @@ from scripts.dependencies import OWN, Dependency, project, runtime
 ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT / "client/classwire", ROOT / "server/classwire_server")
 UNPICKLERS = {"_pickle", "cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
-BETWEEN_OUR_PROCESSES = {"engine/link.py", "engine/compile_process.py"}
+BETWEEN_OUR_PROCESSES = {"engine/compilation/process.py", "engine/worker/protocol.py"}
 """What talks to processes that the server itself started: docs/guides/security.md."""
 
 

@@ -17,7 +17,7 @@ OpenCall = Callable[[AsyncIterator[pb.StreamClassifyRequest], float | None], Any
 
 
 class AsyncStream:
-    """One stream, run while the async generator of `outcomes` is. All on one event loop."""
+    """One stream, which runs as long as the async generator of `outcomes`, on one event loop."""
 
     def __init__(
         self, session: Session, state: StreamState, source: Source, open_call: OpenCall
@@ -71,9 +71,9 @@ class AsyncStream:
                         break
                     self._state.add(item)
                     self._set_all()
-        except Exception as error:  # whatever the iterable raises is the caller's to see
+        except Exception as error:  # the caller sees every error of its iterable
             failure = error
-        except asyncio.CancelledError as error:  # the iterable's too, unless it is our own end
+        except asyncio.CancelledError as error:  # the iterable's, unless the stream ended
             failure = None if self._state.is_over else error
         self._state.exhausted(failure)
         self._set_all()
@@ -83,7 +83,7 @@ class AsyncStream:
         return not self._state.is_over
 
     async def _requests(self, calls_ended: int) -> AsyncIterator[pb.StreamClassifyRequest]:
-        """What gRPC sends in one call; it ends with it, or when nothing more will be."""
+        """The requests of one call; ends with the call, or after the last item."""
 
         def is_past() -> bool:
             return self._state.calls_ended != calls_ended
@@ -107,12 +107,12 @@ class AsyncStream:
     async def _wait_to_call(self) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._state.pause_s):
-                await _until(self._can_call, lambda: self._state.is_hurried)
+                await _until(self._can_call, lambda: self._state.skips_pause)
         await _until(self._can_call, lambda: self._state.is_over or self._state.wants_call)
         return not self._state.is_over
 
     async def _hold_call(self) -> Exception | None:
-        """Make a call and feed the state from it; the error that it ended with."""
+        """Make a call and feed the state from it; return its error, if any."""
         call: Any = None
         try:
             timeout_s = self._state.begin_call()
@@ -121,7 +121,7 @@ class AsyncStream:
                 async for response in call:
                     self._state.receive(response)
                     self._set_all()
-        except Exception as error:  # whatever it is, the caller must not wait for ever
+        except Exception as error:  # any error must end the caller's wait
             return error
         finally:
             if call is not None:
@@ -139,7 +139,7 @@ class AsyncStream:
 
 @contextlib.asynccontextmanager
 async def _closing(source: Source) -> AsyncIterator[None]:
-    """Close the caller's iterable in the end, if it is a generator of either kind."""
+    """Close the caller's iterable at the end, if it is a generator of either kind."""
     try:
         yield
     finally:
@@ -150,7 +150,7 @@ async def _closing(source: Source) -> AsyncIterator[None]:
 
 
 async def _until(changed: asyncio.Event, holds: Callable[[], bool]) -> None:
-    """Wait until a condition holds; whoever may make it hold sets the event."""
+    """Wait until a condition holds. Each change that may make it hold sets the event."""
     while not holds():
         changed.clear()
         await changed.wait()

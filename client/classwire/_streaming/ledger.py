@@ -1,4 +1,4 @@
-"""The items that a stream holds: taken from its caller, and not yet returned with an outcome."""
+"""The items that a stream holds: taken from the caller, and not yet returned with an outcome."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Ledger:
 
     def __init__(self, *, in_order: bool) -> None:
         self.results: deque[StreamResult] = deque()
-        """What the caller may have."""
+        """The results that are ready for the caller."""
         self._in_order = in_order
         self._count = 0
         # Ids in the order they were added, each with its index; and, if results are to come in that
@@ -33,7 +33,7 @@ class Ledger:
 
     @property
     def unanswered(self) -> tuple[str, ...]:
-        """The ids that have no outcome, or whose outcome waits for its turn."""
+        """The ids without an outcome, or whose outcome waits for an earlier one."""
         return tuple(self._unanswered)
 
     @property
@@ -43,11 +43,11 @@ class Ledger:
 
     @property
     def messages(self) -> deque[pb.StreamItem]:
-        """What a server that knows of nothing has to be sent."""
+        """The items without an outcome, for a new server."""
         return deque(self._messages.values())
 
     def check_id(self, id_: str) -> None:
-        """Raise InvalidInputError when no item may be added under this id."""
+        """Raise InvalidInputError for an id of a wrong size, or of an unanswered item."""
         size = len(_requests.unicode(id_, "id").encode())
         if not 1 <= size <= MAX_ID_BYTES:
             raise _bad_id(f"an item's id must have 1 to {MAX_ID_BYTES} bytes of UTF-8, not {size}")
@@ -55,14 +55,14 @@ class Ledger:
             raise _bad_id("an item's id is that of an item still unanswered")
 
     def add(self, id_: str, message: pb.StreamItem | None = None) -> None:
-        """Hold an item; without a message it is never sent."""
+        """Hold an item. An item without a message is never sent."""
         self._unanswered[id_] = self._count
         self._count += 1
         if message is not None:
             self._messages[id_] = message
 
     def answer(self, id_: str, outcome: Outcome) -> None:
-        """Note the outcome of an item that has none."""
+        """Record the outcome of an item."""
         self._messages.pop(id_, None)
         if not self._in_order:
             self.results.append(StreamResult(id_, self._unanswered.pop(id_), outcome))

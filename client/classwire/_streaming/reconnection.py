@@ -1,4 +1,4 @@
-"""When a stream whose call was lost makes its next one."""
+"""When a stream makes its next call after it has lost one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from .._session import Session
 
 
 class Reconnection:
-    """Decides for one stream. Not thread-safe.
+    """The policy of one stream. Not thread-safe.
 
-    With `timeout_s` the stream has a deadline, which begins with `begin`. Without, it gives up once
-    it has been without a server for `patience_s` since the last answer; None: never.
+    With `timeout_s` the stream has a deadline, which starts with `begin`. Without it, the stream
+    gives up after `patience_s` without a server since the last answer; None means never.
     """
 
     def __init__(
@@ -28,48 +28,48 @@ class Reconnection:
         self._patience_s = patience_s
         self._clock = clock
         self._deadline = Deadline(None)
-        # Times without a server since the last answer: those that are over, and the present one. A
-        # server that only starts streams does not end the sum: it may be the one that never
-        # answers.
+        # Time without a server since the last answer: the sum of earlier outages, and the start of
+        # the present one. A server that starts the stream does not reset the sum, since it may
+        # never answer.
         self._outage_s = 0.0
         self._outage_began_s: float | None = None
         self._last: Exception | None = None
 
     @classmethod
     def of(cls, session: Session, timeout_s: float | None) -> Reconnection:
-        """That of a client's new stream: one that has no deadline is as patient as a call."""
+        """The policy of a client's new stream. Without a deadline, it is as patient as a call."""
         limit_s = session.seconds(timeout_s)
         if timeout_s is None:
             return cls(session.retry(), patience_s=limit_s)
         return cls(session.retry(), timeout_s=limit_s)
 
     def begin(self) -> None:
-        """The stream begins."""
+        """Begin the stream."""
         self._deadline = Deadline(self._timeout_s, self._clock)
         self._outage_began_s = self._clock()
 
     def call_timeout_s(self) -> float | None:
-        """The time that a call has which is made now; None for no limit."""
+        """The timeout of a call that starts now; None for no limit."""
         return self._deadline.left_s()
 
     def started(self) -> None:
-        """A server has taken the stream."""
+        """Record that a server has started the stream."""
         if self._outage_began_s is not None:
             self._outage_s += self._clock() - self._outage_began_s
         self._outage_began_s = None
         self._last = None
 
     def answered(self) -> None:
-        """A server has answered an item."""
+        """Record that a server has answered an item."""
         self._outage_s = 0.0
         self._retry.succeeded()
 
     def is_loss(self, error: object) -> bool:
-        """Whether what ended so, a call or an item, is to be done again."""
+        """Whether the client repeats a call or item that ended with this error."""
         return self._retry.enabled and is_retryable(error)
 
     def lost(self, error: Exception) -> float:
-        """Seconds until the next call; raises what the caller has to see when there is none."""
+        """Seconds until the next call. Raises the error for the caller if there is no next call."""
         if self._last is not None and is_timeout(error):
             raise self._last from error
         if self._outage_began_s is None:

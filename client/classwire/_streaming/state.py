@@ -1,18 +1,16 @@
-"""What one stream has taken from its caller, sent, and been answered. No threads and no IO here.
+"""The state of one stream: items taken, sent and answered. No threads and no IO here.
 
-Whoever drives it (`threaded`, `asynchronous`) moves things along, in any interleaving but
-one at a time:
+A driver (`threaded` or `asynchronous`) makes these steps, in any order, but one at a time:
 
     the caller's iterable --add--> queued --next_message--> the server
     the server --receive--> outcomes --take--> the caller's loop
 
-An item is held from `add` until `take`. At most `window` are: the smaller of what the caller asked
-for and what the server reads before it answers, so a slow caller slows the source, not only the
-server.
+The state holds an item from `add` until `take`, and at most `window` items: the smaller of the
+caller's and the server's. So a slow caller slows down the source.
 
-A stream outlives its calls. Each goes from `begin_call` to `ended`; unless the stream is over then,
-the next one follows when `pause_s` is over and the stream `wants_call`. What has no answer by then
-is queued again, before all that is new.
+A stream outlives its calls. A call lasts from `begin_call` to `ended`. Unless the stream is over,
+the next call follows when `pause_s` is over and the stream `wants_call`. Items without an answer
+are then queued again, before new ones.
 """
 
 from __future__ import annotations
@@ -30,15 +28,12 @@ from .ledger import Ledger
 from .reconnection import Reconnection
 
 DEFAULT_ITEM_TIMEOUT_S = 600.0
-"""Much longer than a call's: a stream keeps a whole window before the device, which may be slow."""
+"""Much longer than a call's: a whole window may be in the queue before an item."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """The arguments of `classify_stream` that say how a stream runs.
-
-    Raises InvalidInputError or TypeError for a wrong one.
-    """
+    """The arguments of `classify_stream` that configure the stream."""
 
     model: str | None
     scoring: pb.ClassifyOptions
@@ -47,7 +42,7 @@ class StreamOptions:
     item_timeout_s: float | None
 
     def config(self) -> pb.StreamConfig:
-        """What the stream tells the server first."""
+        """The config for the server. InvalidInputError or TypeError names a wrong argument."""
         if self.window is not None:
             _requests.count(self.window, "window")
         config = pb.StreamConfig(
@@ -65,16 +60,16 @@ class StreamOptions:
 
 
 class StreamState:
-    """The state of one stream. Not thread-safe: its driver holds a lock, or is one task."""
+    """The state of one stream. Not thread-safe: the driver holds a lock, or is one task."""
 
     def __init__(
         self, config: pb.StreamConfig, window: int | None, reconnection: Reconnection
     ) -> None:
         self.first_request = pb.StreamClassifyRequest(config=config)
-        """What every call begins with."""
+        """The first request of every call."""
         self.calls_ended = 0
         self.pause_s = 0.0
-        """How long to wait before the next call, unless the stream `is_hurried`."""
+        """Seconds to wait before the next call, unless the stream `skips_pause`."""
         self._reconnection = reconnection
         self._ledger = Ledger(in_order=config.ordering == pb.ORDERING_IN_ORDER)
         self._asked_window = window
@@ -96,10 +91,10 @@ class StreamState:
 
     @property
     def wants_item(self) -> bool:
-        """Whether the caller's iterable may be asked for another item.
+        """Whether the driver may take another item from the caller's iterable.
 
-        Once the window is full, only after room for a good part of a message: one item at a time
-        would be sent one by one.
+        After the window was full, it waits for room for a good part of a message. Otherwise it
+        would send one item per message.
         """
         has_server = self._started or self._resting
         return has_server and not self._full and not self._exhausted and not self._over
@@ -111,22 +106,22 @@ class StreamState:
 
     @property
     def sending_is_over(self) -> bool:
-        """Whether nothing will be sent any more, so that this side of the call can be closed."""
+        """Whether there is nothing more to send, so that the driver can half-close the call."""
         return self._over or (self._exhausted and not self._queued)
 
     @property
     def wants_call(self) -> bool:
-        """Whether the next call is to be made. An abandoned stream's tells why it can't be."""
+        """Whether to make the next call. On an abandoned stream, that call raises the reason."""
         return not self._over and (not self._resting or bool(self._queued) or self._abandoned)
 
     @property
     def has_outcome(self) -> bool:
-        """Whether `take` has something to give."""
+        """Whether `take` has a result."""
         return bool(self._ledger.results)
 
     @property
-    def is_hurried(self) -> bool:
-        """Whether there is nothing to pause for any more."""
+    def skips_pause(self) -> bool:
+        """Whether the pause before the next call is pointless."""
         return self._over or self._abandoned
 
     @property
@@ -135,16 +130,16 @@ class StreamState:
         return self._over
 
     def begin(self) -> None:
-        """Note that the stream begins, and its deadline with it."""
+        """Begin the stream and its deadline."""
         self._reconnection.begin()
 
     def begin_call(self) -> float | None:
-        """Note that a call is made; the seconds that it has, None for no limit."""
+        """Begin a call; return its timeout in seconds, None for no limit."""
         self._resting = False
         return self._reconnection.call_timeout_s()
 
     def abandon(self) -> None:
-        """Let no call follow the present one: the client was closed."""
+        """Make no call after the present one: the client was closed."""
         self._abandoned = True
 
     def add(self, item: str | TextInput | StreamItem) -> None:
@@ -159,7 +154,7 @@ class StreamState:
             id_, text = str(self._count), item
         self._count += 1
         self._ledger.check_id(id_)
-        if self._over:  # it was on its way when the stream ended: the caller has to know of it
+        if self._over:  # taken while the stream ended: the caller must see its id in `unanswered`
             self._ledger.add(id_)
             return
         try:
@@ -173,13 +168,13 @@ class StreamState:
         self._full = len(self._ledger) >= self._window
 
     def exhausted(self, error: BaseException | None = None) -> None:
-        """Note that the caller's iterable has ended, or has raised what `finish` will raise."""
+        """Record that the caller's iterable has ended, or has raised an error for `finish`."""
         self._exhausted = True
         self._source_error = error
         self._over = self._over or (self._resting and self._ledger.is_answered)
 
     def next_message(self) -> pb.StreamClassifyRequest:
-        """Send what is queued, as far as one message holds it. Only if `wants_message`."""
+        """Return a message with as many queued items as fit. Only if `wants_message`."""
         items = [self._queued.popleft()]
         size = items[0].ByteSize()
         while self._queued and len(items) < self._max_items:
@@ -191,10 +186,10 @@ class StreamState:
         return pb.StreamClassifyRequest(items=pb.StreamItems(items=items))
 
     def receive(self, response: pb.StreamClassifyResponse) -> None:
-        """Take a message of the server; raises what the call has to end with.
+        """Take a message of the server.
 
-        That is InternalError when the contract does not allow the message, and the error of an item
-        that is to be sent again.
+        Raises the error that ends the call: InternalError for a message that breaks the contract,
+        or the error of an item that the client sends again.
         """
         event = response.WhichOneof("event")
         if event == "started":
@@ -205,7 +200,7 @@ class StreamState:
             self._take_in(response.results)
 
     def ended(self, error: Exception | None = None) -> None:
-        """Note that the call is over: the server ended it, well or with an error, or it broke."""
+        """Record that the call is over, with its error if it has one."""
         self.calls_ended += 1
         was_started, self._started = self._started, False
         if self._exhausted and self._ledger.is_answered:
@@ -234,9 +229,9 @@ class StreamState:
         return taken
 
     def finish(self) -> None:
-        """Raise what the stream ended with, the caller's own error first.
+        """Raise the error of the caller's iterable, or else of the stream, if there is one.
 
-        Only once it is over, and nobody adds any more.
+        Only when the stream is over and the driver adds no more items.
         """
         if self._source_error is not None:
             raise self._source_error

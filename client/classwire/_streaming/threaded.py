@@ -1,8 +1,7 @@
 """Drives a `StreamState` with threads, for `Client`.
 
-The caller's iterable may block, and so may the server: one thread pulls items, gRPC's own thread
-sends them, one thread makes calls and reads their results, and the caller's thread takes outcomes
-as they come.
+The caller's iterable may block, and so may the server. So one thread pulls items, gRPC's own thread
+sends them, one thread makes calls and reads their results, and the caller's thread takes results.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ from ..v1 import classwire_pb2 as pb
 from .state import StreamState
 
 JOIN_TIMEOUT_S = 1.0
-"""How long the end of a stream waits for a source that is in the middle of making an item."""
+"""How long the end of a stream waits for a source that is busy with an item."""
 
 SIGNAL_LAG_S = 0.5
-"""How long the caller's thread waits at a time. Python hears a signal (Ctrl-C) only after a wait
-that it did not interrupt: one that came just before it, or reached another thread.
+"""How long the caller's thread waits at a time. Python handles a signal (Ctrl-C) that does not
+interrupt the wait, such as one that reached another thread, only after the wait.
 """
 
 Source = Iterator[str | TextInput | StreamItem]
 OpenCall = Callable[[Iterator[pb.StreamClassifyRequest], float | None], Any]
-"""Makes a call of requests and of the seconds that it has; None for no limit."""
+"""Makes a call from requests and a timeout in seconds; None for no limit."""
 
 
 class ThreadedStream:
-    """One stream, run while the generator of `outcomes` is."""
+    """One stream, which runs as long as the generator of `outcomes`."""
 
     def __init__(
         self, session: Session, state: StreamState, source: Source, open_call: OpenCall
@@ -43,8 +42,8 @@ class ThreadedStream:
         self._open_call = open_call
         self._call: Any = None
         self._closed = False
-        # The lock guards _state, _call and _closed. Reentrant, since the garbage collector may
-        # close an abandoned stream from inside any of its threads.
+        # Guards _state, _call and _closed. Reentrant, since the garbage collector may close an
+        # abandoned stream on any of its threads.
         lock = threading.RLock()
         self._can_pull = threading.Condition(lock)
         self._can_call = threading.Condition(lock)
@@ -97,7 +96,7 @@ class ThreadedStream:
                             self._can_call.notify()
                         if self._state.has_outcome:
                             self._can_take.notify()
-        except BaseException as error:  # whatever the iterable raises is the caller's to see
+        except BaseException as error:  # the caller sees every error of its iterable
             failure = error
         with self._can_pull:
             self._state.exhausted(failure)
@@ -109,7 +108,7 @@ class ThreadedStream:
             return not self._is_done
 
     def _requests(self, calls_ended: int) -> Iterator[pb.StreamClassifyRequest]:
-        """What gRPC's thread sends in one call; it ends with it, or when nothing more will be."""
+        """The requests of one call, run by gRPC's thread until the call ends or no item is left."""
 
         def is_past() -> bool:
             return self._closed or self._state.calls_ended != calls_ended
@@ -136,13 +135,13 @@ class ThreadedStream:
     def _wait_to_call(self) -> bool:
         with self._can_call:
             self._can_call.wait_for(
-                lambda: self._closed or self._state.is_hurried, self._state.pause_s
+                lambda: self._closed or self._state.skips_pause, self._state.pause_s
             )
             self._can_call.wait_for(lambda: self._is_done or self._state.wants_call)
             return not self._is_done
 
     def _hold_call(self) -> Exception | None:
-        """Make a call and feed the state from it; the error that it ended with."""
+        """Make a call and feed the state from it; return its error, if any."""
         call: Any = None
         try:
             with self._can_call:
@@ -153,13 +152,13 @@ class ThreadedStream:
                 with self._can_call:
                     self._call = call
                     is_closed = self._closed
-                if is_closed:  # which could not cancel it before
+                if is_closed:  # `_close` could not cancel it yet
                     call.cancel()
                 for response in call:
                     with self._can_take:
                         self._state.receive(response)
                         self._notify_all()
-        except Exception as error:  # whatever it is, the caller must not wait for ever
+        except Exception as error:  # any error must end the caller's wait
             return error
         finally:
             if call is not None:
@@ -192,11 +191,11 @@ class ThreadedStream:
 
 
 def _thread(run: Callable[[], None], name: str) -> threading.Thread:
-    """A thread that sees the context of the caller, as the source and interceptors expect."""
+    """A thread with the caller's context variables, for its source and interceptors."""
     context = contextvars.copy_context()
     return threading.Thread(target=context.run, args=(run,), name=name, daemon=True)
 
 
 def _closing(source: Source) -> contextlib.AbstractContextManager[object]:
-    """Close the caller's iterable in the end, if it is a generator."""
+    """Close the caller's iterable at the end, if it is a generator."""
     return contextlib.closing(source) if isinstance(source, Generator) else contextlib.nullcontext()

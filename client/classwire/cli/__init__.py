@@ -1,7 +1,7 @@
-"""The `classwire` command: classify, look inside, serve.
+"""The `classwire` command.
 
-Nothing heavy is imported here: rich and the server are loaded by the command that uses them, so
-that `classwire --help` is instant and the client's install never needs torch.
+This module imports nothing heavy: each command loads rich, gRPC and the server when it needs them.
+So `classwire --help` is fast, and the client needs no torch.
 """
 
 import os
@@ -22,10 +22,10 @@ from .top import top
 
 
 class _Commands(click.Group):
-    """A group that knows how a command in a pipe, or under Ctrl-C, ends."""
+    """A group that turns Ctrl-C and a closed pipe into exit codes."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the subcommand; an interrupt and a reader that left become exit codes."""
+        """Run the subcommand."""
         try:
             result: object = super().invoke(ctx)
             sys.stdout.flush()
@@ -33,7 +33,7 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None
         except BrokenPipeError:
-            # What is still buffered has nowhere to go; without this Python complains at exit.
+            # Without this, Python reports at exit that it cannot flush its buffer.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.exceptions.Exit(FAILED) from None
 
@@ -50,9 +50,8 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
     cls=_Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 all went well; 1 something failed (the server, or one of several texts); "
-    "2 the command or its input was wrong; 130 interrupted. "
-    "With CLASSWIRE_DEBUG=1 an error prints its traceback.",
+    epilog="Exit codes: 0 success; 1 the server or one of several texts failed; 2 wrong command or "
+    "input; 130 interrupted. CLASSWIRE_DEBUG=1 prints the traceback of an error.",
 )
 @click.option(
     "--version",
@@ -64,7 +63,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 )
 @click.pass_context
 def command(context: click.Context) -> None:
-    """Typed text in, labelled scores out: Hugging Face text classifiers over gRPC."""
+    """Serve Hugging Face text classifiers over gRPC, and classify texts with them."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -88,9 +87,9 @@ for _subcommand in (
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line (`sys.argv` unless given) and return its exit code.
 
-    Every error is one line on standard error, `classwire: ...`, and no traceback.
+    Every error is one line on standard error: `classwire: ...`.
     """
-    # Python has None for a stream that was closed before it started (`>&-`).
+    # A stream is None if it was closed before Python started (`>&-`).
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):

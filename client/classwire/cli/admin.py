@@ -1,4 +1,4 @@
-"""`classwire admin`: what operators ask of a running server."""
+"""`classwire admin`: change the models of a running server, or drain it."""
 
 import functools
 import sys
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
 
 DEFAULT_TARGET = "127.0.0.1:50052"
 ANSWER_TIMEOUT_S = 30.0
-"""How long what changes no model may take. A change takes the time that it takes."""
+"""Deadline of calls that change no model. Those that do have none."""
 
 
 @dataclass(frozen=True)
 class Admin:
-    """The options that all these commands have: which server, and who asks."""
+    """The options of all admin commands."""
 
     target: str
     security: Security
 
     def call(self, method: str, request: Any) -> Any:
-        """The answer to a call."""
+        """Make a call and return its response."""
         with self._stub() as (stub, metadata):
             is_change = method == "UnloadModel"
             timeout_s = None if is_change else ANSWER_TIMEOUT_S
             return getattr(stub, method)(request, metadata=metadata, timeout=timeout_s)
 
     def follow(self, method: str, request: Any) -> Iterator[Any]:
-        """The answers to a call that has several, as they come."""
+        """Make a call and yield its responses as they come."""
         with self._stub() as (stub, metadata):
             yield from getattr(stub, method)(request, metadata=metadata)
 
     @contextmanager
     def _stub(self) -> Iterator[tuple[Any, Any]]:
-        """A stub and what its calls show. Raises Failure when nobody is there."""
+        """A stub, and the metadata of its calls. Raises Failure if no server answers."""
         import grpc
 
         from .._channel import channel_options
@@ -73,7 +73,7 @@ class Admin:
 
 
 def admin_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --target and the options of credentials; pass them on as `admin`."""
+    """Add --target and the security options; pass them as `admin`."""
 
     @click.option(
         "--target",
@@ -98,10 +98,11 @@ revision_option = click.option(
 
 @click.group()
 def admin() -> None:
-    """Change the models of a running server, or end it.
+    """Change the models of a running server, or drain it.
 
-    Talks to the admin service, which `classwire serve --admin-port` starts, on an address of its
-    own. Nothing of this outlives the server: at its next start its settings say what it serves.
+    The commands call the admin service, which `classwire serve --admin-port` starts on a port of
+    its own. Changes last until the server stops: at its next start it serves the models of its
+    settings.
     """
 
 
@@ -128,9 +129,10 @@ def load(*, admin: Admin, model: str, revision: str) -> None:
 @revision_option
 @admin_options
 def reload(*, admin: Admin, name: str, checkpoint: str, revision: str) -> None:
-    """Replace the model NAME while it is used: by CHECKPOINT, or by what it came from, read anew.
+    """Replace the model NAME by CHECKPOINT, without an interruption.
 
-    No call fails by it. When the new one cannot be served, the old one stays.
+    Default of CHECKPOINT: the model's own, read again. If the server cannot serve the new
+    checkpoint, it keeps the old one.
     """
     from ..admin.v1 import admin_pb2 as pb
 
@@ -141,22 +143,26 @@ def reload(*, admin: Admin, name: str, checkpoint: str, revision: str) -> None:
 @admin.command()
 @click.argument("name")
 @click.option(
-    "--default", "new_default", default="", metavar="NAME", help="Model to be the default then."
+    "--default",
+    "new_default",
+    default="",
+    metavar="NAME",
+    help="New default model, if this one is the default.",
 )
 @admin_options
 def unload(*, admin: Admin, name: str, new_default: str) -> None:
-    """Take the model NAME away, once what is in flight is answered."""
+    """Unload the model NAME when its calls in flight are answered."""
     from ..admin.v1 import admin_pb2 as pb
 
     admin.call("UnloadModel", pb.UnloadModelRequest(name=name, new_default=new_default))
-    click.echo(f"{name} is gone")
+    click.echo(f"{name} is unloaded")
 
 
 @admin.command()
 @click.argument("name")
 @admin_options
 def default(*, admin: Admin, name: str) -> None:
-    """Make NAME the model of calls that name none."""
+    """Make NAME the default model, for calls that name no model."""
     from ..admin.v1 import admin_pb2 as pb
 
     admin.call("SetDefaultModel", pb.SetDefaultModelRequest(name=name))
@@ -166,7 +172,7 @@ def default(*, admin: Admin, name: str) -> None:
 @admin.command()
 @admin_options
 def drain(*, admin: Admin) -> None:
-    """End the server, as SIGTERM does: what is in flight is answered, then it exits."""
+    """Answer the calls in flight, then stop the server, as SIGTERM does."""
     from ..admin.v1 import admin_pb2 as pb
 
     begun = admin.call("Drain", pb.DrainRequest())
@@ -176,10 +182,10 @@ def drain(*, admin: Admin) -> None:
 
 
 @admin.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, by the contract's names.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @admin_options
 def status(*, admin: Admin, as_json: bool) -> None:
-    """Show what the server serves and does at this moment."""
+    """Show models, queues and memory of the server."""
     from ..admin.v1 import admin_pb2 as pb
 
     now = admin.call("GetStatus", pb.GetStatusRequest())
@@ -192,7 +198,7 @@ def status(*, admin: Admin, as_json: bool) -> None:
 
 
 def _show_progress(answers: Iterator[Any]) -> None:
-    """Say what is being done until it is, on standard error; then what is served."""
+    """Show each stage of a change on standard error, then the model on standard output."""
     with ExitStack() as ends:
         say = _progress(ends)
         for answer in answers:
@@ -207,7 +213,7 @@ def _show_progress(answers: Iterator[Any]) -> None:
 
 
 def _progress(ends: ExitStack) -> Callable[[str], None]:
-    """Shows one line that changes on a terminal, else a line for each stage."""
+    """Shows one changing line on a terminal, else a line for each stage."""
     if not sys.stderr.isatty():
         return functools.partial(click.echo, err=True)
     from rich.console import Console
@@ -256,7 +262,7 @@ def _print_status(now: "pb.GetStatusResponse") -> None:
 
 
 def _name(value: int, prefix: str) -> str:
-    """A value of one of the enums, in words."""
+    """The word for a value of an enum."""
     from ..admin.v1 import admin_pb2 as pb
     from ..v1 import classwire_pb2
 

@@ -17,24 +17,24 @@ from .failures import FAILED
     type=click.IntRange(min=1),
     help="Show only this many labels.  [default: all]",
 )
-@click.option("--min-score", type=float, help="Only labels with at least this score.")
+@click.option("--min-score", type=float, help="Show only labels with at least this score.")
 @click.option(
     "--activation",
     type=click.Choice(["softmax", "sigmoid", "identity"]),
-    help="How logits become scores, if not by the model's own rule.",
+    help="Function from logits to scores.  [default: the model's]",
 )
 @click.option(
     "--truncation",
     type=click.Choice(["reject", "drop_end", "drop_start"]),
-    help="What becomes of a text of too many tokens.  [default: the server's setting]",
+    help="How to treat a text with too many tokens.  [default: the server's setting]",
 )
 @click.option(
     "--priority",
     type=click.Choice(["interactive", "bulk"]),
-    help="Which work goes first.  [default: interactive for TEXT, bulk for lines and files]",
+    help="Interactive texts go first.  [default: interactive for TEXT, bulk for lines and files]",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each text.")
-@click.option("--stages", is_flag=True, help="Show tokens, logits and probabilities.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each text.")
+@click.option("--stages", is_flag=True, help="Show tokens, logits and scores.")
 @click.option(
     "--file",
     "source",
@@ -43,15 +43,15 @@ from .failures import FAILED
 )
 @click.option("--column", metavar="NAME", help="Column of --file that holds the text.")
 @click.option("--pair-column", metavar="NAME", help="Column that holds the second text.")
-@click.option("--id-column", metavar="NAME", help="Column to copy to the output as id.")
+@click.option("--id-column", metavar="NAME", help='Column to copy to the output, as "id".')
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     default=Path("-"),
-    help="Where the results of --file go, as JSON lines.  [default: standard output]",
+    help="File for the results of --file, as JSON lines.  [default: standard output]",
 )
 @click.option("--force", is_flag=True, help="Overwrite --output if it exists.")
-@click.option("--resume", is_flag=True, help="Go on with the --output of an interrupted run.")
+@click.option("--resume", is_flag=True, help="Continue the --output of an interrupted run.")
 @connection_options
 def classify(
     *,
@@ -69,16 +69,16 @@ def classify(
     resume: bool,
     **scoring: Any,
 ) -> None:
-    """Score texts: each label as a bar, the highest first.
+    """Score texts, and show each label's score as a bar, highest first.
 
-    Without TEXT, or with -, every line of standard input is a text, and results appear as they
-    come. With --file the rows of a whole file are streamed, and each output line says which row
-    it belongs to: "row" counts the data rows from 0, "id" is the value of --id-column.
+    Without TEXT, or with -, each line of standard input is a text. With --file each row of a file
+    is a text. An output line of --file contains "row", the number of its data row from 0, and "id",
+    the value of --id-column.
 
-    With --resume an --output that an interrupted run left is continued: a torn last line is cut
-    off, and rows that are there are not classified again. Give the same options as before.
+    --resume continues the --output of an interrupted run. It removes an incomplete last line, and
+    does not classify again the rows that are already there. Use the same options as before.
 
-    The command goes on past a text that cannot be classified, says why, and exits 1 at the end.
+    If a text cannot be classified, the command prints the reason, goes on, and exits 1 at the end.
     """
     options = {"model": connection.model, **scoring}
     if source is not None:

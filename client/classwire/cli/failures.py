@@ -1,4 +1,4 @@
-"""How a command fails: one line for people, one exit code for scripts."""
+"""Errors of commands: one line on standard error, and an exit code."""
 
 import re
 from typing import TYPE_CHECKING
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from .. import ClasswireError
 
 FAILED = 1
-"""The server or the machine failed, or one of several texts could not be classified."""
+"""The server or the machine failed, or one of several texts has an error."""
 WRONG_USE = 2
-"""The command line or its input was wrong: doing the same again fails again."""
+"""The command line or its input was wrong: the same command would fail again."""
 INTERRUPTED = 130
 """Ctrl-C, as shells count it: 128 + SIGINT."""
 
@@ -60,7 +60,7 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def described(error: "ClasswireError", subject: str = "") -> str:
-    """Return what is wrong; with the field where the message does not say, and the subject."""
+    """Return the error's message, with its field unless the message names it, and the subject."""
     field = field_name(error)
     message = one_line(error.message)
     if field not in message:
@@ -74,5 +74,5 @@ def field_name(error: "ClasswireError") -> str:
 
 
 def one_line(message: str) -> str:
-    """Return the message without line breaks, and with other control characters as escapes."""
+    """Return the message without line breaks and with other control characters escaped."""
     return visible(" ".join(message.split()))

@@ -1,4 +1,4 @@
-"""A whole file through one stream: rows in, JSON lines out, progress on standard error."""
+"""`classwire classify --file`: rows in, JSON lines out, progress on standard error."""
 
 import sys
 import time
@@ -34,8 +34,8 @@ def classify_file(
 ) -> int:
     """Classify every row of `source` into `output` and return how many rows failed.
 
-    With `resume`, rows that `output` has already are left as they are; they count. Raises WrongUse
-    before anything is written when the file, a column or the output is wrong.
+    With `resume`, it keeps the rows that `output` already has, and counts their errors too. Raises
+    WrongUse before it writes anything if the file, a column or the output is wrong.
     """
     _check_output(output, source, force, resume)
     with open_rows(source, columns) as rows:
@@ -43,7 +43,7 @@ def classify_file(
         if resume and output.is_file():
             written, rows = read_written(output, rows, columns)
         with connection.open() as client:
-            client.model(connection.model)  # no such model: said before a file is created
+            client.model(connection.model)  # an unknown model fails before a file is created
             with _opened(output, written) as out, FileProgress(source, output, written) as progress:
 
                 def emit(row: Row, outcome: Outcome) -> None:
@@ -57,10 +57,10 @@ def classify_file(
 
 
 class FileProgress:
-    """A bar with rate, errors and remaining time while a file is read, and a line when it is done.
+    """A progress bar with rate, errors and remaining time, and a last line.
 
     The bar counts bytes, since the number of rows is known only at the end. Without a terminal
-    only the line is printed. What was `written` before counts, but not for the rate.
+    there is only the last line. Rows that were `written` before count, but not in the rate.
     """
 
     def __init__(self, source: Path, output: Path, written: Written) -> None:
@@ -97,7 +97,7 @@ class FileProgress:
         stopped = "stopped after " if kind else ""
         place = "" if self._output == STDOUT else f" in {self._output}"
         if kind and place:
-            place += "; the same command with --resume goes on"
+            place += "; continue with the same command and --resume"
         click.echo(f"{stopped}{self._state()}, {self._elapsed_s():.1f} s{place}", err=True)
 
     def advance(self, row: Row, outcome: Outcome) -> None:
@@ -109,7 +109,7 @@ class FileProgress:
     def _state(self) -> str:
         rate = (self.rows - self._written.rows) / self._elapsed_s()
         rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
-        before = f" ({self._written.rows:,} of them before)" if self._written.rows else ""
+        before = f" ({self._written.rows:,} from before)" if self._written.rows else ""
         errors = "1 error" if self.errors == 1 else f"{self.errors:,} errors"
         return f"{rows}{before}, {rate:,.0f} texts/s, {errors}"
 
@@ -123,7 +123,7 @@ def _check_output(output: Path, source: Path, force: bool, resume: bool) -> None
     if output.samefile(source):
         raise WrongUse(f"{output} is the file to read")
     if not force and not resume and output.is_file():
-        raise WrongUse(f"{output} exists; --resume goes on with it, --force overwrites it")
+        raise WrongUse(f"{output} exists; --resume continues it, --force overwrites it")
 
 
 @contextmanager

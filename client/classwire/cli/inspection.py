@@ -1,4 +1,4 @@
-"""`classwire tokenize`, `models` and `health`: what a server sees, serves and says of itself."""
+"""`classwire tokenize`, `models` and `health`."""
 
 import dataclasses
 import sys
@@ -27,14 +27,14 @@ _UNKNOWN = "–"
 @click.option(
     "--truncation",
     type=click.Choice(["reject", "drop_end", "drop_start"]),
-    help="What becomes of a text of too many tokens.  [default: the server's setting]",
+    help="How to treat a text with too many tokens.  [default: the server's setting]",
 )
 @click.option(
     "--offset-unit",
     type=click.Choice(["unicode", "utf8", "utf16"]),
-    help="What spans count: code points, bytes, UTF-16 code units.  [default: unicode]",
+    help="Unit of spans: code points, bytes or UTF-16 code units.  [default: unicode]",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @connection_options
 def tokenize(
     *,
@@ -45,7 +45,7 @@ def tokenize(
     offset_unit: "OffsetUnit | None",
     as_json: bool,
 ) -> None:
-    """Show the tokens that the model would see for TEXT."""
+    """Show the tokens that the model would read for TEXT."""
     with connection.open() as client:
         seen = client.tokenize(
             text, pair, model=connection.model, truncation=truncation, offset_unit=offset_unit
@@ -70,14 +70,14 @@ def tokenize(
     out = console()
     out.print(table)
     if seen.truncated_tokens:
-        out.print(f"({seen.truncated_tokens} tokens left out)", style="dim")
+        out.print(f"({seen.truncated_tokens} tokens cut off)", style="dim")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each model.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each model.")
 @connection_options
 def models(*, connection: Connection, as_json: bool) -> None:
-    """List the models of the server (or the one named by --model)."""
+    """List the models of the server, or only the one of --model."""
     with connection.open() as client:
         served = [client.model(connection.model)] if connection.model else client.models()
     if as_json:
@@ -90,7 +90,7 @@ def models(*, connection: Connection, as_json: bool) -> None:
     if not served:
         out.print("(no models)", style="dim")
         return
-    # Models side by side: their facts are too long for one line, and a terminal holds about three.
+    # A model is a column, since its facts do not fit one line. A terminal has room for about three.
     for start in range(0, len(served), 3):
         if start:
             out.print()
@@ -122,14 +122,14 @@ def _models_table(served: Sequence["Model"]) -> "Table":
 @click.option(
     "--wait-s",
     type=click.FloatRange(min=0, min_open=True),
-    help="Wait so many seconds for the server to be ready.",
+    help="Wait up to this many seconds until the server is ready.",
 )
 @connection_options
 def health(*, connection: Connection, service: str, wait_s: float | None) -> None:
-    """Print the health of the server; exit 0 only when SERVING.
+    """Print the health of the server; exit 0 only if it is SERVING.
 
-    SERVICE is classwire.v1.ClassifyService, classwire.model.NAME (short: --model NAME), or
-    classwire.liveness.
+    SERVICE is classwire.v1.ClassifyService, classwire.model.NAME (or use --model NAME), or
+    classwire.liveness. The default is the server as a whole.
     """
     if connection.model and not service:
         service = f"classwire.model.{connection.model}"
@@ -143,7 +143,7 @@ def health(*, connection: Connection, service: str, wait_s: float | None) -> Non
 
 
 def columns(*names: str, right: Sequence[int] = ()) -> "Table":
-    """A table without lines, its columns `right` aligned to the right."""
+    """A table without lines; `right` has the indices of right-aligned columns."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))

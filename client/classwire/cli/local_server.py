@@ -1,4 +1,4 @@
-"""A Classwire server as a child process: started on a free port, stopped as an operator would."""
+"""A Classwire server as a child process, on a free port."""
 
 import selectors
 import subprocess
@@ -17,14 +17,14 @@ STOP_TIMEOUT_S = 30.0
 class LocalServer:
     """Starts on entry and waits until it serves; on exit sends SIGTERM and waits.
 
-    Raises Failure with the server's last word when it does not start, or does not stop cleanly.
+    Raises Failure with the server's last log line if it does not start, or does not stop cleanly.
     """
 
     def __init__(self, device: str) -> None:
         self.target = ""
         """Address of the server, once it serves."""
         self.exit_code: int | None = None
-        """What the process ended with, once it did."""
+        """Exit code of the process, once it has ended."""
         self._command = [sys.executable, "-m", "classwire", "serve"]
         self._command += ["--host", "127.0.0.1", "--port", "0"]
         self._command += ["--device", device] if device else []
@@ -37,7 +37,7 @@ class LocalServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            start_new_session=True,  # Ctrl-C is ours to pass on, once
+            start_new_session=True,  # keeps Ctrl-C from the server: `_stop` ends it
         )
         try:
             deadline_s = time.monotonic() + START_TIMEOUT_S
@@ -51,9 +51,9 @@ class LocalServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        last_words = self._stop()
+        last_line = self._stop()
         if error is None and self.exit_code != 0:
-            raise Failure(f"the server ended with exit code {self.exit_code}{last_words}")
+            raise Failure(f"the server ended with exit code {self.exit_code}{last_line}")
 
     def _announced(self, prefix: str, deadline_s: float) -> str:
         """Read the next line of the server's standard output, and return what follows `prefix`."""
@@ -68,7 +68,7 @@ class LocalServer:
         return line.removeprefix(prefix)
 
     def _stop(self) -> str:
-        """End the process, by force if it must be, and return its last words."""
+        """Stop the process, by force if need be, and return its last log line."""
         if self.exit_code is not None:
             return ""
         self._process.terminate()

@@ -1,4 +1,4 @@
-"""Outcomes of a stream, put back beside their rows and into their order."""
+"""Outcomes of a stream, matched with their rows and put into their order."""
 
 import threading
 from collections import deque
@@ -17,8 +17,8 @@ _HELD_ROWS = 4096
 class RowOrder:
     """Hands each row's outcome to `emit` in the order of the rows.
 
-    Rows come in on the thread that sends the stream, outcomes on the one that reads it; `emit` runs
-    on either, one call at a time, so a bad line is answered at once even when nothing else follows.
+    Rows arrive on the thread that sends the stream, outcomes on the one that reads it. `emit` runs
+    on either, one call at a time, so a bad line gets its error at once even if no text follows.
     """
 
     def __init__(self, emit: Emit) -> None:
@@ -27,16 +27,16 @@ class RowOrder:
         self._rows: deque[Row] = deque()
         self._outcomes: dict[int, Outcome] = {}
         self.errors = 0
-        """How many of the rows that were emitted have no scores."""
+        """Number of emitted rows without scores."""
 
     def expect(self, row: Row) -> None:
-        """Take the next row; waits while too many bad rows pile up behind an unanswered one."""
+        """Take the next row. Blocks while too many rows wait for an earlier one's outcome."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._rows) < _HELD_ROWS)
             self._rows.append(row)
 
     def settle(self, index: int, outcome: Outcome) -> None:
-        """Take a row's outcome, and emit all that is now in order."""
+        """Take a row's outcome, and emit all rows whose turn it is."""
         with self._changed:
             self._outcomes[index] = outcome
             while self._rows and self._rows[0].index in self._outcomes:
@@ -48,10 +48,10 @@ class RowOrder:
 
 
 def classify_rows(client: Client, rows: Iterable[Row], emit: Emit, **options: Any) -> int:
-    """Stream rows through the server, hand each outcome to `emit` in the order of the rows.
+    """Classify rows by a stream, and give each outcome to `emit` in the order of the rows.
 
-    Returns how many outcomes are errors. `options` are those of `Client.classify_stream`. Raises
-    ClasswireError when the stream ends early.
+    Returns the number of errors. `options` are those of `Client.classify_stream`. Raises
+    ClasswireError if the stream ends early.
     """
     order = RowOrder(emit)
 

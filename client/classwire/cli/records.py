@@ -1,4 +1,4 @@
-"""Results as JSON: one object a line, UTF-8, numbers as exact as the server's float32."""
+"""Results as JSON lines in UTF-8, with the exact values of the server's float32."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from .failures import field_name
 def json_line(record: object) -> bytes:
     """Return a record as one line of JSON in UTF-8.
 
-    An unpaired surrogate has no UTF-8; it leaves as the JSON escape that it must have come from.
+    It writes an unpaired surrogate, which UTF-8 cannot encode, as a JSON escape.
     """
     return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
@@ -29,7 +29,7 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
 
 
 def full_record(text: TextInput | ClasswireError, outcome: Outcome) -> dict[str, Any]:
-    """Return what `classify --json` says of one text; a line that could not be read has no text."""
+    """Return the record of `classify --json`. A line that is not UTF-8 has no text."""
     record: dict[str, Any] = {}
     if isinstance(text, TextInput):
         record["text"] = text.text
@@ -71,7 +71,7 @@ def score_record(score: LabelScore) -> dict[str, Any]:
 
 
 def error_record(error: ClasswireError) -> dict[str, Any]:
-    """Return what a program needs to know of an error."""
+    """Return an error as a record."""
     return {
         "code": error.code.name,
         "reason": error.reason or None,

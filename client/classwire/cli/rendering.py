@@ -1,4 +1,4 @@
-"""Scores and tokens drawn for people: aligned bars and columns as wide as the terminal allows."""
+"""Scores and tokens as aligned bars and columns, as wide as the terminal."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,12 +16,12 @@ _LONGEST_BAR = 40
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that takes every text literally: no markup, no emoji codes, no guesses."""
+    """Return a console that prints texts literally, without markup or emoji codes."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def fitted(text: str, width: int) -> str:
-    """Return the visible text, cut to so many terminal cells with an ellipsis."""
+    """Return the visible text, cut with an ellipsis to `width` terminal cells."""
     shown = visible(text)
     return shown if cell_len(shown) <= width else set_cell_size(shown, max(width - 1, 0)) + "…"
 
@@ -36,8 +36,7 @@ def score_lines(
 ) -> Iterator[Text]:
     """Yield a line for each score: label, bar, number. Probabilities fill the bar at 1.
 
-    Scores without a scale of their own (identity) are drawn against the largest of them; those
-    below zero are drawn hollow.
+    Identity scores fill the bar at the largest absolute score; a negative score's bar is hollow.
     """
     if not scores:
         yield Text("(no label reaches the minimum score)", style="dim")
@@ -68,7 +67,7 @@ def bar_lines(bars: Sequence[tuple[str, float, str]], width: int) -> Iterator[Te
 
 
 def logit_lines(labels: Sequence[str], logits: Sequence[float], width: int) -> Iterator[Text]:
-    """Yield a line for each label with its logit, the decimal points below each other."""
+    """Yield a line for each label with its logit, aligned at the decimal point."""
     label_width = min(max(map(cell_len, map(visible, labels))), max(width - 16, 8))
     numbers = [f"{logit:+.6f}" for logit in logits]
     for label, number in zip(labels, numbers, strict=True):
@@ -80,7 +79,7 @@ def logit_lines(labels: Sequence[str], logits: Sequence[float], width: int) -> I
 
 
 def token_blocks(tokens: Sequence[Token], mask: Sequence[int], width: int) -> Iterator[Text]:
-    """Yield the tokens side by side, their facts below them, in blocks that fit the width."""
+    """Yield the tokens in columns with id, type and mask, in blocks that fit the width."""
     names = ("token", "id", "type", "mask")
     name_width = max(map(len, names))
     columns = [
@@ -107,10 +106,10 @@ def token_blocks(tokens: Sequence[Token], mask: Sequence[int], width: int) -> It
 def stage_lines(
     result: Classification, mask: Sequence[int], labels: Sequence[str], width: int
 ) -> Iterator[Text]:
-    """Yield the three stages of the reference job: the model's input, its logits, the scores."""
+    """Yield the three stages of a classification: the model's input, its logits, the scores."""
     by_id = sorted(result.scores, key=lambda score: score.label_id)
     outcome = "scores" if result.activation == "identity" else "probabilities"
-    dropped = f", {result.truncated_tokens} more left out" if result.truncated_tokens else ""
+    dropped = f", {result.truncated_tokens} more cut off" if result.truncated_tokens else ""
     yield _title(f"Stage 1: {len(result.tokens)} tokens, as the model reads them{dropped}")
     yield from token_blocks(result.tokens, mask, width)
     yield Text()

@@ -1,4 +1,4 @@
-"""The output of an interrupted run: how far it came, and whether it belongs to the input."""
+"""The output of an interrupted run: how far it got, and whether it belongs to the input."""
 
 import itertools
 import json
@@ -14,27 +14,27 @@ from .rows import MAX_LINE_BYTES, Columns, Row
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The part of an output that stays: whole lines, one for each row from the first on."""
+    """The complete lines of an output: one for each row from the first on."""
 
     rows: int = 0
     errors: int = 0
     output_bytes: int = 0
-    """Where the whole lines end; a torn one may follow, and goes."""
+    """Where the complete lines end; an incomplete one may follow, and is removed."""
     input_bytes: int = 0
     """Where the last of their rows ends in the input."""
 
 
 def identity(row: Row, columns: Columns) -> dict[str, object]:
-    """What a line of the output says of the row it belongs to, before all else."""
+    """The first fields of an output line, which name its row."""
     return {"row": row.index} | ({"id": row.key} if columns.key else {})
 
 
 def read_written(
     output: Path, rows: Iterator[Row], columns: Columns
 ) -> tuple[Written, Iterator[Row]]:
-    """Return what the output has already, and the other rows.
+    """Return the lines that the output already has, and the rows that it lacks.
 
-    Raises WrongUse when it is not the output of these rows, read with these columns.
+    Raises WrongUse if it is not the output of these rows and columns.
     """
     written = Written()
     with output.open("rb") as lines:
@@ -43,7 +43,7 @@ def read_written(
             row = next(rows, None)
             if row is None:
                 raise _foreign(output, f"line {number} is past the last row of the input")
-            # By bytes: what JSON carries may be equal to something else, or unequal to itself.
+            # Compare bytes: JSON values may equal another one (1 == 1.0), or not themselves (NaN).
             start = json_line(identity(row, columns))[:-2] + b", "
             if not line.startswith(start[: len(line)]):
                 raise _foreign(output, f"line {number} is not of row {row.index} of the input")

@@ -1,7 +1,7 @@
 """Rows of texts, read from CSV, JSON Lines, plain lines or standard input in bounded memory.
 
-A row that holds no usable text becomes a row with an error, so that its neighbours are still
-classified; only a file that makes no sense as a whole (no such column, UTF-16) ends the reading.
+A row without a usable text becomes a row with an error, and the rows after it are still read. Only
+an error of the whole file (a missing column, UTF-16) ends the reading.
 """
 
 import csv
@@ -32,21 +32,21 @@ class Row:
     key: object
     """The value of the id column; None where there is none."""
     content: TextInput | ClasswireError
-    """The text, or why there is none."""
+    """The text, or the error of a row without one."""
     end_bytes: int = 0
     """Where the row ends in its file, for progress."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a file hold what."""
+    """The columns of text, second text and id; empty where there is none."""
 
     text: str = ""
     pair: str = ""
     key: str = ""
 
     def require(self, present: Iterable[str], where: str) -> None:
-        """Raise WrongUse unless every column that was named is there."""
+        """Raise WrongUse if a named column is missing or there twice."""
         names = list(present)
         for wanted in filter(None, (self.text, self.pair, self.key)):
             if wanted not in names:
@@ -57,15 +57,15 @@ class Columns:
 
 
 class Lines:
-    """The lines of a byte stream as bytes, each ending in a newline; knows where it is.
+    """The lines of a byte stream as bytes, with line numbers and offsets.
 
-    `read` returns up to so many bytes as soon as there are any, and nothing at the end.
+    `read(n)` returns up to n bytes as soon as there are any, and none at the end.
     """
 
     def __init__(self, read: Callable[[int], bytes | None], name: str) -> None:
         self.name = name
         self.number = 0
-        """1-based number of the line that was read last."""
+        """1-based number of the last line."""
         self.end_bytes = 0
         """Where that line ends."""
         self._lines = self._split(read)
@@ -99,7 +99,7 @@ class Lines:
         return line.removeprefix(b"\xef\xbb\xbf")
 
     def decode(self, line: bytes) -> str | InvalidInputError:
-        """Return the line as text without its line end, or say which byte is not UTF-8."""
+        """Return the line as text without its line end, or an error that names the wrong byte."""
         try:
             return line.removesuffix(b"\n").removesuffix(b"\r").decode()
         except UnicodeDecodeError as error:
@@ -111,21 +111,21 @@ class Lines:
 
 @contextmanager
 def open_rows(path: Path, columns: Columns) -> Iterator[Iterator[Row]]:
-    """Open a file of rows; the suffix says what the file is.
+    """Open a file of rows, whose suffix is its format.
 
-    Raises WrongUse when the suffix is unknown or a column is missing, before any row is handed out.
+    Raises WrongUse for an unknown suffix or a missing column before it yields a row.
     """
     readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".txt": _txt_rows}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise WrongUse(f"{path}: known files end in {', '.join(readers)}")
+        raise WrongUse(f"{path}: unknown format; known suffixes are {', '.join(readers)}")
     if reader is not _txt_rows and not columns.text:
-        raise WrongUse(f"{path}: say with --column which column holds the text")
+        raise WrongUse(f"{path}: name the column of the text with --column")
     if reader is _txt_rows and columns != Columns():
-        raise WrongUse(f"{path}: a .txt file has no columns, each line is a text")
+        raise WrongUse(f"{path}: a .txt file has no columns; each line is a text")
     with path.open("rb", buffering=0) as file:
         rows = reader(Lines(file.read, str(path)), columns)
-        first = list(itertools.islice(rows, 1))  # reads the header, so that its faults show now
+        first = list(itertools.islice(rows, 1))  # reads the header, to report its errors now
         yield itertools.chain(first, rows)
 
 
@@ -169,9 +169,9 @@ def _json_object(lines: Lines, line: bytes) -> dict[str, object] | InvalidInputE
 
 def _csv_rows(lines: Lines, columns: Columns) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE_BYTES)
-    # Undecodable bytes are kept until it is known whether they stand in a column that matters.
+    # Keep bytes that are not UTF-8: they matter only in the columns that are used.
     decoded = (line.decode("utf-8", "surrogateescape") for line in lines)
-    # strict: a quote that is never closed is an error instead of a text as long as the file
+    # strict: an unclosed quote is an error, not a text as long as the file
     reader = csv.reader(decoded, strict=True)
     try:
         names = next(filter(None, reader), [])

@@ -1,4 +1,4 @@
-"""`classwire serve`, `compile` and `doctor`: the server's own commands, loaded when asked for."""
+"""`classwire serve`, `compile` and `doctor`: commands of the server, loaded when they run."""
 
 from importlib import import_module
 from typing import Any
@@ -8,10 +8,10 @@ import click
 from .failures import Failure
 
 
-class _ServerCommand(click.Command):
-    """Stands in the list of commands without importing the server.
+class ServerCommand(click.Command):
+    """A command of the server in the list of commands, without an import of the server.
 
-    `place` is where the server has the command itself, as in "module:name".
+    `place` is the server's own command, as "module:name".
     """
 
     def __init__(self, name: str, place: str, help: str) -> None:
@@ -25,10 +25,11 @@ class _ServerCommand(click.Command):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        """Parse with the server's own command, which then is what runs."""
-        return self._own().make_context(info_name, args, parent, **extra)
+        """Parse with the server's own command, which then runs."""
+        return self.load().make_context(info_name, args, parent, **extra)
 
-    def _own(self) -> click.Command:
+    def load(self) -> click.Command:
+        """The server's own command. Raises Failure if the server is not installed."""
         module, _, name = self._place.partition(":")
         try:
             command: click.Command = getattr(import_module(module), name)
@@ -40,14 +41,14 @@ class _ServerCommand(click.Command):
         return command
 
 
-serve = _ServerCommand("serve", "classwire_server.cli.serve:serve", "Serve classifiers over gRPC.")
-compile_ = _ServerCommand(
+serve = ServerCommand("serve", "classwire_server.cli.serve:serve", "Serve classifiers over gRPC.")
+compile_ = ServerCommand(
     "compile",
     "classwire_server.cli.compile:compile_",
-    "Compile models beforehand, for `serve --compile`.",
+    "Compile models ahead of time, for `serve --compile`.",
 )
-doctor = _ServerCommand(
+doctor = ServerCommand(
     "doctor",
     "classwire_server.cli.doctor.command:doctor",
-    "Say what this machine has for a server, and what it would choose.",
+    "Show what this machine offers, and what a server would choose.",
 )

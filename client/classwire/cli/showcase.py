@@ -1,4 +1,4 @@
-"""What `classwire demo` does with a server, and how it shows it."""
+"""The calls of `classwire demo`, and their display."""
 
 import time
 from collections import Counter
@@ -38,7 +38,7 @@ _LONGEST_LABEL = 20
 
 
 class Showcase:
-    """The reference job by unary call, batch and stream, printed as it happens."""
+    """Classifies by unary call, batch and stream, and prints each result when it comes."""
 
     def __init__(self, client: Client, connection: Connection, out: Console) -> None:
         self._client = client
@@ -48,7 +48,7 @@ class Showcase:
         self._labels: tuple[str, ...] = ()
 
     def run(self) -> None:
-        """Do all of it; raises ClasswireError when the server fails."""
+        """Make all calls. Raises ClasswireError if the server fails."""
         self._meet()
         self._unary()
         self._batch()
@@ -87,7 +87,7 @@ class Showcase:
     def _stream(self) -> None:
         texts = [opinion.format(subject) for subject in _SUBJECTS for opinion in _OPINIONS]
         texts.insert(0, REFERENCE_TEXT)
-        self._title(f"{len(texts)} texts by one stream", "the first, and how many got which label")
+        self._title(f"{len(texts)} texts by one stream", "the first, and a count for each label")
         started_s = time.perf_counter()
         outcomes = {
             result.id: result.outcome
@@ -108,7 +108,7 @@ class Showcase:
         self._say("")
 
     def _verdict(self, text: str, outcome: Outcome) -> None:
-        """Print the highest label with its score, or the reason of the error, beside the text."""
+        """Print the text, and its best label with score or the reason of its error."""
         label_width = max(cell_len(fitted(label, _LONGEST_LABEL)) for label in self._labels)
         verdict_width = max(label_width + len("  0.0000"), len(Reason.EMPTY_TEXT))
         if isinstance(outcome, ClasswireError):

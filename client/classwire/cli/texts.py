@@ -1,4 +1,4 @@
-"""Texts of the command line and of standard input, each answered where people can see it."""
+"""`classwire classify` for texts of the command line and of standard input."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def classify_texts(
 
 
 def _classify_one(client: Client, row: Row, show: Show, as_json: bool, **options: Any) -> int:
-    """Classify a single text by a unary call; if it is wrong, the command was."""
+    """Classify a single text by a unary call. A wrong text is a wrong use of the command."""
     try:
         if isinstance(row.content, ClasswireError):
             raise row.content
@@ -114,7 +114,7 @@ class _ScorePrinter:
         lines = score_lines(outcome.scores, outcome.activation, out.width - indent)
         print_lines(out, lines, indent)
         if outcome.truncated_tokens:
-            out.print(f"{' ' * indent}({outcome.truncated_tokens} tokens left out)", style="dim")
+            out.print(f"{' ' * indent}({outcome.truncated_tokens} tokens cut off)", style="dim")
         sys.stdout.flush()
 
 
@@ -147,10 +147,10 @@ def _argument_rows(texts: tuple[str, ...]) -> Iterator[Row]:
 
 
 def _stdin_rows() -> Iterator[Row]:
-    # Read below the buffer: a thread that waits inside the buffer's lock stops Python from leaving.
+    # Unbuffered: a thread that waits inside the buffer's lock keeps Python from exiting.
     if sys.stdin is None:
-        raise WrongUse("standard input is closed; give a TEXT")
+        raise WrongUse("standard input is closed; pass a TEXT")
     stdin = sys.stdin.buffer
     if sys.stdin.isatty():
-        click.echo("One text a line; Ctrl-D ends.", err=True)
+        click.echo("Enter one text per line; Ctrl-D ends.", err=True)
     return line_rows(getattr(stdin, "raw", stdin).read, "standard input")

@@ -1,4 +1,4 @@
-"""`classwire token new`: a token for a caller, and what a server keeps of it."""
+"""`classwire token new`: a token for a caller, and its hash for the server."""
 
 import json
 import tomllib
@@ -11,7 +11,7 @@ from .failures import WrongUse
 
 @click.group()
 def token() -> None:
-    """Make tokens, by which a server knows its callers."""
+    """Make tokens, by which a server identifies its callers."""
 
 
 @token.command()
@@ -19,26 +19,26 @@ def token() -> None:
 @click.option(
     "--callers",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File of the server's callers, to add this one to.  [default: print what to add]",
+    help="File of the server's callers; add this caller.  [default: print the entry]",
 )
 @click.option(
     "--model",
     "models",
     multiple=True,
     metavar="MODEL",
-    help="A model it may use; repeated.  [default: all]",
+    help="Model that the caller may use. May be repeated.  [default: all]",
 )
 @click.option(
     "--text-tokens-per-s",
     type=click.IntRange(min=1),
-    help="How much text it may send, in the tokens of the model.  [default: any]",
+    help="Rate limit of its texts, in tokens per second.  [default: none]",
 )
 def new(
     *, name: str, callers: Path | None, models: tuple[str, ...], text_tokens_per_s: int | None
 ) -> None:
-    """Print a new token for the caller NAME, which is shown only now.
+    """Print a new token for the caller NAME. Keep it: nothing can show it again.
 
-    A server keeps a salted hash of it, in the file that `classwire serve --callers` names.
+    The server keeps only a salted hash, in the file of `classwire serve --callers`.
     """
     from ..contract.tokens import NAME, hash_of, new_token
 
@@ -59,7 +59,7 @@ def new(
 
 
 def _add(path: Path, name: str, entry: str) -> None:
-    """Write the file anew, in one step: a server may be about to read it."""
+    """Replace the file in one step, since a server may read it at any moment."""
     path = path.resolve()
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     try:
@@ -67,7 +67,7 @@ def _add(path: Path, name: str, entry: str) -> None:
     except tomllib.TOMLDecodeError as error:
         raise WrongUse(f"{path}: {error}") from None
     if name in known:
-        raise WrongUse(f"{path} has a caller {name} already; a second token goes into its list")
+        raise WrongUse(f"{path} already has a caller {name}; add a second token to its list")
     after = f"{before.rstrip()}\n\n{entry}".lstrip()
     scratch = path.with_name(f".{path.name}.new")
     scratch.write_text(after, encoding="utf-8")

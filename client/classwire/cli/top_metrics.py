@@ -1,4 +1,4 @@
-"""What a server's port of metrics says at one moment, and what happened between two."""
+"""Snapshots of a server's metrics, and the difference of two."""
 
 import http.client
 import re
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from .failures import Failure
 
-PATIENCE_S = 5.0
-"""How long the port may take to answer."""
+TIMEOUT_S = 5.0
+"""Longest time for the metrics port to answer."""
 
 _SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -19,7 +19,7 @@ Labels = dict[str, str]
 
 
 class Snapshot:
-    """All samples of one moment; `at_s` is an instant of the monotonic clock."""
+    """All samples of one scrape; `at_s` is a time of the monotonic clock."""
 
     def __init__(self, text: str, at_s: float) -> None:
         self.at_s = at_s
@@ -30,24 +30,24 @@ class Snapshot:
                 self._samples[name].append((_labels(labels or ""), float(value)))
 
     def of(self, name: str, **labels: str) -> Iterator[tuple[Labels, float]]:
-        """The labels and values of a metric's samples that have these labels."""
+        """The labels and values of those of a metric's samples that have these labels."""
         for its_labels, value in self._samples.get(name, ()):
             if labels.items() <= its_labels.items():
                 yield its_labels, value
 
     def sum(self, name: str, **labels: str) -> float:
-        """The sum of these values; 0 where there is none."""
+        """The sum of these values; 0 without any."""
         return sum(value for _, value in self.of(name, **labels))
 
     def label(self, name: str, label: str, **labels: str) -> list[str]:
-        """Each value that a label has, once, in the order of the samples."""
+        """The distinct values of a label, in the order of the samples."""
         return list({its_labels[label]: None for its_labels, _ in self.of(name, **labels)})
 
 
 class Window:
-    """What happened between two snapshots of one server.
+    """The time between two snapshots of one server.
 
-    What was counted less at the end began anew at 0 in between, as a model that is loaded again.
+    A counter that became smaller was reset to 0 in between, as when a model is loaded again.
     """
 
     def __init__(self, before: Snapshot, now: Snapshot) -> None:
@@ -56,21 +56,22 @@ class Window:
 
     @property
     def seconds(self) -> float:
-        """How long it is; 0 where there is one snapshot so far."""
+        """Its length; 0 if there is only one snapshot so far."""
         return self.now.at_s - self._before.at_s
 
     def rate(self, name: str, **labels: str) -> float | None:
-        """How much a counter grew in a second; None where that is not known yet."""
+        """Growth of a counter per second; None with only one snapshot."""
         return self._grown(name, **labels) / self.seconds if self.seconds else None
 
     def mean(self, name: str, **labels: str) -> float | None:
-        """The mean of what a histogram counted; None where that was nothing."""
+        """Mean of a histogram's new values; None without any."""
         count = self._grown(f"{name}_count", **labels)
         return self._grown(f"{name}_sum", **labels) / count if count else None
 
     def quantile(self, share: float, name: str, **labels: str) -> float | None:
-        """What this share of all that a histogram counted stays below, as far as its buckets tell:
-        the last bound where it is above that. None where it counted nothing.
+        """A quantile of a histogram's new values, interpolated in its bucket; None without any.
+
+        Above the last finite bound, it is that bound.
         """
         bucket = f"{name}_bucket"
         bounds = sorted(self.now.label(bucket, "le", **labels), key=float)
@@ -91,21 +92,21 @@ class Window:
 
 
 def read(target: str) -> Snapshot:
-    """What a port of metrics says now. Raises Failure where there is none."""
-    connection = http.client.HTTPConnection(target, timeout=PATIENCE_S)
+    """Scrape a metrics port. Raises Failure if there is none."""
+    connection = http.client.HTTPConnection(target, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/metrics")
         response = connection.getresponse()
         text = response.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
         raise Failure(
-            f"no metrics at {target}; a server has them with `classwire serve --metrics-port 9464`"
+            f"no metrics at {target}; `classwire serve --metrics-port 9464` turns them on"
         ) from error
     finally:
         connection.close()
     snapshot = Snapshot(text, time.monotonic())
     if response.status != 200 or not snapshot.label("classwire_build_info", "version"):
-        raise Failure(f"what answers at {target} is no port of metrics of classwire's")
+        raise Failure(f"the server at {target} is not a Classwire metrics port")
     return snapshot
 
 

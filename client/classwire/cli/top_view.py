@@ -1,4 +1,4 @@
-"""One view of a server, drawn from what its metrics say: calls, models, queues, batches, errors."""
+"""The view of `classwire top`, from a server's metrics."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,16 +13,16 @@ from .top_metrics import Window
 
 MOST_ERRORS = 8
 _WIDE = 104
-"""Columns from which on names and figures have more room."""
+"""Width of a terminal from which on the columns are wider."""
 _DIM, _BAD = "dim", "bold red"
 _UNKNOWN = "–"
 
 Row = tuple[str, *tuple[str | Text, ...]]
-"""The name of a row, and its other cells."""
+"""A row's name and its other cells."""
 
 
 def view(window: Window, target: str, width: int, missing: str = "") -> RenderableType:
-    """All of it, in so many columns; `missing` says why there is nothing newer."""
+    """The whole view, `width` columns wide; `missing` says why it is not up to date."""
     parts: list[RenderableType] = [_head(window, target), _port(window), _streams(window)]
     if missing:
         parts.append(Text(missing, _BAD))
@@ -45,7 +45,7 @@ def _head(window: Window, target: str) -> Text:
         line.append(f"  up {_age(at_s - started_s)}")
     if now.sum("classwire_draining"):
         line.append("  draining", _BAD)
-    what = f"over {window.seconds:.1f} s" if window.seconds else "rates follow"
+    what = f"over {window.seconds:.1f} s" if window.seconds else "rates with the next view"
     line.append(f"  {time.strftime('%H:%M:%S', time.localtime(at_s))}, {what}", _DIM)
     return line
 
@@ -55,7 +55,7 @@ def _port(window: Window) -> Text:
     busy, threads = now.sum("classwire_rpc_threads_busy"), now.sum("classwire_rpc_threads")
     waiting = now.sum("classwire_rpc_waiting_calls")
     line = Text(f"threads {busy:.0f} of {threads:.0f}, ")
-    line.append(f"{waiting:.0f} calls wait", _BAD if waiting else "")
+    line.append(f"{waiting:.0f} calls queued", _BAD if waiting else "")
     if memory := now.sum("process_resident_memory_bytes"):
         line.append(f"  {_bytes(memory)}, CPU {_share(window.rate('process_cpu_seconds_total'))}")
     return line
@@ -184,7 +184,7 @@ def _table(title: str, columns: Sequence[str], *, wide: bool) -> Table:
         table.add_column(
             column,
             justify="left" if left else "right",
-            min_width=9 if wide else 7,  # so that nothing moves when figures change
+            min_width=9 if wide else 7,  # so that columns do not move when figures change
             no_wrap=True,
         )
     return table

@@ -1,6 +1,6 @@
 """The reasons of the contract (`ErrorInfo.reason`, `ItemError.reason`) and their status codes.
 
-Status codes stand here by name, so that importing the reasons loads no gRPC.
+Codes are names here, so that importing the reasons loads no gRPC.
 """
 
 from collections.abc import Mapping
@@ -11,52 +11,52 @@ DOMAIN = "classwire"
 
 
 class Reason(StrEnum):
-    """Why a call, or one text of it, failed. Each is documented by when it is used."""
+    """Why a call, or one text of it, failed. Each docstring says when the server uses it."""
 
     EMPTY_TEXT = "EMPTY_TEXT"
     """The text is missing, empty or only white space."""
     TEXT_TOO_LARGE = "TEXT_TOO_LARGE"
     """The text has more bytes than the model's limit."""
     TOO_MANY_TOKENS = "TOO_MANY_TOKENS"
-    """The text has more tokens than the model takes, and truncation is REJECT."""
+    """The text has more tokens than the model's limit, and truncation is REJECT."""
     UNKNOWN_ENUM = "UNKNOWN_ENUM"
-    """An enum field holds a number that the server does not know."""
+    """An enum field has a number that the server does not know."""
     BAD_OPTION = "BAD_OPTION"
     """An option is NaN or out of range."""
     TOO_MANY_ITEMS = "TOO_MANY_ITEMS"
-    """A batch, or a message of a stream, holds more items than the limit."""
+    """A batch, or a message of a stream, has more items than the limit."""
     BAD_ID = "BAD_ID"
     """The id of a stream's item is empty, too long, or already used by an unanswered item."""
     BAD_STREAM_START = "BAD_STREAM_START"
     """A stream did not start with a config, or sent a second one."""
     BAD_ENCODING = "BAD_ENCODING"
-    """The bytes are no message of the contract, or a text is not UTF-8."""
+    """The bytes are not a message of the contract, or a text is not UTF-8."""
     UNKNOWN_MODEL = "UNKNOWN_MODEL"
     """The server has no model of that name."""
     OVERLOADED = "OVERLOADED"
-    """The queue is full; come back after `retry_after`."""
+    """The queue is full. Retry after `retry_after`."""
     TOO_MANY_STREAMS = "TOO_MANY_STREAMS"
-    """The server has as many streams as it takes; come back after `retry_after`."""
+    """The server has its maximum number of streams. Retry after `retry_after`."""
     RATE_LIMITED = "RATE_LIMITED"
-    """The caller is over its own rate; come back after `retry_after`."""
+    """The caller is over its rate limit. Retry after `retry_after`."""
     EXPIRED_IN_QUEUE = "EXPIRED_IN_QUEUE"
     """The server's default timeout, or the item's, passed before the model ran."""
     LOADING = "LOADING"
     """The model is not loaded yet. Safe to retry."""
     DRAINING = "DRAINING"
-    """The server, or the model, or this stream ends. Safe to retry, here or elsewhere."""
+    """The server, the model or this stream is ending. Safe to retry, also on another server."""
     WORKER_LOST = "WORKER_LOST"
-    """The engine's worker went away. Safe to retry."""
+    """The engine's worker process was lost. Safe to retry."""
     POISON_INPUT = "POISON_INPUT"
-    """This text brought the worker down twice. Never retry it."""
+    """This text crashed the worker process twice. Never retry it."""
     MISSING_CREDENTIALS = "MISSING_CREDENTIALS"
-    """The server asks for credentials and the call has none."""
+    """The server requires credentials and the call has none."""
     BAD_CREDENTIALS = "BAD_CREDENTIALS"
-    """The call's credentials are not known."""
+    """The server does not know the call's credentials."""
     NOT_ALLOWED = "NOT_ALLOWED"
     """The caller is known, and may not do this."""
     INTERNAL = "INTERNAL"
-    """A defect of the server; the metadata's `id` finds the log line."""
+    """A defect of the server. The metadata's `id` finds the log line."""
 
 
 CODES: Mapping[Reason, str] = {
@@ -95,15 +95,15 @@ class AdminReason(StrEnum):
     """Why the admin service did not load, replace or unload a model."""
 
     MODEL_EXISTS = "MODEL_EXISTS"
-    """There is a model of that name; it can be reloaded."""
+    """The server has a model of that name. Reload it instead."""
     BAD_CHECKPOINT = "BAD_CHECKPOINT"
-    """The checkpoint cannot be served; the message says why."""
+    """The server cannot serve the checkpoint. The message says why."""
     OVER_MEMORY_BUDGET = "OVER_MEMORY_BUDGET"
-    """All models together would need more memory than the server was given."""
+    """All models together would need more memory than the server's budget."""
     IS_DEFAULT = "IS_DEFAULT"
-    """The model is the default one, and no other was named."""
+    """The model is the default model, and the request names no other one."""
     CHANGE_IN_PROGRESS = "CHANGE_IN_PROGRESS"
-    """Another change of a model is not over yet."""
+    """Another change of a model is in progress."""
 
 
 ADMIN_CODES: Mapping[AdminReason, str] = {

@@ -1,8 +1,8 @@
-"""Tokens: what a caller shows, and what a server keeps of it.
+"""Tokens of callers, and their hashes for the server.
 
-A token holds the name of its caller, so that a server looks at one hash and not at all of them, and
-256 bits of chance. Nobody can guess those, however fast a hash is computed, so one pass of HMAC is
-enough: a slow hash would only give strangers a way to keep the server busy.
+A token contains the name of its caller, so that a server checks one hash only, and 256 random bits.
+Those cannot be guessed even with a fast hash, so one pass of HMAC is enough. A slow hash would let
+strangers keep the server busy.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def new_token(name: str) -> str:
 
 
 def name_in(token: str) -> str | None:
-    """The caller that a token says it is of; None when it is no token."""
+    """The caller that a token names; None if it is not a token."""
     match = _TOKEN.fullmatch(token)
     return match and match[1]
 
 
 def hash_of(token: str, salt: bytes | None = None) -> str:
-    """What a server keeps of a token; with a new salt unless one is given."""
+    """The hash of a token for the server, with a new salt unless one is given."""
     salt = secrets.token_bytes(16) if salt is None else salt
     return f"hmac-sha256:{salt.hex()}:{hmac.digest(salt, token.encode(), 'sha256').hex()}"
 
@@ -40,6 +40,6 @@ def is_hash(text: str) -> bool:
 
 
 def is_hash_of(text: str, token: str) -> bool:
-    """Whether a hash is that of a token; how long that takes says nothing of where they differ."""
+    """Whether a hash is that of a token, in a time that does not depend on the difference."""
     salt = bytes.fromhex(text.split(":")[1])
     return hmac.compare_digest(text, hash_of(token, salt))

@@ -15,6 +15,7 @@ trailers of a real server's.
 """
 
 from .failures import CODES
-from .server import FakeServer, ReceivedCall
+from .script import ReceivedCall
+from .server import FakeServer
 
 __all__ = ["CODES", "FakeServer", "ReceivedCall"]

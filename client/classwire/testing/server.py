@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent import futures
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -18,23 +15,8 @@ from ..contract.reasons import Reason
 from ..v1 import classwire_pb2 as pb
 from ..v1 import classwire_pb2_grpc as pb_grpc
 from .failures import Failure
-from .services import ClassifyService, ModelService, Request
-
-Answer: TypeAlias = Callable[[str, str | None], Mapping[str, float]]
-
-
-_ENDLESS_S = 1e12
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedCall:
-    """The metadata and deadline of a call; `time_left_s` is None without a deadline.
-
-    A key that came several times has its last value.
-    """
-
-    metadata: Mapping[str, str | bytes]
-    time_left_s: float | None
+from .script import Answer, Script
+from .services import ClassifyService, ModelService
 
 
 class FakeServer:
@@ -76,8 +58,6 @@ class FakeServer:
     ) -> None:
         if not callable(answer) and not answer:
             raise ValueError("the fake server needs at least one label")
-        self.requests: list[Request] = []
-        self.calls: list[ReceivedCall] = []
         self.model = pb.Model(
             name=model,
             is_default=True,
@@ -101,18 +81,13 @@ class FakeServer:
             ),
             fingerprint="0" * 64,
         )
-        self._answer = answer if callable(answer) else _in_turn(answer)
-        # Guards the fields below and `answer`, so that the labels come in order.
-        self._lock = threading.Lock()
-        self._text_failures: dict[str, tuple[Failure, float]] = {}  # with the times left
-        self._call_failures: list[Failure] = []
-        self._stream_failures: list[tuple[int, Failure]] = []
-        self._released = threading.Event()
-        self._released.set()
+        self._script = Script(answer, self.model)
+        self.requests = self._script.requests
+        self.calls = self._script.calls
         self._health = health.HealthServicer()
         self._server = grpc.server(futures.ThreadPoolExecutor(16, "classwire-fake"))
-        pb_grpc.add_ClassifyServiceServicer_to_server(ClassifyService(self), self._server)
-        pb_grpc.add_ModelServiceServicer_to_server(ModelService(self), self._server)
+        pb_grpc.add_ClassifyServiceServicer_to_server(ClassifyService(self._script), self._server)
+        pb_grpc.add_ModelServiceServicer_to_server(ModelService(self._script), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         port = self._server.add_insecure_port(address)
         is_socket = address.startswith("unix:")
@@ -127,8 +102,7 @@ class FakeServer:
         retry_after_s: float | None = None,
     ) -> None:
         """Make a text fail `times` times: as an outcome in a batch or stream, else as a call."""
-        with self._lock:
-            self._text_failures[text] = Failure(reason, retry_after_s), times
+        self._script.fail_text(text, Failure(reason, retry_after_s), times)
 
     def fail_next(
         self, reason: Reason, *, times: int = 1, retry_after_s: float | None = None
@@ -137,24 +111,22 @@ class FakeServer:
 
         A client retries what is retryable, unless it was made with `retry=False`.
         """
-        with self._lock:
-            self._call_failures += [Failure(reason, retry_after_s)] * times
+        self._script.fail_next(Failure(reason, retry_after_s), times)
 
     def break_stream(self, reason: Reason, *, after_results: int) -> None:
         """Make the next stream fail when it has given `after_results` results.
 
         If the reason is retryable, a client goes on in another stream.
         """
-        with self._lock:
-            self._stream_failures.append((after_results, Failure(reason)))
+        self._script.break_stream(Failure(reason), after_results)
 
     def hold(self) -> None:
         """Hold back the answers of classify and tokenize calls and of streams, until `release`."""
-        self._released.clear()
+        self._script.released.clear()
 
     def release(self) -> None:
         """Send the answers that `hold` held back, and all later ones at once."""
-        self._released.set()
+        self._script.released.set()
 
     def set_serving(self, serving: bool) -> None:
         """Set the health: SERVING (the default) or NOT_SERVING."""
@@ -168,7 +140,7 @@ class FakeServer:
 
     def stop(self) -> None:
         """Cancel all calls and stop listening. Leaving the context does this."""
-        self._released.set()
+        self._script.released.set()
         self._server.stop(grace=None).wait()
 
     def __enter__(self) -> Self:
@@ -182,59 +154,3 @@ class FakeServer:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-    def begin(self, context: grpc.ServicerContext) -> None:
-        """Record a call, and abort it if it is to fail. For the services."""
-        left_s = context.time_remaining()
-        # Without a deadline grpcio returns a very long time, or None.
-        endless = left_s is None or left_s > _ENDLESS_S
-        received = ReceivedCall(dict(context.invocation_metadata()), None if endless else left_s)
-        with self._lock:
-            self.calls.append(received)
-            failure = self._call_failures.pop(0) if self._call_failures else None
-        if failure is not None:
-            failure.abort(context)
-
-    def record(self, request: Request) -> None:
-        """Record a request. For the services."""
-        with self._lock:
-            self.requests.append(request)
-
-    def wait_for_release(self) -> None:
-        """Block while answers are held back. For the services."""
-        self._released.wait()
-
-    def next_stream_failure(self) -> tuple[int, Failure] | None:
-        """How many results a new stream gives before it fails, and how. For the services."""
-        with self._lock:
-            return self._stream_failures.pop(0) if self._stream_failures else None
-
-    def scores(self, given: pb.TextInput) -> Mapping[str, float] | Failure:
-        """The answer to a text, or its failure. For the services."""
-        failure = self.failure(given)
-        if failure is not None:
-            return failure
-        text_pair = given.text_pair if given.HasField("text_pair") else None
-        with self._lock:
-            return self._answer(given.text, text_pair)
-
-    def failure(self, given: pb.TextInput) -> Failure | None:
-        """The failure of a text, if it is to fail. For the services."""
-        with self._lock:
-            failure, times = self._text_failures.get(given.text, (None, 0))
-            if failure is not None and times > 0:
-                self._text_failures[given.text] = failure, times - 1
-                return failure
-        return None if given.text.strip() else Failure(Reason.EMPTY_TEXT)
-
-
-def _in_turn(labels: Sequence[str]) -> Answer:
-    """Answers with a score of 1 for each label in turn, and 0 for the others."""
-    turns: Iterator[str] = itertools.cycle(labels)
-    every = sorted(set(labels))
-
-    def answer(text: str, text_pair: str | None) -> Mapping[str, float]:
-        label = next(turns)
-        return {each: float(each == label) for each in every}
-
-    return answer

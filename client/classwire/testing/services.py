@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Protocol, TypeAlias
 
 import grpc
 
@@ -12,34 +11,7 @@ from ..contract.reasons import Reason
 from ..v1 import classwire_pb2 as pb
 from ..v1 import classwire_pb2_grpc as pb_grpc
 from .failures import Failure, trailers
-
-Request: TypeAlias = (
-    pb.ClassifyRequest | pb.BatchClassifyRequest | pb.StreamClassifyRequest | pb.TokenizeRequest
-)
-
-
-class Script(Protocol):
-    """The part of the fake server that its services use."""
-
-    model: pb.Model
-
-    def begin(self, context: grpc.ServicerContext) -> None:
-        """Record a call, and abort it if it is to fail."""
-
-    def record(self, request: Request) -> None:
-        """Record a request."""
-
-    def wait_for_release(self) -> None:
-        """Block while answers are held back."""
-
-    def next_stream_failure(self) -> tuple[int, Failure] | None:
-        """How many results the new stream gives before it fails, and how it fails; or None."""
-
-    def scores(self, given: pb.TextInput) -> Mapping[str, float] | Failure:
-        """The answer to a text, or its failure."""
-
-    def failure(self, given: pb.TextInput) -> Failure | None:
-        """The failure of a text, if it is to fail."""
+from .script import Request, Script
 
 
 class ClassifyService(pb_grpc.ClassifyServiceServicer):
@@ -97,7 +69,7 @@ class ClassifyService(pb_grpc.ClassifyServiceServicer):
         given = 0
         for request in request_iterator:
             self._script.record(request)
-            self._script.wait_for_release()
+            self._script.released.wait()
             items = list(request.items.items)
             if not 1 <= len(items) <= limits.stream_items_per_message:
                 Failure(Reason.TOO_MANY_ITEMS).abort(context, "items")
@@ -140,7 +112,7 @@ class ClassifyService(pb_grpc.ClassifyServiceServicer):
         if model not in ("", self._script.model.name):
             Failure(Reason.UNKNOWN_MODEL).abort(context)
         if not isinstance(request, pb.StreamClassifyRequest):
-            self._script.wait_for_release()
+            self._script.released.wait()
 
     def _outcome(self, given: pb.TextInput, options: pb.ClassifyOptions, field: str) -> pb.Outcome:
         scores = self._script.scores(given)

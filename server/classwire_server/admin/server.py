@@ -11,102 +11,56 @@ from classwire.contract.reasons import Reason
 from classwire_server.config.endpoints import check_port, target_of
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ChangeRefused, Refusal, RequestError, StartError
-from classwire_server.gate import Gate
 from classwire_server.registration import guards, methods
-from classwire_server.registry.loader import Loader
-from classwire_server.registry.registry import Registry
 from classwire_server.rpc.call import ADMISSION, Call, parse
+from classwire_server.rpc.call_pool import CallExecutor
 from classwire_server.rpc.observer import CallObserver
-from classwire_server.rpc.reception import Reception
+from classwire_server.rpc.receive_timeout import ReceiveTimeout
 from classwire_server.rpc.rejection import Listener, refuse
 from classwire_server.rpc.server_options import FAREWELL_S, grpc_options
 from classwire_server.rpc.status import request_error
 from classwire_server.security.certificates import Certificates
-from classwire_server.service.streaming.streams import Streams
 
-from .changes import Changes
 from .service import AdminService
 
-
-class Administration:
-    """Answers operators from `listen` until `close`, changes models from `allow` until `forbid`.
-
-    `drain` begins the end of the server, and returns; `on_change` is called when there is another
-    model, and `on_gone` with the name of one that is there no more. Called by any thread.
-    """
-
-    def __init__(
-        self,
-        config: ServerConfig,
-        registry: Registry,
-        loader: Loader,
-        gate: Gate,
-        streams: Streams,
-        *,
-        certificates: Certificates | None,
-        listeners: Sequence[Listener],
-        on_change: Callable[[], None],
-        on_gone: Callable[[str], None],
-        drain: Callable[[], None],
-    ) -> None:
-        self._changes = Changes(registry, loader, config.drain_timeout_s, on_change, on_gone)
-        self._service = AdminService(registry, self._changes, gate, streams, config, drain)
-        self._port = AdminPort(self._service, config, certificates, listeners)
-
-    @property
-    def target(self) -> str:
-        """Where it listens, as `host:port`."""
-        return self._port.target
-
-    def listen(self) -> None:
-        """Bind the port. Raises StartError when the address cannot be had."""
-        self._port.listen()
-
-    def allow(self) -> None:
-        """The models that the server starts with are loaded: from now on they can be changed."""
-        self._service.opens()
-
-    def forbid(self) -> None:
-        """The server ends: from now on nothing can be changed."""
-        self._changes.close()
-
-    def close(self) -> None:
-        """Let the last answers leave, and end."""
-        self._port.close()
-
-
 THREADS = 8
-"""Calls at the same time: a change holds one, and none may keep others from asking how it goes."""
-PATIENCE_S = 5.0
+"""Calls at a time. A change of models holds one, and others must still get its progress."""
+RECEIVE_TIMEOUT_S = 5.0
 """How long a call may take to send its message."""
 
 Receive = Callable[[Iterator[bytes], grpc.ServicerContext], bytes]
 """Returns the message of a call whose caller may administer."""
 
 
-class AdminPort:
-    """Answers from `listen` until `close`; `target` is where, as `host:port`.
+class AdminServer:
+    """Serves the admin service on its own address, from `listen` until `close`.
 
-    TLS is that of `certificates`; callers are asked for what those of the server are, and have to
-    be such that may administer it.
+    TLS is that of `certificates`. Callers authenticate as on the server's port, and need the right
+    to administer. Called by any thread.
     """
 
     def __init__(
         self,
-        service: AdminService,
         config: ServerConfig,
+        service: AdminService,
         certificates: Certificates | None,
         listeners: Sequence[Listener],
     ) -> None:
         self.target = ""
+        """Where it listens, as `host:port`."""
         self._config = config
-        self._reception = Reception(PATIENCE_S)
+        self._service = service
+        self._received = ReceiveTimeout(RECEIVE_TIMEOUT_S)
         self._certificates = certificates
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="admin")
+        executor = CallExecutor(self._pool)
         self._grpc = grpc.server(
-            self._pool,
+            executor,
             options=grpc_options(config),
-            interceptors=[CallObserver(methods((pb,)), listeners), *guards(config)],
+            interceptors=[
+                CallObserver(methods((pb,)), listeners, executor),
+                *guards(config, executor),
+            ],
         )
         self._grpc.add_generic_rpc_handlers((_handlers(service, self._receive),))
 
@@ -126,6 +80,14 @@ class AdminPort:
         self.target = target_of(host, port)
         self._grpc.start()
 
+    def allow(self) -> None:
+        """Accept changes: the models that the server starts with are loaded."""
+        self._service.allow_changes()
+
+    def forbid(self) -> None:
+        """Reject changes from now on: the server ends."""
+        self._service.forbid_changes()
+
     def close(self) -> None:
         """Let the last answers leave, and end."""
         self._grpc.stop(FAREWELL_S).wait()
@@ -135,7 +97,7 @@ class AdminPort:
         """The message of a call; the call ends where its caller may not administer."""
         if not ADMISSION.get().caller.may_administer:  # before anything can be waited for
             refuse(context, RequestError(Reason.NOT_ALLOWED, "the caller may not administer"))
-        return self._reception.message(requests, context)
+        return self._received.message(requests, context)
 
 
 def _handlers(service: AdminService, receive: Receive) -> grpc.GenericRpcHandler:

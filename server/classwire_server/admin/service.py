@@ -34,7 +34,7 @@ class AdminService:
     """The RPCs of AdminService, as functions on messages. Safe for use by any thread.
 
     `drain` starts the shutdown of the server and returns. The service rejects changes until
-    `opens` is called, while the server still loads its first models.
+    `allow_changes`, while the server loads its first models.
     """
 
     def __init__(
@@ -54,9 +54,13 @@ class AdminService:
         self._drain = drain
         self._is_open = False
 
-    def opens(self) -> None:
-        """Allow changes."""
+    def allow_changes(self) -> None:
+        """Accept changes of models from now on."""
         self._is_open = True
+
+    def forbid_changes(self) -> None:
+        """Reject changes of models from now on, for good."""
+        self._changes.close()
 
     def load_model(
         self, request: pb.LoadModelRequest, call: Call

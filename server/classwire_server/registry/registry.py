@@ -1,5 +1,6 @@
 """The models of a server, by name."""
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -12,7 +13,6 @@ from classwire.contract.reasons import Reason
 from classwire_server.config.model_source import ModelSource
 from classwire_server.errors import RequestError
 from classwire_server.gate import Gate
-from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.security.callers import Caller
 
 from .limits import Limits
@@ -150,20 +150,20 @@ class Registry:
         when_over(model.gate.leave)
         return model
 
-    def need(self, left_s: float) -> LatencyFloor | None:
-        """What a call with so much time left needs that comes now, whichever its model: that of the
-        quickest, None where one answers soon.
+    def reject_late(self, left_s: float) -> RequestError | None:
+        """The error of a call that has too little time left for every model, before it is read;
+        None where a model may answer it.
         """
         with self._lock:
             served = [each.served for each in self._entries.values() if each.served is not None]
-        least = None
+        quickest, least_s = None, math.inf
         for model in served:
-            need = model.dispatcher.need(left_s)
-            if need is None:
+            its_s = model.dispatcher.least_s(left_s)
+            if its_s <= left_s:
                 return None
-            if least is None or need.least_s < least.least_s:
-                least = need
-        return least
+            if its_s < least_s:
+                quickest, least_s = model.dispatcher, its_s
+        return quickest.reject() if quickest is not None else None
 
     def _served(self, name: str, field: str) -> ServedModel:
         served = self._entry(name, field).served

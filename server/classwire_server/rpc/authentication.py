@@ -15,11 +15,10 @@ from classwire_server.security.authenticator import (
 from classwire_server.security.certificate_names import names_in
 
 from .call import ADMISSION
-from .call_pool import Inline
+from .call_pool import CallExecutor
 from .call_record import RECORD
 from .interceptor import Behavior, Handler, around
-from .load_shedding import ASKS_FIRST
-from .rejection import Refused, WireStatus, end
+from .rejection import WireStatus, end
 
 
 class AuthenticationInterceptor(grpc.ServerInterceptor):
@@ -31,10 +30,12 @@ class AuthenticationInterceptor(grpc.ServerInterceptor):
     thread. A certificate can be seen only where the call is served.
     """
 
-    def __init__(self, access: Authenticator, opened: Collection[str]) -> None:
+    def __init__(
+        self, access: Authenticator, opened: Collection[str], executor: CallExecutor
+    ) -> None:
         self._access = access
         self._open = frozenset(opened)
-        self._inline = Inline()
+        self._executor = executor
 
     def intercept_service(
         self,
@@ -52,7 +53,7 @@ class AuthenticationInterceptor(grpc.ServerInterceptor):
             if admission is None and not self._access.knows_certificates:
                 raise missing_credentials()
         except RequestError as failure:
-            return Refused(WireStatus(failure), self._inline)
+            return self._executor.reject_with(WireStatus.of(failure))
         if admission is not None:
             _let_in(admission)
             return continuation(details)
@@ -71,7 +72,6 @@ class AuthenticationInterceptor(grpc.ServerInterceptor):
             _let_in(admission)
             return behavior(request, context, *send)
 
-        setattr(certified, ASKS_FIRST, True)
         return certified
 
 

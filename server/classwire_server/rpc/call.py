@@ -18,13 +18,11 @@ from google.protobuf.message import DecodeError, Message
 from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
 from classwire_server.gate import Gate
-from classwire_server.scheduling.admission import LatencyFloor
 from classwire_server.security.authenticator import OPEN, Principal
 from classwire_server.security.callers import Caller
 
 from .call_pool import CallPool
-from .load_shedding import NEED
-from .reception import Reception
+from .receive_timeout import ReceiveTimeout
 from .rejection import end
 from .status import request_error
 
@@ -84,44 +82,51 @@ def remaining_s(context: grpc.ServicerContext, default_timeout_s: float) -> floa
     return default_timeout_s if own_s is None else min(default_timeout_s, own_s)
 
 
-def unary(
-    method: Callable[[Request, Call], Message],
-    request_type: type[Request],
-    gate: Gate,
-    pool: CallPool,
-    reception: Reception,
-    default_timeout_s: float,
-    need: Callable[[float], LatencyFloor | None],
-) -> "grpc.RpcMethodHandler[bytes, bytes]":
-    """A handler of a unary RPC whose work `gate` counts and may refuse, on a thread of `pool`.
-
-    `need` says what a call needs that has so much time left: one that has less is refused, one that
-    has none or whose caller has gone is ended, both with nothing read. To gRPC its request is a
-    stream, so that `reception` can wait for the one message.
+class UnaryHandlers:
+    """Makes the handlers of unary RPCs. `gate` counts their work and may reject it, `pool` runs it,
+    and a call without a deadline has `default_timeout_s`.
     """
 
-    def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        is_there = context.is_active()
-        error = pool.judge(remaining_s(context, default_timeout_s), need, is_there=is_there)
-        if error is not None or not is_there:
-            end(context, error if is_there else None)
-        raw = reception.message(requests, context)
-        call = Call.of(context, default_timeout_s)
-        try:
-            gate.enter()
-            try:
-                return method(parse(request_type, raw), call).SerializeToString()
-            finally:
-                gate.leave()
-        except CancelledError:
-            failure = None
-        except Exception as error:  # whatever it is, the caller gets a status and no text of ours
-            failure = request_error(error)
-        end(context, failure)
-        return b""
+    def __init__(self, gate: Gate, pool: CallPool, default_timeout_s: float) -> None:
+        self._gate = gate
+        self._pool = pool
+        self._default_timeout_s = default_timeout_s
+        self._received = ReceiveTimeout(default_timeout_s)
 
-    setattr(handle, NEED, need)
-    return grpc.stream_unary_rpc_method_handler(handle)
+    def handler(
+        self,
+        method: Callable[[Request, Call], Message],
+        request_type: type[Request],
+        reject_late: Callable[[float], RequestError | None] = lambda left_s: None,
+    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """The handler of one RPC.
+
+        `reject_late` gives the error of a call that has too little time left, in seconds. Such a
+        call ends before the server reads it, and so does one whose caller has gone. To gRPC the
+        request is a stream, so that a timeout can bound the wait for its one message.
+        """
+
+        def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            is_there = context.is_active()
+            left_s = remaining_s(context, self._default_timeout_s) if is_there else 0.0
+            if (error := self._pool.begin(left_s, reject_late)) is not None:
+                end(context, error if is_there else None)
+            raw = self._received.message(requests, context)
+            call = Call.of(context, self._default_timeout_s)
+            try:
+                self._gate.enter()
+                try:
+                    return method(parse(request_type, raw), call).SerializeToString()
+                finally:
+                    self._gate.leave()
+            except CancelledError:
+                failure = None
+            except Exception as error:  # the caller gets a status, never an exception's text
+                failure = request_error(error)
+            end(context, failure)
+            return b""
+
+        return grpc.stream_unary_rpc_method_handler(handle)
 
 
 def bidirectional(

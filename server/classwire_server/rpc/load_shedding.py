@@ -1,70 +1,65 @@
-"""The deadlines of calls, before a thread serves them."""
+"""Which calls the server sheds before it reads them: a controller on queue delay. Pure.
 
-import logging
-import math
-import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
-
-from classwire_server.errors import RequestError, expired_in_queue
-from classwire_server.scheduling.admission import LatencyFloor
-
-logger = logging.getLogger(__name__)
-
-NEED = "need"
-"""The attribute of behaviors that end a call before they do anything else when it has no time, or
-less than it needs: a function that says what one needs that has so much time left, if anything.
+The delay of a call is measured against the time that it has left when it begins, since callers
+differ in their deadlines. Late calls shorten the queue. Where no queue is short enough, since calls
+wait before the server sees them, calls are admitted only in proportion to those that begin in time
+("adaptive throttling", Site Reliability Engineering, chapter 21).
 """
 
-ASKS_FIRST = "asks_first"
-"""The attribute of behaviors that ask who calls before they end a call."""
+import math
+
+from classwire_server.aggregates import REMEMBERED_S, DecayingSum
+
+MAX_DELAY = 0.25
+"""The delay that a call may have had when it begins, as a share of the time that it has left."""
+DECREASE = 0.9
+"""What a late call leaves of the queue's bound. A call in time adds one to it."""
+MIN_WAITING = 1 / 16
+"""The least bound, in calls for each thread: a thread that becomes free is to find a call."""
+IN_PROPORTION = 3
+"""While the server sheds, it admits so many calls for each that begins in time."""
+PROBES = 50
+"""It admits so many more in a second, which show when it can stop. It sheds once more than that
+begin late.
+"""
 
 
-class Haste(NamedTuple):
-    """How much time a call has left, in seconds, and what it needs, if anything."""
+class LoadShedding:
+    """Bounds the queue before a number of threads. Instants are those of the monotonic clock. Not
+    thread-safe.
+    """
 
-    left_s: float
-    need: LatencyFloor | None
+    def __init__(self, threads: int, max_waiting: int) -> None:
+        self.is_shedding = False
+        self.in_time_per_s = 0.0  # calls that began in time, lately
+        self._max_waiting = max_waiting
+        self._min_waiting = min(math.ceil(MIN_WAITING * threads), max_waiting)
+        self._bound = float(max_waiting)
+        self._begun = DecayingSum()
+        self._in_time = DecayingSum()
+        self._admitted_s = 0.0  # when the last call was admitted while the server shed
 
-    @property
-    def spare_s(self) -> float:
-        """How much more time it has than it needs."""
-        return self.left_s - self.need.least_s if self.need is not None else self.left_s
+    def admits(self, waiting: int, now_s: float) -> bool:
+        """Whether a call that comes now is admitted, while so many wait."""
+        if waiting >= self._bound:
+            return False
+        in_time = self._in_time.add(0, now_s)
+        self.in_time_per_s = in_time / REMEMBERED_S
+        in_proportion = IN_PROPORTION * in_time + PROBES
+        self.is_shedding = self._begun.add(0, now_s) > in_proportion
+        if self.is_shedding:
+            if (now_s - self._admitted_s) * in_proportion < REMEMBERED_S:
+                return False
+            self._admitted_s = now_s
+        return True
 
-    def error(self) -> RequestError | None:
-        """With what the call is to end; None where it has enough time."""
-        if self.left_s <= 0:
-            return expired_in_queue()
-        return self.need.refuse() if self.need is not None and self.spare_s < 0 else None
-
-    @staticmethod
-    def now(left_s: float, need: Callable[[float], LatencyFloor | None]) -> "Haste":
-        """The haste of a call with so much time left, of a kind that needs this."""
-        if left_s <= 0:
-            return Haste(left_s, None)
-        try:
-            return Haste(left_s, need(left_s))
-        except Exception:  # it would end the thread that brings calls, and so the server
-            logger.exception("what a call needs can't be told")
-            return Haste(left_s, None)
-
-    @staticmethod
-    def of(submitted: Sequence[Any]) -> "Haste":
-        """The haste of a call of which grpcio submits this: none where its behavior ends no call,
-        and where the call has no deadline.
-
-        grpcio shows a deadline on the thread that serves the call; here its inner parts have to
-        tell. Where they do not, no call is late: an exception would end the thread that brings
-        calls.
+    def begins(self, delay_s: float, left_s: float, now_s: float) -> None:
+        """A call begins now, after a delay, with so much time left: none where its caller has gone,
+        or the time is less than its answer needs.
         """
-        if len(submitted) < 4:
-            return _NONE
-        need: Callable[[float], LatencyFloor | None] | None = getattr(submitted[3], NEED, None)
-        details = getattr(submitted[1], "call_details", None)
-        deadline_s: float = getattr(details, "deadline", math.inf)  # by the clock on the wall
-        if need is None or deadline_s == math.inf:
-            return _NONE
-        return Haste.now(deadline_s - time.time(), need)
-
-
-_NONE = Haste(math.inf, None)
+        self._begun.add(1, now_s)
+        if left_s > 0 and delay_s <= MAX_DELAY * left_s:
+            self._in_time.add(1, now_s)
+            self._bound = min(self._max_waiting, self._bound + 1)
+        else:
+            self._bound = max(self._min_waiting, DECREASE * self._bound)

@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
-from grpc import _server
 
-from .call_pool import Inline
+from .call_pool import CallExecutor
 from .call_record import RECORD, REQUEST_ID, CallRecord, Method, request_id_in
 from .interceptor import Behavior, Handler, around
-from .rejection import LISTENERS, Listener, Refused, gone
+from .rejection import LISTENERS, Listener, Rejection, WireStatus, gone
 
 UNKNOWN = Method("unknown", is_stream=True)
 """Whatever method no service has; its name would be the caller's own."""
+
+UNIMPLEMENTED = WireStatus(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+"""What gRPC tells callers of such a method."""
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
@@ -20,19 +22,20 @@ Metadata = Sequence[tuple[str, str | bytes]]
 class CallObserver(grpc.ServerInterceptor):
     """Gives each call a record, which its context has from then on, and tells `listeners` when it
     is over. `methods` are those of the port, by path; `begin` is told of each call when it comes,
-    with its metadata.
+    with its metadata. It has to be the first interceptor of the server that runs on `executor`.
     """
 
     def __init__(
         self,
         methods: Mapping[str, Method],
         listeners: Sequence[Listener],
+        executor: CallExecutor,
         begin: Callable[[CallRecord, Metadata], None] | None = None,
     ) -> None:
         self._methods = methods
         self._listeners = listeners
         self._begin = begin
-        self._inline = Inline()
+        self._executor = executor
 
     def intercept_service(
         self,
@@ -47,8 +50,9 @@ class CallObserver(grpc.ServerInterceptor):
         LISTENERS.set(self._listeners)
         if self._begin is not None:
             self._begin(record, metadata)
-        handler = continuation(details) or self._unimplemented()
-        if isinstance(handler, Refused):
+        self._executor.choose(None)  # what was chosen for a call before it, which gRPC gave up
+        handler = continuation(details) or self._executor.reject_with(UNIMPLEMENTED)
+        if isinstance(handler, Rejection):
             return handler
         return around(handler, lambda behavior: self._watched(behavior, handler, record))
 
@@ -78,15 +82,6 @@ class CallObserver(grpc.ServerInterceptor):
         for listener in self._listeners:
             listener(record, code)
 
-    def _unimplemented(self) -> Handler:
-        """What gRPC says by itself, with an id."""
-
-        def handle(requests: Any, context: grpc.ServicerContext) -> Any:
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-
-        handle.experimental_thread_pool = self._inline  # type: ignore[attr-defined]
-        return grpc.stream_stream_rpc_method_handler(handle)
-
 
 _TO_NOBODY = (grpc.StatusCode.OK, grpc.StatusCode.UNIMPLEMENTED)
 """How calls seem to end whose caller left: the requests end, maybe before there is any."""
@@ -95,11 +90,12 @@ _TO_NOBODY = (grpc.StatusCode.OK, grpc.StatusCode.UNIMPLEMENTED)
 def heard(context: Any) -> bool:
     """Whether the caller of a call that is over was there until its end.
 
-    A handler cannot know: grpcio may end a stream of requests before it says that the caller left,
-    and what is then answered, nobody reads. Only its inner parts tell.
+    This is the one private name of grpcio in use, since no public one tells: a handler may return
+    before grpcio says that its caller left, `is_active` is false after every call, and callbacks
+    get no status. Without it such a call counts as answered.
     """
-    client: str = context._state.client
-    return client != _server._CANCELLED
+    client: str = getattr(getattr(context, "_state", None), "client", "")
+    return client != "cancelled"
 
 
 def _to_their_end(responses: Iterator[Any], record: CallRecord) -> Iterator[Any]:

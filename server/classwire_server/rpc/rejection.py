@@ -1,16 +1,13 @@
 """Calls that end with an error: before they have a thread, or on the one that serves them."""
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Literal, NamedTuple
 
 import grpc
-from grpc import _server
 from grpc_status import rpc_status
 
 from classwire.contract.reasons import AdminReason, Reason
@@ -19,8 +16,6 @@ from classwire_server.errors import Refusal
 from .call_record import RECORD, REQUEST_ID, CallRecord
 from .status import request_error, status
 
-log = logging.getLogger(__name__)
-
 Listener = Callable[[CallRecord, grpc.StatusCode], None]
 """Is told of a call that is over, on a thread of gRPC's that must not wait."""
 
@@ -28,18 +23,22 @@ LISTENERS: ContextVar[Sequence[Listener]] = ContextVar("LISTENERS", default=())
 """Who is told of the call that this context serves."""
 
 SAME_REFUSAL_S = 0.01
-"""Calls that are refused within so short a time hear the same: to say it costs the most of it."""
+"""Calls that are rejected within this time get the same status: making one is what costs most."""
 
 
-class WireStatus:
-    """An error as it goes over the wire. Immutable."""
+class WireStatus(NamedTuple):
+    """An error as it goes over the wire; without a reason where it is none of the contract."""
 
-    def __init__(self, error: Refusal) -> None:
+    code: grpc.StatusCode
+    details: str
+    reason: Reason | AdminReason | Literal[""] = ""
+    trailing_metadata: tuple[tuple[str, str | bytes], ...] = ()
+
+    @staticmethod
+    def of(error: Refusal) -> "WireStatus":
+        """How an error goes over the wire."""
         told = rpc_status.to_status(status(error))
-        self.reason = error.reason
-        self.code: grpc.StatusCode = told.code
-        self.details: str = told.details
-        self.trailing_metadata = tuple(told.trailing_metadata)
+        return WireStatus(told.code, told.details, error.reason, tuple(told.trailing_metadata))
 
 
 class WireStatuses:
@@ -55,7 +54,7 @@ class WireStatuses:
         now_s = time.monotonic()
         wire_status, made_s = self._made.get(error.reason, _NEVER)
         if wire_status is None or now_s - made_s > SAME_REFUSAL_S:
-            wire_status = WireStatus(error)
+            wire_status = WireStatus.of(error)
             self._made[error.reason] = wire_status, now_s
         return wire_status
 
@@ -63,53 +62,33 @@ class WireStatuses:
 _NEVER: tuple[WireStatus | None, float] = (None, -math.inf)
 
 
-class Refused:
-    """A handler for calls of any kind that ends them where gRPC brings them, with nothing read. It
-    is its own behavior.
+class Rejection(grpc.RpcMethodHandler):  # type: ignore[type-arg]
+    """A handler that ends calls of any kind with one error, with nothing read.
 
-    Its pool has to be one that ends them by `end`, as `Inline` does: what grpcio does to call a
-    behavior, and to hear of its error, costs more than all the rest of a refusal. Immutable.
+    To gRPC its requests are a stream, so that nothing waits for a message. It does not block, and
+    the thread that brings calls may run it. Immutable.
     """
 
-    request_streaming = response_streaming = True
+    request_streaming, response_streaming = True, False
     request_deserializer = response_serializer = None
 
-    def __init__(self, wire_status: WireStatus, pool: ThreadPoolExecutor) -> None:
-        self.experimental_thread_pool = pool
+    def __init__(self, wire_status: WireStatus) -> None:
         self._status = wire_status
 
-    @property
-    def stream_stream(self) -> "Refused":
-        """What grpcio takes the behavior from."""
-        return self
-
-    def end(self, event: Any, state: Any) -> None:
-        """End a call as grpcio would do after its behavior, with its inner parts, on the thread
-        that has brought it. Whom its context names is told.
-        """
-        try:
-            with state.condition:
-                self._end(event, state)
-        except Exception:  # it would end the thread that brings calls, and so the server
-            log.exception("a call can't be refused")
-            event.call.cancel()
-
-    def _end(self, event: Any, state: Any) -> None:
-        metadata = self._status.trailing_metadata
-        if (record := state.context.get(RECORD)) is not None:
+    def stream_unary(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """End a call, and tell the listeners of its context once it is over."""
+        record = RECORD.get()
+        is_watched = context.trailing_metadata()  # by the observer, around an interceptor's handler
+        if record is None or is_watched:
+            _abort(context, self._status)
+        else:
             record.reason = self._status.reason
-            metadata = ((REQUEST_ID, record.request_id), *metadata)
-            state.callbacks += [
-                partial(tell, record, self._status.code)
-                for tell in state.context.get(LISTENERS, ())
-            ]
-        state.code, state.trailing_metadata = self._status.code, metadata
-        _server._abort(state, event.call, state.code, self._status.details.encode())
-
-    def __call__(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        """End a call in grpcio's own way: where something is asked first, as for a certificate."""
-        _abort(context, self._status)
-        return iter(())
+            for listener in LISTENERS.get():
+                context.add_callback(partial(listener, record, self._status.code))
+            request_id = (REQUEST_ID, record.request_id)
+            context.set_trailing_metadata((request_id, *self._status.trailing_metadata))
+            context.abort(self._status.code, self._status.details)
+        return b""
 
 
 def end(context: grpc.ServicerContext, failure: Exception | None) -> None:
@@ -121,7 +100,7 @@ def end(context: grpc.ServicerContext, failure: Exception | None) -> None:
 
 def refuse(context: grpc.ServicerContext, error: Refusal) -> None:
     """End a call on its own thread with an error."""
-    _abort(context, WireStatus(error))
+    _abort(context, WireStatus.of(error))
 
 
 def _abort(context: grpc.ServicerContext, wire_status: WireStatus) -> None:

@@ -4,9 +4,8 @@ Pure, as scheduling is.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from classwire.contract.reasons import Reason
 from classwire_server.aggregates import DecayingSum
@@ -14,17 +13,6 @@ from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import RequestError
 
 from .batch import Priority
-
-
-class LatencyFloor(NamedTuple):
-    """How long a call takes at the least, in seconds.
-
-    `refuse` makes what a call hears that has less time, and counts it as refused; on any thread.
-    """
-
-    least_s: float
-    refuse: Callable[[], RequestError]
-
 
 REMEMBERED = 0.9
 """What a measurement counts when the next one has come: the drain rate follows within ten."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from queue import SimpleQueue
 
-from classwire.contract.reasons import Reason
 from classwire_server.engine import Engine, Terms
 from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import (
@@ -20,15 +19,12 @@ from classwire_server.errors import (
     worker_lost,
 )
 
-from .admission import LatencyFloor
 from .backlog import Backlog
 from .batch import Batch, Pending, Priority, key_of
 from .execution import ForwardPass, compute
 from .model_statistics import Statistics
-from .scheduler import TOO_LATE, Scheduler
+from .scheduler import Scheduler
 
-NEED_PATIENCE_S = 0.002
-"""How long gRPC's thread waits for a dispatcher's lock: mostly it is held for less."""
 CLOSE_PATIENCE_S = 5.0
 """How long batches in flight, for which no caller waits any more, may take at the end."""
 
@@ -85,20 +81,19 @@ class Dispatcher:
         """How many texts wait for the engine."""
         return self._scheduler.waiting_texts
 
-    def need(self, left_s: float) -> LatencyFloor | None:
-        """What a text with so much time left needs that comes now; None where that is nothing, or
-        can't be told: while the engine is down, or where others hold the lock. For gRPC's thread,
-        which must not wait.
+    def least_s(self, left_s: float) -> float:
+        """How long a text that comes now with so much time left takes at least, in seconds; 0 where
+        the engine is idle or down.
         """
-        if not self._lock.acquire(timeout=NEED_PATIENCE_S):
-            return None
-        try:
+        with self._lock:
             if self._closed or not self._engine.is_up:
-                return None
-            least_s = self._scheduler.least_s(time.monotonic() + left_s)
-        finally:
-            self._lock.release()
-        return LatencyFloor(least_s, lambda: self._refuse(least_s)) if least_s else None
+                return 0.0
+            return self._scheduler.least_s(time.monotonic() + left_s)
+
+    def reject(self) -> RequestError:
+        """Count a call with less time than that as rejected; returns its error."""
+        with self._lock:
+            return self._scheduler.refuse(time.monotonic())
 
     def backlog(self) -> Backlog:
         """What there is to do at this moment."""
@@ -172,14 +167,6 @@ class Dispatcher:
         self._engine.close()
         for thread in self._threads:
             thread.join()
-
-    def _refuse(self, least_s: float) -> RequestError:
-        if not self._lock.acquire(timeout=NEED_PATIENCE_S):
-            return RequestError(Reason.OVERLOADED, TOO_LATE, retry_after_s=least_s)
-        try:
-            return self._scheduler.refuse(time.monotonic())
-        finally:
-            self._lock.release()
 
     def _add(self, texts: Iterable[Pending]) -> None:
         earliest_deadline_s = self._scheduler.earliest_deadline_s

@@ -115,14 +115,14 @@ def _look(server: Server, channel: grpc.Channel, tally: Tally) -> None:
         ClassifyServiceStub(channel).Classify(text, timeout=DEADLINE_S)
     except grpc.RpcError as error:
         tally.wrong(f"it does not answer: {error}")
-    if not server._gate.wait_until_empty(PATIENCE_S):
+    if not server.gate.wait_until_empty(PATIENCE_S):
         tally.wrong("a call is left")
     if not eventually(lambda: not readers()):
         tally.wrong("a reader is left")
-    [entry] = server._registry.entries()
+    [entry] = server.registry.entries()
     if entry.served is None or len(entry.served.dispatcher._scheduler._queue):
         tally.wrong("a text is left in the queue")
-    if server._calls.waiting:
+    if server.calls.waiting:
         tally.wrong("a call waits for a thread")
     if threading.active_count() > 4 * server.config.rpc_threads:
         tally.wrong(f"{threading.active_count()} threads")

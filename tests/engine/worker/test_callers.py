@@ -42,7 +42,7 @@ def test_health_and_state(serve: Serve, bert: str, connect: Callable[[str], grpc
     services = ["", "classwire.v1.ClassifyService", "classwire.model.bert"]
     watching = [stub.Watch(HealthCheckRequest(service=name), timeout=60) for name in services]
     assert [next(watcher).status for watcher in watching] == [SERVING] * 3
-    engine = server._registry.served("", "model").engine
+    engine = server.registry.served("", "model").engine
     assert isinstance(engine, WorkerPool)
     spawn.gate.clear()
 
@@ -79,7 +79,7 @@ def test_a_text_that_kills(
 
     assert refusal(lambda: classify(channel, LONG)) == POISON_INPUT
 
-    assert eventually(lambda: server._registry.served("", "model").engine.is_up)
+    assert eventually(lambda: server.registry.served("", "model").engine.is_up)
     assert refusal(lambda: classify(channel, LONG)) == POISON_INPUT
     assert classify(channel, "good").result.scores
     lost = "the device cpu is lost; ending its process"
@@ -116,7 +116,7 @@ def test_a_worker_that_hangs_does_not_keep_the_server(
     """A server whose worker computes for ever stops all the same, and ends it."""
     monkeypatch.setattr(dispatch, "CLOSE_PATIENCE_S", 0.1)
     server = serve(model=(bert,))
-    engine = server._registry.served("", "model").engine
+    engine = server.registry.served("", "model").engine
     assert isinstance(engine, WorkerPool)
     (pid,) = engine.pids
     stop(pid)

@@ -40,7 +40,7 @@ if __name__ == "__main__":
     with Server(ServerConfig(port=0, model=(sys.argv[1],), device="cpu")) as server:
         with Client(server.target) as client:
             print(client.classify("I really love this book").label)
-        print(*server._registry.served("", "model").engine.pids)
+        print(*server.registry.served("", "model").engine.pids)
         print({"torch", "transformers"} & set(sys.modules), flush=True)
         sys.stdin.readline()
 """
@@ -67,7 +67,7 @@ def test_a_server_and_its_worker(bert: str) -> None:
 def test_signals_are_the_servers_business(serve: Serve, bert: str, connect: Any) -> None:
     """A worker that gets Ctrl-C or SIGTERM, as its whole group does, goes on until it is told."""
     server = serve(model=(bert,))
-    engine = server._registry.served("", "model").engine
+    engine = server.registry.served("", "model").engine
     assert isinstance(engine, WorkerPool)
     for pid in engine.pids:
         os.kill(pid, signal.SIGINT)
@@ -93,7 +93,7 @@ def test_a_worker_of_its_own_interpreter(bert: str, caplog: pytest.LogCaptureFix
 
 def test_a_worker_leaves_its_core_to_its_server(serve: Serve, bert: str) -> None:
     """Where both share one, calls are refused and answered while a batch is computed."""
-    engine = serve(model=(bert,))._registry.served("", "model").engine
+    engine = serve(model=(bert,)).registry.served("", "model").engine
     assert isinstance(engine, WorkerPool)
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     (pid,) = engine.pids
@@ -152,10 +152,10 @@ def test_lanes_and_threads(serve: Serve, bert: str, caplog: pytest.LogCaptureFix
     """
     caplog.set_level(logging.INFO, "classwire_server")
     server = serve(model=(bert,), lanes=3, threads=2)
-    assert server._registry.served("", "model").engine.lanes == 3
+    assert server.registry.served("", "model").engine.lanes == 3
     assert any("3 lanes" in message for message in caplog.messages)
     division = cores.divide(cores.usable_cores(), 0, 0)
-    assert serve(model=(bert,))._registry.served("", "model").engine.lanes == division.lanes
+    assert serve(model=(bert,)).registry.served("", "model").engine.lanes == division.lanes
 
 
 def test_lanes_compute_at_the_same_time(

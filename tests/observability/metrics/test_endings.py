@@ -12,6 +12,7 @@ import pytest
 from classwire.contract.tokens import hash_of, new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.rpc.call_pool import CallExecutor
 from classwire_server.rpc.observer import CallObserver
 from classwire_server.server import Server
 from tests.contract.conversation import Conversation
@@ -72,9 +73,10 @@ def test_a_caller_who_leaves_during_the_response() -> None:
     """A call counts as CANCELLED if its caller leaves while gRPC still sends the response."""
     codes: SimpleQueue[grpc.StatusCode] = SimpleQueue()
     handler: Any = grpc.unary_unary_rpc_method_handler(lambda raw, context: bytes(LARGE_BYTES))
+    executor = CallExecutor(ThreadPoolExecutor(1))
     server = grpc.server(
-        ThreadPoolExecutor(1),
-        interceptors=[CallObserver({}, [lambda record, code: codes.put(code)])],
+        executor,
+        interceptors=[CallObserver({}, [lambda record, code: codes.put(code)], executor)],
         options=[("grpc.max_send_message_length", 2 * LARGE_BYTES)],
     )
     server.add_generic_rpc_handlers(

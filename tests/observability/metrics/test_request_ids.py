@@ -163,7 +163,7 @@ def test_a_draining_server(observed: Observed, connect: Any) -> None:
     server = observed()
     stub: Any = ModelServiceStub(connect(server.target))
     stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=PATIENCE_S)
-    server._gate.close()
+    server.gate.close()
     request = pb.GetServerInfoRequest()
 
     error = ended_badly(lambda: stub.GetServerInfo(request, timeout=9, metadata=METADATA_OF_ONE))

@@ -129,7 +129,7 @@ def _restarted(bert: Path, ends: ExitStack) -> Scrape:
     server = ends.enter_context(Server(config, launch))
     stub = ClassifyServiceStub(ends.enter_context(grpc.insecure_channel(server.target)))
     stub.Classify(text("I love it"), timeout=PATIENCE_S)
-    [worker] = server._registry.served("", "model").engine.workers
+    [worker] = server.registry.served("", "model").engine.workers
     os.kill(worker.pid, signal.SIGKILL)
     for _ in range(2):  # down, and up again
         changes.get(timeout=PATIENCE_S)

@@ -129,7 +129,7 @@ class Traced:
         self.server = server
         self.channel = channel
         self.stub: Any = ClassifyServiceStub(channel)
-        self.dispatcher = server._registry.served("", "model").dispatcher
+        self.dispatcher = server.registry.served("", "model").dispatcher
 
     def begin(self, words: str, caller: Caller, timeout_s: float = PATIENCE_S) -> Any:
         """Begin a call with one text."""
