@@ -125,7 +125,7 @@ def test_what_was_compiled_needs_no_compiler(
     )
 
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith("tiny in float32: was compiled")
+    assert ended.out.startswith("tiny in float32: already compiled")
     assert ended.out.endswith(f" MB, {compiled.artefact.folder}\n")
 
 
