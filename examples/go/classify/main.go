@@ -33,7 +33,7 @@ func main() {
 	defer connection.Close()
 	service := classwirev1.NewClassifyServiceClient(connection)
 
-	// The server knows this deadline: it refuses at once what it can't answer by then.
+	// The server knows this deadline and rejects the call at once if it can't answer by then.
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	response, err := service.Classify(ctx, &classwirev1.ClassifyRequest{
@@ -46,16 +46,16 @@ func main() {
 	fmt.Printf("%s %.4f\n", best.GetLabel(), best.GetScore())
 }
 
-// advice is what a program would do about an error.
+// advice returns what a program should do about an error.
 func advice(err error) string {
 	switch client.Reason(err) {
 	case "EMPTY_TEXT", "TEXT_TOO_LARGE":
 		return "Send another text."
 	case "TOO_MANY_TOKENS":
-		return "Send a shorter text, or say by options.truncation which end to drop."
+		return "Send a shorter text, or choose by options.truncation which end to drop."
 	case "OVERLOADED":
 		delay, _ := client.RetryAfter(err)
-		return fmt.Sprintf("Come back in %v, or allow more time.", delay)
+		return fmt.Sprintf("Retry in %v, or allow more time.", delay)
 	case "DEADLINE_EXCEEDED", "EXPIRED_IN_QUEUE":
 		return "Allow more time."
 	case "POISON_INPUT":

@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Reason says what a call failed with, in a word that stays as it is: the server's reason, such as
-// EMPTY_TEXT, or the name of the code when the error is gRPC's own: nobody was there, for example.
+// Reason returns why a call failed, in a word that never changes: the server's reason, such as
+// EMPTY_TEXT, or the name of the code if the error is gRPC's own, such as UNAVAILABLE.
 func Reason(err error) string {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == "classwire" {
@@ -20,7 +20,7 @@ func Reason(err error) string {
 	return code.Code(status.Code(err)).String()
 }
 
-// RetryAfter says whether the same call may succeed later, and how long to wait at least.
+// RetryAfter returns the minimum time to wait, and whether the same call may succeed later.
 func RetryAfter(err error) (time.Duration, bool) {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.RetryInfo); ok {

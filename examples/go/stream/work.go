@@ -16,10 +16,10 @@ import (
 
 const (
 	itemTimeout  = 60 * time.Second // from the server's reading to the answer
-	messageBytes = 1 << 20          // of texts, about: a server takes 4 MiB by default
+	messageBytes = 1 << 20          // of texts, roughly: a server accepts 4 MiB by default
 )
 
-// work is what has been read and has no result. It outlives streams.
+// work holds the items that have been read and have no result. It outlives streams.
 type work struct {
 	lines <-chan *classwirev1.StreamItem // nil once all have been read
 	next  []*classwirev1.StreamItem      // not sent on the present stream
@@ -30,7 +30,7 @@ func newWork(lines <-chan *classwirev1.StreamItem) *work {
 	return &work{lines: lines, sent: map[string]*classwirev1.StreamItem{}}
 }
 
-// awaitItem returns when there is something to send; false when there will be nothing any more.
+// awaitItem waits for an item to send. It returns false when there are no more items.
 func (w *work) awaitItem() bool {
 	if len(w.next) == 0 && w.lines != nil {
 		w.add(<-w.lines)
@@ -38,7 +38,7 @@ func (w *work) awaitItem() bool {
 	return len(w.next) > 0
 }
 
-// add takes in what came from lines, which is nil at their end.
+// add queues an item from lines; nil means the end of lines.
 func (w *work) add(item *classwirev1.StreamItem) {
 	if item == nil {
 		w.lines = nil
@@ -73,14 +73,14 @@ func (w *work) stream(service classwirev1.ClassifyServiceClient) (answered bool,
 
 	responses, ended := receive(ctx, stream)
 	for {
-		// Sending waits for room for a whole message: full messages are what makes a stream fast.
+		// Sends only when the window has room for a whole message: full messages make a stream fast.
 		hasRoom := len(w.sent)+most <= window
 		lines := w.lines
 		switch {
 		case !hasRoom:
 			lines = nil
 		case len(w.next) > 0:
-			stream.Send(w.message(most)) // what an error here means comes from ended
+			stream.Send(w.message(most)) // ended receives the cause of an error here
 			continue
 		case lines == nil:
 			stream.CloseSend()
@@ -124,7 +124,7 @@ func receive(ctx context.Context, stream classwirev1.ClassifyService_StreamClass
 	return responses, ended
 }
 
-// message takes items that are there already, without waiting for more.
+// message takes the items that are available, without waiting for more.
 func (w *work) message(most int) *classwirev1.StreamClassifyRequest {
 	var items []*classwirev1.StreamItem
 	for bytes := 0; len(items) < most && bytes < messageBytes; {
@@ -151,7 +151,7 @@ func (w *work) message(most int) *classwirev1.StreamClassifyRequest {
 	}
 }
 
-// print returns an error when an item can be answered by another server.
+// print returns an error if another server can still answer an item.
 func (w *work) print(results []*classwirev1.StreamResult) error {
 	for _, result := range results {
 		failure := result.GetOutcome().GetError()
@@ -169,7 +169,7 @@ func (w *work) print(results []*classwirev1.StreamResult) error {
 	return nil
 }
 
-// takeBack has what was not answered sent again, on the next stream.
+// takeBack queues the unanswered items again, for the next stream.
 func (w *work) takeBack() {
 	for id, item := range w.sent {
 		w.next = append(w.next, item)
