@@ -11,13 +11,13 @@ FILE = Path(__file__).parents[2] / "deploy" / "grafana" / "classwire.json"
 
 
 def dashboard() -> str:
-    """The file as it should be."""
+    """The dashboard's JSON."""
     return (
         json.dumps(
             {
                 "uid": "classwire",
                 "title": "Classwire",
-                "description": "Is it well, and why is it slow? docs/operate/metrics.md says more.",
+                "description": "Is it healthy, and why is it slow? See docs/operate/metrics.md.",
                 "tags": ["classwire"],
                 "schemaVersion": 36,
                 "editable": True,
@@ -57,7 +57,7 @@ def _variables() -> list[dict[str, Any]]:
 
 
 def _variable(name: str, query: str) -> dict[str, Any]:
-    """A choice of several; all, unless somebody chooses. It is asked for anew with each range."""
+    """A multi-value variable, "all" by default; Grafana queries it for each time range."""
     return {
         "name": name,
         "type": "query",

@@ -1,28 +1,28 @@
-"""What callers see."""
+"""Rows about calls: is the server healthy, and why is it slow."""
 
 from .panel import Panel, Query, Row
-from .queries import CALL_SECONDS, CLASSIFY, mean, quantile, rate, share_failed, share_refused
+from .queries import CALL_SECONDS, CLASSIFY, mean, quantile, rate, share_failed, share_rejected
 
 WELL = Row(
-    "Is it well?",
+    "Is it healthy?",
     [
         Panel(
-            "Servers that answer",
-            "Servers that Prometheus reaches.",
+            "Servers up",
+            "Servers that Prometheus can scrape.",
             "short",
             [Query("sum(up{SERVER})", "servers")],
             kind="stat",
         ),
         Panel(
             "Shutting down",
-            "Servers that answer what is in flight and take nothing new.",
+            "Servers that finish calls in flight and reject new ones.",
             "short",
             [Query("sum(classwire_draining{SERVER})", "servers")],
             kind="stat",
         ),
         Panel(
             "Models not ready",
-            "Models that load, or whose processes are lost, each on each server.",
+            "Models that are loading or have lost their processes, counted on each server.",
             "short",
             [Query('sum(classwire_model_state{MODEL, state!="ready"})', "models")],
             kind="stat",
@@ -30,7 +30,7 @@ WELL = Row(
         ),
         Panel(
             "Workers down",
-            "Processes of models that answer no batches; the server starts others.",
+            "Model processes that answer no batches; the server restarts them.",
             "short",
             [Query("sum(1 - classwire_worker_up{MODEL})", "workers")],
             kind="stat",
@@ -38,13 +38,13 @@ WELL = Row(
         ),
         Panel(
             "Texts scored",
-            "Texts that got scores, in a second.",
+            "Texts scored per second.",
             "cps",
             [Query("sum(rate(classwire_texts_total{MODEL}[WINDOW]))", "texts")],
             kind="stat",
         ),
         Panel(
-            "Failed by our fault",
+            "Server errors",
             "Share of texts that ended with INTERNAL, POISON_INPUT, WORKER_LOST or "
             "EXPIRED_IN_QUEUE.",
             "percentunit",
@@ -53,16 +53,16 @@ WELL = Row(
             bad=0.01,
         ),
         Panel(
-            "Refused",
-            "Share of calls that were refused since there is more work than time.",
+            "Rejected",
+            "Share of calls that the server rejected with OVERLOADED.",
             "percentunit",
-            [share_refused()],
+            [share_rejected()],
             kind="stat",
             bad=0.05,
         ),
         Panel(
             "A single text, p99",
-            "Of 100 calls of Classify, 99 take no longer. Red above the objective of the alert.",
+            "Of 100 Classify calls, 99 take no longer. Red above the alert's threshold.",
             "s",
             [
                 Query(
@@ -76,7 +76,7 @@ WELL = Row(
         ),
         Panel(
             "Alerts",
-            "Those that fire. docs/operate/alerts.md has a heading for each.",
+            "Firing alerts. docs/operate/alerts.md explains each.",
             "short",
             [
                 Query(
@@ -89,7 +89,7 @@ WELL = Row(
         ),
         Panel(
             "Texts",
-            "Texts that got scores, and texts that got an error of whatever kind, in a second.",
+            "Texts scored and texts that got an error, per second.",
             "cps",
             [
                 rate("classwire_texts_total", "scored {{model}}"),
@@ -98,7 +98,7 @@ WELL = Row(
         ),
         Panel(
             "Calls",
-            "Calls that have ended, in a second, by the status that their callers had.",
+            "Finished calls per second, by status code.",
             "reqps",
             [rate("classwire_calls_total", "{{code}}", "code", "SERVER")],
             stacked=True,
@@ -111,20 +111,20 @@ SLOW = Row(
     [
         Panel(
             "Calls of one message, p99",
-            "From when gRPC brought a call to its end, the wait for a thread too. Streams have no "
-            "duration; their texts are under time in the queue.",
+            "From arrival to end, including the wait for a thread. Streams have no duration; see "
+            "their texts in Time in the queue.",
             "s",
             [quantile(0.99, CALL_SECONDS, 'SERVER, code="OK"', "method")],
         ),
         Panel(
             "A single text",
-            "Calls of Classify that were answered.",
+            "Classify calls that ended with OK.",
             "s",
             [quantile(share, CALL_SECONDS, CLASSIFY, "instance") for share in (0.5, 0.95, 0.99)],
         ),
         Panel(
             "Where the time goes",
-            "What a scored text takes on average, stage by stage. Queue: too much work for the "
+            "Average time of a scored text in each stage. Queue: too much work for the "
             "device, or no free lane. Device: long texts, or busy cores. Tokenizing: long "
             "messages.",
             "s",
@@ -137,8 +137,8 @@ SLOW = Row(
         ),
         Panel(
             "How busy the device is",
-            "Share of the time in which a model's lanes compute. Near 100 % there is no room left; "
-            "low while texts wait, other processes take the cores.",
+            "Share of the time in which a model's lanes compute. Near 100 %: no capacity left. Low "
+            "while texts wait: other processes use the cores.",
             "percentunit",
             [
                 Query(
@@ -150,21 +150,21 @@ SLOW = Row(
             ],
         ),
         Panel(
-            "Tokens: what is done, and what could be",
-            "Tokens of scored texts in a second, beside what the engine has shown that it can do.",
+            "Tokens: throughput and capacity",
+            "Tokens scored per second, and the rate at which the engine drains a full queue.",
             "cps",
             [
                 rate("classwire_text_tokens_total", "scored {{model}}"),
                 Query(
                     "sum by (model) (classwire_drain_rate_tokens_per_second{MODEL})",
-                    "could be {{model}}",
+                    "capacity {{model}}",
                 ),
             ],
         ),
         Panel(
             "Threads for calls",
-            "Threads that serve calls now, those that there are, and calls that wait for one. Each "
-            "open stream holds one.",
+            "Busy RPC threads, all RPC threads, and calls that wait for one. Each open stream "
+            "holds one.",
             "short",
             [
                 Query(
@@ -173,7 +173,7 @@ SLOW = Row(
                 Query("sum by (instance) (classwire_rpc_threads{SERVER})", "threads {{instance}}"),
                 Query(
                     "sum by (instance) (classwire_rpc_waiting_calls{SERVER})",
-                    "calls that wait {{instance}}",
+                    "waiting calls {{instance}}",
                 ),
             ],
         ),

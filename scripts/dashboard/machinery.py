@@ -1,4 +1,4 @@
-"""What computes, and what it takes."""
+"""Rows about models, the cache and processes."""
 
 from .panel import Panel, Query, Row
 
@@ -7,7 +7,7 @@ ENGINE = Row(
     [
         Panel(
             "What computes",
-            "The checkpoint of each model, and how its next batch is computed.",
+            "Each model's checkpoint, and how it computes its next batch.",
             "short",
             [
                 Query(
@@ -20,7 +20,7 @@ ENGINE = Row(
         ),
         Panel(
             "Distance to float32",
-            "Largest difference of any score, and share of texts with another label, as measured "
+            "Largest difference of a score, and share of texts with a different label, measured "
             "at start.",
             "percentunit",
             [
@@ -32,8 +32,8 @@ ENGINE = Row(
             ],
         ),
         Panel(
-            "Processes that took over",
-            "Workers that were started in the last hour since another had ended.",
+            "Worker restarts",
+            "Workers restarted in the last hour.",
             "short",
             [
                 Query(
@@ -44,8 +44,8 @@ ENGINE = Row(
             ],
         ),
         Panel(
-            "Lanes with a batch",
-            "Beside all lanes.",
+            "Busy lanes",
+            "Lanes that compute a batch, and all lanes.",
             "short",
             [
                 Query("sum by (model) (classwire_lanes_busy{MODEL})", "busy {{model}}"),
@@ -53,8 +53,8 @@ ENGINE = Row(
             ],
         ),
         Panel(
-            "Answers from the cache",
-            "As a share of all texts that got scores.",
+            "Cache hits",
+            "As a share of all scored texts.",
             "percentunit",
             [
                 Query(
@@ -81,7 +81,7 @@ PROCESSES = Row(
     [
         Panel(
             "Memory",
-            "Of the server's own process, and of each model's; what they share counts in each.",
+            "Of the server's process and of each model's; shared memory counts in each.",
             "bytes",
             [
                 Query("process_resident_memory_bytes{SERVER}", "server {{instance}}"),
@@ -93,7 +93,7 @@ PROCESSES = Row(
         ),
         Panel(
             "Processor",
-            "Cores in use, by the server's own process and by each model's.",
+            "Cores used by the server's process and by each model's.",
             "short",
             [
                 Query("rate(process_cpu_seconds_total{SERVER}[WINDOW])", "server {{instance}}"),
@@ -105,25 +105,25 @@ PROCESSES = Row(
         ),
         Panel(
             "Open files and sockets",
-            "As a share of what the process may have.",
+            "As a share of the process's limit.",
             "percentunit",
             [Query("process_open_fds{SERVER} / process_max_fds{SERVER}", "{{instance}}")],
         ),
         Panel(
             "Calls in flight",
-            "Open streams too.",
+            "Including open streams.",
             "short",
             [Query("sum by (instance) (classwire_calls_in_flight{SERVER})", "{{instance}}")],
         ),
         Panel(
             "Running for",
-            "Since the server's own process started.",
+            "Since the server's process started.",
             "s",
             [Query("time() - process_start_time_seconds{SERVER}", "{{instance}}")],
         ),
         Panel(
             "Versions",
-            "Of the servers that answer.",
+            "Of the servers that are up.",
             "short",
             [
                 Query(

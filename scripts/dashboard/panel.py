@@ -1,4 +1,4 @@
-"""What a dashboard is made of, and the JSON that Grafana reads."""
+"""Rows, panels and queries of a dashboard, and their JSON for Grafana."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ SELECTORS = {
     "MODEL": 'job=~"$job", instance=~"$instance", model=~"$model"',
     "WINDOW": "$__rate_interval",
 }
-"""What queries are written with, and what stands for it in the JSON."""
+"""Placeholders in queries, and their text in the JSON."""
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS = 24
@@ -17,7 +17,7 @@ COLUMNS = 24
 
 @dataclass(frozen=True)
 class Query:
-    """One query, with the name of each series that it gives."""
+    """One query, and the legend of its series."""
 
     expr: str
     legend: str
@@ -25,7 +25,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel. `bad` is the value from which on a stat is red."""
+    """One panel. A stat is red from the value `bad` on."""
 
     title: str
     about: str
@@ -37,11 +37,11 @@ class Panel:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Its width, in columns, and its height."""
+        """Width and height, in Grafana's grid."""
         return (3, 4) if self.kind == "stat" else (8, 8)
 
     def json(self, number: int, x: int, y: int) -> dict[str, Any]:
-        """As Grafana reads it."""
+        """The panel's JSON for Grafana."""
         width, height = self.size
         return {
             "id": number,
@@ -109,7 +109,7 @@ class Row:
 
 
 def filled_in(expr: str) -> str:
-    """A query as Grafana reads it."""
+    """The query's JSON for Grafana."""
     for short, long in SELECTORS.items():
         expr = expr.replace(short, long)
     return expr

@@ -1,4 +1,4 @@
-"""Queries of the kinds that the rows have many of."""
+"""Queries that several rows use."""
 
 from .panel import Query
 
@@ -9,7 +9,7 @@ CALL_SECONDS = "classwire_call_duration_seconds"
 
 
 def quantile(share: float, metric: str, selector: str, by: str) -> Query:
-    """A quantile of a histogram, with the labels `by` in its legend."""
+    """A quantile of a histogram for each value of the labels `by`."""
     labels = ", ".join(f"{{{{{label}}}}}" for label in by.split(", "))
     return Query(
         f"histogram_quantile({share}, sum by ({by}, le) "
@@ -19,7 +19,7 @@ def quantile(share: float, metric: str, selector: str, by: str) -> Query:
 
 
 def mean(metric: str, legend: str, by: str = "model") -> Query:
-    """What a histogram of a model saw, on average."""
+    """The average of a model's histogram."""
     return Query(
         f"sum by ({by}) (rate({metric}_sum{{MODEL}}[WINDOW])) "
         f"/ sum by ({by}) (rate({metric}_count{{MODEL}}[WINDOW]))",
@@ -28,12 +28,12 @@ def mean(metric: str, legend: str, by: str = "model") -> Query:
 
 
 def rate(metric: str, legend: str, by: str = "model", selector: str = "MODEL") -> Query:
-    """How often a counter counts in a second."""
+    """A counter's increase per second."""
     return Query(f"sum by ({by}) (rate({metric}{{{selector}}}[WINDOW]))", legend)
 
 
 def share_failed() -> Query:
-    """The share of all texts that got an error by our own fault."""
+    """The share of all texts that failed with a server error."""
     failed = "classwire_text_failures_total"
     return Query(
         f"sum(rate({failed}{{MODEL, {OUR_FAULT}}}[WINDOW])) "
@@ -43,9 +43,10 @@ def share_failed() -> Query:
     )
 
 
-def share_refused() -> Query:
-    """The share of all calls with texts that were refused since there is too much to do: of most
-    of them the server has not seen the texts.
+def share_rejected() -> Query:
+    """The share of calls with texts that the server rejected with OVERLOADED.
+
+    It counts calls, not texts: the server rejects most of these calls without reading them.
     """
     calls = f"classwire_calls_total{{SERVER, {WITH_TEXTS}"
     return Query(

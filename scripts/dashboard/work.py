@@ -1,4 +1,4 @@
-"""What becomes of texts."""
+"""Rows about texts: queue, batches, errors and streams."""
 
 from .panel import Panel, Query, Row
 from .queries import mean, quantile, rate
@@ -19,7 +19,7 @@ QUEUE = Row(
         ),
         Panel(
             "Time in the queue",
-            "Of texts that were scored.",
+            "Of scored texts.",
             "s",
             [
                 quantile(share, "classwire_queue_seconds", "MODEL", "priority, model")
@@ -27,8 +27,8 @@ QUEUE = Row(
             ],
         ),
         Panel(
-            "Texts that wait",
-            "For the device, by priority.",
+            "Queued texts",
+            "By priority.",
             "short",
             [
                 Query(
@@ -40,8 +40,8 @@ QUEUE = Row(
         ),
         Panel(
             "How full the queue is",
-            "Tokens that wait, as a share of --max-queue-tokens. Calls are refused before it is "
-            "full when their deadline can't be met.",
+            "Queued tokens as a share of --max-queue-tokens. The server rejects a call whose "
+            "deadline it can't meet, even if the queue is not full.",
             "percentunit",
             [
                 Query(
@@ -52,17 +52,17 @@ QUEUE = Row(
             ],
         ),
         Panel(
-            "Left the queue without scores",
-            "Read, and refused before they waited; out of time; their caller had gone.",
+            "Texts without scores",
+            "Rejected before they were queued; expired in the queue; cancelled by the caller.",
             "cps",
             [
                 rate(
                     "classwire_text_failures_total",
-                    "refused {{model}}",
+                    "rejected {{model}}",
                     selector='MODEL, reason="OVERLOADED"',
                 ),
-                rate("classwire_texts_expired_total", "out of time {{model}}"),
-                rate("classwire_texts_cancelled_total", "caller gone {{model}}"),
+                rate("classwire_texts_expired_total", "expired {{model}}"),
+                rate("classwire_texts_cancelled_total", "cancelled {{model}}"),
             ],
         ),
     ],
@@ -72,15 +72,15 @@ BATCHES = Row(
     "Batches",
     [
         Panel(
-            "Texts of a batch",
-            "Different texts that one forward pass computes, on average.",
+            "Texts per batch",
+            "Distinct texts in one forward pass, on average.",
             "short",
             [mean("classwire_batch_texts", "{{model}}")],
         ),
         Panel(
             "How full batches are",
-            "Tokens of a batch, as a share of a full one. Low on an idle server: a batch is what "
-            "is there when a lane is free.",
+            "Tokens per batch as a share of a full batch. Low on an idle server: a free lane takes "
+            "whatever texts are queued.",
             "percentunit",
             [
                 mean("classwire_batch_fill_ratio", "mean {{model}}"),
@@ -88,8 +88,8 @@ BATCHES = Row(
             ],
         ),
         Panel(
-            "Tokens of a batch",
-            "On average, beside those of a full one.",
+            "Tokens per batch",
+            "On average, and in a full batch.",
             "short",
             [
                 mean("classwire_batch_tokens", "{{model}}"),
@@ -107,13 +107,13 @@ BATCHES = Row(
         ),
         Panel(
             "Forward passes",
-            "In a second.",
+            "Per second.",
             "cps",
             [rate("classwire_inference_seconds_count", "{{model}}")],
         ),
         Panel(
-            "Texts that cost nothing",
-            "Known from the cache, or the same as one that waited or was being computed.",
+            "Texts answered without computing",
+            "Found in the cache, or equal to a text that was queued or being computed.",
             "cps",
             [
                 rate("classwire_cache_hits_total", "cached {{model}}"),
@@ -128,7 +128,7 @@ ERRORS = Row(
     [
         Panel(
             "Texts by reason",
-            "Texts that got an error, in a second. docs/reference/errors.md explains each reason.",
+            "Texts that got an error, per second. docs/reference/errors.md explains each reason.",
             "cps",
             [
                 Query(
@@ -141,7 +141,7 @@ ERRORS = Row(
         ),
         Panel(
             "Calls by code and reason",
-            "Calls that did not end with OK, in a second. Without a reason: gRPC's own, or the "
+            "Calls that did not end with OK, per second. Without a reason: gRPC's own, or the "
             "caller's clock.",
             "reqps",
             [
@@ -156,10 +156,10 @@ ERRORS = Row(
         ),
         Panel(
             "After a worker was lost",
-            "Texts that were run once more, and texts that brought a worker down twice.",
+            "Texts that another worker ran again, and texts that ended two workers.",
             "cps",
             [
-                rate("classwire_texts_retried_total", "once more {{model}}"),
+                rate("classwire_texts_retried_total", "retried {{model}}"),
                 rate(
                     "classwire_text_failures_total",
                     "poison {{model}}",
@@ -175,7 +175,7 @@ STREAMS = Row(
     [
         Panel(
             "Open streams",
-            "Beside --max-streams, at which further ones are refused.",
+            "And --max-streams, at which the server rejects further streams.",
             "short",
             [
                 Query("sum by (instance) (classwire_streams_open{SERVER})", "open {{instance}}"),
@@ -184,14 +184,14 @@ STREAMS = Row(
         ),
         Panel(
             "Texts of streams",
-            "Read from callers, and sent back with their outcome, in a second.",
+            "Texts read, and outcomes sent, per second.",
             "cps",
             [rate("classwire_stream_items_total", "{{direction}}", "direction", "SERVER")],
         ),
         Panel(
-            "Texts unanswered",
-            "Read and not sent back: those under way, and all that streams left behind when they "
-            "were broken off.",
+            "Unanswered texts",
+            "Texts read minus outcomes sent: texts in flight, and texts that broken streams left "
+            "unanswered.",
             "short",
             [
                 Query(
