@@ -18,16 +18,16 @@ from .pages import ROOT, between
 PAGE = ROOT / "docs" / "reference" / "cli.md"
 BEGIN, END = "<!-- options: written by scripts.cli_page -->", "<!-- /options -->"
 SEVERAL = 3
-"""So many commands that have an option share its line."""
+"""The least number of commands that share an option for it to get a table of its own."""
 SETTINGS = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(ServerConfig)}
 ON_SERVERS = ("serve", "compile", "doctor")
-"""Commands whose options are settings; a client's of the same name say something else."""
+"""Commands whose options are settings; client commands have other options of the same names."""
 
 Row = tuple[str, str]
 
 
 def commands(group: click.Group = command, above: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Every command that does something, with its name: `token new`."""
+    """Yield the full name of every command without subcommands, and the command: `token new`."""
     for name, found in group.commands.items():
         if isinstance(found, click.Group):
             yield from commands(found, f"{above}{name} ")
@@ -36,14 +36,14 @@ def commands(group: click.Group = command, above: str = "") -> Iterator[tuple[st
 
 
 def rows(found: click.Command) -> list[Row]:
-    """The options of a command, as its help shows them, and what they do."""
+    """Return a command's options and their meanings, as its help shows them."""
     context = click.Context(found)
     records = (option.get_help_record(context) for option in found.get_params(context))
     return [row for row in records if row and row[0].startswith("--") and "--help" not in row[0]]
 
 
 def options() -> str:
-    """All options: those that several commands have, and those of each command."""
+    """Return all options as Markdown: first shared ones, then those of each command."""
     by_command = {name: rows(found) for name, found in commands()}
     havers: dict[Row, list[str]] = defaultdict(list)
     for name, listed in by_command.items():
@@ -69,7 +69,7 @@ def options() -> str:
 
 
 def page() -> str:
-    """The page as it should be."""
+    """Return the page with current options."""
     return between(PAGE.read_text(encoding="utf-8"), BEGIN, END, options())
 
 

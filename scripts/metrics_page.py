@@ -14,11 +14,11 @@ classwire serve --metrics-port 9464
 curl http://127.0.0.1:9464/metrics
 ```
 
-[Metrics and dashboard](../operate/metrics.md) says which metrics to look at first. Written by
+[Metrics and dashboard](../operate/metrics.md) names the metrics to look at first. Written by
 `python -m scripts.metrics_page`.
 
-A histogram `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`. No label takes a value
-that a caller makes up:
+A histogram `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`. Callers cannot create
+label values:
 
 | label | value |
 |---|---|
@@ -32,7 +32,7 @@ that a caller makes up:
 
 
 def page() -> str:
-    """The page as it should be."""
+    """Return the current page."""
     return HEAD + "".join(_group(title, metrics) for title, metrics in GROUPS.items())
 
 
@@ -47,7 +47,7 @@ def _row(metric: Metric) -> str:
 
 
 def _bounds(metrics: tuple[Metric, ...]) -> Iterator[str]:
-    """The bounds of histograms, those with the same ones together."""
+    """Yield the bucket bounds of histograms, grouped by equal bounds."""
     histograms = [metric for metric in metrics if metric.kind == "histogram"]
     for bounds in dict.fromkeys(metric.bounds for metric in histograms):
         names = ", ".join(f"`{metric.name}`" for metric in histograms if metric.bounds == bounds)

@@ -27,7 +27,7 @@ Written by `python -m scripts.settings_page`.
 
 
 def page() -> str:
-    """The page as it should be."""
+    """Return the current page."""
     rows = []
     for field in dataclasses.fields(ServerConfig):
         wanted = kind(field)
