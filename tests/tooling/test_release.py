@@ -83,7 +83,7 @@ def released(repository: Path) -> Path:
     head = git(repository, "rev-parse", "HEAD")
     tried = make_release(repository, VERSION, "--dry-run")
     assert tried.returncode == 0, tried.stderr
-    assert "nothing is changed" in tried.stdout
+    assert "no file is changed" in tried.stdout
     assert (git(repository, "rev-parse", "HEAD"), git(repository, "tag")) == (head, "")
     assert git(repository, "status", "--porcelain") == ""
     done = make_release(repository, VERSION)
