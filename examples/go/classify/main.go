@@ -33,7 +33,7 @@ func main() {
 	defer connection.Close()
 	service := classwirev1.NewClassifyServiceClient(connection)
 
-	// The server knows this deadline: it refuses at once what it can't answer by then.
+	// The server knows this deadline and rejects at once a call that it can't answer by then.
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	response, err := service.Classify(ctx, &classwirev1.ClassifyRequest{
@@ -46,7 +46,7 @@ func main() {
 	fmt.Printf("%s %.4f\n", best.GetLabel(), best.GetScore())
 }
 
-// advice is what a program would do about an error.
+// advice returns what a program should do about an error.
 func advice(err error) string {
 	switch client.Reason(err) {
 	case "EMPTY_TEXT", "TEXT_TOO_LARGE":

@@ -1,4 +1,4 @@
-// Package client is what programs that call Classwire have in common.
+// Package client is shared by the programs that call Classwire.
 package client
 
 import (
@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// StreamClassify is not retried: what it has not answered, only the caller knows.
+// gRPC does not retry StreamClassify: only the caller knows which items are unanswered.
 const serviceConfig = `{
 	"loadBalancingConfig": [{"round_robin": {}}],
 	"methodConfig": [{
@@ -30,8 +30,8 @@ const serviceConfig = `{
 	}]
 }`
 
-// Dial returns a connection for a whole program: it takes calls from any goroutine, and sends each to
-// the next of the addresses that the name HOST has. With a CA's file it speaks TLS.
+// Dial returns a connection for all goroutines of a program. It sends calls in turn to the addresses
+// of the name HOST. With a CA's file it uses TLS.
 func Dial(address, caFile string) (*grpc.ClientConn, error) {
 	security := grpc.WithInsecure()
 	if caFile != "" {
@@ -44,14 +44,14 @@ func Dial(address, caFile string) (*grpc.ClientConn, error) {
 	return grpc.Dial("dns:///"+address, // Dial alone would take the first address only
 		security,
 		grpc.WithDefaultServiceConfig(serviceConfig),
-		// Finds within 5 s a server that comes back; gRPC by itself would wait for up to 2 minutes.
+		// Reconnects to a restarted server within 5 s; gRPC's default is up to 2 minutes.
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{
 				BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second,
 			},
 			MinConnectTimeout: 5 * time.Second,
 		}),
-		// Finds within 40 s that a server is gone without a word.
+		// Detects a dead connection within 40 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time:                30 * time.Second,
 			Timeout:             10 * time.Second,

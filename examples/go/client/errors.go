@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Reason says what a call failed with, in a word that stays as it is: the server's reason, such as
-// EMPTY_TEXT, or the name of the code when the error is gRPC's own: nobody was there, for example.
+// Reason returns a stable word for a call's error: the server's reason, such as EMPTY_TEXT, or the name
+// of the code for gRPC's own errors, such as UNAVAILABLE.
 func Reason(err error) string {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == "classwire" {
@@ -20,7 +20,7 @@ func Reason(err error) string {
 	return code.Code(status.Code(err)).String()
 }
 
-// RetryAfter says whether the same call may succeed later, and how long to wait at least.
+// RetryAfter tells whether the same call may succeed later, and the minimum wait.
 func RetryAfter(err error) (time.Duration, bool) {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.RetryInfo); ok {

@@ -1,5 +1,5 @@
-// Command stream classifies standard input by the line, however long it is. It prints for each line
-// its number, label and score, or its number and the reason why it has none.
+// Command stream classifies each line of standard input, which may be endless. It prints each line's number,
+// label and score, or its number and the error's reason.
 //
 //	stream HOST:PORT [CA.pem]
 package main
@@ -50,8 +50,8 @@ func main() {
 		if err == nil {
 			continue
 		}
-		// A server that drains or fails ends its streams. What it has left goes to another, or to
-		// the next one at its place, after a pause that grows and that differs between clients.
+		// A server that drains or fails ends its streams. The next stream sends the remaining items, to
+		// this or another server, after a growing random pause.
 		if answered {
 			failures = 0
 		}
@@ -63,7 +63,7 @@ func main() {
 		}
 		pause := failures * (50 + rand.Intn(100))
 		time.Sleep(delay + time.Duration(pause)*time.Millisecond)
-		connection.ResetConnectBackoff() // gRPC's own pauses grow to two minutes
+		connection.ResetConnectBackoff() // gRPC's default pauses grow to two minutes
 	}
 }
 
@@ -82,7 +82,7 @@ func read(input io.Reader, lines chan<- *classwirev1.StreamItem) {
 		lines <- &classwirev1.StreamItem{
 			Id: strconv.Itoa(number),
 			Input: &classwirev1.TextInput{
-				// What is no UTF-8 can't be sent, and would end the stream.
+				// Invalid UTF-8 would end the stream.
 				Text: strings.ToValidUTF8(strings.TrimRight(text, "\r\n"), "\uFFFD"),
 			},
 		}

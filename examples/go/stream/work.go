@@ -19,10 +19,10 @@ const (
 	messageBytes = 1 << 20          // of texts, about: a server takes 4 MiB by default
 )
 
-// work is what has been read and has no result. It outlives streams.
+// work contains the lines without a result. It outlives streams.
 type work struct {
 	lines <-chan *classwirev1.StreamItem // nil once all have been read
-	next  []*classwirev1.StreamItem      // not sent on the present stream
+	next  []*classwirev1.StreamItem      // not sent on the current stream
 	sent  map[string]*classwirev1.StreamItem
 }
 
@@ -30,7 +30,7 @@ func newWork(lines <-chan *classwirev1.StreamItem) *work {
 	return &work{lines: lines, sent: map[string]*classwirev1.StreamItem{}}
 }
 
-// awaitItem returns when there is something to send; false when there will be nothing any more.
+// awaitItem waits until there is an item to send; it returns false if no more will come.
 func (w *work) awaitItem() bool {
 	if len(w.next) == 0 && w.lines != nil {
 		w.add(<-w.lines)
@@ -38,7 +38,7 @@ func (w *work) awaitItem() bool {
 	return len(w.next) > 0
 }
 
-// add takes in what came from lines, which is nil at their end.
+// add adds an item received from lines; nil means the end.
 func (w *work) add(item *classwirev1.StreamItem) {
 	if item == nil {
 		w.lines = nil
@@ -47,7 +47,7 @@ func (w *work) add(item *classwirev1.StreamItem) {
 	}
 }
 
-// stream sends items and prints results on one stream, until all is answered or the stream ends.
+// stream sends items and prints results on one stream, until all are answered or the stream ends.
 func (w *work) stream(service classwirev1.ClassifyServiceClient) (answered bool, err error) {
 	defer w.takeBack()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -61,7 +61,7 @@ func (w *work) stream(service classwirev1.ClassifyServiceClient) (answered bool,
 			Config: &classwirev1.StreamConfig{ItemTimeout: durationpb.New(itemTimeout)},
 		},
 	})
-	first, err := stream.Recv() // also tells why Send failed
+	first, err := stream.Recv() // also returns the error of a failed Send
 	if err != nil {
 		return false, err
 	}
@@ -73,14 +73,14 @@ func (w *work) stream(service classwirev1.ClassifyServiceClient) (answered bool,
 
 	responses, ended := receive(ctx, stream)
 	for {
-		// Sending waits for room for a whole message: full messages are what makes a stream fast.
+		// Waits until the window has room for a full message: full messages make a stream fast.
 		hasRoom := len(w.sent)+most <= window
 		lines := w.lines
 		switch {
 		case !hasRoom:
 			lines = nil
 		case len(w.next) > 0:
-			stream.Send(w.message(most)) // what an error here means comes from ended
+			stream.Send(w.message(most)) // the error's cause comes from ended
 			continue
 		case lines == nil:
 			stream.CloseSend()
@@ -124,7 +124,7 @@ func receive(ctx context.Context, stream classwirev1.ClassifyService_StreamClass
 	return responses, ended
 }
 
-// message takes items that are there already, without waiting for more.
+// message takes the items that are available, without waiting for more.
 func (w *work) message(most int) *classwirev1.StreamClassifyRequest {
 	var items []*classwirev1.StreamItem
 	for bytes := 0; len(items) < most && bytes < messageBytes; {
@@ -151,7 +151,7 @@ func (w *work) message(most int) *classwirev1.StreamClassifyRequest {
 	}
 }
 
-// print returns an error when an item can be answered by another server.
+// print returns an error if another server can answer the item.
 func (w *work) print(results []*classwirev1.StreamResult) error {
 	for _, result := range results {
 		failure := result.GetOutcome().GetError()
@@ -169,7 +169,7 @@ func (w *work) print(results []*classwirev1.StreamResult) error {
 	return nil
 }
 
-// takeBack has what was not answered sent again, on the next stream.
+// takeBack queues unanswered items again for the next stream.
 func (w *work) takeBack() {
 	for id, item := range w.sent {
 		w.next = append(w.next, item)

@@ -29,7 +29,7 @@ public final class Classify {
     try {
       ClassifyResponse response =
           ClassifyServiceGrpc.newBlockingStub(channel)
-              // The server knows this deadline: it refuses at once what it can't answer by then.
+              // The server rejects a call at once if it can't answer by this deadline.
               .withDeadlineAfter(5, TimeUnit.SECONDS)
               .classify(request);
       LabelScore best = response.getResult().getScores(0); // highest first
@@ -43,7 +43,7 @@ public final class Classify {
     }
   }
 
-  /** What a program would do about an error. */
+  /** Returns what a program should do about an error. */
   private static String advice(StatusRuntimeException error) {
     Optional<Duration> retryAfter = Errors.retryAfter(error);
     return switch (Errors.reason(error)) {
