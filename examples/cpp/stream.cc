@@ -45,7 +45,7 @@ grpc::Status Stream(ClassifyService::Stub& stub, Lines& lines, Clock::time_point
   StreamClassifyResponse response;
   if (!stream->Read(&response)) return stream->Finish();
 
-  // Reads results while sending: a client that only writes fills HTTP/2's window and blocks forever.
+  // Reads results while sending: a client that only writes fills HTTP/2's window and blocks.
   lines.Open();
   std::thread sender([&stream, &lines, request, limits = response.started()]() mutable {
     while (lines.Take(limits, request.mutable_items()) && stream->Write(request)) {

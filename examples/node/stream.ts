@@ -1,4 +1,4 @@
-/** Classifies each line of standard input, which may be endless: node dist/stream.js HOST:PORT [CA.pem] */
+/** Classifies standard input line by line: node dist/stream.js HOST:PORT [CA.pem] */
 
 import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";

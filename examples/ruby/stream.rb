@@ -57,8 +57,8 @@ last_word = Time.now
 begin
   classify(stub, lines) { last_word = Time.now }
 rescue GRPC::BadStatus => e
-  # Any stream may end with UNAVAILABLE: the server drains, restarts or is gone. It ends with CANCELLED
-  # if the server stopped before it saw the stream. A new stream sends the remaining lines.
+  # Any stream may end with UNAVAILABLE: the server drains, restarts or is gone. It ends with
+  # CANCELLED if the server stopped before it saw the stream. A new stream sends the remaining lines.
   # TOO_MANY_STREAMS carries a retry time.
   problem = Problem.new(e)
   is_worth_it = [GRPC::Unavailable, GRPC::Cancelled].include?(e.class) || problem.retry_after_s

@@ -1,5 +1,5 @@
-// Command stream classifies each line of standard input, which may be endless. It prints each line's number,
-// label and score, or its number and the error's reason.
+// Command stream classifies each line of standard input, which may be endless. It prints each line's
+// number, label and score, or its number and the error's reason.
 //
 //	stream HOST:PORT [CA.pem]
 package main

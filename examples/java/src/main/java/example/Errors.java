@@ -15,8 +15,8 @@ final class Errors {
   private Errors() {}
 
   /**
-   * Returns a stable word for the error: the server's reason, such as EMPTY_TEXT, or the name of the
-   * code for gRPC's own errors, such as UNAVAILABLE.
+   * Returns a stable word for the error: the server's reason, such as EMPTY_TEXT, or the name of
+   * the code for gRPC's own errors, such as UNAVAILABLE.
    */
   static String reason(Throwable error) {
     return detail(error, ErrorInfo.class)

@@ -39,8 +39,8 @@ public final class Stream {
       try {
         stream.run(ClassifyServiceGrpc.newStub(channel));
       } catch (CompletionException end) {
-        // A server that drains or fails ends its streams. The next stream sends the remaining items,
-        // to this or another server, after a growing random pause.
+        // A server that drains or fails ends its streams. The next stream sends the remaining
+        // items, to this or another server, after a growing random pause.
         failures = stream.hasAnswered() ? 1 : failures + 1;
         Optional<Duration> delay = Errors.retryAfter(end.getCause());
         if (delay.isEmpty() || failures > MOST_FAILURES) {
