@@ -110,7 +110,7 @@ def serve_and_load(
 
 
 def summary(sample: dict[str, Any], lengths: Sequence[int]) -> dict[str, Any]:
-    """Return a sample's rates, quantiles of latency, and engines."""
+    """Return a sample's rates, latency quantiles and engines."""
     latencies_s, seconds = sample["latencies_s"], sample["seconds"]
     over_s = [
         whole - inner for whole, inner in zip(latencies_s, sample["inference_s"], strict=False)

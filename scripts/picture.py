@@ -35,7 +35,7 @@ def draw(text: str, seen: Tokenization, result: Classification) -> str:
         *_logits(result.logits),
         *_arrow(394, 424, result.activation),
         *_scores([score.score for score in by_id], [score.label for score in by_id]),
-        *_sides(TOKENS + 36, "1  what the model reads", "tokenizer(text)", "client.tokenize(text)"),
+        *_sides(TOKENS + 36, "1  model input", "tokenizer(text)", "client.tokenize(text)"),
         *_sides(LOGITS, "2  logits", "model(**inputs).logits", "result.logits"),
         *_sides(
             SCORES - 40, "3  probabilities", f"logits.{result.activation}(-1)", "result.scores"

@@ -60,10 +60,10 @@ def view(review: Review, generator: random.Random) -> str:
 def ordinal_targets(labels: Labels, neighbour_share: float) -> Probabilities:
     """Return soft targets `(texts, classes)`: the label minus a share for neighbouring stars."""
     classes = np.arange(len(STARS))
-    beside = (np.abs(classes[None, :] - labels[:, None]) == 1).astype(float)  # (texts, classes)
-    beside /= beside.sum(axis=1, keepdims=True)
+    neighbours = (np.abs(classes[None, :] - labels[:, None]) == 1).astype(float)  # (texts, classes)
+    neighbours /= neighbours.sum(axis=1, keepdims=True)
     exact = np.eye(len(STARS))[labels]
-    answer: Probabilities = (1 - neighbour_share) * exact + neighbour_share * beside
+    answer: Probabilities = (1 - neighbour_share) * exact + neighbour_share * neighbours
     return answer
 
 

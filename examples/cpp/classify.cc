@@ -39,7 +39,7 @@ std::string Advice(const Problem& problem) {
     return "send another " + problem.field;
   }
   if (problem.reason == "TOO_MANY_TOKENS") {
-    return "shorten it, or say which end to drop: options.truncation";
+    return "shorten it, or choose the end to drop with options.truncation";
   }
   if (problem.reason == "POISON_INPUT") return "never send this text again";
   if (problem.retry_after) return "allow more time";

@@ -23,7 +23,7 @@ end
 def advice(problem)
   case problem.reason
   when "EMPTY_TEXT", "TEXT_TOO_LARGE" then "send another #{problem.field}"
-  when "TOO_MANY_TOKENS" then "shorten it, or say which end to drop: options.truncation"
+  when "TOO_MANY_TOKENS" then "shorten it, or choose the end to drop with options.truncation"
   when "OVERLOADED" then "allow more time"
   when "POISON_INPUT" then "never send this text again"
   else problem.message

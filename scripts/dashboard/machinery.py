@@ -66,7 +66,7 @@ ENGINE = Row(
         ),
         Panel(
             "Memory of the cache",
-            "Beside --cache-mb.",
+            "And --cache-mb.",
             "bytes",
             [
                 Query("sum by (model) (classwire_cache_bytes{MODEL})", "held {{model}}"),

@@ -78,7 +78,7 @@ final class Call extends ClientCall.Listener<Message> {
   }
 
   void cancel() {
-    call.cancel("the vector says so", null);
+    call.cancel("the vector requires it", null);
   }
 
   /** Waits for the end of the call, which comes by its deadline. */

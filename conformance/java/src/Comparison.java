@@ -27,7 +27,7 @@ record Comparison(double tolerance) {
 
   private String of(String path, JsonElement expected, JsonElement got) {
     if (expected == null || got == null || expected.getClass() != got.getClass()) {
-      return expected == got ? null : told(path, expected, got);
+      return expected == got ? null : difference(path, expected, got);
     }
     if (expected.isJsonObject()) {
       return ofObjects(path, expected.getAsJsonObject(), got.getAsJsonObject());
@@ -40,7 +40,7 @@ record Comparison(double tolerance) {
       }
       return found;
     }
-    return expected.equals(got) || areNear(expected, got) ? null : told(path, expected, got);
+    return expected.equals(got) || areNear(expected, got) ? null : difference(path, expected, got);
   }
 
   private String ofObjects(String path, JsonObject expected, JsonObject got) {
@@ -76,7 +76,7 @@ record Comparison(double tolerance) {
     return value != null && value.isJsonPrimitive() && value.getAsString().equals("*");
   }
 
-  private static String told(String path, JsonElement expected, JsonElement got) {
+  private static String difference(String path, JsonElement expected, JsonElement got) {
     return path + ": expected " + shown(expected) + ", got " + shown(got);
   }
 

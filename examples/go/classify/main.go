@@ -52,7 +52,7 @@ func advice(err error) string {
 	case "EMPTY_TEXT", "TEXT_TOO_LARGE":
 		return "Send another text."
 	case "TOO_MANY_TOKENS":
-		return "Send a shorter text, or say by options.truncation which end to drop."
+		return "Send a shorter text, or choose the end to drop with options.truncation."
 	case "OVERLOADED":
 		delay, _ := client.RetryAfter(err)
 		return fmt.Sprintf("Come back in %v, or allow more time.", delay)

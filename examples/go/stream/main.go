@@ -67,7 +67,7 @@ func main() {
 	}
 }
 
-// read makes an item of each line; its id is the line's number.
+// read makes an item of each line, with the line's number as id.
 func read(input io.Reader, lines chan<- *classwirev1.StreamItem) {
 	defer close(lines)
 	reader := bufio.NewReader(input)

@@ -57,7 +57,7 @@ public final class Stream {
     channel.shutdownNow();
   }
 
-  /** Makes an item of each line; its id is the line's number. */
+  /** Makes an item of each line, with the line's number as id. */
   private static void read(Backlog backlog) {
     try {
       // Invalid UTF-8 becomes U+FFFD here.
