@@ -55,14 +55,14 @@ func advice(err error) string {
 		return "Send a shorter text, or choose the end to drop with options.truncation."
 	case "OVERLOADED":
 		delay, _ := client.RetryAfter(err)
-		return fmt.Sprintf("Come back in %v, or allow more time.", delay)
+		return fmt.Sprintf("Retry in %v, or allow more time.", delay)
 	case "DEADLINE_EXCEEDED", "EXPIRED_IN_QUEUE":
 		return "Allow more time."
 	case "POISON_INPUT":
 		return "Never send this text again."
 	}
 	if _, ok := client.RetryAfter(err); ok {
-		return "It has been tried five times; try later."
+		return "gRPC has tried five times; retry later."
 	}
 	return "The same call would fail again."
 }

@@ -52,13 +52,13 @@ public final class Classify {
           "Send a shorter text, or choose the end to drop with options.truncation.";
       case "OVERLOADED" -> {
         long millis = retryAfter.orElse(Duration.ZERO).toMillis();
-        yield "Come back in " + millis + " ms, or allow more time.";
+        yield "Retry in " + millis + " ms, or allow more time.";
       }
       case "DEADLINE_EXCEEDED", "EXPIRED_IN_QUEUE" -> "Allow more time.";
       case "POISON_INPUT" -> "Never send this text again.";
       default ->
           retryAfter.isPresent()
-              ? "It has been tried five times; try later."
+              ? "gRPC has tried five times; retry later."
               : "The same call would fail again.";
     };
   }
