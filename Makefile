@@ -1,7 +1,7 @@
-# Every target works by itself in a fresh clone, with Python 3.11 or later and a package index.
+# Every target works alone in a fresh clone, with Python 3.11 or later and a package index.
 
 PYTHON ?= python3
-# Further arguments of the target's command: make test ARGS="-k stream"
+# More arguments for the target's command: make test ARGS="-k stream"
 ARGS ?=
 
 BIN := .venv/bin
@@ -22,26 +22,26 @@ help: ## List the targets
 
 setup: $(INSTALLED) ## Install everything that requirements.lock names into .venv
 
-# What serving needs. scripts.locked stops where pip took a version that the lock does not name.
+# Packages for serving. scripts.locked fails if pip installed a version that the lock does not name.
 $(SERVING): requirements.lock pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed; name one: make setup PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m scripts.torch_build
-	@echo "Installing what serving needs into .venv, in the versions of requirements.lock"
+	@echo "Installing the packages for serving into .venv, in the versions of requirements.lock"
 	@$(INSTALL) hatchling
 	@$(INSTALL) -e ./client -e '.[tracing]'
 	@$(BIN)/python -m scripts.locked tracing
 	@touch $@
 
-# The tools of development as well.
+# The development tools too.
 $(INSTALLED): $(SERVING)
-	@echo "Installing the tools of development into .venv, in the versions of requirements.lock"
+	@echo "Installing the development tools into .venv, in the versions of requirements.lock"
 	@$(INSTALL) -e ./client -e '.[dev,tracing,train,bench]'
 	@$(BIN)/python -m scripts.locked dev,tracing,train,bench
 	@touch $@
 
-demo: $(SERVING) ## Start a server, classify one sentence by every kind of call, stop it
+demo: $(SERVING) ## Start a server, classify a sentence with each kind of call, stop the server
 	@$(BIN)/classwire demo $(ARGS)
 
 serve: $(SERVING) ## Serve the embedded checkpoint until interrupted (ARGS: options of `classwire serve`)
@@ -51,7 +51,7 @@ test: setup ## Run the tests (ARGS: arguments of pytest)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: style types contract leaks ## Check style, types, the contract, and that nothing leaks
-	@echo "make check: all is well"
+	@echo "make check: passed"
 
 style: setup ## Check formatting, lint and banned phrases
 	@$(BIN)/ruff format --check .
@@ -85,10 +85,10 @@ reference: setup ## Compare with nlptown's published outputs (weights in CLASSWI
 	@CLASSWIRE_NLPTOWN_WEIGHTS="$(CLASSWIRE_NLPTOWN_WEIGHTS)" \
 		$(BIN)/python -m pytest tests/parity/test_golden.py $(ARGS)
 
-bench: setup ## Measure engines and servers against the targets (ARGS=--short: less of it)
+bench: setup ## Measure engines and servers against the targets (ARGS=--short: a shorter run)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: setup ## Try load, faults and malformed messages on servers (ARGS: names of trials, --short)
+chaos: setup ## Test servers under load, faults and malformed messages (ARGS: names of trials, --short)
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 conformance: setup ## Run the conformance vectors in every installed language (ARGS: --only go,ruby)
@@ -111,10 +111,10 @@ test-grpcio: setup ## Test with the lowest and the highest grpcio that the serve
 test-tritonclient: setup ## Test Triton's own client against a server, in a new environment
 	@scripts/test-tritonclient
 
-docs: setup ## Build the documentation as a site, site/index.html; a dead link fails
+docs: setup ## Build the documentation site, site/index.html; fails on a dead link
 	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet $(ARGS) docs site
 
-dashboards: setup ## Try dashboard and alerts with servers and a real Prometheus (Debian's package)
+dashboards: setup ## Test dashboard and alerts with servers and a real Prometheus (Debian's package)
 	@$(BIN)/python -m tests.dashboards $(ARGS)
 
 picture: setup ## Draw the README's picture of `make demo` from a run in a terminal
@@ -126,7 +126,7 @@ replay-image: setup ## Build the CPU image without Docker and run it (Linux, as 
 release: setup ## Check, set VERSION, build, verify, commit and tag (ARGS: --dry-run, --skip-tests)
 	@$(BIN)/python -m scripts.release $(VERSION) $(ARGS)
 
-audit: setup ## Ask the advisory database about every version in the lock
+audit: setup ## Look up every locked version in the advisory database
 	@$(BIN)/uv tool run pip-audit --strict --disable-pip --no-deps --requirement requirements.lock
 
 clean: ## Remove .venv and everything built

@@ -1,1 +1,1 @@
-"""Measured, never asserted: what things cost, as ratios taken in one run."""
+"""Benchmarks: costs as ratios within one run; they report and do not assert."""

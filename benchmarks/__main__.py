@@ -1,9 +1,9 @@
-"""Measure everything, show what comes out against what it must be.
+"""Measure engines and servers, and compare the results with the targets.
 
     python -m benchmarks [--short] [--only PART ...] [--output RESULT.json] [--work FOLDER]
 
-Progress goes to standard error, the tables to standard output, all that was measured to a file.
-`--work` keeps the checkpoints and the compiled models, which take minutes to make.
+Prints progress to standard error and tables to standard output, and writes all measurements to a
+file. `--work` keeps checkpoints and compiled models, which take minutes to make.
 """
 
 import argparse
@@ -32,10 +32,10 @@ def main() -> None:
         description=(__doc__ or "").split("\n\n")[0], prog="python -m benchmarks"
     )
     parser.add_argument(
-        "--short", action="store_true", help="for every day: fewer layers and rounds"
+        "--short", action="store_true", help="a quick run with fewer layers and rounds"
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to measure")
-    parser.add_argument("--rounds", type=int, help="how often everything is measured")
+    parser.add_argument("--rounds", type=int, help="number of rounds")
     parser.add_argument("--output", type=Path, default=Path("benchmark.json"))
     parser.add_argument("--work", type=Path, help="folder for checkpoints and compiled models")
     parser.add_argument("--reviews", type=Path, help="folder of the training data, for accuracy")
@@ -71,7 +71,7 @@ def main() -> None:
     result["missing"] = suite.missing
     result["minutes"] = (time.monotonic() - started_s) / 60
     arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    say(f"{arguments.output}: all that was measured")
+    say(f"{arguments.output}: all measurements")
     print(tables.page(result))
 
 

@@ -1,4 +1,4 @@
-"""What int8 costs in accuracy: the embedded checkpoint on reviews of unseen products."""
+"""Accuracy of int8 and float32: the embedded checkpoint on reviews of held-out products."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from .served import CLASSWIRE, Served
 
 
 def measure(reviews: Path, say: Callable[[str], None]) -> dict[str, float]:
-    """The share of held-out reviews whose stars are right, by precision."""
+    """Return the share of held-out reviews with the right number of stars, by precision."""
     held_out = split_by_group(load_reviews(reviews)).test
     texts = [review.full_text for review in held_out]
     right: dict[str, float] = {}

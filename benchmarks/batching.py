@@ -1,4 +1,4 @@
-"""Texts as ids, and the ways in which batches are made of them."""
+"""Random texts as token ids, and ways to batch them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ FIRST_ORDINARY_ID = 5
 
 
 def encodings(lengths: Sequence[int], vocabulary: int = 6_000) -> list[Encoding]:
-    """Random texts of these lengths; ids are below `vocabulary`, which every checkpoint has."""
+    """Return random texts of these lengths in tokens, with ids below `vocabulary`."""
     generator = np.random.default_rng(1)
     return [
         Encoding(
@@ -21,7 +21,7 @@ def encodings(lengths: Sequence[int], vocabulary: int = 6_000) -> list[Encoding]
 
 
 def batches(texts: Sequence[Encoding], most_tokens: int) -> Iterator[list[Encoding]]:
-    """Cut texts, in order, into batches as the server's queue does: one text always fits."""
+    """Cut texts, in order, into batches as the server's queue does; a batch has at least one."""
     batch: list[Encoding] = []
     tokens = 0
     for text in texts:
@@ -35,7 +35,7 @@ def batches(texts: Sequence[Encoding], most_tokens: int) -> Iterator[list[Encodi
 
 
 def padded(texts: Sequence[Encoding]) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and attention mask, (texts, longest), of a batch."""
+    """Return ids and attention mask of a batch, both (texts, longest)."""
     longest = max(len(text.ids) for text in texts)
     ids = np.zeros((len(texts), longest), np.int64)
     mask = np.zeros_like(ids)
@@ -46,5 +46,5 @@ def padded(texts: Sequence[Encoding]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def in_batches(texts: Sequence[Encoding], size: int) -> Iterator[Sequence[Encoding]]:
-    """Cut texts, in order, into batches of so many texts."""
+    """Cut texts, in order, into batches of `size` texts."""
     return (texts[start : start + size] for start in range(0, len(texts), size))

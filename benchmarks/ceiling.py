@@ -1,8 +1,8 @@
-"""What the machine can do at most: products of BERT-base's sizes, by the best kernel there is.
+"""The machine's ceilings: matrix products of BERT-base's sizes with the fastest kernel.
 
-Rates are for the linear layers of one encoder layer together (four of 768 x 768, two of 768 x
-3072), without bias, quantisation or anything else around them. The best of several numbers of
-tokens counts. The weights stay in the cache from run to run, as no real model's do.
+Rates are for all linear layers of one encoder layer (four of 768 x 768, two of 768 x 3072), without
+bias, quantisation or other operations. The best of several numbers of tokens counts. The weights
+stay in the processor's cache between runs, unlike a real model's.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,21 +18,21 @@ PRODUCTS = (
     (1, HIDDEN, INTERMEDIATE),
     (1, INTERMEDIATE, HIDDEN),
 )
-"""How often a layer has it, inputs, outputs."""
+"""Count in a layer, inputs, outputs."""
 TOKENS = (256, 512, 1_024)
 REPETITIONS = 5
-"""The fastest counts: nothing else than the kernel may lower a ceiling."""
+"""Runs of each kernel. The fastest counts, so that other load does not lower a ceiling."""
 SLOW = 0.2
-"""Kernels below this share of the best are not tried again with more tokens."""
+"""Kernels below this share of the best rate are not run with more tokens."""
 _HALF_RANGE = 63  # of 8-bit activations: AVX2 adds pairs of products in 16 bits, which saturate
 
 Kernel = Callable[[], object]
 
 
 def measure(precision: str) -> dict[str, float]:
-    """Floating-point (or integer) operations per second, by kernel: the best number of tokens."""
+    """Return operations per second, by kernel, at its best number of tokens."""
     best: dict[str, float] = {}
-    with torch.no_grad():  # prepacked weights are no inference tensors
+    with torch.no_grad():  # prepacked weights can't be inference tensors
         for tokens in TOKENS:
             taken: dict[str, float] = {}
             operations = 0.0
@@ -52,7 +52,7 @@ def measure(precision: str) -> dict[str, float]:
 def _kernels(
     precision: str, tokens: int, inputs: int, outputs: int
 ) -> Iterator[tuple[str, Kernel]]:
-    """Every way that this torch and this processor have to do one product."""
+    """Yield every kernel that this torch and this processor have for a product."""
     x, weights = torch.randn(tokens, inputs), torch.randn(outputs, inputs)
     if precision == "int8":
         yield from _int8_kernels(x, weights)
@@ -60,7 +60,7 @@ def _kernels(
     if precision == "bfloat16":
         x, weights = x.bfloat16(), weights.bfloat16()
     yield "torch linear", lambda: torch.nn.functional.linear(x, weights)
-    with suppress(RuntimeError):  # no instructions for this precision
+    with suppress(RuntimeError):  # the processor has no instructions for this precision
         packed = torch.ops.mkldnn._reorder_linear_weight(weights, tokens)
         yield (
             "onednn, weights prepacked",

@@ -1,4 +1,4 @@
-"""The charts of the documentation, drawn from a result.
+"""Draw the documentation's charts from a result.
 
 python -m benchmarks.charts RESULT.json [--folder docs/project/charts]
 """
@@ -20,7 +20,7 @@ OURS, OTHERS = "#1f6f8b", "#b8b8b8"
 
 
 def throughput(result: Result, axes: Axes) -> None:
-    """Tokens per second of each engine alone, with the spread of the rounds."""
+    """Draw tokens per second of each engine alone, with the spread of the rounds."""
     names = sorted(
         result["engines"]["engines"], key=lambda name: figure(rates(result, name)).median
     )
@@ -38,9 +38,9 @@ def throughput(result: Result, axes: Axes) -> None:
 
 
 def latency(result: Result, axes: Axes) -> None:
-    """Latency of unary calls against the throughput that more of them in flight reach.
+    """Draw latency against throughput of unary calls, by number in flight.
 
-    Raises LookupError when the result has no such calls.
+    Raises LookupError if the result has no such calls.
     """
     record = serving(result, result["engines"]["shape"], pinned=True)
     entries = sorted(
@@ -64,7 +64,7 @@ def latency(result: Result, axes: Axes) -> None:
         )
     axes.set_yscale("log")
     axes.set_xlabel(f"texts/s; {record['checkpoint']}, {record['precision']}, mixed lengths")
-    axes.set_ylabel("latency, ms; the number in flight above")
+    axes.set_ylabel("latency, ms; labels: calls in flight")
     axes.legend()
 
 
@@ -75,7 +75,7 @@ CHARTS: dict[str, tuple[str, Callable[[Result, Axes], None]]] = {
 
 
 def draw(result: Result, folder: Path) -> list[Path]:
-    """Draw every chart that the result has figures for, as SVG files that stay the same."""
+    """Draw every chart for which the result has figures, as reproducible SVG files."""
     matplotlib.rcParams["svg.hashsalt"] = "classwire"
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []

@@ -1,7 +1,7 @@
-"""Checkpoints that are measured: shapes with random weights, and the embedded one.
+"""Checkpoints to measure: shapes with random weights, and the embedded one.
 
-All but the embedded one have a vocabulary in which every word of five letters is one token, so that
-a text of any length in tokens can be written down.
+The random ones have a vocabulary in which each word of five letters is one token, so that texts can
+have any length in tokens.
 """
 
 import random
@@ -22,7 +22,7 @@ VOCABULARY = 105_879
 LABELS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LETTERS = (*printable.split()[0], *(f"##{letter}" for letter in printable.split()[0]))
-"""So that any other text has tokens, too."""
+"""Single characters, so that any other text has tokens too."""
 _POSITIONS = 512
 
 
@@ -38,25 +38,25 @@ class Shape:
 
     @property
     def linear_flops_per_token(self) -> int:
-        """Of the encoder's linear layers: two for each weight."""
+        """Operations per token of the encoder's linear layers: two per weight."""
         per_layer = 4 * self.hidden * self.hidden + 2 * self.hidden * self.intermediate
         return 2 * self.layers * per_layer
 
     def attention_flops(self, lengths: Sequence[int]) -> int:
-        """Of the two products of attention, when each text attends to itself alone."""
+        """Operations per token of attention's two products, within one text."""
         return 4 * self.layers * self.hidden * sum(length * length for length in lengths)
 
 
 BERT_BASE = Shape("bert-base", layers=12, hidden=768, heads=12, intermediate=3_072)
 BERT_SLICE = Shape("bert-base, 2 of its layers", layers=2, hidden=768, heads=12, intermediate=3_072)
-"""For short runs: layers of BERT-base, fewer of them."""
+"""For short runs: BERT-base with fewer layers."""
 SMALL = Shape("small", layers=4, hidden=128, heads=2, intermediate=512)
 
 
 def words() -> list[str]:
-    """Those of the vocabulary: five letters each, and each one token."""
+    """The vocabulary's words: each has five letters and is one token."""
     places = [len(ascii_lowercase) ** power for power in range(4, -1, -1)]
-    # Every hundredth, so that words differ in more than their last letter.
+    # Takes every hundredth, so that words differ in more than their last letter.
     return [
         "".join(ascii_lowercase[number // place % len(ascii_lowercase)] for place in places)
         for number in range(0, 100 * (VOCABULARY - len(_SPECIAL) - len(_LETTERS)), 100)
@@ -64,19 +64,19 @@ def words() -> list[str]:
 
 
 def embedded_words() -> list[str]:
-    """Words that are one token each for the embedded checkpoint."""
+    """Words that are single tokens for the embedded checkpoint."""
     tokens = (EMBEDDED_FOLDER / "vocab.txt").read_text(encoding="utf-8").split()
     return [token for token in tokens if token.isascii() and token.isalpha() and len(token) > 2]
 
 
 def texts(lengths: Sequence[int], vocabulary: Sequence[str]) -> list[str]:
-    """A text of random words for each length in tokens, special tokens included."""
+    """Return a text of random words for each length in tokens, including special tokens."""
     drawn = random.Random(0)
     return [" ".join(drawn.choices(vocabulary, k=n - SPECIAL_TOKENS)) for n in lengths]
 
 
 def build(shape: Shape) -> "BertForSequenceClassification":
-    """The classifier, with the same random weights every time. Imports torch."""
+    """Return the classifier, with the same random weights every time. Imports torch."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 

@@ -1,4 +1,4 @@
-"""What traces are sent to when they are measured: it takes them and forgets them.
+"""A trace collector for measurements: it accepts traces and discards them.
 
 python -m benchmarks.collector
 """
@@ -15,7 +15,7 @@ def _take(request: bytes, context: grpc.ServicerContext) -> bytes:
 
 
 def main() -> None:
-    """Serve until the process is ended."""
+    """Serve until the process ends."""
     server = grpc.server(ThreadPoolExecutor(1))
     take: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(_take)
     server.add_generic_rpc_handlers(

@@ -1,7 +1,7 @@
-"""A server that answers without looking: what grpcio itself costs. Prints its address.
+"""A server that answers without parsing, to measure grpcio's own cost. Prints its address.
 
-It has the paths of ClassifyService, so that the same load runs against both. Each request gets the
-same bytes back; a stream's message of n items gets a message of n results.
+It serves the paths of ClassifyService, so that the same load runs against both. Each request gets
+the same bytes; a stream's message of n items gets a message of n results.
 """
 
 import itertools
@@ -40,7 +40,7 @@ _STARTED = pb.StreamClassifyResponse(
     started=pb.StreamStarted(model=_MODEL, window_items=256, max_items_per_message=64)
 ).SerializeToString()
 _LARGE_MESSAGE_BYTES = 512
-"""Between a message of one item and one of STREAM_ITEMS, at the sizes that are sent here."""
+"""A size between a message of one item and one of STREAM_ITEMS, to tell them apart."""
 
 
 def _always(answer: bytes) -> Callable[[bytes, grpc.ServicerContext], bytes]:
@@ -56,7 +56,7 @@ def _stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterato
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Serve until the process ends."""
     server = grpc.server(ThreadPoolExecutor(RPC_THREADS))
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Classify": grpc.unary_unary_rpc_method_handler(_always(_ANSWER.SerializeToString())),

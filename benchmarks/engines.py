@@ -1,7 +1,7 @@
-"""Engines alone, without a server, in one process: an instrument.
+"""An instrument that runs engines alone, without a server, in one process.
 
-The reference is `transformers` as most servers use it: padded to the longest text of a batch of 32,
-in the order of arrival or sorted by length. The others run the batches that the server would make.
+The reference is `transformers` as most servers use it: batches of 32, padded to the longest text,
+in order of arrival or sorted by length. The other engines run the server's batches.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,30 +31,30 @@ PADDED_BATCH = 32
 ONNX_BATCH = 8
 
 Run = Callable[[Sequence[Encoding]], object]
-"""Computes texts, in batches of its own making."""
+"""Classifies texts in batches that it makes itself."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """An engine that is loaded, with what is known of it."""
+    """A loaded engine and its description."""
 
     run: Run
     about: dict[str, Any]
 
 
 class Engines:
-    """The engines of one checkpoint's folder. For use by one thread."""
+    """The loaded engines. For use by one thread."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
         self._engines: dict[str, Prepared] = {}
         self._plain: BertForSequenceClassification | None = None
-        self._ours: dict[tuple[str, str], _Ours] = {}
+        self._packed: dict[tuple[str, str], _PackedEngines] = {}
 
     def prepare(self, engine: str, folder: str, cache: str, threads: int = 1) -> dict[str, Any]:
-        """Load an engine, by its name in `plan`; returns what it says of itself.
+        """Load an engine by its name in `plan`, and return its description.
 
-        Only our own engines take more threads than one.
+        Only Classwire's engines use more than one thread.
         """
         if engine in _PADDED:
             if self._plain is None:
@@ -67,25 +67,27 @@ class Engines:
             prepared = Prepared(onnx_reference.prepare(Path(folder), Path(cache), size), {})
         else:
             precision, _, execution = engine.removeprefix("packed ").partition(", ")
-            if (folder, precision) not in self._ours:
-                self._ours[folder, precision] = _Ours(folder, precision, cache, threads)
-            prepared = self._ours[folder, precision].prepare(execution)
+            if (folder, precision) not in self._packed:
+                self._packed[folder, precision] = _PackedEngines(folder, precision, cache, threads)
+            prepared = self._packed[folder, precision].prepare(execution)
         self._engines[engine] = prepared
         return prepared.about
 
     def run(self, engine: str, lengths: Sequence[int]) -> float:
-        """How long an engine takes for texts of these lengths, in seconds."""
+        """Return the seconds that an engine takes for texts of these lengths."""
         texts = encodings(lengths)
         return seconds_of(lambda: self._engines[engine].run(texts))
 
-    def beside_threads(self, engine: str, tokens: int, busy: int, repetitions: int) -> list[float]:
-        """Seconds of single forward passes, in a process with so many busy Python threads."""
+    def with_busy_threads(
+        self, engine: str, tokens: int, busy: int, repetitions: int
+    ) -> list[float]:
+        """Return seconds of single forward passes next to `busy` Python threads in the process."""
         text = encodings([tokens])
         with busy_threads(busy):
             return [seconds_of(lambda: self._engines[engine].run(text)) for _ in range(repetitions)]
 
     def at_once(self, engine: str, tokens: int, lanes: int, repetitions: int) -> list[float]:
-        """Seconds until so many threads have each computed a text of so many tokens."""
+        """Return seconds until `lanes` threads have each computed a text of `tokens` tokens."""
         text = encodings([tokens])
         run = self._engines[engine].run
         with ThreadPoolExecutor(lanes) as threads:
@@ -119,8 +121,8 @@ _PADDED = {
 }
 
 
-class _Ours:
-    """The server's engine in one precision, plain and compiled, as a worker would choose it."""
+class _PackedEngines:
+    """The server's engine in one precision, plain and compiled, selected as a worker does."""
 
     def __init__(self, folder: str, precision: str, cache: str, threads: int) -> None:
         self._source = ModelSource("measured", folder)
@@ -130,9 +132,9 @@ class _Ours:
         self._selection = select(self._source, self._config, "cpu")
 
     def prepare(self, execution: str) -> Prepared:
-        """The engine plain, compiled or deterministic.
+        """Return the engine: plain, compiled or deterministic.
 
-        Raises CompileError where there is no compiled engine.
+        Raises CompileError if there is no compiled engine.
         """
         selection = self._selection
         runner: Runner = selection.engine
@@ -142,7 +144,7 @@ class _Ours:
         elif execution == "compiled":
             changed = compiled(selection, self._source, self._config)
             if changed is None:
-                raise CompileError("it cannot be compiled here, or its scores would move")
+                raise CompileError("cannot compile here, or compiled scores deviate")
             runner, deviation = changed
 
         def run(texts: Sequence[Encoding]) -> None:
@@ -165,7 +167,7 @@ if __name__ == "__main__":
         {
             "prepare": engines.prepare,
             "run": engines.run,
-            "beside_threads": engines.beside_threads,
+            "with_busy_threads": engines.with_busy_threads,
             "at_once": engines.at_once,
             "ceiling": ceiling.measure,
         }

@@ -1,4 +1,4 @@
-"""Statistics of what was measured. Pure."""
+"""Statistics of measurements. Pure."""
 
 import math
 import statistics
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """What several rounds gave: their median, and the least and the most."""
+    """Median, minimum and maximum of several rounds."""
 
     median: float
     least: float
@@ -21,22 +21,22 @@ class Figure:
 
 
 def figure(rounds: Sequence[float]) -> Figure:
-    """The figure of at least one round."""
+    """Return the figure of one or more rounds."""
     return Figure(statistics.median(rounds), min(rounds), max(rounds))
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Figure:
-    """The ratio of two figures, taken in each round: what slows a round down slows both."""
+    """Return the figure of the ratios of each round: a slow round slows both sides."""
     return figure([a / b for a, b in zip(above, below, strict=True)])
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values does not exceed."""
+    """Return the smallest value that at least this share of the values does not exceed."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def digits(value: float) -> str:
-    """Three significant digits, or all of a larger number's."""
+    """Format with three significant digits; larger integers in full."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     places = max(0, 2 - math.floor(math.log10(abs(value))))

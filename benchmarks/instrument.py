@@ -1,7 +1,7 @@
-"""A process that measures on request, so that several can take turns: one JSON object a line.
+"""Child processes that measure on request, so that several can take turns.
 
-Each instrument is a module with functions that take and return plain JSON values; `serve` runs them
-in the child, `Instrument` asks for them in the parent.
+Each instrument is a module of functions with JSON arguments and results. `serve` runs them in the
+child, `Instrument` calls them from the parent, with one JSON object per line.
 """
 
 import json
@@ -22,11 +22,11 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 
 class Failed(RuntimeError):
-    """An instrument could not measure what it was asked to; says why."""
+    """A measurement failed; the message gives the reason."""
 
 
 class Instrument:
-    """A child process `python -m MODULE`, on the cores given. For use by one thread."""
+    """A child process `python -m MODULE`, on the given cores. For use by one thread."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Instrument:
         """Call a function of the instrument and wait for its result. Raises Failed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with suppress(BrokenPipeError):  # the missing answer says it
+        with suppress(BrokenPipeError):  # the missing answer below raises Failed
             self._process.stdin.write(json.dumps([function, arguments]) + "\n")
             self._process.stdin.flush()
         with selectors.DefaultSelector() as ready:
@@ -59,7 +59,7 @@ class Instrument:
                 self._process.kill()
         line = self._process.stdout.readline()
         if not line:
-            raise Failed(f"{self.module} ended, or took too long, while it ran {function}")
+            raise Failed(f"{self.module} ended or timed out during {function}")
         answer = json.loads(line)
         if "failure" in answer:
             raise Failed(f"{function}: {answer['failure']}")
@@ -86,39 +86,39 @@ class Instrument:
 
 
 def serve(functions: Mapping[str, Callable[..., Any]]) -> None:
-    """Answer what the parent asks until it has gone; what functions print goes to stderr."""
+    """Answer the parent's calls until it ends; the functions' output goes to stderr."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
         function, arguments = json.loads(line)
         try:
             answer = {"result": functions[function](**arguments)}
-        except Exception as error:  # the parent says it, and goes on without this figure
+        except Exception as error:  # the parent reports it and continues without this figure
             first = (str(error).splitlines() or [""])[0]
             answer = {"failure": f"{type(error).__name__}: {first}"}
         print(json.dumps(answer), file=answers, flush=True)
 
 
 def pin(pid: int, cores: Iterable[int]) -> None:
-    """Keep all threads of a process, and those that they start, on these cores."""
+    """Pin all threads of a process, and those that they start, to these cores."""
     wanted = set(cores)
     for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(ProcessLookupError):  # a thread that has just ended
+        with suppress(ProcessLookupError):  # the thread has just ended
             os.sched_setaffinity(int(task.name), wanted)
 
 
 def children(pid: int) -> list[int]:
-    """The process ids of a process's children."""
+    """Return the process ids of a process's children."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # one that has just ended
+        with suppress(FileNotFoundError, ProcessLookupError):  # the process has just ended
             if int((process / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
                 found.append(int(process.name))
     return found
 
 
 def seconds_of(run: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """Return the seconds that one call takes."""
     started_s = time.perf_counter()
     run()
     return time.perf_counter() - started_s

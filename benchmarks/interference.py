@@ -1,6 +1,6 @@
-"""A server's engine beside busy Python threads of the server's own process: an instrument.
+"""An instrument that runs a model's worker next to busy Python threads of the server's process.
 
-This process stands for the server's: it starts a model's worker as the server does, and runs the
+This process acts as the server's: it starts a model's worker as the server does, and runs the
 threads.
 """
 
@@ -19,7 +19,7 @@ from .instrument import pin, seconds_of, serve
 
 @contextmanager
 def busy_threads(count: int) -> Iterator[None]:
-    """So many threads of this process that compute in Python, until the end of the block."""
+    """Run `count` threads of this process that compute in Python, until the block ends."""
     stop = threading.Event()
 
     def spin() -> None:
@@ -44,7 +44,7 @@ class Interference:
         self._engine: WorkerPool | None = None
 
     def prepare(self, folder: str, cores: Iterable[int]) -> None:
-        """Start the worker, on these cores."""
+        """Start the worker on these cores."""
         config = ServerConfig(device="cpu", lanes=1, threads=1)
         launched = launch(ModelSource("measured", folder), config, lambda: None)
         assert isinstance(launched.engine, WorkerPool)
@@ -52,8 +52,8 @@ class Interference:
         for pid in self._engine.pids:
             pin(pid, cores)
 
-    def beside_threads(self, tokens: int, busy: int, repetitions: int) -> dict[str, Any]:
-        """Seconds of forward passes of one text, and of their round trips to this process."""
+    def with_busy_threads(self, tokens: int, busy: int, repetitions: int) -> dict[str, Any]:
+        """Return seconds of forward passes of one text, and of their round trips."""
         assert self._engine is not None
         text = encodings([tokens])
         forward_s: list[float] = []
@@ -74,5 +74,5 @@ class Interference:
 
 if __name__ == "__main__":
     interference = Interference()
-    serve({"prepare": interference.prepare, "beside_threads": interference.beside_threads})
+    serve({"prepare": interference.prepare, "with_busy_threads": interference.with_busy_threads})
     interference.close()

@@ -1,8 +1,8 @@
-"""Load on a server, from a process of its own: an instrument.
+"""An instrument that loads a server from its own process.
 
-Every shape of call keeps a number of texts in flight until all have been answered. Requests are
-made beforehand and answers are parsed, so that what is measured is the server and the wire; the
-shapes named after `Client` go through the client that users have.
+Every shape of call keeps a number of texts in flight until all are answered. It builds requests
+beforehand and parses answers, so it measures the server and the wire. The shapes named after
+`Client` use Classwire's client library.
 """
 
 import queue
@@ -29,10 +29,10 @@ TIMEOUT_S = 600.0
 
 
 class Tally:
-    """What came back, by any thread."""
+    """The answers of a run. For use by any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards what follows
+        self._lock = threading.Lock()  # guards the fields below
         self._latencies_s: list[float] = []
         self._inference_s: list[float] = []
         self._batch_texts: list[int] = []
@@ -42,7 +42,7 @@ class Tally:
     def add(
         self, latencies_s: Sequence[float], model: pb.ModelRef, timing: pb.Timing, failed: int = 0
     ) -> None:
-        """Count an answer of the server: one latency for each of its texts."""
+        """Count an answer, with one latency for each of its texts."""
         precision = pb.Precision.Name(model.precision).removeprefix("PRECISION_").lower()
         execution = pb.Execution.Name(model.engine.execution).removeprefix("EXECUTION_").lower()
         with self._lock:
@@ -53,7 +53,7 @@ class Tally:
             self._failed += failed
 
     def sample(self, seconds: float) -> dict[str, Any]:
-        """As JSON: texts answered, in how many seconds, each text's latency, and by what."""
+        """Return JSON: texts answered, seconds, each text's latency, and the engines."""
         return {
             "texts": len(self._latencies_s),
             "seconds": seconds,
@@ -66,7 +66,7 @@ class Tally:
 
 
 def unary(target: str, texts: Sequence[str], in_flight: int) -> dict[str, Any]:
-    """One text a call, from so many threads."""
+    """Send one text per call from `in_flight` threads."""
     requests = [pb.ClassifyRequest(input=pb.TextInput(text=text)) for text in texts]
 
     def call(stub: ClassifyServiceStub, request: pb.ClassifyRequest, tally: Tally) -> None:
@@ -78,7 +78,7 @@ def unary(target: str, texts: Sequence[str], in_flight: int) -> dict[str, Any]:
 
 
 def batch(target: str, texts: Sequence[str], in_flight: int) -> dict[str, Any]:
-    """BATCH_TEXTS texts a call, as many calls at once as hold `in_flight` texts."""
+    """Send BATCH_TEXTS texts per call, with `in_flight` texts in concurrent calls."""
     requests = [
         pb.BatchClassifyRequest(inputs=[pb.TextInput(text=text) for text in part])
         for part in _parts(texts, BATCH_TEXTS)
@@ -113,7 +113,7 @@ def _by_threads(
 def stream(
     target: str, texts: Sequence[str], in_flight: int, items_per_message: int
 ) -> dict[str, Any]:
-    """One stream, so many items a message; the next goes when there is room for its items."""
+    """Send one stream of messages with `items_per_message` items, each when the window has room."""
     inputs = [pb.TextInput(text=text) for text in texts]
     messages = [
         pb.StreamClassifyRequest(
@@ -150,7 +150,7 @@ def stream(
             if not results:
                 continue
             ids = [result.id for result in results]
-            if ids[0] not in sent_s:  # the echo knows no ids: its answers are for the oldest
+            if ids[0] not in sent_s:  # the echo has no ids: its answers are for the oldest items
                 ids = list(islice(sent_s, len(results)))
             taken = [sent_s.pop(id_) for id_ in ids]
             failed = sum(result.outcome.HasField("error") for result in results)
@@ -165,7 +165,7 @@ def stream(
 
 
 def client_unary(target: str, texts: Sequence[str], in_flight: int) -> dict[str, Any]:
-    """`Client.classify`, from so many threads."""
+    """Call `Client.classify` from `in_flight` threads."""
     tally = Tally()
 
     def call(text: str) -> None:
@@ -182,7 +182,7 @@ def client_unary(target: str, texts: Sequence[str], in_flight: int) -> dict[str,
 
 
 def client_stream(target: str, texts: Sequence[str], in_flight: int) -> dict[str, Any]:
-    """`Client.classify_stream` with a window of so many texts."""
+    """Call `Client.classify_stream` with a window of `in_flight` texts."""
     tally = Tally()
     sent_s: dict[str, float] = {}
 
@@ -231,9 +231,9 @@ SHAPES: dict[str, Callable[[str, Sequence[str], int], dict[str, Any]]] = {
 def run(
     target: str, shape: str, lengths: Sequence[int], in_flight: int, words: str = ""
 ) -> dict[str, Any]:
-    """Put one shape of load on a server, with texts of these lengths in tokens.
+    """Load a server with one shape of call and texts of these lengths in tokens.
 
-    `words` is "embedded" for the embedded checkpoint, whose vocabulary is its own.
+    `words` is "embedded" for the embedded checkpoint, which has a different vocabulary.
     """
     vocabulary = checkpoints.embedded_words() if words == "embedded" else checkpoints.words()
     return SHAPES[shape](target, checkpoints.texts(lengths, vocabulary), in_flight)

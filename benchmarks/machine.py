@@ -1,4 +1,4 @@
-"""What figures are taken on."""
+"""The machine on which figures are measured."""
 
 import contextlib
 import importlib.metadata
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
+    """Return processor, cores, instructions and versions of this machine."""
     named: dict[str, str] = {}
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -30,5 +30,5 @@ def machine() -> dict[str, Any]:
 
 
 def in_words(found: Mapping[str, Any]) -> str:
-    """A machine's processor, as figures are introduced: `2 cores of AMD EPYC`."""
+    """Return a machine's processor in words: `2 cores of AMD EPYC`."""
     return f"{found['cores']} cores of {found['processor']}"

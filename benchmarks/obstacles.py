@@ -1,8 +1,8 @@
-"""What stands between a server and its ceilings: shares of a pass, hand-overs, memory, calls.
+"""Costs that keep a server below its ceilings: forward pass, messages, memory, calls.
 
     python -m benchmarks.obstacles [--work FOLDER]
 
-Prints four short tables. The pass is of a slice of BERT-base with random weights, the calls are to
+Prints short tables. The forward pass uses a slice of BERT-base with random weights, the calls use
 the benchmark's small checkpoint. `--work` keeps checkpoints and compiled models.
 """
 
@@ -34,18 +34,18 @@ CALLS = 4_096
 
 IMPORTS = {
     "nothing": "pass",
-    "what a server's own process imports": "import classwire_server.server",
+    "imports of a server's process": "import classwire_server.server",
     "torch": "import torch",
     "torch and transformers' BERT": "import torch; from transformers import "
     "BertForSequenceClassification",
-    "what a worker imports": "import classwire_server.engine.selection.choice, "
+    "imports of a worker": "import classwire_server.engine.selection.choice, "
     "transformers.models.bert.modeling_bert",
 }
 MEASURE = "; import os; from benchmarks.served import pss_bytes; print(pss_bytes(os.getpid()))"
 
 
 def shares_of_a_pass(folder: Path, cache: Path) -> dict[str, float]:
-    """Shares of an int8 compiled forward pass by operator, by torch's profiler, one thread."""
+    """Return operators' shares of an int8 compiled forward pass on one thread, from a profile."""
     from torch.profiler import ProfilerActivity, profile
 
     from classwire_server.config.model_source import ModelSource
@@ -68,7 +68,7 @@ def shares_of_a_pass(folder: Path, cache: Path) -> dict[str, float]:
     )
     changed = compiled(select(source, config, "cpu"), source, config)
     if changed is None:
-        raise Failed("there is no compiled engine here")
+        raise Failed("no compiled engine on this machine")
     runner, _ = changed
     batch = pack(encodings(mixed().first(12).lengths))
     for _ in range(3):
@@ -79,13 +79,13 @@ def shares_of_a_pass(folder: Path, cache: Path) -> dict[str, float]:
     kinds = {"qlinear": "int8 products", "attention": "attention, float32"}
     spent: Counter[str] = Counter()
     for event in profiled.key_averages():
-        kind = next((name for key, name in kinds.items() if key in event.key), "all else")
+        kind = next((name for key, name in kinds.items() if key in event.key), "other")
         spent[kind] += event.self_cpu_time_total
     return {kind: microseconds / spent.total() for kind, microseconds in spent.most_common()}
 
 
 def hand_over_us() -> dict[str, dict[str, float]]:
-    """What Python takes to pack a short text and to pickle it, at once and after a pause."""
+    """Return microseconds to pack and pickle a short text, at once and after a pause."""
     from classwire_server.engine.packing import pack
 
     from .batching import encodings
@@ -118,7 +118,7 @@ def _median_us(run: Callable[[], object], pause_s: float) -> float:
 
 
 def memory_of_imports_mb() -> dict[str, float]:
-    """Memory of an interpreter after imports."""
+    """Return megabytes of an interpreter after imports."""
     return {
         name: int(
             subprocess.run(
@@ -134,7 +134,7 @@ def memory_of_imports_mb() -> dict[str, float]:
 
 
 def processor_us_of_a_call(folder: Path) -> dict[str, float]:
-    """Processor time of a unary call of 16 tokens, 32 in flight, by process."""
+    """Return processor time in microseconds of a unary call of 16 tokens, by process."""
     with ExitStack() as ends:
         load = ends.enter_context(Instrument("benchmarks.load", CORES))
         server = ends.enter_context(Served(*CLASSWIRE, "--model", f"m={folder}"))
@@ -155,7 +155,7 @@ def processor_us_of_a_call(folder: Path) -> dict[str, float]:
 
 
 def processor_s(pid: int) -> float:
-    """Processor time of a process so far, user and system (proc(5), stat)."""
+    """Return a process's user and system time so far, in seconds (proc(5), stat)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,6 +1,6 @@
-"""ONNX Runtime on the same checkpoint: what it takes to be compared with something else.
+"""ONNX Runtime on the same checkpoint, for comparison.
 
-Needs the packages of the extra `bench`, best in an environment of its own.
+Needs the packages of the extra `bench`, preferably in a separate environment.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ from .batching import in_batches, padded
 
 
 def prepare(folder: Path, cache: Path, batch_texts: int) -> Callable[[Sequence[Encoding]], None]:
-    """An engine of one thread that pads batches of so many texts; exports the model once.
+    """Return an engine of one thread that pads batches of `batch_texts` texts.
 
-    Raises ImportError where ONNX Runtime is not installed.
+    Exports the model on first use. Raises ImportError if ONNX Runtime is not installed.
     """
     import onnxruntime
 

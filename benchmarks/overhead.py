@@ -1,13 +1,12 @@
-"""What metrics or traces cost: two servers with the embedded checkpoint take turns, one without.
+"""Cost of metrics or traces: two servers with the embedded checkpoint, one without them.
 
     python -m benchmarks.overhead [--of traces] [--rounds 60] [--texts 800] [--in-flight 64]
 
-The smallest model there is, short texts, and one text a call: nowhere do calls weigh more. Of calls
-one in a hundred is traced, as by default, and its spans are sent to a collector. Metrics are read
-every five seconds all the time, three times as often as usual. What counts is the ratio within a
-round; every other round begins with the other server.
-Processor time of the server's own process is told beside it: what else runs on the machine disturbs
-it less.
+A small model, short texts and one text per call make the cost per call most visible. The server
+traces one call of a hundred, as by default, and sends its spans to a collector. A reader scrapes
+metrics every five seconds, three times as often as usual. The ratio within a round counts; servers
+swap order every round. The script also prints the processor time of the server's process, which
+other programs on the machine disturb less.
 """
 
 import argparse
@@ -28,7 +27,7 @@ from .machine import in_words, machine
 from .served import CLASSWIRE, COLLECTOR, Served
 
 SERVER = (*CLASSWIRE, "--batch-tokens", "512")
-"""What a server measures at start would differ from the other's."""
+"""Fixed settings: measurements at start would differ between the servers."""
 READ_EVERY_S = 5.0
 TEXT_TOKENS = 16
 SHAPES = ("unary", "stream, 32 items a message")
@@ -36,7 +35,7 @@ ON, OFF = "with them", "without"
 
 
 class Reader:
-    """Reads metrics as a Prometheus does, until the end of the block."""
+    """Scrapes metrics as Prometheus does, until the block ends."""
 
     def __init__(self, address: str) -> None:
         self.reads = 0
@@ -74,20 +73,20 @@ class Taken(NamedTuple):
 
 
 def cpu_s(server: Served) -> float:
-    """Processor time of a server's own process until now."""
+    """Return the processor time of a server's process so far, in seconds."""
     usage = Usage.of(server.pid)
     return usage.cpu_s if usage is not None else math.nan
 
 
 def with_metrics(ends: ExitStack) -> Served:
-    """A server whose metrics are read."""
+    """Start a server and scrape its metrics."""
     server = ends.enter_context(Served(*SERVER, "--metrics-port", "0"))
     ends.enter_context(Reader(server.metrics))
     return server
 
 
 def with_traces(ends: ExitStack) -> Served:
-    """A server that sends traces to a collector."""
+    """Start a server that sends traces to a collector."""
     collector = ends.enter_context(Served(*COLLECTOR))
     return ends.enter_context(Served(*SERVER, "--traces", f"http://{collector.target}"))
 
@@ -96,7 +95,7 @@ COSTLY = {"metrics": with_metrics, "traces": with_traces}
 
 
 def measure(of: str, rounds: int, texts: int, in_flight: int) -> dict[str, dict[str, list[Taken]]]:
-    """What was taken in each round, by shape of load and server."""
+    """Return the measurements of each round, by shape of load and server."""
     found: dict[str, dict[str, list[Taken]]] = {shape: {ON: [], OFF: []} for shape in SHAPES}
     with ExitStack() as ends:
         servers = {
@@ -104,7 +103,7 @@ def measure(of: str, rounds: int, texts: int, in_flight: int) -> dict[str, dict[
             OFF: ends.enter_context(Served(*SERVER)),
         }
         load = ends.enter_context(Instrument("benchmarks.load", os.sched_getaffinity(0)))
-        for turn in range(-1, rounds):  # the round before the first one warms up
+        for turn in range(-1, rounds):  # round -1 warms up
             for shape in SHAPES:
                 for which in (ON, OFF) if turn % 2 else (OFF, ON):
                     before_s = cpu_s(servers[which])
@@ -124,14 +123,14 @@ def measure(of: str, rounds: int, texts: int, in_flight: int) -> dict[str, dict[
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").split("\n\n")[0], prog="python -m benchmarks.overhead"
     )
     parser.add_argument("--of", choices=COSTLY, default="metrics")
     parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--texts", type=int, default=800, help="of each sample")
-    parser.add_argument("--in-flight", type=int, default=64, help="texts at a time, 32 at least")
+    parser.add_argument("--texts", type=int, default=800, help="texts in each sample")
+    parser.add_argument("--in-flight", type=int, default=64, help="texts in flight, at least 32")
     arguments = parser.parse_args()
     found = measure(arguments.of, arguments.rounds, arguments.texts, arguments.in_flight)
     at = machine()
@@ -146,7 +145,7 @@ def main() -> None:
     for shape, taken in found.items():
         on_s, off_s = (sum(each.cpu_s_per_text for each in taken[which]) for which in (ON, OFF))
         each_us = 1e6 * off_s / arguments.rounds
-        print(f"{shape}: {each_us:.0f} us a text {OFF}, {on_s / off_s:.3f} of that {ON}")
+        print(f"{shape}: {each_us:.0f} us per text {OFF}, {on_s / off_s:.3f} of that {ON}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How much is measured, and by which names."""
+"""Plans of a run, and names of engines and calls."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ ENGINES = (
 
 @dataclass(frozen=True)
 class Call:
-    """A shape of load, with so many texts in flight, until `texts` have been answered."""
+    """A shape of load: `in_flight` texts in flight until `texts` are answered."""
 
     shape: str
     in_flight: int
@@ -51,12 +51,12 @@ SMALL_CALLS = (
 )
 CLIENT_CALLS = (Call("Client, unary", 32, 2_048), Call("Client, stream", 256, 8_192))
 FEWER = 8
-"""A short run, or a longer text, means so many times fewer texts in a call."""
+"""Divisor of the number of texts, for short runs and for longer texts."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured: everything, or what fits into two minutes."""
+    """The extent of a run: full, or short enough for two minutes."""
 
     name: str
     shape: Shape
@@ -67,12 +67,12 @@ class Plan:
     is_short: bool
 
     def calls(self, calls: Sequence[Call]) -> tuple[Call, ...]:
-        """The calls of this plan."""
+        """Return the calls, reduced if the plan is short."""
         return fewer(calls) if self.is_short else tuple(calls)
 
 
 def fewer(calls: Sequence[Call]) -> tuple[Call, ...]:
-    """The same calls with fewer texts."""
+    """Return the calls with fewer texts."""
     return tuple(Call(c.shape, c.in_flight, max(64, c.texts // FEWER)) for c in calls)
 
 

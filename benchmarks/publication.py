@@ -1,4 +1,4 @@
-"""Put a result into the documentation: its tables between two markers of a page, and its charts.
+"""Write a result's tables and charts into the documentation.
 
 python -m benchmarks.publication RESULT.json
 """
@@ -16,7 +16,7 @@ BEGIN, END = "<!-- benchmark: written by benchmarks.publication -->", "<!-- /ben
 
 
 def main() -> None:
-    """Write page and charts."""
+    """Write the page and the charts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("result", type=Path)
     result = json.loads(parser.parse_args().result.read_text(encoding="utf-8"))

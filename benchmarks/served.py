@@ -1,4 +1,4 @@
-"""Servers to measure: child processes that print where they listen, and then that they serve."""
+"""Servers to measure: child processes that print their address, then `serving`."""
 
 import os
 import re
@@ -23,10 +23,10 @@ COLLECTOR = ("benchmarks.collector",)
 
 
 class Served:
-    """A server, `python -m COMMAND`, from when it serves until the end of the block.
+    """A server `python -m COMMAND`, ready to serve, until the block ends.
 
-    `start_s` is how long that took, `metrics` where its metrics are, if asked for. Raises Failed,
-    with the server's last word, when it ends first.
+    `start_s` is the time from start to `serving`, `metrics` the address of its metrics or "".
+    Raises Failed, with the last line of the log, if the server ends before it serves.
     """
 
     def __init__(self, *command: str) -> None:
@@ -51,28 +51,28 @@ class Served:
 
     @property
     def pids(self) -> list[int]:
-        """The server's process, then those of its models."""
+        """The ids of the server's process and of its models' processes."""
         return [self.pid, *children(self.pid)]
 
     @property
     def log(self) -> str:
-        """What it has logged so far."""
+        """The server's log so far."""
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
 
     def pin(self, server: Iterable[int], workers: Iterable[int]) -> None:
-        """Keep the server and its models each to their cores."""
+        """Pin the server's process and its models' processes to cores."""
         own, *models = self.pids
         pin(own, server)
         for pid in models:
             pin(pid, workers)
 
     def memory_bytes(self) -> int:
-        """Memory of all its processes together, what they share counted once."""
+        """Return the memory of all its processes; counts shared pages once."""
         return sum(map(pss_bytes, self.pids))
 
     def wait_for_log(self, pattern: str, timeout_s: float) -> str | None:
-        """The first log line that matches, None when there is none in time."""
+        """Return the first log line that matches, None after the timeout."""
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
             found = re.search(f".*(?:{pattern}).*", self.log)
@@ -99,7 +99,7 @@ class Served:
             in_time = ready.select(START_TIMEOUT_S)
         line = self._process.stdout.readline().decode().strip() if in_time else ""
         if not line.startswith(prefix):
-            last = (self.log.strip().splitlines() or ["it said nothing"])[-1]
+            last = (self.log.strip().splitlines() or ["no log"])[-1]
             raise Failed(f"the server did not start: {last}")
         return line.removeprefix(prefix)
 
@@ -116,9 +116,9 @@ class Served:
 
 
 def pss_bytes(pid: int) -> int:
-    """A process's share of memory: pages that n processes share count 1/n (proc(5), smaps_rollup).
+    """Return a process's PSS: pages that n processes share count 1/n (proc(5), smaps_rollup).
 
-    Raises Failed where the system does not tell.
+    Raises Failed if the system does not report it.
     """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -128,7 +128,7 @@ def pss_bytes(pid: int) -> int:
 
 
 def seconds_to_import(statement: str, environment: Sequence[tuple[str, str]] = ()) -> float:
-    """How long a bare interpreter takes for a statement, from its start to its end."""
+    """Return the seconds that a new interpreter takes to start, run a statement and exit."""
     started_s = time.perf_counter()
     subprocess.run(
         [sys.executable, "-c", statement], env={**os.environ, **dict(environment)}, check=True

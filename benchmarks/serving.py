@@ -1,4 +1,4 @@
-"""One server under load, in turns with its engine alone or with an echo in its place."""
+"""One server under load, in turns with its engine alone or with an echo server."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -14,16 +14,16 @@ from .served import CLASSWIRE, ECHO, Served
 
 COMPILE_TIMEOUT_S = 300.0
 CHANGED_OVER = "compiled, labels agree|not compiled"
-"""What the log says when compilation has ended, well or not."""
+"""Log text at the end of a compilation, successful or not."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """A checkpoint to serve compiled, on texts of these lengths, by these calls.
+    """A checkpoint to serve compiled, the lengths of the texts, and the calls.
 
-    Pinned, the server's process and the load have the first core and the worker the last one, with
-    one lane of one thread, and the engine alone takes turns on that last core. Else all share all
-    cores, the server has its own lanes, and an echo takes turns with it.
+    If pinned, server and load run on the first core and the worker on the last one, with one lane
+    of one thread; the engine alone takes turns on the last core. Otherwise all processes share all
+    cores, the server chooses its lanes, and an echo server takes turns with it.
     """
 
     checkpoint: str
@@ -35,11 +35,11 @@ class Serving:
 
     @property
     def name(self) -> str:
-        """What it is called in progress and results."""
+        """The name in progress lines and results."""
         return f"served {self.checkpoint}, {self.precision}"
 
     def lengths_of(self, call: Call) -> list[int]:
-        """Of the texts of a call."""
+        """Return the lengths of a call's texts, in tokens."""
         return [self.lengths[n % len(self.lengths)] for n in range(call.texts)]
 
 
@@ -50,7 +50,7 @@ def serve_and_load(
     cores: Sequence[int],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Measure every call in so many rounds. Raises Failed when the server does not start."""
+    """Measure every call in each round. Raises Failed if the server does not start."""
     first, last = (cores[:1], cores[-1:]) if serving.is_pinned else (cores, cores)
     options = ["--model", f"m={serving.folder}", "--precision", serving.precision]
     options += ["--compile", "--compile-cache", str(cache)]
@@ -75,20 +75,20 @@ def serve_and_load(
     say(f"{serving.name}: starting")
     with ExitStack() as ends:
         load = ends.enter_context(Instrument("benchmarks.load", first))
-        beside: Instrument | Served
+        reference: Instrument | Served
         if serving.is_pinned:
-            beside = ends.enter_context(Instrument("benchmarks.engines", last))
+            reference = ends.enter_context(Instrument("benchmarks.engines", last))
         else:
-            beside = ends.enter_context(Served(*ECHO))
+            reference = ends.enter_context(Served(*ECHO))
         server = ends.enter_context(Served(*CLASSWIRE, *options))
         server.wait_for_log(CHANGED_OVER, COMPILE_TIMEOUT_S)
         if serving.is_pinned:
             server.pin(first, last)
-        if isinstance(beside, Instrument):
+        if isinstance(reference, Instrument):
             how = {"folder": str(serving.folder), "cache": str(cache)}
-            record["alone"] = beside.ask("prepare", engine=engine, **how)
+            record["alone"] = reference.ask("prepare", engine=engine, **how)
         words = serving.checkpoint
-        for turn in range(-1, rounds):  # the round before the first one warms up
+        for turn in range(-1, rounds):  # round -1 warms up
             for call, entry in zip(serving.calls, record["calls"], strict=True):
                 say(f"{serving.name}: round {turn + 1} of {rounds}: {call.shape}, {call.in_flight}")
                 lengths = serving.lengths_of(call)
@@ -97,11 +97,11 @@ def serve_and_load(
                 arguments = {"shape": call.shape, "lengths": lengths, "in_flight": call.in_flight}
                 sample = load.ask("run", target=server.target, words=words, **arguments)
                 rounds_of = [("rounds", summary(sample, lengths))]
-                if isinstance(beside, Instrument) and call.shape == STREAM_32:
-                    took_s = beside.ask("run", engine=engine, lengths=lengths)
+                if isinstance(reference, Instrument) and call.shape == STREAM_32:
+                    took_s = reference.ask("run", engine=engine, lengths=lengths)
                     rounds_of.append(("alone", {"texts_per_s": len(lengths) / took_s}))
-                elif isinstance(beside, Served) and not call.shape.startswith("Client"):
-                    echoed = load.ask("run", target=beside.target, words=words, **arguments)
+                elif isinstance(reference, Served) and not call.shape.startswith("Client"):
+                    echoed = load.ask("run", target=reference.target, words=words, **arguments)
                     rounds_of.append(("echo", summary(echoed, lengths)))
                 if turn >= 0:
                     for kind, taken in rounds_of:
@@ -110,7 +110,7 @@ def serve_and_load(
 
 
 def summary(sample: dict[str, Any], lengths: Sequence[int]) -> dict[str, Any]:
-    """What is kept of a sample: rates, quantiles of latency, and who computed."""
+    """Return a sample's rates, latency quantiles and engines."""
     latencies_s, seconds = sample["latencies_s"], sample["seconds"]
     over_s = [
         whole - inner for whole, inner in zip(latencies_s, sample["inference_s"], strict=False)

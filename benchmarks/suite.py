@@ -1,6 +1,6 @@
-"""What is measured, in which order, and on which cores.
+"""The parts of a run, their order and their cores.
 
-Every part gives plain JSON values, one for each round; what is compared takes turns within a round.
+Every part returns JSON values, one for each round; compared programs take turns within a round.
 """
 
 import os
@@ -35,11 +35,11 @@ BARE_IMPORT = "import torch; from transformers import BertForSequenceClassificat
 BUSY_THREADS = 4
 BUSY_TOKENS = 64
 SLOW_TEXTS = 20
-"""Texts for an engine whose precision the processor has no instructions for."""
+"""Texts for an engine whose precision has no instructions on this processor."""
 
 
 class Suite:
-    """One run of a plan. `work` keeps checkpoints and compiled models; `say` shows progress."""
+    """One run of a plan. `work` keeps checkpoints and compiled models; `say` prints progress."""
 
     def __init__(self, plan: Plan, work: Path, say: Callable[[str], None]) -> None:
         self.plan = plan
@@ -52,7 +52,7 @@ class Suite:
         self.cache.mkdir(mode=0o700, exist_ok=True)
 
     def folder(self, shape: Shape) -> Path:
-        """A shape's checkpoint, written when it is first asked for."""
+        """Return the folder of a shape's checkpoint; the first call writes it."""
         folder = self._work / shape.name.replace(" ", "-").replace(",", "")
         if not (folder / "tokenizer.json").exists():
             self._say(f"writing {shape.name} with random weights")
@@ -60,7 +60,7 @@ class Suite:
         return folder
 
     def engines(self) -> dict[str, Any]:
-        """Ceilings and engines alone, in one process of one thread, on the last core."""
+        """Measure ceilings and engines alone, in one process of one thread, on the last core."""
         plan, folder = self.plan, str(self.folder(self.plan.shape))
         lengths = mixed().first(plan.engine_texts).lengths
         ceilings: dict[str, dict[str, list[float]]] = {p: {} for p in plan.precisions}
@@ -101,7 +101,7 @@ class Suite:
         }
 
     def served(self) -> list[dict[str, Any]]:
-        """Servers under load; where a ratio needs it, pinned, and beside their engine alone."""
+        """Measure servers under load; for some ratios pinned, in turns with their engine alone."""
         plan, records = self.plan, []
         shape, small = plan.shape, self.folder(SMALL)
         lengths, sixteen = mixed().lengths, (16,) * 1_024
@@ -126,9 +126,9 @@ class Suite:
         return records
 
     def interference(self) -> dict[str, Any]:
-        """A forward pass with busy Python threads in the server's process, and without.
+        """Measure a forward pass with and without busy Python threads in the server's process.
 
-        Both for the engine in a worker's process, and in the process of the threads.
+        The engine runs in a worker's process, and in the process of the threads.
         """
         folder = str(self.folder(SMALL if self.plan.is_short else self.plan.shape))
         here: dict[str, list[float]] = {"idle_s": [], "busy_s": []}
@@ -145,14 +145,14 @@ class Suite:
                 self._say(f"interference: round {turn + 1}")
                 for kind, busy in (("idle_s", 0), ("busy_s", BUSY_THREADS)):
                     how = {"tokens": BUSY_TOKENS, "busy": busy}
-                    forwards = server.ask("beside_threads", repetitions=9, **how)["forward_s"]
+                    forwards = server.ask("with_busy_threads", repetitions=9, **how)["forward_s"]
                     worker[kind].append(sorted(forwards)[len(forwards) // 2])
-                    times = alone.ask("beside_threads", engine=FLOAT32, repetitions=3, **how)
+                    times = alone.ask("with_busy_threads", engine=FLOAT32, repetitions=3, **how)
                     here[kind].append(sorted(times)[len(times) // 2])
         return {"tokens": BUSY_TOKENS, "threads": BUSY_THREADS, "worker": worker, "here": here}
 
     def memory(self) -> dict[str, Any]:
-        """Memory of a server and its worker at rest, after calls, for BERT-base."""
+        """Measure memory of a server and its worker for BERT-base, at rest after calls."""
         folder = self.folder(BERT_BASE)
         taken: dict[str, Any] = {
             "weights_bytes": (folder / "model.safetensors").stat().st_size,
@@ -175,7 +175,7 @@ class Suite:
         return taken
 
     def start(self) -> dict[str, list[float]]:
-        """Until the embedded checkpoint is served, beside a bare import of the libraries."""
+        """Measure the start of a server with the embedded checkpoint, and a bare import."""
         taken: dict[str, list[float]] = {"serving_s": [], "import_s": []}
         for turn in range(self.plan.rounds):
             self._say(f"start: round {turn + 1} of {self.plan.rounds}")
@@ -186,7 +186,7 @@ class Suite:
 
     @contextmanager
     def or_missing(self, what: str) -> Iterator[None]:
-        """What fails is named in the result; the rest goes on."""
+        """Record a failure of the block in the result, and continue."""
         try:
             yield
         except Failed as failure:

@@ -8,7 +8,7 @@ from .targets import TARGETS, Result, ceiling, measured, rates, share_of_ceiling
 
 
 def page(result: Result) -> str:
-    """All tables of a result."""
+    """Return all tables of a result."""
     parts = [_heading(result), "## Targets", targets(result)]
     if "engines" in result:
         parts += ["## Engines alone", _engines_heading(result), engines(result)]
@@ -25,7 +25,7 @@ def page(result: Result) -> str:
 
 
 def targets(result: Result) -> str:
-    """Every target, what was measured, and whether it was met."""
+    """Return the targets, their measured figures, and whether each is met."""
 
     def rows() -> Iterator[Sequence[object]]:
         for target in TARGETS:
@@ -40,7 +40,7 @@ def targets(result: Result) -> str:
 
 
 def engines(result: Result) -> str:
-    """Tokens per second of each engine, and its share of the ceiling of its precision."""
+    """Return tokens per second of each engine, and its share of its precision's ceiling."""
 
     def rows() -> Iterator[Sequence[object]]:
         for name, entry in result["engines"]["engines"].items():
@@ -56,7 +56,7 @@ def engines(result: Result) -> str:
 
 
 def ceilings(result: Result) -> str:
-    """The best rate of each precision, and of each kernel."""
+    """Return the best rate of each precision and of each kernel."""
     rows = (
         (precision, name, figure([rate / 1e9 for rate in kernel]))
         for precision, kernels in result["engines"]["ceilings"].items()
@@ -70,7 +70,7 @@ def ceilings(result: Result) -> str:
 
 
 def served(record: Result) -> str:
-    """Rates and latencies of each call."""
+    """Return rates and latencies of each call."""
 
     def rows() -> Iterator[Sequence[object]]:
         for entry in record["calls"]:
@@ -79,17 +79,17 @@ def served(record: Result) -> str:
             def median(field: str, scale: float = 1.0, of: Sequence[Result] = rounds) -> str:
                 return digits(figure([scale * taken[field] for taken in of]).median)
 
-            beside = entry["alone"] or entry["echo"]
+            reference = entry["alone"] or entry["echo"]
             share = (
                 digits(
                     figure(
                         [
                             a["texts_per_s"] / b["texts_per_s"]
-                            for a, b in zip(rounds, beside, strict=True)
+                            for a, b in zip(rounds, reference, strict=True)
                         ]
                     ).median
                 )
-                if beside
+                if reference
                 else "–"
             )
             yield (
@@ -109,7 +109,7 @@ def served(record: Result) -> str:
 
 
 def interference(result: Result) -> str:
-    """A forward pass with busy threads and without, for both architectures."""
+    """Return times of a forward pass with and without busy threads, for both architectures."""
     taken = result["interference"]
     rows = (
         (
@@ -123,7 +123,7 @@ def interference(result: Result) -> str:
 
 
 def memory(result: Result) -> str:
-    """Server and worker together, at rest after calls."""
+    """Return the memory of server and worker together, at rest after calls."""
     taken = result["memory"]
     rows = [("weights on disk, float32", digits(taken["weights_bytes"] / 1e6))]
     rows += [(name, digits(total / 1e6)) for name, total in taken["total_bytes"].items()]
@@ -131,7 +131,7 @@ def memory(result: Result) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; all columns but the first are aligned to the right."""
+    """Return a Markdown table; columns after the first are right-aligned."""
     lines = [head, ("---", *("---:" for _ in head[1:])), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 

@@ -1,4 +1,4 @@
-"""What the benchmark must show, and whether a result does. Pure."""
+"""Targets of the benchmark, and figures of a result. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from .figures import Figure, figure, ratio
 from .plan import FLOAT32, FLOAT32_COMPILED, INT8, INT8_COMPILED, PADDED, SORTED, STREAM_32
 
 Result = dict[str, Any]
-"""A run of the benchmark, as its JSON file holds it."""
+"""A run of the benchmark, as in its JSON file."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on a figure; `measure` raises LookupError where a result does not hold it."""
+    """A bound on a figure; `measure` raises LookupError if a result lacks it."""
 
     name: str
     bound: float
@@ -21,36 +21,36 @@ class Target:
     is_upper: bool = False
 
     def is_met(self, value: Figure) -> bool:
-        """Whether the median is on the right side."""
+        """Whether the median is within the bound."""
         return value.median < self.bound if self.is_upper else value.median >= self.bound
 
 
 def rates(result: Result, engine: str) -> list[float]:
-    """Tokens per second of an engine alone, by round."""
+    """Return tokens per second of an engine alone, by round."""
     entry = result["engines"]["engines"][engine]
     return [entry["tokens"] / seconds for seconds in entry["seconds"]]
 
 
 def ceiling(result: Result, precision: str) -> list[float]:
-    """Operations per second of the best kernel, by round."""
+    """Return operations per second of the best kernel, by round."""
     kernels = result["engines"]["ceilings"][precision].values()
     rounds = min(map(len, kernels))
     return [max(kernel[turn] for kernel in kernels) for turn in range(rounds)]
 
 
 def share_of_ceiling(result: Result, engine: str, precision: str) -> Figure:
-    """Operations of an engine's linear layers per second, over the ceiling of its precision."""
+    """Return the rate of an engine's linear layers, as a share of its precision's ceiling."""
     flops = result["engines"]["linear_flops_per_token"]
     return ratio([rate * flops for rate in rates(result, engine)], ceiling(result, precision))
 
 
 def speedup(engine: str, reference: str) -> Callable[[Result], Figure]:
-    """How many times the tokens per second of another engine."""
+    """Return a measure: tokens per second of an engine divided by those of another."""
     return lambda result: ratio(rates(result, engine), rates(result, reference))
 
 
 def serving(result: Result, checkpoint: str, *, pinned: bool, precision: str = "") -> Result:
-    """The record of a served checkpoint; the last one that fits."""
+    """Return the last record of a served checkpoint that fits."""
     fitting = [
         record
         for record in result["served"]
@@ -63,7 +63,7 @@ def serving(result: Result, checkpoint: str, *, pinned: bool, precision: str = "
 
 
 def call(record: Result, shape: str, in_flight: int | None = None) -> Result:
-    """One call of a record."""
+    """Return one call of a record."""
     for entry in record["calls"]:
         if entry["shape"] == shape and in_flight in (None, entry["in_flight"]):
             found: Result = entry
@@ -93,7 +93,7 @@ def _echo_share(result: Result) -> Figure:
 
 
 def _overhead_ms(result: Result) -> Figure:
-    """Of the checkpoint with the longest forward pass that was measured."""
+    """Return the overhead of the served checkpoint with the longest forward pass."""
     records = [serving(result, name, pinned=p) for name, p in _first_served(result)]
     rounds = call(records[0], "unary", 1)["rounds"]
     return figure([1e3 * seconds for seconds in _of_rounds(rounds, "over_inference_p50_s")])
@@ -188,7 +188,7 @@ TARGETS = (
 
 
 def measured(target: Target, result: Result) -> Figure | None:
-    """What a result says of a target; None where it was not measured."""
+    """Return a target's figure in a result; None if not measured."""
     try:
         return target.measure(result)
     except (LookupError, ValueError):

@@ -1,9 +1,9 @@
-"""Lanes and threads: how a CPU's cores are best divided, when they are idle and when they are busy.
+"""Compare ways to divide cores into lanes and threads, on idle and busy cores.
 
     python -m benchmarks.threads [--tokens 128] [--rounds 5]
 
-Each division of the cores runs in a process of its own, alone and beside another process that
-computes; they take turns. One text of so many tokens in each lane, BERT-base with random weights,
+Each division runs in its own process, alone and next to another process that computes; they take
+turns. Each lane has one text of `--tokens` tokens. The engine is BERT-base with random weights,
 packed, float32, plain.
 """
 
@@ -30,7 +30,7 @@ BUSY = "while True: pass"
 
 @dataclass(frozen=True)
 class Division:
-    """So many lanes of so many threads, which spin or sleep while they wait for each other."""
+    """Lanes, threads per lane, and whether idle threads of a lane spin or sleep."""
 
     lanes: int
     threads: int
@@ -38,7 +38,7 @@ class Division:
 
     @property
     def name(self) -> str:
-        """As a row of the table says it."""
+        """The name in the table."""
         if self.threads == 1:
             return f"{self.lanes} lanes of one thread"
         return f"one lane of {self.threads} threads, {self.waiting}"
@@ -54,7 +54,7 @@ POLICIES = {"spinning": "active", "sleeping": "passive"}
 
 @contextmanager
 def busy_process() -> Iterator[None]:
-    """One more process, which computes without a pause until the end of the block."""
+    """Run one more process that computes without a pause, until the block ends."""
     with subprocess.Popen([sys.executable, "-c", BUSY]) as other:
         try:
             yield
@@ -63,7 +63,7 @@ def busy_process() -> Iterator[None]:
 
 
 def main() -> None:
-    """Print a table: the time of a lone text, and what all lanes compute together."""
+    """Print a table: time of a single text, and rate of all lanes together."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
@@ -96,8 +96,8 @@ def main() -> None:
                     full[division, busy].append(statistics.median(together))
     print(
         f"BERT-base, texts of {tokens} tokens, {len(CORES)} cores, {arguments.rounds} rounds\n\n"
-        "| cores divided into | a lone text, ms | beside a busy process, ms | all lanes, tokens/s "
-        "| beside a busy process, tokens/s |\n|---|---:|---:|---:|---:|"
+        "| cores divided into | single text, ms | with a busy process, ms | all lanes, tokens/s "
+        "| with a busy process, tokens/s |\n|---|---:|---:|---:|---:|"
     )
     for division in DIVISIONS:
         times = [f"{1e3 * statistics.median(lone[division, busy]):.0f}" for busy in (False, True)]

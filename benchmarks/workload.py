@@ -1,12 +1,11 @@
-"""The lengths of texts that are measured with, made once from those of real reviews.
+"""The lengths of the benchmark's texts, drawn once from real reviews.
 
     python -m benchmarks.workload REVIEWS.jsonl
 
-writes `workload.json` anew from reviews, one JSON object with a "text" and a "group" (its product)
-a line: the CC0 "Women's E-Commerce Clothing Reviews". Only lengths are kept, in tokens of the
-embedded checkpoint, special tokens included. Half are sentences, 5 to 25 tokens; 40 % whole
-reviews, 30 to 150; 10 % reviews of one product joined until they have the length drawn for them,
-151 to 510, since the reviews themselves end at 500 characters.
+writes `workload.json` from the CC0 "Women's E-Commerce Clothing Reviews": one JSON object a line
+with "text" and "group" (the product). The file contains only lengths, in tokens of the embedded
+checkpoint, including special tokens. 50 % are sentences (5 to 25 tokens), 40 % whole reviews (30 to
+150), 10 % joined reviews of one product (151 to 510), since single reviews end at 500 characters.
 """
 
 import argparse
@@ -27,7 +26,7 @@ SPECIAL_TOKENS = 2
 
 @dataclass(frozen=True)
 class Share:
-    """So much of a workload has between `least` and `most` tokens."""
+    """A share of a workload: texts of `least` to `most` tokens."""
 
     name: str
     of_texts: float
@@ -35,7 +34,7 @@ class Share:
     most: int
 
     def holds(self, tokens: int) -> bool:
-        """Whether a text of so many tokens belongs to it."""
+        """Whether a text of `tokens` tokens belongs to the share."""
         return self.least <= tokens <= self.most
 
 
@@ -48,33 +47,33 @@ MIX = (
 
 @dataclass(frozen=True)
 class Workload:
-    """Texts by their lengths in tokens, special tokens included, in the order they come in."""
+    """Lengths of texts in tokens, including special tokens, in order of arrival."""
 
     name: str
     lengths: tuple[int, ...]
 
     @property
     def tokens(self) -> int:
-        """Tokens of all texts."""
+        """The number of tokens of all texts."""
         return sum(self.lengths)
 
     def first(self, texts: int) -> "Workload":
-        """The first so many texts; the mix holds for every 20 of them."""
+        """Return the first `texts` texts; every 20 texts have the mix."""
         return Workload(self.name, self.lengths[:texts])
 
 
 def mixed() -> Workload:
-    """The shipped workload: real lengths, 400 texts."""
+    """Return the shipped workload: 400 texts with real lengths."""
     return Workload("mixed", tuple(json.loads(FILE.read_text(encoding="utf-8"))["lengths"]))
 
 
 def uniform(tokens: int, texts: int) -> Workload:
-    """Texts of one length."""
+    """Return a workload of texts of one length."""
     return Workload(f"{tokens} tokens", (tokens,) * texts)
 
 
 def interleave(pools: Sequence[Sequence[int]], texts: int, seed: int = SEED) -> list[int]:
-    """Draw lengths from one pool for each share of MIX, so that every 20 texts have the mix."""
+    """Draw lengths from the pool of each share of MIX, so that every 20 texts have the mix."""
     generator = np.random.default_rng(seed)
     block = [place for place, share in enumerate(MIX) for _ in range(round(20 * share.of_texts))]
     return [
@@ -85,9 +84,9 @@ def interleave(pools: Sequence[Sequence[int]], texts: int, seed: int = SEED) -> 
 
 
 def joined(lengths: Sequence[int], wanted: int) -> int:
-    """The length nearest to `wanted` that joining texts of one product, in order, gives.
+    """Return the length nearest to `wanted` that joining texts of one product, in order, gives.
 
-    A joined text has its special tokens once.
+    A joined text contains its special tokens once.
     """
     sums = accumulate(n - SPECIAL_TOKENS for n in lengths)
     return min((n + SPECIAL_TOKENS for n in sums), key=lambda n: abs(n - wanted))
@@ -125,7 +124,7 @@ def _make(reviews: Path, texts: int) -> list[int]:
 
 
 def main() -> None:
-    """Write the shipped workload anew."""
+    """Write the shipped workload."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("reviews", type=Path, help="reviews, one JSON object a line")
     parser.add_argument("--texts", type=int, default=400)

@@ -1,1 +1,1 @@
-"""The conformance kit: what the contract says, as data, and programs that check it."""
+"""The conformance kit: the contract as test vectors, and programs that run them."""

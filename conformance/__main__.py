@@ -1,12 +1,12 @@
-"""Run the vectors in every language that this machine can run.
+"""Run the test vectors in every language that this machine can run.
 
     python -m conformance [--only go,ruby] [--no-install]
     python -m conformance --publish
 
-Progress and failures go to standard error, the table and the sum to standard output. The folder
-.conformance holds what was built, a log for each language, and results.json, from which --publish
-writes docs/project/conformance.md. The exit code is 1 when anything failed, or when Python or Node
-could not be run.
+Prints progress and failures to standard error, the table and the sum to standard output. The folder
+.conformance contains built programs, a log for each language, and results.json, from which
+--publish writes docs/project/conformance.md. The exit code is 1 if anything fails, or if Python or
+Node cannot run.
 """
 
 import argparse
@@ -32,7 +32,7 @@ RESULTS = WORK / "results.json"
 
 
 def main() -> int:
-    """Run the kit."""
+    """Run the kit and return the exit status."""
     arguments = _arguments()
     if arguments.publish:
         publish(RESULTS)
@@ -44,15 +44,15 @@ def main() -> int:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other runs off a folder: they would install and build under the programs of this one.
+    """Lock a folder, so that no other run replaces the programs of this one.
 
-    Exits where another run holds it.
+    Exits if another run holds the lock.
     """
     with (folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sys.exit(f"another run is at work in {folder.name}")
+            sys.exit(f"another run uses {folder.name}")
         yield
 
 
@@ -84,9 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", type=_names, default=list(NAMES), metavar="LANGUAGE,…", help=", ".join(NAMES)
     )
-    parser.add_argument(
-        "--no-install", action="store_true", help="install no packages that are missing"
-    )
+    parser.add_argument("--no-install", action="store_true", help="do not install missing packages")
     parser.add_argument(
         "--publish", action="store_true", help="write the last run's table into the docs"
     )
@@ -97,7 +95,7 @@ def _names(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
         if name not in NAMES:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(NAMES)}")
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(NAMES)}")
     return names
 
 

@@ -1,6 +1,6 @@
-"""Tiny checkpoints whose weights are integer arithmetic: the same bits on every machine.
+"""Tiny checkpoints with weights from integer arithmetic: the same bits on every machine.
 
-Each is a model of the server `serving`, under its own name, beside the embedded one.
+The server `serving` serves each under its name, in addition to the embedded one.
 """
 
 import hashlib
@@ -21,17 +21,17 @@ EMBEDDED_FOLDER = Path(__file__).parents[1] / "server" / "classwire_server" / "m
 transformers_logging.disable_progress_bar()
 
 CALM = 0.5
-"""Of the weights that other tests use, so that two processors' logits differ by 1e-6 at most."""
+"""Scale of the weights; small, so that two processors' logits differ by 1e-6 at most."""
 
 CHECKPOINTS: Mapping[str, dict[str, Any]] = {
-    "topics": {  # multi-label, and two labels that always tie
+    "topics": {  # multi-label; two labels always tie
         "architecture": "bert",
         "labels": ("sports", "politics", "science", "even", "equal"),
         "problem_type": "multi_label_classification",
         "max_position_embeddings": 32,
         "logits": (None, None, None, 0.25, 0.25),
     },
-    "entailment": {  # pairs, told apart by token types
+    "entailment": {  # pairs, distinguished by token types
         "architecture": "bert",
         "labels": ("entailment", "neutral", "contradiction"),
         "max_position_embeddings": 31,
@@ -54,18 +54,18 @@ CHECKPOINTS: Mapping[str, dict[str, Any]] = {
         "logits": (-120.0, 60.0, 60.0),
     },
 }
-"""`logits` are those that a model gives whatever the text, None where they depend on it."""
+"""`logits` are fixed logits for every text, None if they depend on the text."""
 
 
 def make(name: str, folder: Path) -> Path:
-    """Write one of the CHECKPOINTS into `folder`, and return it."""
+    """Write one of the CHECKPOINTS into `folder`, and return the folder."""
     options = dict(CHECKPOINTS[name])
     weights = Weights(name, options.pop("logits", ()))
     return make_checkpoint(folder=folder, fill=weights.fill, **options)
 
 
 def make_faulty(folder: Path) -> Path:
-    """Write the checkpoint of the models that can't answer, and return its folder."""
+    """Write the checkpoint of the failing models, and return its folder."""
     return make_checkpoint("bert", folder, labels=STARS, fill=Weights("faulty").fill)
 
 
@@ -77,7 +77,7 @@ class Weights:
     logits: Sequence[float | None] = ()
 
     def fill(self, name: str, parameter: torch.Tensor) -> None:
-        """Set a weight; norms and biases that decide nothing stay as they are."""
+        """Set a weight; leaves other norms and biases unchanged."""
         values = None
         if parameter.dim() > 1:
             largest = CALM * deviation(name, parameter) * 3**0.5
@@ -93,7 +93,7 @@ class Weights:
 
 
 def uniform(name: str, count: int) -> np.ndarray:
-    """So many numbers in [-1, 1), from a hash of their name and place.
+    """Return `count` numbers in [-1, 1), from a hash of name and index.
 
     The hash is splitmix64's (Steele, Lea, Flood: Fast splittable pseudorandom number generators,
     2014); its upper 24 bits are a float32, exactly.

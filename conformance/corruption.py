@@ -1,4 +1,4 @@
-"""Vectors that are wrong in two places, which every runner must find: these two, and no other."""
+"""Vectors with two wrong values; every runner must report exactly these two."""
 
 import copy
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ WRONG_REASON = "NO_SUCH_REASON"
 
 
 def corrupted(document: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
-    """A copy with one score and one reason changed, and their vectors as `group/name`."""
+    """Return a copy with one wrong score and one wrong reason, and their vectors' `group/name`."""
     changed = copy.deepcopy(dict(document))
     score = next(
         (f"{group['name']}/{vector['name']}", scores[0])

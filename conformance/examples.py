@@ -1,4 +1,4 @@
-"""The examples for people, run and compared with what direct use gives for the same texts."""
+"""Run the example programs and compare their output with direct use of transformers."""
 
 import itertools
 import subprocess
@@ -10,16 +10,16 @@ from .languages import Language, call
 
 RUN_S = 60
 BAD_TEXT, ITS_REASON = " ", "EMPTY_TEXT"
-REFUSED = "nothing, and why on standard error"
+REJECTED = "no output, and the reason on standard error"
 DIGITS = 4
 LEAST_DISTANCE = 0.1
-"""Of the digits behind, from a half: closer ones could be rounded either way."""
+"""Least distance of the remaining digits from one half: closer ones may round either way."""
 
 
 def answers(document: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Texts that fit on a line, and what is said of each: label and score, as examples print them.
+    """Return single-line texts with label and score as examples print them.
 
-    They are those of the group `classify`, for the default model.
+    The texts are those of the group `classify` for the default model.
     """
     [vectors] = [group["vectors"] for group in document["groups"] if group["name"] == "classify"]
     found = {}
@@ -36,8 +36,8 @@ def answers(document: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 class Examples:
     """The programs of one language, built into a folder, and a server with the default model.
 
-    `ca` is the file of its certificate where it takes TLS only, else empty. What is wrong is
-    gathered in `failures`, what is right counted in `passed`.
+    `ca` is the file of the server's certificate authority if it uses TLS, else empty. `failures`
+    collects mismatches, `passed` counts matches.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class Examples:
         self._ca = [ca] if ca else []
 
     def check(self, known: Mapping[str, tuple[str, str]]) -> None:
-        """Classify one text, a bad one, and all of them by the line."""
+        """Classify one text, an invalid one, and a stream of all."""
         text, (label, score) = next(iter(known.items()))
         done = self._call("classify", text)
         self._compare("classify", f"{label} {score}", done.stdout.strip())
 
         done = self._call("classify", BAD_TEXT)
-        is_refused = done.returncode and done.stderr and not done.stdout
-        self._compare("classify a bad text", REFUSED, REFUSED if is_refused else done.stdout)
+        is_rejected = done.returncode and done.stderr and not done.stdout
+        self._compare("classify a bad text", REJECTED, REJECTED if is_rejected else done.stdout)
 
         texts = [*known, BAD_TEXT, *known]
         lines = ["\t".join((str(n), *known.get(t, (ITS_REASON,)))) for n, t in enumerate(texts, 1)]
@@ -73,7 +73,7 @@ class Examples:
         if expected == got:
             self.passed += 1
             return
-        if isinstance(expected, list):  # the lines of a stream: the first that differs
+        if isinstance(expected, list):  # a stream's lines: report the first difference
             pairs = itertools.zip_longest(expected, got)
             expected, got = next((one, other) for one, other in pairs if one != other)
         how = " with TLS" if self._ca else ""

@@ -1,4 +1,4 @@
-"""Engines that can't answer, each for another reason; all around them is the server's own."""
+"""Engines that fail, each in another way; the rest of the server is real."""
 
 import threading
 import time
@@ -27,17 +27,17 @@ from classwire_server.tokenization import Encoding
 from .limits import FAULTY_LOGITS
 
 HOLD, POISON, BOOM, NAN = "hold", "poison", "boom", "nan"
-"""Words of texts that an engine does not get over."""
+"""Words in texts that make an engine fail."""
 
 BATCH_TOKENS = 1_024
 PROFILE = LatencyProfile((BATCH_TOKENS,), (0.001,))
 
 
 class FaultyEngine:
-    """Gives every text the same logits, but for those with a word of the above.
+    """Returns the same logits for every text without one of the words above.
 
-    `hold` keeps the engine busy until `release`; `poison` brings its worker down; `boom` raises;
-    `nan` gives NaN. With a `failure` there is no worker at all. `busy` is set while a text is held.
+    `hold` blocks the engine until `release`; `poison` ends its worker; `boom` raises; `nan` returns
+    NaN. With a `failure` there is no worker. `busy` is set while a text blocks the engine.
     """
 
     def __init__(self, failure: str = "") -> None:
@@ -51,7 +51,7 @@ class FaultyEngine:
 
     @property
     def is_up(self) -> bool:
-        """Whether it has a worker."""
+        """Whether the engine has a worker."""
         return not self.failure
 
     def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
@@ -65,12 +65,12 @@ class FaultyEngine:
         if any(POISON in text for text in texts):
             raise WorkerLost
         if any(BOOM in text for text in texts):
-            raise ValueError("an engine's own defect")
+            raise ValueError("a defect of the engine")
         rows = [[np.nan] * len(FAULTY_LOGITS) if NAN in t else FAULTY_LOGITS for t in texts]
         return Logits(np.array(rows, dtype=np.float32), self.traits, 0.0, time.monotonic())
 
     def release(self) -> None:
-        """Let the text that is held go on."""
+        """Let the blocked text continue."""
         self._released.set()
 
     def close(self) -> None:
@@ -80,6 +80,6 @@ class FaultyEngine:
     def launch(
         self, source: ModelSource, config: ServerConfig, on_change: Callable[[], None]
     ) -> Launched:
-        """What a Server takes to start its engines: a real checkpoint, and this engine."""
+        """Return the loader for a Server: a real checkpoint, and this engine."""
         checkpoint, _ = load_checkpoint(source, config)
         return Launched(checkpoint, self, BATCH_TOKENS, PROFILE)

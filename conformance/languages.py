@@ -1,4 +1,4 @@
-"""The languages of the kit: what each needs, how it is built, how it is run."""
+"""The languages of the kit: their packages, builds and programs."""
 
 import importlib.util
 import os
@@ -16,14 +16,14 @@ VECTORS = Path(__file__).with_name("vectors.json")
 
 NAMES = ("python", "node", "go", "java", "cpp", "ruby")
 ALWAYS = ("python", "node")
-"""Those that must run, wherever the kit is run."""
+"""Languages that must run on every machine."""
 
 INSTALL_S, BUILD_S, RUN_S = 1_200, 1_200, 300
 Say = Callable[[str], None]
 
 
 class CannotRun(Exception):
-    """A language can't be run on this machine; `is_defect` says that all it needs is there."""
+    """A language can't run on this machine; `is_defect` if its packages are installed."""
 
     def __init__(self, why: str, *, is_defect: bool = False) -> None:
         super().__init__(why)
@@ -32,22 +32,22 @@ class CannotRun(Exception):
 
 @dataclass(frozen=True)
 class Language:
-    """One language: its runner, and its examples for people."""
+    """One language: its runner and its examples."""
 
     name: str
 
     @property
     def runner(self) -> Path:
-        """The folder of its runner."""
+        """The runner's folder."""
         return ROOT / "conformance" / self.name
 
     @property
     def examples(self) -> Path:
-        """The folder of its examples."""
+        """The examples' folder."""
         return ROOT / "examples" / self.name
 
     def prepare(self, say: Say, *, install: bool) -> None:
-        """Have the Debian packages that it needs. Raises CannotRun."""
+        """Install the Debian packages that the language needs. Raises CannotRun."""
         for folder in (self.runner, self.examples):
             missing = missing_packages(folder)
             if missing and install and os.geteuid() == 0 and shutil.which("apt-get"):
@@ -58,33 +58,33 @@ class Language:
                 raise CannotRun(f"packages are missing: {', '.join(missing)}")
 
     def build(self, folder: Path, into: Path, log: Path) -> None:
-        """Build its runner or its examples, whose folder is given. Raises CannotRun."""
+        """Build the runner or the examples in `folder`. Raises CannotRun."""
         if not (folder / "build").exists():
-            raise CannotRun(f"there is no {folder.relative_to(ROOT)}/build", is_defect=True)
+            raise CannotRun(f"{folder.relative_to(ROOT)}/build is missing", is_defect=True)
         into.mkdir(parents=True, exist_ok=True)
         done = call([str(folder / "build"), str(into)], BUILD_S, log)
         if done.returncode:
-            raise CannotRun(f"its build failed, see {log.name}", is_defect=True)
+            raise CannotRun(f"the build failed, see {log.name}", is_defect=True)
 
 
 def call(
     command: Sequence[str], timeout_s: float, log: Path, input: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program of a language; one that takes too long fails. What it says goes to `log`."""
+    """Run a program; it fails after `timeout_s`. Appends its output to `log`."""
     try:
         done = subprocess.run(
             command, env=environment(), input=input, capture_output=True, encoding="utf-8",
             errors="backslashreplace", timeout=timeout_s, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        done = subprocess.CompletedProcess(command, 124, "", f"not done after {timeout_s} s\n")
+        done = subprocess.CompletedProcess(command, 124, "", f"timed out after {timeout_s} s\n")
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {shlex.join(command)}\n{done.stdout}{done.stderr}= {done.returncode}\n")
     return done
 
 
 def environment() -> Mapping[str, str]:
-    """What builds and runners find in their environment: protos, and this interpreter."""
+    """Return the environment of builds and runners: folders of protos, and this interpreter."""
     return {
         **os.environ,
         "CLASSWIRE_PROTOS": str(ROOT / "protos"),
@@ -95,7 +95,7 @@ def environment() -> Mapping[str, str]:
 
 
 def _google_protos() -> Path:
-    """The folder that holds google/rpc/*.proto."""
+    """Return the folder of google/rpc/*.proto."""
     spec = importlib.util.find_spec("google.rpc")
     for place in (spec and spec.submodule_search_locations) or ():
         if (Path(place) / "status.proto").exists():
@@ -104,10 +104,10 @@ def _google_protos() -> Path:
 
 
 def missing_packages(folder: Path) -> list[str]:
-    """The Debian packages that a folder names in `packages`, and that are not installed.
+    """Return the Debian packages in a folder's `packages` that are not installed.
 
-    A command behind a package does in its place, wherever it is from. On a machine without dpkg
-    nothing is missing: what can't be built says so itself.
+    A command after a package's name is a substitute for the package. Without dpkg the result is
+    empty: a build that lacks something fails with its own message.
     """
     file = folder / "packages"
     lines = file.read_text("utf-8").splitlines() if file.exists() else []
@@ -118,7 +118,7 @@ def missing_packages(folder: Path) -> list[str]:
 
 
 def installed_version(package: str) -> str:
-    """The version of a Debian package that is installed, else nothing."""
+    """Return the version of an installed Debian package, else ""."""
     if not shutil.which("dpkg-query"):
         return ""
     query = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", package]
@@ -140,5 +140,5 @@ def _install(packages: Sequence[str]) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=INSTALL_S,
-            check=False,  # what it could not install is named as missing
+            check=False,  # packages that fail to install are reported as missing
         )

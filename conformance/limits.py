@@ -1,4 +1,4 @@
-"""The settings of the kit's servers: small limits, so that vectors beyond them are short."""
+"""Settings of the kit's servers: small limits, so that vectors beyond them are short."""
 
 import hashlib
 from typing import Any
@@ -11,10 +11,10 @@ STREAM_ITEMS_PER_MESSAGE = 8
 MAX_STREAMS = 8
 DEFAULT_TIMEOUT_S = 30
 FAULTY_TIMEOUT_S = 0.5
-"""The server's own limit of calls at `faulty`, which some vectors wait out."""
+"""Default deadline of calls at `faulty`; some vectors wait until it passes."""
 FAULTY_QUEUE_TOKENS = 32
 FAULTY_OWN_STREAMS = 1
-"""Streams that `faulty` itself keeps open, so that its queue is never empty."""
+"""Streams that the kit keeps open at `faulty`, so that its queue is never empty."""
 FAULTY_LOGITS = (0.0, 1.0, 2.0, 3.0, 4.0)
 
 GUARDED_MODELS = ("stars-en", "other")
@@ -23,9 +23,9 @@ CALLERS: dict[str, dict[str, Any]] = {
     "narrow": {"models": ("other",)},
     "greedy": {"text_tokens_per_s": 1},
 }
-"""Who may call `guarded`, and what each may do there."""
+"""The callers of `guarded` and their permissions."""
 
 
 def token_of(caller: str) -> str:
-    """A token in the form of those that servers know; everybody may know this one."""
+    """Return a caller's token, in the server's format; these tokens are not secret."""
     return f"cw_{caller}_{hashlib.sha256(caller.encode()).hexdigest()[:43]}"

@@ -1,4 +1,4 @@
-"""The table of the last run, for docs/project/conformance.md."""
+"""Write the last run's table into docs/project/conformance.md."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ BEGIN, END = "<!-- table: written by python -m conformance --publish -->", "<!--
 
 
 def publish(results: Path) -> None:
-    """Put what a run found between the markers of the page."""
+    """Write a run's results between the page's markers."""
     columns, about = read(results)
     body = f"{about['taken_at']}, {in_words(about['machine'])}.\n\n"
     body += f"{_markdown(table(columns, about['rows']))}\n{_left_out(columns)}"

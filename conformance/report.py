@@ -1,4 +1,4 @@
-"""What came of all languages: the sum, the table, and the file that holds everything."""
+"""Results of all languages: the sum, the table, and the results file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ NOT_RUN = "not run"
 class Column:
     """One language. `passed` and `failed` are counts by row: groups, `corrupted`, `examples`.
 
-    `versions` are those of its libraries. `not_run` says why it could not be run. `defects` are
-    what went wrong beside what is counted.
+    `versions` are those of its libraries. `not_run` is the reason why it did not run. `defects` are
+    faults outside the counted rows.
     """
 
     language: str
@@ -26,12 +26,12 @@ class Column:
     versions: str = ""
 
     def add(self, row: str, passed: int, failed: int) -> None:
-        """Count what passed and failed in one row."""
+        """Add counts to a row."""
         self.passed[row] = self.passed.get(row, 0) + passed
         self.failed[row] = self.failed.get(row, 0) + failed
 
     def cell(self, row: str) -> str:
-        """How many passed, and of how many, where not all did."""
+        """Return a row's cell: the passed count, with the total if any failed."""
         if row not in self.passed:
             return NOT_RUN
         passed, failed = self.passed[row], self.failed[row]
@@ -39,13 +39,13 @@ class Column:
 
 
 def table(columns: Sequence[Column], rows: Sequence[str]) -> list[list[str]]:
-    """A line for each row, a place for each language, and a heading."""
+    """Return the heading and a line for each row, with a cell for each language."""
     heading = ["", *(column.language for column in columns)]
     return [heading, *([row, *(column.cell(row) for column in columns)] for row in rows)]
 
 
 def text_table(lines: Sequence[Sequence[str]]) -> str:
-    """The table for a terminal."""
+    """Return the table for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
@@ -54,18 +54,18 @@ def text_table(lines: Sequence[Sequence[str]]) -> str:
 
 
 def total(columns: Sequence[Column]) -> tuple[int, int]:
-    """How many passed and how many failed, of all that was run."""
+    """Return the total numbers of passed and failed."""
     passed = sum(sum(column.passed.values()) for column in columns)
     return passed, sum(sum(column.failed.values()) for column in columns)
 
 
 def write(columns: Sequence[Column], about: Mapping[str, Any], file: Path) -> None:
-    """Write everything that was found, as JSON."""
+    """Write all results as JSON."""
     result = {**about, "languages": [asdict(column) for column in columns]}
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def read(file: Path) -> tuple[list[Column], dict[str, Any]]:
-    """What `write` wrote."""
+    """Read the results that `write` wrote."""
     result = json.loads(file.read_text(encoding="utf-8"))
     return [Column(**column) for column in result.pop("languages")], result

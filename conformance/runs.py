@@ -1,4 +1,4 @@
-"""What a runner says of the vectors, and whether it said all."""
+"""Runs a runner and parses its output, and checks that it covers all vectors."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -9,16 +9,16 @@ from typing import Any
 from .languages import RUN_S, call
 
 NOTHING_RAN = 2
-"""What a runner ends with when it has run no vector."""
+"""Exit code of a runner that has run no vector."""
 _GROUP = re.compile(r"group (\S+): (\d+) passed, (\d+) failed(?:, (\d+) skipped)?")
 _FAIL = re.compile(r"FAIL (\S+/.*?): ")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of one run: for each group how many passed, and the lines of what failed.
+    """The results of one run: passed vectors by group, and the lines of failures.
 
-    `defects` are what a runner does wrong itself, whatever came of the vectors.
+    `defects` are the runner's own faults, independent of the vectors' results.
     """
 
     passed: Mapping[str, int]
@@ -27,7 +27,7 @@ class Run:
 
     @property
     def names(self) -> set[str]:
-        """The vectors that failed, as `group/name`."""
+        """The failed vectors, as `group/name`."""
         return {match[1] for line in self.failures if (match := _FAIL.match(line))}
 
 
@@ -39,24 +39,24 @@ def run(
     targets: Mapping[str, str],
     log: Path,
 ) -> Run:
-    """Run all vectors of a document, which is that of the file."""
+    """Run all vectors of a file; `document` is its content."""
     servers = [f"{name}={target}" for name, target in targets.items()]
     done = call([str(runner / "run"), str(built), str(vectors), *servers], RUN_S, log)
     return judged(done.stdout, done.returncode, document, targets)
 
 
 def defects_without_servers(runner: Path, built: Path, vectors: Path, log: Path) -> list[str]:
-    """What a runner does wrong when no server is named: it must not pass for one that ran all."""
+    """Return a runner's defects without servers: it must exit with NOTHING_RAN."""
     done = call([str(runner / "run"), str(built), str(vectors)], RUN_S, log)
     if done.returncode == NOTHING_RAN:
         return []
-    return [f"with no server named it ended with {done.returncode}, not {NOTHING_RAN}"]
+    return [f"without a server it exited with {done.returncode}, not {NOTHING_RAN}"]
 
 
 def judged(
     output: str, exit_code: int, document: Mapping[str, Any], targets: Collection[str]
 ) -> Run:
-    """What the lines of a runner come to; a vector of which it says nothing has not passed."""
+    """Parse a runner's output; a vector that it does not report has not passed."""
     lines = output.splitlines()
     failures = [line for line in lines if line.startswith("FAIL ")]
     said = {match[1]: match for line in lines if (match := _GROUP.fullmatch(line))}
@@ -71,5 +71,5 @@ def judged(
         if passed[name] + failed != count:
             defects.append(f"{name}: of {count} vectors it ran {passed[name] + failed}")
     if exit_code != bool(failures):
-        defects.append(f"it ended with {exit_code}")
+        defects.append(f"it exited with {exit_code}")
     return Run(passed, failures, defects)

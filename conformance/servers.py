@@ -1,6 +1,6 @@
-"""The servers that vectors are for: `python -m conformance.servers`.
+"""The servers for the vectors: `python -m conformance.servers`.
 
-Prints where they are, on one line, and stops them when its standard input ends or SIGTERM comes.
+Prints their addresses on one line, and stops them when standard input ends or on SIGTERM.
 """
 
 import functools
@@ -34,7 +34,7 @@ from .faults import HOLD, FaultyEngine
 from .limits import token_of
 
 PATIENCE_S = 60.0
-"""How long a server may take to get into its state; nothing is expected to take it."""
+"""Timeout for a server to reach its state, far above the usual time."""
 
 launch_forked = functools.partial(launch, spawn=ForkedWorker)
 
@@ -49,13 +49,13 @@ def _config(*models: str, **settings: Any) -> ServerConfig:
         max_streams=limits.MAX_STREAMS,
         stream_window_items=limits.STREAM_WINDOW_ITEMS,
         stream_items_per_message=limits.STREAM_ITEMS_PER_MESSAGE,
-        max_connection_age_s=0,  # what holds a state must outlive every program that looks at it
+        max_connection_age_s=0,  # connections that hold a state must outlive all programs
         **settings,
     )
 
 
 def serving_config(folder: Path) -> ServerConfig:
-    """Every model answers; the tiny checkpoints are made in a folder."""
+    """Run a server whose models all answer; makes the tiny checkpoints in a folder."""
     texts = folder / "calibration.txt"
     texts.write_text("I really love this book\nIt was good.\n", "utf-8")
     tiny = [f"{name}={make(name, folder / name)}" for name in CHECKPOINTS]
@@ -64,7 +64,7 @@ def serving_config(folder: Path) -> ServerConfig:
         *tiny,
         device="cpu",
         default_timeout_s=limits.DEFAULT_TIMEOUT_S,
-        calibration=str(texts),  # how far engines deviate is no subject of vectors
+        calibration=str(texts),  # vectors do not test deviations of engines
         batch_tokens=512,
         lanes=1,
         threads=1,
@@ -73,7 +73,7 @@ def serving_config(folder: Path) -> ServerConfig:
 
 @contextmanager
 def faulty(checkpoint: Path) -> Iterator[Server]:
-    """A server whose models can't answer, for as long as the context lasts."""
+    """Run a server whose models fail, while the context lasts."""
     engines = {"busy": FaultyEngine(), "frail": FaultyEngine(), "lost": FaultyEngine("it is gone")}
     others_are_ready, end = threading.Event(), threading.Event()
 
@@ -81,7 +81,7 @@ def faulty(checkpoint: Path) -> Iterator[Server]:
         if source.name in engines:
             return engines[source.name].launch(source, config, on_change)
         others_are_ready.set()
-        end.wait()  # loading, for as long as anybody looks
+        end.wait()  # the model keeps loading while the context lasts
         return FaultyEngine().launch(source, config, on_change)
 
     config = _config(
@@ -105,7 +105,7 @@ def faulty(checkpoint: Path) -> Iterator[Server]:
 
 @contextmanager
 def guarded(checkpoint: Path, folder: Path) -> Iterator[Server]:
-    """A server that asks who calls, and a caller who has sent more than he may for a long while."""
+    """Run a server that authenticates callers, one of whom is far over the rate limit."""
     callers = folder / "callers.toml"
     callers.write_bytes(
         callers_toml(
@@ -129,7 +129,7 @@ def guarded(checkpoint: Path, folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def draining(checkpoint: Path) -> Iterator[Server]:
-    """A server that is being stopped, which a call in its engine keeps from ending."""
+    """Run a draining server; a call in its engine keeps it from stopping."""
     engine = FaultyEngine()
     config = _config(f"{EMBEDDED}={checkpoint}", drain_timeout_s=86_400)
     server = Server(config, engine.launch)
@@ -149,7 +149,7 @@ def draining(checkpoint: Path) -> Iterator[Server]:
 
 @contextmanager
 def _held(target: str, engine: FaultyEngine) -> Iterator[None]:
-    """Have a call of a server's default model occupy its engine."""
+    """Occupy the engine of a server's default model with a call."""
     with grpc.insecure_channel(target) as channel:
         request = pb.ClassifyRequest(input=pb.TextInput(text=HOLD))
         call = ClassifyServiceStub(channel).Classify.future(request)
@@ -160,7 +160,7 @@ def _held(target: str, engine: FaultyEngine) -> Iterator[None]:
 
 @contextmanager
 def _queue_held(target: str) -> Iterator[None]:
-    """Have an item of a stream wait for a busy engine: a queue that holds nothing is never full."""
+    """Let a stream's item wait for a busy engine: an empty queue admits calls of any size."""
     end = threading.Event()
 
     def requests() -> Iterator[pb.StreamClassifyRequest]:
@@ -182,11 +182,11 @@ def _queue_held(target: str) -> Iterator[None]:
 
 def _wait(event: threading.Event) -> None:
     if not event.wait(PATIENCE_S):
-        raise TimeoutError("a server of the kit does not get into its state")
+        raise TimeoutError("a server of the kit did not reach its state")
 
 
 def _wait_for(code: grpc.StatusCode, call: Callable[[], object]) -> None:
-    """Make a call again and again until it ends with a code; till then it may be answered late."""
+    """Repeat a call until it ends with a status code; before, it may be answered late."""
     give_up_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < give_up_s:
         try:
@@ -196,13 +196,14 @@ def _wait_for(code: grpc.StatusCode, call: Callable[[], object]) -> None:
                 return
             if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise
-    raise TimeoutError(f"a server of the kit does not get to {code.name}")
+    raise TimeoutError(f"a server of the kit did not reach {code.name}")
 
 
 @contextmanager
 def secure(folder: Path) -> Iterator[tuple[str, str]]:
-    """A server that takes TLS only, with the embedded checkpoint: where it is, and the file of its
-    certificate authority, which lies in a folder as all others do.
+    """Run a server with TLS and the embedded checkpoint.
+
+    Yields its address and the file of its certificate authority, in `folder`.
     """
     authority = trustme.CA()
     pair = Pair.at(folder, authority.issue_cert("127.0.0.1"))
@@ -213,7 +214,7 @@ def secure(folder: Path) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def running(launch: Callable[..., Launched] = launch_forked) -> Iterator[dict[str, str]]:
-    """All of them, as long as the context lasts: where each is, by its name in vectors.json."""
+    """Run all servers while the context lasts; yields addresses by their names in vectors.json."""
     with ExitStack() as servers:
         folder = Path(servers.enter_context(tempfile.TemporaryDirectory()))
         checkpoint = make_faulty(folder / "faulty")
@@ -233,7 +234,7 @@ def _when_input_ends(tell: Callable[[], None]) -> None:
 
 
 def main() -> None:
-    """Run the servers until nobody wants them any more."""
+    """Run the servers until standard input ends or SIGTERM."""
     end = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: end.set())
     threading.Thread(target=_when_input_ends, args=(end.set,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""One language through all that the kit asks of it."""
+"""Runs one language: vectors, corrupted vectors and examples."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ ROWS_BESIDE_GROUPS = (CORRUPTED, EXAMPLES)
 
 
 class Trial:
-    """All vectors, corrupted vectors, and the examples, against servers that run already.
+    """Runs languages against running servers.
 
-    `targets` are those servers, and `tls` is one that takes TLS only: where it is, and the file of
-    its certificate authority. What is built goes below the folder `work`.
+    `targets` are their addresses by name. `tls` is the address of a server with TLS, and the file
+    of its certificate authority. Builds go into the folder `work`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Trial:
         self._install = install
 
     def column(self, name: str) -> Column:
-        """What came of a language."""
+        """Run a language and return its results."""
         language, column = Language(name), Column(name)
         self._log(language).write_text("", "utf-8")
         try:
@@ -65,7 +65,7 @@ class Trial:
             passed = found.passed[group["name"]]
             column.add(group["name"], passed, len(group["vectors"]) - passed)
         defects = defects_without_servers(language.runner, built, VECTORS, log)
-        self._tell(column, "vectors", found.failures, [*found.defects, *defects])
+        self._report(column, "vectors", found.failures, [*found.defects, *defects])
 
         document, wrong = corrupted(self._document)
         file = self._work / "corrupted.json"
@@ -75,8 +75,10 @@ class Trial:
         mistaken = sorted(wrong ^ found.names)
         column.versions = versions(language)
         column.add(CORRUPTED, len(wrong & found.names), len(mistaken))
-        failures = [f"FAIL {CORRUPTED}/{name}: not seen, or seen wrongly" for name in mistaken]
-        self._tell(column, CORRUPTED, failures, found.defects)
+        failures = [
+            f"FAIL {CORRUPTED}/{name}: not reported, or reported wrongly" for name in mistaken
+        ]
+        self._report(column, CORRUPTED, failures, found.defects)
 
     def _run_examples(self, language: Language, column: Column) -> None:
         built = self._work / "examples" / language.name
@@ -88,12 +90,12 @@ class Trial:
             examples.check(answers(self._document))
             column.add(EXAMPLES, examples.passed, len(examples.failures))
             failures += examples.failures
-        self._tell(column, EXAMPLES, failures)
+        self._report(column, EXAMPLES, failures)
 
     def _log(self, language: Language) -> Path:
         return self._work / f"{language.name}.log"
 
-    def _tell(
+    def _report(
         self, column: Column, what: str, failures: Sequence[str], defects: Sequence[str] = ()
     ) -> None:
         column.failures += failures
@@ -101,4 +103,4 @@ class Trial:
         for line in (*failures, *defects):
             self._say(f"{column.language}: {line}")
         if not (failures or defects):
-            self._say(f"{column.language}: {what}: all is well")
+            self._say(f"{column.language}: {what}: passed")

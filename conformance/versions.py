@@ -1,4 +1,4 @@
-"""What a language's runner was built with, for the published table."""
+"""Versions of the libraries of a language's runner, for the published table."""
 
 import importlib.metadata
 import json
@@ -10,7 +10,7 @@ PYTHON = ("grpcio", "protobuf")
 
 
 def versions(language: Language) -> str:
-    """The versions of its libraries: pip's, npm's, or Debian's."""
+    """Return the versions of its libraries, from pip, npm or Debian."""
     if language.name == "python":
         found = {name: importlib.metadata.version(name) for name in PYTHON}
     elif (language.runner / "package-lock.json").exists():

@@ -1,4 +1,4 @@
-"""The contract as a descriptor with its comments, and how these are written as Markdown."""
+"""The contract as a descriptor with comments, and its comments as Markdown."""
 
 import re
 import tempfile
@@ -31,7 +31,7 @@ CODE = re.compile(
 
 
 class Contract:
-    """The contract with its comments, and how they are written as Markdown."""
+    """The contract's descriptor, with comments and types rendered as Markdown."""
 
     def __init__(self, file: FileDescriptorProto) -> None:
         self.file = file
@@ -45,12 +45,12 @@ class Contract:
         }
 
     def comment(self, owner: str, *path: int) -> str:
-        """The comment at a path of numbers, linked to all headings but the owner's."""
+        """Return the comment at a descriptor path, with links to headings other than `owner`."""
         paragraphs = self._comments[path].strip().split("\n\n")
         return "\n\n".join(self._linked(" ".join(p.split()), owner) for p in paragraphs)
 
     def type(self, field: FieldDescriptorProto, message: DescriptorProto) -> str:
-        """A field's type, linked, with what holds for it: repeated, optional, one of several."""
+        """Return a field's type with links: repeated, optional, map or member of a oneof."""
         entry = next(
             (n for n in message.nested_type if field.type_name.endswith(f".{n.name}")), None
         )
@@ -71,7 +71,7 @@ class Contract:
         return shown
 
     def first_met(self) -> Iterator[tuple[str, list[str]]]:
-        """Yield each method with the types that it brings, requests and responses first."""
+        """Yield each method and the types that it uses first, request and response first."""
         members = {
             each.name: [
                 field.type_name.removeprefix(PACKAGE)
@@ -85,7 +85,7 @@ class Contract:
             brought = [
                 name.removeprefix(PACKAGE) for name in (method.input_type, method.output_type)
             ]
-            for name in brought:  # grows while it is read
+            for name in brought:  # grows during the loop
                 inner = members.get(name, [])
                 brought += [
                     n for n in dict.fromkeys(inner) if n in self._types and n not in brought
@@ -101,7 +101,7 @@ class Contract:
                 return f"`{match['value'] or match[0]}`"
             name, _, member = match[0].partition(".")
             heading = self._values.get(name) or self._methods.get(name)
-            # A type of one word is a word, too, unless a member of it is named.
+            # A type's name of one word may be an ordinary word; with a member it is the type.
             if name in self._types and (member or re.search("[a-z][A-Z]", name)):
                 heading = name
             if heading and heading != owner:
@@ -113,12 +113,12 @@ class Contract:
 
 
 def link(shown: str, to: str = "") -> str:
-    """A link to a heading; that of a service, message or enum is its name."""
+    """Return a link to a heading; services, messages and enums have headings of their names."""
     return f"[`{shown}`](#{(to or shown).lower()})"
 
 
 def read() -> Contract:
-    """The contract as protos/ has it."""
+    """Compile the contract in protos/."""
     with tempfile.TemporaryDirectory() as folder:
         described = Path(folder) / "set"
         failed = protoc.main(
@@ -132,6 +132,6 @@ def read() -> Contract:
             ]
         )
         if failed:
-            raise SystemExit(f"{FILE} cannot be read")
+            raise SystemExit(f"protoc cannot compile {FILE}")
         (file,) = FileDescriptorSet.FromString(described.read_bytes()).file
     return Contract(file)

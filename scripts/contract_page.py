@@ -14,13 +14,13 @@ PAGE = ROOT / "docs" / "reference" / "contract.md"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown."""
+    """Return a Markdown table."""
     lines = [f"| {' | '.join(cells)} |".replace("\n\n", " ") for cells in (head, *rows)]
     return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
 
 
 def index(contract: Contract) -> str:
-    """Every message and enum, with the method that first brings it."""
+    """Return a table of every message and enum by the first method that uses it."""
     return table(
         ("method", "messages and enums that no method above has"),
         ((f"`{method}`", ", ".join(map(link, names))) for method, names in contract.first_met()),
@@ -28,7 +28,7 @@ def index(contract: Contract) -> str:
 
 
 def services(contract: Contract) -> Iterator[str]:
-    """Each service: what it is for, and its methods."""
+    """Yield Markdown for each service: its comment and its methods."""
     for number, service in enumerate(contract.file.service):
         yield f"### {service.name}\n\n{contract.comment(service.name, 6, number)}"
         yield table(
@@ -45,7 +45,7 @@ def services(contract: Contract) -> Iterator[str]:
 
 
 def messages(contract: Contract) -> Iterator[str]:
-    """Each message: what it is, and its fields by number."""
+    """Yield Markdown for each message: its comment and its fields by number."""
     for number, message in enumerate(contract.file.message_type):
         yield f"### {message.name}\n\n{contract.comment(message.name, 4, number)}"
         if message.field:
@@ -64,7 +64,7 @@ def messages(contract: Contract) -> Iterator[str]:
 
 
 def enums(contract: Contract) -> Iterator[str]:
-    """Each enum: what it is, and its values."""
+    """Yield Markdown for each enum: its comment and its values."""
     for number, enum in enumerate(contract.file.enum_type):
         yield f"### {enum.name}\n\n{contract.comment(enum.name, 5, number)}"
         yield table(
@@ -81,7 +81,7 @@ def enums(contract: Contract) -> Iterator[str]:
 
 
 def page() -> str:
-    """The page as it should be."""
+    """Return the page with current tables."""
     contract = read()
     parts = {
         "index": index(contract),

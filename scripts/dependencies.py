@@ -1,4 +1,4 @@
-"""What a distribution needs at run time, and under which licences, from what is installed here."""
+"""A distribution's run-time dependencies and their licences, from installed metadata."""
 
 import importlib.metadata
 import runpy
@@ -13,9 +13,9 @@ from packaging.utils import canonicalize_name
 from .pages import ROOT
 
 OWN = {"classwire": ROOT / "client/pyproject.toml", "classwire-server": ROOT / "pyproject.toml"}
-"""Our distributions, and where each says what it is."""
+"""Classwire's distributions, and the project file of each."""
 OF_THE_CUDA_BUILD = ("cuda-", "nvidia-", "triton")
-"""Beginnings of names of what torch's CUDA build brings, which the lock leaves out as well."""
+"""Prefixes of packages that only torch's CUDA build requires; the lock leaves them out."""
 LINUX = {
     "implementation_name": "cpython",
     "os_name": "posix",
@@ -26,9 +26,9 @@ LINUX = {
     "python_version": "3.11",
     "sys_platform": "linux",
 }
-"""The environment that is listed, wherever the list is made."""
+"""The environment for which markers are evaluated, on every machine."""
 
-SAID_OTHERWISE = {
+SPDX_OF = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0 License": "Apache-2.0",
     "BSD": "BSD-3-Clause",
@@ -37,14 +37,15 @@ SAID_OTHERWISE = {
     "License :: OSI Approved :: BSD License": "BSD-3-Clause",
     "License :: OSI Approved :: MIT License": "MIT",
 }
-"""What packages say that do not speak SPDX yet."""
+"""SPDX identifiers of licences that packages state in other words."""
 
 
 @dataclass(frozen=True)
 class Dependency:
-    """A package in the version that is installed, without the build; `licence` is of SPDX's form.
+    """An installed package.
 
-    `needs` are the names of what it needs itself.
+    `version` has no local build label, `licence` is an SPDX expression where known, `needs` are the
+    names of its own dependencies.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Dependency:
 
 
 def runtime(distribution: str, extra: str = "") -> list[Dependency]:
-    """All that a distribution needs, directly or not, by name; our own packages are left out."""
+    """Return direct and indirect dependencies, by name, without Classwire's own packages."""
     found: dict[str, Dependency] = {}
     waiting = list(needs(distribution, extra))
     seen = {distribution}
@@ -73,7 +74,7 @@ def runtime(distribution: str, extra: str = "") -> list[Dependency]:
 
 
 def needs(distribution: str, extra: str = "") -> Iterator[str]:
-    """What a distribution names as needed, in the environment that is listed."""
+    """Yield the names of a distribution's direct dependencies in the environment `LINUX`."""
     environment = LINUX | {"extra": extra}
     for line in _stated(distribution, extra):
         needed = Requirement(line)
@@ -91,7 +92,7 @@ def project(distribution: str) -> dict[str, Any]:
 
 
 def version() -> str:
-    """Return the version of both of our distributions."""
+    """Return the version of Classwire's distributions."""
     said: str = runpy.run_path(str(ROOT / "client/classwire/_version.py"))["__version__"]
     return said
 
@@ -105,13 +106,13 @@ def _stated(distribution: str, extra: str) -> list[str]:
 
 
 def licence(metadata: importlib.metadata.PackageMetadata) -> str:
-    """The licence that a package states, or "unknown"."""
+    """Return the licence that a package states, or "unknown"."""
     said = metadata.json
     if expression := said.get("license_expression"):
         return str(expression)
     stated = str(said.get("license", ""))
-    if stated and len(stated) < 40:  # some put the whole text there
-        return SAID_OTHERWISE.get(stated, stated)
+    if stated and len(stated) < 40:  # some packages put the whole text there
+        return SPDX_OF.get(stated, stated)
     classifiers = said.get("classifier", [])
-    known = [SAID_OTHERWISE[each] for each in classifiers if each in SAID_OTHERWISE]
+    known = [SPDX_OF[each] for each in classifiers if each in SPDX_OF]
     return " AND ".join(known) or "unknown"

@@ -44,11 +44,11 @@ ACTIONS: Mapping[StrEnum, tuple[str, str]] = {
     AdminReason.IS_DEFAULT: ("Name another default with `new_default`.", "`new_default`"),
     AdminReason.CHANGE_IN_PROGRESS: ("Wait until `GetStatus` shows no change.", ""),
 }
-"""For each reason: what the client does, and which field the error names."""
+"""For each reason: the client's action, and the field that the error names."""
 
 
 def reasons(kind: type[StrEnum]) -> str:
-    """One row for each reason of an enum, in its order.
+    """Return a table with one row for each reason of an enum, in its order.
 
     Raises KeyError for a reason without a code or an action.
     """
@@ -61,7 +61,7 @@ def reasons(kind: type[StrEnum]) -> str:
 
 
 def page() -> str:
-    """The page as it should be."""
+    """Return the page with current tables."""
     written = PAGE.read_text(encoding="utf-8")
     for name, kind in (("reasons", Reason), ("admin reasons", AdminReason)):
         begin = f"<!-- {name}: written by scripts.errors_page -->"
@@ -70,7 +70,7 @@ def page() -> str:
 
 
 def _docstrings(kind: type) -> Iterator[tuple[str, str]]:
-    """The docstring below each member of a class, which Python itself does not keep."""
+    """Yield each member of a class and the docstring below it, which Python does not keep."""
     (parsed,) = ast.parse(inspect.getsource(kind)).body
     assert isinstance(parsed, ast.ClassDef)
     for member, below in zip(parsed.body, parsed.body[1:], strict=False):

@@ -1,7 +1,7 @@
-"""Refuses machine paths, registry hosts and secrets in what is, or is about to be, committed.
+"""Reports machine paths, registry hosts and secrets in committed and uncommitted files.
 
-Looks at every file of the git repository of the working directory that git does not ignore. Prints
-each finding as `path:line: what` (never the secret itself) and exits with 1 when there is any.
+Reads every file of the working directory's git repository that git does not ignore. Prints each
+finding as `path:line: what` (never the secret itself) and exits with 1 if there is any.
 """
 
 import re
@@ -34,10 +34,10 @@ FORBIDDEN = {
 
 
 def findings(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields the line number, from 1, and the kind of everything forbidden in a file.
+    """Yields the line number, from 1, and the kind of each finding in a file.
 
     Args:
-        path: The file; a link is judged by its target, as git stores it.
+        path: The file; for a link, its target is checked, as git stores it.
     """
     content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
     for what, pattern in FORBIDDEN.items():
@@ -52,7 +52,7 @@ def main() -> int:
         check=True,
         capture_output=True,
     )
-    # A file deleted but not yet committed as deleted is listed, and is no longer there.
+    # git lists files whose deletion is not committed yet.
     paths = [Path(name) for name in dict.fromkeys(listed.stdout.decode().split("\0")) if name]
     found = [
         f"{path}:{line}: {what}"

@@ -13,8 +13,8 @@ ALLOWED = {
     *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python"),
     *("ISC", "LLVM-exception", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0", "Zlib"),
 }
-"""Licences under which something may be needed at run time. All let it be used and passed on with
-programs of any licence; MPL-2.0 asks for changes of its own files to be published.
+"""Licences that run-time dependencies may have. All allow use and redistribution with programs of
+any licence; MPL-2.0 requires publishing changes of its own files.
 """
 SECTIONS = {
     "`classwire`": ("classwire", ""),
@@ -27,7 +27,7 @@ Classwire is [Apache-2.0](../../LICENSE). So is the checkpoint that comes with t
 ([its card](../../server/classwire_server/models/stars-en/README.md)). Neither wheel contains
 code of other projects.
 
-The tables list what an installation brings besides, in the versions of `requirements.lock`, on
+The tables list the other packages of an installation, in the versions of `requirements.lock`, on
 Linux with torch's CPU build. torch's CUDA build brings NVIDIA's libraries, under NVIDIA's own
 terms. On other systems a few small packages differ. A test fails on a licence that
 `scripts/licences.py` does not allow. Written by `python -m scripts.licences`.
@@ -35,7 +35,7 @@ terms. On other systems a few small packages differ. A test fails on a licence t
 
 
 def page() -> str:
-    """The page as it should be."""
+    """Return the current page."""
     listed: set[Dependency] = set()
     parts = [HEAD]
     for title, (distribution, extra) in SECTIONS.items():
@@ -46,8 +46,8 @@ def page() -> str:
     return "".join(parts)
 
 
-def refused(dependency: Dependency) -> set[str]:
-    """The licences of a package that are not allowed; of alternatives, all are looked at."""
+def disallowed(dependency: Dependency) -> set[str]:
+    """Return the licences of a package that are not allowed; all alternatives must be allowed."""
     return set(re.split(r" (?:AND|OR|WITH) |[()]", dependency.licence)) - ALLOWED - {""}
 
 

@@ -1,10 +1,10 @@
-"""Check that what both packages need is installed in exactly the versions of requirements.lock.
+"""Check that both packages' dependencies are installed in the versions of requirements.lock.
 
     python -m scripts.locked EXTRA[,EXTRA ...]
 
-Covers the direct and indirect requirements of the client, and of the server with the extras named.
-Prints each package that the lock misses or that has another version, and exits with 1 if there is
-any.
+Covers direct and indirect requirements of the client, and of the server with the named extras.
+Prints each package that is missing from the lock or has another version, and exits with 1 if there
+is any.
 """
 
 import importlib.metadata
@@ -32,9 +32,9 @@ def pins(lines: Iterable[str]) -> dict[str, str]:
 
 
 def needed(roots: Iterable[str]) -> dict[str, str | None]:
-    """Return the installed version of all that requirements need, `None` for what is missing.
+    """Return the installed version of direct and indirect requirements; `None`: not installed.
 
-    The roots are included.
+    Includes the roots.
     """
     found: dict[str, str | None] = {}
     seen: set[tuple[str, str]] = set()
@@ -56,7 +56,7 @@ def needed(roots: Iterable[str]) -> dict[str, str | None]:
 
 
 def _stated(name: str, extra: str) -> Iterator[Requirement]:
-    """Yield what an installed package requires here, for one of its extras or (`""`) for none."""
+    """Yield an installed package's requirements on this platform, for an extra or (`""`) none."""
     for requirement in map(Requirement, importlib.metadata.requires(name) or []):
         if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
             yield requirement

@@ -1,6 +1,7 @@
 """Prints the lowest version of each dependency of a distribution as constraints for pip.
 
-The first argument is the path of its pyproject.toml; more name the dependencies, else it is all.
+The first argument is the path of its pyproject.toml. Further arguments select dependencies; without
+them, all are printed.
 """
 
 import sys
@@ -11,7 +12,7 @@ from packaging.requirements import Requirement
 
 
 def lowest(line: str) -> str:
-    """Returns the pin of a requirement's lower bound, which it must have."""
+    """Returns a requirement pinned to its lower bound, which it must have."""
     requirement = Requirement(line)
     (version,) = (part.version for part in requirement.specifier if part.operator == ">=")
     return f"{requirement.name}=={version}"

@@ -13,7 +13,7 @@ LINK = re.compile(r"\]\(([^)#:\s]+\.md)(?:#[^)\s]*)?\)")
 
 
 def sections(page: Path) -> Iterator[tuple[str, list[Path]]]:
-    """Yield each section's heading, "" before the first, and the pages of docs/ it links to."""
+    """Yield each section's heading ("" before the first) and the pages of docs/ that it links."""
     for number, section in enumerate(SECTION.split(page.read_text(encoding="utf-8"))):
         heading = section.partition("\n")[0] if number else ""
         linked = [(page.parent / link).resolve() for link in LINK.findall(section)]
@@ -21,7 +21,7 @@ def sections(page: Path) -> Iterator[tuple[str, list[Path]]]:
 
 
 def toctrees(page: Path) -> str:
-    """The `toctree` directives of a README page, "" of any other page.
+    """Return the `toctree` directives of a README page; "" for other pages.
 
     The front page lists its links by section. Another README page lists the pages of its own
     folder that the front page does not list.

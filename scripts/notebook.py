@@ -1,6 +1,6 @@
-"""Run examples/reference_job.ipynb from its first cell to its last, and keep what it shows.
+"""Run all cells of examples/reference_job.ipynb and store their outputs.
 
-Warnings and logs are not kept: they differ from machine to machine.
+Drops warnings and logs: they differ from machine to machine.
 
 python -m scripts.notebook [OUTPUT]
 """
@@ -22,10 +22,10 @@ CELL_TIMEOUT_S = 100
 
 
 def main() -> None:
-    """Run it in this interpreter, and write it with its outputs; raises CellExecutionError."""
+    """Run the notebook in this interpreter and write it; raises CellExecutionError."""
     notebook = nbformat.read(FILE, as_version=4)  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
-        # Sockets in the folder, no ports; and no kernel but this interpreter's own.
+        # Sockets in a folder instead of ports; no kernel except this interpreter's.
         manager = AsyncKernelManager(
             transport="ipc",
             connection_file=str(Path(folder) / "kernel.json"),

@@ -1,7 +1,7 @@
-"""Show files in the documentation as they are: fill the blocks of README.md and docs/.
+"""Copy files into the documentation: fill the blocks of README.md and docs/.
 
 A block is a line `<!-- file: PATH -->`, with the path from the root of the repository, and a line
-`<!-- /file -->`; what stands between them is replaced by the file in a fence.
+`<!-- /file -->`; the text between them is replaced by the file in a fence.
 
 python scripts/pages.py [--check]
 """
@@ -38,9 +38,9 @@ LANGUAGES = {
 
 
 def between(page: str, begin: str, end: str, body: str) -> str:
-    """The page with what stands between two markers replaced.
+    """Return the page with the text between two markers replaced.
 
-    Raises ValueError unless the first is there once, and the second after it.
+    Raises ValueError unless `begin` occurs once and `end` follows it.
     """
     before, _, rest = page.partition(begin)
     _, found, after = rest.partition(end)
@@ -50,10 +50,10 @@ def between(page: str, begin: str, end: str, body: str) -> str:
 
 
 def filled(page: str, root: Path = ROOT) -> str:
-    """The page with every block showing its file.
+    """Return the page with every block filled from its file.
 
-    Raises ValueError for a block without an end, or twice on the page, OSError for a missing file,
-    KeyError for a kind of file that has no language.
+    Raises ValueError for a block without an end or one that occurs twice, OSError for a missing
+    file, KeyError for a file type without a language.
     """
     for block in BEGIN.finditer(page):
         file = root / block[1]
@@ -63,7 +63,7 @@ def filled(page: str, root: Path = ROOT) -> str:
 
 
 def stale(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
-    """Yield the pages that do not show their files as they are, and what they should be."""
+    """Yield each page with outdated blocks, and its correct text."""
     for path in [root / "README.md", *sorted((root / "docs").rglob("*.md"))]:
         page = path.read_text(encoding="utf-8")
         if page != (wanted := filled(page, root)):
@@ -71,9 +71,9 @@ def stale(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
 
 
 def main() -> int:
-    """Write, or only check, and return the exit status."""
+    """Write or check the pages and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="name stale pages, and change none")
+    parser.add_argument("--check", action="store_true", help="list stale pages, change none")
     is_check = parser.parse_args().check
     pages = list(stale())
     for path, wanted in pages:

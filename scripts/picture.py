@@ -18,15 +18,15 @@ EQUAL = "left and right are equal: the tokens exactly, the numbers to 1e-5"
 WIDTH, HEIGHT, MIDDLE = 980, 600, 490
 INK, SOFT, RULE, ACCENT, TINT = "#24292f", "#6e7781", "#d0d7de", "#1f6f8b", "#e6f1f4"
 COLUMN = 84
-"""Pixels from one label, and from one token, to the next: labels' are as wide as tokens'."""
+"""Pixels between neighbouring labels, and between neighbouring tokens."""
 UNIT, FULL = 28, 150
-"""Pixels of a logit of 1, and of a probability of 1."""
+"""Pixels per unit of logit, and per unit of probability."""
 TOKENS, LOGITS, SCORES = 132, 338, 540
-"""Where the stages are: the tokens' top, the line of logits of 0, the foot of the bars."""
+"""Vertical positions: top of the tokens, line of logit 0, foot of the probability bars."""
 
 
 def draw(text: str, seen: Tokenization, result: Classification) -> str:
-    """The picture for a text, what the model reads of it, and its scores with the logits."""
+    """Return the SVG for a text, its tokens, and its classification with logits."""
     by_id = sorted(result.scores, key=lambda score: score.label_id)
     body = [
         *_head(text),
@@ -35,7 +35,7 @@ def draw(text: str, seen: Tokenization, result: Classification) -> str:
         *_logits(result.logits),
         *_arrow(394, 424, result.activation),
         *_scores([score.score for score in by_id], [score.label for score in by_id]),
-        *_sides(TOKENS + 36, "1  what the model reads", "tokenizer(text)", "client.tokenize(text)"),
+        *_sides(TOKENS + 36, "1  model input", "tokenizer(text)", "client.tokenize(text)"),
         *_sides(LOGITS, "2  logits", "model(**inputs).logits", "result.logits"),
         *_sides(
             SCORES - 40, "3  probabilities", f"logits.{result.activation}(-1)", "result.scores"
@@ -123,7 +123,7 @@ def _arrow(top: float, tip: float, name: str) -> Iterator[str]:
 
 
 def _x(place: int, count: int) -> float:
-    """The middle of a label's column."""
+    """Return the middle of a column, in pixels."""
     return MIDDLE + COLUMN * (place - (count - 1) / 2)
 
 
@@ -157,7 +157,7 @@ def _text(
 
 
 def drawn(target: str) -> str:
-    """The picture by what a server with the embedded checkpoint says."""
+    """Return the SVG for the answers of a server with the embedded checkpoint."""
     with Client(target) as client:
         return draw(TEXT, client.tokenize(TEXT), client.classify(TEXT, include_logits=True))
 

@@ -1,4 +1,4 @@
-"""Put the last line of `make test`, with its day and machine, into the README.
+"""Put the last line of `make test`, with date and machine, into the README.
 
 python -m scripts.readme
 """
@@ -13,14 +13,14 @@ from .pages import ROOT, between
 README = ROOT / "README.md"
 TIMEOUT_S = 900
 SHOWN_LINES = 50
-"""Of a command that fails."""
+"""Lines shown of a failed command's output."""
 MARKERS = ("<!-- test: begin -->", "<!-- test: end -->")
 
 
 def output_of(command: list[str]) -> str:
     """Return what a command prints to a pipe.
 
-    Exits with the last lines of it where the command fails, or does not end within TIMEOUT_S.
+    Exits with its last lines if the command fails or does not end within TIMEOUT_S.
     """
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=TIMEOUT_S)
@@ -31,7 +31,7 @@ def output_of(command: list[str]) -> str:
 
 
 def shown(output: str) -> str:
-    """Return what the README shows of the output of `make test`."""
+    """Return the part of `make test`'s output that the README shows."""
     last = output.splitlines()[-1]
     return f"```\n{last}\n```\n\n{datetime.now(UTC).date()}, {in_words(machine())}."
 

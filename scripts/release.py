@@ -2,8 +2,8 @@
 
 python -m scripts.release VERSION [--dry-run] [--skip-tests]
 
-Nothing leaves the machine. Where a step fails, and with --dry-run, the files are as they were
-before; what was built lies in dist/.
+Pushes and uploads nothing. If a step fails, and with --dry-run, the script restores all files;
+built distributions stay in dist/.
 """
 
 import argparse
@@ -28,17 +28,17 @@ SET = {
     "client/pyproject.toml": '"classwire-server=={}"',
     "pyproject.toml": '"classwire=={}"',
 }
-"""Where the version stands, and how."""
+"""Files that contain the version, and its form in each."""
 COMMANDS = ((sys.executable, "-m", "scripts.sbom"), ("scripts/release-contract",))
-"""What writes down the rest of what is released."""
+"""Commands that write the bills of materials and the released contract."""
 
 
-class Refused(Exception):
-    """There can be no such release; the text is one line for people."""
+class ReleaseError(Exception):
+    """The release is not possible; the message is one line."""
 
 
 def release(version: str, *, dry_run: bool, skip_tests: bool) -> None:
-    """Make the release of a version. Raises Refused, with no file changed."""
+    """Make the release of a version. Raises ReleaseError and restores all files."""
     check_version(version)
     check_tree(version)
     notes = unreleased()
@@ -65,62 +65,62 @@ def release(version: str, *, dry_run: bool, skip_tests: bool) -> None:
 
 
 def check_version(version: str) -> None:
-    """Refuse what is no version of three numbers, or older than what there is."""
+    """Raise ReleaseError unless the version has three numbers and is not older than the current."""
     try:
         wanted = Version(version)
     except InvalidVersion:
-        raise Refused(f"{version!r} is no version") from None
+        raise ReleaseError(f"{version!r} is not a version") from None
     if str(wanted) != version or len(wanted.release) != 3 or wanted.dev is not None:
-        raise Refused(f"{version!r} is not of the form 1.2.3, or 1.2.3rc1")
+        raise ReleaseError(f"{version!r} is not of the form 1.2.3, or 1.2.3rc1")
     if wanted < Version(current_version()):
-        raise Refused(f"{version} is older than {current_version()}")
+        raise ReleaseError(f"{version} is older than {current_version()}")
 
 
 def check_tree(version: str) -> None:
-    """Refuse to release what is not committed, or a second time."""
+    """Raise ReleaseError for uncommitted changes or an existing tag."""
     if changed := _git("status", "--porcelain"):
-        raise Refused(f"the tree is not clean: {changed.split()[-1]} and perhaps more")
+        raise ReleaseError(f"the tree is not clean: {changed.split()[-1]} and possibly more")
     if _git("tag", "--list", _tag(version)):
-        raise Refused(f"there is a tag {_tag(version)} already")
+        raise ReleaseError(f"the tag {_tag(version)} exists already")
 
 
 def unreleased() -> str:
-    """What the changelog says of the next release."""
+    """Return the changelog's notes for the next release."""
     _, heading, rest = CHANGELOG.read_text(encoding="utf-8").partition(UNRELEASED)
     notes = re.split(r"^## \[", rest, maxsplit=1, flags=re.MULTILINE)[0].strip()
     if not heading or not notes:
-        raise Refused("CHANGELOG.md has nothing under Unreleased")
+        raise ReleaseError("CHANGELOG.md has nothing under Unreleased")
     return notes
 
 
 def set_version(version: str) -> None:
-    """Write the version wherever it stands."""
+    """Write the version into every file that contains it."""
     before = current_version()
     for name, form in SET.items():
         path = ROOT / name
         text = path.read_text(encoding="utf-8")
         if text.count(form.format(before)) != 1:
-            raise Refused(f"{name} does not say {form.format(before)} once")
+            raise ReleaseError(f"{name} does not contain {form.format(before)} exactly once")
         path.write_text(text.replace(form.format(before), form.format(version)), encoding="utf-8")
 
 
 def date_changes(version: str, today: datetime.date) -> None:
-    """Turn what is unreleased into the version's own section."""
+    """Move the unreleased changes into a section of the version."""
     text = CHANGELOG.read_text(encoding="utf-8")
     if f"## [{version}]" in text:
-        raise Refused(f"CHANGELOG.md has a section of {version} already")
+        raise ReleaseError(f"CHANGELOG.md has a section {version} already")
     heading = f"{UNRELEASED}\n## [{version}] - {today.isoformat()}\n"
     CHANGELOG.write_text(text.replace(UNRELEASED, heading, 1), encoding="utf-8")
 
 
 def build(version: str) -> None:
-    """Build both distributions into dist/, with their checksums. Raises Refused for bad ones."""
+    """Build both distributions and their checksums into dist/. Raises ReleaseError for problems."""
     shutil.rmtree(DIST, ignore_errors=True)
     for project in ("client", "."):
         command = (sys.executable, "-m", "build", "--no-isolation", "--outdir", str(DIST), project)
         _step(*command, quiet=True)
     if found := list(problems(DIST, version)):
-        raise Refused("; ".join(found))
+        raise ReleaseError("; ".join(found))
     (DIST / "SHA256SUMS").write_text(checksums(DIST), encoding="utf-8")
 
 
@@ -135,7 +135,7 @@ def _step(*command: str, quiet: bool = False) -> None:
     ended = subprocess.run(command, cwd=ROOT, stdout=stdout, stderr=subprocess.STDOUT, check=False)
     if ended.returncode:
         print((ended.stdout or b"").decode(errors="replace"), end="")
-        raise Refused(f"{shown} failed with exit code {ended.returncode}")
+        raise ReleaseError(f"{shown} failed with exit code {ended.returncode}")
 
 
 def _git(*arguments: str) -> str:
@@ -144,22 +144,22 @@ def _git(*arguments: str) -> str:
 
 
 def main() -> int:
-    """Make the release that the command line asks for, and return the exit status."""
+    """Make the release and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("version", help="as 1.2.3")
-    parser.add_argument("--dry-run", action="store_true", help="neither commit nor tag")
-    parser.add_argument("--skip-tests", action="store_true", help="for what CI has passed already")
+    parser.add_argument("version", help="such as 1.2.3")
+    parser.add_argument("--dry-run", action="store_true", help="do not commit or tag")
+    parser.add_argument("--skip-tests", action="store_true", help="if CI has passed already")
     given = parser.parse_args()
     try:
         release(given.version, dry_run=given.dry_run, skip_tests=given.skip_tests)
-    except Refused as refusal:
-        print(f"release: {refusal}", file=sys.stderr)
+    except ReleaseError as error:
+        print(f"release: {error}", file=sys.stderr)
         return 1
     print((DIST / "SHA256SUMS").read_text(encoding="utf-8"), end="")
     if given.dry_run:
-        print(f"{given.version} could be released; nothing is changed")
+        print(f"{given.version} can be released; no file is changed")
     else:
-        print(f"{_tag(given.version)} is tagged; git push --follow-tags and dist/ are left to you")
+        print(f"{_tag(given.version)} is tagged; next: git push --follow-tags, and publish dist/")
     return 0
 
 

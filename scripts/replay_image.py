@@ -1,13 +1,12 @@
-"""Build the CPU image without Docker or a registry of images, and run it as operators would.
+"""Build the CPU image without Docker or an image registry, and run it as operators do.
 
     python -m scripts.replay_image
 
-buildah carries out deploy/docker/Dockerfile, step by step, on a base image that debootstrap makes:
-Debian 12 with its Python 3.11, in place of the official Python image. pip installs from a folder
-that is filled by this machine's pip beforehand. The image then runs under bubblewrap: its user,
-its entry point, its environment, a root that can't be written to, no capability, no network but a
-loopback of its own. Linux, as root; what is missing of the three programs is installed by apt-get.
-The exit code is 0 when every step did what it should.
+buildah executes deploy/docker/Dockerfile on a base image that debootstrap makes: Debian 12 with its
+Python 3.11, in place of the official Python image. pip installs from a folder that this machine's
+pip fills beforehand. bubblewrap then runs the image with its user, entry point and environment, a
+read-only root, no capabilities, and no network except its own loopback. Needs Linux and root;
+apt-get installs missing programs of the three. The exit code is 0 if every step succeeds.
 """
 
 import json
@@ -39,14 +38,14 @@ _started = time.monotonic()
 
 
 def main() -> int:
-    """Replay everything, and say what was and what was not."""
+    """Run every step and return the exit status."""
     if os.geteuid() or sys.platform != "linux":
-        print("replay-image needs Linux, and root", file=sys.stderr)
+        print("replay-image needs Linux and root", file=sys.stderr)
         return 2
     _install_programs()
     with tempfile.TemporaryDirectory(prefix="classwire-image-") as folder:
         work = Path(folder)
-        work.chmod(0o755)  # the image's user looks into it
+        work.chmod(0o755)  # the image's user reads it
         builder = Builder(work)
         try:
             builder.make_base()
@@ -61,7 +60,7 @@ def main() -> int:
 
 
 class Builder:
-    """buildah, with everything that it keeps in one folder."""
+    """buildah, with all its storage in one folder."""
 
     def __init__(self, work: Path) -> None:
         self._work = work
@@ -72,7 +71,7 @@ class Builder:
         self._environment = {**os.environ, "CONTAINERS_STORAGE_CONF": str(storage)}
 
     def make_base(self) -> None:
-        """Make Debian with Python, under the name of the base image in the Dockerfile."""
+        """Make Debian with Python, under the name of the Dockerfile's base image."""
         named = re.search(r"^ARG PYTHON=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
         assert named, "the Dockerfile names no base image"
         _say(f"base: Debian 12 as python:{named[1]}")
@@ -90,9 +89,9 @@ class Builder:
         self._buildah("commit", "--quiet", "--rm", base, f"docker.io/library/python:{named[1]}")
 
     def build(self) -> None:
-        """Carry out the Dockerfile."""
+        """Execute the Dockerfile."""
         wheelhouse = self._work / "wheelhouse"
-        _say("wheels: what requirements.lock names, by this machine's pip")
+        _say("wheels: downloading the locked versions with this machine's pip")
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
         locked = ["--python-version=3.11", "--constraint=requirements.lock"]
         _run([*pip, *locked, "--dest", str(wheelhouse), *_requirements()], timeout_s=600)
@@ -108,14 +107,14 @@ class Builder:
         )
 
     def image(self) -> Image:
-        """What was built, as its files and its configuration."""
+        """Return the built image: its files and its configuration."""
         described = json.loads(self._buildah("inspect", "--type=image", "classwire:cpu"))
         container = self._buildah("from", "--pull-never", "classwire:cpu")
         mounted = Path(self._buildah("mount", container))
         return Image(mounted, self._work / "image", described["Docker"]["config"])
 
     def remove(self) -> None:
-        """Delete what lies mounted; the rest goes with the folder."""
+        """Delete mounted containers and images."""
         self._buildah("rm", "--all")
         self._buildah("rmi", "--all", "--force")
 
@@ -124,11 +123,11 @@ class Builder:
 
 
 def _try_plain(image: Image, work: Path) -> None:
-    """Run the image in plain text; raises AssertionError when it does not what it should."""
+    """Run the image without TLS; raises AssertionError if it misbehaves."""
     _say("run: without arguments")
-    refused = Container(image, work, []).finish()
-    assert refused.code == 2, refused
-    assert "--insecure" in refused.errors, refused
+    rejected = Container(image, work, []).finish()
+    assert rejected.code == 2, rejected
+    assert "--insecure" in rejected.errors, rejected
 
     _say("run: --insecure, the embedded checkpoint")
     with Container(image, work, ["--insecure"]) as container:
@@ -149,7 +148,7 @@ def _try_plain(image: Image, work: Path) -> None:
 
 
 def _try_tls(image: Image, work: Path) -> None:
-    """Run it with TLS, in which its own probe needs no certificate; raises AssertionError."""
+    """Run the image with TLS; its probe needs no certificate. Raises AssertionError."""
     _say("run: with TLS, probed by the Unix socket")
     files = work / "tls"
     files.mkdir()
@@ -158,7 +157,7 @@ def _try_tls(image: Image, work: Path) -> None:
     issued = authority.issue_cert("localhost")
     issued.cert_chain_pems[0].write_to_path(files / "tls.crt")
     issued.private_key_pem.write_to_path(files / "tls.key")
-    # bubblewrap makes no mount points in what is read only, and this is one.
+    # bubblewrap can't create mount points in a read-only root; /models exists in the image.
     settings = ["--tls-cert=/models/tls.crt", "--tls-key=/models/tls.key"]
     with Container(image, work, settings, {files: "/models"}) as container:
         container.wait_for_line("serving")
@@ -170,7 +169,7 @@ def _try_tls(image: Image, work: Path) -> None:
 
 
 def _requirements() -> list[str]:
-    """What both distributions need from elsewhere, and what builds them."""
+    """Return both distributions' external dependencies and build tools."""
     needed = {"build", "hatchling"}
     for path in (ROOT / "client/pyproject.toml", ROOT / "pyproject.toml"):
         project = tomllib.loads(path.read_text())["project"]
@@ -191,7 +190,7 @@ def _install_programs() -> None:
 def _run(
     command: Sequence[str], *, timeout_s: float, environment: dict[str, str] | None = None
 ) -> str:
-    """What a command printed; ends this program with its last lines when it fails."""
+    """Return a command's output; exits with its last lines if it fails."""
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s
     )

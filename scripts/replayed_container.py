@@ -1,4 +1,4 @@
-"""An image's files, run by bubblewrap as a container: its user, its variables, a read-only root."""
+"""Run an image's files as a container with bubblewrap: its user, variables, a read-only root."""
 
 import json
 import os
@@ -16,7 +16,7 @@ PATIENCE_S = 180.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended."""
+    """A finished program's exit code and output."""
 
     code: int
     output: str
@@ -24,7 +24,7 @@ class Ended:
 
 
 class Image:
-    """An image's files, visible to its user while it is entered, and its configuration.
+    """An image's files and configuration; entering the context mounts the files at `root`.
 
     `config` is Docker's: Entrypoint, Cmd, Env, User, Volumes, WorkingDir, Healthcheck, StopSignal.
     """
@@ -44,14 +44,14 @@ class Image:
 
     @property
     def probe(self) -> list[str]:
-        """The command of its health check."""
+        """The command of the image's health check."""
         kind, *command = self.config["Healthcheck"]["Test"]
         assert kind == "CMD", "the health check needs a shell"
         return list(command)
 
     @property
     def user(self) -> tuple[str, str]:
-        """The number of its user, and of its group."""
+        """The numeric ids of the image's user and group."""
         user, group = self.config["User"].split(":")
         return user, group
 
@@ -59,7 +59,7 @@ class Image:
 class Container:
     """The image's entry point, running with arguments. For one thread.
 
-    `mounts` are folders of this machine by where they are seen inside, not to be written to.
+    `mounts` maps folders of this machine to read-only mount points in the container.
     """
 
     def __init__(
@@ -115,15 +115,15 @@ class Container:
         return dict(item.split("=", 1) for item in self._image.config["Env"])
 
     def wait_for_line(self, line: str) -> None:
-        """Return when it has printed a line; raises AssertionError when it ends without."""
+        """Wait until the program prints a line; raises AssertionError if it ends before."""
         assert self._process.stdout
         for printed in self._process.stdout:
             if printed.rstrip() == line:
                 return
-        raise AssertionError(f"it ended without {line!r}: {self.finish()}")
+        raise AssertionError(f"the program ended without printing {line!r}: {self.finish()}")
 
     def execute(self, command: list[str]) -> Ended:
-        """Run another program inside, as its user."""
+        """Run another program in the container, as the image's user."""
         user, group = self._image.user
         spaces = ("--user", "--mount", "--net", "--pid", "--ipc")
         enter = ["nsenter", f"--target={self._first}", *spaces, f"-S{user}", f"-G{group}"]
@@ -137,12 +137,12 @@ class Container:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     def stop(self) -> Ended:
-        """Send its first process the image's signal, and wait for its end."""
+        """Send the image's stop signal to the first process and wait for its end."""
         os.kill(self._first, signal.Signals[self._image.config["StopSignal"]])
         return self.finish()
 
     def finish(self) -> Ended:
-        """Wait for its end."""
+        """Wait until the container ends."""
         output, _ = self._process.communicate(timeout=PATIENCE_S)
         self._watchdog.cancel()
         return Ended(self._process.returncode, output, self._errors.read_text())

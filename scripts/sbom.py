@@ -2,8 +2,8 @@
 
 python -m scripts.sbom
 
-It names what the wheel holds and what is installed with it, in the versions of requirements.lock:
-those that it was tested with.
+It lists the wheel's content and its run-time dependencies, in the tested versions of
+requirements.lock.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ MODEL = ROOT / "server/classwire_server/models/stars-en"
 
 
 def sbom(distribution: str) -> str:
-    """The bill of a distribution, as JSON. Two of the same things are equal: it has no time."""
+    """Return a distribution's bill as JSON. Equal contents give equal bills: no timestamp."""
     itself, needed = _ours(distribution), runtime(distribution)
     asked = {each.name: each.needs for each in needed}
     asked |= {name: tuple(needs(name)) for name in OWN}
@@ -47,7 +47,7 @@ def sbom(distribution: str) -> str:
 
 
 def stale() -> Iterator[tuple[Path, str]]:
-    """The files that are not as they should be, and what they should be."""
+    """Yield each outdated file and its correct text."""
     for distribution, path in FILES.items():
         wanted = sbom(distribution)
         if not path.exists() or path.read_text(encoding="utf-8") != wanted:
@@ -83,7 +83,7 @@ def _model(folder: Path) -> Component:
 
 
 def _written(bom: Bom) -> str:
-    """Without the time of writing; the serial number follows from all that there is."""
+    """Return the bill as JSON without a timestamp; the serial number is a hash of the content."""
     said: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
     del said["metadata"]["timestamp"], said["serialNumber"]
     text = json.dumps(said, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Draw docs/pictures/demo.svg: what `make demo` prints in a terminal of 80 columns.
+"""Draw docs/pictures/demo.svg: the output of `make demo` in a terminal of 80 columns.
 
 python -m scripts.terminal_picture
 """
@@ -28,13 +28,13 @@ ROWS, COLUMNS = 24, 80
 FONTS = "Menlo, Consolas, DejaVu Sans Mono, monospace"
 TIMEOUT_S = 110
 CELL_WIDTH, CELL_HEIGHT = 12.2, 24.4
-"""Size of a character in rich's pictures, in their units."""
+"""Size of a character in rich's SVG, in its units."""
 
 
 def in_terminal(command: list[str]) -> str:
-    """Return what a command writes to a terminal of its own, colours included.
+    """Run a command in a new terminal and return its output, colours included.
 
-    Raises subprocess.CalledProcessError when it fails, or does not end within TIMEOUT_S.
+    Raises subprocess.CalledProcessError if it fails or does not end within TIMEOUT_S.
     """
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
@@ -65,7 +65,7 @@ def draw(output: str) -> str:
     console = Console(record=True, width=COLUMNS, file=StringIO(), highlight=False)
     console.print(Text.from_ansi(output.rstrip("\n")))
     picture = console.export_svg(title=TITLE)
-    # A picture in a page may load nothing: it takes a font that the reader has.
+    # An SVG in a page may not load a font, so it names fonts that readers have.
     picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
     picture = picture.replace("font-family: Fira Code, monospace", f"font-family: {FONTS}")
     return "".join(line.rstrip() + "\n" for line in picture.splitlines())
@@ -92,7 +92,7 @@ def plain(output: str) -> str:
 
 
 def masked(text: str) -> str:
-    """Return a demo's text without what differs from run to run: ports, times and rates."""
+    """Return a demo's text with ports, times and rates masked, since they differ in each run."""
     text = re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", text)
     return re.sub(
         r"[\d.,]+(?= (?:s|ms|texts/s)\b)|(?:(?<=tokenize )|(?<=queue )|(?<=model ))[\d.]+",

@@ -1,9 +1,8 @@
-"""Say which build of torch pip will fetch, and how large it is, before anything is downloaded.
+"""Print which build of torch pip will download, and its size.
 
     python -m scripts.torch_build
 
-pip lists the builds of the locked release that its indexes have. Prints nothing where that release
-is installed already.
+Asks pip for the builds of the locked release. Prints nothing if that release is installed already.
 """
 
 import importlib.metadata
@@ -18,21 +17,21 @@ from pathlib import Path
 LOCK = Path(__file__).parents[1] / "requirements.lock"
 TIMEOUT_S = 60
 CUDA_GB, LINUX_CPU_GB, OTHER_CPU_GB = 2.7, 0.2, 0.1
-"""Downloads of torch 2.13.0: CUDA with NVIDIA's libraries; CPU on Linux, on macOS and Windows."""
+"""Download sizes of torch 2.13.0: CUDA with NVIDIA's libraries; CPU on Linux; CPU elsewhere."""
 
 
 def locked_release() -> str:
-    """Return the release of torch that the lock names."""
+    """Return the locked release of torch."""
     found = re.search(r"^torch==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None:
-        raise SystemExit(f"{LOCK.name} names no torch")
+        raise SystemExit(f"{LOCK.name} does not name torch")
     return found[1]
 
 
 def offered(release: str) -> str:
     """Return the version that pip prefers among the builds of a release, as in `2.13.0+cpu`.
 
-    It is the release itself where pip does not know.
+    Returns the release itself if pip lists no build.
     """
     command = [sys.executable, "-m", "pip", "index", "versions", "torch"]
     try:
@@ -43,13 +42,13 @@ def offered(release: str) -> str:
 
 
 def preferred(listed: str, release: str) -> str:
-    """Return the newest build of a release in what `pip index versions` prints."""
+    """Return the newest build of a release in the output of `pip index versions`."""
     versions = re.findall(r"[^\s,()]+", listed)
     return next((each for each in versions if each.partition("+")[0] == release), release)
 
 
 def announcement(version: str, system: str, *, has_nvidia_driver: bool) -> Iterator[str]:
-    """Yield the lines that announce a version of torch on a system (of `platform.system`)."""
+    """Yield the announcement's lines for a version of torch and a `platform.system()`."""
     local = version.partition("+")[2]
     if local == "cpu" or (not local and system != "Linux"):
         size_gb = LINUX_CPU_GB if system == "Linux" else OTHER_CPU_GB

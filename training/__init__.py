@@ -1,1 +1,1 @@
-"""How the embedded checkpoint `stars-en` is made, and how good it is."""
+"""Trains and evaluates the embedded checkpoint `stars-en`."""

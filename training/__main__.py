@@ -28,22 +28,22 @@ FINETUNING_SEEDS = (1, 2)
 
 
 def parse() -> argparse.Namespace:
-    """The command line; the data folder may also come from the environment."""
+    """Parse the command line; the data folder may also come from the environment."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     known = os.environ.get("CLASSWIRE_TRAINING_DATA")
     add = parser.add_argument
     add("--data", type=Path, default=known, required=not known, help="folder with reviews.jsonl")
     add("--output", type=Path, required=True, help="folder of the checkpoint to write")
-    add("--keep", type=Path, help="folder for the outcomes of single steps, used again if there")
+    add("--keep", type=Path, help="folder that keeps results of steps for later runs")
     add("--threads", type=int, default=1, help="torch threads (default 1)")
     arguments = parser.parse_args()
     if not (arguments.data / "reviews.jsonl").is_file():
-        parser.error("--data names no folder with reviews.jsonl; set CLASSWIRE_TRAINING_DATA")
+        parser.error("--data must be a folder with reviews.jsonl; or set CLASSWIRE_TRAINING_DATA")
     return arguments
 
 
 def main() -> None:
-    """Run every step in order, measure what was stored, and write results, card and tables."""
+    """Run every step, measure the stored checkpoint, and write results, card and tables."""
     arguments = parse()
     started = time.monotonic()
     torch.set_num_threads(arguments.threads)
@@ -115,7 +115,7 @@ def main() -> None:
     results = report.measure(arguments.output, split, baselines, made)
     card.RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     card.write(results, arguments.output)
-    log("measured on unseen products: " + json.dumps(results["test"]["this checkpoint"]))
+    log("measured on held-out products: " + json.dumps(results["test"]["this checkpoint"]))
 
 
 if __name__ == "__main__":

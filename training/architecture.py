@@ -1,4 +1,4 @@
-"""The shape of the checkpoint: a small BERT with five classes."""
+"""The checkpoint's architecture: a small BERT with five classes."""
 
 from transformers import BertConfig
 
@@ -7,7 +7,7 @@ from training.vocabulary import MAX_TOKENS
 
 
 def bert_config(vocabulary_size: int) -> BertConfig:
-    """Configuration of the stored model; labels are named as in the usual multilingual model."""
+    """Return the stored model's configuration, with the labels of the common multilingual model."""
     labels = {star - 1: "1 star" if star == 1 else f"{star} stars" for star in STARS}
     return BertConfig(
         vocab_size=vocabulary_size,

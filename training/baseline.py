@@ -1,4 +1,4 @@
-"""TF-IDF with logistic regression: what the checkpoint has to beat, and one of its teachers."""
+"""TF-IDF with logistic regression: the baseline and a teacher of the checkpoint."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Setting:
-    """`strength` is scikit-learn's C; a class weighs its inverse share to the power `balance`."""
+    """`strength` is scikit-learn's C; class weights are inverse shares to the power `balance`."""
 
     strength: float
     balance: float
@@ -27,7 +27,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Run:
-    """One setting with its quality on validation and its class probabilities on other sets."""
+    """A setting, its quality on validation, and its class probabilities on other sets."""
 
     setting: Setting
     validation: Quality
@@ -35,12 +35,12 @@ class Run:
 
 
 def labels_of(reviews: Sequence[Review]) -> Labels:
-    """Class ids, shape `(reviews,)`."""
+    """Return class ids, shape `(reviews,)`."""
     return np.array([review.label for review in reviews], dtype=np.int64)
 
 
 def features() -> FeatureUnion:
-    """Word 1-2-grams and character 2-5-grams within words, sublinear TF-IDF."""
+    """Return features: word 1-2-grams and character 2-5-grams within words, sublinear TF-IDF."""
     return FeatureUnion(
         [
             ("words", TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)),
@@ -55,7 +55,7 @@ def features() -> FeatureUnion:
 
 
 def class_weights(labels: Labels, balance: float) -> dict[int, float]:
-    """Weight of each class id, scaled so that the mean weight of a text is 1."""
+    """Return the weight of each class id, scaled so that the mean weight of a text is 1."""
     counts = np.bincount(labels, minlength=len(STARS))
     weights = counts.astype(float) ** -balance
     weights *= counts.sum() / (weights * counts).sum()
@@ -63,7 +63,7 @@ def class_weights(labels: Labels, balance: float) -> dict[int, float]:
 
 
 def regression(labels: Labels, setting: Setting) -> LogisticRegression:
-    """A multinomial logistic regression, not yet fitted."""
+    """Return a multinomial logistic regression that is not fitted yet."""
     return LogisticRegression(
         C=setting.strength,
         class_weight=class_weights(labels, setting.balance),
@@ -75,7 +75,7 @@ def regression(labels: Labels, setting: Setting) -> LogisticRegression:
 def tune(
     train: Sequence[Review], validation: Sequence[Review], held_out: Sequence[Review], log: Log
 ) -> list[Run]:
-    """Fit every setting on `train`; each run keeps its probabilities on the other two sets."""
+    """Fit every setting on `train`; each run stores its probabilities on the other two sets."""
     vectors = features()
     seen = vectors.fit_transform([review.full_text for review in train])
     others = {
@@ -100,7 +100,7 @@ def tune(
 def out_of_fold(
     train: Sequence[Review], setting: Setting, folds: int, seed: int, log: Log
 ) -> Probabilities:
-    """Class probabilities `(reviews, classes)`, each from a model that never saw that product."""
+    """Return class probabilities `(reviews, classes)` from models not trained on that product."""
     groups = sorted({review.group for review in train})
     fold_of = dict(
         zip(groups, np.random.default_rng(seed).permutation(len(groups)) % folds, strict=True)

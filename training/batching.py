@@ -1,4 +1,4 @@
-"""Token ids grouped into batches of like length, at random positions."""
+"""Token ids in batches of similar length, at random positions."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from training.vocabulary import MAX_TOKENS
 
 @dataclass(frozen=True)
 class Batch:
-    """`rows` says which example each line is; the tensors are `(texts, tokens)`, padded with 0."""
+    """`rows` are the examples' indices; the tensors are `(texts, tokens)`, padded with 0."""
 
     rows: list[int]
     input_ids: Tensor
@@ -21,9 +21,9 @@ class Batch:
 
 
 def positions(lengths: Sequence[int], width: int, generator: random.Random) -> Tensor:
-    """Position ids `(texts, width)`: `[CLS]` at 0, the rest moved right at random or not.
+    """Return position ids `(texts, width)`: `[CLS]` at 0, the rest shifted right at random or not.
 
-    Reviews are short; moving half of them is what trains the embeddings of positions up to 511.
+    Reviews are short; shifting half of them trains the embeddings of positions up to 511.
     """
     lines = []
     for length in lengths:
@@ -37,7 +37,7 @@ def batches(
 ) -> Iterator[Batch]:
     """Cut examples into batches of about `tokens` tokens, padding included.
 
-    With a generator: random order of batches, neighbours of like length, positions moved. Without:
+    With a generator: random order of batches, texts of similar length, shifted positions. Without:
     shortest first and plain positions, for measuring.
     """
     order = list(range(len(examples)))

@@ -1,4 +1,4 @@
-"""Model card and quality tables, written from `results.json` and nothing else."""
+"""Writes the model card and quality tables, only from `results.json`."""
 
 import argparse
 import json
@@ -19,12 +19,12 @@ see https://creativecommons.org/publicdomain/zero/1.0/
 
 
 def share(value: float) -> str:
-    """A share between 0 and 1 as per cent with one decimal."""
+    """Format a share between 0 and 1 as per cent with one decimal."""
     return f"{100 * value:.1f} %"
 
 
 def quality_table(results: dict[str, Any]) -> str:
-    """Markdown: the checkpoint beside what it has to beat on unseen products; the sentences."""
+    """Return Markdown: checkpoint and baselines on held-out products, and the sentences."""
     lines = [
         "| | exact | off by one | macro-F1 | mean absolute error |",
         "|---|---:|---:|---:|---:|",
@@ -44,12 +44,12 @@ def quality_table(results: dict[str, Any]) -> str:
     )
     lines += [
         "",
-        f"{split['test']['reviews']:,} reviews of {split['test']['products']} products of which no "
-        "review was seen in training or selection; error in stars; weights as stored (float16), "
-        f"computed in float32. F1 by label: {per_class}. "
+        f"{split['test']['reviews']:,} reviews of {split['test']['products']} products that "
+        "training and selection did not use. Error in stars. Stored in float16, computed in "
+        f"float32. F1 by label: {per_class}. "
         f"Expected calibration error {results['test_calibration_error']:.3f} (15 bins). "
-        "Drawing the test products anew, the checkpoint is ahead in macro-F1 and in mean "
-        f"absolute error in these shares of the draws: {sure}.",
+        "Bootstrap over test products: the checkpoint is ahead in macro-F1 and in mean absolute "
+        f"error in these shares of the draws: {sure}.",
         "",
         f"| {sentences['all']['texts']} own sentences on other topics | exact | off by one |",
         "|---|---:|---:|",
@@ -61,15 +61,15 @@ def quality_table(results: dict[str, Any]) -> str:
     made = results["made"]
     lines += [
         "",
-        f"Measured {made['date']} on {made['machine']}, shared with other work; making it took "
-        f"{made['minutes']:.0f} minutes there, on "
+        f"Measured {made['date']} on {made['machine']}, shared with other work; training took "
+        f"{made['minutes']:.0f} minutes on "
         f"{made['threads']} thread{'s' if made['threads'] > 1 else ''} ({made['software']}).",
     ]
     return "\n".join(lines)
 
 
 def facts(results: dict[str, Any]) -> dict[str, str]:
-    """What the card's text names besides the tables."""
+    """Return the values for the card's text."""
     split, model = results["split"], results["model"]
     return {
         "parameters": f"{model['parameters'] / 1e6:.1f} million",
@@ -84,14 +84,14 @@ def facts(results: dict[str, Any]) -> dict[str, str]:
 
 
 def between_markers(text: str, table: str) -> str:
-    """Replace what stands between the two markers; ValueError where they are missing."""
+    """Replace the text between the markers; raises ValueError if they are missing."""
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
 def write(results: dict[str, Any], folder: Path) -> None:
-    """Write card and licence note into the checkpoint's folder, and the table into our README."""
+    """Write card and licence into the checkpoint's folder, and the tables into the README."""
     table = quality_table(results)
     card = (ROOM / "card.md").read_text(encoding="utf-8")
     for name, value in facts(results).items():

@@ -1,4 +1,4 @@
-"""The stored form of the model: a folder that `from_pretrained` reads."""
+"""Stores the model as a folder that `from_pretrained` reads."""
 
 from pathlib import Path
 
@@ -7,14 +7,14 @@ from transformers import BertForSequenceClassification, BertTokenizer
 
 
 def store(model: BertForSequenceClassification, folder: Path) -> None:
-    """Write configuration and float16 weights beside the tokenizer's files."""
+    """Write configuration and float16 weights next to the tokenizer's files."""
     torch.nn.Module.half(model)
     model.config.dtype = torch.float16
     model.save_pretrained(folder)
-    (folder / "model.safetensors").chmod(0o644)  # written readable by its owner alone
+    (folder / "model.safetensors").chmod(0o644)  # safetensors writes it readable by its owner only
 
 
 def load(folder: Path) -> tuple[BertForSequenceClassification, BertTokenizer]:
-    """Read model and tokenizer back as a server does: stored in float16, computed in float32."""
+    """Load model and tokenizer as a server does: stored in float16, computed in float32."""
     model = BertForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
     return model.eval(), BertTokenizer.from_pretrained(folder)

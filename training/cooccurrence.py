@@ -1,4 +1,4 @@
-"""Word vectors from counts, which the encoder's embeddings start from."""
+"""Word vectors from co-occurrence counts, which initialise the encoder's embeddings."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,12 @@ def vectors(
     seed: int,
     deviation: float = 0.04,
 ) -> NDArray[np.float32]:
-    """One vector per word piece, `(vocabulary, width)`, from a factored table of shared contexts.
+    """Return word vectors `(vocabulary, width)` by factoring a co-occurrence matrix.
 
-    The table holds positive pointwise mutual information of pieces at most `WINDOW` apart, nearer
-    ones weighing more; Levy and Goldberg 2014, "Neural Word Embedding as Implicit Matrix
-    Factorization". Pieces that never occur and special tokens get random vectors. `deviation` is
-    that of all entries.
+    The matrix contains positive pointwise mutual information of pieces at most `WINDOW` apart;
+    nearer ones weigh more (Levy and Goldberg 2014, "Neural Word Embedding as Implicit Matrix
+    Factorization"). Pieces that never occur and special tokens get random vectors. `deviation` is
+    the standard deviation of all entries.
     """
     table = csr_matrix((vocabulary_size, vocabulary_size))
     flat = np.concatenate([np.asarray(example[1:-1]) for example in examples])  # (tokens,)
@@ -52,7 +52,7 @@ def vectors(
 
 
 def frequencies(examples: Sequence[Sequence[int]], vocabulary_size: int) -> NDArray[np.float32]:
-    """Log share of each word piece, `(vocabulary,)`, one added to every count."""
+    """Return the log share of each word piece, `(vocabulary,)`, with add-one smoothing."""
     counts = (
         np.bincount(
             np.concatenate([np.asarray(example) for example in examples]), minlength=vocabulary_size

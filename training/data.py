@@ -17,7 +17,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 @dataclass(frozen=True)
 class Review:
-    """One review: what was written, how many stars were given, and for which product."""
+    """One review: title and text, stars, and product."""
 
     title: str
     text: str
@@ -26,7 +26,7 @@ class Review:
 
     @property
     def full_text(self) -> str:
-        """Title and text as one string, the way the classifier reads a whole review."""
+        """Title and text as one string, the classifier's input for a whole review."""
         return join(self.title, self.text)
 
     @property
@@ -50,7 +50,7 @@ class Split:
 
 
 def join(title: str, text: str) -> str:
-    """Put a title before a text, with a full stop between them where the title has no end mark."""
+    """Join title and text, with a full stop between them if the title has no end mark."""
     title = title.strip()
     if not title:
         return text.strip()
@@ -65,9 +65,9 @@ def load_reviews(folder: Path) -> list[Review]:
 
 
 def split_by_group(reviews: Sequence[Review], seed: int = SPLIT_SEED) -> Split:
-    """Deal whole products, in a seeded order, to test, then validation, then train.
+    """Assign whole products, in a seeded order, to test, then validation, then train.
 
-    A set is full once it holds its share of all reviews; file order is kept inside each set.
+    A set is full when it has its share of all reviews; each set keeps the file's order.
     """
     groups = sorted({review.group for review in reviews})
     random.Random(seed).shuffle(groups)

@@ -1,4 +1,4 @@
-"""How good predictions are: the figures that are reported."""
+"""Metrics of predictions."""
 
 from dataclasses import asdict, dataclass
 
@@ -27,7 +27,7 @@ class Quality:
 
 
 def f1_by_label(truth: Labels, predicted: Labels) -> list[float]:
-    """F1 of each class id, in order; 0 for a class that is never hit."""
+    """Return F1 of each class id, in order; 0 for a class without a correct prediction."""
     scores = []
     for label in range(len(STARS)):
         hits = int(((truth == label) & (predicted == label)).sum())
@@ -39,7 +39,7 @@ def f1_by_label(truth: Labels, predicted: Labels) -> list[float]:
 def quality(truth: Labels, predicted: Labels) -> Quality:
     """Compare class ids, both of shape `(texts,)`.
 
-    `off_by_one` is the share at most one star away, exact hits included. A class that is neither
+    `off_by_one` is the share at most one star away, including exact ones. A class that is neither
     present nor predicted counts as F1 = 0.
     """
     distance = np.abs(truth - predicted)
@@ -53,14 +53,14 @@ def quality(truth: Labels, predicted: Labels) -> Quality:
 
 
 def selection_score(measured: Quality) -> float:
-    """What every choice on the validation set maximises: macro-F1 less mean absolute error."""
+    """Return the selection score: macro-F1 minus mean absolute error, on the validation set."""
     return measured.macro_f1 - measured.mean_absolute_error
 
 
 def calibration_error(truth: Labels, probabilities: Probabilities, bins: int = 15) -> float:
-    """Expected calibration error of the top class, over equally wide bins.
+    """Return the expected calibration error of the top class, over bins of equal width.
 
-    `truth` is `(texts,)`, `probabilities` is `(texts, classes)`; the answer lies between 0 and 1.
+    `truth` is `(texts,)`, `probabilities` is `(texts, classes)`; the result is between 0 and 1.
     Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
     """
     confidence = probabilities.max(axis=1)  # (texts,)

@@ -1,4 +1,4 @@
-"""Fine-tuning the pretrained encoder on stars."""
+"""Fine-tunes the pretrained encoder on stars."""
 
 import copy
 import random
@@ -24,11 +24,11 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What fine-tuning is told. What was compared, on the validation split, stands in the README.
+    """Hyperparameters of fine-tuning. The README lists the compared ones.
 
-    `neighbour_share` is the share of a label's weight given to the stars beside it, `teacher_share`
-    the share of the target that comes from a teacher, `replaced_share` the share of word pieces
-    hidden or swapped, `balance` the power of the inverse class frequency that weighs an example.
+    `neighbour_share` is the share of a label's weight for the neighbouring stars, `teacher_share`
+    the teacher's share of the target, `replaced_share` the share of masked or swapped word pieces,
+    `balance` the power of the inverse class frequency that weighs an example.
     """
 
     epochs: int = 4
@@ -43,7 +43,7 @@ class Recipe:
 
 
 def view(review: Review, generator: random.Random) -> str:
-    """One way to read a review: mostly whole, else its text, its title or a few sentences."""
+    """Return one view of a review: mostly whole, else its text, its title or a few sentences."""
     fate = generator.random()
     if fate < 0.6:
         return review.full_text
@@ -58,21 +58,21 @@ def view(review: Review, generator: random.Random) -> str:
 
 
 def ordinal_targets(labels: Labels, neighbour_share: float) -> Probabilities:
-    """Soft targets `(texts, classes)`: the label, less a share dealt to the stars beside it."""
+    """Return soft targets `(texts, classes)`: the label minus a share for neighbouring stars."""
     classes = np.arange(len(STARS))
-    beside = (np.abs(classes[None, :] - labels[:, None]) == 1).astype(float)  # (texts, classes)
-    beside /= beside.sum(axis=1, keepdims=True)
+    neighbours = (np.abs(classes[None, :] - labels[:, None]) == 1).astype(float)  # (texts, classes)
+    neighbours /= neighbours.sum(axis=1, keepdims=True)
     exact = np.eye(len(STARS))[labels]
-    answer: Probabilities = (1 - neighbour_share) * exact + neighbour_share * beside
+    answer: Probabilities = (1 - neighbour_share) * exact + neighbour_share * neighbours
     return answer
 
 
 def noise(
     input_ids: Tensor, tokenizer: BertTokenizer, share: float, generator: torch.Generator
 ) -> Tensor:
-    """Hide or swap a share of the pieces, half each; `(texts, tokens)` in and out.
+    """Mask or swap a share of the pieces, half each; `(texts, tokens)` in and out.
 
-    It keeps the classifier from leaning on single words, and used to words that say nothing.
+    This noise makes the classifier depend less on single words.
     """
     special = torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids))
     fate = torch.rand(input_ids.shape, generator=generator)
@@ -86,7 +86,7 @@ def noise(
 def predict(
     model: BertForSequenceClassification, tokenizer: BertTokenizer, texts: Sequence[str]
 ) -> Probabilities:
-    """Class probabilities `(texts, classes)`; texts are cut at the tokenizer's limit."""
+    """Return class probabilities `(texts, classes)`; truncates texts at the tokenizer's limit."""
     model.eval()
     examples = tokenizer(list(texts), truncation=True)["input_ids"]
     answer = np.zeros((len(texts), len(STARS)))
@@ -110,11 +110,11 @@ def finetune(
     log: Log,
     teacher: Probabilities | None = None,
 ) -> BertForSequenceClassification:
-    """Train a classifier on a copy of the pretrained encoder; the answer holds averaged weights.
+    """Train a classifier on a copy of the pretrained encoder; return averaged weights.
 
-    `teacher` is `(len(train), classes)`, tilted to the same class balance as the recipe. The seed
-    is that of views, order, noise and dropout; the new layers always start alike, so that
-    runs can be averaged. The validation split is only looked at for the log.
+    `teacher` is `(len(train), classes)`, with the recipe's class balance. `seed` determines views,
+    order, noise and dropout; the new layers always start equal, so that runs can be averaged. The
+    log reports quality on the validation split, which training does not use.
     """
     torch.manual_seed(HEAD_SEED)
     config = copy.deepcopy(pretrained.config)
@@ -179,7 +179,7 @@ def finetune(
 def mean_weights(
     models: Sequence[BertForSequenceClassification],
 ) -> BertForSequenceClassification:
-    """One model whose weights are the means of the others'; they must have started alike.
+    """Return a model with the mean of the models' weights; they must have started equal.
 
     Wortsman et al. 2022, "Model soups".
     """
@@ -192,10 +192,9 @@ def mean_weights(
 
 
 def balance_bias(probabilities: Probabilities, truth: Labels, step: float = 0.05) -> Probabilities:
-    """Class offsets `(classes,)` to add to the logits, found by climbing the selection score.
+    """Return class offsets `(classes,)` for the logits, by hill climbing on the selection score.
 
-    One class is moved at a time, by at most 1 in all, one or four steps at once, while the score
-    grows.
+    Each step moves one class by one or four increments, at most 1 in total, while the score grows.
     """
     logits = np.log(probabilities)
     offsets = np.zeros(len(STARS))

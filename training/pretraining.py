@@ -21,10 +21,10 @@ Log = Callable[[str], None]
 def mask(
     input_ids: Tensor, tokenizer: BertTokenizer, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Hide a share of the tokens; answers what is seen and what was hidden, both `(texts, tokens)`.
+    """Mask a share of the tokens; returns inputs and targets, both `(texts, tokens)`.
 
-    80 % become `[MASK]`, 10 % a random piece, 10 % stay; everything not chosen is `IGNORED` in the
-    second answer. Devlin et al. 2019, section 3.1.
+    80 % become `[MASK]`, 10 % a random piece, 10 % stay; targets of other tokens are `IGNORED`
+    (Devlin et al. 2019, section 3.1).
     """
     special = torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids))
     chosen = (torch.rand(input_ids.shape, generator=generator) < MASKED_SHARE) & ~special
@@ -37,7 +37,7 @@ def mask(
 
 
 def rate(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak learning rate at `step`: a linear rise, then half a cosine down to 0."""
+    """Return the share of the peak learning rate: linear warm-up, then half a cosine down to 0."""
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
@@ -54,9 +54,9 @@ def pretrain(
     learning_rate: float = 1e-3,
     batch_tokens: int = 2048,
 ) -> BertForMaskedLM:
-    """Train a model that guesses hidden word pieces; the encoder is what fine-tuning starts from.
+    """Train a masked-language model, whose encoder fine-tuning starts from.
 
-    Without dropout: in a few epochs there is little to overfit, and much to learn.
+    Without dropout, since few epochs hardly overfit.
     """
     torch.manual_seed(seed)
     config = copy.deepcopy(config)
@@ -69,7 +69,7 @@ def pretrain(
         words = model.bert.embeddings.word_embeddings.weight
         words.copy_(torch.from_numpy(vectors(examples, len(tokenizer), config.hidden_size, seed)))
         model.cls.predictions.bias.copy_(torch.from_numpy(frequencies(examples, len(tokenizer))))
-    log("pretraining starts from word vectors")
+    log("pretraining: embeddings initialised from word vectors")
     steps = epochs * sum(1 for _ in batches(examples, batch_tokens, random.Random(0)))
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True

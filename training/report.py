@@ -1,4 +1,4 @@
-"""The figures of a stored checkpoint on unseen products and on the sentences: `results.json`."""
+"""Measures a stored checkpoint on held-out products and on the sentences: `results.json`."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SENTENCES = Path(__file__).parent / "sentences.jsonl"
 
 
 def machine() -> str:
-    """Processor, its number of cores, and the operating system."""
+    """Return processor, number of cores, and operating system."""
     model = platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -33,7 +33,7 @@ def machine() -> str:
 
 
 def counts(reviews: Sequence[Review]) -> dict[str, Any]:
-    """Reviews, products, and reviews by number of stars."""
+    """Return the numbers of reviews, of products, and of reviews by stars."""
     return {
         "reviews": len(reviews),
         "products": len({review.group for review in reviews}),
@@ -42,7 +42,7 @@ def counts(reviews: Sequence[Review]) -> dict[str, Any]:
 
 
 def sentence_figures(predicted: Labels, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Quality over all sentences, then by topic."""
+    """Return quality over all sentences, then by topic."""
     truth = np.array([row["stars"] - 1 for row in rows])
     figures = {"all": quality(truth, predicted).rounded()}
     for topic in dict.fromkeys(row["topic"] for row in rows):
@@ -54,10 +54,10 @@ def sentence_figures(predicted: Labels, rows: Sequence[dict[str, Any]]) -> dict[
 def leads(
     reviews: Sequence[Review], ours: Labels, theirs: Labels, draws: int = 1000
 ) -> dict[str, float]:
-    """In what share of draws of whole products, with replacement, ours is the better prediction.
+    """Return the share of bootstrap draws of products in which `ours` is the better prediction.
 
     `ours` and `theirs` are class ids `(reviews,)`. A share near 0.5 means that other products could
-    well have reversed the order.
+    reverse the order.
     """
     truth = labels_of(reviews)
     products = np.array([review.group for review in reviews])
@@ -76,7 +76,7 @@ def leads(
 def measure(
     folder: Path, split: Split, baselines: dict[str, Run], made: dict[str, Any]
 ) -> dict[str, Any]:
-    """Measure the checkpoint as stored in `folder`, beside majority class and baselines."""
+    """Measure the checkpoint stored in `folder`, the majority class and the baselines."""
     model, tokenizer = load(folder)
     truth = labels_of(split.test)
     probabilities = predict(model, tokenizer, [review.full_text for review in split.test])

@@ -1,4 +1,4 @@
-"""Steps whose outcome can be kept between runs."""
+"""Steps whose results can be kept between runs."""
 
 import pickle
 import time
@@ -10,20 +10,19 @@ Outcome = TypeVar("Outcome")
 
 
 class Stages:
-    """Runs named steps and notes their seconds; with a folder, outcomes found there are used again.
+    """Runs named steps and measures their seconds; with a folder, it reuses results stored there.
 
-    A kept outcome counts with the seconds it took when it was made. Empty the folder after changing
-    a step.
+    A reused result counts with its original seconds. Empty the folder after changing a step.
     """
 
     def __init__(self, folder: Path | None, log: Callable[[str], None]) -> None:
-        """`folder` may be None: then nothing is kept."""
+        """With `folder` None, it keeps no results."""
         self.seconds: dict[str, float] = {}
         self._folder = folder
         self._log = log
 
     def run(self, name: str, step: Callable[[], Outcome]) -> Outcome:
-        """Answer `step()`, or what it answered before."""
+        """Return `step()`, or its kept result."""
         file = self._folder / f"{name}.pickle" if self._folder else None
         if file and file.exists():
             self.seconds[name], kept = pickle.loads(file.read_bytes())

@@ -14,15 +14,15 @@ MAX_TOKENS = 512
 
 
 def splits(character: str) -> bool:
-    """Whether BERT cuts words at this character, so that no piece can continue with it."""
+    """Whether BERT splits words at this character, so that no piece continues with it."""
     return character in string.punctuation or unicodedata.category(character).startswith("P")
 
 
 def learn_pieces(texts: Sequence[str], size: int) -> list[str]:
-    """At most `size` lowercase word pieces in id order, the same for the same texts.
+    """Return at most `size` lowercase word pieces in id order, the same for the same texts.
 
-    Single characters are named beforehand: left to itself, the learner numbers them in the order of
-    a hash table, and breaks ties between pieces by these numbers.
+    It passes single characters explicitly: otherwise the trainer numbers them in the order of a
+    hash table, and breaks ties between pieces by these numbers.
     """
     normalizer = BertNormalizer(lowercase=True)
     characters = sorted(set("".join(normalizer.normalize_str(text) for text in texts)) - {" "})
@@ -39,7 +39,7 @@ def learn_pieces(texts: Sequence[str], size: int) -> list[str]:
 
 
 def train_tokenizer(texts: Sequence[str], size: int, folder: Path) -> BertTokenizer:
-    """Learn a vocabulary and leave the tokenizer's files in `folder`."""
+    """Learn a vocabulary and write the tokenizer's files into `folder`."""
     pieces = learn_pieces(texts, size)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")

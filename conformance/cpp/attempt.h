@@ -1,4 +1,4 @@
-// One call on its way: what it was given, its events, and what was observed.
+// One call: its vector, its events, and its results.
 #pragma once
 
 #include <classwire/v1/classwire.pb.h>
@@ -32,7 +32,7 @@ class Attempt {
     }
   }
 
-  // Starts a unary call, and returns when it is over.
+  // Starts a unary call and returns when it has ended.
   template <class Response>
   void Receive(grpc::ClientAsyncResponseReader<Response>& call) {
     Response response;
@@ -47,7 +47,7 @@ class Attempt {
     Observe(status);
   }
 
-  // Starts a stream, and returns when it is over. `send` starts to send what is next, if anything.
+  // Starts a stream and returns when it has ended. `send` starts to send the next message, if any.
   template <class Response, class Call>
   void ReceiveAll(Call& call, const std::function<void()>& send) {
     Response response;
@@ -62,7 +62,7 @@ class Attempt {
         queue.Shutdown();
       } else if (event == kSent) {
         if (is_ok && !is_over) send();
-      } else if (!is_ok) {  // it did not start, or there is no further response
+      } else if (!is_ok) {  // the stream did not start, or has no further response
         call.Finish(&status, kEnded);
       } else {
         if (event == kStarted) send();

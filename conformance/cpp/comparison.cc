@@ -5,16 +5,16 @@
 
 namespace {
 
-// They differ from one server, or call, to another.
+// Keys that differ between servers or calls.
 const std::set<std::string> kIgnored = {"timing", "deviation", "message", "version"};
 
-// Whether any value will do for the key of the object at a path.
+// Whether the key of the object at a path matches any value.
 bool IsAny(const std::string& path, const std::string& key, const Json& expected) {
   const auto object = path.substr(path.rfind('.') + 1);
   return key == "retryAfter" || (object == "metadata" && expected == "*");
 }
 
-// Null stands for what is not there; no message has one.
+// Null stands for an absent value; messages have no null.
 std::string Shown(const Json& value) { return value.is_null() ? "nothing" : value.dump(); }
 
 std::optional<std::string> ObjectsDifference(const Json& expected, const Json& got,

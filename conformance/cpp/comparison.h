@@ -1,4 +1,4 @@
-// What is the same, by the rules of the kit.
+// Compares values by the kit's rules.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -7,7 +7,7 @@
 
 using Json = nlohmann::json;
 
-// Where, and how, what came first differs from what is expected; nothing where it is the same. Both
-// may be null, which stands for what is not there.
+// Returns the first difference from the expected value; empty if there is none. Both may be null,
+// which stands for an absent value.
 std::optional<std::string> Difference(const Json& expected, const Json& got, double tolerance,
                                       const std::string& path);

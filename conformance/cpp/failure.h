@@ -1,9 +1,9 @@
-// A status as vectors write it.
+// A status in the form of vectors.
 #pragma once
 
 #include <grpcpp/support/status.h>
 
 #include "json.h"
 
-// What is not there has no key; a domain is only there when it is not ours.
+// Absent values have no key; the domain has one only if it is not Classwire's.
 Json ToJson(const grpc::Status& status);

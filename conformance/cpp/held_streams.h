@@ -1,4 +1,4 @@
-// Streams that are open, and nothing else.
+// Streams that stay open during a call.
 #pragma once
 
 #include <classwire/v1/classwire.grpc.pb.h>
@@ -9,7 +9,7 @@
 
 #include "attempt.h"
 
-// From when it is made until it goes, as many streams are open as the vector asks for.
+// During its lifetime, the vector's number of streams is open.
 class HeldStreams {
  public:
   HeldStreams(const std::shared_ptr<grpc::Channel>& channel, const Json& vector) : stub_(channel) {

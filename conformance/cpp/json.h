@@ -1,4 +1,4 @@
-// A message as protobuf's JSON mapping has it, or as bytes.
+// A message in protobuf's JSON mapping, or as bytes.
 #pragma once
 
 #include <google/protobuf/util/json_util.h>
@@ -18,7 +18,7 @@ Message FromJson(const Json& json) {
   return message;
 }
 
-// Fields with default values are left out.
+// Omits fields with default values.
 inline Json ToJson(const google::protobuf::Message& message) {
   std::string json;
   const auto status = google::protobuf::util::MessageToJsonString(message, &json);
@@ -31,7 +31,7 @@ inline grpc::ByteBuffer ToBuffer(const std::string& bytes) {
   return grpc::ByteBuffer(&slice, 1);
 }
 
-// Base64 is how protobuf's mapping writes bytes.
+// Protobuf's mapping writes bytes as base64.
 inline grpc::ByteBuffer FromBase64(const Json& text) {
   return ToBuffer(FromJson<google::protobuf::BytesValue>(text).value());
 }

@@ -19,13 +19,13 @@ namespace {
 
 constexpr int kNothingRan = 2;
 
-// Where what comes back is not what the vector expects.
+// Returns the first difference from the vector's expectations.
 std::optional<std::string> Failure(const Channel& channel, const Json& vector,
                                    double tolerance) try {
   const HeldStreams held(channel, vector);
   const Json got = Call(channel, vector);
   const Json& expected = vector["expect"];
-  // What ends a call always counts, the rest where the vector speaks of it.
+  // Always compares the call's status, other parts only if the vector has them.
   for (const std::string part : {"error", "response", "first_response", "results", "order"}) {
     if (part != "error" && !expected.contains(part)) continue;
     const auto path = part == "response" ? "" : part;

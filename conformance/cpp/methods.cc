@@ -28,7 +28,7 @@ using Method = std::function<void(const Channel&, Attempt&)>;
 
 std::string PathOf(const Json& vector) { return "/" + vector["rpc"].get<std::string>(); }
 
-// Bytes that no message can hold go past the stub, and what comes back is a message again.
+// Sends bytes that no message can hold without the stub; the response is a message.
 template <class Response>
 void SendBytes(const Channel& channel, Attempt& attempt) {
   const auto bytes = FromBase64(attempt.vector["request_bytes"]);
@@ -55,7 +55,7 @@ void Watch(const Channel& channel, Attempt& attempt) {
       *stub.PrepareAsyncWatch(&attempt.context, request, &attempt.queue), [] {});
 }
 
-// Sends one message after another, then closes its side; what comes is received meanwhile.
+// Sends all messages, then closes its side; receives responses meanwhile.
 template <class Request>
 void Exchange(grpc::ClientAsyncReaderWriter<Request, StreamClassifyResponse>& call,
               Attempt& attempt, const std::vector<Request>& requests) {
@@ -114,7 +114,7 @@ Json Call(const Channel& channel, const Json& vector) {
   const auto method = kMethods.find(vector["rpc"]);
   if (method != kMethods.end()) {
     method->second(channel, attempt);
-  } else {  // no stub has it, and neither should the server
+  } else {  // neither a stub nor the server has the method
     SendBytes<google::protobuf::Empty>(channel, attempt);
   }
   return attempt.observed;

@@ -9,6 +9,6 @@
 
 using Channel = std::shared_ptr<grpc::Channel>;
 
-// Makes the vector's call, which ends by its deadline, and tells what came back in the form of a
-// vector's `expect`. Throws what nlohmann::json and protobuf think of a vector that is none.
+// Makes the vector's call, which ends by its deadline, and returns the results in the form of a
+// vector's `expect`. Throws the errors of nlohmann::json and protobuf for an invalid vector.
 Json Call(const Channel& channel, const Json& vector);

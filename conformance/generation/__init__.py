@@ -1,4 +1,4 @@
-"""Vectors from transformers and the words of the contract: `python -m conformance.generation`.
+"""Generates vectors from transformers and the contract: `python -m conformance.generation`.
 
-Nothing here imports the server or our client, or asks a server of ours.
+It neither imports Classwire's packages nor calls a server.
 """

@@ -1,4 +1,4 @@
-"""Vectors for the calls of ClassifyService: a request, and what direct use says of it."""
+"""Vectors for the calls of ClassifyService: a request, and the results of direct use."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,22 +21,22 @@ HEALTH_WATCH = "grpc.health.v1.Health/Watch"
 
 
 def text(first: str, second: str | None = None) -> Json:
-    """A TextInput of one text, or of two."""
+    """Return a TextInput of one text or of two."""
     return {"text": first} if second is None else {"text": first, "textPair": second}
 
 
 def vector(name: str, rpc: str, expect: Json, **keys: Any) -> Json:
-    """A vector; `keys` are the others of the README."""
+    """Return a vector; `keys` are further keys of the README."""
     return {"name": name, "rpc": rpc, **keys, "expect": expect}
 
 
-def refused(name: str, rpc: str, problem: Problem, **keys: Any) -> Json:
-    """A vector of a call that ends with one of the contract's errors."""
+def rejected(name: str, rpc: str, problem: Problem, **keys: Any) -> Json:
+    """Return a vector of a call that ends with one of the contract's errors."""
     return vector(name, rpc, {"error": problem.status()}, **keys)
 
 
 def message(reference: Reference, **fields: Any) -> Json:
-    """A request to a model, with the fields that are not empty."""
+    """Return a request to a model, with the fields that are not empty."""
     model = {} if reference.name == EMBEDDED else {"model": reference.name}
     return {key: value for key, value in {**model, **fields}.items() if value}
 
@@ -44,12 +44,12 @@ def message(reference: Reference, **fields: Any) -> Json:
 def classify(
     name: str, reference: Reference, input: Json, options: Json | None = None, **keys: Any
 ) -> Json:
-    """A text by unary call."""
+    """Return a vector of Classify."""
     request = message(reference, input=input, options=options)
     try:
         result = reference.classification(input, options or {})
     except Problem as problem:
-        return refused(name, CLASSIFY, problem.at("input"), request=request, **keys)
+        return rejected(name, CLASSIFY, problem.at("input"), request=request, **keys)
     expect = {"response": {"result": result, "model": reference.ref}}
     return vector(name, CLASSIFY, expect, request=request, **keys)
 
@@ -61,7 +61,7 @@ def batch(
     options: Json | None = None,
     **keys: Any,
 ) -> Json:
-    """Texts by one call."""
+    """Return a vector of BatchClassify."""
     request = message(reference, inputs=list(inputs), options=options)
     outcomes = [
         reference.outcome(input, options or {}, f"inputs[{place}]")
@@ -79,7 +79,7 @@ def tokenize(
     unit: str = "OFFSET_UNIT_UNSPECIFIED",
     truncation: str = "TRUNCATION_UNSPECIFIED",
 ) -> Json:
-    """What the model would see of a text."""
+    """Return a vector of Tokenize."""
     request = message(reference, input=input)
     if unit != "OFFSET_UNIT_UNSPECIFIED":
         request["offsetUnit"] = unit
@@ -88,7 +88,7 @@ def tokenize(
     try:
         tokens, lost = reference.tokens(input, truncation)
     except Problem as problem:
-        return refused(name, TOKENIZE, problem.at("input"), request=request)
+        return rejected(name, TOKENIZE, problem.at("input"), request=request)
     response = {
         "tokens": written(tokens, texts_of(input), unit),
         "attentionMask": [1] * len(tokens),

@@ -1,11 +1,19 @@
-"""A server that asks who calls: who is let in, and what the others hear."""
+"""Vectors for a server that authenticates callers."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from conformance.limits import token_of
 
-from .calls import BATCH_CLASSIFY, CLASSIFY, GET_MODEL, STREAM_CLASSIFY, TOKENIZE, classify, refused
+from .calls import (
+    BATCH_CLASSIFY,
+    CLASSIFY,
+    GET_MODEL,
+    STREAM_CLASSIFY,
+    TOKENIZE,
+    classify,
+    rejected,
+)
 from .encoding import Json
 from .faults import EVERY_METHOD, GOOD
 from .problems import BAD_CREDENTIALS, MISSING_CREDENTIALS, RATE_LIMITED, Problem, unknown_model
@@ -28,14 +36,14 @@ def vectors(models: Mapping[str, Reference]) -> list[Json]:
     }
     return [
         *(
-            refused(f"{rpc.rpartition('/')[2]} without", rpc, MISSING_CREDENTIALS, request=request)
+            rejected(f"{rpc.rpartition('/')[2]} without", rpc, MISSING_CREDENTIALS, request=request)
             for rpc, request in EVERY_METHOD.items()
         ),
-        refused("StreamClassify without", STREAM_CLASSIFY, MISSING_CREDENTIALS, requests=start),
+        rejected("StreamClassify without", STREAM_CLASSIFY, MISSING_CREDENTIALS, requests=start),
         check("health without", "", "SERVING"),
         watch("watching health without", "", "SERVING"),
-        *(_refused(name, CLASSIFY, BAD_CREDENTIALS, headers) for name, headers in wrong.items()),
-        refused(
+        *(_rejected(name, CLASSIFY, BAD_CREDENTIALS, headers) for name, headers in wrong.items()),
+        rejected(
             "a stream with a token of nobody",
             STREAM_CLASSIFY,
             BAD_CREDENTIALS,
@@ -45,20 +53,20 @@ def vectors(models: Mapping[str, Reference]) -> list[Json]:
         classify("a call with a good token", default, GOOD, headers=reader),
         stream("a stream with a good token", default, [[("a", GOOD)]], headers=reader),
         classify("a model that the caller may use", other, GOOD, headers=narrow),
-        _refused("a model that it may not use", CLASSIFY, unknown_model("model"), narrow),
-        _refused("a model that it may not see", GET_MODEL, unknown_model("name"), narrow),
+        _rejected("a model that it may not use", CLASSIFY, unknown_model("model"), narrow),
+        _rejected("a model that it may not see", GET_MODEL, unknown_model("name"), narrow),
         *(
-            _refused(f"{rpc.rpartition('/')[2]}, over the rate", rpc, RATE_LIMITED, greedy)
+            _rejected(f"{rpc.rpartition('/')[2]}, over the rate", rpc, RATE_LIMITED, greedy)
             for rpc in (CLASSIFY, BATCH_CLASSIFY, TOKENIZE)
         ),
     ]
 
 
 def bearer(caller: str) -> dict[str, str]:
-    """The metadata of a caller who shows a token."""
+    """Return the metadata of a caller with a token."""
     return {"authorization": f"Bearer {token_of(caller)}"}
 
 
-def _refused(name: str, rpc: str, problem: Problem, headers: Mapping[str, str]) -> Json:
+def _rejected(name: str, rpc: str, problem: Problem, headers: Mapping[str, str]) -> Json:
     request: Any = EVERY_METHOD[rpc]
-    return refused(name, rpc, problem, request=request, headers=headers)
+    return rejected(name, rpc, problem, request=request, headers=headers)

@@ -17,7 +17,7 @@ TOLERANCE = 1e-5
 
 
 def load(folder: Path) -> tuple[dict[str, Reference], dict[str, Reference]]:
-    """The models of `serving`, and those that compute nothing; tiny ones are made in a folder."""
+    """Return the models of `serving`, and those with constant logits; writes tiny ones."""
     folders = {EMBEDDED: EMBEDDED_FOLDER}
     folders |= {name: make(name, folder / name) for name in CHECKPOINTS}
     serving = {name: Reference.load(name, path) for name, path in folders.items()}
@@ -50,7 +50,7 @@ def document(models: Mapping[str, Reference], faulty: Mapping[str, Reference]) -
     for group, _, vectors in groups:
         names = [vector["name"] for vector in vectors]
         if len(set(names)) < len(names) or any(": " in name for name in names):
-            raise ValueError(f"{group}: a name stands twice, or can't be told from what follows it")
+            raise ValueError(f"{group}: a name occurs twice or contains ': '")
     return {
         "tolerance": TOLERANCE,
         "groups": [
@@ -60,7 +60,7 @@ def document(models: Mapping[str, Reference], faulty: Mapping[str, Reference]) -
 
 
 def laid_out(document: Mapping[str, Any]) -> str:
-    """JSON with a line for each vector; ASCII only, so that no editor can change a text."""
+    """Return JSON with one line per vector; ASCII only, so that no editor changes a text."""
     groups = []
     for group in document["groups"]:
         vectors = ",\n".join(f"    {_line(vector)}" for vector in group["vectors"])
@@ -75,6 +75,6 @@ def _line(value: Json | str) -> str:
 
 
 def generate() -> dict[str, Any]:
-    """All vectors, from the checkpoints themselves."""
+    """Return all vectors, computed from the checkpoints."""
     with tempfile.TemporaryDirectory() as folder:
         return document(*load(Path(folder)))

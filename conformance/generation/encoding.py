@@ -1,4 +1,4 @@
-"""What a model sees of a text, by the rules of the contract."""
+"""A model's input for a text, by the rules of the contract."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ UNITS: Mapping[str, tuple[str, int]] = {
     "OFFSET_UNIT_UTF8": ("utf-8", 1),
     "OFFSET_UNIT_UTF16": ("utf-16-le", 2),
 }
-"""The codec whose units are counted, and the bytes of one."""
+"""The codec of each offset unit, and the bytes of one unit."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """One position of the model's input; `sequence` is None for those that the tokenizer added."""
+    """One position of the model's input; `sequence` is None for special tokens."""
 
     id: int
     text: str
@@ -30,14 +30,14 @@ class Token:
 
 
 def texts_of(text: Json) -> list[str]:
-    """The one or two texts of a TextInput."""
+    """Return the one or two texts of a TextInput."""
     return [text["text"], *([text["textPair"]] if "textPair" in text else [])]
 
 
 def tokens_of(tokenizer: Any, texts: Sequence[str], *, has_types: bool) -> list[Token]:
-    """All tokens of a text or pair, special ones included, as many as there are.
+    """Return all tokens of a text or pair, including special ones, without truncation.
 
-    `has_types` says whether the model receives token type ids; they are 0 where it does not.
+    `has_types` tells whether the model receives token type ids; otherwise they are 0.
     """
     encoded = tokenizer(
         *texts, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False
@@ -59,9 +59,9 @@ def tokens_of(tokenizer: Any, texts: Sequence[str], *, has_types: bool) -> list[
 
 
 def truncated(tokens: Sequence[Token], max_tokens: int, truncation: str) -> list[Token]:
-    """The tokens that are left; pairs lose from the longer text first.
+    """Return the remaining tokens; truncation cuts the longer text of a pair first.
 
-    Raises Problem TOO_MANY_TOKENS where truncation is REJECT.
+    Raises Problem TOO_MANY_TOKENS if truncation is REJECT.
     """
     if len(tokens) <= max_tokens:
         return list(tokens)
@@ -72,7 +72,9 @@ def truncated(tokens: Sequence[Token], max_tokens: int, truncation: str) -> list
         longer = max(places, key=len)
         longer.pop(-1 if truncation == "TRUNCATION_DROP_END" else 0)
     if places[1] and abs(len(places[0]) - len(places[1])) == 1:
-        raise ValueError("the contract does not say which of two equal texts loses the last token")
+        raise ValueError(
+            "the contract does not define which of two equally long texts loses the last token"
+        )
     return [
         token
         for place, token in enumerate(tokens)
@@ -81,7 +83,7 @@ def truncated(tokens: Sequence[Token], max_tokens: int, truncation: str) -> list
 
 
 def written(tokens: Sequence[Token], texts: Sequence[str], unit: str) -> list[Json]:
-    """The tokens as they are on the wire, with spans in a unit."""
+    """Return the tokens in wire format, with spans in an offset unit."""
     codec, size = UNITS[unit]
     sequence, messages = 0, []
     for token in tokens:

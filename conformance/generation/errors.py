@@ -1,4 +1,4 @@
-"""Each row of the contract's table of errors that `serving` can be brought to."""
+"""Vectors for each error of the contract that `serving` can produce."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from .calls import (
     STREAM_CLASSIFY,
     TOKENIZE,
     classify,
-    refused,
+    rejected,
     text,
     tokenize,
     vector,
@@ -48,8 +48,8 @@ def _bad_texts(models: Mapping[str, Reference]) -> list[Json]:
         "one character too many": text("\u4e66" * (MAX_TEXT_BYTES // 3 + 1)),
     }
     return [
-        refused("no input", CLASSIFY, invalid("EMPTY_TEXT", "input.text"), request={}),
-        refused("no input to tokenize", TOKENIZE, invalid("EMPTY_TEXT", "input.text"), request={}),
+        rejected("no input", CLASSIFY, invalid("EMPTY_TEXT", "input.text"), request={}),
+        rejected("no input to tokenize", TOKENIZE, invalid("EMPTY_TEXT", "input.text"), request={}),
         *(classify(name, stars, input) for name, input in bad.items()),
         *(tokenize(f"{name}, to tokenize", stars, input) for name, input in bad.items()),
         classify("too many tokens", topics, text(texts.words(40))),
@@ -67,20 +67,20 @@ def _bad_options() -> list[Json]:
         for key, name in enums.items():
             problem = invalid("UNKNOWN_ENUM", f"options.{name}", value=42)
             request = {**INPUTS[rpc], "options": {key: 42}}
-            vectors.append(refused(f"{method}, unknown {name}", rpc, problem, request=request))
+            vectors.append(rejected(f"{method}, unknown {name}", rpc, problem, request=request))
         for what, value in bad.items():
             problem = invalid("BAD_OPTION", "options.min_score")
             request = {**INPUTS[rpc], "options": {"minScore": value}}
             name = f"{method}, a least score that is {what}"
-            vectors.append(refused(name, rpc, problem, request=request))
+            vectors.append(rejected(name, rpc, problem, request=request))
     for key in ("truncation", "offsetUnit"):
         problem = invalid("UNKNOWN_ENUM", enums[key], value=-1)
         request = {**INPUTS[TOKENIZE], key: -1}
         vectors.append(
-            refused(f"Tokenize, unknown {enums[key]}", TOKENIZE, problem, request=request)
+            rejected(f"Tokenize, unknown {enums[key]}", TOKENIZE, problem, request=request)
         )
     vectors += [
-        refused(
+        rejected(
             f"a least number that is {what}",
             CLASSIFY,
             invalid("BAD_OPTION", "options.min_score"),
@@ -89,13 +89,13 @@ def _bad_options() -> list[Json]:
         for what, value in (("no number", "NaN"), ("no bound", "Infinity"))
     ]
     vectors += [
-        refused(
+        rejected(
             "a page that is too large",
             LIST_MODELS,
             invalid("BAD_OPTION", "page_size", max_page_size=1_000),
             request={"pageSize": 1_001},
         ),
-        refused(
+        rejected(
             "a token of no page",
             LIST_MODELS,
             invalid("BAD_OPTION", "page_token"),
@@ -106,7 +106,7 @@ def _bad_options() -> list[Json]:
 
 
 def _bad_bytes() -> list[Json]:
-    """What some languages send in place of UTF-8, and what no language should."""
+    """Return vectors of invalid UTF-8 and invalid messages, as some languages send them."""
     vectors = [
         _encoded(f"{rpc.rpartition('/')[2]}, no message", rpc, NO_MESSAGE) for rpc in METHODS
     ]
@@ -127,7 +127,7 @@ def _bad_bytes() -> list[Json]:
 
 
 def _encoded(name: str, rpc: str, raw: bytes) -> Json:
-    return refused(name, rpc, BAD_ENCODING, request_bytes=base64_of(raw))
+    return rejected(name, rpc, BAD_ENCODING, request_bytes=base64_of(raw))
 
 
 def _bad_sizes() -> list[Json]:
@@ -137,8 +137,8 @@ def _bad_sizes() -> list[Json]:
     inputs = [text("x" * 2_000)] * (MAX_MESSAGE_BYTES // 2_000 + 1)
     items = [{"id": str(place), "input": input} for place, input in enumerate(inputs)]
     return [
-        refused("too many texts", BATCH_CLASSIFY, too_many, request={"inputs": [GOOD] * count}),
-        refused(
+        rejected("too many texts", BATCH_CLASSIFY, too_many, request={"inputs": [GOOD] * count}),
+        rejected(
             "too many texts, with tokens",
             BATCH_CLASSIFY,
             too_many,
@@ -158,13 +158,13 @@ def _unknown_models() -> list[Json]:
     names = ("no-such-model", "Stars-EN", "stars-en ", "\u661f")
     return [
         *(
-            refused(f"{rpc.rpartition('/')[2]}, no model {name!r}", rpc, unknown_model("model"),
+            rejected(f"{rpc.rpartition('/')[2]}, no model {name!r}", rpc, unknown_model("model"),
                     request={**input, "model": name})
             for rpc, input in INPUTS.items()
             for name in names
         ),
         *(
-            refused(f"GetModel, no model {name!r}", GET_MODEL, unknown_model("name"),
+            rejected(f"GetModel, no model {name!r}", GET_MODEL, unknown_model("name"),
                     request={"name": name})
             for name in names
         ),

@@ -1,4 +1,4 @@
-"""Models that can't answer, a server that drains, callers who do not wait: what is heard then."""
+"""Vectors for failing models, a draining server, cancelled calls and short deadlines."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from .calls import (
     batch,
     classify,
     message,
-    refused,
+    rejected,
     text,
     tokenize,
     vector,
@@ -42,7 +42,7 @@ from .streams import Items, config, items, started, stream
 GOOD = text("It was good")
 POISONOUS, BOOM, NAN = text("a poison"), text("boom it went"), text("nan bread")
 HELD = text("hold")
-"""The text that keeps the engine of `busy` from everything else."""
+"""The text that occupies the engine of `busy`."""
 
 Models = Mapping[str, Reference]
 
@@ -50,7 +50,7 @@ Models = Mapping[str, Reference]
 def vectors(models: Models) -> list[Json]:
     """The group `faults`: models of the server `faulty`.
 
-    The stream that is one too many comes last, when the streams of others are long over.
+    The stream above the limit comes last, when other vectors' streams have ended.
     """
     return [*_streams(models), *_calls(models), *_states(models), _too_many_streams(models)]
 
@@ -91,21 +91,21 @@ def _calls(models: Models) -> list[Json]:
     late = batch("a batch that waits for too long", busy, [GOOD, text("It was bad")])
     late["expect"]["response"]["outcomes"] = [EXPIRED.outcome()] * 2
     return [
-        _refused("a model that loads", loading, LOADING),
-        _refused("a batch to a model that loads", loading, LOADING, BATCH_CLASSIFY, inputs=[GOOD]),
-        _refused("tokens of a model that loads", loading, LOADING, TOKENIZE),
-        _refused("no worker", lost, WORKER_LOST),
-        _refused("a batch and no worker", lost, WORKER_LOST, BATCH_CLASSIFY, inputs=[GOOD]),
+        _rejected("a model that loads", loading, LOADING),
+        _rejected("a batch to a model that loads", loading, LOADING, BATCH_CLASSIFY, inputs=[GOOD]),
+        _rejected("tokens of a model that loads", loading, LOADING, TOKENIZE),
+        _rejected("no worker", lost, WORKER_LOST),
+        _rejected("a batch and no worker", lost, WORKER_LOST, BATCH_CLASSIFY, inputs=[GOOD]),
         tokenize("tokens without a worker", lost, GOOD),
-        _refused("a text that brings the worker down", frail, POISON_INPUT, input=POISONOUS),
-        _refused("the same text again", frail, POISON_INPUT, input=POISONOUS),
-        _refused("an engine that raises", frail, DEFECT, input=BOOM),
-        _refused("an engine that gives NaN", frail, DEFECT, input=NAN),
+        _rejected("a text that brings the worker down", frail, POISON_INPUT, input=POISONOUS),
+        _rejected("the same text again", frail, POISON_INPUT, input=POISONOUS),
+        _rejected("an engine that raises", frail, DEFECT, input=BOOM),
+        _rejected("an engine that gives NaN", frail, DEFECT, input=NAN),
         mixed,
         classify("and the next text", frail, text("It was as good as before")),
-        _refused("a call that waits for too long", busy, EXPIRED),
+        _rejected("a call that waits for too long", busy, EXPIRED),
         late,
-        _refused("a full queue", busy, OVERLOADED, BATCH_CLASSIFY, inputs=large),
+        _rejected("a full queue", busy, OVERLOADED, BATCH_CLASSIFY, inputs=large),
     ]
 
 
@@ -133,11 +133,11 @@ def _too_many_streams(models: Models) -> Json:
     return broken("a stream too many", [config(models["frail"])], problem, held_streams=held)
 
 
-def _refused(
+def _rejected(
     name: str, reference: Reference, problem: Problem, rpc: str = CLASSIFY, **fields: Any
 ) -> Json:
     request = message(reference, **(fields or {"input": GOOD}))
-    return refused(name, rpc, problem, request=request)
+    return rejected(name, rpc, problem, request=request)
 
 
 EVERY_METHOD: Mapping[str, Json] = {
@@ -148,15 +148,15 @@ EVERY_METHOD: Mapping[str, Json] = {
     GET_MODEL: {},
     GET_SERVER_INFO: {},
 }
-"""A request of each unary one that any server answers."""
+"""A request for each unary method that every server answers."""
 
 
 def draining_vectors() -> list[Json]:
-    """The group `draining`: no method lets anybody in, and health says so."""
+    """The group `draining`: every method rejects calls, and health is NOT_SERVING."""
     services = ("", "classwire.v1.ClassifyService", "classwire.v1.ModelService")
     return [
         *(
-            refused(rpc.rpartition("/")[2], rpc, DRAINING, request=request)
+            rejected(rpc.rpartition("/")[2], rpc, DRAINING, request=request)
             for rpc, request in EVERY_METHOD.items()
         ),
         broken("StreamClassify", [{"message": {"config": {}}}], DRAINING),
@@ -168,9 +168,9 @@ def draining_vectors() -> list[Json]:
 
 
 def cancellation_vectors(models: Models) -> list[Json]:
-    """The group `cancellation`: of calls that would never end, and what goes on.
+    """The group `cancellation`: calls that would never end, and calls after them.
 
-    One that ends by itself may do so before a client gets to cancel it.
+    A call that ends by itself could end before the client cancels it.
     """
     busy, frail = models["busy"], models["frail"]
     cancelled = {"error": {"code": "CANCELLED"}}
@@ -204,7 +204,7 @@ def cancellation_vectors(models: Models) -> list[Json]:
 
 
 def deadline_vectors(models: Models) -> list[Json]:
-    """The group `deadlines`: of calls that are in the engine when they pass."""
+    """The group `deadlines`: deadlines that pass while the engine computes the call."""
     busy, frail = models["busy"], models["frail"]
     late = {"error": {"code": "DEADLINE_EXCEEDED"}}
     soon, later = 0.2, 0.8
@@ -230,7 +230,7 @@ def deadline_vectors(models: Models) -> list[Json]:
 
 
 def models_of(faulty: Reference) -> dict[str, Reference]:
-    """The models of `faulty` and `guarded`: one checkpoint, and the same logits for every text."""
+    """Return the models of `faulty` and `guarded`: one checkpoint, constant logits."""
     return {
         name: dataclasses.replace(faulty, name=name, constant_logits=limits.FAULTY_LOGITS)
         for name in ("busy", "frail", "lost", "loading", *limits.GUARDED_MODELS)

@@ -8,14 +8,14 @@ CODES = {
     "CANCELLED": 1, "INVALID_ARGUMENT": 3, "DEADLINE_EXCEEDED": 4, "NOT_FOUND": 5,
     "RESOURCE_EXHAUSTED": 8, "UNIMPLEMENTED": 12, "INTERNAL": 13, "UNAVAILABLE": 14,
 }  # fmt: skip
-"""google.rpc.Code, as far as vectors name it."""
+"""The values of google.rpc.Code that vectors use."""
 
 
 @dataclasses.dataclass(eq=False)
 class Problem(Exception):
-    """Why a text or call has no answer; the values are those of the wire.
+    """An error of a text or call, with the values on the wire.
 
-    `field` is the path of what is wrong, from where it is known on; `at` puts another before it.
+    `field` is the path of the invalid field within the part; `at` puts another path before it.
     """
 
     code: str
@@ -25,11 +25,11 @@ class Problem(Exception):
     retry: bool = False
 
     def at(self, path: str) -> "Problem":
-        """The same problem in a part of a larger message."""
+        """Return the same problem as part of a larger message."""
         return dataclasses.replace(self, field=f"{path}.{self.field}")
 
     def status(self) -> dict[str, Any]:
-        """As the end of a call."""
+        """Return the problem as a call's status."""
         error: dict[str, Any] = {"code": self.code, "reason": self.reason}
         if self.metadata:
             error["metadata"] = dict(self.metadata)
@@ -40,7 +40,7 @@ class Problem(Exception):
         return error
 
     def outcome(self) -> dict[str, Any]:
-        """As the outcome of one text of a batch or stream."""
+        """Return the problem as the outcome of one text of a batch or stream."""
         error: dict[str, Any] = {"code": CODES[self.code], "reason": self.reason}
         if self.field:
             error["field"] = self.field
@@ -52,7 +52,7 @@ class Problem(Exception):
 
 
 def invalid(reason: str, field: str = "", **metadata: int | str) -> Problem:
-    """Something that the caller must mend."""
+    """Return an INVALID_ARGUMENT problem, which the caller must correct."""
     values = {key: str(value) for key, value in metadata.items()}
     return Problem("INVALID_ARGUMENT", reason, field, values)
 
@@ -73,5 +73,5 @@ RATE_LIMITED = Problem(
 
 
 def unknown_model(field: str) -> Problem:
-    """No model has the name in this field."""
+    """Return the problem of an unknown model name in a field."""
     return Problem("NOT_FOUND", "UNKNOWN_MODEL", field)

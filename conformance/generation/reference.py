@@ -1,4 +1,4 @@
-"""Direct use of a checkpoint, and what the contract makes of it."""
+"""Direct use of a checkpoint, with results in the contract's format."""
 
 import hashlib
 import inspect
@@ -19,7 +19,7 @@ from .encoding import Json, Token, texts_of, tokens_of, truncated, written
 from .problems import Problem, invalid
 
 LEAST_DISTANCE = 1e-4
-"""No expectation hangs on a difference smaller than this."""
+"""Least difference that may decide an expected value."""
 DIGITS = 7
 
 
@@ -27,7 +27,7 @@ DIGITS = 7
 class Reference:
     """A checkpoint as `transformers` loads it: float32, no padding, one text at a time.
 
-    `constant_logits` stand for those of an engine that computes nothing.
+    `constant_logits` replace the model's logits.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Reference:
 
     @staticmethod
     def load(name: str, folder: Path) -> "Reference":
-        """Load a checkpoint from its folder."""
+        """Load a checkpoint from a folder."""
         model = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=torch.float32
         )
@@ -53,7 +53,7 @@ class Reference:
 
     @property
     def problem_type(self) -> str:
-        """By transformers' own rule."""
+        """The problem type, by transformers' rule."""
         config = self.model.config
         if config.problem_type is None and config.num_labels == 1:
             return "MULTI_LABEL_CLASSIFICATION"
@@ -61,7 +61,7 @@ class Reference:
 
     @property
     def activation(self) -> str:
-        """That which the problem type implies."""
+        """The default activation of the problem type."""
         return {
             "REGRESSION": "ACTIVATION_IDENTITY",
             "MULTI_LABEL_CLASSIFICATION": "ACTIVATION_SIGMOID",
@@ -76,14 +76,14 @@ class Reference:
 
     @property
     def max_tokens(self) -> int:
-        """The longest input; RoBERTa's positions start behind that of its padding."""
+        """The longest input in tokens; RoBERTa's positions start after its padding position."""
         config = self.model.config
         unused = config.pad_token_id + 1 if config.model_type == "roberta" else 0
         return int(min(config.max_position_embeddings - unused, self.tokenizer.model_max_length))
 
     @property
     def ref(self) -> Json:
-        """The ModelRef of its answers."""
+        """The ModelRef in the model's answers."""
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,
@@ -93,13 +93,13 @@ class Reference:
 
     @property
     def fingerprint(self) -> str:
-        """As `Model.fingerprint` describes it."""
+        """The fingerprint that `Model.fingerprint` defines."""
         return _fingerprint(self)
 
     def tokens(self, text: Json, truncation: str) -> tuple[list[Token], int]:
-        """What the model sees of a TextInput, and how many tokens it does not see.
+        """Return a TextInput's tokens and the number of truncated tokens.
 
-        Raises Problem where the text can't be read.
+        Raises Problem if the text is invalid.
         """
         for field in ("text", "textPair"):
             if field in text or field == "text":
@@ -109,7 +109,7 @@ class Reference:
         return kept, len(every) - len(kept)
 
     def classification(self, text: Json, options: Json) -> Json:
-        """The Classification of a TextInput. Raises Problem where it has none."""
+        """Return the Classification of a TextInput. Raises Problem if it has none."""
         tokens, lost = self.tokens(text, options.get("truncation", "TRUNCATION_UNSPECIFIED"))
         logits = _logits(self, tuple(tokens))
         activation = options.get("activation", "ACTIVATION_UNSPECIFIED")
@@ -129,7 +129,7 @@ class Reference:
         return {key: value for key, value in result.items() if value}
 
     def outcome(self, text: Json, options: Json, path: str) -> Json:
-        """The Outcome of a TextInput that stands at a path of its message."""
+        """Return the Outcome of a TextInput at a path of its message."""
         try:
             return {"classification": self.classification(text, options)}
         except Problem as problem:
@@ -137,7 +137,7 @@ class Reference:
 
 
 def applied(logits: torch.Tensor, activation: str) -> list[float]:
-    """Logits -> scores in the order of the label ids."""
+    """Return scores from logits, in the order of the label ids."""
     scores: torch.Tensor = {
         "ACTIVATION_SOFTMAX": lambda: logits.softmax(dim=-1),
         "ACTIVATION_SIGMOID": lambda: logits.sigmoid(),
@@ -148,7 +148,7 @@ def applied(logits: torch.Tensor, activation: str) -> list[float]:
 
 
 def ranked(labels: list[str], scores: list[float], options: Json) -> list[Json]:
-    """LabelScores, highest first, ties by label id, as many as the options ask for."""
+    """Return LabelScores, highest first, ties by label id, limited by the options."""
     order = sorted(range(len(scores)), key=lambda label_id: (-scores[label_id], label_id))
     for before, after in itertools.pairwise(order):
         _tell_apart(scores[before], scores[after])
@@ -165,13 +165,13 @@ def ranked(labels: list[str], scores: list[float], options: Json) -> list[Json]:
 
 
 def number(value: float) -> float:
-    """A float32, rounded to what is the same on every machine."""
+    """Return a float32, rounded so that it is the same on every machine."""
     return float(f"{value:.{DIGITS}g}")
 
 
 def _tell_apart(one: float, other: float) -> None:
     if one != other and abs(one - other) < LEAST_DISTANCE:
-        raise ValueError(f"{one} and {other} are too close: an order would hang on rounding")
+        raise ValueError(f"{one} and {other} are too close: rounding would decide their order")
 
 
 def _check(text: str, field: str) -> None:

@@ -1,4 +1,4 @@
-"""Scores: texts as they are, each option, each activation, pairs, too many tokens."""
+"""Vectors for scores: texts, each option, each activation, pairs, truncation."""
 
 import itertools
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ DROPPING = ("TRUNCATION_DROP_END", "TRUNCATION_DROP_START")
 
 
 def classify_vectors(models: Models) -> list[Json]:
-    """The group `classify`: no options at all."""
+    """The group `classify`: texts without options."""
     stars = models["stars-en"]
     plain = {**texts.PLAIN, **texts.LONG_WORDS, **texts.NEARLY_EMPTY}
     by_name = classify("the default model by its name", stars, text("It was good"))
@@ -36,7 +36,7 @@ def classify_vectors(models: Models) -> list[Json]:
 
 
 def option_vectors(models: Models) -> list[Json]:
-    """The group `options`: each of them, and what they do together."""
+    """The group `options`: each option, and combinations."""
     stars, topics, rating = models["stars-en"], models["topics"], models["rating"]
     love, hotel = text("I really love this book"), text("The hotel was cold")
     cases: dict[str, Json] = {
@@ -93,7 +93,7 @@ def option_vectors(models: Models) -> list[Json]:
 
 
 def activation_vectors(models: Models) -> list[Json]:
-    """The group `activations`: each of them on every model, and the model's own."""
+    """The group `activations`: each activation on every model, and the model's default."""
     vectors = [
         classify(
             f"{name}, {activation.removeprefix('ACTIVATION_').lower()}",
@@ -162,7 +162,7 @@ def pair_vectors(models: Models) -> list[Json]:
 
 
 def truncation_vectors(models: Models) -> list[Json]:
-    """The group `truncation`: texts around the limit, from both ends, alone and as pairs."""
+    """The group `truncation`: texts and pairs around the limit, truncated at either end."""
     entailment, topics, rating = models["entailment"], models["topics"], models["rating"]
     vectors = []
     rejecting = ("TRUNCATION_UNSPECIFIED", "TRUNCATION_REJECT")

@@ -1,4 +1,4 @@
-"""What is served and how it is: ModelService, health, and what gRPC itself answers."""
+"""Vectors for ModelService, health, compression and unimplemented methods."""
 
 from collections.abc import Mapping
 
@@ -28,7 +28,7 @@ FEATURES = ("classify", "batch_classify", "stream_classify", "tokenize", "text_p
 
 
 def model_vectors(models: Mapping[str, Reference]) -> list[Json]:
-    """The group `models`. A page's token is the last name before it."""
+    """The group `models`. A page token is the last name of the previous page."""
     default, *others = models
     names = [default, *sorted(others)]
     described = {name: describe(models[name], is_default=name == default) for name in names}
@@ -70,7 +70,7 @@ def model_vectors(models: Mapping[str, Reference]) -> list[Json]:
 
 
 def describe(reference: Reference, *, is_default: bool) -> Json:
-    """The Model that a server says a checkpoint is."""
+    """Return the Model that a server reports for a checkpoint."""
     model = {
         "name": reference.name,
         "isDefault": is_default,
@@ -98,13 +98,13 @@ def describe(reference: Reference, *, is_default: bool) -> Json:
 
 
 def check(name: str, service: str, status: str) -> Json:
-    """A service's health."""
+    """Return a vector of a service's health."""
     request = {"service": service} if service else {}
     return vector(name, HEALTH_CHECK, {"response": {"status": status}}, request=request)
 
 
 def watch(name: str, service: str, status: str) -> Json:
-    """What a watcher hears first; then it cancels."""
+    """Return a vector of Watch: the first response; then the client cancels."""
     return vector(
         name,
         HEALTH_WATCH,
@@ -152,7 +152,7 @@ def compression_vectors(models: Mapping[str, Reference]) -> list[Json]:
 
 
 def unimplemented_vectors() -> list[Json]:
-    """The group `unimplemented`: gRPC's own words, without details of ours."""
+    """The group `unimplemented`: gRPC's own status, without Classwire's details."""
     methods = {
         "a method that does not exist": f"{CLASSIFY}Twice",
         "a name in lower case": BATCH_CLASSIFY.lower(),

@@ -1,4 +1,4 @@
-"""What ends a stream with an error, and what is answered before."""
+"""Vectors for streams that end with an error, and their answers before it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def broken(
     results: Json | None = None,
     **keys: Any,
 ) -> Json:
-    """A stream that ends with an error, after the answers to what was read."""
+    """Return a vector of a stream that answers the items it read and ends with an error."""
     expect: Json = {"error": problem.status()}
     if first is not None:
         expect |= {"first_response": first, "results": results or {}}
@@ -34,7 +34,7 @@ def vectors(models: Mapping[str, Reference]) -> list[Json]:
 
 
 def _bad_starts(stars: Reference) -> list[Json]:
-    """Streams that never start."""
+    """Return vectors of streams that never start."""
     love = ("a", text("I really love this book"))
     bad_configs: dict[str, tuple[Json, Problem]] = {
         "an unknown model": ({"model": "no-such-model"}, unknown_model("config.model")),
@@ -79,7 +79,7 @@ def _bad_starts(stars: Reference) -> list[Json]:
 
 
 def _bad_middles(stars: Reference) -> list[Json]:
-    """Streams that started well; what came before is answered."""
+    """Return vectors of streams that fail after the start; they answer earlier items."""
     love, fine, late = (
         ("a", text("I really love this book")),
         ("b", text("Fine")),
@@ -99,7 +99,7 @@ def _bad_middles(stars: Reference) -> list[Json]:
         )
 
     def bad_id(name: str, *bad: str, place: int, **metadata: int) -> Json:
-        """A message of which only the items before the bad id are answered."""
+        """Return a vector of a message with a bad id; only the items before it get answers."""
         pairs = [(id_, text(f"number {n}")) for n, id_ in enumerate(bad)]
         vector = ends(
             name,
@@ -141,5 +141,5 @@ def _raw(raw: bytes) -> Json:
 
 
 def _item(raw: bytes) -> Json:
-    """A message with one item whose text is these bytes."""
+    """Return a message with one item whose text is these bytes."""
     return _raw(field(2, field(1, field(1, b"x") + field(2, text_input(raw)))))

@@ -1,4 +1,4 @@
-"""Streams that are answered to their end: both orders, bad items among good ones."""
+"""Vectors for streams that end with OK: both orders, bad items among good ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,17 +15,17 @@ Items = Sequence[tuple[str, Json]]
 
 
 def config(reference: Reference, **fields: Any) -> Json:
-    """The first message of a stream."""
+    """Return the first message of a stream."""
     return {"message": {"config": message(reference, **fields)}}
 
 
 def items(*pairs: tuple[str, Json]) -> Json:
-    """A message of items."""
+    """Return a message of items."""
     return {"message": {"items": {"items": [{"id": id_, "input": input} for id_, input in pairs]}}}
 
 
 def started(reference: Reference) -> Json:
-    """The first response of a stream."""
+    """Return the first response of a stream."""
     return {
         "started": {
             "model": reference.ref,
@@ -36,7 +36,7 @@ def started(reference: Reference) -> Json:
 
 
 def outcomes(reference: Reference, messages: Sequence[Items], options: Json) -> Json:
-    """What becomes of each item."""
+    """Return the outcome of each item, by id."""
     return {
         id_: reference.outcome(input, options, f"items.items[{place}].input")
         for pairs in messages
@@ -53,7 +53,7 @@ def stream(
     item_timeout: str = "",
     **keys: Any,
 ) -> Json:
-    """A stream that is answered to its end."""
+    """Return a vector of a stream that ends with OK."""
     results = outcomes(reference, messages, options or {})
     expect: Json = {"first_response": started(reference), "results": results}
     if ordering == "ORDERING_IN_ORDER":

@@ -1,4 +1,4 @@
-"""Texts that have gone wrong somewhere before: every sort of Unicode, of white space, of length."""
+"""Texts that often cause defects: kinds of Unicode, of white space, of length."""
 
 import itertools
 
@@ -70,7 +70,7 @@ NEARLY_EMPTY = {
     "only a zero-width space": "\u200b",
     "only a combining mark": "\u0301",
 }
-"""Not blank, though a tokenizer may find nothing in them."""
+"""Not blank, but a tokenizer may find no tokens in them."""
 
 LONG_WORDS = {
     "a long word": "pneumonoultramicroscopicsilicovolcanoconiosis",
@@ -83,6 +83,6 @@ SENTENCE = "the room was clean and the staff rude but it was fine I suppose noth
 
 
 def words(count: int, start: int = 0) -> str:
-    """So many words of the sentence, again and again, from one of them on."""
+    """Return `count` words of the sentence, repeated, from word `start` on."""
     every = itertools.cycle(SENTENCE.split())
     return " ".join(itertools.islice(every, start, start + count))

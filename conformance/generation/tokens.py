@@ -1,4 +1,4 @@
-"""Tokenize: every sort of text, in each unit."""
+"""Vectors for Tokenize: all kinds of texts, in each unit."""
 
 from collections.abc import Mapping
 
@@ -43,5 +43,5 @@ def vectors(models: Mapping[str, Reference]) -> list[Json]:
 
 
 def rating_takes(rating: Reference, value: str) -> bool:
-    """Whether a text is short enough in bytes for the model whose tokens they are."""
+    """Whether a text is short enough for the model whose tokens are bytes."""
     return len(value.encode()) <= rating.max_tokens - 2

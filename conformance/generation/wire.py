@@ -1,4 +1,4 @@
-"""Bytes of messages that no client's types can hold."""
+"""Encodes messages that no client's types can hold."""
 
 import base64
 
@@ -6,19 +6,19 @@ NO_MESSAGE = b"\xff\xff\xff\xff"
 
 
 def field(number: int, value: bytes) -> bytes:
-    """A field of bytes, text or a message, as protobuf writes it."""
+    """Return a length-delimited field in protobuf's encoding."""
     if number > 15 or len(value) > 127:
-        raise ValueError("numbers and lengths of more than one byte are not needed here")
+        raise ValueError("field numbers and lengths above one byte are not supported")
     return bytes([number << 3 | 2, len(value)]) + value
 
 
 def base64_of(raw: bytes) -> str:
-    """As vectors hold it."""
+    """Return base64, as in vectors."""
     return base64.b64encode(raw).decode("ascii")
 
 
 def text_input(raw: bytes) -> bytes:
-    """A TextInput whose text is anything."""
+    """Return an encoded TextInput with arbitrary bytes as text."""
     return field(1, raw)
 
 
@@ -30,4 +30,4 @@ NOT_UTF8 = {
     "a character that is cut off": "ok \U0001f600".encode()[:-1],
     "beyond Unicode": b"\xf4\x90\x80\x80",
 }
-"""What some clients send in fields of text."""
+"""Invalid UTF-8 that some clients send as text."""

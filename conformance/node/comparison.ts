@@ -1,10 +1,10 @@
-/** What is the same, and where two values first differ. */
+/** Compares values and finds the first difference. */
 
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 
 const NOT_COMPARED = new Set(["timing", "deviation", "message", "version"]);
 
-/** Where and how `got` differs from `expected`, or nothing when they are the same. */
+/** Returns the first difference of `got` from `expected`, or undefined if there is none. */
 export function difference(
   expected: JsonValue | undefined,
   got: JsonValue | undefined,
@@ -44,7 +44,7 @@ function fieldDifference(
   return difference(expected, got, tolerance, path);
 }
 
-/** The expected metadata with `*` replaced by the value that is there, where there is one. */
+/** Returns the expected metadata with `*` replaced by the received value, if any. */
 function withoutStars(expected: JsonObject, got: JsonObject): JsonObject {
   const entries = Object.entries(expected);
   return Object.fromEntries(

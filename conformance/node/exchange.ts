@@ -6,7 +6,7 @@ import * as grpc from "@grpc/grpc-js";
 import { decodeResponse, encodeRequest, type Method, methodNamed } from "./methods.js";
 import type { StreamMessage, Vector } from "./vectors.js";
 
-/** What came back: every response as JSON, and the status. */
+/** The results: every response as JSON, and the status. */
 export interface Answer {
   responses: JsonObject[];
   status: grpc.StatusObject;
@@ -21,7 +21,7 @@ export function timeoutMs(vector: Vector): number {
   return (vector.timeout_s ?? DEFAULT_TIMEOUT_S) * 1000;
 }
 
-/** Makes the vector's call, while as many other streams as it asks for are open. */
+/** Makes the vector's call while its `held_streams` are open. */
 export async function exchange(client: grpc.Client, vector: Vector): Promise<Answer> {
   const method = methodNamed(vector.rpc);
   const requests = requestsOf(vector).map((request) => encodeRequest(method, request));
@@ -81,7 +81,7 @@ async function call(
   }
 }
 
-/** A method's path, serializer and deserializer: from bytes that are ready, and to JSON. */
+/** A method's path, serializer (from encoded bytes) and deserializer (to JSON). */
 function wire(method: Method) {
   return [
     method.path,
@@ -99,10 +99,10 @@ function collect(
     responses.push(response);
     if (vector.cancel === "after_first_response") call.cancel();
   });
-  call.on("error", () => {}); // The status, which comes next, says the same.
+  call.on("error", () => {}); // The status, which follows, contains the same error.
 }
 
-/** Waits for the status; cancels the call first where the vector says so. */
+/** Waits for the status; cancels the call first if the vector requires it. */
 function ended(
   call: grpc.ClientUnaryCall | grpc.ClientReadableStream<JsonObject> | Stream,
   vector: Vector,
@@ -112,7 +112,7 @@ function ended(
   return status;
 }
 
-/** Writes all requests, no faster than they are taken, then closes this side of the call. */
+/** Writes all requests with back-pressure, then closes this side of the call. */
 async function send(call: Stream, requests: Buffer[]): Promise<void> {
   const over = new AbortController();
   call.once("status", () => over.abort());
@@ -123,10 +123,10 @@ async function send(call: Stream, requests: Buffer[]): Promise<void> {
   call.end();
 }
 
-/** Opens a stream with the first of the requests. */
+/** Opens a stream with the first request. */
 function openStream(client: grpc.Client, method: Method, [config = NOTHING]: Buffer[]): Stream {
   const stream = client.makeBidiStreamRequest(...wire(method));
-  stream.on("error", () => {}); // It is cancelled in the end.
+  stream.on("error", () => {}); // The vector's end cancels the stream.
   stream.write(config);
   return stream;
 }

@@ -51,7 +51,7 @@ async function runGroup(
   return tally;
 }
 
-/** What is wrong with the answer to a vector, or nothing. */
+/** Returns the first difference of a vector's answer, or undefined if there is none. */
 async function run(
   vector: Vector,
   client: grpc.Client,
@@ -59,7 +59,7 @@ async function run(
 ): Promise<string | undefined> {
   const over = new AbortController();
   try {
-    // This timer holds the process: a call that nothing comes of need not, and Node would just end.
+    // This timer keeps the process alive: Node would exit while a call without events is pending.
     const late = setTimeout(timeoutMs(vector) + GRACE_MS, undefined, over);
     const answer = await Promise.race([exchange(client, vector), late]);
     return answer ? failure(vector.expect, answer, tolerance) : "the call did not end";

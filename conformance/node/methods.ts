@@ -1,4 +1,4 @@
-/** Methods by their full names, and their messages between JSON and the wire. */
+/** Methods by full name, and conversion of their messages between JSON and the wire. */
 
 import {
   createRegistry,
@@ -24,11 +24,11 @@ export interface Method {
 
 const registry = createRegistry(file_classwire_v1_classwire, file_grpc_health_v1_health);
 
-/** The method with a name such as `classwire.v1.ClassifyService/Classify`. */
+/** Returns the method of a name such as `classwire.v1.ClassifyService/Classify`. */
 export function methodNamed(rpc: string): Method {
   const [service = "", name] = rpc.split("/");
   const known = registry.getService(service)?.methods.find((method) => method.name === name);
-  // Vectors also call what no contract has, to see it refused: a unary method without messages.
+  // Vectors also call methods outside the contract, which a server must reject: unary, any bytes.
   const {
     methodKind: kind,
     input,

@@ -1,4 +1,4 @@
-/** The status that ended a call, with its details, in the terms of the vectors. */
+/** A call's status and details in the form of vectors. */
 
 import {
   type DescMessage,
@@ -15,7 +15,7 @@ import {
 } from "./generated/google/rpc/error_details_pb.js";
 import { StatusSchema } from "./generated/google/rpc/status_pb.js";
 
-/** What `expect.error` speaks of, and domain and message; nothing when the status is OK. */
+/** Returns the keys of `expect.error`, domain and message; undefined if the status is OK. */
 export function errorOf(status: grpc.StatusObject): JsonObject | undefined {
   if (status.code === grpc.status.OK) return undefined;
   const details = detailsOf(status);

@@ -1,4 +1,4 @@
-/** The shape of vectors.json; ../README.md says what each key means. */
+/** The types of vectors.json; ../README.md explains the keys. */
 
 import type { JsonValue } from "@bufbuild/protobuf";
 

@@ -1,4 +1,4 @@
-/** Whether an answer is what a vector expects. */
+/** Compares an answer with a vector's expectations. */
 
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { difference } from "./comparison.js";
@@ -6,7 +6,7 @@ import type { Answer } from "./exchange.js";
 import { errorOf } from "./status.js";
 import type { Expectation } from "./vectors.js";
 
-/** Where the answer first differs from what is expected, or nothing when it does not. */
+/** Returns the answer's first difference, or undefined if there is none. */
 export function failure(
   expect: Expectation,
   { responses, status }: Answer,
@@ -29,12 +29,12 @@ export function failure(
   return found.find((each) => each !== undefined);
 }
 
-/** An error with a reason has Classwire's domain, and metadata, if only none. */
+/** An error with a reason has Classwire's domain and metadata, possibly empty. */
 function ofClasswire(error: NonNullable<Expectation["error"]>): JsonObject {
   return error.reason === undefined ? error : { domain: "classwire", metadata: {}, ...error };
 }
 
-/** The ids and outcomes in a response of a stream. */
+/** Returns the ids and outcomes of a stream's response. */
 function outcomesOf(response: JsonObject): [string, JsonValue][] {
   const message = response as { results?: { results?: { id: string; outcome: JsonValue }[] } };
   return (message.results?.results ?? []).map(({ id, outcome }) => [id, outcome]);

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
-# They differ from one server, or call, to another.
+# Keys that differ between servers or calls.
 IGNORED = %w[timing deviation message version].freeze
 
-# Where, and how, what came first differs from what is expected; nil where it is the same. In both,
-# nil stands for what is not there.
+# Returns the first difference from the expected value; nil if there is none. In both values, nil
+# stands for an absent value.
 def difference(expected, got, tolerance, path)
   case [expected, got]
   in [Hash, Hash]
@@ -23,7 +23,7 @@ def difference(expected, got, tolerance, path)
   pairs.lazy.filter_map { |one, other, place| difference(one, other, tolerance, place) }.first
 end
 
-# Whether any value will do for the key of the object at a path.
+# Whether the key of the object at a path matches any value.
 def any?(path, key, expected)
   key == "retryAfter" || (path.split(".").last == "metadata" && expected == "*")
 end

@@ -6,7 +6,7 @@ require "json"
 require_relative "server"
 require_relative "vector"
 
-# Where what comes back is not what the vector expects; nil where it is.
+# Returns the first difference from the vector's expectations; nil if there is none.
 def failure(server, vector, tolerance)
   observation = server.holding_streams(vector) { server.call(vector) }
   vector.failure(observation.parts, tolerance)

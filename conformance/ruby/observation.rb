@@ -5,7 +5,7 @@ require "google/rpc/code_pb"
 require "google/rpc/error_details_pb"
 require "json"
 
-# What came of a call, in the form of a vector's `expect`.
+# A call's results, in the form of a vector's `expect`.
 class Observation
   attr_reader :parts
 
@@ -13,7 +13,7 @@ class Observation
     @parts = { "results" => {}, "order" => [] }
   end
 
-  # Takes in the response of a unary call, or each of a stream.
+  # Adds a response.
   def receive(message)
     json = json_of(message)
     @parts["response"] ||= json
@@ -23,8 +23,8 @@ class Observation
     end
   end
 
-  # Takes in the GRPC::BadStatus that ended the call. What is not there has no key; a domain is
-  # there when it is not ours.
+  # Adds the GRPC::BadStatus that ended the call. Absent values have no key; the domain has one only
+  # if it is not Classwire's.
   def fail(status)
     @parts["error"] = error = { "code" => Google::Rpc::Code.lookup(status.code).to_s }
     status.to_rpc_status&.details&.each do |detail|
@@ -41,13 +41,13 @@ class Observation
 
   private
 
-  # A second result for an id is kept under a name that nobody expects.
+  # Stores a second result for an id under a name that no vector has.
   def receive_result(id, outcome)
     results = @parts["results"]
     results[results.key?(id) ? "#{id} again" : id] = outcome
     @parts["order"] << id
   end
 
-  # Fields with default values are left out.
+  # Omits fields with default values.
   def json_of(message) = JSON.parse(message.class.encode_json(message))
 end

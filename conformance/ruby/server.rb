@@ -19,11 +19,11 @@ class Server
     end
   end
 
-  # Makes the vector's call, which ends by its deadline, and returns what came of it.
+  # Makes the vector's call, which ends by its deadline, and returns its results.
   def call(vector)
     observation = Observation.new
     operation = operation(vector)
-    # The call is there before it is executed, which for a unary call takes until its end.
+    # Gets the call object before executing it: executing a unary call blocks until its end.
     operation.cancel if vector.cancel == "at_once"
     responses = operation.execute
     (responses.is_a?(Enumerator) ? responses : [responses]).each do |response|
@@ -35,7 +35,7 @@ class Server
     observation.tap { observation.fail(e) }
   end
 
-  # Keeps as many streams open as the vector asks for while the block runs, and returns its value.
+  # Holds the vector's number of streams open while the block runs, and returns the block's value.
   def holding_streams(vector)
     stub = Classwire::V1::ClassifyService::Stub.new(nil, nil, channel_override: @channels[nil])
     over = Queue.new
@@ -56,7 +56,7 @@ class Server
 
   private
 
-  # The vector's call, which `execute` makes.
+  # Returns the vector's call, which `execute` makes.
   def operation(vector)
     channel = @channels.fetch(vector.compression)
     options = { deadline: vector.deadline, metadata: vector.headers, return_op: true }
@@ -71,7 +71,7 @@ class Server
     stub.public_send(GRPC::GenericService.underscore(method), sent, options)
   end
 
-  # No stub has the method, and neither should the server.
+  # Neither a stub nor the server has the method.
   def operation_without_stub(vector, channel, options)
     stub = GRPC::ClientStub.new(nil, nil, channel_override: channel)
     bytes = vector.sent(nil).first.bytes

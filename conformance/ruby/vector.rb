@@ -3,13 +3,13 @@
 require "json"
 require_relative "comparison"
 
-# Bytes in place of a message, for what no message can hold.
+# Raw bytes instead of a message, for content that no message can hold.
 Bytes = Struct.new(:bytes) do
-  # What a stub asks the class of a message for.
+  # The methods that a stub calls on a message's class.
   def self.encode(message) = message.bytes
 end
 
-# What is to be called, and what must come of it.
+# A call to make, and its expected results.
 class Vector
   def initialize(json)
     @json = json
@@ -23,7 +23,7 @@ class Vector
   def held_streams = @json.fetch("held_streams", 0)
   def deadline = Time.now + @json.fetch("timeout_s", 30)
 
-  # What is sent, in order; messages are of a type.
+  # Returns the requests in order, as messages of a type.
   def sent(type)
     requests = @json["requests"]
     return [sent_as(type, @json["request"], @json["request_bytes"])] unless requests
@@ -31,8 +31,8 @@ class Vector
     requests.map { |request| sent_as(type, request["message"], request["bytes"]) }
   end
 
-  # Where what came of the call is not what must come of it; nil where it is. What ends a call
-  # always counts, the rest where the vector speaks of it.
+  # Returns the first difference from the expected results; nil if there is none. Always compares the
+  # status, other parts only if the vector has them.
   def failure(observed, tolerance)
     expected = @json["expect"]
     ["error", *%w[response first_response results order] & expected.keys].each do |part|

@@ -1,4 +1,4 @@
-// How to reach Classwire: with TLS or without, over all servers, and what gRPC tries again.
+// Channels to Classwire: with or without TLS, balanced over all servers, with gRPC's retries.
 #pragma once
 
 #include <grpcpp/create_channel.h>
@@ -11,9 +11,9 @@
 #include <string>
 
 // With a target such as dns:///classwire.internal:50051, calls take turns over all its addresses.
-// Not StreamClassify: only its reader knows what is still unanswered, as in stream.cc.
-// UNAVAILABLE is loading, draining, a lost worker, nobody there. A server that is busy is none of
-// these: it says in RetryInfo when to come back.
+// Not StreamClassify: only its reader knows which items are unanswered, as in stream.cc.
+// UNAVAILABLE means loading, draining, a lost worker or no server. A busy server returns
+// RESOURCE_EXHAUSTED instead, with a retry time in RetryInfo.
 inline constexpr char kServiceConfig[] = R"({
   "loadBalancingConfig": [{"round_robin": {}}],
   "methodConfig": [{
@@ -33,7 +33,7 @@ inline constexpr char kServiceConfig[] = R"({
   }]
 })";
 
-// TLS, with the CA that signed the server's certificate; plaintext when no file is named.
+// TLS with the CA that signed the server's certificate; plaintext without a file.
 inline std::shared_ptr<grpc::ChannelCredentials> Credentials(const std::string& ca_file) {
   if (ca_file.empty()) return grpc::InsecureChannelCredentials();
   std::ifstream file(ca_file);
@@ -42,16 +42,15 @@ inline std::shared_ptr<grpc::ChannelCredentials> Credentials(const std::string& 
   return grpc::SslCredentials(options);
 }
 
-// One channel serves a whole program, all of its threads.
+// One channel serves all threads of a program.
 inline std::shared_ptr<grpc::Channel> OpenChannel(const std::string& target,
                                                   const std::string& ca_file) {
   grpc::ChannelArguments arguments;
   arguments.SetServiceConfigJSON(kServiceConfig);
-  // A connection that died without a word is found within 40 s, which ends its calls as
-  // UNAVAILABLE.
+  // Detects a dead connection within 40 s and ends its calls with UNAVAILABLE.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
-  // gRPC's own 1 s to 2 min between attempts to connect is long for a server that restarts.
+  // gRPC's default pauses between connection attempts, 1 s to 2 min, are too long for a restart.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
   return grpc::CreateCustomChannel(target, Credentials(ca_file), arguments);

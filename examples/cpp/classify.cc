@@ -17,29 +17,29 @@ using classwire::v1::ClassifyResponse;
 using classwire::v1::ClassifyService;
 using Clock = std::chrono::system_clock;
 
-// The answer, or the last error before the deadline.
+// Returns the answer, or the last error before the deadline.
 grpc::Status Classify(ClassifyService::Stub& stub, const ClassifyRequest& request,
                       Clock::time_point deadline, ClassifyResponse* response) {
   while (true) {
     grpc::ClientContext context;  // for one attempt
-    // The server knows the deadline, and refuses at once what it can't answer by then.
+    // The server knows the deadline and rejects at once a call that it can't answer by then.
     context.set_deadline(deadline);
     const grpc::Status status = stub.Classify(&context, request, response);
 
-    // A server that is busy says when there is room again.
+    // A busy server tells when to retry.
     const auto retry_after = ProblemOf(status).retry_after;
     if (!retry_after || Clock::now() + *retry_after > deadline) return status;
     std::this_thread::sleep_for(*retry_after);
   }
 }
 
-// What to do about an error, by its reason: that never changes its meaning.
+// Returns what to do about an error. Decides by the reason, whose meaning never changes.
 std::string Advice(const Problem& problem) {
   if (problem.reason == "EMPTY_TEXT" || problem.reason == "TEXT_TOO_LARGE") {
     return "send another " + problem.field;
   }
   if (problem.reason == "TOO_MANY_TOKENS") {
-    return "shorten it, or say which end to drop: options.truncation";
+    return "shorten it, or choose the end to drop with options.truncation";
   }
   if (problem.reason == "POISON_INPUT") return "never send this text again";
   if (problem.retry_after) return "allow more time";

@@ -13,7 +13,7 @@
 // One thread reads lines, one sends them, one receives their results.
 class Lines {
  public:
-  // Reads all lines, no further ahead than there is need for.
+  // Reads all lines, with a bounded read-ahead.
   void ReadAll(std::istream& input) {
     std::string text;
     for (std::int64_t number = 1; std::getline(input, text); ++number) {
@@ -27,15 +27,14 @@ class Lines {
     changed_.notify_all();
   }
 
-  // A new stream: what the last one left unanswered is sent again.
+  // Starts a new stream and sends the last one's unanswered lines again.
   void Open() {
     const std::lock_guard lock(mutex_);
     waiting_.merge(unanswered_);
     is_open_ = true;
   }
 
-  // Waits for lines, and takes those that are there and may go in one message; false when no more
-  // will.
+  // Waits for lines and takes as many as fit into one message; false if no more will come.
   bool Take(const classwire::v1::StreamStarted& limits, classwire::v1::StreamItems* items) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] {
@@ -61,14 +60,14 @@ class Lines {
     changed_.notify_all();
   }
 
-  // The stream is over: nobody waits for it any more.
+  // Ends the stream and wakes the threads that wait for it.
   void Close() {
     const std::lock_guard lock(mutex_);
     is_open_ = false;
     changed_.notify_all();
   }
 
-  // How many have no result, of those that were read.
+  // Returns the number of lines without a result.
   std::size_t Count() {
     const std::lock_guard lock(mutex_);
     return waiting_.size() + unanswered_.size();
@@ -77,10 +76,10 @@ class Lines {
  private:
   static constexpr std::size_t kReadAhead = 1'000;
 
-  std::mutex mutex_;  // guards all below
+  std::mutex mutex_;  // guards the fields below
   std::condition_variable changed_;
-  std::map<std::int64_t, std::string> waiting_;     // read, and not sent
-  std::map<std::int64_t, std::string> unanswered_;  // sent, and without a result
+  std::map<std::int64_t, std::string> waiting_;     // read, not sent yet
+  std::map<std::int64_t, std::string> unanswered_;  // sent, without a result
   bool is_all_read_ = false;
   bool is_open_ = false;
 };

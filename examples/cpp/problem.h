@@ -1,4 +1,4 @@
-// What a failed call says beyond its code.
+// The details of a failed call.
 #pragma once
 
 #include <google/protobuf/util/time_util.h>
@@ -12,14 +12,13 @@
 #include <string>
 
 struct Problem {
-  // By which programs tell errors apart. An error that is gRPC's own has none: the code's name
-  // then.
+  // Decide by this. gRPC's own errors have no reason; it is the code's name then.
   std::string reason;
-  // For people; it may change.
+  // Text for people; it may change.
   std::string message;
-  // Path of the field that is wrong; empty when none is.
+  // Path of the invalid field; empty if there is none.
   std::string field;
-  // When to come back; nothing when the server does not say.
+  // When to retry; empty if the server sends no time.
   std::optional<std::chrono::milliseconds> retry_after;
 };
 

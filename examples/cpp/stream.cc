@@ -1,5 +1,5 @@
-// Classifies standard input by the line, however long it is: stream HOST:PORT [CA.pem]
-// Prints for each line its number, label and score, or its number and the reason why it has none.
+// Classifies each line of standard input, which may be endless: stream HOST:PORT [CA.pem]
+// Prints each line's number, label and score, or its number and the error's reason.
 
 #include <classwire/v1/classwire.grpc.pb.h>
 #include <grpcpp/client_context.h>
@@ -22,7 +22,7 @@ using classwire::v1::StreamClassifyResponse;
 using classwire::v1::StreamResult;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kPatience(60);  // without a word from any server
+constexpr std::chrono::seconds kPatience(60);  // without a response from any server
 
 void Print(const StreamResult& result) {
   std::cout << result.id() << '\t';
@@ -34,18 +34,18 @@ void Print(const StreamResult& result) {
   }
 }
 
-// Sends lines by one stream and prints their results, until there are no more or the stream ends.
+// Sends lines on one stream and prints their results, until all are answered or the stream ends.
 grpc::Status Stream(ClassifyService::Stub& stub, Lines& lines, Clock::time_point* last_word) {
   grpc::ClientContext context;
   const auto stream = stub.StreamClassify(&context);
   StreamClassifyRequest request;
-  // A stream has no deadline, each item has: it counts from the server's reading it.
+  // A stream has no deadline, but each item has; it starts when the server reads the item.
   request.mutable_config()->mutable_item_timeout()->set_seconds(60);
   stream->Write(request);
   StreamClassifyResponse response;
   if (!stream->Read(&response)) return stream->Finish();
 
-  // Results come while lines go: who only writes fills HTTP/2's window, and waits for ever.
+  // Reads results while sending: a client that only writes fills HTTP/2's window and blocks.
   lines.Open();
   std::thread sender([&stream, &lines, request, limits = response.started()]() mutable {
     while (lines.Take(limits, request.mutable_items()) && stream->Write(request)) {
@@ -71,19 +71,19 @@ int main(int argc, char** argv) {
     return 2;
   }
   const auto stub = ClassifyService::NewStub(OpenChannel(argv[1], argc > 2 ? argv[2] : ""));
-  // The reader may still wait for a line when the program ends, so it owns what it needs.
+  // The reader may still wait for a line when the program ends, so it shares ownership.
   const auto lines = std::make_shared<Lines>();
   std::thread([lines] { lines->ReadAll(std::cin); }).detach();
 
   std::mt19937 random(std::random_device{}());
-  std::uniform_int_distribution<> pause_ms(100, 1'000);  // so that clients do not come all at once
+  std::uniform_int_distribution<> pause_ms(100, 1'000);  // so that clients do not retry all at once
   auto last_word = Clock::now();
   while (true) {
     const grpc::Status status = Stream(*stub, *lines, &last_word);
     if (status.ok()) return 0;
-    // Any stream may end as UNAVAILABLE: the server drains, restarts, or is gone; or as CANCELLED,
-    // though nobody here cancels, when it stopped before it saw the stream. Another one gets what
-    // is left. TOO_MANY_STREAMS says when to come back.
+    // Any stream may end with UNAVAILABLE: the server drains, restarts or is gone. It ends with
+    // CANCELLED if the server stopped before it saw the stream. A new stream sends the remaining
+    // lines. TOO_MANY_STREAMS carries a retry time.
     const Problem problem = ProblemOf(status);
     const bool is_worth_it = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
                              status.error_code() == grpc::StatusCode::CANCELLED ||

@@ -1,4 +1,4 @@
-/** How to reach Classwire: with TLS or without, over all servers, and what gRPC tries again. */
+/** Channels to Classwire: with or without TLS, balanced over all servers, with gRPC's retries. */
 
 import { readFileSync } from "node:fs";
 import { type ChannelCredentials, type ChannelOptions, credentials } from "@grpc/grpc-js";
@@ -8,7 +8,7 @@ const serviceConfig = {
   loadBalancingConfig: [{ round_robin: {} }],
   methodConfig: [
     {
-      // Not StreamClassify: only its reader knows what is still unanswered, as in stream.ts.
+      // Not StreamClassify: only its reader knows which items are unanswered, as in stream.ts.
       name: [
         { service: "classwire.v1.ClassifyService", method: "Classify" },
         { service: "classwire.v1.ClassifyService", method: "BatchClassify" },
@@ -20,8 +20,8 @@ const serviceConfig = {
         initialBackoff: "0.1s",
         maxBackoff: "2s",
         backoffMultiplier: 2,
-        // Loading, draining, a lost worker, nobody there. A server that is busy is none of these:
-        // it says in RetryInfo when to come back.
+        // Loading, draining, a lost worker or no server. A busy server returns RESOURCE_EXHAUSTED
+        // instead, with a retry time in RetryInfo.
         retryableStatusCodes: ["UNAVAILABLE"],
       },
     },
@@ -30,15 +30,15 @@ const serviceConfig = {
 
 export const channelOptions: ChannelOptions = {
   "grpc.service_config": JSON.stringify(serviceConfig),
-  // A connection that died without a word is found within 40 s, which ends its calls as UNAVAILABLE.
+  // Detects a dead connection within 40 s and ends its calls with UNAVAILABLE.
   "grpc.keepalive_time_ms": 30_000,
   "grpc.keepalive_timeout_ms": 10_000,
-  // A server that comes back is found within 5 s; gRPC by itself would wait for up to 2 minutes.
+  // Reconnects to a restarted server within 5 s; gRPC's default is up to 2 minutes.
   "grpc.initial_reconnect_backoff_ms": 200,
   "grpc.max_reconnect_backoff_ms": 5_000,
 };
 
-/** TLS, with the CA that signed the server's certificate; plaintext when no file is named. */
+/** TLS with the CA that signed the server's certificate; plaintext without a file. */
 export function channelCredentials(caFile?: string): ChannelCredentials {
   return caFile ? credentials.createSsl(readFileSync(caFile)) : credentials.createInsecure();
 }

@@ -14,7 +14,7 @@ const client = new ClassifyServiceClient(target, channelCredentials(caFile), cha
 
 function classify(text: string): Promise<ClassifyResponse> {
   const request = ClassifyRequest.fromPartial({ input: { text } });
-  // The server knows the deadline, and refuses at once what it can't answer by then.
+  // The server knows the deadline and rejects at once a call that it can't answer by then.
   const options = { deadline: Date.now() + 10_000 };
   return new Promise((resolve, reject) =>
     client.classify(request, new Metadata(), options, (error, response) =>

@@ -1,4 +1,4 @@
-/** What a failed call says beyond its code. */
+/** The details of a failed call. */
 
 import { status as Code, type StatusObject } from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RetryInfo } from "./generated/google/rpc/error_details.js";
@@ -6,16 +6,16 @@ import { Status } from "./generated/google/rpc/status.js";
 
 export interface Problem {
   code: string;
-  /** By which programs tell errors apart; empty when the error is gRPC's own. */
+  /** Decide by this; empty for gRPC's own errors. */
   reason: string;
-  /** Path of the field that is wrong; empty when none is. */
+  /** Path of the invalid field; empty if there is none. */
   field: string;
-  /** When to come back; undefined when the server does not say. */
+  /** When to retry; undefined if the server sends no time. */
   retryAfterMs: number | undefined;
   message: string;
 }
 
-/** Reads the status of a call; a ServiceError is one, too. */
+/** Reads a call's status; a ServiceError is one too. */
 export function problemOf(status: StatusObject): Problem {
   const problem: Problem = {
     code: Code[status.code],

@@ -1,4 +1,4 @@
-/** Classifies texts by the line, as long as they come: node dist/stream.js HOST:PORT [CA.pem] */
+/** Classifies standard input line by line: node dist/stream.js HOST:PORT [CA.pem] */
 
 import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
@@ -14,15 +14,15 @@ import {
 } from "./generated/classwire/v1/classwire.js";
 
 const READ_AHEAD_LINES = 1_000;
-const ATTEMPTS = 40; // with the pauses between them about a minute
+const ATTEMPTS = 40; // about a minute, including pauses
 
 const [target = "", caFile] = process.argv.slice(2);
 const client = new ClassifyServiceClient(target, channelCredentials(caFile), channelOptions);
 
-const waiting: StreamItem[] = []; // read, and not sent
-const unanswered = new Map<string, StreamItem>(); // sent, and without a result
+const waiting: StreamItem[] = []; // read, not sent yet
+const unanswered = new Map<string, StreamItem>(); // sent, without a result
 let attempts = 0; // since a server last accepted a stream
-let send = () => {}; // sends what the open stream takes
+let send = () => {}; // sends as many items as the open stream's window allows
 
 let lineNumber = 0;
 let inputEnded = false;
@@ -30,14 +30,14 @@ const input = createInterface({ input: process.stdin });
 input.on("line", (text) => {
   waiting.push({ id: String(++lineNumber), input: { text } });
   if (waiting.length >= READ_AHEAD_LINES) input.pause();
-  setImmediate(() => send()); // Not now: lines that come together go in one message.
+  setImmediate(() => send()); // Later, so that lines that arrive together go in one message.
 });
 input.on("close", () => {
   inputEnded = true;
   send();
 });
 
-/** Opens a stream, and returns how it ended. */
+/** Opens a stream and returns its status. */
 function stream(): Promise<StatusObject> {
   const call = client.streamClassify();
   let started: StreamStarted | undefined;
@@ -68,9 +68,9 @@ function stream(): Promise<StatusObject> {
     }
     send();
   });
-  call.on("error", () => {}); // The status, which comes next, says the same.
+  call.on("error", () => {}); // The status, which follows, contains the same error.
 
-  // A stream has no deadline, each item has: it counts from the server's reading it.
+  // A stream has no deadline, but each item has; it starts when the server reads the item.
   const config = StreamConfig.fromPartial({ itemTimeout: { seconds: 60n } });
   call.write({ event: { $case: "config", value: config } });
   return new Promise((resolve) => call.once("status", resolve));
@@ -88,7 +88,7 @@ function print({ id, outcome }: StreamResult): void {
 
 let status = await stream();
 while (status.code === Code.UNAVAILABLE && ++attempts < ATTEMPTS) {
-  // Any stream may end so: the server drains, restarts, or is gone. Another one gets what is left.
+  // Any stream may end so: the server drains, restarts or is gone. A new one sends what remains.
   send = () => {};
   waiting.unshift(...unanswered.values());
   unanswered.clear();

@@ -6,7 +6,7 @@ from classwire import ClasswireError, Client, Reason, Tls
 
 
 def advice(error: ClasswireError) -> str:
-    """What to do about an error, by its reason: the meaning of a reason never changes."""
+    """Return what to do about an error. Decides by the reason, whose meaning never changes."""
     match error.reason:
         case Reason.EMPTY_TEXT | Reason.TEXT_TOO_LARGE:
             return "send another text"
@@ -26,7 +26,7 @@ def main() -> int:
     tls = Tls(ca=ca[0]) if ca else False
 
     # One client serves all threads of a program. Each call ends within 5 s. Until then the client
-    # retries what was unavailable, and what was overloaded once the server's `retry_after` is over.
+    # retries UNAVAILABLE, and OVERLOADED after the server's `retry_after`.
     with Client(target, tls=tls, timeout_s=5) as client:
         try:
             result = client.classify(text)

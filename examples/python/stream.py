@@ -1,6 +1,6 @@
 """Classify each line of standard input, which may be endless: stream.py HOST:PORT [CA.pem].
 
-Prints for each line its number, label and score, or its number and the reason of its error.
+Prints each line's number, label and score, or its number and the error's reason.
 """
 
 import sys
@@ -9,7 +9,7 @@ from classwire import ClasswireError, Client, StreamItem, Tls
 
 
 def main() -> int:
-    """Print each outcome when it is known; return 1 if the servers went away for good."""
+    """Print each outcome when it is known; return 1 if no server comes back."""
     target, *ca = sys.argv[1:]
     tls = Tls(ca=ca[0]) if ca else False
     # The client reads lazily: at most the server's window of lines has no outcome yet.

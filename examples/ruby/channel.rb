@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# How to reach Classwire: with TLS or without, over all servers, and what gRPC tries again.
+# Channels to Classwire: with or without TLS, balanced over all servers, with gRPC's retries.
 
 require "grpc"
 require "json"
@@ -10,7 +10,7 @@ SERVICE_CONFIG = {
   loadBalancingConfig: [{ round_robin: {} }],
   methodConfig: [
     {
-      # Not StreamClassify: only its reader knows what is still unanswered, as in stream.rb.
+      # Not StreamClassify: only its reader knows which items are unanswered, as in stream.rb.
       name: [
         { service: "classwire.v1.ClassifyService", method: "Classify" },
         { service: "classwire.v1.ClassifyService", method: "BatchClassify" },
@@ -22,8 +22,8 @@ SERVICE_CONFIG = {
         initialBackoff: "0.1s",
         maxBackoff: "2s",
         backoffMultiplier: 2,
-        # Loading, draining, a lost worker, nobody there. A server that is busy is none of these: it
-        # says in RetryInfo when to come back.
+        # Loading, draining, a lost worker or no server. A busy server returns RESOURCE_EXHAUSTED
+        # instead, with a retry time in RetryInfo.
         retryableStatusCodes: ["UNAVAILABLE"]
       }
     }
@@ -32,15 +32,15 @@ SERVICE_CONFIG = {
 
 CHANNEL_OPTIONS = {
   "grpc.service_config" => JSON.generate(SERVICE_CONFIG),
-  # A connection that died without a word is found within 40 s, which ends its calls as UNAVAILABLE.
+  # Detects a dead connection within 40 s and ends its calls with UNAVAILABLE.
   "grpc.keepalive_time_ms" => 30_000,
   "grpc.keepalive_timeout_ms" => 10_000,
-  # gRPC's own 1 s to 2 min between attempts to connect is long for a server that restarts.
+  # gRPC's default pauses between connection attempts, 1 s to 2 min, are too long for a restart.
   "grpc.initial_reconnect_backoff_ms" => 200,
   "grpc.max_reconnect_backoff_ms" => 5_000
 }.freeze
 
-# TLS, with the CA that signed the server's certificate; plaintext when no file is named.
+# TLS with the CA that signed the server's certificate; plaintext without a file.
 def credentials(ca_file)
   ca_file ? GRPC::Core::ChannelCredentials.new(File.read(ca_file)) : :this_channel_is_insecure
 end

@@ -6,12 +6,12 @@ require "classwire/v1/classwire_services_pb"
 require_relative "channel"
 require_relative "problem"
 
-# The answer; raises the last error before the deadline.
+# Returns the answer; raises the last error before the deadline.
 def classify(stub, request, deadline)
-  # The server knows the deadline, and refuses at once what it can't answer by then.
+  # The server knows the deadline and rejects at once a call that it can't answer by then.
   stub.classify(request, deadline: deadline)
 rescue GRPC::BadStatus => e
-  # A server that is busy says when there is room again.
+  # A busy server tells when to retry.
   retry_after_s = Problem.new(e).retry_after_s
   raise unless retry_after_s && Time.now + retry_after_s < deadline
 
@@ -19,11 +19,11 @@ rescue GRPC::BadStatus => e
   retry
 end
 
-# What to do about an error, by its reason: that never changes its meaning.
+# Returns what to do about an error. Decides by the reason, whose meaning never changes.
 def advice(problem)
   case problem.reason
   when "EMPTY_TEXT", "TEXT_TOO_LARGE" then "send another #{problem.field}"
-  when "TOO_MANY_TOKENS" then "shorten it, or say which end to drop: options.truncation"
+  when "TOO_MANY_TOKENS" then "shorten it, or choose the end to drop with options.truncation"
   when "OVERLOADED" then "allow more time"
   when "POISON_INPUT" then "never send this text again"
   else problem.message
@@ -31,7 +31,7 @@ def advice(problem)
 end
 
 target, text, ca_file = ARGV
-# One stub serves a whole program, all of its threads.
+# One stub serves all threads of a program.
 stub = Classwire::V1::ClassifyService::Stub.new(
   target, credentials(ca_file), channel_args: CHANNEL_OPTIONS
 )

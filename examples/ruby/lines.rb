@@ -1,21 +1,21 @@
 # frozen_string_literal: true
 
-# Lines of text between standard input and their results. One thread reads them, one sends them, one
-# receives what becomes of them.
+# Lines of text between standard input and their results. One thread reads lines, one sends them, one
+# receives their results.
 class Lines
   READ_AHEAD = 1_000
 
   def initialize(input)
-    @mutex = Mutex.new # guards all below
+    @mutex = Mutex.new # guards the fields below
     @changed = ConditionVariable.new
-    @waiting = {} # texts by the line's number: read, and not sent
-    @unanswered = {} # sent, and without a result
+    @waiting = {} # texts by line number: read, not sent yet
+    @unanswered = {} # sent, without a result
     @is_all_read = false
-    @stream = nil # that takes them
+    @stream = nil # the current stream
     Thread.new { read_all(input) }
   end
 
-  # Gives the lines to a new stream, which it returns; what the last left unanswered comes first.
+  # Starts and returns a new stream; the last one's unanswered lines come first.
   def open
     change do
       @waiting = @unanswered.merge(@waiting)
@@ -24,8 +24,8 @@ class Lines
     end
   end
 
-  # Waits for lines, and takes those that are there and may go in one message; none when there are
-  # no more, or not for this stream.
+  # Waits for lines and takes as many as fit into one message; none at the end of the lines or of
+  # this stream.
   def take(stream, limits)
     change do
       wait_until do
@@ -42,12 +42,12 @@ class Lines
     change { @unanswered.delete(number) }
   end
 
-  # The stream is over: nobody waits for it any more.
+  # Ends the stream and wakes the threads that wait for it.
   def close
     change { @stream = nil }
   end
 
-  # How many have no result, of those that were read.
+  # Returns the number of lines without a result.
   def count
     change { @waiting.size + @unanswered.size }
   end

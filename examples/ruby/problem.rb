@@ -5,15 +5,15 @@ require "google/rpc/code_pb"
 require "google/rpc/error_details_pb"
 require "grpc"
 
-# What a failed call says beyond its code.
+# The details of a failed call.
 class Problem
-  # By which programs tell errors apart. An error that is gRPC's own has none: the code's name then.
+  # Decide by this. gRPC's own errors have no reason; it is the code's name then.
   attr_reader :reason
-  # Path of the field that is wrong; nil when none is.
+  # Path of the invalid field; nil if there is none.
   attr_reader :field
-  # When to come back, in seconds; nil when the server does not say.
+  # When to retry, in seconds; nil if the server sends no time.
   attr_reader :retry_after_s
-  # For people; it may change.
+  # Text for people; it may change.
   attr_reader :message
 
   # From the GRPC::BadStatus that a call raised.

@@ -1,19 +1,19 @@
 # frozen_string_literal: true
 
-# Classifies standard input by the line, however long it is: stream.rb HOST:PORT [CA.pem]
-# Prints for each line its number, label and score, or its number and the reason why it has none.
+# Classifies each line of standard input, which may be endless: stream.rb HOST:PORT [CA.pem]
+# Prints each line's number, label and score, or its number and the error's reason.
 
 require "classwire/v1/classwire_services_pb"
 require_relative "channel"
 require_relative "lines"
 require_relative "problem"
 
-PATIENCE_S = 60 # without a word from any server
+PATIENCE_S = 60 # without a response from any server
 
-# What is sent: first a config; once a server has told its limits, items, several in a message.
+# The requests: first a config; after the server's limits, items, several in a message.
 def requests(lines, stream, started)
   Enumerator.new do |sent|
-    # A stream has no deadline, each item has: it counts from the server's reading it.
+    # A stream has no deadline, but each item has; it starts when the server reads the item.
     config = { item_timeout: { seconds: 60 } }
     sent << Classwire::V1::StreamClassifyRequest.new(config: config)
     limits = started.pop or next
@@ -30,8 +30,8 @@ def print_result(result)
   puts [result.id, *columns].join("\t")
 end
 
-# Sends lines by one stream and prints their results, until there are no more. Each response is a
-# word from the server. Raises GRPC::BadStatus when the stream ends before.
+# Sends lines on one stream and prints their results, until all are answered. Yields after each
+# response. Raises GRPC::BadStatus if the stream ends before.
 def classify(stub, lines)
   started = Queue.new
   stub.stream_classify(requests(lines, lines.open, started)).each do |response|
@@ -57,14 +57,14 @@ last_word = Time.now
 begin
   classify(stub, lines) { last_word = Time.now }
 rescue GRPC::BadStatus => e
-  # Any stream may end as UNAVAILABLE: the server drains, restarts, or is gone; or as CANCELLED,
-  # though nobody here cancels, when it stopped before it saw the stream. Another one gets what is
-  # left. TOO_MANY_STREAMS says when to come back.
+  # Any stream may end with UNAVAILABLE: the server drains, restarts or is gone. It ends with
+  # CANCELLED if the server stopped before it saw the stream. A new stream sends the remaining lines.
+  # TOO_MANY_STREAMS carries a retry time.
   problem = Problem.new(e)
   is_worth_it = [GRPC::Unavailable, GRPC::Cancelled].include?(e.class) || problem.retry_after_s
   unless is_worth_it && Time.now - last_word < PATIENCE_S
     abort "#{problem.reason}: #{problem.message}; #{lines.count} lines without a result"
   end
-  sleep problem.retry_after_s || rand(0.1..1.0) # so that clients do not come all at once
+  sleep problem.retry_after_s || rand(0.1..1.0) # so that clients do not retry all at once
   retry
 end

@@ -29,7 +29,7 @@ def target() -> Iterator[str]:
     ("servers", "why"),
     [
         ((f"fautly={NOBODY}",), "fautly: no vectors are for a server of that name\n"),
-        ((f"faulty={NOBODY}",), "faulty: nobody answers\n"),
+        ((f"faulty={NOBODY}",), "faulty: no answer\n"),
         ((), "no server is named\n"),
     ],
     ids=["misspelt", "down", "none"],

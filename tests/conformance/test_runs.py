@@ -151,7 +151,7 @@ def test_publication(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
     """A run that another's folder would be pulled from under ends at once, and says why."""
-    with held(tmp_path), pytest.raises(SystemExit, match="another run is at work"), held(tmp_path):
+    with held(tmp_path), pytest.raises(SystemExit, match="another run uses"), held(tmp_path):
         pass
     with held(tmp_path):
         pass

@@ -83,7 +83,7 @@ def released(repository: Path) -> Path:
     head = git(repository, "rev-parse", "HEAD")
     tried = make_release(repository, VERSION, "--dry-run")
     assert tried.returncode == 0, tried.stderr
-    assert "nothing is changed" in tried.stdout
+    assert "no file is changed" in tried.stdout
     assert (git(repository, "rev-parse", "HEAD"), git(repository, "tag")) == (head, "")
     assert git(repository, "status", "--porcelain") == ""
     done = make_release(repository, VERSION)
@@ -103,7 +103,7 @@ def test_a_release_is_a_commit_with_a_tag(released: Path) -> None:
     again = make_release(released, VERSION)
     assert (again.returncode, again.stderr) == (
         1,
-        f"release: there is a tag v{VERSION} already\n",
+        f"release: the tag v{VERSION} exists already\n",
     )
 
 
@@ -163,7 +163,7 @@ def test_wheels_that_lack_something_are_not_released(released: Path, tmp_path: P
     found = "\n".join(distributions.problems(tmp_path, VERSION))
 
     assert f"classwire_server-{VERSION}.tar.gz: was not built" in found
-    assert f"does not ask for classwire-server {VERSION}" in found
+    assert f"does not require classwire-server {VERSION}" in found
     assert "licenses/LICENSE" in found
     assert "sboms/classwire.cdx.json" in found
     assert "would install tests" in found
@@ -172,16 +172,16 @@ def test_wheels_that_lack_something_are_not_released(released: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        ("next", "is no version"),
+        ("next", "is not a version"),
         ("1.2", "is not of the form"),
         ("v1.2.3", "is not of the form"),
         ("1.2.3.dev1", "is not of the form"),
         ("0.0.1", "is older than"),
     ],
 )
-def test_versions_that_cannot_be(version: str, said: str) -> None:
-    """What is none, what is written in another way, and what is older than what there is."""
-    with pytest.raises(release.Refused, match=said):
+def test_invalid_versions(version: str, said: str) -> None:
+    """Invalid, wrongly formatted and older versions raise ReleaseError."""
+    with pytest.raises(release.ReleaseError, match=said):
         release.check_version(version)
     release.check_version("99.0.0rc1")
 
@@ -194,10 +194,10 @@ def test_what_is_not_committed_is_not_released(
     monkeypatch.setattr(release, "ROOT", tmp_path)
     monkeypatch.setattr(release, "CHANGELOG", tmp_path / "CHANGELOG.md")
     (tmp_path / "CHANGELOG.md").write_text("## [Unreleased]\n\n## [0.1.0] - 2026-01-01\n\n- Old.\n")
-    with pytest.raises(release.Refused, match=r"not clean: CHANGELOG\.md"):
+    with pytest.raises(release.ReleaseError, match=r"not clean: CHANGELOG\.md"):
         release.check_tree("1.0.0")
     git(tmp_path, "add", "--all")
     git(tmp_path, "commit", "--quiet", "--message", "It")
     release.check_tree("1.0.0")
-    with pytest.raises(release.Refused, match="nothing under Unreleased"):
+    with pytest.raises(release.ReleaseError, match="nothing under Unreleased"):
         release.unreleased()

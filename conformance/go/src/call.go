@@ -12,10 +12,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// observation is what came of a call, in the form of a vector's `expect`.
+// observation contains a call's results, in the form of a vector's `expect`.
 type observation map[string]any
 
-// call makes the vector's call, which ends by its deadline. The error is one of the vector's own.
+// call makes the vector's call, which ends by its deadline. An error means an invalid vector.
 func (v vector) call(method method) (observation, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), v.timeout())
 	defer cancel()
@@ -57,7 +57,7 @@ func (v vector) call(method method) (observation, error) {
 	return got, nil
 }
 
-// receive takes a message in. A second result for an id is kept under a name that nobody expects.
+// receive adds a message. It stores a second result for an id under a name that no vector has.
 func (o observation) receive(message proto.Message) {
 	if _, later := o["first_response"]; !later {
 		o["first_response"] = jsonOf(message)
@@ -74,7 +74,7 @@ func (o observation) receive(message proto.Message) {
 	}
 }
 
-// jsonOf is protobuf's JSON mapping of a message; fields with default values are left out.
+// jsonOf returns protobuf's JSON mapping of a message, without fields of default value.
 func jsonOf(message proto.Message) any {
 	var value any
 	text, err := protojson.Marshal(message)
@@ -87,7 +87,7 @@ func jsonOf(message proto.Message) any {
 	return value
 }
 
-// codec sends bytes in place of the messages that have some, since no type of ours can hold them.
+// codec sends raw bytes instead of a message that no generated type can hold.
 type codec struct{ bytes map[proto.Message][]byte }
 
 func (c codec) Marshal(message any) ([]byte, error) {

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// What may differ from one server, or call, to another, wherever it stands.
+// Keys that may differ between servers or calls, at any depth.
 var ignored = map[string]bool{"timing": true, "deviation": true, "message": true, "version": true}
 
-// difference tells where got is first not what is expected; "" when it is the same. Both are JSON,
-// nil where there is nothing.
+// difference returns the first difference of got from expected, "" if there is none. Both are JSON;
+// nil stands for an absent value.
 func difference(path string, expected, got any, tolerance float64) string {
 	switch expected := expected.(type) {
 	case map[string]any:
@@ -33,7 +33,7 @@ func difference(path string, expected, got any, tolerance float64) string {
 		if got, ok := got.(float64); ok && math.Abs(got-expected) <= tolerance {
 			return ""
 		}
-	default: // text, a truth value or nothing
+	default: // string, boolean or nil
 		if got == expected {
 			return ""
 		}

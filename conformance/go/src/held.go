@@ -10,8 +10,8 @@ import (
 
 const timeToHold = 30 * time.Second
 
-// holdStreams opens the streams that are to be there during the call, and reads their `started`.
-// What it returns cancels them, and waits until they have ended.
+// holdStreams opens the streams to hold during the call and reads their `started`. The returned
+// function cancels them and waits until they have ended.
 func (v vector) holdStreams(classify classwirev1.ClassifyServiceClient) (
 	release func(), err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), v.timeout()+timeToHold)

@@ -1,4 +1,4 @@
-// Command conformance runs the vectors against servers, and tells which of them fail.
+// Command conformance runs the vectors against servers and reports failures.
 //
 //	conformance VECTORS serving=HOST:PORT [faulty=HOST:PORT] [draining=HOST:PORT]
 package main
@@ -47,7 +47,7 @@ func main() {
 	}
 }
 
-// connect returns once the server is there, lest the first vectors' deadlines pass meanwhile.
+// connect waits until the server is reachable, so that the first vectors' deadlines do not pass.
 func connect(address string) *grpc.ClientConn {
 	ctx, cancel := context.WithTimeout(context.Background(), timeToConnect)
 	defer cancel()

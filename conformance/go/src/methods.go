@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// A method makes a call by its generated stub, whatever the number of messages either way.
+// A method makes a call by its generated stub, unary or streaming.
 type method struct {
 	newRequest func() proto.Message
 	// invoke returns when the call has ended, with the status that ended it.
@@ -44,7 +44,7 @@ func serverBehind(connection *grpc.ClientConn) *server {
 	}}
 }
 
-// methodNamed is the method of a full name; one that no stub has takes one message of any bytes.
+// methodNamed returns the method of a full name; one without a stub takes one message of any bytes.
 func (s *server) methodNamed(name string) method {
 	if method, isKnown := s.methods[name]; isKnown {
 		return method
@@ -106,11 +106,11 @@ func stream(
 			if err != nil {
 				return err
 			}
-			// A server that is not read stops reading, so sending and receiving go side by side.
+			// Sends and receives concurrently: a server whose responses nobody reads stops reading.
 			go func() {
 				for _, message := range sent {
 					if call.Send(message.(*classwirev1.StreamClassifyRequest)) != nil {
-						return // Recv tells why
+						return // Recv returns the cause
 					}
 				}
 				call.CloseSend()

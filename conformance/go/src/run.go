@@ -1,6 +1,6 @@
 package main
 
-// run makes the call and tells how what came differs from what is expected; "" when it does not.
+// run makes the call and returns the first difference from the expected results, "" if there is none.
 func (v vector) run(server *server, tolerance float64) string {
 	release, err := v.holdStreams(server.classify)
 	defer release()
@@ -11,7 +11,7 @@ func (v vector) run(server *server, tolerance float64) string {
 	if err != nil {
 		return "request: " + err.Error()
 	}
-	// What ends a call always counts, the rest where the vector speaks of it.
+	// Always compares the call's status, other parts only if the vector has them.
 	found := difference("error", v.Expect["error"], got["error"], tolerance)
 	for _, part := range []string{"response", "first_response", "results", "order"} {
 		if expected, isSpokenOf := v.Expect[part]; isSpokenOf && found == "" {

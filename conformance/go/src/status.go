@@ -6,7 +6,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// jsonOfStatus is a status as vectors write it: what is not there has no key.
+// jsonOfStatus returns a status in the form of vectors: absent values have no key.
 func jsonOfStatus(err error) map[string]any {
 	got := status.Convert(err)
 	value := map[string]any{"code": code.Code(got.Code()).String()}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// vectors is what vectors.json holds; conformance/README.md says what each key means.
+// vectors is the content of vectors.json; conformance/README.md explains the keys.
 type vectors struct {
 	Tolerance float64
 	Groups    []group
@@ -32,7 +32,7 @@ type vector struct {
 	Expect       map[string]any
 }
 
-// request is a message in protobuf's JSON mapping or, where Bytes is not nil, as it is.
+// request is a message in protobuf's JSON mapping, or raw if Bytes is not nil.
 type request struct {
 	Message json.RawMessage
 	Bytes   []byte
@@ -47,7 +47,7 @@ func readVectors(path string) (*vectors, error) {
 	return &all, json.Unmarshal(text, &all)
 }
 
-// messages are all that the vector sends, whether it is one message or a stream of them.
+// messages returns all messages of the vector, one or a stream.
 func (v vector) messages() []request {
 	if v.Requests != nil {
 		return v.Requests

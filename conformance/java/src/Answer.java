@@ -19,7 +19,7 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.protobuf.StatusProto;
 
-/** What came of a call, as JSON in the form of a vector's `expect`. */
+/** A call's results, as JSON in the form of a vector's `expect`. */
 final class Answer {
   private static final JsonFormat.Printer PRINTER =
       JsonFormat.printer().omittingInsignificantWhitespace();
@@ -37,7 +37,7 @@ final class Answer {
     return json;
   }
 
-  /** Takes a message in. A second result for an id is kept under a name that nobody expects. */
+  /** Adds a message. Stores a second result for an id under a name that no vector has. */
   void add(Message message) {
     if (!json.has("response")) {
       json.add("response", jsonOf(message));
@@ -52,7 +52,7 @@ final class Answer {
     }
   }
 
-  /** Takes in what ended the call. */
+  /** Adds the status that ended the call. */
   void end(Status status, Metadata trailers) {
     if (status.isOk()) {
       return;

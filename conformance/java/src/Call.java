@@ -27,7 +27,7 @@ final class Call extends ClientCall.Listener<Message> {
     this.call = call;
   }
 
-  /** Starts a vector's call; nothing is sent yet. */
+  /** Starts a vector's call without sending a message. */
   static Call start(Vectors.Vector vector, Channel channel, long timeoutNanos) {
     CallOptions options =
         CallOptions.DEFAULT
@@ -44,7 +44,7 @@ final class Call extends ClientCall.Listener<Message> {
     return call;
   }
 
-  /** The whole of a vector's call, and what came of it. */
+  /** Makes a vector's call and returns its results. */
   static Answer make(Vectors.Vector vector, Channel channel)
       throws InvalidProtocolBufferException {
     Call call = start(vector, channel, vector.timeoutNanos());
@@ -52,7 +52,7 @@ final class Call extends ClientCall.Listener<Message> {
       call.send(request);
     }
     call.call.halfClose();
-    // As long as gRPC is asked for one response only, it holds back what follows it.
+    // gRPC holds back further responses and the status while only one response is requested.
     if ("after_first_response".equals(vector.cancel())) {
       call.awaitFirst();
     }
@@ -72,16 +72,16 @@ final class Call extends ClientCall.Listener<Message> {
     call.sendMessage(message.build().toByteArray());
   }
 
-  /** Returns when the first response is there, or when there will be none. */
+  /** Waits for the first response or the end of the call. */
   void awaitFirst() {
     first.join();
   }
 
   void cancel() {
-    call.cancel("the vector says so", null);
+    call.cancel("the vector requires it", null);
   }
 
-  /** Returns when the call is over, which is by its deadline. */
+  /** Waits for the end of the call, which comes by its deadline. */
   Answer awaitEnd() {
     call.request(Integer.MAX_VALUE);
     return ended.join();

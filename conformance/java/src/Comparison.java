@@ -6,15 +6,15 @@ import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 
-/** What is the same. Differences are told as `path: expected this, got that`; null means none. */
+/** Compares JSON. A difference is `path: expected this, got that`; null means none. */
 record Comparison(double tolerance) {
-  /** What may differ from one server, or call, to another, wherever it stands. */
+  /** Keys that may differ between servers or calls, at any depth. */
   private static final Set<String> IGNORED = Set.of("timing", "deviation", "message", "version");
 
   private static final List<String> PARTS =
       List.of("response", "first_response", "results", "order");
 
-  /** Where an answer is not what is expected; its end always counts, the rest if spoken of. */
+  /** Returns an answer's first difference; compares the status always, other parts if expected. */
   String ofAnswer(JsonObject expected, JsonObject got) {
     String found = of("error", expected.get("error"), got.get("error"));
     for (String part : PARTS) {
@@ -27,7 +27,7 @@ record Comparison(double tolerance) {
 
   private String of(String path, JsonElement expected, JsonElement got) {
     if (expected == null || got == null || expected.getClass() != got.getClass()) {
-      return expected == got ? null : told(path, expected, got);
+      return expected == got ? null : difference(path, expected, got);
     }
     if (expected.isJsonObject()) {
       return ofObjects(path, expected.getAsJsonObject(), got.getAsJsonObject());
@@ -40,7 +40,7 @@ record Comparison(double tolerance) {
       }
       return found;
     }
-    return expected.equals(got) || areNear(expected, got) ? null : told(path, expected, got);
+    return expected.equals(got) || areNear(expected, got) ? null : difference(path, expected, got);
   }
 
   private String ofObjects(String path, JsonObject expected, JsonObject got) {
@@ -76,7 +76,7 @@ record Comparison(double tolerance) {
     return value != null && value.isJsonPrimitive() && value.getAsString().equals("*");
   }
 
-  private static String told(String path, JsonElement expected, JsonElement got) {
+  private static String difference(String path, JsonElement expected, JsonElement got) {
     return path + ": expected " + shown(expected) + ", got " + shown(got);
   }
 

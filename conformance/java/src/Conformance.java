@@ -13,7 +13,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
-/** Runs the vectors against servers, and tells which of them fail. */
+/** Runs the vectors against servers and reports failures. */
 public final class Conformance {
   private static final int NOTHING_RAN = 2;
 
@@ -38,7 +38,7 @@ public final class Conformance {
     System.exit(sum.failed() > 0 ? 1 : sum.passed() > 0 ? 0 : NOTHING_RAN);
   }
 
-  /** Returns once the server is there, lest the first vectors' deadlines pass meanwhile. */
+  /** Waits until the server is reachable, so that the first vectors' deadlines do not pass. */
   private static Channel connect(String address) {
     Channel channel = Grpc.newChannelBuilder(address, InsecureChannelCredentials.create()).build();
     HealthGrpc.newBlockingStub(channel)
@@ -63,7 +63,7 @@ public final class Conformance {
     return new Tally(group.vectors().size() - failed, failed, 0);
   }
 
-  /** How what came differs from what the vector expects; null when it does not. */
+  /** Returns the first difference from the vector's expectations; null if there is none. */
   private static String difference(Vectors.Vector vector, Channel server, Comparison comparison) {
     try (HeldStreams held = new HeldStreams(vector, server)) {
       return comparison.ofAnswer(vector.expect(), Call.make(vector, server).json());

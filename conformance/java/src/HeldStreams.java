@@ -6,13 +6,13 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
-/** Streams that are there during a vector's call. When this is closed, they have ended. */
+/** Streams that stay open during a vector's call. close() ends them. */
 final class HeldStreams implements AutoCloseable {
   private static final long TIME_TO_HOLD = TimeUnit.SECONDS.toNanos(30);
 
   private final List<Call> calls = new ArrayList<>();
 
-  /** Opens the streams by the first request of the vector, and returns when they have started. */
+  /** Opens the streams with the vector's first request and waits until they have started. */
   HeldStreams(Vectors.Vector vector, Channel channel) throws InvalidProtocolBufferException {
     for (int count = 0; count < vector.heldStreams(); count++) {
       Call call = Call.start(vector, channel, vector.timeoutNanos() + TIME_TO_HOLD);

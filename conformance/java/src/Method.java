@@ -16,7 +16,7 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.util.List;
 
-/** A generated method, but for its requests: they are bytes, since no message can hold some. */
+/** A generated method whose requests are bytes, since no message can hold some of them. */
 record Method(MethodDescriptor<byte[], Message> descriptor, Message request) {
   private static final List<ServiceDescriptor> SERVICES =
       List.of(
@@ -24,7 +24,7 @@ record Method(MethodDescriptor<byte[], Message> descriptor, Message request) {
           ModelServiceGrpc.getServiceDescriptor(),
           HealthGrpc.getServiceDescriptor());
 
-  /** The method of a full name; one that no service has takes one message, and gives one. */
+  /** Returns the method of a full name; one that no service has is unary. */
   static Method named(String name) {
     for (ServiceDescriptor service : SERVICES) {
       for (MethodDescriptor<?, ?> method : service.getMethods()) {

@@ -10,7 +10,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 
-/** What vectors.json holds; conformance/README.md says what each key means. */
+/** The content of vectors.json; conformance/README.md explains the keys. */
 record Vectors(double tolerance, List<Group> groups) {
   private static final Gson GSON =
       new GsonBuilder()
@@ -36,7 +36,7 @@ record Vectors(double tolerance, List<Group> groups) {
       String compression,
       JsonObject expect) {
 
-    /** All that the vector sends, whether it is one message or a stream of them. */
+    /** Returns all messages of the vector, one or a stream. */
     List<Request> allRequests() {
       return requests != null ? requests : List.of(new Request(request, requestBytes));
     }
@@ -50,6 +50,6 @@ record Vectors(double tolerance, List<Group> groups) {
     }
   }
 
-  /** A message in protobuf's JSON mapping or, where there are bytes (base64), as it is. */
+  /** A message in protobuf's JSON mapping, or as raw bytes (base64). */
   record Request(JsonObject message, String bytes) {}
 }

@@ -1,1 +1,1 @@
-"""Runs the vectors, with bare grpcio and stubs of its own; nothing of it needs Classwire."""
+"""Runs the vectors with grpcio and its own stubs, without Classwire's packages."""

@@ -14,9 +14,9 @@ READY_S = 10.0
 
 
 def main(vectors: str, *servers: str) -> int:
-    """Print what fails, a line for each group, and the sum; the exit code is 1 when any failed.
+    """Print failures, a line for each group, and the sum; return 1 if any vector fails.
 
-    It is 2, after one line that says why, when a server can't be tried, or none is named.
+    Returns 2, after one line with the reason, if a server is unreachable or none is named.
     """
     with open(vectors, encoding="utf-8") as file:
         document = json.load(file)
@@ -46,7 +46,7 @@ def main(vectors: str, *servers: str) -> int:
 
 
 def _obstacle(document: Json, channels: Mapping[str, grpc.Channel]) -> str:
-    """Why these servers can't be tried, or nothing: a call that is cancelled needs no server."""
+    """Return why these servers can't be used, else "": a cancelled call passes without a server."""
     known = {group["server"] for group in document["groups"] if group["vectors"]}
     for name, channel in channels.items():
         if name not in known:
@@ -54,7 +54,7 @@ def _obstacle(document: Json, channels: Mapping[str, grpc.Channel]) -> str:
         try:
             grpc.channel_ready_future(channel).result(READY_S)
         except grpc.FutureTimeoutError:
-            return f"{name}: nobody answers"
+            return f"{name}: no answer"
     return "" if channels else "no server is named"
 
 

@@ -1,4 +1,4 @@
-"""One call as a vector wants it, and what came of it."""
+"""Makes a vector's call and collects the results."""
 
 import base64
 import threading
@@ -33,11 +33,11 @@ METHODS: dict[str, Any] = {
 
 
 class NotHeld(Exception):
-    """A stream that was to be held open did not start; `str()` says which, and how it ended."""
+    """A stream of `held_streams` did not start; `str()` tells which, and its status."""
 
 
 def attempt(channel: grpc.Channel, vector: Json) -> Json:
-    """Make the call: what came, by the keys of `expect`; results are a list.
+    """Make the call and return the results by the keys of `expect`; `results` is a list.
 
     Raises NotHeld.
     """
@@ -47,7 +47,7 @@ def attempt(channel: grpc.Channel, vector: Json) -> Json:
         "metadata": tuple(vector.get("headers", {}).items()),
         "compression": COMPRESSIONS.get(vector.get("compression", "")),
     }
-    if "request_bytes" in vector:  # what no stub would send
+    if "request_bytes" in vector:  # bytes that no stub can send
         raw: Any = channel.unary_unary(f"/{rpc}")
         return _unary(raw.future(base64.b64decode(vector["request_bytes"]), **options), vector)
     service, _, name = rpc.partition("/")
@@ -107,7 +107,7 @@ def _stream(call: Any, vector: Json) -> Json:
 
 @contextmanager
 def _held(stub: Any, config: Sequence[Any], count: int) -> Iterator[None]:
-    """So many other streams, open as long as the context lasts."""
+    """Hold `count` other streams open while the context lasts."""
     end = threading.Event()
 
     def requests() -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""What is the same, by the README: JSON against JSON."""
+"""Compares JSON values by the README's rules."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ ANYTHING = "*"
 
 
 def differences(expected: Any, actual: Any, tolerance: float, path: str = "") -> Iterator[str]:
-    """Where two values differ, as `path: expected …, got …`."""
+    """Yield the differences of two values, as `path: expected …, got …`."""
     if isinstance(expected, dict) and isinstance(actual, dict):
         for key in sorted(expected.keys() | actual.keys() - NOT_COMPARED):
             if key in NOT_COMPARED:

@@ -1,4 +1,4 @@
-"""The error of a call, with the details that the contract promises."""
+"""The error of a call, with the contract's details."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ DOMAIN = "classwire"
 
 
 def failure_of(call: grpc.Call) -> dict[str, Any]:
-    """How a call ended, in the form in which vectors expect it."""
+    """Return a call's status in the form of a vector's `error`."""
     failure: dict[str, Any] = {"code": call.code().name}
     status = rpc_status.from_call(call)
     for detail in status.details if status else ():

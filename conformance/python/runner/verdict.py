@@ -1,4 +1,4 @@
-"""What a vector expects against what came."""
+"""Compares a call's results with a vector's expectations."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ Json = dict[str, Any]
 
 
 def verdict(expect: Json, seen: Json, tolerance: float) -> Iterator[str]:
-    """Where they differ."""
+    """Yield the differences."""
     expected_error, error = expect.get("error"), seen.get("error")
     if expected_error and error:
         yield from differences(expected_error, error, tolerance, "error")

@@ -8,7 +8,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
-/** What has been read and has no result. It outlives streams; any thread may call any method. */
+/** The lines without a result. It outlives streams; any thread may call any method. */
 final class Backlog {
   private static final int READ_AHEAD = 1000;
   private static final int MESSAGE_BYTES = 1 << 20; // about; a server takes 4 MiB by default
@@ -16,9 +16,9 @@ final class Backlog {
   private final Deque<StreamItem> next = new ArrayDeque<>();
   private final Map<String, StreamItem> sent = new HashMap<>();
   private boolean isAllRead;
-  private boolean isOpen; // the present stream
+  private boolean isOpen; // the current stream
 
-  /** Takes an item in, no faster than items are sent. */
+  /** Adds an item; blocks while too many are unsent. */
   synchronized void add(StreamItem item) throws InterruptedException {
     while (next.size() >= READ_AHEAD) {
       wait();
@@ -32,7 +32,7 @@ final class Backlog {
     notifyAll();
   }
 
-  /** Waits for something to open a stream for; false when there will be nothing any more. */
+  /** Waits until there is an item to send; false if no more will come. */
   synchronized boolean awaitItem() throws InterruptedException {
     while (next.isEmpty() && !isAllRead) {
       wait();
@@ -42,8 +42,8 @@ final class Backlog {
   }
 
   /**
-   * The items of the next message; none when all are sent, or the stream is over. Waits for room
-   * for a whole message: full messages are what makes a stream fast.
+   * Returns the items of the next message; none if all are sent or the stream is over. Waits until
+   * the window has room for a full message: full messages make a stream fast.
    */
   synchronized List<StreamItem> take(int window, int most) throws InterruptedException {
     while (isOpen && (next.isEmpty() ? !isAllRead : sent.size() + most > window)) {
@@ -66,7 +66,7 @@ final class Backlog {
     notifyAll();
   }
 
-  /** Ends the present stream: what it has not answered is taken for the next one. */
+  /** Ends the current stream; its unanswered items go to the next one. */
   synchronized void streamEnded() {
     isOpen = false;
     next.addAll(sent.values());

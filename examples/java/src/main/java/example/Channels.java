@@ -12,18 +12,18 @@ import java.io.IOException;
 import java.util.List;
 import java.util.Map;
 
-/** How to reach Classwire. */
+/** Channels to Classwire. */
 final class Channels {
   private static final String CLASSIFY_SERVICE = "classwire.v1.ClassifyService";
 
-  /** gRPC wants numbers as doubles here, as if they came from JSON. */
+  /** gRPC requires doubles for numbers here, as from JSON. */
   private static final Map<String, ?> SERVICE_CONFIG =
       Map.of(
           "loadBalancingConfig", List.of(Map.of("round_robin", Map.of())),
           "methodConfig",
               List.of(
                   Map.of(
-                      // Not StreamClassify: what it has not answered, only the caller knows.
+                      // Not StreamClassify: only the caller knows which items are unanswered.
                       "name",
                           List.of(
                               Map.of("service", CLASSIFY_SERVICE, "method", "Classify"),
@@ -41,8 +41,8 @@ final class Channels {
   private Channels() {}
 
   /**
-   * A channel for a whole program: it takes calls from any thread, and sends each to the next of
-   * the addresses that the name HOST has. With a CA's file it speaks TLS.
+   * Returns a channel for all threads of a program. It sends calls in turn to the addresses of the
+   * name HOST. With a CA's file it uses TLS.
    */
   static ManagedChannel open(String address, String caFile) throws IOException {
     ChannelCredentials credentials =
@@ -51,7 +51,7 @@ final class Channels {
             : TlsChannelCredentials.newBuilder().trustManager(new File(caFile)).build();
     return Grpc.newChannelBuilder("dns:///" + address, credentials)
         .defaultServiceConfig(SERVICE_CONFIG)
-        // Finds within 40 s that a server is gone without a word.
+        // Detects a dead connection within 40 s.
         .keepAliveTime(30, SECONDS)
         .keepAliveTimeout(10, SECONDS)
         .keepAliveWithoutCalls(true)

@@ -29,7 +29,7 @@ public final class Classify {
     try {
       ClassifyResponse response =
           ClassifyServiceGrpc.newBlockingStub(channel)
-              // The server knows this deadline: it refuses at once what it can't answer by then.
+              // The server rejects a call at once if it can't answer by this deadline.
               .withDeadlineAfter(5, TimeUnit.SECONDS)
               .classify(request);
       LabelScore best = response.getResult().getScores(0); // highest first
@@ -43,22 +43,22 @@ public final class Classify {
     }
   }
 
-  /** What a program would do about an error. */
+  /** Returns what a program should do about an error. */
   private static String advice(StatusRuntimeException error) {
     Optional<Duration> retryAfter = Errors.retryAfter(error);
     return switch (Errors.reason(error)) {
       case "EMPTY_TEXT", "TEXT_TOO_LARGE" -> "Send another text.";
       case "TOO_MANY_TOKENS" ->
-          "Send a shorter text, or say by options.truncation which end to drop.";
+          "Send a shorter text, or choose the end to drop with options.truncation.";
       case "OVERLOADED" -> {
         long millis = retryAfter.orElse(Duration.ZERO).toMillis();
-        yield "Come back in " + millis + " ms, or allow more time.";
+        yield "Retry in " + millis + " ms, or allow more time.";
       }
       case "DEADLINE_EXCEEDED", "EXPIRED_IN_QUEUE" -> "Allow more time.";
       case "POISON_INPUT" -> "Never send this text again.";
       default ->
           retryAfter.isPresent()
-              ? "It has been tried five times; try later."
+              ? "gRPC has tried five times; retry later."
               : "The same call would fail again.";
     };
   }

@@ -10,13 +10,13 @@ import io.grpc.protobuf.StatusProto;
 import java.time.Duration;
 import java.util.Optional;
 
-/** What a failed call says beyond its code. */
+/** The details of a failed call. */
 final class Errors {
   private Errors() {}
 
   /**
-   * What it failed with, in a word that stays as it is: the server's reason, such as EMPTY_TEXT, or
-   * the name of the code when the error is gRPC's own: nobody was there, for example.
+   * Returns a stable word for the error: the server's reason, such as EMPTY_TEXT, or the name of
+   * the code for gRPC's own errors, such as UNAVAILABLE.
    */
   static String reason(Throwable error) {
     return detail(error, ErrorInfo.class)
@@ -25,7 +25,7 @@ final class Errors {
         .orElseGet(() -> Status.fromThrowable(error).getCode().name());
   }
 
-  /** How long to wait before the same call may succeed; empty when it never will. */
+  /** Returns the wait before the same call may succeed; empty if it never will. */
   static Optional<Duration> retryAfter(Throwable error) {
     Optional<Duration> asked =
         detail(error, RetryInfo.class)
@@ -35,7 +35,7 @@ final class Errors {
     return asked.isEmpty() && isUnavailable ? Optional.of(Duration.ZERO) : asked;
   }
 
-  /** For people; it may change. */
+  /** Text for people; it may change. */
   static String message(Throwable error) {
     return Status.fromThrowable(error).getDescription();
   }
@@ -48,7 +48,7 @@ final class Errors {
         }
       }
     } catch (InvalidProtocolBufferException broken) {
-      // Without its details it is still an error.
+      // An error without details is still an error.
     }
     return Optional.empty();
   }

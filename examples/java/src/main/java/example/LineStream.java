@@ -18,9 +18,9 @@ import java.util.Locale;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 
-/** One stream: sends what is in the backlog, and prints what comes. */
+/** One stream: sends items of the backlog and prints results. */
 final class LineStream implements StreamObserver<StreamClassifyResponse> {
-  /** From the server's reading of an item to its answer. */
+  /** From the time when the server reads an item to its answer. */
   private static final Duration ITEM_TIMEOUT = Duration.newBuilder().setSeconds(60).build();
 
   private final Backlog backlog;
@@ -36,7 +36,7 @@ final class LineStream implements StreamObserver<StreamClassifyResponse> {
     return hasAnswered;
   }
 
-  /** Returns when all is answered; a CompletionException has what the stream ended with before. */
+  /** Returns when all items are answered; throws CompletionException if the stream ends before. */
   void run(ClassifyServiceStub service) throws InterruptedException {
     StreamObserver<StreamClassifyRequest> requests = service.streamClassify(this);
     try {
@@ -46,7 +46,7 @@ final class LineStream implements StreamObserver<StreamClassifyResponse> {
       int most = Math.min(window, started.join().getMaxItemsPerMessage());
       List<StreamItem> items = backlog.take(window, most);
       while (!items.isEmpty()) {
-        // onNext does not wait for the network; the window bounds what lies in its buffer.
+        // onNext does not wait for the network; the window limits its buffer.
         StreamItems message = StreamItems.newBuilder().addAllItems(items).build();
         requests.onNext(StreamClassifyRequest.newBuilder().setItems(message).build());
         items = backlog.take(window, most);
@@ -54,7 +54,7 @@ final class LineStream implements StreamObserver<StreamClassifyResponse> {
       requests.onCompleted();
       ended.join();
     } catch (CompletionException error) {
-      requests.onError(error.getCause()); // the server need not go on
+      requests.onError(error.getCause()); // the server can stop too
       throw error;
     }
   }

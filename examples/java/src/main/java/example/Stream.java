@@ -15,8 +15,8 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.ThreadLocalRandom;
 
 /**
- * Classifies standard input by the line, however long it is: Stream HOST:PORT [CA.pem]. Prints for
- * each line its number, label and score, or its number and the reason why it has none.
+ * Classifies each line of standard input, which may be endless: Stream HOST:PORT [CA.pem]. Prints
+ * each line's number, label and score, or its number and the error's reason.
  */
 public final class Stream {
   private static final int MOST_FAILURES = 25; // in a row: about half a minute
@@ -39,8 +39,8 @@ public final class Stream {
       try {
         stream.run(ClassifyServiceGrpc.newStub(channel));
       } catch (CompletionException end) {
-        // A server that drains or fails ends its streams. What it has left goes to another, or to
-        // the next one at its place, after a pause that grows and that differs between clients.
+        // A server that drains or fails ends its streams. The next stream sends the remaining
+        // items, to this or another server, after a growing random pause.
         failures = stream.hasAnswered() ? 1 : failures + 1;
         Optional<Duration> delay = Errors.retryAfter(end.getCause());
         if (delay.isEmpty() || failures > MOST_FAILURES) {
@@ -51,16 +51,16 @@ public final class Stream {
         }
         int pause = failures * ThreadLocalRandom.current().nextInt(50, 150);
         Thread.sleep(delay.get().toMillis() + pause);
-        channel.resetConnectBackoff(); // gRPC's own pauses grow to two minutes
+        channel.resetConnectBackoff(); // gRPC's default pauses grow to two minutes
       }
     }
     channel.shutdownNow();
   }
 
-  /** Makes an item of each line; its id is the line's number. */
+  /** Makes an item of each line, with the line's number as id. */
   private static void read(Backlog backlog) {
     try {
-      // What is no UTF-8 becomes U+FFFD here.
+      // Invalid UTF-8 becomes U+FFFD here.
       BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, UTF_8));
       int number = 1;
       for (String text = lines.readLine(); text != null; text = lines.readLine()) {

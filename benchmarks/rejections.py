@@ -1,10 +1,10 @@
-"""What it costs to refuse a call: processor time of the server, beside that of gRPC alone.
+"""Cost of rejecting a call: processor time of the server, compared with gRPC alone.
 
-    python -m benchmarks.refusals [--rounds 10] [--calls 3000]
+    python -m benchmarks.rejections [--rounds 10] [--calls 3000]
 
-Classwire's threads are all held by calls that send nothing, so that it refuses every other call
-with OVERLOADED and a time to come back. gRPC alone is a server without the method that is called.
-They take turns; processor time is that of the whole process, so that what gRPC does counts too.
+Calls that send nothing hold all of Classwire's threads, so it rejects every other call with
+OVERLOADED and a retry time. gRPC alone is a server without the called method. They take turns.
+Processor time is that of the whole process, including gRPC's part.
 """
 
 import argparse
@@ -25,36 +25,36 @@ from .served import CLASSWIRE, ECHO, Served
 
 FEW_THREADS = ("--rpc-threads", "5", "--max-streams", "1", "--max-waiting-calls", "64")
 HOLDERS = 96
-"""Calls that send nothing: more than threads and places in the line."""
+"""Calls that send nothing: more than RPC threads and waiting calls together."""
 IN_FLIGHT = 32
 TIMEOUT_S = 20.0
 SERVICE = "/classwire.v1.ClassifyService"
 REQUEST = pb.ClassifyRequest(input=pb.TextInput(text="A book to keep.")).SerializeToString()
 
 
-class Refusing(NamedTuple):
-    """A server, and a method of it whose calls are refused."""
+class RejectingServer(NamedTuple):
+    """A server, and a method whose calls it rejects."""
 
     server: Served
     method: Any
 
 
 class Subject(NamedTuple):
-    """What refuses calls, with this code."""
+    """A server under test, and the status code of its rejections."""
 
     name: str
-    refusing: Refusing
+    rejecting: RejectingServer
     code: grpc.StatusCode
 
     def cost_us(self, calls: int) -> float:
-        """Processor time of the server for each of so many calls. Raises Failed for another end."""
-        before_us = _cpu_us(self.refusing.server)
-        _refuse(self.refusing.method, calls, self.code)
-        return (_cpu_us(self.refusing.server) - before_us) / calls
+        """Return the server's processor time per call; raises Failed for another status code."""
+        before_us = _cpu_us(self.rejecting.server)
+        _expect_rejections(self.rejecting.method, calls, self.code)
+        return (_cpu_us(self.rejecting.server) - before_us) / calls
 
 
-def classwire(ends: ExitStack) -> Refusing:
-    """Classwire, all of whose threads are busy."""
+def classwire(ends: ExitStack) -> RejectingServer:
+    """Start Classwire and occupy all its threads."""
     server = ends.enter_context(Served(*CLASSWIRE, *FEW_THREADS))
     channel = _channel(server, ends)
     method: Any = channel.stream_unary(f"{SERVICE}/Classify")
@@ -62,13 +62,13 @@ def classwire(ends: ExitStack) -> Refusing:
     ends.callback(ended.set)
     for _ in range(HOLDERS):
         ends.callback(method.future(iter(ended.wait, True)).cancel)
-    return Refusing(server, channel.unary_unary(f"{SERVICE}/Classify"))
+    return RejectingServer(server, channel.unary_unary(f"{SERVICE}/Classify"))
 
 
-def grpc_alone(ends: ExitStack) -> Refusing:
-    """A server of gRPC's without the method."""
+def grpc_alone(ends: ExitStack) -> RejectingServer:
+    """Start a gRPC server without the method."""
     server = ends.enter_context(Served(*ECHO))
-    return Refusing(server, _channel(server, ends).unary_unary(f"{SERVICE}/Nothing"))
+    return RejectingServer(server, _channel(server, ends).unary_unary(f"{SERVICE}/Nothing"))
 
 
 def _channel(server: Served, ends: ExitStack) -> grpc.Channel:
@@ -77,7 +77,7 @@ def _channel(server: Served, ends: ExitStack) -> grpc.Channel:
     )
 
 
-def _refuse(method: Any, calls: int, code: grpc.StatusCode) -> None:
+def _expect_rejections(method: Any, calls: int, code: grpc.StatusCode) -> None:
     places = threading.Semaphore(IN_FLIGHT)
     codes = []
 
@@ -91,23 +91,23 @@ def _refuse(method: Any, calls: int, code: grpc.StatusCode) -> None:
     for _ in range(IN_FLIGHT):
         places.acquire()
     if others := set(codes) - {code}:
-        raise Failed(f"not refused: {others}")
+        raise Failed(f"not rejected: {others}")
 
 
 def _cpu_us(server: Served) -> float:
     usage = Usage.of(server.pid)
     if usage is None:
-        raise Failed("the system does not tell processor time")
+        raise Failed("the system does not report processor time")
     return 1e6 * usage.cpu_s
 
 
 def main() -> None:
-    """Measure, and print two lines."""
+    """Measure and print the figures."""
     parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n\n")[0], prog="python -m benchmarks.refusals"
+        description=(__doc__ or "").split("\n\n")[0], prog="python -m benchmarks.rejections"
     )
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--calls", type=int, default=3_000, help="of each sample")
+    parser.add_argument("--calls", type=int, default=3_000, help="calls in each sample")
     arguments = parser.parse_args()
     found: dict[str, list[float]] = {}
     with ExitStack() as ends:
@@ -115,7 +115,7 @@ def main() -> None:
             Subject("Classwire", classwire(ends), grpc.StatusCode.RESOURCE_EXHAUSTED),
             Subject("gRPC alone", grpc_alone(ends), grpc.StatusCode.UNIMPLEMENTED),
         )
-        for turn in range(-1, arguments.rounds):  # the round before the first one warms up
+        for turn in range(-1, arguments.rounds):  # round -1 warms up
             for subject in subjects[:: 1 if turn % 2 else -1]:
                 took_us = subject.cost_us(arguments.calls)
                 if turn >= 0:
@@ -124,7 +124,7 @@ def main() -> None:
     print(f"{datetime.now(UTC).date()}, {in_words(at)}, ", end="")
     print(f"Python {at['python']}; {arguments.rounds} rounds of {arguments.calls} calls\n")
     for name, taken in found.items():
-        print(f"{name}: {figure(taken)} us of processor time for each call that is refused")
+        print(f"{name}: {figure(taken)} us of processor time per rejected call")
     print(f"ratio: {ratio(found['Classwire'], found['gRPC alone'])}")
 
 
