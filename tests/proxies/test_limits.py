@@ -1,4 +1,4 @@
-"""What is too large, and callers who want too much."""
+"""Limits of proxies: message size, metadata size, calls and connections."""
 
 from collections.abc import Callable
 from typing import cast
@@ -23,7 +23,7 @@ TEXT = pb.ClassifyRequest(input=pb.TextInput(text="I love it"))
 def test_large_messages(
     proxy: Proxy, channel_by: ChannelBy, certificate: Certificate, servers: list[Server]
 ) -> None:
-    """Those that a server takes come through; above its limit, its refusal does."""
+    """The proxy passes messages up to the server's limit, and above it the server's own error."""
     stub = ClassifyServiceStub(channel_by(proxy))
     inputs = [pb.TextInput(text="a" * 250_000)] * 16
     answer = stub.BatchClassify(pb.BatchClassifyRequest(inputs=inputs), timeout=PATIENCE_S)
@@ -42,7 +42,7 @@ def test_large_messages(
 
 
 def test_large_metadata(proxy: Proxy, channel_by: ChannelBy) -> None:
-    """What a server takes comes through; far above that a call fails, and the next one does not."""
+    """The proxy passes metadata up to the server's limit; far above that only this call fails."""
     stub = ClassifyServiceStub(channel_by(proxy))
 
     stub.Classify(TEXT, metadata=(("x", "y" * 7_000),), timeout=PATIENCE_S)
@@ -54,8 +54,8 @@ def test_large_metadata(proxy: Proxy, channel_by: ChannelBy) -> None:
 def test_limits_of_an_address(
     start_proxy: StartProxy, channel_by: ChannelBy, servers: list[Server], kind: type[Proxy]
 ) -> None:
-    """More calls (nginx) or connections (HAProxy) are UNAVAILABLE; what is there goes on, and makes
-    room when it leaves.
+    """Excess calls (nginx) or connections (HAProxy) get UNAVAILABLE; existing ones go on, and
+    free their place when they end.
     """
     edit = {"callers 256": "callers 1"} if kind is Nginx else {"cur gt 64": "cur gt 1"}
     proxy = start_proxy([server.target for server in servers], edit)

@@ -1,4 +1,4 @@
-"""Servers behind a proxy that are killed, drained and replaced while callers go on."""
+"""Servers behind a proxy that are killed, drained and replaced under load."""
 
 import signal
 import threading
@@ -27,22 +27,22 @@ ANSWERS = 100
 
 @pytest.fixture(scope="module")
 def replicas() -> Iterator[list[Replica]]:
-    """Two servers in processes of their own."""
+    """Yield two servers in processes of their own."""
     with ExitStack() as running:
         yield [running.enter_context(Replica(Forked)) for _ in range(2)]
 
 
 @pytest.fixture(scope="module")
 def known(replicas: list[Replica]) -> Known:
-    """Texts and their scores."""
+    """Return texts and their scores."""
     return Known.ask(replicas[0].target, 100, (10, 30))
 
 
 def test_servers_are_replaced_under_load(
     start_proxy: StartProxy, connect_by: ConnectBy, replicas: list[Replica], known: Known
 ) -> None:
-    """One is killed, then the other is told to stop, and each comes back: all unary calls, batches
-    and streams of the library get their answers, the right ones.
+    """While one server is killed and the other drained, all calls, batches and streams of the
+    library get the right answers.
     """
     proxy = start_proxy([replica.target for replica in replicas])
     ledger = Ledger(known)
@@ -66,8 +66,10 @@ def test_connections_are_made_anew_unnoticed(
     servers: list[Server],
     kind: type[Proxy],
 ) -> None:
-    """Servers end them when they are old, nginx after some calls: until the end of a stream that
-    grew old with them not one call fails, though each is tried only once.
+    """No call fails when an old connection closes, though the client does not retry.
+
+    Servers close connections by age, nginx after a number of calls; a stream lives on until the
+    connection's grace ends.
     """
     model = servers[0].config.model
     server = serve(FakeEngine().launch, model=model, max_connection_age_s=0.5)
@@ -91,7 +93,7 @@ def test_connections_are_made_anew_unnoticed(
 def test_a_server_that_is_not_ready_gets_no_calls(
     start_proxy: StartProxy, connect_by: ConnectBy
 ) -> None:
-    """HAProxy asks for health; nginx does not, and its callers find out."""
+    """HAProxy checks health and sends no call to a server that is not ready; nginx sends some."""
     with FakeServer(["one"]) as one, FakeServer(["other"]) as other:
         client = connect_by(start_proxy([one.target, other.target]))
 

@@ -1,4 +1,4 @@
-"""Streams through a proxy: long ones, idle ones, and those that outlive connections."""
+"""Streams through a proxy: long ones, idle ones, and ones that outlive connections."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -22,19 +22,19 @@ ChannelBy = Callable[[Proxy], grpc.Channel]
 ServeOne = Callable[..., str]
 
 SHIPPED_PATIENCE = "15m"
-"""How long the shipped configurations let a stream be idle, wherever they say so."""
+"""The idle timeout of streams, in each place of the shipped configurations."""
 IMPATIENT = {SHIPPED_PATIENCE: "500ms"}
 
 
 @pytest.fixture
 def serve_one(serve: Callable[..., Server], servers: list[Server]) -> ServeOne:
-    """Starts a server with settings of its own; says where it is."""
+    """Return a function that starts a server with other settings and returns its address."""
     model = servers[0].config.model
     return lambda **settings: serve(FakeEngine().launch, model=model, **settings).target
 
 
 def test_long_streams(proxy: Proxy, connect_by: ConnectBy) -> None:
-    """Every text has its result, in order; together they are larger than any buffer on the way."""
+    """A stream larger than any buffer on the way has every result, in order."""
     texts = [f"{number} {'a' * 1_500}" for number in range(1_000)]
 
     found = list(connect_by(proxy).classify_stream(texts, in_order=True))
@@ -44,7 +44,7 @@ def test_long_streams(proxy: Proxy, connect_by: ConnectBy) -> None:
 
 
 def test_results_are_not_held_back(proxy: Proxy, channel_by: ChannelBy) -> None:
-    """Each comes before the next text is sent; no text waits for the caller to be done."""
+    """Each result arrives before the next text is sent: the proxy buffers neither direction."""
     with Conversation(channel_by(proxy)) as stream:
         stream.read_started()
         for number in range(10):
@@ -57,7 +57,9 @@ def test_results_are_not_held_back(proxy: Proxy, channel_by: ChannelBy) -> None:
 def test_a_stream_may_be_open_for_longer_than_it_may_be_idle(
     start_proxy: StartProxy, channel_by: ChannelBy, serve_one: ServeOne
 ) -> None:
-    """One that is never idle goes on until the server finds it too old."""
+    """A stream that is never idle outlives the idle timeout, and ends at the server's maximum
+    age.
+    """
     proxy = start_proxy([serve_one(max_connection_age_s=1.5)] * 2, {SHIPPED_PATIENCE: "1s"})
 
     def talk(stream: Conversation) -> None:
@@ -76,7 +78,7 @@ def test_a_stream_may_be_open_for_longer_than_it_may_be_idle(
 def test_a_server_ends_idle_streams_before_a_proxy_does(
     start_proxy: StartProxy, channel_by: ChannelBy, serve_one: ServeOne
 ) -> None:
-    """It says why."""
+    """The server ends an idle stream before the proxy does, with a reason."""
     proxy = start_proxy([serve_one(stream_idle_timeout_s=0.1)] * 2)
 
     with Conversation(channel_by(proxy)) as stream:
@@ -90,7 +92,7 @@ def test_a_server_ends_idle_streams_before_a_proxy_does(
 def test_a_proxy_ends_idle_streams_without_a_word(
     start_proxy: StartProxy, channel_by: ChannelBy, servers: list[Server]
 ) -> None:
-    """As with the little patience that they have by default."""
+    """A proxy with a short idle timeout ends idle streams without a reason."""
     proxy = start_proxy([server.target for server in servers], IMPATIENT)
 
     with Conversation(channel_by(proxy)) as stream:
@@ -102,10 +104,10 @@ def test_a_proxy_ends_idle_streams_without_a_word(
 
 
 @pytest.mark.parametrize("first", ["server", "proxy"])
-def test_the_library_goes_on_whoever_ends_a_stream(
+def test_the_library_reconnects_when_server_or_proxy_ends_a_stream(
     start_proxy: StartProxy, connect_by: ConnectBy, serve_one: ServeOne, first: str
 ) -> None:
-    """When there is something to send again, and not before."""
+    """The library reconnects for the next text, and not before."""
     patience = {"stream_idle_timeout_s": 0.1} if first == "server" else {}
     proxy = start_proxy([serve_one(**patience)] * 2, IMPATIENT)
 
@@ -120,7 +122,7 @@ def test_the_library_goes_on_whoever_ends_a_stream(
 
 @pytest.mark.parametrize("kind", PROXIES, ids=lambda kind: kind.binary)
 def test_proxies_are_more_patient_than_servers(kind: type[Proxy]) -> None:
-    """As they are shipped, with the server's default."""
+    """The shipped proxies' idle timeouts exceed the server's default."""
     text = kind.shipped.read_text()
     times = ("client_body_timeout", "send_timeout", "grpc_read_timeout", "grpc_send_timeout")
     for time in times if kind is Nginx else ("timeout client", "timeout server"):
