@@ -1,4 +1,4 @@
-"""More streams than the server has threads, on which nothing is said."""
+"""More idle streams than the server has threads."""
 
 import queue
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ REFUSED = "RESOURCE_EXHAUSTED TOO_MANY_STREAMS"
 
 
 class IdleStream:
-    """A stream on which a config is sent, and no item. Ends with the block."""
+    """A stream that sends a config and no item. The block's end ends it."""
 
     def __init__(self, stub: Any) -> None:
         self._says: queue.SimpleQueue[pb.StreamClassifyRequest | None] = queue.SimpleQueue()
@@ -32,8 +32,8 @@ class IdleStream:
         self._call = stub.StreamClassify(self._requests())
 
     def begin(self) -> tuple[str, float | None]:
-        """Wait for the first answer: "" when the stream is open, or how it ended and when to come
-        back.
+        """Wait for the first answer; return "" for an open stream, else its status and the retry
+        time.
         """
         try:
             next(self._call)
@@ -48,7 +48,7 @@ class IdleStream:
             raise Failed("an idle stream had an answer")
 
     def cancel(self) -> None:
-        """End it at once; does nothing when it has ended."""
+        """Cancel it; does nothing when it has ended."""
         self._says.put(None)
         self._call.cancel()
 
@@ -58,7 +58,7 @@ class IdleStream:
 
 
 def run(plan: Plan) -> Report:
-    """The default settings, and the embedded checkpoint."""
+    """Open idle streams on the embedded checkpoint with default settings."""
     config = ServerConfig()
     count = config.rpc_threads + SURPLUS
     calls = 50 if plan.is_short else 500

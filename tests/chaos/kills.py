@@ -1,4 +1,4 @@
-"""A model's process that is killed, or hangs, while callers go on."""
+"""A model's process that is killed, or hangs, under load."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERV
 
 
 class Health:
-    """What a watcher of a server's health hears, while the block lasts."""
+    """The statuses that a watcher of a server's health gets during the block."""
 
     def __init__(self, target: str) -> None:
         self.heard: list[int] = []
@@ -37,7 +37,7 @@ class Health:
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def wait_for(self, statuses: int) -> bool:
-        """Wait until so many statuses were heard in all."""
+        """Wait until this many statuses came in all."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self.heard) >= statuses, PATIENCE_S)
 
@@ -66,7 +66,7 @@ class Health:
 
 
 class Killings:
-    """What has befallen workers, and what was found each time."""
+    """Faults of workers, and the findings of each."""
 
     def __init__(self, answers_between: int) -> None:
         self.least_in_flight = 1 << 30
@@ -77,10 +77,10 @@ class Killings:
     def befall(
         self, ledgers: Sequence[Ledger], health: Health, pid: int, fault: Callable[[int], None]
     ) -> None:
-        """Let a fault end the worker in the middle of a batch; wait until all is well again.
+        """End the worker by a fault in the middle of a batch, and wait until all is well again.
 
-        Nothing else may befall the texts that were in flight: each now runs alone, and one whose
-        worker ends a second time can't be told from one that kills it.
+        No second fault may meet the texts in flight: each runs alone now, and a text whose
+        worker ends twice counts as poison.
         """
         for ledger in ledgers:
             assert ledger.wait_for_answers(self._answers_between), "nothing is answered"
@@ -99,7 +99,7 @@ class Killings:
 
 
 def is_computing(pid: int) -> bool:
-    """Whether one of a process's threads is running."""
+    """Return whether one of a process's threads is running."""
     stats = Path(f"/proc/{pid}/task").glob("*/stat")
     for stat in stats:
         with suppress(OSError):  # a thread that has just ended
@@ -109,13 +109,15 @@ def is_computing(pid: int) -> bool:
 
 
 def kill(pid: int) -> None:
-    """End a process."""
+    """Kill a process."""
     os.kill(pid, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything; `answers_between` kills, of those who try again and of the others."""
+    """Sizes of a run; `answers_between` faults: those of callers with retries, and of those
+    without.
+    """
 
     servers: int
     kills: int
@@ -138,7 +140,7 @@ SHORT = Scale(
 
 @contextmanager
 def _load(target: str, ledger: Ledger, untried: Ledger) -> Iterator[None]:
-    """Unary calls, batches and a stream; and unary calls that are not tried again."""
+    """Run unary calls, batches and a stream with retries, and unary calls without."""
     with ExitStack() as ends:
         start(ends, target, ledger, unary=4, batches=1, streams=1)
         start(ends, target, untried, retry=False, unary=2)
@@ -147,7 +149,7 @@ def _load(target: str, ledger: Ledger, untried: Ledger) -> Iterator[None]:
 
 @contextmanager
 def _server(plan: Plan, settings: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], int]]]:
-    """Where a server is, and which process its model is in."""
+    """Yield a server's target and the process id of its model."""
     if plan.is_short:
         with inside(plan, batch_tokens=256, **settings) as server:
             yield server.target, lambda: worker_pid(server)
@@ -157,7 +159,7 @@ def _server(plan: Plan, settings: Mapping[str, Any]) -> Iterator[tuple[str, Call
 
 
 def run(plan: Plan) -> Report:
-    """Kill workers; let one hang."""
+    """Kill workers, and stop one so that it hangs."""
     report, scale = Report(), SHORT if plan.is_short else FULL
     killings, hangs = (Killings(scale.answers_between) for _ in range(2))
     ledgers: list[Ledger] = []

@@ -1,4 +1,4 @@
-"""What became of the calls of one load, and whether that is what must be. Pure."""
+"""Figures of the calls of one load, and their verdicts. Pure."""
 
 import statistics
 from collections import Counter
@@ -14,7 +14,7 @@ from .trial import Report
 DEADLINE_S = 1.0
 LEAST_GOODPUT = 0.9
 LEAST_OF_A_TURN = 0.5
-"""A machine may be slow for a part of a turn; less is a server that collapses now and then."""
+"""A slow phase of the machine costs a turn some answers; below this share the server collapsed."""
 MOST_REFUSAL_S = 0.05
 REFUSED = "RESOURCE_EXHAUSTED OVERLOADED"
 EXPIRED = ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED EXPIRED_IN_QUEUE")
@@ -22,8 +22,8 @@ EXPIRED = ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED EXPIRED_IN_QUEUE")
 
 @dataclass(frozen=True)
 class Sample:
-    """What was seen of one load in one turn: the calls that were due, the texts that were run, and
-    whether the server came to rest afterwards.
+    """One load in one turn: the calls that were due, the texts that ran, and whether the server
+    became idle afterwards.
     """
 
     calls: Sequence[Call]
@@ -33,7 +33,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Level:
-    """What became of the calls of one load, which is so many times the capacity."""
+    """Figures of the calls of one load, which is a multiple of the capacity."""
 
     load: float
     capacity_per_s: float
@@ -60,7 +60,7 @@ class Level:
 
     @property
     def unforeseen(self) -> dict[str, int]:
-        """Outcomes that no call should have had."""
+        """Outcomes that no call may have."""
         known = {ANSWERED, HANGS, REFUSED, *EXPIRED}
         return {outcome: n for outcome, n in self.outcomes.items() if outcome not in known}
 
@@ -77,7 +77,7 @@ class Level:
 
 
 def level(load: float, capacity_per_s: float, samples: Sequence[Sample], sample_s: float) -> Level:
-    """What became of the calls of samples of one load, each of so many seconds."""
+    """Return the figures of one load from its samples, of `sample_s` seconds each."""
     calls = [call for sample in samples for call in sample.calls]
     runs = [run for sample in samples for run in sample.runs]
     seconds = sample_s * len(samples)
@@ -106,14 +106,15 @@ def level(load: float, capacity_per_s: float, samples: Sequence[Sample], sample_
 
 
 def goodput(last: Level, first: Level) -> float:
-    """Answers in time at one load, of those at another."""
+    """Return the answers in time at one load, divided by those at another."""
     return last.answers_per_s / first.answers_per_s if first.answers_per_s else 0.0
 
 
 def add_findings(report: Report, levels: Sequence[Level], shares: Sequence[float]) -> None:
-    """Compare the last load with the first, and look at what must hold for all; `shares` are what
-    each turn found of the comparison. Their median decides: a machine that slows down for a part of
-    a turn is no finding about the server.
+    """Add the findings: the last load against the first, and rules for all loads.
+
+    `shares` are the ratios of the turns. Their median decides, since a slow phase of the machine
+    in one turn is not the server's fault.
     """
     first, last = levels[0], levels[-1]
     share = statistics.median(shares)

@@ -1,4 +1,4 @@
-"""Callers that do everything wrong, each on a connection of its own."""
+"""Callers that misuse the server, each on a connection of its own."""
 
 import itertools
 import socket
@@ -22,9 +22,10 @@ Prank = Callable[["Mischief", grpc.Channel], object]
 
 
 class Mischief:
-    """Connects, does the next thing wrong, and goes, each time it is called. For one thread.
+    """Connects, misuses the server in the next way, and disconnects, at each call. For one
+    thread.
 
-    `done` counts; `unexpected` says what did not end as it must.
+    `done` counts; `unexpected` lists calls with an end that is not allowed.
     """
 
     def __init__(self, target: str, known: Known) -> None:
@@ -35,7 +36,7 @@ class Mischief:
         self._next: Iterator[tuple[Prank, tuple[str, ...]]] = itertools.cycle(PRANKS)
 
     def __call__(self) -> None:
-        """Do the next thing wrong."""
+        """Misuse the server in the next way."""
         prank, endings = next(self._next)
         self.done += 1
         found = FINE
@@ -51,11 +52,11 @@ class Mischief:
             self.unexpected.append(f"{prank.__name__}: {found}")
 
     def text(self) -> str:
-        """A good text."""
+        """Return a valid text."""
         return self._known.text(self.done)
 
     def hurry(self, channel: grpc.Channel) -> None:
-        """Have no time."""
+        """Call with almost no time."""
         ClassifyServiceStub(channel).Classify(_request(self.text()), timeout=NO_TIME_S)
 
     def change_its_mind(self, channel: grpc.Channel) -> None:
@@ -75,19 +76,19 @@ class Mischief:
         ClassifyServiceStub(channel).Classify(_request("book " * 600), timeout=TIMEOUT_S)
 
     def ask_another(self, channel: grpc.Channel) -> None:
-        """Ask for a model that is not there."""
+        """Call an unknown model."""
         request = _request(self.text())
         request.model = "another"
         ClassifyServiceStub(channel).Classify(request, timeout=TIMEOUT_S)
 
     def babble(self, channel: grpc.Channel) -> None:
-        """Send bytes that are no message."""
+        """Send bytes that do not parse."""
         method: grpc.UnaryUnaryMultiCallable[bytes, bytes]
         method = channel.unary_unary("/classwire.v1.ClassifyService/Classify")
         method(b"\xff" * 100, timeout=TIMEOUT_S)
 
     def invent(self, channel: grpc.Channel) -> None:
-        """Call a method that is not there."""
+        """Call an unknown method."""
         method: grpc.UnaryUnaryMultiCallable[bytes, bytes]
         method = channel.unary_unary("/classwire.v1.ClassifyService/Guess")
         method(b"", timeout=TIMEOUT_S)
@@ -98,14 +99,14 @@ class Mischief:
             pass
 
     def leave(self, channel: grpc.Channel) -> None:
-        """Go away in the middle of a stream."""
+        """Cancel in the middle of a stream."""
         call = self._stream(channel, map(str, range(STREAM_ITEMS)))
         for _, _ in zip(range(2), call, strict=False):
             pass
         call.cancel()
 
     def hang_up(self, channel: grpc.Channel) -> None:
-        """Send what is no HTTP/2, and close the connection."""
+        """Send bytes that are not HTTP/2, and close the connection."""
         host, _, port = self._target.rpartition(":")
         with socket.create_connection((host, int(port)), TIMEOUT_S) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -135,4 +136,4 @@ PRANKS: tuple[tuple[Prank, tuple[str, ...]], ...] = (
     (Mischief.leave, (FINE,)),
     (Mischief.hang_up, (FINE,)),
 )
-"""What is done, and how each may end."""
+"""Each kind of misuse, with its allowed ends."""

@@ -1,4 +1,4 @@
-"""Two servers that are restarted in turn, as for an update, while callers go on."""
+"""Two servers that restart in turn under load, as for an update."""
 
 import signal
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ ANSWERS_BETWEEN = 200
 
 
 def run(plan: Plan) -> Report:
-    """Restart both, again and again."""
+    """Restart both servers, repeatedly."""
     report = Report()
     rounds = 1 if plan.is_short else 5
     with ExitStack() as ends:

@@ -1,4 +1,4 @@
-"""Certificates and tokens that are replaced again and again while callers go on."""
+"""Certificates and tokens that are replaced repeatedly under load."""
 
 import itertools
 import socket
@@ -27,7 +27,7 @@ STREAM_ITEMS = 50
 
 
 class Beginners(Callers):
-    """Callers whose streams are short."""
+    """Callers with short streams."""
 
     begun = 0
 
@@ -37,7 +37,7 @@ class Beginners(Callers):
 
 
 class Newcomers(Callers):
-    """A caller who connects anew for each call."""
+    """A caller that connects anew for each call."""
 
     def __init__(self, connect: Callable[[], Client], ledger: Ledger) -> None:
         super().__init__(connect(), ledger, unary=1)
@@ -50,7 +50,7 @@ class Newcomers(Callers):
 
 
 def run(plan: Plan) -> Report:
-    """Replace both, again and again; who has the newest of each, or the one before, is served."""
+    """Replace both repeatedly; the server accepts the newest and the one before."""
     report = Report()
     authority = trustme.CA()
     ca = ca_file(plan.work, authority)
@@ -97,7 +97,7 @@ def run(plan: Plan) -> Report:
 
 
 def _let_go_on(ledger: Ledger, beginners: Beginners, answers: int) -> None:
-    """Wait for so many answers, and until all that began before now is over."""
+    """Wait for this many answers, and until all requests that began before have ended."""
     before = beginners.begun + 1
     assert ledger.wait_until(lambda: beginners.begun > before), "no stream begins"
     assert ledger.wait_for(ledger.open), "not all is answered"
@@ -105,19 +105,21 @@ def _let_go_on(ledger: Ledger, beginners: Beginners, answers: int) -> None:
 
 
 def _server(plan: Plan, **settings: Any) -> AbstractContextManager[Server]:
-    """Short runs are about credentials alone: no model answers."""
+    """Run a server; short runs test credentials alone, and use a fake engine."""
     if plan.is_short:
         return Server(ServerConfig(port=0, **settings), FakeEngine().launch)
     return inside(plan, **settings)
 
 
 def _own_pair(plan: Plan, authority: trustme.CA, number: int) -> Pair:
-    """A certificate of a caller; a client that is being made reads two files."""
+    """Return a new caller certificate, in files of its own: a client reads its two files one by
+    one.
+    """
     return Pair.at(plan.work, authority.issue_cert("alice.example"), f"caller-{number}")
 
 
 def _shown(port: int, own: Pair, ca: object) -> bytes | None:
-    """The certificate that a new connection sees."""
+    """Return the certificate that a new connection gets."""
     context = ssl.create_default_context(cafile=str(ca))
     context.load_cert_chain(own.cert, own.key)
     context.set_alpn_protocols(["h2"])

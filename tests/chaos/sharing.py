@@ -1,4 +1,4 @@
-"""Several models in one server: each has its share of the device, however busy another is."""
+"""Several models in one server: each gets its share of the device, however busy another is."""
 
 import time
 
@@ -17,7 +17,7 @@ WARM_UP_S = 3.0
 
 
 def run(plan: Plan) -> Report:
-    """A model that a stream keeps full, beside one that unary callers keep busy."""
+    """Run a model with a full stream next to one with unary callers."""
     folder = plan.work / BERT_SLICE.name.replace(" ", "-")
     if not folder.exists():
         save(BERT_SLICE, folder)

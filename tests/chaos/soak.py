@@ -1,4 +1,4 @@
-"""Mixed traffic for a long time, and what the processes hold in between."""
+"""Mixed traffic for a long time, and the resources of the processes in between."""
 
 import threading
 import time
@@ -21,9 +21,9 @@ from .trial import Plan, Report, Trial
 
 @dataclass(frozen=True)
 class Laps:
-    """Traffic in laps of so many seconds, a rest after each; the first are for warming up.
+    """Traffic in laps of `seconds`, with a rest after each; the first `warm` laps warm up.
 
-    `most_growth` is the share by which memory may grow from then on.
+    `most_growth` is the share by which memory may grow afterwards.
     """
 
     count: int
@@ -35,11 +35,11 @@ class Laps:
 
 FULL = Laps(80, 20, 12.0, 3.0, 0.02)
 SHORT = Laps(20, 8, 2.0, 1.0, 0.3)
-"""A minute does not warm a server up: this finds what leaks with every call, and no less."""
+"""A minute does not warm a server up: this finds only leaks of every call."""
 
 
 def run(plan: Plan) -> Report:
-    """Lap after lap."""
+    """Run lap after lap."""
     report = Report()
     laps = SHORT if plan.is_short else FULL
     samples: dict[str, list[Footprint]] = {"server": [], "model": []}
@@ -69,7 +69,9 @@ def run(plan: Plan) -> Report:
 
 
 def _start_all_threads(target: str, known: Known) -> None:
-    """Let all threads for calls be there; a pool starts them as they are needed, and keeps them."""
+    """Make the server start all threads for calls; its pool starts them on demand, and keeps
+    them.
+    """
     batch = [known.text(n) for n in range(64)]
     with Client(target, timeout_s=PATIENCE_S) as client, ThreadPoolExecutor(32) as pool:
         for outcomes in pool.map(lambda _: client.classify_batch(batch), range(32)):
@@ -77,7 +79,7 @@ def _start_all_threads(target: str, known: Known) -> None:
 
 
 def _lap(target: str, ledger: Ledger, mischief: Mischief, seconds: float) -> None:
-    """Traffic for so long, of clients that are made for it."""
+    """Run traffic for `seconds`, with new clients."""
     ends_s = time.monotonic() + seconds
     with ExitStack() as ends:
         start(ends, target, ledger, unary=3, batches=1, streams=1)
@@ -86,12 +88,14 @@ def _lap(target: str, ledger: Ledger, mischief: Mischief, seconds: float) -> Non
 
 
 def _rest(seconds: float) -> None:
-    """Let the system take back what has ended."""
+    """Wait until the system has reclaimed what ended."""
     threading.Event().wait(seconds)
 
 
 def _at_rest(pid: int, warm: Sequence[Footprint]) -> Footprint:
-    """What a process holds, once it holds no more than when it was warm, or for too long."""
+    """Return the resources of a process once they do not exceed the warm ones, or after a
+    timeout.
+    """
     eventually(lambda: all(Footprint.of(pid).is_within(one) for one in warm))
     return Footprint.of(pid)
 
@@ -101,8 +105,8 @@ def _judge(
 ) -> None:
     held = [one.own_bytes for one in later]
     share = len(held) // 3
-    # What malloc keeps for later comes and goes, by a tenth from rest to rest; what leaks stays.
-    # The median of so many rests moves by less than a hundredth, the least of them by more.
+    # malloc's reserve varies by a tenth from rest to rest, while a leak stays. The median of all
+    # rests moves by less than a hundredth, the minimum by more.
     first, last = median(held[:share]), median(held[-share:])
     report.add(
         f"median memory of the {name}'s process at rest, last third of the time ÷ first",

@@ -1,4 +1,4 @@
-"""A model that is replaced again and again while callers go on."""
+"""A model that is replaced repeatedly under load."""
 
 import itertools
 import shutil
@@ -24,25 +24,25 @@ ANSWERS_BETWEEN = 200
 
 
 class KnownOfAll(Known):
-    """Texts whose scores are known of several models, by fingerprint."""
+    """Texts with known scores of several models, by fingerprint."""
 
     def __init__(self, models: Mapping[str, Known]) -> None:
         self._models = models
         self.seen: set[str] = set()
 
     def text(self, number: int) -> str:
-        """The text of a number, the same for all."""
+        """Return the text of a number, the same for all models."""
         return next(iter(self._models.values())).text(number)
 
     def is_right(self, number: int, answer: Classification) -> bool:
-        """Whether these are the scores of the model that the answer names."""
+        """Return whether the scores are those of the model that the answer names."""
         self.seen.add(answer.model.fingerprint)
         known = self._models.get(answer.model.fingerprint)
         return known is not None and known.is_right(number, answer)
 
 
 def run(plan: Plan) -> Report:
-    """Replace a model by another and back; offer one that is broken in between."""
+    """Swap two models repeatedly, then offer a broken checkpoint."""
     report = Report()
     swaps = 2 if plan.is_short else SWAPS
     folders = (EMBEDDED_FOLDER, _negated(plan.work / "negated"))
@@ -89,7 +89,7 @@ def run(plan: Plan) -> Report:
 
 
 def _negated(folder: Path) -> Path:
-    """The embedded checkpoint with the opposite opinion."""
+    """Write the embedded checkpoint with the opposite weights of its last layer."""
     shutil.copytree(EMBEDDED_FOLDER, folder)
     weights = load_file(folder / "model.safetensors")
     weights["classifier.weight"] = -weights["classifier.weight"]

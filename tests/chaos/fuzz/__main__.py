@@ -1,10 +1,10 @@
-"""Send a server what nobody should: messages and frames that are nearly right.
+"""Send a server malformed messages and frames: mutations of valid ones.
 
-    python -m tests.chaos.fuzz [--messages N] [--frames N] [--seed N]
+python -m tests.chaos.fuzz [--messages N] [--frames N] [--seed N]
 
-The same seed sends the same again. Progress goes to standard error, the counts to standard output.
-Exits 1 when the server crashed, hung, blamed itself for its callers' mistakes, or when the messages
-were not such as to find out.
+The same seed sends the same bytes. Progress goes to standard error, the counts to standard
+output. Exits with 1 when the server crashed, hung or reported a defect of its own, or when the
+messages did not reach all checks.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Connections that send mutated frames, and what they are told."""
+"""Connections that send mutated frames, and the statuses that answer them."""
 
 import socket
 from collections import Counter
@@ -12,7 +12,7 @@ from .frames import Conversationalist
 from .tally import Tally
 
 SILENCE_S = 0.02
-"""A server that says nothing for so long has nothing more to say."""
+"""Silence after which the server's answer counts as complete."""
 MOST_READ = 1 << 20
 CALLS = 4
 
@@ -20,7 +20,9 @@ CODES = {str(code.value[0]): code.name for code in grpc.StatusCode}
 
 
 class Sockets:
-    """Connections by their numbers, each the same again for the same seed, on any thread."""
+    """Connections by number; the same seed and number send the same bytes. Any thread may open
+    one.
+    """
 
     def __init__(self, port: int, seed: int, tally: Tally) -> None:
         self._port = port
@@ -28,7 +30,7 @@ class Sockets:
         self._tally = tally
 
     def open(self, number: int) -> int:
-        """Open a connection, send, read what comes, close; returns how many frames were sent."""
+        """Open a connection, send, read the answer, close; return the number of frames sent."""
         made = Conversationalist(f"{self._seed} connection {number}")
         opening, frames = made.opening(), list(made.frames(CALLS))
         with socket.create_connection(("127.0.0.1", self._port)) as connection:
@@ -37,7 +39,7 @@ class Sockets:
                 connection.sendall(opening)
                 for _, raw in frames:
                     connection.sendall(raw)
-            except OSError:  # it has closed before we were done
+            except OSError:  # the server closed first
                 pass
             heard = _read(connection)
         for kind, count in Counter(kind for kind, _ in frames).items():
@@ -61,7 +63,7 @@ def _read(connection: socket.socket) -> bytes:
 
 
 def _headers(heard: bytes) -> Iterator[Frame]:
-    """The frames of headers among the bytes that came."""
+    """Return the HEADERS frames among the received bytes."""
     while len(heard) >= 9:
         size, stream = int.from_bytes(heard[:3], "big"), int.from_bytes(heard[5:9], "big")
         frame = Frame(heard[3], heard[4], stream, heard[9 : 9 + size])
