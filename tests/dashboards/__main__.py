@@ -1,10 +1,10 @@
 """A real Prometheus on real servers: every query gives data, every alert fires and clears.
 
-    python -m tests.dashboards
+python -m tests.dashboards
 
-Needs prometheus, which Debian has by that name; where it is not installed, says so and exits 0.
-The rules are the shipped ones, with shorter times. It ends by itself, within a minute or so, says
-what it saw, and exits 1 when something is missing.
+Needs the Debian package prometheus; without it, prints so and exits with 0. The rules are the
+shipped ones with shorter times. It ends by itself within about a minute, prints what it found,
+and exits with 1 when something is missing.
 """
 
 import logging
@@ -37,18 +37,18 @@ KINDS = (
 )
 VARIABLES = {"job": "classwire", "instance": ".+", "model": ".+", "__rate_interval": "4s"}
 ABSENT = Firing("ClasswireAbsent", "")
-"""Fires by itself: Prometheus evaluates rules some seconds before it looks for servers."""
+"""Alerts that fire without a fault: Prometheus evaluates rules before its first scrape."""
 PATIENCE_S = 60.0
 HISTORY = "6s"
-"""How far back the shortened rules look."""
+"""Lookback of the shortened rules."""
 
 
 def main() -> None:
-    """Provoke all faults at once, look, mend them, look."""
+    """Provoke all faults at once, observe, mend them, observe."""
     if Prometheus.path() is None:
         print("prometheus is not installed: nothing was tried", file=sys.stderr)
         return
-    logging.getLogger("classwire_server").setLevel(logging.CRITICAL)  # it has much to say
+    logging.getLogger("classwire_server").setLevel(logging.CRITICAL)  # the faults fill the log
     queries = [
         *asked_by_dashboard(VARIABLES),
         *(Asked(rule["record"], rule["record"]) for rule in rules() if "record" in rule),
@@ -80,7 +80,7 @@ def _expected(subject: Subject) -> set[Firing]:
 
 
 def _watch(seen: Observation, prometheus: Prometheus, subjects: list[Subject]) -> list[str]:
-    """Look while all is well, while nothing is, and when all is well again; says what is amiss."""
+    """Observe without faults, during the faults, and after them; return what is missing."""
     faults: list[str] = []
 
     def must(condition: bool, what: str) -> None:
