@@ -103,9 +103,9 @@ class Callers:
         self._client = client
         self._ledger = ledger
         self._end = threading.Event()
-        kinds = [self._unary] * unary + [self._batch] * batches + [self._stream] * streams
+        kinds = [self.unary] * unary + [self.batch] * batches + [self.stream] * streams
         self._threads = [
-            threading.Thread(target=self._go_on, args=(kind,), daemon=True) for kind in kinds
+            threading.Thread(target=self._repeat, args=(kind,), daemon=True) for kind in kinds
         ]
 
     def __enter__(self) -> Self:
@@ -123,11 +123,12 @@ class Callers:
         for thread in self._threads:
             thread.join(PATIENCE_S)
 
-    def _go_on(self, call: Callable[[], None]) -> None:
+    def _repeat(self, call: Callable[[], None]) -> None:
         while not self._end.is_set():
             call()
 
-    def _unary(self) -> None:
+    def unary(self) -> None:
+        """Make a unary call, and record its outcome."""
         number = self._ledger.begin()
         outcome: Outcome
         try:
@@ -136,7 +137,8 @@ class Callers:
             outcome = error
         self._ledger.end(number, outcome)
 
-    def _batch(self) -> None:
+    def batch(self) -> None:
+        """Make a batch call, and record its outcomes."""
         numbers = [self._ledger.begin() for _ in range(BATCH_TEXTS)]
         outcomes: list[Outcome]
         try:
@@ -146,15 +148,17 @@ class Callers:
         for number, outcome in zip(numbers, outcomes, strict=True):
             self._ledger.end(number, outcome)
 
-    def _stream(self) -> None:
+    def stream(self) -> None:
+        """Make a stream of `items`, and record its outcomes."""
         try:
-            for id_, _, outcome in self._client.classify_stream(self._items()):
+            for id_, _, outcome in self._client.classify_stream(self.items()):
                 self._ledger.end(int(id_), outcome)
         except ClasswireError as error:
             for id_ in error.unanswered:
                 self._ledger.end(int(id_), error)
 
-    def _items(self) -> Iterator[StreamItem]:
+    def items(self) -> Iterator[StreamItem]:
+        """Yield items until the end of the block."""
         while not self._end.is_set():
             number = self._ledger.begin()
             yield StreamItem(str(number), self._ledger.known.text(number))

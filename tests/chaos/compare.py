@@ -1,7 +1,7 @@
 """Overload of several checkouts in turns, so that changes of the machine's speed affect all
 alike.
 
-python -m tests.chaos.compare CHECKOUT [CHECKOUT ...] [--turns 10] [--model embedded|slice|base]
+    python -m tests.chaos.compare CHECKOUT [CHECKOUT ...] [--turns 10] [--model embedded|slice|base]
 
 The servers of all checkouts run on the last core, and only one of them has load at a time. Each
 uses the sources of its checkout and the packages of this environment. A turn puts one, five and
@@ -103,7 +103,7 @@ def turn_of(bench: Bench, subjects: list[Subject], capacity_per_s: float, turn: 
             for name, value in {
                 "answers/s": found.answers_per_s,
                 "answers of those at 1x": found.answers_per_s / at_capacity,
-                "median rejection, ms": 1e3 * found.refusal_p50_s,
+                "median rejection, ms": 1e3 * found.rejection_p50_s,
                 "expired": sum(n for end, n in found.outcomes.items() if end in EXPIRED),
                 "server's processor time, us a call": 1e6 * took_s / calls_of(load, capacity_per_s),
                 "hung": found.hung,

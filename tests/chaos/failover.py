@@ -21,7 +21,7 @@ NOTICEABLE_ITEMS = 150
 
 
 class Journey:
-    """A stream of `count` items as its caller sees it; the trial lets a share of them go at each
+    """A stream of `items` items as its caller sees it; the trial lets a share of them go at each
     stage.
 
     One thread makes and ends it, another runs it; any thread may read it.

@@ -75,16 +75,16 @@ def storm(target: str, calls: int) -> dict[str, int]:
     """
     with grpc.insecure_channel(target) as channel:
         grpc.channel_ready_future(channel).result(PATIENCE_S)
-        blown = Storm(ClassifyServiceStub(channel))
-        doomed: deque[Any] = deque()
+        calling = Storm(ClassifyServiceStub(channel))
+        to_cancel: deque[Any] = deque()
         for number in range(calls):
-            call = blown.call(number)
+            call = calling.call(number)
             if number % 3 == 0:
-                doomed.append(call)
-            if len(doomed) > number % 2:
-                doomed.popleft().cancel()
-        blown.wait()
-        return dict(blown.codes)
+                to_cancel.append(call)
+            if len(to_cancel) > number % 2:
+                to_cancel.popleft().cancel()
+        calling.wait()
+        return dict(calling.codes)
 
 
 if __name__ == "__main__":

@@ -29,23 +29,23 @@ class Health:
     """The statuses that a watcher of a server's health gets during the block."""
 
     def __init__(self, target: str) -> None:
-        self.heard: list[int] = []
-        self._changed = threading.Condition()  # guards heard
+        self.statuses: list[int] = []
+        self._changed = threading.Condition()  # guards statuses
         self._channel = grpc.insecure_channel(target)
         stub: Any = HealthStub(self._channel)
         self._call = stub.Watch(HealthCheckRequest())
-        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def wait_for(self, statuses: int) -> bool:
+    def wait_for(self, count: int) -> bool:
         """Wait until this many statuses came in all."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self.heard) >= statuses, PATIENCE_S)
+            return self._changed.wait_for(lambda: len(self.statuses) >= count, PATIENCE_S)
 
-    def _listen(self) -> None:
+    def _watch(self) -> None:
         try:
             for response in self._call:
                 with self._changed:
-                    self.heard.append(response.status)
+                    self.statuses.append(response.status)
                     self._changed.notify_all()
         except grpc.RpcError:  # the end of the block
             pass
@@ -65,7 +65,7 @@ class Health:
         self._thread.join(PATIENCE_S)
 
 
-class Killings:
+class WorkerFaults:
     """Faults of workers, and the findings of each."""
 
     def __init__(self, answers_between: int) -> None:
@@ -74,7 +74,7 @@ class Killings:
         self.count = 0
         self.back = 0
 
-    def befall(
+    def inject(
         self, ledgers: Sequence[Ledger], health: Health, pid: int, fault: Callable[[int], None]
     ) -> None:
         """End the worker by a fault in the middle of a batch, and wait until all is well again.
@@ -83,17 +83,17 @@ class Killings:
         worker ends twice counts as poison.
         """
         for ledger in ledgers:
-            assert ledger.wait_for_answers(self._answers_between), "nothing is answered"
-        heard = len(health.heard)
+            assert ledger.wait_for_answers(self._answers_between), "no answers"
+        before = len(health.statuses)
         in_flight = sum(len(ledger.open) for ledger in ledgers)
-        assert eventually(lambda: is_computing(pid)), "the worker has nothing to do"
+        assert eventually(lambda: is_computing(pid)), "the worker is idle"
         fault(pid)
         self.least_in_flight = min(self.least_in_flight, in_flight)
         self.count += 1
-        assert health.wait_for(heard + 1), "the loss of the worker is not noticed"
+        assert health.wait_for(before + 1), "the server does not report the lost worker"
         suspected = [ledger.open for ledger in ledgers]
-        if health.wait_for(heard + 2):
-            self.back += health.heard[heard:] == [NOT_SERVING, SERVING]
+        if health.wait_for(before + 2):
+            self.back += health.statuses[before:] == [NOT_SERVING, SERVING]
         for ledger, numbers in zip(ledgers, suspected, strict=True):
             ledger.wait_for(numbers)
 
@@ -115,8 +115,8 @@ def kill(pid: int) -> None:
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes of a run; `answers_between` faults: those of callers with retries, and of those
-    without.
+    """Sizes of a run. Between two faults the callers with retries, and those without, get
+    `answers_between` answers each.
     """
 
     servers: int
@@ -161,7 +161,7 @@ def _server(plan: Plan, settings: Mapping[str, Any]) -> Iterator[tuple[str, Call
 def run(plan: Plan) -> Report:
     """Kill workers, and stop one so that it hangs."""
     report, scale = Report(), SHORT if plan.is_short else FULL
-    killings, hangs = (Killings(scale.answers_between) for _ in range(2))
+    kill_faults, hangs = (WorkerFaults(scale.answers_between) for _ in range(2))
     ledgers: list[Ledger] = []
     for number in range(scale.servers):
         with _server(plan, scale.settings) as (target, pid):
@@ -171,20 +171,20 @@ def run(plan: Plan) -> Report:
             with _load(target, *ledgers), Health(target) as health:
                 assert health.wait_for(1)
                 for n in range(scale.kills):
-                    killings.befall(ledgers, health, pid(), kill)
+                    kill_faults.inject(ledgers, health, pid(), kill)
                     plan.say(f"server {number + 1}: killed {n + 1} times")
                 if number == 0:
-                    hangs.befall(ledgers, health, pid(), stop)
+                    hangs.inject(ledgers, health, pid(), stop)
                     plan.say("hung once")
     kills = scale.servers * scale.kills
-    for what, wanted, found in (("killed", kills, killings), ("stopped", 1, hangs)):
+    for what, wanted, found in (("killed", kills, kill_faults), ("stopped", 1, hangs)):
         report.add(
             f"process {what} in the middle of a batch; SERVING again",
             f"{wanted}, {wanted}",
             f"{found.count}, {found.back}",
             found.count == found.back == wanted,
         )
-    fewest = min(killings.least_in_flight, hangs.least_in_flight)
+    fewest = min(kill_faults.least_in_flight, hangs.least_in_flight)
     report.add("texts in flight at that moment", "at least 1", f"at least {fewest}", fewest >= 1)
     ledgers[0].report(report, "callers")
     ledgers[1].report(report, "callers without retries", may_fail=("WORKER_LOST",))

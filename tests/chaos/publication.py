@@ -1,6 +1,6 @@
 """Put the findings of trials into the documentation: tables between two markers, and a chart.
 
-python -m tests.chaos.publication reliability.json
+    python -m tests.chaos.publication reliability.json
 
 Sections of other trials stay; the chart stays unless the file holds both of its trials.
 """

@@ -77,27 +77,27 @@ class Forked:
     """
 
     def __init__(self, port: int = 0, **settings: Any) -> None:
-        lines, says = multiprocessing.Pipe(duplex=False)
+        reader, writer = multiprocessing.Pipe(duplex=False)
         config = ServerConfig(port=port, batch_tokens=512, **settings)
-        self._process = forks.Process(target=_serve, args=(says, config), daemon=True)
+        self._process = forks.Process(target=_serve, args=(writer, config), daemon=True)
         self._process.start()
-        says.close()
+        writer.close()
         assert self._process.pid is not None
         self.pid = self._process.pid
-        with lines:
-            words = b""
-            while b"serving\n" not in words:
-                assert lines.poll(START_TIMEOUT_S), "it does not start"
-                said = os.read(lines.fileno(), 1_024)
-                assert said, "it has ended instead of serving"
-                words += said
-        self.target = words.split()[2].decode()
+        with reader:
+            output = b""
+            while b"serving\n" not in output:
+                assert reader.poll(START_TIMEOUT_S), "the server does not start"
+                part = os.read(reader.fileno(), 1_024)
+                assert part, "the server ended before it served"
+                output += part
+        self.target = output.split()[2].decode()
 
     def end(self, number: int) -> int:
         """See Process."""
         os.kill(self.pid, number)
         self._process.join(END_TIMEOUT_S)
-        assert self._process.exitcode is not None, "it does not end"
+        assert self._process.exitcode is not None, "the server does not end"
         return self._process.exitcode
 
     def __enter__(self) -> Self:
@@ -113,9 +113,9 @@ class Forked:
             self.end(signal.SIGKILL)
 
 
-def _serve(says: Any, config: ServerConfig) -> None:
-    os.dup2(says.fileno(), 1)
-    command._run(Server(config, launch_in_process))
+def _serve(writer: Any, config: ServerConfig) -> None:
+    os.dup2(writer.fileno(), 1)
+    command.run(Server(config, launch_in_process))
 
 
 def process(plan: Plan, port: int = 0, **settings: Any) -> Process:

@@ -14,14 +14,14 @@ from tests.contract.engines import eventually
 from .callers import PATIENCE_S, Ledger, start
 from .footprint import Footprint
 from .known import Known
-from .mischief import Mischief
+from .misuse import Misuse
 from .servers import Standalone
 from .trial import Plan, Report, Trial
 
 
 @dataclass(frozen=True)
 class Laps:
-    """Traffic in laps of `seconds`, with a rest after each; the first `warm` laps warm up.
+    """Traffic in laps of `seconds`, with a rest after each; the first `warm_up` laps do not count.
 
     `most_growth` is the share by which memory may grow afterwards.
     """
@@ -45,22 +45,22 @@ def run(plan: Plan) -> Report:
     samples: dict[str, list[Footprint]] = {"server": [], "model": []}
     with Standalone(rpc_threads=16, max_streams=8) as server:
         ledger = Ledger(Known.ask(server.target, 1_000))
-        mischief = Mischief(server.target, ledger.known)
+        misuse = Misuse(server.target, ledger.known)
         _start_all_threads(server.target, ledger.known)
         for number in range(1, laps.count + 1):
-            _lap(server.target, ledger, mischief, laps.seconds)
+            _lap(server.target, ledger, misuse, laps.seconds)
             _rest(laps.rest_s)
             for name, pid in (("server", server.pid), ("model", server.worker_pid)):
                 samples[name].append(_at_rest(pid, samples[name][laps.warm_up - 1 : laps.warm_up]))
             now = ", ".join(f"{name}'s {held[-1]}" for name, held in samples.items())
-            plan.say(f"lap {number}: {ledger.right:,} answers, {mischief.done:,} pranks; {now}")
+            plan.say(f"lap {number}: {ledger.right:,} answers, {misuse.done:,} misuses; {now}")
     ledger.report(report, "callers")
-    others = "; ".join(sorted(set(mischief.unexpected))) or "none"
+    others = "; ".join(sorted(set(misuse.unexpected))) or "none"
     report.add(
         "wrong requests with an unexpected end",
         "none",
-        f"{others}, of {mischief.done:,}",
-        mischief.done > 0 and not mischief.unexpected,
+        f"{others}, of {misuse.done:,}",
+        misuse.done > 0 and not misuse.unexpected,
     )
     for name, held in samples.items():
         _judge(report, name, held[laps.warm_up - 1], held[laps.warm_up :], laps.most_growth)
@@ -78,13 +78,13 @@ def _start_all_threads(target: str, known: Known) -> None:
             assert outcomes
 
 
-def _lap(target: str, ledger: Ledger, mischief: Mischief, seconds: float) -> None:
+def _lap(target: str, ledger: Ledger, misuse: Misuse, seconds: float) -> None:
     """Run traffic for `seconds`, with new clients."""
     ends_s = time.monotonic() + seconds
     with ExitStack() as ends:
         start(ends, target, ledger, unary=3, batches=1, streams=1)
         while time.monotonic() < ends_s:
-            mischief()
+            misuse()
 
 
 def _rest(seconds: float) -> None:

@@ -30,7 +30,7 @@ def run(plan: Plan) -> Report:
         known = Known.ask(server.target, PROBES)
         _start_all_threads(server)
         hasty.ask("storm", target=server.target, calls=calls // 10)
-        assert _eventually(lambda: _is_quiet(server)), "calls stay after the rehearsal"
+        assert _eventually(lambda: _is_quiet(server)), "calls are left after the rehearsal"
         pids = {"server": os.getpid(), "model": worker_pid(server)}
         before = {name: _at_rest(pid) for name, pid in pids.items()}
         codes = hasty.ask("storm", target=server.target, calls=calls)
@@ -40,8 +40,8 @@ def run(plan: Plan) -> Report:
         with Client(server.target, timeout_s=PATIENCE_S) as client:
             health = client.health()
             answers = client.classify_batch([known.text(n) for n in range(PROBES)])
-    told = ", ".join(f"{n:,} {code}" for code, n in sorted(codes.items(), key=lambda c: -c[1]))
-    report.add("calls that ended", f"{calls:,}", told, sum(codes.values()) == calls)
+    counts = ", ".join(f"{n:,} {code}" for code, n in sorted(codes.items(), key=lambda c: -c[1]))
+    report.add("calls that ended", f"{calls:,}", counts, sum(codes.values()) == calls)
     cancelled = codes.get("CANCELLED", 0)
     report.add(
         "cancelled by the caller",

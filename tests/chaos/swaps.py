@@ -66,22 +66,22 @@ def run(plan: Plan) -> Report:
         answers = 10 if plan.is_short else ANSWERS_BETWEEN
         named = 0
         for number, folder in enumerate(itertools.islice(itertools.cycle(folders[::-1]), swaps)):
-            assert ledger.wait_for_answers(answers), "nothing is answered"
+            assert ledger.wait_for_answers(answers), "no answers"
             fingerprint = operator.reload("m", folder).fingerprint
             with Client(server.target, retry=False) as client:
                 named += client.classify(known.text(0)).model.fingerprint == fingerprint
             plan.say(f"swapped {number + 1} times")
-        refused = _is_refused(operator, broken)
+        rejected = _is_rejected(operator, broken)
         with Client(server.target, retry=False) as client:
             stayed = client.classify(known.text(0)).model.fingerprint == fingerprint
-        assert ledger.wait_for_answers(answers), "nothing is answered"
-        heard = list(health.heard)
+        assert ledger.wait_for_answers(answers), "no answers"
+        heard = list(health.statuses)
     report.add(
         "reloads after which the new model answers the next call", str(swaps), named, named == swaps
     )
     report.add("models that answered", "2", len(known.seen), len(known.seen) == 2)
     report.add("the server rejects a broken checkpoint and keeps the old model", "yes",
-               "yes" if refused and stayed else "no", refused and stayed)  # fmt: skip
+               "yes" if rejected and stayed else "no", rejected and stayed)  # fmt: skip
     changes = len(heard) - 1
     report.add("times the server was not ready", "0", changes, heard == [SERVING])
     ledger.report(report, "callers (unary and batches without retries, streams)")
@@ -97,7 +97,7 @@ def _negated(folder: Path) -> Path:
     return folder
 
 
-def _is_refused(operator: Operator, folder: Path) -> bool:
+def _is_rejected(operator: Operator, folder: Path) -> bool:
     try:
         operator.reload("m", folder)
     except grpc.RpcError as error:

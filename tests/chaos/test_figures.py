@@ -10,7 +10,7 @@ import pytest
 from benchmarks.machine import machine
 from tests.chaos import charts, publication
 from tests.chaos.fairness import shares
-from tests.chaos.levels import REFUSED, Level, Sample, add_findings, goodput, level
+from tests.chaos.levels import REJECTED, Level, Sample, add_findings, goodput, level
 from tests.chaos.observed_server import Run
 from tests.chaos.open_loop import ANSWERED, HANGS, Call, arrivals_s
 from tests.chaos.overload import Ladder, in_turn
@@ -69,29 +69,29 @@ def test_turns_are_one_level_together_and_compared_one_by_one() -> None:
     assert ladder.shares(10) == [1.0, 0.5]
 
 
-def test_overload_that_is_refused_in_time_is_met() -> None:
+def test_overload_with_early_rejections_is_met() -> None:
     """With capacity's answers, and early rejections with a retry time, all findings are met."""
     first = measured(1, call(ANSWERED, 0.5), call(ANSWERED, 0.5))
-    refused = call(REFUSED, 0.001, retry_after_s=2.0)
-    last = measured(10, call(ANSWERED, 0.5), call(ANSWERED, 0.5), refused)
+    rejected = call(REJECTED, 0.001, retry_after_s=2.0)
+    last = measured(10, call(ANSWERED, 0.5), call(ANSWERED, 0.5), rejected)
     assert all(verdicts(first, last))
 
 
 @pytest.mark.parametrize(
     ("last", "failed"),
     [
-        (measured(10, call(ANSWERED, 0.5), call(REFUSED, 0.001, 1.0)), [0]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.2, 1.0)), [2]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.001)), [3]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.001, 1.0), expired=1), [4]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), call(HANGS, 11)), [5]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), settled=False), [5]),
+        (measured(10, call(ANSWERED, 0.5), call(REJECTED, 0.001, 1.0)), [0]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REJECTED, 0.2, 1.0)), [2]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REJECTED, 0.001)), [3]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REJECTED, 0.001, 1.0), expired=1), [4]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REJECTED, 0.0, 1.0), call(HANGS, 11)), [5]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REJECTED, 0.0, 1.0), settled=False), [5]),
         (
-            measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), call("UNKNOWN", 0)),
+            measured(10, *[call(ANSWERED, 0.5)] * 2, call(REJECTED, 0.0, 1.0), call("UNKNOWN", 0)),
             [6],
         ),
     ],
-    ids=["fewer", "late refusal", "no RetryInfo", "expired", "hangs", "no rest", "unforeseen"],
+    ids=["fewer", "late rejection", "no RetryInfo", "expired", "hangs", "no rest", "unforeseen"],
 )
 def test_each_fault_fails_its_own_finding(last: Level, failed: list[int]) -> None:
     """Each fault fails exactly its own finding."""
@@ -113,8 +113,8 @@ def test_the_median_of_turns_decides(shares: list[float], met: list[bool]) -> No
     """The median of turns decides, not one slow or fast turn; a turn with hardly an answer fails
     a finding of its own.
     """
-    refused = call(REFUSED, 0.001, retry_after_s=2.0)
-    levels = measured(1, call(ANSWERED, 0.5)), measured(10, call(ANSWERED, 0.5), refused)
+    rejected = call(REJECTED, 0.001, retry_after_s=2.0)
+    levels = measured(1, call(ANSWERED, 0.5)), measured(10, call(ANSWERED, 0.5), rejected)
     report = Report()
     add_findings(report, levels, shares)
     assert [finding.is_met for finding in report.findings[:2]] == met

@@ -33,14 +33,14 @@ class Phases:
     """Figures of the rounds of one server."""
 
     idle: list[Call] = field(default_factory=list)
-    beside: list[Call] = field(default_factory=list)
+    during: list[Call] = field(default_factory=list)
     alone_tokens_per_s: list[float] = field(default_factory=list)
     together_tokens_per_s: list[float] = field(default_factory=list)
 
     @property
     def times_idle(self) -> float:
         """The p99 of calls during the stream, divided by that on an idle server."""
-        return p99_s(self.beside) / p99_s(self.idle)
+        return p99_s(self.during) / p99_s(self.idle)
 
     @property
     def together(self) -> float:
@@ -82,11 +82,11 @@ class Bench:
                 time.sleep(WARM_UP_S + self.seconds)
                 found.alone_tokens_per_s.append(self._tokens_per_s(began_s))
                 calls, began_s = self._calls(turn)
-                found.beside += calls
+                found.during += calls
                 found.together_tokens_per_s.append(self._tokens_per_s(began_s))
             self.plan.say(
                 f"round {turn + 1} of {rounds}: p99 {1e3 * p99_s(found.idle):.0f} ms idle, "
-                f"{1e3 * p99_s(found.beside):.0f} ms beside the stream; "
+                f"{1e3 * p99_s(found.during):.0f} ms during the stream; "
                 f"{found.alone_tokens_per_s[-1]:.0f} tokens/s alone, "
                 f"{found.together_tokens_per_s[-1]:.0f} together"
             )
@@ -144,12 +144,12 @@ def run(plan: Plan) -> Report:
 
 
 def _add_findings(report: Report, bulk: str, found: Phases) -> None:
-    calls = found.idle + found.beside
+    calls = found.idle + found.during
     report.add(
         f"p99 of calls next to a stream of {bulk} ÷ p99 on the idle server",
         f"at most {MOST_TIMES_IDLE:g}",
-        f"{digits(found.times_idle)}: {digits(1e3 * p99_s(found.beside))} and "
-        f"{digits(1e3 * p99_s(found.idle))} ms, of {len(found.beside)} calls each",
+        f"{digits(found.times_idle)}: {digits(1e3 * p99_s(found.during))} and "
+        f"{digits(1e3 * p99_s(found.idle))} ms, of {len(found.during)} calls each",
         found.times_idle <= MOST_TIMES_IDLE,
     )
     report.add(

@@ -106,7 +106,7 @@ class Slow(_OnFakeEngine):
         self._is_mended.set()
 
 
-class Refusing(_OnFakeEngine):
+class Overloaded(_OnFakeEngine):
     """A full queue, and callers that retry without waiting."""
 
     alerts = ("ClasswireOverload",)
@@ -143,7 +143,7 @@ class Draining(_OnFakeEngine):
         self.start_again()
 
 
-class Gone(_OnFakeEngine):
+class Stopped(_OnFakeEngine):
     """A server that has stopped."""
 
     alerts = ("ClasswireDown",)
@@ -157,7 +157,7 @@ class Gone(_OnFakeEngine):
         self.start_again()
 
 
-class FilesLeft(_OnFakeEngine):
+class FewFilesLeft(_OnFakeEngine):
     """A process that has nearly reached its limit of open files."""
 
     alerts = ("ClasswireFilesRunOut",)

@@ -51,7 +51,7 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
         if settings.offline:
             os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's library reads it once, when imported
         if not check:
-            _run(Server(settings))
+            run(Server(settings))
         elif code := _check(settings):
             raise click.exceptions.Exit(code)
     except StartError as error:
@@ -70,8 +70,8 @@ def _check(config: ServerConfig) -> int:
     return code
 
 
-def _run(server: Server) -> None:
-    """Serve until a signal, which is heard while loading takes its time."""
+def run(server: Server) -> None:
+    """Serve until a signal, which also interrupts loading. Call it on the main thread."""
     wake = threading.Event()
     failures: list[BaseException] = []
     signals = 0

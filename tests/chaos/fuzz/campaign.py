@@ -116,13 +116,13 @@ def _look(server: Server, channel: grpc.Channel, tally: Tally) -> None:
         text = pb.ClassifyRequest(input=pb.TextInput(text="I love it"))
         ClassifyServiceStub(channel).Classify(text, timeout=DEADLINE_S)
     except grpc.RpcError as error:
-        tally.wrong(f"it does not answer: {error}")
+        tally.wrong(f"the server does not answer: {error}")
     if not server.gate.wait_until_empty(PATIENCE_S):
         tally.wrong("a call is left")
     if not eventually(lambda: not readers()):
         tally.wrong("a reader is left")
     [entry] = server.registry.entries()
-    if entry.served is None or len(entry.served.dispatcher._scheduler._queue):
+    if entry.served is None or entry.served.dispatcher.waiting_texts:
         tally.wrong("a text is left in the queue")
     if server.calls.waiting:
         tally.wrong("a call waits for a thread")

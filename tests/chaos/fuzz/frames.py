@@ -66,21 +66,21 @@ ODD_FIELDS: Sequence[dict[str, str]] = (
 )
 
 
-class Conversationalist:
+class FrameMaker:
     """Makes the frames of one connection, the same for the same seed."""
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(seed)
         self._mutator = Mutator(seed)
-        self._is_rude = (
+        self._breaks_http2 = (
             self._random.random() < 0.4
         )  # breaks HTTP/2 itself, which ends the connection
 
     def opening(self) -> bytes:
         """Return the first bytes of a connection, mostly valid ones."""
-        if self._is_rude and self._random.random() < 0.05:
+        if self._breaks_http2 and self._random.random() < 0.05:
             return self._random.randbytes(self._random.randint(0, 40))
-        if self._is_rude and self._random.random() < 0.05:
+        if self._breaks_http2 and self._random.random() < 0.05:
             return PREFACE[: self._random.randint(0, len(PREFACE))]
         # Without a table, statuses come as literals.
         return PREFACE + Frame(SETTINGS, 0, 0, bytes.fromhex("000100000000")).encode()
@@ -125,9 +125,9 @@ class Conversationalist:
         fields |= self._random.choice(ODD_FIELDS)
         flags = END_HEADERS | self._random.choice((0, 0, END_STREAM))
         block = hpack(fields)
-        if self._is_rude and self._random.random() < 0.2:
+        if self._breaks_http2 and self._random.random() < 0.2:
             block = self._bytes_changed(block)
-        if self._is_rude and self._random.random() < 0.1:
+        if self._breaks_http2 and self._random.random() < 0.1:
             block += bytes((self._random.choice((0x80, 0xFF, 0x3F, 0x1F, 0x7F)),)) * 3
         return Frame(HEADERS, flags, stream, block)
 
@@ -178,7 +178,7 @@ class Conversationalist:
                 HEADERS, 0, stream + 2, some
             ),  # announces a CONTINUATION that never comes
         )
-        return self._random.choice((*legal, *illegal) if self._is_rude else legal)()
+        return self._random.choice((*legal, *illegal) if self._breaks_http2 else legal)()
 
     def _settings(self) -> bytes:
         number = self._random.choice((1, 2, 3, 4, 5, 6, 8, 0xFE03, 0xFFFF))
@@ -191,7 +191,7 @@ class Conversationalist:
     def _sent(self, frame: Frame) -> Iterator[tuple[str, bytes]]:
         """Return the bytes of a frame, sometimes not as many as its header states."""
         raw = frame.encode()
-        if self._is_rude and self._random.random() < 0.05:
+        if self._breaks_http2 and self._random.random() < 0.05:
             raw = self._bytes_changed(raw)
         yield NAMES.get(frame.kind, "unknown"), raw
 

@@ -69,16 +69,18 @@ class Tally:
         if answer not in EXPECTED and (rpc, answer) != UNKNOWN_SERVICE:
             self.wrong(f"{rpc} {where}: {answer}")
 
-    def told(self, code: str, message: str, is_ours: bool, where: str) -> None:
+    def answered_frames(self, code: str, message: str, from_classwire: bool, where: str) -> None:
         """Count a status that answered frames, by its sender: Classwire or gRPC.
 
         gRPC itself sends INTERNAL for invalid HTTP/2 and invalid message framing.
         """
-        is_transports = not is_ours and any(words in message.lower() for words in TRANSPORTS)
-        whose = "ours" if is_ours else "of the transport" if is_transports else "gRPC's own"
+        from_transport = not from_classwire and any(
+            words in message.lower() for words in TRANSPORTS
+        )
+        sender = "Classwire" if from_classwire else "transport" if from_transport else "gRPC"
         with self._lock:
-            self.answers[FRAMES, f"{code}, {whose}"] += 1
-        if code in ("UNKNOWN", "INTERNAL") and not is_transports:
+            self.answers[FRAMES, f"{code}, {sender}"] += 1
+        if code in ("UNKNOWN", "INTERNAL") and not from_transport:
             self.wrong(f"{where}: {code}, {message}")
 
     def wrong(self, what: str) -> None:
