@@ -9,7 +9,7 @@ from tests.chaos.fuzz.rpcs import RPCS
 from tests.chaos.fuzz.tally import LEAST_PARSED
 
 
-def test_nonsense(tmp_path: Path) -> None:
+def test_a_short_campaign_finds_nothing(tmp_path: Path) -> None:
     """Malformed input causes no crash, hang, INTERNAL or UNKNOWN, and leaves nothing behind;
     every reason for bad input occurs.
     """

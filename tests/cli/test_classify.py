@@ -122,7 +122,7 @@ def test_a_blank_text_is_wrong_use(classwire: Run, target: str) -> None:
     assert ended.records[0]["error"]["reason"] == "EMPTY_TEXT"
 
 
-def test_bytes_that_are_no_text_are_named(classwire: Run, target: str) -> None:
+def test_bytes_that_are_not_utf8_are_named(classwire: Run, target: str) -> None:
     """An argument that is not UTF-8 is an error, in JSON with its bytes escaped."""
     text = os.fsdecode(b"caf\xe9")
     ended = classwire("classify", "--target", target, "--json", text, "fine")

@@ -45,7 +45,7 @@ def test_wrong_use_is_one_line_and_exit_2(classwire: Run, args: list[str]) -> No
     assert ended.complaint.endswith("--help'.")
 
 
-def test_what_a_server_says_is_one_line_without_control() -> None:
+def test_a_servers_message_is_one_line_without_control_characters() -> None:
     """A server's error message prints as one line without control characters."""
     assert one_line("no such\nfolder: \x1b[31m\0é") == "no such folder: \\x1b[31m\\x00é"
 
@@ -64,7 +64,7 @@ def test_serve_is_the_servers_own_command(classwire: Run) -> None:
 
 
 @pytest.mark.parametrize("command", [["serve"], ["serve", "--help"]])
-def test_without_the_server_serve_says_what_to_install(
+def test_without_the_server_serve_names_the_package(
     classwire: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     """Without the server, its commands name the package to install."""

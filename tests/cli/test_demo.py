@@ -48,7 +48,7 @@ def test_stopping_the_demo_stops_its_server(spawn: Spawn) -> None:
     assert (process.returncode, err) == (143, b"")
 
 
-def test_a_server_that_does_not_start_is_said_in_one_line(spawn: Spawn) -> None:
+def test_a_failed_start_is_one_line(spawn: Spawn) -> None:
     """When its server fails to start, the demo prints one line with the server's last error."""
     with spawn("demo", "--device", "no-such-device") as process:
         _, err = process.communicate(timeout=110)

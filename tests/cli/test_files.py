@@ -193,7 +193,7 @@ def test_a_terminal_sees_rate_errors_and_remaining_time(spawn: Spawn, tmp_path: 
         ["--file", "nowhere.csv", "--column", "text"],
     ],
 )
-def test_options_that_do_not_go_together_are_refused(
+def test_options_that_do_not_go_together_are_rejected(
     classwire: Run, tmp_path: Path, options: list[str]
 ) -> None:
     """Contradictory options are one line and exit code 2, before a call to the server."""

@@ -101,7 +101,7 @@ def test_health_exits_0_only_when_serving(classwire: Run, target: str) -> None:
         assert (ended.code, ended.out) == (1, "NOT_SERVING\n")
 
 
-def test_health_waits_as_long_as_it_is_told(classwire: Run, target: str) -> None:
+def test_health_waits_until_its_timeout(classwire: Run, target: str) -> None:
     """`health --wait` returns at once when the server is ready, and ends in one line at its
     timeout.
     """

@@ -39,7 +39,7 @@ def test_scores_below_zero_are_hollow_and_drawn_against_the_largest() -> None:
     assert second.endswith("-4.0000")
 
 
-def test_no_score_is_said_in_words() -> None:
+def test_no_score_is_stated_in_words() -> None:
     """A result without scores is stated in words."""
     (line,) = score_lines((), "softmax", 40)
     assert "no label" in line.plain

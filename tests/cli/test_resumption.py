@@ -93,7 +93,7 @@ def test_without_an_output_resuming_starts(classwire: Run, tmp_path: Path) -> No
     ],
     ids=["text", "line", "gap", "id", "no JSON", "no result", "no id"],
 )
-def test_what_is_not_the_output_of_the_input_is_refused(
+def test_what_is_not_the_output_of_the_input_is_rejected(
     classwire: Run, tmp_path: Path, unanswered_target: str, found: str, said: str
 ) -> None:
     """An output that does not belong to the input is one line with the reason, exit code 2,
@@ -114,7 +114,7 @@ def test_what_is_not_the_output_of_the_input_is_refused(
     ],
     ids=["id", "too long"],
 )
-def test_ids_and_rows_that_the_input_has_not_are_refused(
+def test_ids_and_rows_that_the_input_has_not_are_rejected(
     classwire: Run, tmp_path: Path, unanswered_target: str, found: str, said: str
 ) -> None:
     """An output with ids does not belong to a run without; one with more rows does not belong to

@@ -102,7 +102,7 @@ def test_a_missing_column_names_those_that_are_there(tmp_path: Path, name: str) 
         rows_of(path)
 
 
-def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_column_that_is_there_twice_is_rejected(tmp_path: Path) -> None:
     """A column name that stands twice is an error, since it is ambiguous."""
     path = write(tmp_path / "a.csv", b"text,text\na,b\n")
     with pytest.raises(WrongUse, match="has 2 columns named 'text'"):
@@ -147,7 +147,7 @@ def test_every_line_of_a_txt_file_is_a_row(tmp_path: Path) -> None:
     assert contents == [TextInput("eins"), TextInput(""), TextInput("zwei, „drei“")]
 
 
-def test_utf16_is_refused_by_name(tmp_path: Path) -> None:
+def test_utf16_is_rejected_by_name(tmp_path: Path) -> None:
     """UTF-16 is one error that names the encoding."""
     path = write(tmp_path / "a.txt", "hello".encode("utf-16"))
     with pytest.raises(WrongUse, match="is UTF-16; save it as UTF-8"):
@@ -162,7 +162,7 @@ def test_utf16_is_refused_by_name(tmp_path: Path) -> None:
         ("a.txt", TEXT, "has no columns"),
     ],
 )
-def test_what_a_file_is_and_needs_is_said(
+def test_the_suffix_selects_the_format(
     tmp_path: Path, name: str, columns: Columns, message: str
 ) -> None:
     """The suffix selects the format, and an option that does not fit the format is an error."""

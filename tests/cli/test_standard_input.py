@@ -78,7 +78,7 @@ def test_ctrl_c_exits_130_with_one_line(spawn: Spawn, send: Callable[[int, int],
         assert process.stderr.read() == b"classwire: interrupted\n"
 
 
-def test_a_closed_standard_input_is_said(classwire: Run, target: str) -> None:
+def test_a_closed_standard_input_is_reported(classwire: Run, target: str) -> None:
     """A closed standard input is one line; Python has no such stream then."""
     ended = classwire("classify", "--target", target, stdin=None)
     assert (ended.code, ended.complaint) == (2, "standard input is closed; pass a TEXT")

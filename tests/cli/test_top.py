@@ -166,7 +166,7 @@ def test_on_a_terminal(server: Server, classwire: Run, monkeypatch: pytest.Monke
     assert "\x1b[?1049h" in screen.getvalue()
 
 
-def test_nobody_there(unanswered_target: str, classwire: Run) -> None:
+def test_no_server_there(unanswered_target: str, classwire: Run) -> None:
     """Without a server the error names the address and the option that turns metrics on."""
     ended = classwire("top", "--target", unanswered_target, "--once")
 

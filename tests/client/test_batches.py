@@ -59,7 +59,7 @@ def test_a_batch_has_an_outcome_for_each_text(client: Any, server: FakeServer) -
     ]
 
 
-def test_a_batch_of_nothing_asks_nobody(client: Any, server: FakeServer) -> None:
+def test_an_empty_batch_makes_no_call(client: Any, server: FakeServer) -> None:
     """A batch without a text to send makes no call."""
     assert client.classify_batch([]) == []
     assert len(client.classify_batch(["\ud800"])) == 1
@@ -88,7 +88,7 @@ def test_a_batch_is_bounded_in_bytes(make_client: MakeClient) -> None:
         assert len(server.requests) == 5
 
 
-def test_limits_that_changed_are_asked_for_again(make_client: MakeClient) -> None:
+def test_changed_limits_are_fetched_again(make_client: MakeClient) -> None:
     """When a new server has smaller limits, one batch fails, and the next uses the new limits."""
     with FakeServer(["yes"], max_texts_per_call=4) as server:
         client = make_client(server.target)

@@ -118,7 +118,7 @@ def test_no_score_may_be_left(client: Any) -> None:
         ("offset_unit", "bytes", "unicode, utf8, utf16"),
     ],
 )
-def test_an_unknown_word_lists_the_choices(
+def test_a_misspelled_option_lists_the_choices(
     client: Any, server: FakeServer, option: str, value: str, choices: str
 ) -> None:
     """A misspelled option raises an error that lists the choices, before the client sends
@@ -149,7 +149,7 @@ def test_an_unknown_word_lists_the_choices(
         ({"model": "\ud800"}, InvalidInputError),
     ],
 )
-def test_bad_options_are_refused(
+def test_bad_options_are_rejected(
     client: Any, server: FakeServer, options: dict[str, Any], error: type[Exception]
 ) -> None:
     """The client rejects invalid options before it sends anything."""
@@ -159,7 +159,7 @@ def test_bad_options_are_refused(
 
 
 @pytest.mark.parametrize("text", [None, b"text", 7, ["text"]])
-def test_what_is_no_text_is_a_type_error(client: Any, text: Any) -> None:
+def test_other_types_than_text_are_a_type_error(client: Any, text: Any) -> None:
     """A value that is not a text is a TypeError that names the given type."""
     with pytest.raises(TypeError, match=f"must be a str, not {type(text).__name__}"):
         client.classify(text)
@@ -171,7 +171,7 @@ def test_what_is_no_text_is_a_type_error(client: Any, text: Any) -> None:
         list(client.classify_stream(["good", text]))
 
 
-def test_half_a_character_is_named(client: Any, server: FakeServer) -> None:
+def test_an_unpaired_surrogate_is_named(client: Any, server: FakeServer) -> None:
     """For an unpaired surrogate the error holds its position, and not the text."""
     with pytest.raises(InvalidInputError, match="unpaired surrogate at character 6") as raised:
         client.classify("secret\ud83d")

@@ -144,7 +144,7 @@ def test_wait_until_ready_waits_for_the_server(make_client: MakeClient, tmp_path
     started[0].stop()
 
 
-def test_what_waiting_for_readiness_does_not_outwait() -> None:
+def test_waiting_for_readiness_raises_permanent_errors() -> None:
     """`wait_until_ready` waits while the server is UNAVAILABLE, and raises permanent errors at
     once.
     """

@@ -64,7 +64,9 @@ def test_a_unix_socket_is_private(make_client: MakeClient, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("token", ["two\nlines", "Straße", ""])
-def test_what_is_no_token(make_client: MakeClient, server: FakeServer, token: str) -> None:
+def test_an_invalid_token_is_not_quoted(
+    make_client: MakeClient, server: FakeServer, token: str
+) -> None:
     """An invalid token raises an error that does not quote it."""
     client = make_client(server.target, token=token, allow_plaintext_token=True)
     with pytest.raises(InvalidInputError) as refusal:
@@ -79,7 +81,7 @@ def test_nothing_shows_a_token(make_client: MakeClient, server: FakeServer) -> N
         assert TOKEN not in f"{thing!r} {thing}"
 
 
-def test_halves_and_doubles(make_client: MakeClient, tmp_path: Path) -> None:
+def test_incomplete_or_contradictory_tls_settings(make_client: MakeClient, tmp_path: Path) -> None:
     """Incomplete or contradictory TLS settings raise an error: a certificate without a key, a
     missing or invalid file, TLS settings next to gRPC credentials.
     """

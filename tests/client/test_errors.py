@@ -171,7 +171,7 @@ def test_a_wait_comes_through_a_call(make_client: MakeClient, server: FakeServer
     assert raised.value.retry_after_s == 0.75
 
 
-def test_a_newer_servers_reason_stays_a_string() -> None:
+def test_an_unknown_reason_stays_a_string() -> None:
     """An unknown reason stays a string, and the code decides the class."""
     info = error_details_pb2.ErrorInfo(reason="TOO_FUNNY", domain="classwire")
     error = from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "", details(info))
@@ -180,7 +180,7 @@ def test_a_newer_servers_reason_stays_a_string() -> None:
     assert type(from_item_error(pb.ItemError(code=99, reason="ODD"))) is InternalError
 
 
-def test_anothers_reason_is_not_taken_for_ours() -> None:
+def test_a_reason_of_another_domain_is_ignored() -> None:
     """An ErrorInfo of another domain, which a proxy may add, gives no reason."""
     info = error_details_pb2.ErrorInfo(reason="POISON_INPUT", domain="example.com")
     error = from_status(grpc.StatusCode.INTERNAL, "", details(info))
@@ -188,7 +188,7 @@ def test_anothers_reason_is_not_taken_for_ours() -> None:
     assert error.reason is None
 
 
-def test_details_are_believed_before_the_code() -> None:
+def test_details_win_over_the_code() -> None:
     """The code in the details wins over gRPC's, which is CANCELLED when a proxy resets the
     stream.
     """

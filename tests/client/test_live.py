@@ -96,7 +96,7 @@ def test_all_that_can_be_asked_for(live: Any) -> None:
     assert live.classify("text", min_score=1.0).scores == ()
 
 
-def test_what_the_model_sees(live: Any) -> None:
+def test_tokens_of_classify_and_tokenize_are_equal(live: Any) -> None:
     """The tokens of a classification equal those of `tokenize`, for pairs too."""
     seen = live.tokenize("a good book", "not bad")
     result = live.classify("a good book", "not bad", include_tokens=True)
@@ -106,7 +106,7 @@ def test_what_the_model_sees(live: Any) -> None:
     assert seen.model == result.model
 
 
-def test_what_is_served(live: Any) -> None:
+def test_models_server_and_health(live: Any) -> None:
     """The client lists the models, the server and its health."""
     model = live.model()
     assert live.models() == [model]

@@ -229,7 +229,7 @@ def test_where_the_two_differ_on_purpose(ours: Any, theirs: Any) -> None:
         ({"add_special_tokens": False}, TypeError),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(
+def test_unsupported_options_are_rejected(
     ours: Any, arguments: dict[str, Any], error: type[Exception]
 ) -> None:
     """An option that the server cannot honour raises an error, since scores would differ
@@ -250,7 +250,7 @@ def test_what_cannot_be_honoured_is_refused(
         ([{"text": "a", "pair": "b"}], ValueError),
     ],
 )
-def test_what_is_no_input_is_refused(ours: Any, inputs: Any, error: type[Exception]) -> None:
+def test_invalid_inputs_are_rejected(ours: Any, inputs: Any, error: type[Exception]) -> None:
     """An invalid input raises an error at the call."""
     with pytest.raises(error):
         ours(inputs)

@@ -66,7 +66,7 @@ def test_without_a_server_patience_ends() -> None:
     assert is_just_before(30, Stream(patience_s=30).fail_for_good())
 
 
-def test_an_answer_gives_new_patience() -> None:
+def test_an_answer_resets_patience() -> None:
     """An answer resets patience and backoff."""
     stream = Stream(patience_s=30)
     for _ in range(20):
@@ -105,14 +105,14 @@ def test_a_deadline_is_the_limit_where_there_is_one() -> None:
     assert is_just_before(40, stream.fail_for_good())
 
 
-def test_with_neither_it_goes_on_for_ever() -> None:
+def test_without_limits_a_stream_retries_for_ever() -> None:
     """With a patience of math.inf and no deadline the stream retries for ever."""
     stream = Stream()
     for _ in range(1000):
         stream.fail()
 
 
-def test_a_timeout_without_a_server_says_what_was_missing() -> None:
+def test_a_timeout_without_a_server_raises_the_error_before_it() -> None:
     """When the deadline passes in a call that no server accepted, the error is that of the call
     before.
     """
@@ -123,7 +123,7 @@ def test_a_timeout_without_a_server_says_what_was_missing() -> None:
     assert raised.value.__cause__ is TIMEOUT
 
 
-def test_a_timeout_with_a_server_is_one() -> None:
+def test_a_timeout_with_a_server_is_raised() -> None:
     """When the deadline passes in a call that a server accepted, the error is the timeout."""
     stream = Stream(timeout_s=10)
     stream.fail()
@@ -153,7 +153,7 @@ def test_other_errors_end_the_stream(error: Exception) -> None:
     assert raised.value is error
 
 
-def test_without_retries_every_error_does() -> None:
+def test_without_retries_every_error_ends_the_stream() -> None:
     """Without retries every error ends the stream unchanged."""
     stream = Stream(retry=False)
     assert not stream.reconnection.is_loss(UNAVAILABLE)

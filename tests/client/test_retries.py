@@ -46,7 +46,7 @@ def sent(server: FakeServer) -> list[list[str]]:
     ]
 
 
-def test_what_is_unavailable_is_tried_again(client: Any, server: FakeServer) -> None:
+def test_unavailable_calls_are_tried_again(client: Any, server: FakeServer) -> None:
     """Both clients retry UNAVAILABLE in every kind of call, and the caller sees only the answer."""
     asks: list[Callable[[], Any]] = [
         lambda: client.classify("text"),
@@ -60,7 +60,7 @@ def test_what_is_unavailable_is_tried_again(client: Any, server: FakeServer) -> 
         assert len(server.calls) == calls + 4
 
 
-def test_what_is_overloaded_is_tried_again_when_the_server_said(
+def test_overloaded_calls_are_tried_again_after_the_pushback(
     client: Any, server: FakeServer
 ) -> None:
     """Both clients retry an overloaded call or stream after the server's pushback."""
@@ -104,7 +104,7 @@ def test_nothing_else_is_tried_again(client: Any, server: FakeServer, reason: Re
 
 
 @pytest.mark.parametrize("reason", [Reason.LOADING, Reason.OVERLOADED])
-def test_without_retries_nothing_is(
+def test_without_retries_nothing_is_tried_again(
     make_client: MakeClient, server: FakeServer, reason: Reason
 ) -> None:
     """With `retry=False` nothing retries, not even gRPC; a text's error is its outcome."""
@@ -122,7 +122,7 @@ def test_without_retries_nothing_is(
     assert len(server.calls) == 4
 
 
-def test_until_the_deadline_and_then_with_the_last_error(make_client: MakeClient) -> None:
+def test_retries_end_at_the_deadline_with_the_last_error(make_client: MakeClient) -> None:
     """Without a server, calls and streams raise UNAVAILABLE at the deadline, not a timeout."""
     with FakeServer(["yes"]) as server:
         gone = server.target
@@ -318,7 +318,7 @@ def test_a_stream_is_left_while_it_pauses(client: Any, server: FakeServer) -> No
     ],
     ids=["server", "proxy"],
 )
-def test_what_is_cut_off_is_tried_again(
+def test_aborted_calls_are_tried_again(
     make_client: MakeClient,
     server: FakeServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -360,7 +360,7 @@ def test_a_defect_of_the_server_ends_a_stream(client: Any, server: FakeServer) -
     assert len(server.calls) == 1
 
 
-def test_time_over_is_time_over(client: Any, server: FakeServer) -> None:
+def test_a_timeout_is_not_retried(client: Any, server: FakeServer) -> None:
     """A timeout is not retried as an unavailable server."""
     server.hold()
     with pytest.raises(DeadlineExceededError):

@@ -176,7 +176,7 @@ def test_without_retries_every_error_comes_at_once() -> None:
     assert (run.result, len(run.calls), run.pauses_s) == (UNAVAILABLE, 1, [])
 
 
-def test_health_says_what_is() -> None:
+def test_health_is_not_retried() -> None:
     """`health` is not retried, since its caller asks for the health now."""
     run = Run(_calls.health(""), in_turn(UNAVAILABLE))
     assert (run.result, len(run.calls)) == (UNAVAILABLE, 1)

@@ -186,7 +186,7 @@ def test_an_error_that_is_no_loss_ends_a_stream_without_open_items() -> None:
         state.finish()
 
 
-def test_a_refused_stream_tries_again_with_nothing_taken() -> None:
+def test_a_rejected_stream_tries_again_with_nothing_taken() -> None:
     """A rejected stream retries without reading the source."""
     state = new_stream(reconnection=Reconnection(Retry(True)))
     state.begin_call()

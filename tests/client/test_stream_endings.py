@@ -177,7 +177,7 @@ def test_a_server_that_goes_away_for_good_loses_no_text(make_client: MakeClient)
     assert 1 + len(answered) + len(raised.unanswered) == source.given
 
 
-def test_a_stream_that_is_refused(make_client: MakeClient, server: FakeServer) -> None:
+def test_a_stream_that_is_rejected(make_client: MakeClient, server: FakeServer) -> None:
     """Without retries a rejected stream raises its error and reads nothing of the source."""
     client = make_client(server.target, retry=False)
     source = Source()

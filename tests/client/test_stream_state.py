@@ -155,7 +155,7 @@ def test_a_text_without_utf8_is_an_outcome() -> None:
 
 
 @pytest.mark.parametrize("id_", ["", "x" * 129, "é" * 65, "\ud800"])
-def test_a_bad_id_is_refused(id_: str) -> None:
+def test_a_bad_id_is_rejected(id_: str) -> None:
     """An id that is not 1 to 128 bytes of UTF-8 is rejected."""
     with pytest.raises(InvalidInputError):
         stream().add(StreamItem(id_, "text"))
@@ -178,7 +178,7 @@ def test_an_id_may_be_used_again_once_it_is_answered() -> None:
     "item",
     [None, b"text", 1, StreamItem("a", NOT_TEXT), StreamItem(NOT_TEXT, "x"), TextInput(NOT_TEXT)],
 )
-def test_what_is_no_text_is_a_type_error(item: Any) -> None:
+def test_other_types_than_text_are_a_type_error(item: Any) -> None:
     """A wrong type is a TypeError of the caller."""
     with pytest.raises(TypeError, match="must be a str, not"):
         stream().add(item)
@@ -271,7 +271,7 @@ def test_a_server_that_breaks_the_contract_is_found_out(
         state.receive(broken)
 
 
-def test_an_answer_before_the_question_is_found_out() -> None:
+def test_an_answer_to_an_unsent_item_is_found_out() -> None:
     """A result for an item that was not sent, or already answered, raises InternalError."""
     state = stream()
     state.add("text")

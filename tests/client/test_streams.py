@@ -115,7 +115,7 @@ def test_the_source_is_read_lazily(make_client: MakeClient, window: int | None, 
 @pytest.mark.parametrize(
     "options", [{"window": 0}, {"item_timeout_s": -1}, {"timeout_s": 0}, {"top_k": -1}]
 )
-def test_bad_options_are_refused_before_the_loop(client: Any, options: dict[str, Any]) -> None:
+def test_bad_options_are_rejected_before_the_loop(client: Any, options: dict[str, Any]) -> None:
     """Invalid options raise an error at the call, not at the first `next`."""
     with pytest.raises(InvalidInputError):
         client.classify_stream(["text"], **options)

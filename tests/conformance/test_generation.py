@@ -46,7 +46,7 @@ def same(one: Any, other: Any) -> None:
         assert one == other
 
 
-def test_the_server_has_no_part_in_it() -> None:
+def test_vectors_are_made_without_the_server() -> None:
     """No module that makes vectors imports the server, the client library, or a caller of
     either.
     """
@@ -67,7 +67,7 @@ def test_names(vectors: Mapping[str, Any]) -> None:
         assert not any(": " in name for name in names)
 
 
-def test_nothing_hangs_on_rounding() -> None:
+def test_no_vector_depends_on_rounding() -> None:
     """No vector depends on rounding: near ties and near minimum scores are left out, exact ties
     are not.
     """

@@ -34,7 +34,7 @@ def target() -> Iterator[str]:
     ],
     ids=["misspelt", "down", "none"],
 )
-def test_what_can_run_nothing(
+def test_a_runner_that_can_run_nothing(
     vectors: Mapping[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

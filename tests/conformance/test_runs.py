@@ -25,7 +25,7 @@ SKIPPED = "group other: 0 passed, 0 failed, 1 skipped\n"
 SERVING = ("serving",)
 
 
-def test_a_run_that_is_well() -> None:
+def test_a_good_run() -> None:
     """A run is good when every vector of the servers that were there passed."""
     run = judged(f"group good: 2 passed, 0 failed\n{SKIPPED}", 0, DOCUMENT, SERVING)
     assert (run.passed, run.failures, run.defects) == ({"good": 2}, [], [])
@@ -52,7 +52,7 @@ def test_failures_are_known_by_name() -> None:
     ],
     ids=["says nothing", "ends", "leaves one out", "skips", "fails", "crashes", "keeps it quiet"],
 )
-def test_what_is_not_said_has_not_passed(output: str, exit_code: int) -> None:
+def test_omitted_vectors_have_not_passed(output: str, exit_code: int) -> None:
     """A runner that omits vectors, or whose exit code contradicts its output, is defective."""
     assert judged(output, exit_code, DOCUMENT, SERVING).defects
 

@@ -18,7 +18,7 @@ def asked() -> list[Asked]:
 
 
 @pytest.mark.parametrize("query", asked(), ids=lambda query: query.where)
-def test_queries_ask_for_what_is_there(query: Asked) -> None:
+def test_queries_use_exported_series(query: Asked) -> None:
     """A query uses only exported series and their labels, and never replaces missing data by a
     number.
     """

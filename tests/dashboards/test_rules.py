@@ -25,7 +25,7 @@ def promtool(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_promtool_takes_them() -> None:
+def test_promtool_accepts_the_rules() -> None:
     """The configuration and its rules pass promtool's checks."""
     promtool("check", "config", "--lint-fatal", str(CONFIGURATION))
     promtool("check", "rules", "--lint-fatal", str(RULES))
@@ -65,7 +65,7 @@ def test_alerts_say_what_to_do() -> None:
     assert set(re.findall(r"^## (Classwire\w+)$", page, re.MULTILINE)) == alerts().keys()
 
 
-def test_they_know_the_job() -> None:
+def test_the_job_has_one_name() -> None:
     """The job has one name in the rules, the configuration and the Kubernetes pods."""
     (job,) = yaml.safe_load(CONFIGURATION.read_text(encoding="utf-8"))["scrape_configs"]
     monitor = DEPLOY / "kubernetes" / "monitoring" / "pod-monitor.yaml"

@@ -70,7 +70,7 @@ def test_the_kustomization_lists_every_file() -> None:
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=NAMES)
-def test_what_kustomize_renders(folder: Path) -> None:
+def test_the_rendered_manifests_follow_the_api(folder: Path) -> None:
     """The rendered manifests follow the API, in one namespace."""
     rendered = render(folder)
     for kind, manifest in rendered.items():

@@ -110,7 +110,7 @@ def test_share_of_ceiling(result: dict[str, Any]) -> None:
     assert share.median == pytest.approx(rate / 80e9)
 
 
-def test_what_was_not_measured_is_said(result: dict[str, Any]) -> None:
+def test_missing_measurements_are_stated(result: dict[str, Any]) -> None:
     """A partial result still has all tables, and its targets are shown as not measured."""
     del result["engines"]["engines"]["packed int8, compiled"]
     del result["accuracy"]

@@ -76,7 +76,7 @@ def test_change_that_breaks_the_last_release_fails(repository: Path) -> None:
         assert "model" in output
 
 
-def test_release_is_what_later_changes_must_not_break(repository: Path) -> None:
+def test_later_changes_must_not_break_a_release(repository: Path) -> None:
     """A field of one release can't be removed in the next."""
     edit(repository, FIELD, FIELD + NEW_FIELD)
     assert check(repository, "release-contract") == (0, "")

@@ -47,13 +47,13 @@ def test_a_page_is_stale_until_it_shows_the_file_as_it_is(root: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [PAGE.replace(END, ""), PAGE + PAGE])
-def test_blocks_that_would_not_be_filled_are_refused(page: str, root: Path) -> None:
+def test_blocks_that_would_not_be_filled_are_rejected(page: str, root: Path) -> None:
     """A block without an end marker, or one that stands twice, is an error."""
     with pytest.raises(ValueError, match="does not have once"):
         filled(page, root)
 
 
-def test_a_file_that_is_not_there_is_refused(root: Path) -> None:
+def test_a_file_that_is_not_there_is_rejected(root: Path) -> None:
     """A block for a missing file is an error."""
     (root / "examples/a.py").unlink()
     with pytest.raises(FileNotFoundError):

@@ -27,7 +27,7 @@ def test_a_command_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
         output_of([sys.executable, "-c", "import threading; threading.Event().wait()"])
 
 
-def test_what_is_shown_of_the_tests() -> None:
+def test_the_last_line_of_the_tests_is_shown() -> None:
     """For the tests the README shows their last line, with day and machine of the run."""
     processor = machine()["processor"]
     body = shown("some dots\n== 3 passed ==\n")

@@ -121,7 +121,7 @@ def test_the_version_stands_everywhere(released: Path) -> None:
         assert said["metadata"]["component"]["version"] == VERSION
 
 
-def test_what_was_built_is_what_was_checked(released: Path) -> None:
+def test_the_built_files_are_valid(released: Path) -> None:
     """A release has two valid wheels and two source distributions, with matching checksums."""
     dist = released / "dist"
     lines = (dist / "SHA256SUMS").read_text().splitlines()
@@ -183,14 +183,14 @@ def test_wheels_that_lack_something_are_not_released(released: Path, tmp_path: P
         ("0.0.1", "is older than"),
     ],
 )
-def test_versions_that_cannot_be(version: str, said: str) -> None:
+def test_invalid_versions(version: str, said: str) -> None:
     """The script rejects an invalid, oddly written or older version."""
     with pytest.raises(release.Refused, match=said):
         release.check_version(version)
     release.check_version("99.0.0rc1")
 
 
-def test_what_is_not_committed_is_not_released(
+def test_uncommitted_changes_are_not_released(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The script rejects a tree with uncommitted changes, and a changelog without news."""

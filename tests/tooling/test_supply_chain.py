@@ -69,7 +69,7 @@ def test_wheels_carry_their_bill() -> None:
         assert sbom.FILES[name].name in path.read_text("utf-8").partition("sbom-files")[2]
 
 
-def test_nothing_is_unpickled_but_what_our_own_processes_say() -> None:
+def test_only_messages_of_our_own_processes_are_unpickled() -> None:
     """Only messages of the server's own processes are unpickled, never a checkpoint or a
     request.
 
