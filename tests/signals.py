@@ -4,10 +4,10 @@ import ctypes
 from pathlib import Path
 
 
-def send_beside_main(pid: int, number: int) -> None:
+def send_to_other_thread(pid: int, number: int) -> None:
     """Send a signal to a thread of a process other than its main thread (Linux)."""
     library = ctypes.CDLL(None)
     threads = {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()}
     # A thread may have ended by now, and another process may have its id.
     if all(library.tgkill(pid, thread, number) for thread in sorted(threads - {pid})):
-        raise ProcessLookupError(f"no thread of {pid} beside its main thread")
+        raise ProcessLookupError(f"process {pid} has no thread but its main thread")

@@ -75,15 +75,15 @@ def run(plan: Plan) -> Report:
         with Client(server.target, retry=False) as client:
             stayed = client.classify(known.text(0)).model.fingerprint == fingerprint
         assert ledger.wait_for_answers(answers), "no answers"
-        heard = list(health.statuses)
+        statuses = list(health.statuses)
     report.add(
         "reloads after which the new model answers the next call", str(swaps), named, named == swaps
     )
     report.add("models that answered", "2", len(known.seen), len(known.seen) == 2)
     report.add("the server rejects a broken checkpoint and keeps the old model", "yes",
                "yes" if rejected and stayed else "no", rejected and stayed)  # fmt: skip
-    changes = len(heard) - 1
-    report.add("times the server was not ready", "0", changes, heard == [SERVING])
+    changes = len(statuses) - 1
+    report.add("times the server was not ready", "0", changes, statuses == [SERVING])
     ledger.report(report, "callers (unary and batches without retries, streams)")
     return report
 

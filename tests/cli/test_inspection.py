@@ -49,9 +49,9 @@ def test_tokenize_says_what_was_left_out(classwire: Run, target: str) -> None:
     long = "good " * 1000
     ended = classwire("tokenize", "--target", target, "--truncation", "drop_end", long)
     assert "tokens cut off)" in ended.out.splitlines()[-1]
-    refused = classwire("tokenize", "--target", target, long)
-    assert refused.code == 2
-    assert "tokens" in refused.complaint
+    rejected = classwire("tokenize", "--target", target, long)
+    assert rejected.code == 2
+    assert "tokens" in rejected.complaint
 
 
 def test_models_shows_every_fact(classwire: Run, target: str) -> None:

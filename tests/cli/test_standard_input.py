@@ -9,7 +9,7 @@ import pytest
 
 from classwire.testing import FakeServer
 from tests.cli.conftest import Run, Spawn
-from tests.signals import send_beside_main
+from tests.signals import send_to_other_thread
 
 
 def good_or_bad(text: str, pair: str | None) -> dict[str, float]:
@@ -60,7 +60,7 @@ def test_results_appear_while_the_input_is_still_open(spawn: Spawn) -> None:
         assert process.wait(10) == 1
 
 
-@pytest.mark.parametrize("send", [os.kill, send_beside_main])
+@pytest.mark.parametrize("send", [os.kill, send_to_other_thread])
 def test_ctrl_c_exits_130_with_one_line(spawn: Spawn, send: Callable[[int, int], None]) -> None:
     """Ctrl-C exits with 130 and one line, while reading the input, and on any thread."""
     with (

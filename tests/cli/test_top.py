@@ -203,7 +203,7 @@ def test_another_program(classwire: Run) -> None:
 
 
 def _interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """Raise KeyboardInterrupt after so many intervals, which take no time."""
+    """Raise KeyboardInterrupt after `after` intervals, which take no time."""
     left = iter(range(after))
 
     def sleep(seconds: float) -> None:

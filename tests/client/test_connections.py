@@ -269,9 +269,9 @@ def test_metadata_that_cannot_be_sent(
     client: Any, server: FakeServer, metadata: Any, said: str
 ) -> None:
     """Invalid metadata raises an error that names it, before the client sends anything."""
-    with pytest.raises(InvalidInputError, match=re.escape(said)) as refused:
+    with pytest.raises(InvalidInputError, match=re.escape(said)) as raised:
         client.classify("text", metadata=metadata)
-    assert refused.value.field == "metadata"
+    assert raised.value.field == "metadata"
     assert not server.requests
     with pytest.raises(TypeError, match="not a list"):
         client.classify("text", metadata=[("key", "value")])

@@ -48,10 +48,10 @@ def test_a_token_may_change(make_client: MakeClient, server: FakeServer) -> None
 def test_a_token_is_not_sent_in_plain_text(make_client: MakeClient, server: FakeServer) -> None:
     """The client sends no token in plain text unless allowed to; the error does not quote it."""
     for target in (server.target, "dns:///classwire.example:1", ["10.0.0.1:1", "10.0.0.2:1"]):
-        with pytest.raises(InvalidInputError, match="allow_plaintext_token=True") as refusal:
+        with pytest.raises(InvalidInputError, match="allow_plaintext_token=True") as raised:
             make_client(target, token=TOKEN)
-        assert refusal.value.field == "token"
-        assert TOKEN not in f"{refusal.value} {refusal.value!r}"
+        assert raised.value.field == "token"
+        assert TOKEN not in f"{raised.value} {raised.value!r}"
     make_client("10.0.0.1:1", token=TOKEN, tls=True)
     make_client("10.0.0.1:1", token=TOKEN, credentials=grpc.ssl_channel_credentials())
 
@@ -69,9 +69,9 @@ def test_an_invalid_token_is_not_quoted(
 ) -> None:
     """An invalid token raises an error that does not quote it."""
     client = make_client(server.target, token=token, allow_plaintext_token=True)
-    with pytest.raises(InvalidInputError) as refusal:
+    with pytest.raises(InvalidInputError) as raised:
         client.classify("text")
-    assert not token or token not in str(refusal.value)
+    assert not token or token not in str(raised.value)
 
 
 def test_nothing_shows_a_token(make_client: MakeClient, server: FakeServer) -> None:
@@ -88,13 +88,13 @@ def test_incomplete_or_contradictory_tls_settings(make_client: MakeClient, tmp_p
     file = tmp_path / "a.pem"
     file.write_text("a certificate")
     for tls, field in ((Tls(cert=file), "tls.key"), (Tls(key=file), "tls.cert")):
-        with pytest.raises(InvalidInputError) as refusal:
+        with pytest.raises(InvalidInputError) as raised:
             make_client("host:1", tls=tls)
-        assert refusal.value.field == field
+        assert raised.value.field == field
     for tls, field in ((Tls(ca=file), "tls.ca"), (Tls(cert=file, key=file), "tls.key")):
-        with pytest.raises(InvalidInputError, match=r"a\.pem contains no") as refusal:
+        with pytest.raises(InvalidInputError, match=r"a\.pem contains no") as raised:
             make_client("host:1", tls=tls)
-        assert refusal.value.field == field
+        assert raised.value.field == field
     with pytest.raises(FileNotFoundError):
         make_client("host:1", tls=Tls(ca=tmp_path / "nowhere.pem"))
     with pytest.raises(InvalidInputError, match="exclude each other"):

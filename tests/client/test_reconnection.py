@@ -132,13 +132,13 @@ def test_a_timeout_with_a_server_is_raised() -> None:
         stream.fail(TIMEOUT)
 
 
-def test_the_pushback_of_a_refusal_is_waited_out() -> None:
+def test_the_pushback_of_a_rejection_is_waited_out() -> None:
     """The stream waits for the server's pushback, or raises at once when it exceeds patience."""
-    refusal = OverloadedError("full", reason=Reason.TOO_MANY_STREAMS, retry_after_s=7)
+    rejection = OverloadedError("full", reason=Reason.TOO_MANY_STREAMS, retry_after_s=7)
     stream = Stream(patience_s=30)
-    assert stream.reconnection.lost(refusal) > 7
+    assert stream.reconnection.lost(rejection) > 7
     with pytest.raises(OverloadedError):
-        Stream(patience_s=5).fail(refusal)
+        Stream(patience_s=5).fail(rejection)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_no_vector_depends_on_rounding() -> None:
 
 
 def pair(first: int, second: int) -> list[Token]:
-    """Return a pair of so many tokens each, between special tokens; ids are places in the text."""
+    """Return a pair of `first` and `second` tokens, between special tokens; ids are places in the text."""
     texts = [Token(n, "", 0, 0, sequence, 0) for sequence, count in ((0, first), (1, second))
              for n in range(count)]  # fmt: skip
     special = Token(99, "", 0, 0, None, 0)
@@ -102,6 +102,6 @@ def test_ends_of_truncation() -> None:
     tokens = pair(9, 0)
     assert [t.id for t in truncated(tokens, 5, "TRUNCATION_DROP_END")] == [99, 0, 1, 2, 99]
     assert [t.id for t in truncated(tokens, 5, "TRUNCATION_DROP_START")] == [99, 6, 7, 8, 99]
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(Problem) as raised:
         truncated(tokens, 5, "TRUNCATION_REJECT")
-    assert refused.value.metadata == {"tokens": "11", "max_tokens": "5"}
+    assert raised.value.metadata == {"tokens": "11", "max_tokens": "5"}

@@ -11,7 +11,7 @@ import pytest
 
 from conformance.python.runner import __main__ as runner
 
-NOBODY = "127.0.0.1:1"
+NO_SERVER = "127.0.0.1:1"
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def target() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("servers", "why"),
     [
-        ((f"fautly={NOBODY}",), "fautly: no vectors are for a server of that name\n"),
-        ((f"faulty={NOBODY}",), "faulty: nobody answers\n"),
+        ((f"fautly={NO_SERVER}",), "fautly: no vectors are for a server of that name\n"),
+        ((f"faulty={NO_SERVER}",), "faulty: nobody answers\n"),
         ((), "no server is named\n"),
     ],
     ids=["misspelt", "down", "none"],

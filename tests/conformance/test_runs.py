@@ -50,7 +50,7 @@ def test_failures_are_known_by_name() -> None:
         ("group good: 2 passed, 0 failed\n", -11),
         ("FAIL good/a: b\ngroup good: 1 passed, 1 failed\n", 0),
     ],
-    ids=["says nothing", "ends", "leaves one out", "skips", "fails", "crashes", "keeps it quiet"],
+    ids=["prints nothing", "ends", "leaves one out", "skips", "fails", "crashes", "keeps it quiet"],
 )
 def test_omitted_vectors_have_not_passed(output: str, exit_code: int) -> None:
     """A runner that omits vectors, or whose exit code contradicts its output, is defective."""

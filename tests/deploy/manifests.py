@@ -31,7 +31,7 @@ NO_CLUSTER = {
     "contexts": [{"name": "none", "context": {"cluster": "none"}}],
     "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:0"}}],
 }
-"""A kubectl configuration whose cluster refuses every connection at once."""
+"""A kubectl configuration whose cluster rejects every connection at once."""
 
 
 def read(path: Path) -> Manifest:

@@ -30,14 +30,14 @@ def test_large_messages(
     assert {outcome.error.reason for outcome in answer.outcomes} == {"TEXT_TOO_LARGE"}
     too_large = "a" * (servers[0].config.max_message_bytes + 1)
 
-    refused, _ = outcomes(
+    rejected, _ = outcomes(
         proxy.target,
         call("Classify", {"input": {"text": too_large}}),
         call("Classify", {"input": {"text": "a"}}),
         certificate=certificate.authority,
     )
 
-    assert (refused["code"], refused.get("ErrorInfo")) == ("RESOURCE_EXHAUSTED", None)
+    assert (rejected["code"], rejected.get("ErrorInfo")) == ("RESOURCE_EXHAUSTED", None)
     assert stub.Classify(TEXT, timeout=PATIENCE_S).result.scores
 
 

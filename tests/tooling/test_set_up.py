@@ -84,7 +84,7 @@ def test_the_build_that_pip_prefers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "system", "has_driver", "says"),
+    ("version", "system", "has_driver", "parts"),
     [
         ("2.13.0", "Linux", False, ["2.13.0: the CUDA build, about 2.7 GB", "PIP_EXTRA_INDEX_URL"]),
         ("2.13.0", "Linux", True, ["2.13.0: the CUDA build, about 2.7 GB"]),
@@ -93,11 +93,11 @@ def test_the_build_that_pip_prefers() -> None:
     ],
 )
 def test_build_and_size_are_announced(
-    version: str, system: str, has_driver: bool, says: list[str]
+    version: str, system: str, has_driver: bool, parts: list[str]
 ) -> None:
     """Where CUDA is of no use, a second line names the command for the CPU build."""
     lines = list(announcement(version, system, has_nvidia_driver=has_driver))
-    assert len(lines) == len(says)
-    for line, part in zip(lines, says, strict=True):
+    assert len(lines) == len(parts)
+    for line, part in zip(lines, parts, strict=True):
         assert part in line
     assert all('"CPU"' in line for line in lines[1:])

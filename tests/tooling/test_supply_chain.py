@@ -34,7 +34,7 @@ def test_every_licence_is_allowed(extra: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("licence", "refused"),
+    ("licence", "rejected"),
     [
         ("MIT", set()),
         ("(MIT OR Apache-2.0) AND Zlib", set()),
@@ -43,9 +43,9 @@ def test_every_licence_is_allowed(extra: str) -> None:
         ("unknown", {"unknown"}),
     ],
 )
-def test_licence_expressions(licence: str, refused: set[str]) -> None:
+def test_licence_expressions(licence: str, rejected: set[str]) -> None:
     """Each part of a licence expression is judged alone; a missing statement is not allowed."""
-    assert licences.refused(Dependency("some", "1", licence, ())) == refused
+    assert licences.refused(Dependency("some", "1", licence, ())) == rejected
 
 
 @pytest.mark.parametrize("name", sorted(sbom.FILES))

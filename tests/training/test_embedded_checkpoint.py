@@ -75,7 +75,7 @@ def test_the_results_beat_the_baselines() -> None:
             assert ours["mean_absolute_error"] <= theirs["mean_absolute_error"], name
 
 
-def test_the_figures_on_the_sentences_come_back(
+def test_the_figures_on_sentences_equal_the_cards(
     target: str, sentences: list[dict[str, Any]]
 ) -> None:
     """Measured over the wire, the figures on the sentences equal the card's."""
@@ -84,7 +84,7 @@ def test_the_figures_on_the_sentences_come_back(
 
 
 @pytest.mark.skipif(not DATA, reason="CLASSWIRE_TRAINING_DATA names no folder of the data")
-def test_the_figures_on_unseen_products_come_back(target: str) -> None:
+def test_the_figures_on_test_products_equal_the_cards(target: str) -> None:
     """Measured over the wire, the figures on the test products equal the card's."""
     test = split_by_group(load_reviews(Path(DATA))).test
     measured = _measured(target, [r.full_text for r in test], [r.stars for r in test])
