@@ -80,7 +80,7 @@ def test_no_vector_depends_on_rounding() -> None:
 
 
 def pair(first: int, second: int) -> list[Token]:
-    """Return a pair of `first` and `second` tokens, between special tokens; ids are places in the text."""
+    """Return the tokens of a pair, with special tokens; an id is the position in its text."""
     texts = [Token(n, "", 0, 0, sequence, 0) for sequence, count in ((0, first), (1, second))
              for n in range(count)]  # fmt: skip
     special = Token(99, "", 0, 0, None, 0)
