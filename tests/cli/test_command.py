@@ -69,7 +69,8 @@ def test_without_the_server_serve_names_the_package(
 ) -> None:
     """Without the server, its commands name the package to install."""
     monkeypatch.setitem(sys.modules, "classwire_server", None)
-    monkeypatch.delitem(sys.modules, "classwire_server.cli.serve", raising=False)
+    for loaded in ("classwire_server.cli.serve", "classwire_server.cli"):
+        monkeypatch.delitem(sys.modules, loaded, raising=False)
     ended = classwire(*command)
     assert (ended.code, ended.out) == (1, "")
     assert ended.complaint == (
