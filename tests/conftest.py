@@ -1,4 +1,4 @@
-"""Real servers, shared by the tests of a session."""
+"""Fixtures: real servers, shared by the tests of a session."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -20,28 +20,30 @@ from tests.checkpoints import make_checkpoint
 from tests.workers import ForkedWorker
 
 transformers_logging.disable_progress_bar()
-torch.set_num_threads(1)  # several only wait for each other on models this small
+torch.set_num_threads(1)  # more threads slow down models this small
 
 launch_forked = functools.partial(launch, spawn=ForkedWorker)
-"""Starts models in worker processes as a server does by itself, only sooner."""
+"""Starts models in forked worker processes, which is faster than a server's own start."""
 
 
 @pytest.fixture(scope="session")
 def embedded_folder() -> Path:
-    """The folder of the embedded checkpoint."""
+    """Return the folder of the embedded checkpoint."""
     return EMBEDDED_FOLDER
 
 
 @pytest.fixture(scope="session")
 def target() -> Iterator[str]:
-    """The address of a server with the embedded checkpoint, and every default setting."""
+    """Yield the address of a server with the embedded checkpoint and default settings."""
     with Server(ServerConfig(port=0), launch_forked) as server:
         yield server.target
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes tiny random checkpoints, each once: `checkpoint("bert", labels=("a", "b"))`."""
+    """Return a factory of tiny random checkpoints, cached: `checkpoint("bert", labels=("a",
+    "b"))`.
+    """
     made: dict[str, Path] = {}
 
     def make(architecture: str, **options: Any) -> Path:
@@ -56,7 +58,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def few_texts(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file to calibrate on where its length does not matter: our own texts take a while."""
+    """Return a short calibration file, for tests where its length does not matter."""
     file = tmp_path_factory.mktemp("calibration") / "texts.txt"
     file.write_text("\n".join(text.text for text in calibration_texts()[:100:10]), "utf-8")
     return str(file)
@@ -64,7 +66,7 @@ def few_texts(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
-    """Starts servers for one test: `serve(model=(str(folder),), max_streams=1)`."""
+    """Return a function that starts servers: `serve(model=(str(folder),), max_streams=1)`."""
     with ExitStack() as servers:
 
         def start(launch: Launch = launch_forked, **settings: Any) -> Server:
@@ -75,6 +77,6 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 def connect() -> Iterator[Callable[[str], grpc.Channel]]:
-    """Opens channels for one test."""
+    """Return a function that opens channels."""
     with ExitStack() as channels:
         yield lambda target: channels.enter_context(grpc.insecure_channel(target))

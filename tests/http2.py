@@ -24,13 +24,13 @@ class Frame(NamedTuple):
     payload: bytes
 
     def encode(self) -> bytes:
-        """The frame's bytes."""
+        """Return the frame's bytes."""
         head = len(self.payload).to_bytes(3, "big") + bytes((self.kind, self.flags))
         return head + self.stream.to_bytes(4, "big") + self.payload
 
 
 def request(path: str, stream: int = 1) -> Frame:
-    """The headers of a gRPC call."""
+    """Return the headers of a gRPC call."""
     fields = {
         ":method": "POST",
         ":scheme": "http",
@@ -58,12 +58,12 @@ def field_of(headers: Frame, name: str) -> str:
 
 
 def messages(*raw: bytes) -> bytes:
-    """Messages as gRPC frames them."""
+    """Return messages in gRPC's framing."""
     return b"".join(b"\0" + len(message).to_bytes(4, "big") + message for message in raw)
 
 
 def settings(**values: int) -> Frame:
-    """A SETTINGS frame: `settings(initial_window_size=0)`."""
+    """Return a SETTINGS frame: `settings(initial_window_size=0)`."""
     numbers = {"header_table_size": HEADER_TABLE_SIZE, "initial_window_size": INITIAL_WINDOW_SIZE}
     pairs = (struct.pack(">HI", numbers[name], value) for name, value in values.items())
     return Frame(SETTINGS, 0, 0, b"".join(pairs))

@@ -1,13 +1,13 @@
-"""Signals as an operating system may deliver them: to any thread of a process."""
+"""Signals to a chosen thread of a process, as an operating system may deliver them."""
 
 import ctypes
 from pathlib import Path
 
 
-def send_beside_main(pid: int, number: int) -> None:
-    """Send a signal to a thread of another process that is not its main thread (Linux)."""
+def send_to_other_thread(pid: int, number: int) -> None:
+    """Send a signal to a thread of a process other than its main thread (Linux)."""
     library = ctypes.CDLL(None)
     threads = {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()}
-    # A thread may have ended by now; then it is another's.
+    # A thread may have ended by now, and another process may have its id.
     if all(library.tgkill(pid, thread, number) for thread in sorted(threads - {pid})):
-        raise ProcessLookupError(f"no thread of {pid} beside its main thread")
+        raise ProcessLookupError(f"process {pid} has no thread but its main thread")

@@ -1,9 +1,10 @@
-"""Trials: load, faults and nonsense, and what must hold all the same.
+"""Trials: load, faults and malformed requests, and what must hold under them.
 
     python -m tests.chaos [TRIAL ...] [--short] [--output reliability.json] [--work FOLDER]
 
-Every trial ends by itself. Progress goes to standard error, tables to standard output, findings to
-a file, beside those of other trials. Exits 1 when something asked for was not found.
+Every trial ends by itself. Progress goes to standard error and tables go to standard output. The
+output file gets the findings, and keeps those of other trials. Exits with 1 when a finding
+misses its target.
 """
 
 import argparse
@@ -26,17 +27,19 @@ from .trials import TRIALS
 
 
 def main() -> None:
-    """Run the trials named, or all."""
+    """Run the named trials, or all."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").split("\n\n")[0], prog="python -m tests.chaos"
     )
     parser.add_argument("trials", nargs="*", metavar="TRIAL", help=", ".join(TRIALS))
-    parser.add_argument("--short", action="store_true", help="for every day: less of everything")
+    parser.add_argument(
+        "--short", action="store_true", help="smaller models, fewer and shorter runs"
+    )
     parser.add_argument("--output", type=Path, default=Path("reliability.json"))
     parser.add_argument("--work", type=Path, help="folder for checkpoints")
     arguments = parser.parse_args()
     if unknown := set(arguments.trials) - set(TRIALS):
-        parser.error(f"no such trial: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown trial: {', '.join(sorted(unknown))}")
     started_s = time.monotonic()
 
     def say(line: str) -> None:

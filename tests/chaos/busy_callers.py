@@ -1,4 +1,4 @@
-"""Unary calls, one after the other, of several callers at the same time: an instrument."""
+"""Unary calls of several concurrent callers, one after the other: an instrument."""
 
 import itertools
 import threading
@@ -14,16 +14,16 @@ END_TIMEOUT_S = 60.0
 
 
 class BusyCallers:
-    """Callers of one model, none of whom ever waits for another. For use by one thread."""
+    """Callers of one model, each in a loop of its own. For use by one thread."""
 
     def __init__(self) -> None:
         self._ends = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._answers: list[tuple[float, int]] = []  # when, tokens
+        self._answers: list[tuple[float, int]] = []  # time, tokens
         self._failure = ""
 
     def begin(self, target: str, model: str, callers: int, tokens: int) -> None:
-        """Let so many callers send texts of so many tokens, and leave them."""
+        """Start `callers` callers, which send texts of `tokens` tokens until `end`."""
         client = Client(target, retry=False)
         client.wait_until_ready(END_TIMEOUT_S)
         words = checkpoints.words()
@@ -35,7 +35,7 @@ class BusyCallers:
             thread.start()
 
     def end(self) -> list[tuple[float, int]]:
-        """End the callers. Returns when each answer came, by the monotonic clock, and its tokens.
+        """End the callers, and return the monotonic time and the tokens of each answer.
 
         Raises Failed when a call has failed.
         """

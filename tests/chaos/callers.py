@@ -1,4 +1,4 @@
-"""Callers that go on and on, and a ledger of what became of what they asked."""
+"""Callers that run until the end of a trial, and a ledger of their outcomes."""
 
 import itertools
 import threading
@@ -14,12 +14,12 @@ from .known import Known
 from .trial import Report
 
 PATIENCE_S = 120.0
-"""How long anything may take before a trial gives it up; callers' own limits are shorter."""
+"""Longest wait of a trial for anything; the callers' own timeouts are shorter."""
 BATCH_TEXTS = 16
 
 
 class Ledger:
-    """What was asked, by number, and what became of it. Any thread may call any method."""
+    """Requests by number, and their outcomes. Any thread may call any method."""
 
     def __init__(self, known: Known) -> None:
         self.known = known
@@ -32,25 +32,25 @@ class Ledger:
 
     @property
     def open(self) -> frozenset[int]:
-        """What has no outcome yet."""
+        """Numbers without an outcome so far."""
         with self._changed:
             return frozenset(self._open)
 
     @property
     def asked(self) -> int:
-        """How many texts were asked for."""
+        """How many texts were sent."""
         with self._changed:
             return self.right + self.wrong + self.failures.total() + len(self._open)
 
     def begin(self) -> int:
-        """The number of a text that is asked for now."""
+        """Return the number of a new text."""
         with self._changed:
             number = next(self._numbers)
             self._open.add(number)
             return number
 
     def end(self, number: int, outcome: Outcome) -> None:
-        """Note an outcome. Raises KeyError when there is one."""
+        """Record an outcome. Raises KeyError when the number has one already."""
         is_right = isinstance(outcome, Classification) and self.known.is_right(number, outcome)
         with self._changed:
             self._open.remove(number)
@@ -63,21 +63,23 @@ class Ledger:
             self._changed.notify_all()
 
     def wait_until(self, condition: Callable[[], object]) -> bool:
-        """Wait until outcomes have made something true; whether that was in time."""
+        """Wait until outcomes make a condition true; return False after PATIENCE_S."""
         with self._changed:
             return self._changed.wait_for(lambda: bool(condition()), PATIENCE_S)
 
     def wait_for_answers(self, count: int) -> bool:
-        """Wait for so many more right answers."""
+        """Wait for `count` more right answers."""
         enough = self.right + count
         return self.wait_until(lambda: self.right >= enough)
 
     def wait_for(self, numbers: frozenset[int]) -> bool:
-        """Wait until all of these have an outcome."""
+        """Wait until all of these numbers have an outcome."""
         return self.wait_until(lambda: self._open.isdisjoint(numbers))
 
     def report(self, report: Report, who: str, *, may_fail: tuple[str, ...] = ()) -> None:
-        """Add what everybody has to find: an outcome for everything, the right one."""
+        """Add the findings of all callers: every text has an outcome, every answer is right, and
+        only errors in `may_fail` came.
+        """
         found = f"{len(self.open)} of {self.asked:,}"
         report.add(f"{who}: texts without an outcome", "0", found, not self.open and self.right > 0)
         found = f"{self.wrong} of {self.right + self.wrong:,}"
@@ -89,9 +91,10 @@ class Ledger:
 
 
 class Callers:
-    """Threads that make calls, one after the other, until the end of the block.
+    """Threads that call in a loop until the end of the block, and then wait for their last
+    outcome.
 
-    Then each waits for its last outcome. So many of them make unary calls, batches, and streams.
+    `unary`, `batches` and `streams` are the numbers of threads for each kind of call.
     """
 
     def __init__(
@@ -100,9 +103,9 @@ class Callers:
         self._client = client
         self._ledger = ledger
         self._end = threading.Event()
-        kinds = [self._unary] * unary + [self._batch] * batches + [self._stream] * streams
+        kinds = [self.unary] * unary + [self.batch] * batches + [self.stream] * streams
         self._threads = [
-            threading.Thread(target=self._go_on, args=(kind,), daemon=True) for kind in kinds
+            threading.Thread(target=self._repeat, args=(kind,), daemon=True) for kind in kinds
         ]
 
     def __enter__(self) -> Self:
@@ -120,11 +123,12 @@ class Callers:
         for thread in self._threads:
             thread.join(PATIENCE_S)
 
-    def _go_on(self, call: Callable[[], None]) -> None:
+    def _repeat(self, call: Callable[[], None]) -> None:
         while not self._end.is_set():
             call()
 
-    def _unary(self) -> None:
+    def unary(self) -> None:
+        """Make a unary call, and record its outcome."""
         number = self._ledger.begin()
         outcome: Outcome
         try:
@@ -133,7 +137,8 @@ class Callers:
             outcome = error
         self._ledger.end(number, outcome)
 
-    def _batch(self) -> None:
+    def batch(self) -> None:
+        """Make a batch call, and record its outcomes."""
         numbers = [self._ledger.begin() for _ in range(BATCH_TEXTS)]
         outcomes: list[Outcome]
         try:
@@ -143,15 +148,17 @@ class Callers:
         for number, outcome in zip(numbers, outcomes, strict=True):
             self._ledger.end(number, outcome)
 
-    def _stream(self) -> None:
+    def stream(self) -> None:
+        """Make a stream of `items`, and record its outcomes."""
         try:
-            for id_, _, outcome in self._client.classify_stream(self._items()):
+            for id_, _, outcome in self._client.classify_stream(self.items()):
                 self._ledger.end(int(id_), outcome)
         except ClasswireError as error:
             for id_ in error.unanswered:
                 self._ledger.end(int(id_), error)
 
-    def _items(self) -> Iterator[StreamItem]:
+    def items(self) -> Iterator[StreamItem]:
+        """Yield items until the end of the block."""
         while not self._end.is_set():
             number = self._ledger.begin()
             yield StreamItem(str(number), self._ledger.known.text(number))
@@ -165,6 +172,6 @@ def start(
     retry: bool = True,
     **kinds: int,
 ) -> None:
-    """Let the callers of one client go on until the end of a block."""
+    """Run callers with one client until the end of a block."""
     client = ends.enter_context(Client(target, retry=retry))
     ends.enter_context(Callers(client, ledger, **kinds))

@@ -1,4 +1,4 @@
-"""The chart of what the trials of overload found."""
+"""The chart of the overload trials."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ Level = Mapping[str, float]
 
 
 def draw(records: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Draw the chart where there are figures for it, as an SVG file that stays the same."""
+    """Draw the chart, if there are levels, as a reproducible SVG file."""
     levels: dict[str, list[Level]] = {}  # by the name of the checkpoint
     for record in records.values():
         levels.update(record["series"].get("levels", {}))

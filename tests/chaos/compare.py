@@ -1,11 +1,12 @@
-"""Overload of several checkouts in turns, so that a machine whose speed changes treats all alike.
+"""Overload of several checkouts in turns, so that changes of the machine's speed affect all
+alike.
 
     python -m tests.chaos.compare CHECKOUT [CHECKOUT ...] [--turns 10] [--model embedded|slice|base]
 
-The servers of all checkouts run on the last core, and only one of them has load. Each uses the
-sources of its checkout and the packages of this environment. In a turn each has its capacity, five
-and ten times of it (9 s each), and stands still once at five times (22 s). Each turn starts new
-servers, since what a server measures of its engine when it starts decides much.
+The servers of all checkouts run on the last core, and only one of them has load at a time. Each
+uses the sources of its checkout and the packages of this environment. A turn puts one, five and
+ten times the capacity on each (9 s each), and stops it once at five times (22 s). Each turn
+starts new servers, since a server's measurements at its start affect much.
 """
 
 import argparse
@@ -35,12 +36,12 @@ STANDS_AFTER_S, STANDSTILL_SECONDS = 10.0, 18.0
 LOADS = (1, 5, 10)
 SHAPES = {"slice": BERT_SLICE, "base": BERT_BASE}
 Samples = dict[str, dict[str, list[float]]]
-"""What was found, by figure and checkout, in turn."""
+"""Figures by name and checkout, one a turn."""
 
 
 @contextmanager
 def serving(checkout: Path, plan: Plan, models: list[str]) -> Iterator[Subject]:
-    """A server of a checkout."""
+    """Run a server of a checkout."""
     paths = os.pathsep.join(str(checkout / part) for part in ("client", "server"))
     environment = {**ONE_THREAD, "PYTHONPATH": paths}
     with contextlib.chdir(checkout):
@@ -51,7 +52,7 @@ def serving(checkout: Path, plan: Plan, models: list[str]) -> Iterator[Subject]:
 
 
 def stand_still(bench: Bench, subject: Subject, capacity_per_s: float) -> dict[str, float]:
-    """What is answered before and after a standstill at five times the capacity."""
+    """Return the answers per second before and after a standstill at five times the capacity."""
     standstill = Standstill(subject.server.pid, STANDS_AFTER_S)
     standstill.start()
     sample = bench.load_side.ask(
@@ -78,18 +79,18 @@ def stand_still(bench: Bench, subject: Subject, capacity_per_s: float) -> dict[s
 
 
 def cpu_s(subject: Subject) -> float:
-    """Processor time of a server, without its worker's."""
+    """Return the server's CPU time, without its worker's."""
     usage = Usage.of(subject.server.pid)
     return usage.cpu_s if usage is not None else 0.0
 
 
 def calls_of(load: float, capacity_per_s: float) -> float:
-    """How many calls a sample has, those that warm up included."""
+    """Return the number of calls in a sample, with those of the warm-up."""
     return load * capacity_per_s * (WARM_UP_S + SECONDS)
 
 
 def turn_of(bench: Bench, subjects: list[Subject], capacity_per_s: float, turn: int) -> Samples:
-    """The figures of one turn."""
+    """Return the figures of one turn."""
     samples: Samples = defaultdict(lambda: defaultdict(list))
     first: dict[str, float] = {}
     for load in LOADS:
@@ -102,7 +103,7 @@ def turn_of(bench: Bench, subjects: list[Subject], capacity_per_s: float, turn: 
             for name, value in {
                 "answers/s": found.answers_per_s,
                 "answers of those at 1x": found.answers_per_s / at_capacity,
-                "median rejection, ms": 1e3 * found.refusal_p50_s,
+                "median rejection, ms": 1e3 * found.rejection_p50_s,
                 "expired": sum(n for end, n in found.outcomes.items() if end in EXPIRED),
                 "server's processor time, us a call": 1e6 * took_s / calls_of(load, capacity_per_s),
                 "hung": found.hung,
@@ -125,7 +126,7 @@ def show(samples: Samples) -> None:
 
 
 def main() -> None:
-    """Take turns, and print all figures after each."""
+    """Run the turns, and print all figures after each."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").split("\n\n")[0], prog="python -m tests.chaos.compare"
     )

@@ -1,4 +1,4 @@
-"""A long stream over two servers that are killed in turn."""
+"""A long stream over two servers that the trial kills in turn."""
 
 import itertools
 import signal
@@ -17,13 +17,14 @@ from .trial import Plan, Report, Trial
 
 LEAST_UNANSWERED = 100
 NOTICEABLE_ITEMS = 150
-"""So many results tell which server computes them."""
+"""Results after which CPU time shows which server computes them."""
 
 
 class Journey:
-    """A stream of so many items, as its caller sees it; for each stage a share of them may go.
+    """A stream of `items` items as its caller sees it; the trial lets a share of them go at each
+    stage.
 
-    Made and ended on one thread, it runs on another; any thread may ask.
+    One thread makes and ends it, another runs it; any thread may read it.
     """
 
     def __init__(self, client: Client, known: Known, items: int, *, in_order: bool) -> None:
@@ -37,7 +38,7 @@ class Journey:
         self._known = known
         self._count = items
         self._in_order = in_order
-        self._changed = threading.Condition()  # guards all above that changes
+        self._changed = threading.Condition()  # guards all mutable fields above
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -48,13 +49,13 @@ class Journey:
             return self.taken - len(self.ids)
 
     def allow(self, items: int) -> None:
-        """Let so many items go in all."""
+        """Let the source give this many items in all."""
         with self._changed:
             self.allowed = items
             self._changed.notify_all()
 
     def wait_for(self, results: int, unanswered: int = 0) -> bool:
-        """Wait until there are so many results in all, and so many ids unanswered."""
+        """Wait until this many results came in all, and this many ids are unanswered."""
         with self._changed:
             self._changed.wait_for(
                 lambda: (
@@ -88,7 +89,7 @@ class Journey:
                     self.ids.append(id_)
                     self.wrong += not is_right
                     self._changed.notify_all()
-        except BaseException as error:  # the trial says it
+        except BaseException as error:  # reported by the trial
             self.failure = error
         with self._changed:
             self.is_over = True
@@ -96,7 +97,7 @@ class Journey:
 
 
 def busy_ticks(process: Process) -> int:
-    """Processor time that a server and its model have used."""
+    """Return the CPU time of a server and its model."""
     ticks = 0
     for pid in (process.pid, *children(process.pid)):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -105,7 +106,7 @@ def busy_ticks(process: Process) -> int:
 
 
 def run(plan: Plan) -> Report:
-    """Two streams, in order and not."""
+    """Run two streams, one in order and one as completed."""
     report = Report()
     with ExitStack() as ends:
         replicas = [ends.enter_context(Replica(lambda port: process(plan, port))) for _ in "ab"]

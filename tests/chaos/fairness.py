@@ -1,4 +1,4 @@
-"""Streams that want more than there is: each gets its share, however much another one sends."""
+"""Streams that exceed the capacity: each gets a fair share, however much one of them sends."""
 
 import itertools
 import time
@@ -12,8 +12,8 @@ from .trial import Plan, Report, Trial
 
 TEXT_TOKENS = 32
 MODEST, GREEDY = 10, 1_020
-"""Texts that a stream has unanswered at any time: ten are enough that some always wait, while
-others of them are in the engine and on the wire.
+"""Unanswered texts of a stream. Ten are enough that some always wait, while others are in the
+engine and on the wire.
 """
 STREAMS = 8
 TIMES_MORE = 100
@@ -23,11 +23,11 @@ LEAST_SHARE = 0.8
 WARM_UP_S = 3.0
 
 Answers = Sequence[tuple[float, int, int]]
-"""Of one stream: when, how many tokens, how many texts were left unanswered."""
+"""Answers of one stream: time, tokens, number of unanswered texts."""
 
 
 def shares(streams: Sequence[Answers], since_s: float, until_s: float) -> list[float]:
-    """The tokens of each stream within a time, over an even share of all of them."""
+    """Return the tokens of each stream within a time, divided by a fair share."""
     tokens = [
         sum(tokens for at_s, tokens, _ in answers if since_s <= at_s < until_s)
         for answers in streams
@@ -37,7 +37,7 @@ def shares(streams: Sequence[Answers], since_s: float, until_s: float) -> list[f
 
 
 def run(plan: Plan) -> Report:
-    """One greedy stream among modest ones, over an engine that is slow enough to be the limit."""
+    """Run one greedy stream among modest ones on a slow engine."""
     folder = plan.work / BERT_SLICE.name.replace(" ", "-")
     if not folder.exists():
         save(BERT_SLICE, folder)

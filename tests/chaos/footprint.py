@@ -1,4 +1,4 @@
-"""What a process holds: memory, threads, open files."""
+"""Resources of a process: memory, threads, open files."""
 
 import os
 import re
@@ -9,10 +9,10 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Footprint:
-    """Of one process at one moment.
+    """Resources of one process at one moment.
 
-    `memory_bytes` is its share of memory (PSS), `own_bytes` the part of it that is in no file: the
-    rest depends on who else has mapped the same libraries.
+    `memory_bytes` is its proportional set size (PSS). `own_bytes` is the part that no file
+    backs; the rest depends on other processes that map the same libraries.
     """
 
     memory_bytes: int
@@ -22,7 +22,7 @@ class Footprint:
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """The footprint of a process that runs."""
+        """Return the footprint of a running process."""
         threads = sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         memory, own = (
@@ -32,5 +32,5 @@ class Footprint:
         return cls(memory, own, threads, len(os.listdir(f"/proc/{pid}/fd")))
 
     def is_within(self, other: "Footprint") -> bool:
-        """Whether there are no more threads and files than in another."""
+        """Return whether threads and open files do not exceed another footprint's."""
         return self.threads <= other.threads and self.descriptors <= other.descriptors

@@ -1,4 +1,4 @@
-"""Streams that always have a number of texts unanswered: an instrument."""
+"""Streams that always have a number of unanswered texts: an instrument."""
 
 import itertools
 import threading
@@ -18,15 +18,15 @@ END_TIMEOUT_S = 10.0
 
 
 class FullStream:
-    """One stream, one item a message; the next goes when there is room for it.
+    """One stream with one item a message; an answer makes room for the next item.
 
-    Texts are sent over and over: more of them than `unanswered`, since those that wait at the same
-    time are computed once. A thread of its own reads the answers.
+    It repeats more texts than `unanswered`, since the server computes equal waiting texts once.
+    A thread of its own reads the answers.
     """
 
     def __init__(self, stub: Any, texts: Sequence[str], unanswered: int) -> None:
         assert len(texts) > unanswered
-        self.answers: list[tuple[float, int, int]] = []  # when, tokens, how many are left
+        self.answers: list[tuple[float, int, int]] = []  # time, tokens, unanswered texts
         self._inputs = [pb.TextInput(text=text) for text in texts]
         self._room = threading.Semaphore(unanswered)
         self._sent = 0
@@ -38,7 +38,9 @@ class FullStream:
         self._reader.start()
 
     def end(self) -> None:
-        """Cancel the stream. Raises Failed when it had ended before, or an item had failed."""
+        """Cancel the stream. Raises Failed when it has ended already, or when an item has
+        failed.
+        """
         self._ends = True
         self._call.cancel()
         self._room.release()
@@ -81,7 +83,7 @@ class FullStreams:
         self._streams: list[FullStream] = []
 
     def begin(self, target: str, lengths: Sequence[int], unanswered: Sequence[int]) -> None:
-        """Begin a stream for each number of texts that are to be unanswered, and leave them."""
+        """Start a stream for each number of unanswered texts."""
         self._channel = grpc.insecure_channel(target)
         grpc.channel_ready_future(self._channel).result(READY_TIMEOUT_S)
         stub = ClassifyServiceStub(self._channel)
@@ -96,8 +98,8 @@ class FullStreams:
     def end(self) -> list[list[tuple[float, int, int]]]:
         """End the streams.
 
-        Returns for each what came, when, by the monotonic clock: tokens, and how many texts were
-        unanswered then. Raises Failed.
+        Returns the answers of each: monotonic time, tokens, and unanswered texts at that time.
+        Raises Failed.
         """
         assert self._channel is not None
         for stream in self._streams:

@@ -1,4 +1,4 @@
-"""Callers that have no time, and some that change their minds: an instrument."""
+"""Callers with very short deadlines, some of which cancel: an instrument."""
 
 import random
 import threading
@@ -19,7 +19,7 @@ PATIENCE_S = 60.0
 
 
 class Storm:
-    """Calls of all kinds, made one after the other without waiting for any."""
+    """Concurrent calls of all kinds, whose ends it counts."""
 
     def __init__(self, stub: ClassifyServiceStub) -> None:
         self.codes: Counter[str] = Counter()
@@ -30,7 +30,7 @@ class Storm:
         self._lock = threading.Lock()  # guards codes
 
     def call(self, number: int) -> Any:
-        """Make a call: of ten, eight are unary, one is a batch and one a stream."""
+        """Start a call: of ten, eight are unary, one is a batch and one a stream."""
         self._room.acquire()
         timeout_s = self._drawn.uniform(*TIMEOUTS_MS) / 1e3
         inputs = [self._inputs[(number + n) % len(self._inputs)] for n in range(8)]
@@ -49,7 +49,7 @@ class Storm:
         return call
 
     def wait(self) -> None:
-        """Wait until every call has ended, or for too long."""
+        """Wait until every call has ended, or until a timeout."""
         for _ in range(MOST_OPEN):
             if not self._room.acquire(timeout=PATIENCE_S):
                 return
@@ -69,22 +69,22 @@ def _stream(inputs: Sequence[pb.TextInput]) -> list[pb.StreamClassifyRequest]:
 
 
 def storm(target: str, calls: int) -> dict[str, int]:
-    """So many calls; every third is cancelled while the next ones are made.
+    """Start `calls` calls, and cancel every third while the next ones start.
 
     Returns how many ended with each code.
     """
     with grpc.insecure_channel(target) as channel:
         grpc.channel_ready_future(channel).result(PATIENCE_S)
-        blown = Storm(ClassifyServiceStub(channel))
-        doomed: deque[Any] = deque()
+        calling = Storm(ClassifyServiceStub(channel))
+        to_cancel: deque[Any] = deque()
         for number in range(calls):
-            call = blown.call(number)
+            call = calling.call(number)
             if number % 3 == 0:
-                doomed.append(call)
-            if len(doomed) > number % 2:
-                doomed.popleft().cancel()
-        blown.wait()
-        return dict(blown.codes)
+                to_cancel.append(call)
+            if len(to_cancel) > number % 2:
+                to_cancel.popleft().cancel()
+        calling.wait()
+        return dict(calling.codes)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""More streams than the server has threads, on which nothing is said."""
+"""More idle streams than the server has threads."""
 
 import queue
 from collections.abc import Iterator
@@ -20,20 +20,20 @@ from .trial import Plan, Report, Trial
 
 SURPLUS = 50
 TIMEOUT_S = 10.0
-REFUSED = "RESOURCE_EXHAUSTED TOO_MANY_STREAMS"
+REJECTED = "RESOURCE_EXHAUSTED TOO_MANY_STREAMS"
 
 
 class IdleStream:
-    """A stream on which a config is sent, and no item. Ends with the block."""
+    """A stream that sends a config and no item. The block's end ends it."""
 
     def __init__(self, stub: Any) -> None:
-        self._says: queue.SimpleQueue[pb.StreamClassifyRequest | None] = queue.SimpleQueue()
-        self._says.put(pb.StreamClassifyRequest(config=pb.StreamConfig()))
+        self._outgoing: queue.SimpleQueue[pb.StreamClassifyRequest | None] = queue.SimpleQueue()
+        self._outgoing.put(pb.StreamClassifyRequest(config=pb.StreamConfig()))
         self._call = stub.StreamClassify(self._requests())
 
     def begin(self) -> tuple[str, float | None]:
-        """Wait for the first answer: "" when the stream is open, or how it ended and when to come
-        back.
+        """Wait for the first answer; return "" for an open stream, else its status and the retry
+        time.
         """
         try:
             next(self._call)
@@ -43,22 +43,22 @@ class IdleStream:
 
     def end(self) -> None:
         """Half-close, and wait for the end."""
-        self._says.put(None)
+        self._outgoing.put(None)
         for _ in self._call:
             raise Failed("an idle stream had an answer")
 
     def cancel(self) -> None:
-        """End it at once; does nothing when it has ended."""
-        self._says.put(None)
+        """Cancel it; does nothing when it has ended."""
+        self._outgoing.put(None)
         self._call.cancel()
 
     def _requests(self) -> Iterator[pb.StreamClassifyRequest]:
-        while (said := self._says.get()) is not None:
-            yield said
+        while (message := self._outgoing.get()) is not None:
+            yield message
 
 
 def run(plan: Plan) -> Report:
-    """The default settings, and the embedded checkpoint."""
+    """Open idle streams on the embedded checkpoint with default settings."""
     config = ServerConfig()
     count = config.rpc_threads + SURPLUS
     calls = 50 if plan.is_short else 500
@@ -76,7 +76,7 @@ def run(plan: Plan) -> Report:
         def check() -> None:
             answer = health.Check(HealthCheckRequest(), timeout=TIMEOUT_S)
             if answer.status != HealthCheckResponse.SERVING:
-                raise Failed("health says NOT_SERVING")
+                raise Failed("the health check returns NOT_SERVING")
 
         idle_s = [seconds_of(call) for _ in range(calls)]
         streams = [IdleStream(stub) for _ in range(count)]
@@ -99,12 +99,12 @@ def run(plan: Plan) -> Report:
         opened := sum(not outcome for outcome, _ in begun),
         opened == config.max_streams,
     )
-    refused = [after for outcome, after in begun if outcome == REFUSED and after is not None]
+    rejected = [after for outcome, after in begun if outcome == REJECTED and after is not None]
     report.add(
         "rejected with TOO_MANY_STREAMS and RetryInfo",
         "all others",
-        len(refused),
-        len(refused) == count - config.max_streams,
+        len(rejected),
+        len(rejected) == count - config.max_streams,
     )
     report.add(
         f"{calls} calls meanwhile, p50 and p99",

@@ -1,4 +1,4 @@
-"""A model's process that is killed, or hangs, while callers go on."""
+"""A model's process that is killed, or hangs, under load."""
 
 import os
 import signal
@@ -26,26 +26,26 @@ SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERV
 
 
 class Health:
-    """What a watcher of a server's health hears, while the block lasts."""
+    """The statuses that a watcher of a server's health gets during the block."""
 
     def __init__(self, target: str) -> None:
-        self.heard: list[int] = []
-        self._changed = threading.Condition()  # guards heard
+        self.statuses: list[int] = []
+        self._changed = threading.Condition()  # guards statuses
         self._channel = grpc.insecure_channel(target)
         stub: Any = HealthStub(self._channel)
         self._call = stub.Watch(HealthCheckRequest())
-        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def wait_for(self, statuses: int) -> bool:
-        """Wait until so many statuses were heard in all."""
+    def wait_for(self, count: int) -> bool:
+        """Wait until this many statuses came in all."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self.heard) >= statuses, PATIENCE_S)
+            return self._changed.wait_for(lambda: len(self.statuses) >= count, PATIENCE_S)
 
-    def _listen(self) -> None:
+    def _watch(self) -> None:
         try:
             for response in self._call:
                 with self._changed:
-                    self.heard.append(response.status)
+                    self.statuses.append(response.status)
                     self._changed.notify_all()
         except grpc.RpcError:  # the end of the block
             pass
@@ -65,8 +65,8 @@ class Health:
         self._thread.join(PATIENCE_S)
 
 
-class Killings:
-    """What has befallen workers, and what was found each time."""
+class WorkerFaults:
+    """Faults of workers, and the findings of each."""
 
     def __init__(self, answers_between: int) -> None:
         self.least_in_flight = 1 << 30
@@ -74,32 +74,32 @@ class Killings:
         self.count = 0
         self.back = 0
 
-    def befall(
+    def inject(
         self, ledgers: Sequence[Ledger], health: Health, pid: int, fault: Callable[[int], None]
     ) -> None:
-        """Let a fault end the worker in the middle of a batch; wait until all is well again.
+        """End the worker by a fault in the middle of a batch, and wait until all is well again.
 
-        Nothing else may befall the texts that were in flight: each now runs alone, and one whose
-        worker ends a second time can't be told from one that kills it.
+        No second fault may meet the texts in flight: each runs alone now, and a text whose
+        worker ends twice counts as poison.
         """
         for ledger in ledgers:
-            assert ledger.wait_for_answers(self._answers_between), "nothing is answered"
-        heard = len(health.heard)
+            assert ledger.wait_for_answers(self._answers_between), "no answers"
+        before = len(health.statuses)
         in_flight = sum(len(ledger.open) for ledger in ledgers)
-        assert eventually(lambda: is_computing(pid)), "the worker has nothing to do"
+        assert eventually(lambda: is_computing(pid)), "the worker is idle"
         fault(pid)
         self.least_in_flight = min(self.least_in_flight, in_flight)
         self.count += 1
-        assert health.wait_for(heard + 1), "the loss of the worker is not noticed"
+        assert health.wait_for(before + 1), "the server does not report the lost worker"
         suspected = [ledger.open for ledger in ledgers]
-        if health.wait_for(heard + 2):
-            self.back += health.heard[heard:] == [NOT_SERVING, SERVING]
+        if health.wait_for(before + 2):
+            self.back += health.statuses[before:] == [NOT_SERVING, SERVING]
         for ledger, numbers in zip(ledgers, suspected, strict=True):
             ledger.wait_for(numbers)
 
 
 def is_computing(pid: int) -> bool:
-    """Whether one of a process's threads is running."""
+    """Return whether one of a process's threads is running."""
     stats = Path(f"/proc/{pid}/task").glob("*/stat")
     for stat in stats:
         with suppress(OSError):  # a thread that has just ended
@@ -109,13 +109,15 @@ def is_computing(pid: int) -> bool:
 
 
 def kill(pid: int) -> None:
-    """End a process."""
+    """Kill a process."""
     os.kill(pid, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything; `answers_between` kills, of those who try again and of the others."""
+    """Sizes of a run. Between two faults the callers with retries, and those without, get
+    `answers_between` answers each.
+    """
 
     servers: int
     kills: int
@@ -138,7 +140,7 @@ SHORT = Scale(
 
 @contextmanager
 def _load(target: str, ledger: Ledger, untried: Ledger) -> Iterator[None]:
-    """Unary calls, batches and a stream; and unary calls that are not tried again."""
+    """Run unary calls, batches and a stream with retries, and unary calls without."""
     with ExitStack() as ends:
         start(ends, target, ledger, unary=4, batches=1, streams=1)
         start(ends, target, untried, retry=False, unary=2)
@@ -147,7 +149,7 @@ def _load(target: str, ledger: Ledger, untried: Ledger) -> Iterator[None]:
 
 @contextmanager
 def _server(plan: Plan, settings: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], int]]]:
-    """Where a server is, and which process its model is in."""
+    """Yield a server's target and the process id of its model."""
     if plan.is_short:
         with inside(plan, batch_tokens=256, **settings) as server:
             yield server.target, lambda: worker_pid(server)
@@ -157,9 +159,9 @@ def _server(plan: Plan, settings: Mapping[str, Any]) -> Iterator[tuple[str, Call
 
 
 def run(plan: Plan) -> Report:
-    """Kill workers; let one hang."""
+    """Kill workers, and stop one so that it hangs."""
     report, scale = Report(), SHORT if plan.is_short else FULL
-    killings, hangs = (Killings(scale.answers_between) for _ in range(2))
+    kill_faults, hangs = (WorkerFaults(scale.answers_between) for _ in range(2))
     ledgers: list[Ledger] = []
     for number in range(scale.servers):
         with _server(plan, scale.settings) as (target, pid):
@@ -169,20 +171,20 @@ def run(plan: Plan) -> Report:
             with _load(target, *ledgers), Health(target) as health:
                 assert health.wait_for(1)
                 for n in range(scale.kills):
-                    killings.befall(ledgers, health, pid(), kill)
+                    kill_faults.inject(ledgers, health, pid(), kill)
                     plan.say(f"server {number + 1}: killed {n + 1} times")
                 if number == 0:
-                    hangs.befall(ledgers, health, pid(), stop)
+                    hangs.inject(ledgers, health, pid(), stop)
                     plan.say("hung once")
     kills = scale.servers * scale.kills
-    for what, wanted, found in (("killed", kills, killings), ("stopped", 1, hangs)):
+    for what, wanted, found in (("killed", kills, kill_faults), ("stopped", 1, hangs)):
         report.add(
             f"process {what} in the middle of a batch; SERVING again",
             f"{wanted}, {wanted}",
             f"{found.count}, {found.back}",
             found.count == found.back == wanted,
         )
-    fewest = min(killings.least_in_flight, hangs.least_in_flight)
+    fewest = min(kill_faults.least_in_flight, hangs.least_in_flight)
     report.add("texts in flight at that moment", "at least 1", f"at least {fewest}", fewest >= 1)
     ledgers[0].report(report, "callers")
     ledgers[1].report(report, "callers without retries", may_fail=("WORKER_LOST",))

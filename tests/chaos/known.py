@@ -1,4 +1,4 @@
-"""Texts whose scores are known: asked of a server before anything befalls it."""
+"""Texts with known scores, which a server gives before any fault."""
 
 import random
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ TIMEOUT_S = 120.0
 
 
 class Known:
-    """Texts for the embedded checkpoint, again from the first when all are used up."""
+    """Texts for the embedded checkpoint, repeated from the first."""
 
     def __init__(self, texts: Sequence[str], scores: Sequence[Sequence[float]]) -> None:
         self._texts = texts
@@ -22,7 +22,7 @@ class Known:
     def ask(
         cls, target: str, count: int, tokens: tuple[int, int] = (10, 100), **client_options: Any
     ) -> "Known":
-        """So many texts, of lengths between two, and their scores from a server."""
+        """Return `count` texts with lengths in a range, and their scores from a server."""
         drawn = random.Random(1)
         lengths = [drawn.randint(*tokens) for _ in range(count)]
         asked = texts(lengths, embedded_words())
@@ -34,11 +34,11 @@ class Known:
         return cls(asked, scores)
 
     def text(self, number: int) -> str:
-        """The text of a number, from 0 on."""
+        """Return the text of a number, from 0 on."""
         return self._texts[number % len(self._texts)]
 
     def is_right(self, number: int, answer: Classification) -> bool:
-        """Whether these are the text's scores, each to 1e-5."""
+        """Return whether the scores are the text's, each to 1e-5."""
         right = self._scores[number % len(self._scores)]
         given = by_label(answer)
         return len(given) == len(right) and all(
@@ -47,5 +47,5 @@ class Known:
 
 
 def by_label(answer: Classification) -> list[float]:
-    """The scores in the order of the labels' ids."""
+    """Return the scores in the order of the labels' ids."""
     return [one.score for one in sorted(answer.scores, key=lambda one: one.label_id)]

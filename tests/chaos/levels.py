@@ -1,4 +1,4 @@
-"""What became of the calls of one load, and whether that is what must be. Pure."""
+"""Figures of the calls of one load, and their verdicts. Pure."""
 
 import statistics
 from collections import Counter
@@ -14,16 +14,16 @@ from .trial import Report
 DEADLINE_S = 1.0
 LEAST_GOODPUT = 0.9
 LEAST_OF_A_TURN = 0.5
-"""A machine may be slow for a part of a turn; less is a server that collapses now and then."""
-MOST_REFUSAL_S = 0.05
-REFUSED = "RESOURCE_EXHAUSTED OVERLOADED"
+"""A slow phase of the machine costs a turn some answers; below this share the server collapsed."""
+MOST_REJECTION_S = 0.05
+REJECTED = "RESOURCE_EXHAUSTED OVERLOADED"
 EXPIRED = ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED EXPIRED_IN_QUEUE")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What was seen of one load in one turn: the calls that were due, the texts that were run, and
-    whether the server came to rest afterwards.
+    """One load in one turn: the calls that were due, the texts that ran, and whether the server
+    became idle afterwards.
     """
 
     calls: Sequence[Call]
@@ -33,7 +33,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Level:
-    """What became of the calls of one load, which is so many times the capacity."""
+    """Figures of the calls of one load, which is a multiple of the capacity."""
 
     load: float
     capacity_per_s: float
@@ -43,8 +43,8 @@ class Level:
     p50_s: float
     p99_s: float
     outcomes: dict[str, int]
-    refusal_p50_s: float
-    refusals_without_retry: int
+    rejection_p50_s: float
+    rejections_without_retry: int
     retry_p50_s: float
     sent_late_p99_s: float
     runs: int
@@ -60,8 +60,8 @@ class Level:
 
     @property
     def unforeseen(self) -> dict[str, int]:
-        """Outcomes that no call should have had."""
-        known = {ANSWERED, HANGS, REFUSED, *EXPIRED}
+        """Outcomes that no call may have."""
+        known = {ANSWERED, HANGS, REJECTED, *EXPIRED}
         return {outcome: n for outcome, n in self.outcomes.items() if outcome not in known}
 
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ class Level:
         return (
             f"{self.load:g}x: {self.offered_per_s:.1f} calls/s offered, {self.answers_per_s:.2f} "
             f"answered in time, {self.tokens_per_s:.0f} tokens/s, p50 {1e3 * self.p50_s:.0f} ms, "
-            f"p99 {1e3 * self.p99_s:.0f} ms; {ended}; refused in {1e3 * self.refusal_p50_s:.1f} "
+            f"p99 {1e3 * self.p99_s:.0f} ms; {ended}; rejected in {1e3 * self.rejection_p50_s:.1f} "
             f"ms, to come back in {self.retry_p50_s:.2f} s; expired {self.expired_run} and late "
             f"{self.late_run} of {self.runs} texts run; engine busy {self.busy:.2f}; "
             f"sent {1e3 * self.sent_late_p99_s:.0f} ms late"
@@ -77,13 +77,13 @@ class Level:
 
 
 def level(load: float, capacity_per_s: float, samples: Sequence[Sample], sample_s: float) -> Level:
-    """What became of the calls of samples of one load, each of so many seconds."""
+    """Return the figures of one load from its samples, of `sample_s` seconds each."""
     calls = [call for sample in samples for call in sample.calls]
     runs = [run for sample in samples for run in sample.runs]
     seconds = sample_s * len(samples)
     answered = [c for c in calls if c.outcome == ANSWERED and c.took_s <= DEADLINE_S]
-    refused = [call for call in calls if call.outcome == REFUSED]
-    retries_s = [call.retry_after_s for call in refused if call.retry_after_s is not None]
+    rejected = [call for call in calls if call.outcome == REJECTED]
+    retries_s = [call.retry_after_s for call in rejected if call.retry_after_s is not None]
     return Level(
         load,
         capacity_per_s,
@@ -93,8 +93,8 @@ def level(load: float, capacity_per_s: float, samples: Sequence[Sample], sample_
         quantile([call.took_s for call in answered] or [0.0], 0.5),
         quantile([call.took_s for call in answered] or [0.0], 0.99),
         dict(Counter(call.outcome for call in calls)),
-        quantile([call.took_s for call in refused] or [0.0], 0.5),
-        len(refused) - len(retries_s),
+        quantile([call.took_s for call in rejected] or [0.0], 0.5),
+        len(rejected) - len(retries_s),
         quantile(retries_s or [0.0], 0.5),
         quantile([call.sent_s - call.due_s for call in calls] or [0.0], 0.99),
         sum(run.texts for run in runs),
@@ -106,14 +106,15 @@ def level(load: float, capacity_per_s: float, samples: Sequence[Sample], sample_
 
 
 def goodput(last: Level, first: Level) -> float:
-    """Answers in time at one load, of those at another."""
+    """Return the answers in time at one load, divided by those at another."""
     return last.answers_per_s / first.answers_per_s if first.answers_per_s else 0.0
 
 
 def add_findings(report: Report, levels: Sequence[Level], shares: Sequence[float]) -> None:
-    """Compare the last load with the first, and look at what must hold for all; `shares` are what
-    each turn found of the comparison. Their median decides: a machine that slows down for a part of
-    a turn is no finding about the server.
+    """Add the findings: the last load against the first, and rules for all loads.
+
+    `shares` are the ratios of the turns. Their median decides, since a slow phase of the machine
+    in one turn is not the server's fault.
     """
     first, last = levels[0], levels[-1]
     share = statistics.median(shares)
@@ -129,17 +130,17 @@ def add_findings(report: Report, levels: Sequence[Level], shares: Sequence[float
     )
     poor = sum(share < LEAST_OF_A_TURN for share in shares)
     report.add(f"turns in which this ratio is below {LEAST_OF_A_TURN:g}", "0", poor, not poor)
-    refusing = [level for level in levels if level.outcomes.get(REFUSED)]
-    worst_s = max((level.refusal_p50_s for level in refusing), default=0.0)
+    rejecting = [level for level in levels if level.outcomes.get(REJECTED)]
+    worst_s = max((level.rejection_p50_s for level in rejecting), default=0.0)
     report.add(
         "median time to a rejection, at the worst load",
-        f"within {1e3 * MOST_REFUSAL_S:g} ms",
+        f"within {1e3 * MOST_REJECTION_S:g} ms",
         f"{digits(1e3 * worst_s)} ms",
-        bool(refusing) and worst_s <= MOST_REFUSAL_S,
+        bool(rejecting) and worst_s <= MOST_REJECTION_S,
     )
-    without = sum(level.refusals_without_retry for level in levels)
-    refusals = sum(level.outcomes.get(REFUSED, 0) for level in levels)
-    report.add("rejections without RetryInfo", "0", f"{without} of {refusals}", not without)
+    without = sum(level.rejections_without_retry for level in levels)
+    rejections = sum(level.outcomes.get(REJECTED, 0) for level in levels)
+    report.add("rejections without RetryInfo", "0", f"{without} of {rejections}", not without)
     expired = sum(level.expired_run for level in levels)
     report.add(
         "texts run after their deadline",

@@ -1,4 +1,4 @@
-"""A server in a process of its own that says what its engine was given: an instrument.
+"""A server in a process of its own that records its forward passes: an instrument.
 
 It stays on the cores of this process, and so does its model's worker.
 """
@@ -24,7 +24,7 @@ from classwire_server.server import Server
 class Run:
     """One forward pass, from `began_s` to `ended_s` of the monotonic clock.
 
-    `expired` of its texts had no time left for any caller when it began, `late` when it ended.
+    `expired` texts were past every deadline when it began, `late` ones when it ended.
     """
 
     began_s: float
@@ -36,14 +36,14 @@ class Run:
 
 
 class ObservedScheduler(Scheduler):
-    """A scheduler that keeps what has run in `runs`, to be copied by any thread."""
+    """A scheduler that records finished passes in `runs`, which any thread may copy."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.runs: list[Run] = []
 
     def finish(self, batch: Batch, passes: Iterable[ForwardPass], now_s: float) -> None:
-        """Give each text its answer or error, and keep what has run."""
+        """Give each text its answer or error, and record the passes."""
         done = list(passes)
         super().finish(batch, done, now_s)
         rows = iter(batch.rows)
@@ -72,9 +72,9 @@ class ObservedServer:
         self._scheduler: ObservedScheduler | None = None
 
     def start(self, settings: dict[str, Any], is_half_as_fast: bool = False) -> str:
-        """Serve with these settings; returns where.
+        """Serve with these settings, and return the target.
 
-        Half as fast, its worker computes each batch twice.
+        With `is_half_as_fast` its worker computes each batch twice.
         """
         config = ServerConfig(port=0, **{**settings, "model": tuple(settings.get("model", ()))})
         start_model = launch
@@ -88,18 +88,18 @@ class ObservedServer:
         return self._server.target
 
     def runs(self, since_s: float) -> list[tuple[Any, ...]]:
-        """The fields of each run that ended after this instant of the monotonic clock."""
+        """Return the fields of each run that ended after this instant of the monotonic clock."""
         assert self._scheduler is not None
         return [astuple(run) for run in self._scheduler.runs.copy() if run.ended_s >= since_s]
 
     def settle(self, timeout_s: float) -> bool:
-        """Whether no call is in flight, and nothing waits, within so many seconds from now."""
+        """Return whether within `timeout_s` no call is in flight and no text waits."""
         assert self._server is not None
         assert self._scheduler is not None
         return self._server.gate.wait_until_empty(timeout_s) and not self._scheduler.waiting_texts
 
     def stop(self) -> None:
-        """End the server."""
+        """Stop the server."""
         if self._server is not None:
             self._server.stop(drain_timeout_s=0)
 

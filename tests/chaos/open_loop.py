@@ -1,7 +1,7 @@
-"""Unary calls that come when they come, and wait for nobody's answer: an instrument.
+"""Unary calls in an open loop, which does not wait for answers: an instrument.
 
-Arrivals are a Poisson process, the same one for the same seed. Closed loops, which send when an
-answer has come, slow down with the server and so can't overload it.
+Arrivals are a Poisson process, the same one for the same seed. A closed loop slows down with the
+server and so can't overload it.
 """
 
 import gc
@@ -23,16 +23,16 @@ from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 
 READY_TIMEOUT_S = 60.0
 PATIENCE_S = 10.0
-"""How long after its deadline a call may take to end before it counts as hanging."""
+"""Time after its deadline at which a call without an end counts as hanging."""
 ANSWERED, HANGS = "answered", "hangs"
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call. Times are seconds: `due_s` and `sent_s` since the first could come.
+    """One call. `due_s` and `sent_s` are seconds since the start of the loop.
 
-    `outcome` is ANSWERED, HANGS, or a status, with the reason where there is one. `retry_after_s`
-    is None where nothing is said of it.
+    `outcome` is ANSWERED, HANGS, or a status code with its reason, if any. `retry_after_s` is
+    None without RetryInfo.
     """
 
     due_s: float
@@ -44,7 +44,7 @@ class Call:
 
 
 def arrivals_s(per_s: float, seconds: float, seed: int) -> Iterator[float]:
-    """The instants of a Poisson process, up to `seconds`."""
+    """Yield the instants of a Poisson process, up to `seconds`."""
     drawn = random.Random(seed)
     now_s = drawn.expovariate(per_s)
     while now_s < seconds:
@@ -61,10 +61,10 @@ def run(
     seed: int = 0,
     words: str = "",
 ) -> dict[str, Any]:
-    """Send calls with texts of these lengths, over and over, and wait until all have ended.
+    """Send calls with texts of these lengths, repeatedly, and wait until all have ended.
 
     Returns the fields of each Call, and the instant of the monotonic clock that they count from.
-    `words` is "embedded" for the embedded checkpoint, whose vocabulary is its own.
+    `words` is "embedded" for the embedded checkpoint, which has its own vocabulary.
     """
     due_s = list(arrivals_s(per_s, seconds, seed))
     tokens = [lengths[n % len(lengths)] for n in range(len(due_s))]
@@ -85,7 +85,7 @@ def run(
         grpc.channel_ready_future(channel).result(READY_TIMEOUT_S)
         stub: Any = ClassifyServiceStub(channel)
         gc.collect()
-        gc.disable()  # it would look at all calls again and again, and send nothing meanwhile
+        gc.disable()  # collecting would scan all calls repeatedly, and delay sending
         began_s = time.monotonic()
         for number, (at_s, request) in enumerate(zip(due_s, requests, strict=True)):
             time.sleep(max(0.0, began_s + at_s - time.monotonic()))
@@ -114,7 +114,7 @@ def run(
 
 
 def ending(call: Any) -> tuple[str, float | None]:
-    """How a call has ended, as the outcome of a Call, and when it may come back."""
+    """Return the outcome of a finished call, and its retry time."""
     if call.code() is grpc.StatusCode.OK:
         return ANSWERED, None
     status = rpc_status.from_call(call)

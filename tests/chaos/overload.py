@@ -1,4 +1,4 @@
-"""More calls than the server can answer: what can be done in time is done, the rest refused."""
+"""Overload: the server answers what it can in time, and rejects the rest."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -17,25 +17,28 @@ from .open_loop import Call
 from .trial import Plan, Report, Trial
 
 LOADS = (1, 2, 5, 10)
-"""Times the capacity."""
+"""Multiples of the capacity."""
 MOST_TOKENS = 150
-"""A text of 500 tokens takes BERT-base about a second of one core by itself: no queue, no order and
-no admission could answer it in time. These are the sentences and whole reviews of the workload.
+"""Longest text of the load, which keeps the workload's sentences and whole reviews. A text of
+500 tokens takes BERT-base about a second of one core: no queue, order or admission could answer
+it in time.
 """
 IN_FLIGHT = 16
 """In the closed loop that measures capacity: enough for full batches."""
 WARM_UP_S = 3.0
-"""Calls of the first seconds are made and not counted: the queue fills, the drain rate settles."""
+"""Calls of the first seconds do not count: the queue fills, and the drain rate settles."""
 SETTLE_S = 5.0
 DOUBLED = (1.7, 2.5)
-"""What counts as twice. With half the work done in time a little more than half is refused."""
+"""Range that counts as doubled. With half the goodput, the server rejects slightly more than
+half.
+"""
 MOST_SENT_LATE_S = 0.05
-"""The load side keeps up while nearly all calls are sent this soon after they were due."""
+"""The sender keeps up while it sends 99 % of calls within this time of being due."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A server that is put under load, what it serves, and where it listens."""
+    """A server under load, its name and its target."""
 
     name: str
     server: Instrument
@@ -53,7 +56,7 @@ class Bench:
     seconds: float
 
     def capacity_per_s(self, target: str) -> float:
-        """Texts answered per second when so many calls are always in flight."""
+        """Return the answers per second of a closed loop with IN_FLIGHT calls."""
         with Instrument("benchmarks.load", self.plan.cores[:1]) as load_side:
             rates = []
             for texts in (len(self.lengths) // 10, len(self.lengths)):  # the first warms up
@@ -93,8 +96,9 @@ class Bench:
 
 @dataclass(frozen=True)
 class Ladder:
-    """What turns at each load saw, the least load first. A machine whose speed changes from minute
-    to minute would tell loads apart that are put on one after the other.
+    """Samples of each load, the least load first.
+
+    Loads take turns, since the machine's speed changes from minute to minute.
     """
 
     capacity_per_s: float
@@ -102,18 +106,18 @@ class Ladder:
     samples: dict[float, list[Sample]] = field(default_factory=dict)
 
     def add(self, load: float, sample: Sample) -> None:
-        """Keep what one turn saw of a load."""
+        """Add one turn's sample of a load."""
         self.samples.setdefault(load, []).append(sample)
 
     def levels(self) -> list[Level]:
-        """Each load, of all turns together."""
+        """Return the level of each load, over all turns."""
         return [
             level(load, self.capacity_per_s, samples, self.sample_s)
             for load, samples in sorted(self.samples.items())
         ]
 
     def shares(self, load: float) -> list[float]:
-        """The answers in time of a load, of those of the first, in each turn."""
+        """Return a load's answers in time, divided by those of the first load, for each turn."""
         return [
             goodput(
                 level(load, self.capacity_per_s, [sample], self.sample_s),
@@ -124,8 +128,8 @@ class Ladder:
 
 
 def in_turn(turn: int) -> Sequence[float]:
-    """The loads in the order of a turn: up and down, so that a machine that becomes slower, or
-    faster, all the time is not taken for a load's doing.
+    """Return the loads in the order of a turn: up or down in alternation, so that a steady
+    change of the machine's speed favours no load.
     """
     return LOADS[:: -1 if turn % 2 else 1]
 
@@ -134,7 +138,7 @@ def in_turn(turn: int) -> Sequence[float]:
 def serving(
     plan: Plan, name: str, settings: dict[str, Any], *, is_half_as_fast: bool = False
 ) -> Iterator[Subject]:
-    """A server that shares its core with its model's worker, and with other subjects."""
+    """Run a server that shares its core with its model's worker, and with other subjects."""
     with Instrument("tests.chaos.observed_server", plan.cores[-1:]) as server:
         target = server.ask("start", settings=settings, is_half_as_fast=is_half_as_fast)
         yield Subject(name, server, target)
@@ -142,13 +146,13 @@ def serving(
 
 @contextmanager
 def bench_of(plan: Plan, words: str, lengths: Sequence[int], seconds: float) -> Iterator[Bench]:
-    """A bench for texts of these lengths."""
+    """Make a bench for texts of these lengths."""
     with Instrument("tests.chaos.open_loop", plan.cores[:1]) as load_side:
         yield Bench(plan, load_side, words, lengths, seconds)
 
 
 def run_base(plan: Plan) -> Report:
-    """BERT-base, and in turns with it one whose engine is half as fast."""
+    """Overload BERT-base, in turns with a server whose engine is half as fast."""
     shape = BERT_SLICE if plan.is_short else BERT_BASE
     folder = plan.work / shape.name.replace(" ", "-")
     if not folder.exists():
@@ -186,7 +190,7 @@ def run_base(plan: Plan) -> Report:
 
 
 def run_embedded(plan: Plan) -> Report:
-    """The embedded checkpoint, whose calls cost as much as its texts."""
+    """Overload the embedded checkpoint, whose calls cost as much as its texts."""
     lengths = [n for n in mixed().lengths if n <= MOST_TOKENS] * 4
     turns, seconds = (1, 5.0) if plan.is_short else (7, 6.0)
     with (

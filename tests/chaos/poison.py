@@ -1,4 +1,4 @@
-"""One text that ends whatever process computes it, among 63 that do not."""
+"""One text that kills every process that computes it, among 63 that do not."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,23 +14,23 @@ from .trial import Plan, Report, Trial
 
 TEXTS = 64
 PLACE = 40
-"""Where among them the poison is."""
+"""Position of the poison text."""
 
 Ask = Callable[[Client, Sequence[str]], list[Outcome]]
 
 
 def in_a_batch(client: Client, texts: Sequence[str]) -> list[Outcome]:
-    """All texts in one call."""
+    """Send all texts in one call."""
     return client.classify_batch(texts)
 
 
 def in_a_stream(client: Client, texts: Sequence[str]) -> list[Outcome]:
-    """All texts in one stream."""
+    """Send all texts in one stream."""
     return [outcome for _, _, outcome in client.classify_stream(texts, in_order=True)]
 
 
 def in_calls(client: Client, texts: Sequence[str]) -> list[Outcome]:
-    """Each text in a call of its own, all at once."""
+    """Send each text in a call of its own, all at once."""
 
     def call(text: str) -> Outcome:
         try:
@@ -43,7 +43,7 @@ def in_calls(client: Client, texts: Sequence[str]) -> list[Outcome]:
 
 
 def run(plan: Plan) -> Report:
-    """Ask for a poison text and 63 others by each kind of call, then again."""
+    """Send a poison text and 63 others by each kind of call, twice."""
     report = Report()
     poisons = embedded_words()
     spawn = Succession(dies_on_long_texts)

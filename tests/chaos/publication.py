@@ -1,9 +1,8 @@
-"""Put what trials found into the documentation: tables between two markers, and a chart.
+"""Put the findings of trials into the documentation: tables between two markers, and a chart.
 
     python -m tests.chaos.publication reliability.json
 
-What the page says of other trials stays; so does the chart, unless both trials that it shows are
-among them.
+Sections of other trials stay; the chart stays unless the file holds both of its trials.
 """
 
 import argparse
@@ -27,7 +26,7 @@ Record = Mapping[str, Any]
 
 
 def table(record: Record) -> str:
-    """The findings of one trial."""
+    """Return the findings of one trial as a table."""
     rows = ["| | asked | found | |", "|---|---|---|---|"]
     for finding in record["findings"]:
         verdict = "met" if finding["is_met"] else "**not met**"
@@ -36,7 +35,7 @@ def table(record: Record) -> str:
 
 
 def section(name: str, record: Record) -> str:
-    """One trial: what it does, its command, when and on what it was taken, what it found."""
+    """Return one trial's section: what it does, its command, date, machine and findings."""
     short = " --short" if record["plan"] == "short" else ""
     return (
         f"### {name}\n\n{record['about']}\n\n"
@@ -46,8 +45,7 @@ def section(name: str, record: Record) -> str:
 
 
 def published(page: str, records: Mapping[str, Record], folder: Path) -> str:
-    """The page with the sections of these trials, and with the chart, which is drawn into the
-    folder.
+    """Return the page with the sections of these trials, and draw the chart into the folder.
 
     Raises ValueError for a page without the markers.
     """

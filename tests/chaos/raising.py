@@ -1,4 +1,4 @@
-"""A model's process in which a forward pass fails now and then."""
+"""A model's process in which some forward passes fail."""
 
 import itertools
 import logging
@@ -21,13 +21,13 @@ from .trial import Plan, Report, Trial
 BATCHES_PER_FAILURE = 50
 
 
-def fails_at_times(control: Link, links: Sequence[Link]) -> None:
-    """A worker in which one forward pass of so many raises."""
+def fails_some_passes(control: Link, links: Sequence[Link]) -> None:
+    """Run a worker in which one forward pass in BATCHES_PER_FAILURE raises."""
     passes, forward = itertools.count(1), PackedEngine.run
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
         if next(passes) % BATCHES_PER_FAILURE == 0:
-            raise RuntimeError("one of those that fail")
+            raise RuntimeError("injected failure")
         return forward(self, texts)
 
     PackedEngine.run = run  # type: ignore[method-assign]
@@ -35,7 +35,7 @@ def fails_at_times(control: Link, links: Sequence[Link]) -> None:
 
 
 class _Failures(logging.Handler):
-    """Counts the batches that the server says have failed."""
+    """Counts the batches that the server logs as failed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,10 +46,10 @@ class _Failures(logging.Handler):
 
 
 def run(plan: Plan) -> Report:
-    """Go on until enough batches have failed."""
+    """Run load until enough batches have failed."""
     report, failures, wanted = Report(), _Failures(), 1 if plan.is_short else 20
     logger = logging.getLogger("classwire_server.scheduling.execution")
-    with inside(plan, spawn_with(fails_at_times), batch_tokens=512) as server:
+    with inside(plan, spawn_with(fails_some_passes), batch_tokens=512) as server:
         ledger = Ledger(Known.ask(server.target, 100 if plan.is_short else 1_000))
         logger.addHandler(failures)
         try:

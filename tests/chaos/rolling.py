@@ -1,4 +1,4 @@
-"""Two servers that are restarted in turn, as for an update, while callers go on."""
+"""Two servers that restart in turn under load, as for an update."""
 
 import signal
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ ANSWERS_BETWEEN = 200
 
 
 def run(plan: Plan) -> Report:
-    """Restart both, again and again."""
+    """Restart both servers, repeatedly."""
     report = Report()
     rounds = 1 if plan.is_short else 5
     with ExitStack() as ends:
@@ -24,11 +24,11 @@ def run(plan: Plan) -> Report:
             start(callers, targets, ledger, unary=4, batches=1, streams=2)
             for number in range(rounds):
                 for replica in replicas:
-                    assert ledger.wait_for_answers(ANSWERS_BETWEEN), "nothing is answered"
+                    assert ledger.wait_for_answers(ANSWERS_BETWEEN), "no answers"
                     codes.append(replica.end(signal.SIGTERM))
                     replica.start()
                 plan.say(f"both restarted {number + 1} times")
-            assert ledger.wait_for_answers(ANSWERS_BETWEEN), "nothing is answered"
+            assert ledger.wait_for_answers(ANSWERS_BETWEEN), "no answers"
     clean = sum(code == 0 for code in codes)
     report.add("restarts, exit code 0", str(2 * rounds), clean, clean == 2 * rounds)
     ledger.report(report, "callers")

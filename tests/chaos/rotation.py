@@ -1,4 +1,4 @@
-"""Certificates and tokens that are replaced again and again while callers go on."""
+"""Certificates and tokens that are replaced repeatedly under load."""
 
 import itertools
 import socket
@@ -26,31 +26,33 @@ ANSWERS_BETWEEN = 100
 STREAM_ITEMS = 50
 
 
-class Beginners(Callers):
-    """Callers whose streams are short."""
+class ShortStreamCallers(Callers):
+    """Callers with short streams."""
 
-    begun = 0
+    streams_begun = 0
 
-    def _items(self) -> Iterator[StreamItem]:
-        self.begun += 1
-        yield from itertools.islice(super()._items(), STREAM_ITEMS)
+    def items(self) -> Iterator[StreamItem]:
+        """Yield a limited number of items, and count the stream."""
+        self.streams_begun += 1
+        yield from itertools.islice(super().items(), STREAM_ITEMS)
 
 
-class Newcomers(Callers):
-    """A caller who connects anew for each call."""
+class NewConnectionCaller(Callers):
+    """A caller that connects anew for each call."""
 
     def __init__(self, connect: Callable[[], Client], ledger: Ledger) -> None:
         super().__init__(connect(), ledger, unary=1)
         self._connect = connect
 
-    def _unary(self) -> None:
+    def unary(self) -> None:
+        """Make a unary call on a new connection."""
         self._client.close()
         self._client = self._connect()
-        super()._unary()
+        super().unary()
 
 
 def run(plan: Plan) -> Report:
-    """Replace both, again and again; who has the newest of each, or the one before, is served."""
+    """Replace both repeatedly; the server accepts the newest and the one before."""
     report = Report()
     authority = trustme.CA()
     ca = ca_file(plan.work, authority)
@@ -76,9 +78,11 @@ def run(plan: Plan) -> Report:
         )
         ledger = Ledger(known)
         client = ends.enter_context(connect())
-        beginners = ends.enter_context(Beginners(client, ledger, unary=2, batches=1, streams=1))
-        ends.enter_context(Newcomers(connect, ledger))
-        shown = refused = 0
+        short_streams = ends.enter_context(
+            ShortStreamCallers(client, ledger, unary=2, batches=1, streams=1)
+        )
+        ends.enter_context(NewConnectionCaller(connect, ledger))
+        shown = rejected = 0
         for number in range(ROUNDS):
             gone, last = tokens
             tokens = (last, new_token("alice"))
@@ -87,37 +91,39 @@ def run(plan: Plan) -> Report:
             pair.put(authority.issue_cert(HOST))
             own.append(_own_pair(plan, authority, number + 1))
             shown += _shown(server.port, own[-1], ca) == _certificate(pair)
-            refused += _is_refused(connect, gone)
-            _let_go_on(ledger, beginners, 10 if plan.is_short else ANSWERS_BETWEEN)
+            rejected += _is_rejected(connect, gone)
+            _wait_for_answers(ledger, short_streams, 10 if plan.is_short else ANSWERS_BETWEEN)
             plan.say(f"replaced {number + 1} times")
     report.add("new certificates that new connections get", str(ROUNDS), shown, shown == ROUNDS)
-    report.add("old tokens that the server rejects", str(ROUNDS), refused, refused == ROUNDS)
+    report.add("old tokens that the server rejects", str(ROUNDS), rejected, rejected == ROUNDS)
     ledger.report(report, "callers with credentials")
     return report
 
 
-def _let_go_on(ledger: Ledger, beginners: Beginners, answers: int) -> None:
-    """Wait for so many answers, and until all that began before now is over."""
-    before = beginners.begun + 1
-    assert ledger.wait_until(lambda: beginners.begun > before), "no stream begins"
-    assert ledger.wait_for(ledger.open), "not all is answered"
-    assert ledger.wait_for_answers(answers), "nothing is answered"
+def _wait_for_answers(ledger: Ledger, short_streams: ShortStreamCallers, answers: int) -> None:
+    """Wait for this many answers, and until all requests that began before have ended."""
+    before = short_streams.streams_begun + 1
+    assert ledger.wait_until(lambda: short_streams.streams_begun > before), "no stream starts"
+    assert ledger.wait_for(ledger.open), "some texts have no answer"
+    assert ledger.wait_for_answers(answers), "no answers"
 
 
 def _server(plan: Plan, **settings: Any) -> AbstractContextManager[Server]:
-    """Short runs are about credentials alone: no model answers."""
+    """Run a server; short runs test credentials alone, and use a fake engine."""
     if plan.is_short:
         return Server(ServerConfig(port=0, **settings), FakeEngine().launch)
     return inside(plan, **settings)
 
 
 def _own_pair(plan: Plan, authority: trustme.CA, number: int) -> Pair:
-    """A certificate of a caller; a client that is being made reads two files."""
+    """Return a new caller certificate, in files of its own: a client reads its two files one by
+    one.
+    """
     return Pair.at(plan.work, authority.issue_cert("alice.example"), f"caller-{number}")
 
 
 def _shown(port: int, own: Pair, ca: object) -> bytes | None:
-    """The certificate that a new connection sees."""
+    """Return the certificate that a new connection gets."""
     context = ssl.create_default_context(cafile=str(ca))
     context.load_cert_chain(own.cert, own.key)
     context.set_alpn_protocols(["h2"])
@@ -133,7 +139,7 @@ def _certificate(pair: Pair) -> bytes:
     return ssl.PEM_cert_to_DER_cert(first + end)
 
 
-def _is_refused(connect: Callable[..., Client], token: str) -> bool:
+def _is_rejected(connect: Callable[..., Client], token: str) -> bool:
     with connect(lambda: token) as client:
         try:
             client.models()

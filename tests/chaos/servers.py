@@ -1,4 +1,4 @@
-"""Servers to try things on, which can be killed and started again where they were."""
+"""Servers that a trial can kill, and restart at the same address."""
 
 import functools
 import multiprocessing
@@ -30,11 +30,11 @@ class Process(Protocol):
     target: str
 
     def end(self, number: int) -> int:
-        """Send a signal, and wait for the exit code."""
+        """Send a signal, and return the exit code."""
         ...
 
     def __enter__(self) -> Self:
-        """As it is."""
+        """Return itself."""
         ...
 
     def __exit__(
@@ -43,12 +43,12 @@ class Process(Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it, if it has not ended."""
+        """Kill it, if it has not ended."""
         ...
 
 
 class Standalone(Served):
-    """`classwire serve`, as users start it: the model is in a process of its own."""
+    """`classwire serve` as users start it: the model is in a process of its own."""
 
     def __init__(self, port: int = 0, **settings: Any) -> None:
         flags = [
@@ -60,7 +60,7 @@ class Standalone(Served):
 
     @property
     def worker_pid(self) -> int:
-        """The process of its model."""
+        """Process id of its model."""
         (pid,) = children(self.pid)
         return pid
 
@@ -71,33 +71,33 @@ class Standalone(Served):
 
 
 class Forked:
-    """A server, its model in the same process, forked from one that has torch in memory.
+    """A server with its model in the same process, forked from a process that has loaded torch.
 
     It starts in less than a second.
     """
 
     def __init__(self, port: int = 0, **settings: Any) -> None:
-        lines, says = multiprocessing.Pipe(duplex=False)
+        reader, writer = multiprocessing.Pipe(duplex=False)
         config = ServerConfig(port=port, batch_tokens=512, **settings)
-        self._process = forks.Process(target=_serve, args=(says, config), daemon=True)
+        self._process = forks.Process(target=_serve, args=(writer, config), daemon=True)
         self._process.start()
-        says.close()
+        writer.close()
         assert self._process.pid is not None
         self.pid = self._process.pid
-        with lines:
-            words = b""
-            while b"serving\n" not in words:
-                assert lines.poll(START_TIMEOUT_S), "it does not start"
-                said = os.read(lines.fileno(), 1_024)
-                assert said, "it has ended instead of serving"
-                words += said
-        self.target = words.split()[2].decode()
+        with reader:
+            output = b""
+            while b"serving\n" not in output:
+                assert reader.poll(START_TIMEOUT_S), "the server does not start"
+                part = os.read(reader.fileno(), 1_024)
+                assert part, "the server ended before it served"
+                output += part
+        self.target = output.split()[2].decode()
 
     def end(self, number: int) -> int:
         """See Process."""
         os.kill(self.pid, number)
         self._process.join(END_TIMEOUT_S)
-        assert self._process.exitcode is not None, "it does not end"
+        assert self._process.exitcode is not None, "the server does not end"
         return self._process.exitcode
 
     def __enter__(self) -> Self:
@@ -113,13 +113,13 @@ class Forked:
             self.end(signal.SIGKILL)
 
 
-def _serve(says: Any, config: ServerConfig) -> None:
-    os.dup2(says.fileno(), 1)
-    command._run(Server(config, launch_in_process))
+def _serve(writer: Any, config: ServerConfig) -> None:
+    os.dup2(writer.fileno(), 1)
+    command.run(Server(config, launch_in_process))
 
 
 def process(plan: Plan, port: int = 0, **settings: Any) -> Process:
-    """A server process: as users start it, or in short runs one that starts sooner."""
+    """Start a server process: as users do, or in short runs a forked one."""
     return Forked(port, **settings) if plan.is_short else Standalone(port, **settings)
 
 
@@ -133,7 +133,7 @@ class Replica:
         self.target = self.process.target
 
     def end(self, number: int) -> int:
-        """End the server with a signal; returns its exit code."""
+        """End the server with a signal; return its exit code."""
         return self.process.end(number)
 
     def start(self) -> None:
@@ -156,9 +156,9 @@ class Replica:
 
 @contextmanager
 def inside(plan: Plan, spawn: Spawn | None = None, **settings: Any) -> Iterator[Server]:
-    """A server in this process, where it can be looked into; its model is in another.
+    """Run a server in this process, where the trial can inspect it; its model is in another.
 
-    `spawn` starts workers; those of short runs are forked.
+    `spawn` starts workers, which short runs fork.
     """
     spawn = spawn or (ForkedWorker if plan.is_short else Subprocess)
     with Server(ServerConfig(port=0, **settings), functools.partial(launch, spawn=spawn)) as server:
@@ -166,7 +166,7 @@ def inside(plan: Plan, spawn: Spawn | None = None, **settings: Any) -> Iterator[
 
 
 def worker_pid(server: Server) -> int:
-    """The process of the model of a server in this process."""
+    """Return the process id of the model of a server in this process."""
     engine = server.registry.served("", "model").engine
     assert isinstance(engine, WorkerPool)
     (pid,) = engine.pids

@@ -1,4 +1,4 @@
-"""Several models in one server: each has its share of the device, however busy another is."""
+"""Several models in one server: each gets its share of the device, however busy another is."""
 
 import time
 
@@ -17,7 +17,7 @@ WARM_UP_S = 3.0
 
 
 def run(plan: Plan) -> Report:
-    """A model that a stream keeps full, beside one that unary callers keep busy."""
+    """Run a model with a full stream next to one with unary callers."""
     folder = plan.work / BERT_SLICE.name.replace(" ", "-")
     if not folder.exists():
         save(BERT_SLICE, folder)
@@ -40,14 +40,14 @@ def run(plan: Plan) -> Report:
         time.sleep(WARM_UP_S + seconds)
         calm = [(at_s, tokens) for at_s, tokens in callers.ask("end")]
         (full,) = ([(at_s, tokens) for at_s, tokens, _ in one] for one in streams.ask("end"))
-    beside, own = _rate(full, since_s, seconds), _rate(calm, since_s, seconds)
-    plan.say(f"full {beside:,.0f} tokens/s, calm {own:,.0f}")
+    other, own = _rate(full, since_s, seconds), _rate(calm, since_s, seconds)
+    plan.say(f"full {other:,.0f} tokens/s, calm {own:,.0f}")
     report = Report()
-    share = own / ((beside + own) / 2)
+    share = own / ((other + own) / 2)
     report.add(
         "tokens of the model with unary callers ÷ a fair share",
         f"at least {LEAST_SHARE}",
-        f"{digits(share)}; {own:,.0f} tokens/s next to {beside:,.0f}",
+        f"{digits(share)}; {own:,.0f} tokens/s next to {other:,.0f}",
         share >= LEAST_SHARE,
     )
     return report

@@ -1,4 +1,4 @@
-"""Mixed traffic for a long time, and what the processes hold in between."""
+"""Mixed traffic for a long time, and the resources of the processes in between."""
 
 import threading
 import time
@@ -14,16 +14,16 @@ from tests.contract.engines import eventually
 from .callers import PATIENCE_S, Ledger, start
 from .footprint import Footprint
 from .known import Known
-from .mischief import Mischief
+from .misuse import Misuse
 from .servers import Standalone
 from .trial import Plan, Report, Trial
 
 
 @dataclass(frozen=True)
 class Laps:
-    """Traffic in laps of so many seconds, a rest after each; the first are for warming up.
+    """Traffic in laps of `seconds`, with a rest after each; the first `warm_up` laps do not count.
 
-    `most_growth` is the share by which memory may grow from then on.
+    `most_growth` is the share by which memory may grow afterwards.
     """
 
     count: int
@@ -35,32 +35,32 @@ class Laps:
 
 FULL = Laps(80, 20, 12.0, 3.0, 0.02)
 SHORT = Laps(20, 8, 2.0, 1.0, 0.3)
-"""A minute does not warm a server up: this finds what leaks with every call, and no less."""
+"""A minute does not warm a server up: this finds only leaks of every call."""
 
 
 def run(plan: Plan) -> Report:
-    """Lap after lap."""
+    """Run lap after lap."""
     report = Report()
     laps = SHORT if plan.is_short else FULL
     samples: dict[str, list[Footprint]] = {"server": [], "model": []}
     with Standalone(rpc_threads=16, max_streams=8) as server:
         ledger = Ledger(Known.ask(server.target, 1_000))
-        mischief = Mischief(server.target, ledger.known)
+        misuse = Misuse(server.target, ledger.known)
         _start_all_threads(server.target, ledger.known)
         for number in range(1, laps.count + 1):
-            _lap(server.target, ledger, mischief, laps.seconds)
+            _lap(server.target, ledger, misuse, laps.seconds)
             _rest(laps.rest_s)
             for name, pid in (("server", server.pid), ("model", server.worker_pid)):
                 samples[name].append(_at_rest(pid, samples[name][laps.warm_up - 1 : laps.warm_up]))
             now = ", ".join(f"{name}'s {held[-1]}" for name, held in samples.items())
-            plan.say(f"lap {number}: {ledger.right:,} answers, {mischief.done:,} pranks; {now}")
+            plan.say(f"lap {number}: {ledger.right:,} answers, {misuse.done:,} misuses; {now}")
     ledger.report(report, "callers")
-    others = "; ".join(sorted(set(mischief.unexpected))) or "none"
+    others = "; ".join(sorted(set(misuse.unexpected))) or "none"
     report.add(
         "wrong requests with an unexpected end",
         "none",
-        f"{others}, of {mischief.done:,}",
-        mischief.done > 0 and not mischief.unexpected,
+        f"{others}, of {misuse.done:,}",
+        misuse.done > 0 and not misuse.unexpected,
     )
     for name, held in samples.items():
         _judge(report, name, held[laps.warm_up - 1], held[laps.warm_up :], laps.most_growth)
@@ -69,29 +69,33 @@ def run(plan: Plan) -> Report:
 
 
 def _start_all_threads(target: str, known: Known) -> None:
-    """Let all threads for calls be there; a pool starts them as they are needed, and keeps them."""
+    """Make the server start all threads for calls; its pool starts them on demand, and keeps
+    them.
+    """
     batch = [known.text(n) for n in range(64)]
     with Client(target, timeout_s=PATIENCE_S) as client, ThreadPoolExecutor(32) as pool:
         for outcomes in pool.map(lambda _: client.classify_batch(batch), range(32)):
             assert outcomes
 
 
-def _lap(target: str, ledger: Ledger, mischief: Mischief, seconds: float) -> None:
-    """Traffic for so long, of clients that are made for it."""
+def _lap(target: str, ledger: Ledger, misuse: Misuse, seconds: float) -> None:
+    """Run traffic for `seconds`, with new clients."""
     ends_s = time.monotonic() + seconds
     with ExitStack() as ends:
         start(ends, target, ledger, unary=3, batches=1, streams=1)
         while time.monotonic() < ends_s:
-            mischief()
+            misuse()
 
 
 def _rest(seconds: float) -> None:
-    """Let the system take back what has ended."""
+    """Wait until the system has reclaimed what ended."""
     threading.Event().wait(seconds)
 
 
 def _at_rest(pid: int, warm: Sequence[Footprint]) -> Footprint:
-    """What a process holds, once it holds no more than when it was warm, or for too long."""
+    """Return the resources of a process once they do not exceed the warm ones, or after a
+    timeout.
+    """
     eventually(lambda: all(Footprint.of(pid).is_within(one) for one in warm))
     return Footprint.of(pid)
 
@@ -101,8 +105,8 @@ def _judge(
 ) -> None:
     held = [one.own_bytes for one in later]
     share = len(held) // 3
-    # What malloc keeps for later comes and goes, by a tenth from rest to rest; what leaks stays.
-    # The median of so many rests moves by less than a hundredth, the least of them by more.
+    # malloc's reserve varies by a tenth from rest to rest, while a leak stays. The median of all
+    # rests moves by less than a hundredth, the minimum by more.
     first, last = median(held[:share]), median(held[-share:])
     report.add(
         f"median memory of the {name}'s process at rest, last third of the time ÷ first",

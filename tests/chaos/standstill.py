@@ -1,5 +1,5 @@
-"""A server that is overloaded, and then stands still: what has come meanwhile is late, and must not
-make what comes afterwards late too.
+"""An overloaded server that is stopped for a while: the calls of that time are late, and must
+not delay later ones.
 """
 
 import os
@@ -16,14 +16,14 @@ from .overload import MOST_TOKENS, SETTLE_S, WARM_UP_S, bench_of, serving
 from .trial import Plan, Report, Trial
 
 LOAD = 5
-"""Times the capacity."""
+"""Multiple of the capacity."""
 SECONDS = 25.0
 STANDS_AFTER_S = 12.0
-"""Since the load side was asked, which has to make its texts first."""
+"""Time from the request to the load side, which first makes its texts."""
 STANDS_S = 1.5
-"""Longer than a deadline: all that waits is late."""
+"""Longer than a deadline: all waiting calls are late."""
 CATCHES_UP_S = 3.0
-"""Calls that are due within so long after it are not counted."""
+"""Calls that are due within this time after it do not count."""
 LEAST_SHARE = 0.5
 
 
@@ -37,7 +37,7 @@ class Standstill(threading.Thread):
         self._pid = pid
 
     def run(self) -> None:
-        """Wait, stop the process, let it go on."""
+        """Wait, stop the process, continue it."""
         time.sleep(self._after_s)
         self.began_s = time.monotonic()
         os.kill(self._pid, signal.SIGSTOP)
@@ -47,7 +47,7 @@ class Standstill(threading.Thread):
 
 
 def run(plan: Plan) -> Report:
-    """The embedded checkpoint, whose calls cost as much as its texts."""
+    """Stop the embedded checkpoint's server under overload."""
     lengths = [n for n in mixed().lengths if n <= MOST_TOKENS] * 4
     with (
         bench_of(plan, "embedded", lengths, SECONDS) as bench,
@@ -73,7 +73,7 @@ def run(plan: Plan) -> Report:
         standstill.ended_s - sample["began_s"],
     )
     plan.say(f"stood still from {began_s:.1f} to {ended_s:.1f} s of {SECONDS:g}")
-    # What is due within a deadline before it may be answered only after it.
+    # Calls due within a deadline of the stop may have their answers only after it.
     before_per_s = answers_per_s(calls, WARM_UP_S, began_s - DEADLINE_S)
     after_per_s = answers_per_s(calls, ended_s + CATCHES_UP_S, SECONDS)
     hung = sum(call.outcome == HANGS for call in calls)
@@ -100,7 +100,7 @@ def run(plan: Plan) -> Report:
 
 
 def answers_per_s(calls: list[Call], since_s: float, until_s: float) -> float:
-    """Answers in time per second, of the calls that were due between two instants."""
+    """Return the answers in time per second, of calls that were due between two instants."""
     answered = sum(
         call.outcome == ANSWERED and call.took_s <= DEADLINE_S
         for call in calls

@@ -1,4 +1,4 @@
-"""Callers whose time is up before they can be answered, all at once."""
+"""Many callers whose deadlines expire before their answers."""
 
 import os
 import threading
@@ -16,11 +16,11 @@ from .trial import Plan, Report, Trial
 
 PROBES = 20
 LOOKS = 10
-"""A tenth of a second apart."""
+"""Checks, a tenth of a second apart."""
 
 
 def run(plan: Plan) -> Report:
-    """One storm as a rehearsal, so that all is there that stays; then the one that counts."""
+    """Run a rehearsal, which starts everything that stays, then the storm that counts."""
     report = Report()
     calls = 500 if plan.is_short else 5_000
     with (
@@ -30,7 +30,7 @@ def run(plan: Plan) -> Report:
         known = Known.ask(server.target, PROBES)
         _start_all_threads(server)
         hasty.ask("storm", target=server.target, calls=calls // 10)
-        assert _eventually(lambda: _is_quiet(server)), "calls stay after the rehearsal"
+        assert _eventually(lambda: _is_quiet(server)), "calls are left after the rehearsal"
         pids = {"server": os.getpid(), "model": worker_pid(server)}
         before = {name: _at_rest(pid) for name, pid in pids.items()}
         codes = hasty.ask("storm", target=server.target, calls=calls)
@@ -40,8 +40,8 @@ def run(plan: Plan) -> Report:
         with Client(server.target, timeout_s=PATIENCE_S) as client:
             health = client.health()
             answers = client.classify_batch([known.text(n) for n in range(PROBES)])
-    told = ", ".join(f"{n:,} {code}" for code, n in sorted(codes.items(), key=lambda c: -c[1]))
-    report.add("calls that ended", f"{calls:,}", told, sum(codes.values()) == calls)
+    counts = ", ".join(f"{n:,} {code}" for code, n in sorted(codes.items(), key=lambda c: -c[1]))
+    report.add("calls that ended", f"{calls:,}", counts, sum(codes.values()) == calls)
     cancelled = codes.get("CANCELLED", 0)
     report.add(
         "cancelled by the caller",
@@ -68,7 +68,9 @@ def run(plan: Plan) -> Report:
 
 
 def _start_all_threads(server: Server) -> None:
-    """Let all threads for calls be there; a pool starts them as they are needed, and keeps them."""
+    """Make the server start all threads for calls; its pool starts them on demand, and keeps
+    them.
+    """
     together = threading.Barrier(server.config.rpc_threads + 1)
     for _ in range(server.config.rpc_threads):
         server.calls.submit(together.wait)
@@ -81,8 +83,9 @@ def _is_quiet(server: Server) -> bool:
 
 
 def _at_rest(pid: int) -> Footprint:
-    """What a process holds once that has not changed for a second: gRPC starts and ends threads of
-    its own as it sees fit, and one that is about to start would be held against the storm.
+    """Return the resources of a process once they are stable for a second.
+
+    gRPC starts and ends threads of its own at any time, which must not count against the storm.
     """
     seen = [Footprint.of(pid)]
 
@@ -100,7 +103,7 @@ def _is_back(pid: int, before: Footprint) -> bool:
 
 
 def _eventually(condition: Callable[[], bool]) -> bool:
-    """Whether a condition that nobody announces becomes true; gRPC keeps idle threads a while."""
+    """Poll until a condition is true; gRPC keeps idle threads for a while."""
     tick = threading.Event()
     return any(condition() or tick.wait(0.1) for _ in range(round(PATIENCE_S / 0.1)))
 

@@ -1,4 +1,4 @@
-"""A model that is replaced again and again while callers go on."""
+"""A model that is replaced repeatedly under load."""
 
 import itertools
 import shutil
@@ -24,25 +24,25 @@ ANSWERS_BETWEEN = 200
 
 
 class KnownOfAll(Known):
-    """Texts whose scores are known of several models, by fingerprint."""
+    """Texts with known scores of several models, by fingerprint."""
 
     def __init__(self, models: Mapping[str, Known]) -> None:
         self._models = models
         self.seen: set[str] = set()
 
     def text(self, number: int) -> str:
-        """The text of a number, the same for all."""
+        """Return the text of a number, the same for all models."""
         return next(iter(self._models.values())).text(number)
 
     def is_right(self, number: int, answer: Classification) -> bool:
-        """Whether these are the scores of the model that the answer names."""
+        """Return whether the scores are those of the model that the answer names."""
         self.seen.add(answer.model.fingerprint)
         known = self._models.get(answer.model.fingerprint)
         return known is not None and known.is_right(number, answer)
 
 
 def run(plan: Plan) -> Report:
-    """Replace a model by another and back; offer one that is broken in between."""
+    """Swap two models repeatedly, then offer a broken checkpoint."""
     report = Report()
     swaps = 2 if plan.is_short else SWAPS
     folders = (EMBEDDED_FOLDER, _negated(plan.work / "negated"))
@@ -66,30 +66,30 @@ def run(plan: Plan) -> Report:
         answers = 10 if plan.is_short else ANSWERS_BETWEEN
         named = 0
         for number, folder in enumerate(itertools.islice(itertools.cycle(folders[::-1]), swaps)):
-            assert ledger.wait_for_answers(answers), "nothing is answered"
+            assert ledger.wait_for_answers(answers), "no answers"
             fingerprint = operator.reload("m", folder).fingerprint
             with Client(server.target, retry=False) as client:
                 named += client.classify(known.text(0)).model.fingerprint == fingerprint
             plan.say(f"swapped {number + 1} times")
-        refused = _is_refused(operator, broken)
+        rejected = _is_rejected(operator, broken)
         with Client(server.target, retry=False) as client:
             stayed = client.classify(known.text(0)).model.fingerprint == fingerprint
-        assert ledger.wait_for_answers(answers), "nothing is answered"
-        heard = list(health.heard)
+        assert ledger.wait_for_answers(answers), "no answers"
+        statuses = list(health.statuses)
     report.add(
         "reloads after which the new model answers the next call", str(swaps), named, named == swaps
     )
     report.add("models that answered", "2", len(known.seen), len(known.seen) == 2)
     report.add("the server rejects a broken checkpoint and keeps the old model", "yes",
-               "yes" if refused and stayed else "no", refused and stayed)  # fmt: skip
-    changes = len(heard) - 1
-    report.add("times the server was not ready", "0", changes, heard == [SERVING])
+               "yes" if rejected and stayed else "no", rejected and stayed)  # fmt: skip
+    changes = len(statuses) - 1
+    report.add("times the server was not ready", "0", changes, statuses == [SERVING])
     ledger.report(report, "callers (unary and batches without retries, streams)")
     return report
 
 
 def _negated(folder: Path) -> Path:
-    """The embedded checkpoint with the opposite opinion."""
+    """Write the embedded checkpoint with the opposite weights of its last layer."""
     shutil.copytree(EMBEDDED_FOLDER, folder)
     weights = load_file(folder / "model.safetensors")
     weights["classifier.weight"] = -weights["classifier.weight"]
@@ -97,7 +97,7 @@ def _negated(folder: Path) -> Path:
     return folder
 
 
-def _is_refused(operator: Operator, folder: Path) -> bool:
+def _is_rejected(operator: Operator, folder: Path) -> bool:
     try:
         operator.reload("m", folder)
     except grpc.RpcError as error:

@@ -1,4 +1,4 @@
-"""What trials of load make of what they have seen: rates, shares, verdicts and the chart. Pure."""
+"""Figures of load trials: rates, shares, verdicts and the chart. Pure."""
 
 import re
 from dataclasses import asdict
@@ -10,7 +10,7 @@ import pytest
 from benchmarks.machine import machine
 from tests.chaos import charts, publication
 from tests.chaos.fairness import shares
-from tests.chaos.levels import REFUSED, Level, Sample, add_findings, goodput, level
+from tests.chaos.levels import REJECTED, Level, Sample, add_findings, goodput, level
 from tests.chaos.observed_server import Run
 from tests.chaos.open_loop import ANSWERED, HANGS, Call, arrivals_s
 from tests.chaos.overload import Ladder, in_turn
@@ -19,25 +19,27 @@ from tests.chaos.trial import Report
 
 
 def call(outcome: str, took_s: float, retry_after_s: float | None = None) -> Call:
-    """A call of ten tokens, sent when it was due."""
+    """Return a call of ten tokens, sent when it was due."""
     return Call(1.0, 1.0, took_s, 10, outcome, retry_after_s)
 
 
 def measured(load: float, *calls: Call, expired: int = 0, settled: bool = True) -> Level:
-    """A level of two seconds, of a capacity of one call per second."""
+    """Return a level of two seconds, at a capacity of one call per second."""
     run = Run(0.0, 1.0, 4, 40, expired, 0)
     return level(load, 1.0, [Sample(calls, [run], settled)], 2.0)
 
 
 def verdicts(first: Level, last: Level) -> list[bool]:
-    """Of each finding, whether it is met, where there was one turn."""
+    """Return whether each finding is met, for one turn."""
     report = Report()
     add_findings(report, [first, last], [goodput(last, first)])
     return [finding.is_met for finding in report.findings]
 
 
 def test_arrivals_are_those_of_their_seed() -> None:
-    """The same seed gives the same instants, at about the rate asked for, in order, to the end."""
+    """The same seed gives the same arrivals, in order, at about the requested rate, up to the
+    end.
+    """
     instants = list(arrivals_s(100.0, 50.0, seed=1))
     assert instants == list(arrivals_s(100.0, 50.0, seed=1))
     assert instants != list(arrivals_s(100.0, 50.0, seed=2))
@@ -47,13 +49,15 @@ def test_arrivals_are_those_of_their_seed() -> None:
 
 
 def test_an_answer_after_the_deadline_is_none() -> None:
-    """Answers per second are of those in time."""
+    """An answer after the deadline does not count."""
     found = measured(1, call(ANSWERED, 0.5), call(ANSWERED, 1.5))
     assert (found.answers_per_s, found.tokens_per_s, found.offered_per_s) == (0.5, 5.0, 1.0)
 
 
 def test_turns_are_one_level_together_and_compared_one_by_one() -> None:
-    """All calls and runs of a load count, over the time of all turns."""
+    """A level has all calls and runs of a load, over the time of all turns; shares are one a
+    turn.
+    """
     answered = call(ANSWERED, 0.5)
     ladder = Ladder(1.0, 2.0)
     for answers in (2, 4):
@@ -65,32 +69,32 @@ def test_turns_are_one_level_together_and_compared_one_by_one() -> None:
     assert ladder.shares(10) == [1.0, 0.5]
 
 
-def test_overload_that_is_refused_in_time_is_met() -> None:
-    """As many answers as at capacity, refusals at once with a time to come back: all is met."""
+def test_overload_with_early_rejections_is_met() -> None:
+    """With capacity's answers, and early rejections with a retry time, all findings are met."""
     first = measured(1, call(ANSWERED, 0.5), call(ANSWERED, 0.5))
-    refused = call(REFUSED, 0.001, retry_after_s=2.0)
-    last = measured(10, call(ANSWERED, 0.5), call(ANSWERED, 0.5), refused)
+    rejected = call(REJECTED, 0.001, retry_after_s=2.0)
+    last = measured(10, call(ANSWERED, 0.5), call(ANSWERED, 0.5), rejected)
     assert all(verdicts(first, last))
 
 
 @pytest.mark.parametrize(
     ("last", "failed"),
     [
-        (measured(10, call(ANSWERED, 0.5), call(REFUSED, 0.001, 1.0)), [0]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.2, 1.0)), [2]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.001)), [3]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.001, 1.0), expired=1), [4]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), call(HANGS, 11)), [5]),
-        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), settled=False), [5]),
+        (measured(10, call(ANSWERED, 0.5), call(REJECTED, 0.001, 1.0)), [0]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REJECTED, 0.2, 1.0)), [2]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REJECTED, 0.001)), [3]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REJECTED, 0.001, 1.0), expired=1), [4]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REJECTED, 0.0, 1.0), call(HANGS, 11)), [5]),
+        (measured(10, *[call(ANSWERED, 0.5)] * 2, call(REJECTED, 0.0, 1.0), settled=False), [5]),
         (
-            measured(10, *[call(ANSWERED, 0.5)] * 2, call(REFUSED, 0.0, 1.0), call("UNKNOWN", 0)),
+            measured(10, *[call(ANSWERED, 0.5)] * 2, call(REJECTED, 0.0, 1.0), call("UNKNOWN", 0)),
             [6],
         ),
     ],
-    ids=["fewer", "late refusal", "no RetryInfo", "expired", "hangs", "no rest", "unforeseen"],
+    ids=["fewer", "late rejection", "no RetryInfo", "expired", "hangs", "no rest", "unforeseen"],
 )
 def test_each_fault_fails_its_own_finding(last: Level, failed: list[int]) -> None:
-    """What is asked of overload is looked at one by one."""
+    """Each fault fails exactly its own finding."""
     first = measured(1, call(ANSWERED, 0.5), call(ANSWERED, 0.5))
     met = verdicts(first, last)
     assert [place for place, is_met in enumerate(met) if not is_met] == failed
@@ -106,23 +110,23 @@ def test_each_fault_fails_its_own_finding(last: Level, failed: list[int]) -> Non
     ],
 )
 def test_the_median_of_turns_decides(shares: list[float], met: list[bool]) -> None:
-    """One turn that a slow machine spoiled does not, nor one that it favoured; one in which hardly
-    anything was answered is looked at by itself.
+    """The median of turns decides, not one slow or fast turn; a turn with hardly an answer fails
+    a finding of its own.
     """
-    refused = call(REFUSED, 0.001, retry_after_s=2.0)
-    levels = measured(1, call(ANSWERED, 0.5)), measured(10, call(ANSWERED, 0.5), refused)
+    rejected = call(REJECTED, 0.001, retry_after_s=2.0)
+    levels = measured(1, call(ANSWERED, 0.5)), measured(10, call(ANSWERED, 0.5), rejected)
     report = Report()
     add_findings(report, levels, shares)
     assert [finding.is_met for finding in report.findings[:2]] == met
 
 
 def test_loads_go_up_and_down() -> None:
-    """A machine that becomes slower all the time favours none of them."""
+    """Loads go up and down in alternation, so that a steady slow-down favours none."""
     assert [[*in_turn(turn)] for turn in range(3)] == [[1, 2, 5, 10], [10, 5, 2, 1], [1, 2, 5, 10]]
 
 
 def test_a_run_counts_by_its_share_of_the_time() -> None:
-    """Tokens of a run that begins before, or ends after, are divided."""
+    """A run counts by its share of the time: tokens are divided at both ends."""
     runs = [
         Run(began, ended, 1, 100, 0, 0)
         for began, ended in ((-1.0, 1.0), (2.0, 3.0), (9.0, 13.0), (20.0, 21.0))
@@ -131,13 +135,13 @@ def test_a_run_counts_by_its_share_of_the_time() -> None:
 
 
 def test_shares_are_of_an_even_one() -> None:
-    """What a stream had within the time, over the mean of all."""
+    """A share is a stream's tokens within the time, divided by the mean of all streams."""
     answers = [[(0.5, 99, 0), (1.0, 10, 0), (2.0, 20, 0)], [(1.5, 10, 0), (3.0, 99, 0)]]
     assert shares(answers, 1.0, 3.0) == [1.5, 0.5]
 
 
 def test_the_chart_is_the_same_every_time(tmp_path: Path) -> None:
-    """It is drawn from the levels of any trial that has some, byte for byte the same."""
+    """The chart is drawn from the levels of any trial that has some, byte for byte the same."""
     levels = [asdict(measured(load, call(ANSWERED, 0.5))) for load in (1, 10)]
     records: dict[str, Any] = {
         "overload": {"series": {"levels": {"bert": levels}}},
@@ -149,8 +153,9 @@ def test_the_chart_is_the_same_every_time(tmp_path: Path) -> None:
 
 
 def test_what_trials_found_replaces_what_the_page_said_of_them(tmp_path: Path) -> None:
-    """Other trials' sections stay as they are, in the order of the trials; the chart is drawn again
-    when both of its trials were run.
+    """Findings replace their trials' sections, in order, and keep the others.
+
+    The chart is drawn again when the file holds both of its trials.
     """
     page = publication.PAGE.read_text(encoding="utf-8")
     assert publication.published(page, {}, tmp_path) == page

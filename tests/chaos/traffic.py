@@ -1,4 +1,4 @@
-"""Interactive calls beside a stream that keeps the engine busy."""
+"""Interactive calls during a stream that keeps the engine busy."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -16,43 +16,45 @@ from .trial import Plan, Report, Trial
 
 CALL_TOKENS, CALLS_PER_S, CALL_TIMEOUT_S = 16, 5.0, 10.0
 UNANSWERED = 64
-"""Texts that the stream has waiting at any time: seconds of work."""
+"""Texts of the stream that wait at any time: seconds of work."""
 SHORT_BULK_TOKENS = 64
 MOST_TIMES_IDLE = 3.0
 LEAST_TOGETHER = 0.9
 WARM_UP_S = 3.0
-"""Of each phase that is counted, after what was before it."""
+"""Start of each phase that does not count."""
 LONGEST_RUN_S = 2.0
-"""What runs when the counting ends has ended by then, so that its share is known."""
+"""Runs that go on at the end of the counting end within this time, which makes their share
+known.
+"""
 
 
 @dataclass
 class Phases:
-    """What the rounds of one server found."""
+    """Figures of the rounds of one server."""
 
     idle: list[Call] = field(default_factory=list)
-    beside: list[Call] = field(default_factory=list)
+    during: list[Call] = field(default_factory=list)
     alone_tokens_per_s: list[float] = field(default_factory=list)
     together_tokens_per_s: list[float] = field(default_factory=list)
 
     @property
     def times_idle(self) -> float:
-        """The p99 of calls beside the stream, over that of calls on an idle server."""
-        return p99_s(self.beside) / p99_s(self.idle)
+        """The p99 of calls during the stream, divided by that on an idle server."""
+        return p99_s(self.during) / p99_s(self.idle)
 
     @property
     def together(self) -> float:
-        """Tokens per second of calls and stream together, over those of the stream alone."""
+        """Tokens per second of calls and stream, divided by those of the stream alone."""
         return sum(self.together_tokens_per_s) / sum(self.alone_tokens_per_s)
 
 
 def p99_s(calls: Sequence[Call]) -> float:
-    """Of calls that were answered."""
+    """Return the p99 of answered calls, in seconds."""
     return quantile([call.took_s for call in calls if call.outcome == ANSWERED], 0.99)
 
 
 def tokens_per_s(runs: Sequence[Run], since_s: float, until_s: float) -> float:
-    """Tokens computed within a time; of a run that reaches beyond it, its share."""
+    """Return the tokens per second within a time; a run across its ends counts by its share."""
     tokens = 0.0
     for run in runs:
         within_s = min(run.ended_s, until_s) - max(run.began_s, since_s)
@@ -62,7 +64,7 @@ def tokens_per_s(runs: Sequence[Run], since_s: float, until_s: float) -> float:
 
 @dataclass(frozen=True)
 class Bench:
-    """A server whose worker has one core, and the load another; for use by one thread."""
+    """A server whose worker has one core, and the load another. For use by one thread."""
 
     plan: Plan
     server: Instrument
@@ -71,7 +73,7 @@ class Bench:
     seconds: float
 
     def phases(self, bulk_lengths: Sequence[int], rounds: int) -> Phases:
-        """Calls on an idle server, the stream alone, and both, in turns."""
+        """Run calls on an idle server, the stream alone, and both, in turns."""
         found = Phases()
         for turn in range(rounds):
             found.idle += self._calls(turn)[0]
@@ -80,18 +82,20 @@ class Bench:
                 time.sleep(WARM_UP_S + self.seconds)
                 found.alone_tokens_per_s.append(self._tokens_per_s(began_s))
                 calls, began_s = self._calls(turn)
-                found.beside += calls
+                found.during += calls
                 found.together_tokens_per_s.append(self._tokens_per_s(began_s))
             self.plan.say(
                 f"round {turn + 1} of {rounds}: p99 {1e3 * p99_s(found.idle):.0f} ms idle, "
-                f"{1e3 * p99_s(found.beside):.0f} ms beside the stream; "
+                f"{1e3 * p99_s(found.during):.0f} ms during the stream; "
                 f"{found.alone_tokens_per_s[-1]:.0f} tokens/s alone, "
                 f"{found.together_tokens_per_s[-1]:.0f} together"
             )
         return found
 
     def _calls(self, turn: int) -> tuple[list[Call], float]:
-        """Calls whose arrivals are the same in every phase of a round, and when counting began."""
+        """Return the calls, with the same arrivals in each phase of a round, and the start of
+        the counting.
+        """
         sample = self.load_side.ask(
             "run",
             target=self.target,
@@ -119,7 +123,7 @@ class Bench:
 
 
 def run(plan: Plan) -> Report:
-    """Texts of the mixed workload as bulk work, and short ones for comparison."""
+    """Run the mixed workload as bulk work, and short texts for comparison."""
     shape = BERT_SLICE if plan.is_short else BERT_BASE
     folder = plan.work / shape.name.replace(" ", "-")
     if not folder.exists():
@@ -140,12 +144,12 @@ def run(plan: Plan) -> Report:
 
 
 def _add_findings(report: Report, bulk: str, found: Phases) -> None:
-    calls = found.idle + found.beside
+    calls = found.idle + found.during
     report.add(
         f"p99 of calls next to a stream of {bulk} ÷ p99 on the idle server",
         f"at most {MOST_TIMES_IDLE:g}",
-        f"{digits(found.times_idle)}: {digits(1e3 * p99_s(found.beside))} and "
-        f"{digits(1e3 * p99_s(found.idle))} ms, of {len(found.beside)} calls each",
+        f"{digits(found.times_idle)}: {digits(1e3 * p99_s(found.during))} and "
+        f"{digits(1e3 * p99_s(found.idle))} ms, of {len(found.during)} calls each",
         found.times_idle <= MOST_TIMES_IDLE,
     )
     report.add(

@@ -1,4 +1,4 @@
-"""What a trial is, and what it found."""
+"""What a trial is, and its findings."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a trial must show: what was asked, what was found, whether that is met."""
+    """One requirement of a trial: its target, the measured result, and whether it is met."""
 
     what: str
     asked: str
@@ -18,7 +18,7 @@ class Finding:
 
 @dataclass
 class Report:
-    """What a trial found. `series` are numbers for charts, plain JSON."""
+    """The findings of a trial. `series` holds numbers for charts, as plain JSON."""
 
     findings: list[Finding] = field(default_factory=list)
     series: dict[str, Any] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a trial is to be run: `is_short` for every day, with less of everything.
+    """How to run a trial; `is_short` runs less of everything.
 
     `work` is a folder for checkpoints, `say` shows progress.
     """
@@ -43,7 +43,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial by name, what it does in one line, and how it is run."""
+    """A trial: its name, its description in one line, and its function."""
 
     name: str
     about: str

@@ -1,4 +1,4 @@
-"""All trials by name, in the order in which they are run."""
+"""All trials by name, in the order of a run."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""How the tests run the command: in this process where that is enough, else as users do."""
+"""Fixtures that run the command: in this process where possible, else as a process."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from classwire.cli import main
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left behind."""
+    """Output and exit code of a finished command."""
 
     code: int
     out: str
@@ -30,7 +30,7 @@ class Ended:
 
     @property
     def complaint(self) -> str:
-        """The one line on standard error; fails when there are more, or a traceback."""
+        """The single line on standard error; fails for more lines, or for a traceback."""
         (line,) = self.err.splitlines()
         assert line.startswith("classwire: ")
         return line.removeprefix("classwire: ")
@@ -42,7 +42,9 @@ Spawn = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def classwire(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `main` in this process; `stdin` is its input (None: closed), `columns` its width."""
+    """Return a function that runs `main` here; `stdin` is its input (None: closed), `columns`
+    its width.
+    """
 
     def run(*args: str, stdin: bytes | None = b"", columns: int = 80) -> Ended:
         monkeypatch.setenv("COLUMNS", str(columns))
@@ -57,7 +59,7 @@ def classwire(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.Mo
 
 @pytest.fixture
 def spawn() -> Spawn:
-    """Starts `python -m classwire` as a process with pipes for everything."""
+    """Return a function that starts `python -m classwire` as a process with pipes."""
 
     def start(
         *args: str, stderr: int = subprocess.PIPE, **environment: str
@@ -76,7 +78,7 @@ def spawn() -> Spawn:
 
 @pytest.fixture
 def unanswered_target() -> Iterator[str]:
-    """An address that is taken, and where nobody listens."""
+    """Yield an address that is bound, and where no server listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{taken.getsockname()[1]}"

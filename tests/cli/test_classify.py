@@ -14,13 +14,13 @@ REFERENCE_TEXT = "I really love this book"
 
 
 def good_or_bad(text: str, pair: str | None) -> dict[str, float]:
-    """Answer of a fake server: "good" is good, all else is bad."""
+    """Classify "good" as good and all else as bad, on a fake server."""
     score = 0.75 if "good" in text else 0.25
     return {"good": score, "bad": 1 - score}
 
 
 def test_one_text_is_a_bar_for_each_label_highest_first(classwire: Run, target: str) -> None:
-    """The numbers are the client's own."""
+    """One text prints a bar for each label, highest score first, with the client's numbers."""
     with Client(target) as client:
         expected = client.classify(REFERENCE_TEXT)
     ended = classwire("classify", "--target", target, REFERENCE_TEXT)
@@ -33,7 +33,7 @@ def test_one_text_is_a_bar_for_each_label_highest_first(classwire: Run, target: 
 
 
 def test_bars_take_the_width_of_the_terminal(classwire: Run, target: str) -> None:
-    """No line is longer than the terminal is wide."""
+    """No line is longer than the terminal's width."""
     ended = classwire("classify", "--target", target, REFERENCE_TEXT, columns=32)
     assert {len(line) for line in ended.out.splitlines()} == {32}
 
@@ -41,7 +41,9 @@ def test_bars_take_the_width_of_the_terminal(classwire: Run, target: str) -> Non
 def test_several_texts_stand_under_headings_and_a_bad_one_fails_alone(
     classwire: Run, target: str
 ) -> None:
-    """The blank one is named on standard error, the others have their bars, and the exit says 1."""
+    """Several texts have headings; a blank one is named on standard error, and the exit code is
+    1.
+    """
     ended = classwire("classify", "--target", target, "--top-k", "1", "fine", "  ", "bad")
     assert ended.code == 1
     assert [line for line in ended.out.splitlines() if not line.startswith("  ")] == ["fine", "bad"]
@@ -50,7 +52,7 @@ def test_several_texts_stand_under_headings_and_a_bad_one_fails_alone(
 
 
 def test_json_is_one_object_for_each_text(classwire: Run, target: str) -> None:
-    """All that a program wants: scores, counts, the model, the time; or the error."""
+    """`--json` prints one object a text: scores, counts, model and time, or the error."""
     ended = classwire("classify", "--target", target, "--json", REFERENCE_TEXT, " ")
     good, bad = ended.records
     assert (ended.code, ended.err) == (1, "")
@@ -70,7 +72,7 @@ def test_json_is_one_object_for_each_text(classwire: Run, target: str) -> None:
 
 
 def test_options_reach_the_server(classwire: Run) -> None:
-    """Each option of the command is that of the request."""
+    """Each option of the command reaches the request."""
     with FakeServer(good_or_bad) as server:
         options = ["--target", server.target, "--model", "fake", "--top-k", "2"]
         options += ["--min-score", "0.5", "--activation", "sigmoid", "--truncation", "drop_end"]
@@ -93,7 +95,9 @@ def test_options_reach_the_server(classwire: Run) -> None:
 
 
 def test_a_reader_that_leaves_ends_the_command_quietly(spawn: Spawn, tmp_path: Path) -> None:
-    """As in `classwire classify --file ... | head -1`: no traceback, no zero."""
+    """When the reader closes its pipe, as `head -1` does, the command exits without a traceback,
+    and not with 0.
+    """
     source = tmp_path / "many.txt"
     source.write_text("good\n" * 5000)
     with (
@@ -110,7 +114,7 @@ def test_a_reader_that_leaves_ends_the_command_quietly(spawn: Spawn, tmp_path: P
 
 
 def test_a_blank_text_is_wrong_use(classwire: Run, target: str) -> None:
-    """One text that cannot be classified is a wrong command: exit 2, the reason in JSON too."""
+    """A single blank text is a usage error: exit code 2, in JSON with the reason."""
     ended = classwire("classify", "--target", target, "")
     assert (ended.code, ended.out, ended.complaint) == (2, "", "the text is empty or blank")
     ended = classwire("classify", "--target", target, "", "--json")
@@ -118,8 +122,8 @@ def test_a_blank_text_is_wrong_use(classwire: Run, target: str) -> None:
     assert ended.records[0]["error"]["reason"] == "EMPTY_TEXT"
 
 
-def test_bytes_that_are_no_text_are_named(classwire: Run, target: str) -> None:
-    """A shell hands on what it is given; JSON answers with the escape of what came."""
+def test_bytes_that_are_not_utf8_are_named(classwire: Run, target: str) -> None:
+    """An argument that is not UTF-8 is an error, in JSON with its bytes escaped."""
     text = os.fsdecode(b"caf\xe9")
     ended = classwire("classify", "--target", target, "--json", text, "fine")
     bad, good = ended.records
@@ -130,7 +134,7 @@ def test_bytes_that_are_no_text_are_named(classwire: Run, target: str) -> None:
 
 
 def test_a_model_that_is_not_there_is_named(classwire: Run, target: str) -> None:
-    """One line, exit 2."""
+    """An unknown model is one line and exit code 2."""
     ended = classwire("classify", "--target", target, "--model", "nope", "text")
     assert ended.code == 2
     assert ended.complaint == "no model named 'nope'; `classwire models` lists them"
@@ -138,14 +142,14 @@ def test_a_model_that_is_not_there_is_named(classwire: Run, target: str) -> None
 
 @pytest.mark.parametrize("texts", [["a"], ["a", "b"], ["--stages", "a", "b"]])
 def test_a_bad_option_ends_the_command_once(classwire: Run, target: str, texts: list[str]) -> None:
-    """Not once for every text."""
+    """A bad option is one error for the command, not one for each text."""
     ended = classwire("classify", "--target", target, "--min-score", "7", *texts)
     assert ended.code == 2
     assert ended.complaint.startswith("min_score ")
 
 
 def test_a_server_that_does_not_answer_in_time_is_named(classwire: Run) -> None:
-    """With the time that was given, exit 1."""
+    """A server that does not answer in time is one line with the timeout, and exit code 1."""
     with FakeServer(good_or_bad) as server:
         server.hold()
         ended = classwire("classify", "--target", server.target, "--timeout-s", "0.2", "a")
@@ -154,7 +158,7 @@ def test_a_server_that_does_not_answer_in_time_is_named(classwire: Run) -> None:
 
 
 def test_a_terminal_without_unicode_gets_plain_signs(spawn: Spawn) -> None:
-    """Bars of # and escapes instead of an error."""
+    """A terminal without Unicode gets bars of # and escapes instead of an error."""
     with FakeServer(good_or_bad) as server:
         command = ["classify", "--target", server.target, "good café", "bad"]
         with spawn(*command, PYTHONIOENCODING="ascii") as process:
@@ -165,8 +169,8 @@ def test_a_terminal_without_unicode_gets_plain_signs(spawn: Spawn) -> None:
 
 
 def test_a_server_that_fails_is_a_failure(classwire: Run) -> None:
-    """What it says goes out on one line, exit 1, once the time is over that was given; a shutdown
-    is not 'no server answers'.
+    """A failing server's message is one line with exit code 1, after the given time; a draining
+    server is not reported as missing.
     """
     with FakeServer(good_or_bad) as server:
         server.fail_next(Reason.DRAINING, times=100)

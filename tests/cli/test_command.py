@@ -1,4 +1,4 @@
-"""The command as a whole: what it loads, how it fails, what its exit codes mean."""
+"""The command as a whole: what it loads, how it fails, and its exit codes."""
 
 import subprocess
 import sys
@@ -12,13 +12,13 @@ from tests.cli.conftest import Run
 
 
 def test_the_version_is_the_packages(classwire: Run) -> None:
-    """And nothing else is printed."""
+    """`--version` prints the package's version alone."""
     ended = classwire("--version")
     assert (ended.code, ended.out) == (0, f"classwire {__version__}\n")
 
 
 def test_help_loads_neither_rich_nor_torch_nor_the_server() -> None:
-    """So that it is instant, and works where only the client is installed."""
+    """`--help` loads neither rich, nor torch, nor the server."""
     check = (
         "import sys; from classwire.cli import main; main(['--help']);"
         "print('loaded:', *{'rich', 'torch', 'classwire_server'} & set(sys.modules))"
@@ -29,7 +29,7 @@ def test_help_loads_neither_rich_nor_torch_nor_the_server() -> None:
 
 
 def test_exit_codes_are_documented(classwire: Run) -> None:
-    """In the help, where they are looked for."""
+    """`--help` documents the exit codes."""
     out = classwire("--help").out
     for code in ("0 success", "1 the server", "2 wrong", "130 "):
         assert code in out.replace("\n", " ")
@@ -39,24 +39,24 @@ def test_exit_codes_are_documented(classwire: Run) -> None:
     "args", [["nonsense"], ["classify", "--nonsense"], ["classify", "--top-k", "x"]]
 )
 def test_wrong_use_is_one_line_and_exit_2(classwire: Run, args: list[str]) -> None:
-    """It says where help is."""
+    """Wrong usage is one line that names `--help`, with exit code 2."""
     ended = classwire(*args)
     assert (ended.code, ended.out) == (2, "")
     assert ended.complaint.endswith("--help'.")
 
 
-def test_what_a_server_says_is_one_line_without_control() -> None:
-    """Of an error's message, which may hold what anybody sent."""
+def test_a_servers_message_is_one_line_without_control_characters() -> None:
+    """A server's error message prints as one line without control characters."""
     assert one_line("no such\nfolder: \x1b[31m\0é") == "no such folder: \\x1b[31m\\x00é"
 
 
 def test_without_a_command_there_is_help(classwire: Run) -> None:
-    """As for --help."""
+    """Without a command it prints the help."""
     assert classwire() == classwire("--help")
 
 
 def test_serve_is_the_servers_own_command(classwire: Run) -> None:
-    """Its help lists the server's settings."""
+    """`classwire serve --help` lists the server's settings."""
     ended = classwire("serve", "--help")
     assert ended.code == 0
     assert "--port" in ended.out
@@ -64,12 +64,13 @@ def test_serve_is_the_servers_own_command(classwire: Run) -> None:
 
 
 @pytest.mark.parametrize("command", [["serve"], ["serve", "--help"]])
-def test_without_the_server_serve_says_what_to_install(
+def test_without_the_server_serve_names_the_package(
     classwire: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    """The client's install has no server in it."""
+    """Without the server, its commands name the package to install."""
     monkeypatch.setitem(sys.modules, "classwire_server", None)
-    monkeypatch.delitem(sys.modules, "classwire_server.cli.serve", raising=False)
+    for loaded in ("classwire_server.cli.serve", "classwire_server.cli"):
+        monkeypatch.delitem(sys.modules, loaded, raising=False)
     ended = classwire(*command)
     assert (ended.code, ended.out) == (1, "")
     assert ended.complaint == (
@@ -80,7 +81,7 @@ def test_without_the_server_serve_says_what_to_install(
 def test_a_traceback_is_shown_only_when_asked_for(
     classwire: Run, unanswered_target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CLASSWIRE_DEBUG=1 prints it before the line."""
+    """A traceback is printed before the error only with CLASSWIRE_DEBUG=1."""
     monkeypatch.setenv("CLASSWIRE_TARGET", unanswered_target)
     assert "Traceback" not in classwire("models").err
     monkeypatch.setenv("CLASSWIRE_DEBUG", "1")
@@ -90,7 +91,7 @@ def test_a_traceback_is_shown_only_when_asked_for(
 
 
 def test_a_defect_is_one_line_too(classwire: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever went wrong, nobody but a developer is shown a traceback."""
+    """A defect of the command prints one line, without a traceback."""
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("two\nlines")
@@ -101,12 +102,12 @@ def test_a_defect_is_one_line_too(classwire: Run, monkeypatch: pytest.MonkeyPatc
 
 
 def classwire_models() -> object:
-    """The `models` command."""
+    """Run the `models` command."""
     return classwire.cli.command.commands["models"]
 
 
 def test_a_closed_standard_output_changes_nothing(target: str) -> None:
-    """With `>&-` the answer has nowhere to go; the command does its work and ends well."""
+    """With a closed standard output the command does its work and exits with 0."""
     command = f"{sys.executable} -m classwire classify --target {target} good >&-"
     ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, "")

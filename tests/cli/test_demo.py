@@ -6,7 +6,9 @@ from tests.cli.conftest import Run, Spawn
 
 
 def test_the_demo_does_the_reference_job_on_a_running_server(classwire: Run, target: str) -> None:
-    """By unary call with its three stages, by batch with an error of one text, and by stream."""
+    """The demo classifies on a running server by unary call with stages, by batch with one bad
+    text, and by stream.
+    """
     ended = classwire("demo", "--target", target)
     assert (ended.code, ended.err) == (0, "")
     assert f"Model stars-en at {target}\n  BertForSequenceClassification, 5 labels" in ended.out
@@ -26,7 +28,7 @@ def test_the_demo_does_the_reference_job_on_a_running_server(classwire: Run, tar
 
 
 def test_the_demo_starts_and_stops_a_server_of_its_own(spawn: Spawn) -> None:
-    """From nothing to the answers and back, exit 0."""
+    """Without a server the demo starts one, stops it, and exits with 0."""
     with spawn("demo", COLUMNS="80") as process:
         out, err = process.communicate(timeout=110)
     shown = out.decode()
@@ -37,7 +39,7 @@ def test_the_demo_starts_and_stops_a_server_of_its_own(spawn: Spawn) -> None:
 
 
 def test_stopping_the_demo_stops_its_server(spawn: Spawn) -> None:
-    """SIGTERM unwinds instead of leaving the server behind: 143, not death by the signal."""
+    """SIGTERM stops the demo and its server, with exit code 143."""
     with spawn("demo") as process:
         assert process.stdout
         assert process.stdout.readline().startswith(b"Starting a server")
@@ -46,8 +48,8 @@ def test_stopping_the_demo_stops_its_server(spawn: Spawn) -> None:
     assert (process.returncode, err) == (143, b"")
 
 
-def test_a_server_that_does_not_start_is_said_in_one_line(spawn: Spawn) -> None:
-    """With the server's own last word."""
+def test_a_failed_start_is_one_line(spawn: Spawn) -> None:
+    """When its server fails to start, the demo prints one line with the server's last error."""
     with spawn("demo", "--device", "no-such-device") as process:
         _, err = process.communicate(timeout=110)
     (line,) = err.decode().splitlines()
@@ -57,7 +59,7 @@ def test_a_server_that_does_not_start_is_said_in_one_line(spawn: Spawn) -> None:
 
 
 def test_a_device_is_for_the_demos_own_server(classwire: Run, target: str) -> None:
-    """It would have no effect on one that runs."""
+    """`--device` with a running server is a usage error, since it would have no effect."""
     ended = classwire("demo", "--target", target, "--device", "cpu")
     assert ended.code == 2
     assert "--device" in ended.complaint

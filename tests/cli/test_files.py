@@ -18,14 +18,16 @@ CSV = (
 
 
 def records(path: Path) -> list[dict[str, Any]]:
-    """Parse a file of JSON lines."""
+    """Return the records of a file of JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_every_row_of_a_csv_comes_back_under_its_number_and_id(
     classwire: Run, target: str, tmp_path: Path
 ) -> None:
-    """In the order of the input, scores or an error for each; quoted line breaks are kept."""
+    """Each row of a CSV has scores or an error, under its number and id, in order; quoted line
+    breaks are kept.
+    """
     source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
     source.write_bytes(CSV)
     columns = ["--column", "review", "--id-column", "id"]
@@ -61,7 +63,7 @@ def test_every_row_of_a_csv_comes_back_under_its_number_and_id(
 def test_jsonl_pairs_and_txt_go_to_standard_output(
     classwire: Run, target: str, tmp_path: Path
 ) -> None:
-    """Without --output the lines are the output, and the summary goes to standard error."""
+    """Without --output the results go to standard output, and the summary to standard error."""
     source = tmp_path / "in.jsonl"
     source.write_text('{"q": "good?", "a": "yes", "n": 7}\n{"q": "bad?", "a": "no", "n": 8}\n')
     columns = ["--column", "q", "--pair-column", "a", "--id-column", "n"]
@@ -81,7 +83,7 @@ def test_jsonl_pairs_and_txt_go_to_standard_output(
 
 
 def test_a_long_file_keeps_its_order(classwire: Run, tmp_path: Path) -> None:
-    """Many more rows than the window holds, every seventh of them no JSON."""
+    """A file longer than the window keeps its order, with errors for every seventh row."""
     source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     rows = 20_000
     lines = ("{" if n % 7 == 3 else json.dumps({"text": f"word {n}"}) for n in range(rows))
@@ -102,7 +104,7 @@ def test_a_long_file_keeps_its_order(classwire: Run, tmp_path: Path) -> None:
 def test_a_missing_column_is_named_before_anything_is_written(
     classwire: Run, target: str, tmp_path: Path
 ) -> None:
-    """One line with the columns that are there, exit 2, no output file."""
+    """A missing column is one line that lists the columns, exit code 2, and no output file."""
     source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
     source.write_bytes(CSV)
     files = ["--file", str(source), "--output", str(output)]
@@ -112,7 +114,7 @@ def test_a_missing_column_is_named_before_anything_is_written(
 
 
 def test_an_output_that_exists_is_kept(classwire: Run, target: str, tmp_path: Path) -> None:
-    """Unless --force says otherwise; the input is never overwritten."""
+    """An existing output is an error without --force, and the input is never overwritten."""
     source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
     source.write_text("good")
     output.write_text("precious")
@@ -127,7 +129,7 @@ def test_an_output_that_exists_is_kept(classwire: Run, target: str, tmp_path: Pa
 
 
 def test_an_unknown_model_leaves_no_output(classwire: Run, target: str, tmp_path: Path) -> None:
-    """Said before the file is made, so that the next try is not refused."""
+    """An unknown model is an error before the output file is made."""
     source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
     source.write_text("good")
     files = ["--file", str(source), "--output", str(output)]
@@ -136,7 +138,9 @@ def test_an_unknown_model_leaves_no_output(classwire: Run, target: str, tmp_path
 
 
 def test_a_stream_that_breaks_leaves_what_came(classwire: Run, tmp_path: Path) -> None:
-    """The rows before are in the output, the failure is said, and how far it came."""
+    """After a broken stream the output holds the rows before, and the error names how far it
+    came.
+    """
     source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
     source.write_text("a\n" * 100)
     with FakeServer(["x"], max_items_per_message=1) as server:
@@ -152,7 +156,9 @@ def test_a_stream_that_breaks_leaves_what_came(classwire: Run, tmp_path: Path) -
 
 
 def test_a_terminal_sees_rate_errors_and_remaining_time(spawn: Spawn, tmp_path: Path) -> None:
-    """On standard error, while standard output holds the results alone."""
+    """A terminal on standard error shows rate, errors and remaining time, while standard output
+    holds only results.
+    """
     source = tmp_path / "in.txt"
     source.write_text("good\n\n" * 300)
     ours, theirs = pty.openpty()
@@ -165,7 +171,7 @@ def test_a_terminal_sees_rate_errors_and_remaining_time(spawn: Spawn, tmp_path: 
         try:
             while chunk := os.read(ours, 65536):
                 shown += chunk
-        except OSError:  # what a terminal says when the last writer is gone
+        except OSError:  # how a terminal reports that the last writer closed it
             pass
         os.close(ours)
     assert len(out.splitlines()) == 600
@@ -187,10 +193,10 @@ def test_a_terminal_sees_rate_errors_and_remaining_time(spawn: Spawn, tmp_path: 
         ["--file", "nowhere.csv", "--column", "text"],
     ],
 )
-def test_options_that_do_not_go_together_are_refused(
+def test_options_that_do_not_go_together_are_rejected(
     classwire: Run, tmp_path: Path, options: list[str]
 ) -> None:
-    """One line and exit 2, before any server is asked."""
+    """Contradictory options are one line and exit code 2, before a call to the server."""
     source = tmp_path / "in.txt"
     source.write_text("good")
     ended = classwire("classify", *(str(source) if each == "FILE" else each for each in options))

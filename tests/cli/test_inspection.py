@@ -15,7 +15,7 @@ from tests.cli.conftest import Run
 def test_tokenize_shows_what_the_model_would_see(
     classwire: Run, target: str, embedded_folder: Path
 ) -> None:
-    """A line for each token: id, span, type and mask; special ones have no span."""
+    """`tokenize` prints a line a token: id, span, type and mask; special tokens have no span."""
     tokenizer = AutoTokenizer.from_pretrained(embedded_folder)
     expected = tokenizer("I love it", return_offsets_mapping=True)
     ended = classwire("tokenize", "--target", target, "I love it")
@@ -30,7 +30,11 @@ def test_tokenize_shows_what_the_model_would_see(
 
 
 def test_tokenize_as_json_counts_in_the_unit_asked_for(classwire: Run, target: str) -> None:
-    """An emoji is one code point, four bytes, two code units; pairs have a second sequence."""
+    """`tokenize --json` counts spans in the given unit: an emoji is one code point, four bytes,
+    two code units.
+
+    Pairs have a second sequence.
+    """
     for unit, start in (("unicode", 2), ("utf8", 5), ("utf16", 3)):
         options = ["--target", target, "--json", "--offset-unit", unit, "--pair", "bad"]
         record = json.loads(classwire("tokenize", *options, "😀 good").out)
@@ -41,17 +45,19 @@ def test_tokenize_as_json_counts_in_the_unit_asked_for(classwire: Run, target: s
 
 
 def test_tokenize_says_what_was_left_out(classwire: Run, target: str) -> None:
-    """Truncation is never silent."""
+    """`tokenize` reports truncation."""
     long = "good " * 1000
     ended = classwire("tokenize", "--target", target, "--truncation", "drop_end", long)
     assert "tokens cut off)" in ended.out.splitlines()[-1]
-    refused = classwire("tokenize", "--target", target, long)
-    assert refused.code == 2
-    assert "tokens" in refused.complaint
+    rejected = classwire("tokenize", "--target", target, long)
+    assert rejected.code == 2
+    assert "tokens" in rejected.complaint
 
 
 def test_models_shows_every_fact(classwire: Run, target: str) -> None:
-    """Name, default, state, architecture, labels, max tokens, device, precision, engine, print."""
+    """`models` prints name, default, state, architecture, labels, token limit, device,
+    precision, engine and fingerprint.
+    """
     with Client(target) as client:
         (model,) = client.models()
     ended = classwire("models", "--target", target)
@@ -72,7 +78,7 @@ def test_models_shows_every_fact(classwire: Run, target: str) -> None:
 
 
 def test_models_as_json_is_all_there_is_to_know(classwire: Run, target: str) -> None:
-    """With limits and the whole fingerprint; --model asks for one."""
+    """`models --json` adds limits and the whole fingerprint; --model selects one."""
     (line,) = classwire("models", "--target", target, "--json").out.splitlines()
     record = json.loads(line)
     assert len(record["fingerprint"]) == 64
@@ -83,7 +89,7 @@ def test_models_as_json_is_all_there_is_to_know(classwire: Run, target: str) -> 
 
 
 def test_health_exits_0_only_when_serving(classwire: Run, target: str) -> None:
-    """The status on standard output, for scripts and people."""
+    """`health` prints the status, and exits with 0 only for SERVING."""
     for name in ([], ["classwire.v1.ClassifyService"], ["--model", "stars-en"]):
         ended = classwire("health", "--target", target, *name)
         assert (ended.code, ended.out) == (0, "SERVING\n")
@@ -95,8 +101,10 @@ def test_health_exits_0_only_when_serving(classwire: Run, target: str) -> None:
         assert (ended.code, ended.out) == (1, "NOT_SERVING\n")
 
 
-def test_health_waits_as_long_as_it_is_told(classwire: Run, target: str) -> None:
-    """A server that is ready answers at once; one that never is ends in one line."""
+def test_health_waits_until_its_timeout(classwire: Run, target: str) -> None:
+    """`health --wait` returns at once when the server is ready, and ends in one line at its
+    timeout.
+    """
     assert classwire("health", "--target", target, "--wait-s", "30").code == 0
     with FakeServer(["x"]) as server:
         server.set_serving(False)
@@ -109,7 +117,7 @@ def test_health_waits_as_long_as_it_is_told(classwire: Run, target: str) -> None
 def test_a_server_that_is_not_there_is_named(
     classwire: Run, unanswered_target: str, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    """At once, with the address that was tried, and what to do; exit 1."""
+    """Without a server each command exits with 1 at once, with the address and a hint."""
     monkeypatch.delattr(Session, "pause")
     ended = classwire(*command, "--target", unanswered_target)
     assert (ended.code, ended.out) == (1, "")

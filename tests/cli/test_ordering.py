@@ -1,4 +1,4 @@
-"""Outcomes come out in the order of their rows."""
+"""Outcomes are printed in the order of their rows."""
 
 from classwire import InternalError, Outcome, TextInput
 from classwire.cli.ordering import RowOrder
@@ -6,7 +6,7 @@ from classwire.cli.rows import Row
 
 
 def test_a_row_waits_for_those_before_it() -> None:
-    """An outcome that comes early is held back, one that is next goes out at once."""
+    """An early outcome is held back, and the next in order is printed at once."""
     emitted: list[int] = []
 
     def emit(row: Row, outcome: Outcome) -> None:

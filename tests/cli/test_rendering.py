@@ -1,4 +1,4 @@
-"""Bars and tokens as people see them."""
+"""Bars and tokens as the terminal shows them."""
 
 import pytest
 from rich.cells import cell_len
@@ -11,7 +11,7 @@ SCORES = (LabelScore("5 stars", 4, 0.75), LabelScore("1 star", 0, 0.25))
 
 
 def token(text: str, special: bool = False) -> Token:
-    """A token of which only the text matters."""
+    """Return a token whose other fields do not matter."""
     return Token(
         id=7, text=text, start=0, end=0, special=special, token_type_id=0, sequence_index=0
     )
@@ -19,7 +19,7 @@ def token(text: str, special: bool = False) -> Token:
 
 @pytest.mark.parametrize("width", [30, 50])
 def test_bars_are_aligned_proportional_and_fill_the_width(width: int) -> None:
-    """Labels, bars and numbers start in one column each; a bar is full at 1."""
+    """Labels, bars and numbers are aligned, and a bar fills the width at a score of 1."""
     first, second = [line.plain for line in score_lines(SCORES, "softmax", width)]
     room = width - len("5 stars") - len("0.7500") - 4
     assert first.startswith("5 stars  " + "█" * int(room * 0.75))
@@ -29,7 +29,9 @@ def test_bars_are_aligned_proportional_and_fill_the_width(width: int) -> None:
 
 
 def test_scores_below_zero_are_hollow_and_drawn_against_the_largest() -> None:
-    """Identity has no scale of its own."""
+    """Scores of the identity activation scale to the largest absolute one; negative bars are
+    hollow.
+    """
     scores = (LabelScore("a", 0, 2.0), LabelScore("b", 1, -4.0))
     first, second = [line.plain for line in score_lines(scores, "identity", 32)]
     assert first.count("█") * 2 == second.count("░") > 0
@@ -37,28 +39,28 @@ def test_scores_below_zero_are_hollow_and_drawn_against_the_largest() -> None:
     assert second.endswith("-4.0000")
 
 
-def test_no_score_is_said_in_words() -> None:
-    """A minimum that no label reaches leaves no empty space."""
+def test_no_score_is_stated_in_words() -> None:
+    """A result without scores is stated in words."""
     (line,) = score_lines((), "softmax", 40)
     assert "no label" in line.plain
 
 
 def test_wide_labels_stay_aligned() -> None:
-    """Widths are counted in terminal cells, not in characters."""
+    """Widths count terminal cells, not characters."""
     scores = (LabelScore("最高", 0, 0.9), LabelScore("low", 1, 0.1))
     lines = [line.plain for line in score_lines(scores, "softmax", 40)]
     assert [cell_len(line) for line in lines] == [40, 40]
 
 
 def test_text_cannot_drive_the_terminal() -> None:
-    """Control characters, unpaired surrogates and direction overrides are shown as escapes."""
+    """Control characters, unpaired surrogates and direction overrides are escaped."""
     assert visible("a\x1b[31m\n\u202e\ud800") == "a\\x1b[31m\\n\\u202e\\ud800"
     assert visible("👩‍🚀 é שלום") == "👩‍🚀 é שלום"
     assert fitted("abcdef", 4) == "abc…"
 
 
 def test_tokens_wrap_in_blocks_that_fit() -> None:
-    """Every token stands above its own id, type and mask, however narrow the terminal is."""
+    """Each token stands above its id, type and mask, at any terminal width."""
     tokens = [token("[CLS]", special=True), *(token(f"word{n}") for n in range(9))]
     lines = [line.plain for line in token_blocks(tokens, [1] * 10, 30)]
     assert max(map(len, lines)) <= 30

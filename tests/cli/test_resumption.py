@@ -1,4 +1,4 @@
-"""`classwire classify --file --resume`: what an interrupted run left is continued."""
+"""`classwire classify --file --resume` continues an interrupted run."""
 
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,24 @@ COLUMNS = ["--column", "text", "--id-column", "id"]
 
 
 def by_length(text: str, pair: str | None) -> dict[str, float]:
-    """An answer that depends on the text."""
+    """Classify by the length of the text."""
     return {"s": 1 / len(text)}
 
 
 def write(path: Path, content: str) -> Path:
-    """A file with this content."""
+    """Write a file with this content, and return its path."""
     path.write_text(content, encoding="utf-8")
     return path
 
 
 def classified(server: FakeServer) -> int:
-    """How many texts the server was asked for."""
+    """Return how many texts the server was asked for."""
     return sum(len(request.items.items) for request in server.requests if hasattr(request, "items"))
 
 
 def test_an_output_cut_anywhere_is_completed(classwire: Run, tmp_path: Path) -> None:
-    """At every byte: the result is that of a run without interruption, and no row that was whole is
-    classified again.
+    """An output cut at any byte is completed to that of a whole run, without classifying whole
+    rows again.
     """
     source, output = write(tmp_path / "in.csv", CSV), tmp_path / "out.jsonl"
     with FakeServer(by_length) as server:
@@ -50,8 +50,8 @@ def test_an_output_cut_anywhere_is_completed(classwire: Run, tmp_path: Path) -> 
 
 
 def test_a_run_that_broke_is_completed(classwire: Run, tmp_path: Path) -> None:
-    """Rows without an answer are left out of the output, so that the next run has them; errors that
-    are there count.
+    """Rows without an answer are not in the output, so that the next run classifies them; errors
+    stay.
     """
     source, output = write(tmp_path / "in.txt", "\n" + "a\n" * 99), tmp_path / "out.jsonl"
     with FakeServer(by_length, max_items_per_message=1) as server:
@@ -71,7 +71,7 @@ def test_a_run_that_broke_is_completed(classwire: Run, tmp_path: Path) -> None:
 
 
 def test_without_an_output_resuming_starts(classwire: Run, tmp_path: Path) -> None:
-    """So that one command serves the first run and all others."""
+    """Without an output `--resume` starts a new one, so that one command serves all runs."""
     source, output = write(tmp_path / "in.txt", "a\nb\n"), tmp_path / "out.jsonl"
     with FakeServer(by_length) as server:
         command = ["classify", "--target", server.target, "--file", str(source)]
@@ -93,10 +93,12 @@ def test_without_an_output_resuming_starts(classwire: Run, tmp_path: Path) -> No
     ],
     ids=["text", "line", "gap", "id", "no JSON", "no result", "no id"],
 )
-def test_what_is_not_the_output_of_the_input_is_refused(
+def test_what_is_not_the_output_of_the_input_is_rejected(
     classwire: Run, tmp_path: Path, unanswered_target: str, found: str, said: str
 ) -> None:
-    """In one line that says why, exit 2, before a server is asked; it is left as it is."""
+    """An output that does not belong to the input is one line with the reason, exit code 2,
+    before a call; the file stays.
+    """
     source, output = write(tmp_path / "in.csv", CSV), write(tmp_path / "out.jsonl", found)
     command: list[Any] = ["classify", "--target", unanswered_target, "--file", str(source)]
     ended = classwire(*command, *COLUMNS, "--output", str(output), "--resume")
@@ -112,10 +114,12 @@ def test_what_is_not_the_output_of_the_input_is_refused(
     ],
     ids=["id", "too long"],
 )
-def test_ids_and_rows_that_the_input_has_not_are_refused(
+def test_ids_and_rows_that_the_input_has_not_are_rejected(
     classwire: Run, tmp_path: Path, unanswered_target: str, found: str, said: str
 ) -> None:
-    """An output with ids is not of a run without; one that is longer is not of this input."""
+    """An output with ids does not belong to a run without; one with more rows does not belong to
+    the input.
+    """
     source, output = write(tmp_path / "in.txt", "a\n"), write(tmp_path / "out.jsonl", found)
     command = ["classify", "--target", unanswered_target, "--file", str(source)]
     ended = classwire(*command, "--output", str(output), "--resume")

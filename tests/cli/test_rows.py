@@ -1,4 +1,4 @@
-"""Files of rows: what is read, what is that row's own error, and what ends the reading."""
+"""Reading files of rows: rows, errors of single rows, and errors that end the reading."""
 
 import io
 from pathlib import Path
@@ -13,25 +13,25 @@ TEXT = Columns(text="text")
 
 
 def rows_of(path: Path, columns: Columns = TEXT) -> list[Row]:
-    """Read a whole file."""
+    """Return all rows of a file."""
     with open_rows(path, columns) as rows:
         return list(rows)
 
 
 def write(path: Path, content: bytes) -> Path:
-    """Write a file and return it."""
+    """Write a file and return its path."""
     path.write_bytes(content)
     return path
 
 
 def problem(row: Row) -> str:
-    """The message of a row that holds no text."""
+    """Return the message of a row that holds no text."""
     assert isinstance(row.content, InvalidInputError)
     return row.content.message
 
 
 def test_csv_keeps_quoted_newlines_quotes_and_commas(tmp_path: Path) -> None:
-    """A quoted field may hold line breaks, commas and doubled quotes; all belong to one row."""
+    """A quoted CSV field keeps line breaks, commas and doubled quotes, in one row."""
     path = write(tmp_path / "a.csv", b'id,text\r\n7,"one\r\ntwo, ""three"""\r\n8,four\r\n')
     first, second = rows_of(path, Columns(text="text", key="id"))
     assert (first.index, first.key, first.content) == (0, "7", TextInput('one\r\ntwo, "three"'))
@@ -40,13 +40,13 @@ def test_csv_keeps_quoted_newlines_quotes_and_commas(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
-    """Files as Excel writes them have a mark in front of the header."""
+    """A byte order mark, as Excel writes it, is not part of the first column's name."""
     path = write(tmp_path / "a.csv", b"\xef\xbb\xbftext,n\nhello,1\n")
     assert [row.content for row in rows_of(path)] == [TextInput("hello")]
 
 
 def test_blank_lines_of_csv_are_no_rows(tmp_path: Path) -> None:
-    """As csv.DictReader and pandas count them."""
+    """Blank lines of a CSV are no rows, as for csv.DictReader and pandas."""
     path = write(tmp_path / "a.csv", b"\ntext\n\na\n\n\nb\n")
     assert [(row.index, row.content) for row in rows_of(path)] == [
         (0, TextInput("a")),
@@ -55,14 +55,14 @@ def test_blank_lines_of_csv_are_no_rows(tmp_path: Path) -> None:
 
 
 def test_pairs_come_from_two_columns(tmp_path: Path) -> None:
-    """--pair-column names the second text."""
+    """--pair-column names the column of the second text."""
     path = write(tmp_path / "a.csv", b"q,a\nwhy?,because\n")
     (row,) = rows_of(path, Columns(text="q", pair="a"))
     assert row.content == TextInput("why?", "because")
 
 
 def test_undecodable_bytes_are_an_error_of_their_row_only(tmp_path: Path) -> None:
-    """Bytes that are not UTF-8 matter only in a column that is used, and only to their row."""
+    """Bytes that are not UTF-8 are an error of their row, and only in a column that is used."""
     path = write(tmp_path / "a.csv", b"text,note\ngood,caf\xe9\nb\xffd,x\nfine,y\n")
     good, bad, fine = rows_of(path)
     assert (good.content, fine.content) == (TextInput("good"), TextInput("fine"))
@@ -70,7 +70,7 @@ def test_undecodable_bytes_are_an_error_of_their_row_only(tmp_path: Path) -> Non
 
 
 def test_a_row_of_another_length_is_its_own_error(tmp_path: Path) -> None:
-    """A comma that was not quoted must not shift the columns unnoticed."""
+    """A row with too many or too few fields is an error of that row."""
     path = write(tmp_path / "a.csv", b"text,n\ngreat, really,1\nfine,2\nshort\n")
     bad, fine, short = rows_of(path)
     assert problem(bad) == "line 2 has 3 fields, the header 2"
@@ -79,7 +79,7 @@ def test_a_row_of_another_length_is_its_own_error(tmp_path: Path) -> None:
 
 
 def test_a_quote_that_is_never_closed_is_an_error_not_a_text(tmp_path: Path) -> None:
-    """Otherwise the rest of the file would be taken for one text."""
+    """A quote that is never closed is an error, not a text of the rest of the file."""
     path = write(tmp_path / "a.csv", b'text\ngood\n"never\nclosed\n')
     good, bad = rows_of(path)
     assert good.content == TextInput("good")
@@ -87,7 +87,7 @@ def test_a_quote_that_is_never_closed_is_an_error_not_a_text(tmp_path: Path) -> 
 
 
 def test_reading_goes_on_after_a_row_that_is_no_csv(tmp_path: Path) -> None:
-    """The rows after it are still read."""
+    """After a malformed CSV row the next rows are still read."""
     path = write(tmp_path / "a.csv", b'text\n"a"b\nfine\n')
     bad, fine = rows_of(path)
     assert "is not CSV" in problem(bad)
@@ -96,21 +96,21 @@ def test_reading_goes_on_after_a_row_that_is_no_csv(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
 def test_a_missing_column_names_those_that_are_there(tmp_path: Path, name: str) -> None:
-    """Said before any row is handed out."""
+    """A missing column is an error that lists the columns, before any row."""
     path = write(tmp_path / name, b"body,id\n" if name == "a.csv" else b'{"body": "x", "id": 1}\n')
     with pytest.raises(WrongUse, match="no column 'text'; the columns are: body, id"):
         rows_of(path)
 
 
-def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    """Which of the two is meant cannot be known."""
+def test_a_column_that_is_there_twice_is_rejected(tmp_path: Path) -> None:
+    """A column name that stands twice is an error, since it is ambiguous."""
     path = write(tmp_path / "a.csv", b"text,text\na,b\n")
     with pytest.raises(WrongUse, match="has 2 columns named 'text'"):
         rows_of(path)
 
 
 def test_jsonl_rows_keep_the_type_of_their_id(tmp_path: Path) -> None:
-    """Ids may be any JSON; a pair that is null is no pair."""
+    """A JSONL id keeps its JSON type; a pair of null is no pair."""
     path = write(
         tmp_path / "a.jsonl",
         b'{"text": "a\\nb", "id": 7, "p": null}\n\n{"text": "c", "id": ["x"], "p": "d"}',
@@ -133,7 +133,7 @@ def test_jsonl_rows_keep_the_type_of_their_id(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_line_of_jsonl_is_its_own_error(tmp_path: Path, line: bytes, message: str) -> None:
-    """Every fault of a line is that row's, and the next line is read."""
+    """A malformed JSONL line is an error of its row, and the next line is read."""
     path = write(tmp_path / "a.jsonl", b'{"text":"a"}\n' + line + b'\n{"text": "b"}\n')
     first, bad, last = rows_of(path)
     assert (first.content, last.content) == (TextInput("a"), TextInput("b"))
@@ -141,14 +141,14 @@ def test_a_bad_line_of_jsonl_is_its_own_error(tmp_path: Path, line: bytes, messa
 
 
 def test_every_line_of_a_txt_file_is_a_row(tmp_path: Path) -> None:
-    """Blank ones too, so that the row is the number of the line; the last needs no line end."""
+    """Every line of a txt file is a row, blank ones included; the last needs no line end."""
     path = write(tmp_path / "a.txt", "eins\r\n\nzwei, „drei“".encode())
     contents = [row.content for row in rows_of(path, Columns())]
     assert contents == [TextInput("eins"), TextInput(""), TextInput("zwei, „drei“")]
 
 
-def test_utf16_is_refused_by_name(tmp_path: Path) -> None:
-    """One clear word instead of an error for every row."""
+def test_utf16_is_rejected_by_name(tmp_path: Path) -> None:
+    """UTF-16 is one error that names the encoding."""
     path = write(tmp_path / "a.txt", "hello".encode("utf-16"))
     with pytest.raises(WrongUse, match="is UTF-16; save it as UTF-8"):
         rows_of(path, Columns())
@@ -162,22 +162,22 @@ def test_utf16_is_refused_by_name(tmp_path: Path) -> None:
         ("a.txt", TEXT, "has no columns"),
     ],
 )
-def test_what_a_file_is_and_needs_is_said(
+def test_the_suffix_selects_the_format(
     tmp_path: Path, name: str, columns: Columns, message: str
 ) -> None:
-    """The suffix decides; options that do not fit it are refused."""
+    """The suffix selects the format, and an option that does not fit the format is an error."""
     with pytest.raises(WrongUse, match=message):
         rows_of(write(tmp_path / name, b"text\na\n"), columns)
 
 
 def test_a_line_without_end_does_not_fill_the_memory() -> None:
-    """A stream without line ends is given up at a bound."""
+    """A line longer than a bound is an error, and does not fill the memory."""
     with pytest.raises(WrongUse, match="line 1 is over"):
         list(line_rows(lambda size_bytes: b"x" * size_bytes, "endless"))
 
 
 def test_a_line_that_fills_several_reads_is_whole() -> None:
-    """Lines are found wherever the reads happen to cut."""
+    """A line that spans several reads stays whole."""
     long = "a" * (MAX_LINE_BYTES // 64)
     rows = list(line_rows(io.BytesIO(f"{long}\nb".encode()).read, "long"))
     assert [row.content for row in rows] == [TextInput(long), TextInput("b")]

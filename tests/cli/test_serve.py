@@ -22,7 +22,7 @@ from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import refusal
 from tests.engine.worker.callers import is_gone, stop
-from tests.signals import send_beside_main
+from tests.signals import send_to_other_thread
 
 LONG = "book " * 500
 
@@ -155,11 +155,11 @@ def test_a_signal_to_another_thread(launch: Callable[..., Process], bert: Path) 
     process = launch("--port", "0", "--model", f"m={bert}")
     process.address()
     assert process.line() == "serving", process.log
-    send_beside_main(process.popen.pid, signal.SIGTERM)
+    send_to_other_thread(process.popen.pid, signal.SIGTERM)
     assert process.wait() == 0
 
 
-@pytest.mark.parametrize("send", [os.kill, send_beside_main])
+@pytest.mark.parametrize("send", [os.kill, send_to_other_thread])
 def test_a_second_signal_exits_at_once(
     launch: Callable[..., Process], bert: Path, send: Callable[[int, int], None]
 ) -> None:

@@ -13,7 +13,7 @@ REFERENCE_TEXT = "I really love this book"
 
 
 def direct_stages(folder: Path, text: str) -> tuple[dict[str, Any], torch.Tensor, torch.Tensor]:
-    """The reference job: transformers itself, in this process."""
+    """Return the stages of the reference job by transformers, in this process."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     encoding = tokenizer(text, return_tensors="pt")
@@ -27,7 +27,9 @@ def direct_stages(folder: Path, text: str) -> tuple[dict[str, Any], torch.Tensor
 def test_stages_are_those_of_transformers(
     classwire: Run, target: str, embedded_folder: Path
 ) -> None:
-    """Ids, token types and mask; logits; probabilities: as the checkpoint gives them in-process."""
+    """The stages equal those of transformers in-process: ids, token types and mask; logits;
+    probabilities.
+    """
     inputs, logits, probabilities = direct_stages(embedded_folder, REFERENCE_TEXT)
     ended = classwire("classify", "--target", target, "--stages", "--json", REFERENCE_TEXT)
     ((record,), code) = ended.records, ended.code
@@ -47,7 +49,7 @@ def test_stages_are_those_of_transformers(
 def test_stages_are_printed_in_three_parts(
     classwire: Run, target: str, embedded_folder: Path
 ) -> None:
-    """People see the same numbers, ids below tokens, in the order of the labels."""
+    """The printed stages have the same numbers, ids below tokens, in the order of the labels."""
     inputs, logits, probabilities = direct_stages(embedded_folder, REFERENCE_TEXT)
     ended = classwire("classify", "--target", target, "--stages", REFERENCE_TEXT)
     first, second, third = [part.splitlines() for part in ended.out.split("\n\n")]
@@ -63,7 +65,7 @@ def test_stages_are_printed_in_three_parts(
 
 
 def test_stages_of_several_texts_go_on_past_a_bad_one(classwire: Run, target: str) -> None:
-    """As without stages: an error line, the other texts, exit 1."""
+    """A bad text is an error line, the others have their stages, and the exit code is 1."""
     ended = classwire("classify", "--target", target, "--stages", "fine", " ", "good")
     assert (ended.code, ended.complaint) == (1, "text 2: the text is empty or blank")
     assert ended.out.count("Stage 3") == 2

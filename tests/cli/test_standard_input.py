@@ -9,11 +9,11 @@ import pytest
 
 from classwire.testing import FakeServer
 from tests.cli.conftest import Run, Spawn
-from tests.signals import send_beside_main
+from tests.signals import send_to_other_thread
 
 
 def good_or_bad(text: str, pair: str | None) -> dict[str, float]:
-    """Answer of a fake server: "good" is good, all else is bad."""
+    """Classify "good" as good and all else as bad, on a fake server."""
     score = 0.75 if "good" in text else 0.25
     return {"good": score, "bad": 1 - score}
 
@@ -22,7 +22,7 @@ def good_or_bad(text: str, pair: str | None) -> dict[str, float]:
 def test_every_line_of_standard_input_is_a_text(
     classwire: Run, target: str, dash: list[str]
 ) -> None:
-    """In order; a blank line and one that is not UTF-8 get their errors, and stop nothing."""
+    """Each input line has a result in order; a blank line and one that is not UTF-8 have errors."""
     ended = classwire(
         "classify", "--target", target, "--json", *dash, stdin=b"one\r\n\ncaf\xe9\nlast"
     )
@@ -45,7 +45,7 @@ def test_nothing_on_standard_input_is_nothing_to_do(classwire: Run, target: str)
 
 
 def test_results_appear_while_the_input_is_still_open(spawn: Spawn) -> None:
-    """Each line is answered before the next one is written, a bad one too."""
+    """Each line has its result before the next is written, errors included."""
     with (
         FakeServer(good_or_bad) as server,
         spawn("classify", "--target", server.target, "--json") as process,
@@ -60,9 +60,9 @@ def test_results_appear_while_the_input_is_still_open(spawn: Spawn) -> None:
         assert process.wait(10) == 1
 
 
-@pytest.mark.parametrize("send", [os.kill, send_beside_main])
+@pytest.mark.parametrize("send", [os.kill, send_to_other_thread])
 def test_ctrl_c_exits_130_with_one_line(spawn: Spawn, send: Callable[[int, int], None]) -> None:
-    """Also while standard input is being read, and whichever thread the signal reaches."""
+    """Ctrl-C exits with 130 and one line, while reading the input, and on any thread."""
     with (
         FakeServer(good_or_bad) as server,
         spawn("classify", "--target", server.target, "--json") as process,
@@ -78,7 +78,7 @@ def test_ctrl_c_exits_130_with_one_line(spawn: Spawn, send: Callable[[int, int],
         assert process.stderr.read() == b"classwire: interrupted\n"
 
 
-def test_a_closed_standard_input_is_said(classwire: Run, target: str) -> None:
-    """Python has no such stream then."""
+def test_a_closed_standard_input_is_reported(classwire: Run, target: str) -> None:
+    """A closed standard input is one line; Python has no such stream then."""
     ended = classwire("classify", "--target", target, stdin=None)
     assert (ended.code, ended.complaint) == (2, "standard input is closed; pass a TEXT")

@@ -1,4 +1,4 @@
-"""`classwire top`: what it makes of metrics, and how it shows it."""
+"""`classwire top`: what it computes of metrics, and how it shows it."""
 
 import http.server
 import io
@@ -47,12 +47,12 @@ took_count 110.0
 
 @pytest.fixture
 def window() -> Window:
-    """Two seconds."""
+    """Return a window of two seconds."""
     return Window(Snapshot(BEFORE, 100.0), Snapshot(NOW, 102.0))
 
 
 def test_rates(window: Window) -> None:
-    """By any of the labels; what was counted anew has grown from 0."""
+    """Rates sum by any of the labels; a new counter has grown from 0."""
     assert window.rate("calls_total", method="A") == 12
     assert window.rate("calls_total", method="A", code="OK") == 10
     assert window.rate("calls_total", method="B") == 10
@@ -61,7 +61,7 @@ def test_rates(window: Window) -> None:
 
 
 def test_histograms(window: Window) -> None:
-    """Quantiles and means are of the window alone; beyond the last bound there is no telling."""
+    """Quantiles and means are of the window alone; above the last bound they are unknown."""
     assert window.mean("took") == pytest.approx(0.2)
     assert window.quantile(0.4, "took") == pytest.approx(0.05)
     assert window.quantile(0.85, "took") == pytest.approx(0.3)
@@ -70,7 +70,7 @@ def test_histograms(window: Window) -> None:
 
 
 def test_labels() -> None:
-    """What is escaped in them is read as it was meant."""
+    """Escaped label values are decoded."""
     snapshot = Snapshot(r'info{path="C:\\new, \"a\"\n}",b="2"} 1.0', 0.0)
 
     assert list(snapshot.of("info")) == [({"path": 'C:\\new, "a"\n}', "b": "2"}, 1.0)]
@@ -78,14 +78,14 @@ def test_labels() -> None:
 
 @pytest.fixture
 def server(serve: Callable[..., Server], checkpoint: Callable[..., Path]) -> Iterator[Server]:
-    """A server with metrics that has answered some calls."""
+    """Return a server with metrics that has answered some calls."""
     engine = FakeEngine()
     server = serve(engine.launch, model=(f"tiny={checkpoint('bert')}",), metrics_port=0)
     with Client(server.target) as client:
         client.classify("good")
         with pytest.raises(InvalidInputError):
             client.classify(" ")
-    assert eventually(lambda: _calls(server) == 2)  # each is counted after it was answered
+    assert eventually(lambda: _calls(server) == 2)  # a call is counted after its answer
     yield server
     engine.release()
 
@@ -98,7 +98,9 @@ def _calls(server: Server) -> float:
 
 
 def test_once(server: Server, classwire: Run) -> None:
-    """One view: the port, calls, models, queues, batches, errors; no wider than the terminal."""
+    """`--once` prints one view within the terminal's width: the port, calls, models, queues,
+    batches, errors.
+    """
     ended = classwire("top", "--target", server.metrics_target, "--once", "--interval-s", "0.1")
 
     assert (ended.code, ended.err) == (0, "")
@@ -114,7 +116,7 @@ def test_once(server: Server, classwire: Run) -> None:
 
 
 def test_what_happens_meanwhile(server: Server) -> None:
-    """Calls between two readings are in the view of them, with how long they took."""
+    """The view holds the calls between two readings, and their latency."""
     before = top_metrics.read(server.metrics_target)
     with Client(server.target) as client:
         client.classify_batch(["good", "book", ""])
@@ -133,7 +135,7 @@ def test_what_happens_meanwhile(server: Server) -> None:
 def test_without_a_terminal(
     server: Server, classwire: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Views below each other, until Ctrl-C, which is how it ends well."""
+    """Without a terminal the views follow each other until Ctrl-C, which exits with 0."""
     _interrupt(monkeypatch, after=2)
     ended = classwire("top", "--target", server.metrics_target)
 
@@ -142,7 +144,7 @@ def test_without_a_terminal(
 
 
 def test_on_a_terminal(server: Server, classwire: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One view in the place of the other; a server that does not answer is not given up."""
+    """On a terminal each view replaces the last; a server that does not answer is asked again."""
     screen = io.StringIO()
     monkeypatch.setattr(
         rendering, "console", lambda: Console(file=screen, force_terminal=True, width=100)
@@ -164,8 +166,8 @@ def test_on_a_terminal(server: Server, classwire: Run, monkeypatch: pytest.Monke
     assert "\x1b[?1049h" in screen.getvalue()
 
 
-def test_nobody_there(unanswered_target: str, classwire: Run) -> None:
-    """The error names the address, and the option that turns metrics on."""
+def test_no_server_there(unanswered_target: str, classwire: Run) -> None:
+    """Without a server the error names the address and the option that turns metrics on."""
     ended = classwire("top", "--target", unanswered_target, "--once")
 
     assert ended.code == 1
@@ -173,14 +175,14 @@ def test_nobody_there(unanswered_target: str, classwire: Run) -> None:
 
 
 def test_another_port(server: Server, classwire: Run) -> None:
-    """The port of calls is none of metrics."""
+    """The port of calls is reported as not serving metrics."""
     ended = classwire("top", "--target", server.target, "--once")
 
     assert ended.complaint.startswith(f"no metrics at {server.target}; ")
 
 
 def test_another_program(classwire: Run) -> None:
-    """Nor is whatever else answers."""
+    """The port of another program is reported as not serving metrics."""
 
     class Other(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -201,7 +203,7 @@ def test_another_program(classwire: Run) -> None:
 
 
 def _interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """Have Ctrl-C come after so many intervals, which take no time."""
+    """Raise KeyboardInterrupt after `after` intervals, which take no time."""
     left = iter(range(after))
 
     def sleep(seconds: float) -> None:

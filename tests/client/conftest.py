@@ -1,4 +1,4 @@
-"""A fake server, and both clients behind one blocking face."""
+"""Fixtures: a fake server, and both clients behind one blocking interface."""
 
 import asyncio
 import threading
@@ -13,12 +13,12 @@ from classwire.testing import FakeServer
 
 
 def by_length(text: str, text_pair: str | None) -> dict[str, float]:
-    """An answer that depends on text and pair."""
+    """Return a classification whose scores depend on the lengths of text and pair."""
     return {"short": 1 / len(text), "long": 1 - 1 / len(text), "pair": 0.25 if text_pair else 0.0}
 
 
 class Source:
-    """A generator of texts that notes how far it went, and that it was closed."""
+    """A generator of texts that records how far it was read and whether it was closed."""
 
     def __init__(self, count: int = 1_000_000) -> None:
         self.given = 0
@@ -35,7 +35,7 @@ class Source:
 
 
 class BlockingAsyncClient:
-    """An AsyncClient whose methods run to their end: one test serves both clients."""
+    """An AsyncClient with blocking methods, so that one test covers both clients."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._runner = asyncio.Runner()
@@ -51,7 +51,7 @@ class BlockingAsyncClient:
         return lambda *args, **options: self._runner.run(method(*args, **options))
 
     def classify_stream(self, *args: Any, **options: Any) -> Iterator[Any]:
-        """The async generator as a generator."""
+        """Turn the async generator into a generator."""
 
         async def start() -> Any:
             return self._client.classify_stream(*args, **options)
@@ -73,7 +73,7 @@ class BlockingAsyncClient:
         self._runner.run(self._client.close())
 
     def stop(self) -> None:
-        """Close the client, and its loop with whatever was left behind in it."""
+        """Close the client and its event loop, and cancel the tasks left in it."""
         self.close()
         self._runner.close()
 
@@ -87,7 +87,7 @@ def server() -> Iterator[FakeServer]:
 
 @pytest.fixture(params=[Client, BlockingAsyncClient], ids=["sync", "async"])
 def make_client(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
-    """Makes clients of either kind, and closes them."""
+    """Return a factory of clients of either kind; close them after the test."""
     with ExitStack() as clients:
 
         def make(*args: Any, **options: Any) -> Any:
@@ -100,5 +100,5 @@ def make_client(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def client(make_client: Callable[..., Any], server: FakeServer) -> Any:
-    """A client of either kind, of the fake server."""
+    """Return a client of either kind, connected to the fake server."""
     return make_client(server.target)

@@ -1,4 +1,4 @@
-"""A stream's state, step by step: what a server may send, and what a driver does with it."""
+"""Helpers that drive a stream's state step by step, without a server."""
 
 from collections.abc import Iterable
 
@@ -10,13 +10,13 @@ from classwire.v1 import classwire_pb2 as pb
 
 
 def started(window: int = 8, most: int = 4) -> pb.StreamClassifyResponse:
-    """The server's first message."""
+    """Return the server's first message."""
     limits = pb.StreamStarted(window_items=window, max_items_per_message=most)
     return pb.StreamClassifyResponse(started=limits)
 
 
 def results(*ids: str, lost: Iterable[str] = ()) -> pb.StreamClassifyResponse:
-    """Results for these ids; those `lost` are UNAVAILABLE."""
+    """Return results for these ids; the items in `lost` are UNAVAILABLE."""
     outcome = pb.Outcome(classification=pb.Classification(token_count=3))
     error = pb.Outcome(error=pb.ItemError(code=14, reason="WORKER_LOST"))
     found = [pb.StreamResult(id=id_, outcome=outcome) for id_ in ids]
@@ -27,7 +27,7 @@ def results(*ids: str, lost: Iterable[str] = ()) -> pb.StreamClassifyResponse:
 def new_stream(
     *, window: int | None = None, in_order: bool = False, reconnection: Reconnection | None = None
 ) -> StreamState:
-    """A stream of a single call, unless its reconnection allows for more, before that call."""
+    """Return a stream before its first call; by default it makes a single call."""
     ordering = pb.ORDERING_IN_ORDER if in_order else pb.ORDERING_AS_COMPLETED
     config = pb.StreamConfig(ordering=ordering)
     state = StreamState(config, window, reconnection or Reconnection(Retry(False)))
@@ -43,13 +43,13 @@ def begin_call(state: StreamState, limits: tuple[int, int] = (8, 4)) -> None:
 
 
 def add_all(state: StreamState, items: Iterable[str | TextInput | StreamItem]) -> None:
-    """Add each."""
+    """Add each item."""
     for item in items:
         state.add(item)
 
 
 def sent(state: StreamState) -> list[list[str]]:
-    """Send all that is queued: the ids of each message."""
+    """Send all queued items, and return the ids of each message."""
     messages = []
     while state.wants_message:
         messages.append([item.id for item in state.next_message().items.items])
@@ -57,7 +57,7 @@ def sent(state: StreamState) -> list[list[str]]:
 
 
 def taken(state: StreamState) -> list[str]:
-    """Take all outcomes: their ids."""
+    """Take all outcomes, and return their ids."""
     ids = []
     while state.has_outcome:
         ids.append(state.take()[0])
@@ -65,7 +65,7 @@ def taken(state: StreamState) -> list[str]:
 
 
 def finish(state: StreamState, error: ClasswireError | None = None) -> None:
-    """Let the server end the stream for good."""
+    """Let the server end the stream, with an error or well."""
     state.ended(error)
     assert state.is_over
     assert not any((state.wants_item, state.wants_message, state.wants_call))

@@ -1,4 +1,4 @@
-"""What only `AsyncClient` has: async sources, tasks, event loops."""
+"""Behaviour of `AsyncClient` alone: async sources, tasks, event loops."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from classwire.testing import FakeServer
 
 
 async def async_texts(count: int, closed: list[bool]) -> AsyncIterator[str]:
-    """An async generator that notes that it was closed."""
+    """Yield texts, and record when the generator is closed."""
     try:
         for _ in range(count):
             await asyncio.sleep(0)
@@ -26,7 +26,7 @@ async def async_texts(count: int, closed: list[bool]) -> AsyncIterator[str]:
 
 
 def test_async_sources(server: FakeServer) -> None:
-    """An async generator is consumed as it comes, and closed at an early stop."""
+    """A stream reads an async generator lazily, and closes it when the caller stops early."""
 
     async def run() -> None:
         closed: list[bool] = []
@@ -45,7 +45,7 @@ def test_async_sources(server: FakeServer) -> None:
 
 
 def test_a_broken_stream_does_not_wait_for_an_async_source(server: FakeServer) -> None:
-    """Its error is raised while the source still waits for its next text."""
+    """A broken stream raises its error while the async source still waits for its next text."""
 
     async def source() -> AsyncIterator[str]:
         yield "one"
@@ -62,7 +62,7 @@ def test_a_broken_stream_does_not_wait_for_an_async_source(server: FakeServer) -
 
 
 def test_async_calls_run_side_by_side(server: FakeServer) -> None:
-    """Streams and calls of one AsyncClient share its loop."""
+    """Streams and calls of one AsyncClient run concurrently on one event loop."""
 
     async def run() -> None:
         async with AsyncClient(server.target) as client:
@@ -79,7 +79,7 @@ def test_async_calls_run_side_by_side(server: FakeServer) -> None:
 
 
 def test_a_cancelled_async_call_is_cancelled(server: FakeServer) -> None:
-    """Cancelling the task is asyncio's CancelledError, not a ClasswireError."""
+    """Cancelling the task raises asyncio.CancelledError, not a ClasswireError."""
 
     async def run() -> None:
         async with AsyncClient(server.target) as client:
@@ -102,7 +102,9 @@ def test_a_cancelled_async_call_is_cancelled(server: FakeServer) -> None:
 
 
 def test_closing_an_async_client_cancels_its_calls(server: FakeServer) -> None:
-    """With a ClasswireError: nobody has cancelled the task."""
+    """Closing the client ends its calls with a ClasswireError, since the caller cancelled no
+    task.
+    """
 
     async def run() -> None:
         client = AsyncClient(server.target)
@@ -118,7 +120,7 @@ def test_closing_an_async_client_cancels_its_calls(server: FakeServer) -> None:
 
 
 def test_an_async_client_belongs_to_one_loop(server: FakeServer) -> None:
-    """It may be made outside of it; on a second loop it says what is wrong."""
+    """A client made outside a loop works in the first loop; in a second loop it raises an error."""
     client = AsyncClient(server.target)
 
     async def first() -> None:

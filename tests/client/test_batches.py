@@ -1,4 +1,4 @@
-"""Batches of both clients: an outcome for each text, in as many calls as it takes."""
+"""Batches of both clients: one outcome a text, in as many calls as the limits require."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ MakeClient = Callable[..., Any]
 
 @pytest.mark.parametrize("texts", ["text", b"text", TextInput("text"), None, 7])
 def test_a_batch_or_stream_is_not_one_text(client: Any, texts: Any) -> None:
-    """The characters of a string are not meant as texts."""
+    """A string in place of a list of texts is a TypeError, not a list of its characters."""
     with pytest.raises(TypeError):
         client.classify_batch(texts)
     with pytest.raises(TypeError):
@@ -35,7 +35,7 @@ def test_a_batch_or_stream_is_not_one_text(client: Any, texts: Any) -> None:
 
 
 def test_a_batch_has_an_outcome_for_each_text(client: Any, server: FakeServer) -> None:
-    """A bad text, found here or by the server, fails no neighbour; fields keep its index."""
+    """An invalid text fails alone, whether client or server rejects it; errors hold its index."""
     server.fail_text("long", Reason.TOO_MANY_TOKENS)
     outcomes = client.classify_batch(
         ["\ud800", "good", TextInput("good", "\udfff"), "long", "good"]
@@ -59,15 +59,15 @@ def test_a_batch_has_an_outcome_for_each_text(client: Any, server: FakeServer) -
     ]
 
 
-def test_a_batch_of_nothing_asks_nobody(client: Any, server: FakeServer) -> None:
-    """No texts, or none that can be sent: no call."""
+def test_an_empty_batch_makes_no_call(client: Any, server: FakeServer) -> None:
+    """A batch without a text to send makes no call."""
     assert client.classify_batch([]) == []
     assert len(client.classify_batch(["\ud800"])) == 1
     assert not server.requests
 
 
 def test_a_large_batch_goes_in_several_calls(make_client: MakeClient) -> None:
-    """As many as the server's limit asks for, in order, and the errors keep the caller's index."""
+    """The client splits a batch by the server's limit, and keeps order and the caller's indices."""
     with FakeServer(by_length, max_texts_per_call=4) as server:
         server.fail_text("bad", Reason.EMPTY_TEXT)
         client = make_client(server.target)
@@ -80,7 +80,7 @@ def test_a_large_batch_goes_in_several_calls(make_client: MakeClient) -> None:
 
 
 def test_a_batch_is_bounded_in_bytes(make_client: MakeClient) -> None:
-    """Texts that no single message would hold go in several."""
+    """Texts that together exceed the message limit go in several messages."""
     with FakeServer(["yes"]) as server:
         client = make_client(server.target)
         texts = ["x" * (MAX_MESSAGE_BYTES // 2)] * 5
@@ -88,8 +88,8 @@ def test_a_batch_is_bounded_in_bytes(make_client: MakeClient) -> None:
         assert len(server.requests) == 5
 
 
-def test_limits_that_changed_are_asked_for_again(make_client: MakeClient) -> None:
-    """A server that took over with smaller limits refuses one batch, not all."""
+def test_changed_limits_are_fetched_again(make_client: MakeClient) -> None:
+    """When a new server has smaller limits, one batch fails, and the next uses the new limits."""
     with FakeServer(["yes"], max_texts_per_call=4) as server:
         client = make_client(server.target)
         client.classify_batch(["text"] * 4)
@@ -101,7 +101,7 @@ def test_limits_that_changed_are_asked_for_again(make_client: MakeClient) -> Non
 
 
 def test_a_batch_fails_as_a_whole_when_its_call_does(client: Any, server: FakeServer) -> None:
-    """A call's error is raised."""
+    """When the call of a batch fails, the client raises its error."""
     server.fail_next(Reason.OVERLOADED)
     with pytest.raises(ClasswireError) as raised:
         client.classify_batch(["text"])
@@ -109,7 +109,7 @@ def test_a_batch_fails_as_a_whole_when_its_call_does(client: Any, server: FakeSe
 
 
 def test_a_batch_with_the_wrong_number_of_outcomes_is_found_out() -> None:
-    """InternalError, instead of outcomes of the wrong texts."""
+    """A response with the wrong number of outcomes raises InternalError."""
     limits = _responses.model(pb.Model(limits=pb.ModelLimits(max_texts_per_call=8))).limits
     assert limits is not None
     steps = _calls.classify_batch(["a", "b"], "", pb.ClassifyOptions(), {"": limits})

@@ -1,4 +1,4 @@
-"""What both clients ask and answer: scores, options, tokens, models."""
+"""Calls of both clients: scores, options, tokens, models."""
 
 import math
 from typing import Any
@@ -20,7 +20,7 @@ from classwire.v1 import classwire_pb2 as pb
 
 
 def test_classify(client: Any) -> None:
-    """A text's scores, highest first, with all that comes with them."""
+    """`classify` returns a text's scores, highest first, and all other fields of the result."""
     result = client.classify("four words are here")
     assert isinstance(result, Classification)
     assert result.label == "long"
@@ -47,13 +47,13 @@ def test_classify_a_pair(client: Any, server: FakeServer, arguments: tuple[Any, 
 
 
 def test_a_pair_is_not_given_twice(client: Any) -> None:
-    """Nobody has to guess which one counts."""
+    """A pair given in both ways is an error."""
     with pytest.raises(TypeError, match="twice"):
         client.classify(TextInput("a", "b"), "c")
 
 
 def test_every_option_goes_over_the_wire(client: Any, server: FakeServer) -> None:
-    """As the contract's fields, in each of the three kinds of call."""
+    """Each option reaches the server as the contract's field, in all three kinds of call."""
     options: dict[str, Any] = {
         "top_k": 2,
         "min_score": 0.5,
@@ -86,7 +86,7 @@ def test_every_option_goes_over_the_wire(client: Any, server: FakeServer) -> Non
 
 
 def test_by_default_nothing_is_asked_for(client: Any, server: FakeServer) -> None:
-    """The defaults are the server's; a min_score of 0 is not the same as none."""
+    """Without options the request holds no fields; a min_score of 0 is sent."""
     client.classify("text")
     client.classify("text", min_score=0.0)
     plain, zero = server.requests
@@ -97,14 +97,14 @@ def test_by_default_nothing_is_asked_for(client: Any, server: FakeServer) -> Non
 
 
 def test_logits_and_tokens_come_when_asked_for(client: Any) -> None:
-    """Logits in the order of the label ids; tokens with their spans."""
+    """Logits come in the order of the label ids; tokens come with their spans."""
     result = client.classify("ab cd", include_logits=True, include_tokens=True)
     assert result.logits == pytest.approx((0.2, 0.8, 0.0))
     assert result.tokens[1] == Token(0, "cd", 3, 5, False, 0, 0)
 
 
 def test_no_score_may_be_left(client: Any) -> None:
-    """An empty answer is legal, and has neither a label nor a score."""
+    """A classification without scores is valid; its label and score are None."""
     result = client.classify("text", min_score=0.99)
     assert (result.scores, result.label, result.score) == ((), None, None)
 
@@ -118,10 +118,12 @@ def test_no_score_may_be_left(client: Any) -> None:
         ("offset_unit", "bytes", "unicode, utf8, utf16"),
     ],
 )
-def test_an_unknown_word_lists_the_choices(
+def test_a_misspelled_option_lists_the_choices(
     client: Any, server: FakeServer, option: str, value: str, choices: str
 ) -> None:
-    """A misspelled option is found before anything is sent."""
+    """A misspelled option raises an error that lists the choices, before the client sends
+    anything.
+    """
     with pytest.raises(InvalidInputError, match=choices) as raised:
         client.classify("text", **{option: value})
     assert (raised.value.reason, raised.value.field) == (
@@ -147,18 +149,18 @@ def test_an_unknown_word_lists_the_choices(
         ({"model": "\ud800"}, InvalidInputError),
     ],
 )
-def test_bad_options_are_refused(
+def test_bad_options_are_rejected(
     client: Any, server: FakeServer, options: dict[str, Any], error: type[Exception]
 ) -> None:
-    """By class, before anything is sent."""
+    """The client rejects invalid options before it sends anything."""
     with pytest.raises(error):
         client.classify("text", **options)
     assert not server.requests
 
 
 @pytest.mark.parametrize("text", [None, b"text", 7, ["text"]])
-def test_what_is_no_text_is_a_type_error(client: Any, text: Any) -> None:
-    """The message says what was given."""
+def test_other_types_than_text_are_a_type_error(client: Any, text: Any) -> None:
+    """A value that is not a text is a TypeError that names the given type."""
     with pytest.raises(TypeError, match=f"must be a str, not {type(text).__name__}"):
         client.classify(text)
     with pytest.raises(
@@ -169,8 +171,8 @@ def test_what_is_no_text_is_a_type_error(client: Any, text: Any) -> None:
         list(client.classify_stream(["good", text]))
 
 
-def test_half_a_character_is_named(client: Any, server: FakeServer) -> None:
-    """An unpaired surrogate has no UTF-8: the error says where it stands, and not the text."""
+def test_an_unpaired_surrogate_is_named(client: Any, server: FakeServer) -> None:
+    """For an unpaired surrogate the error holds its position, and not the text."""
     with pytest.raises(InvalidInputError, match="unpaired surrogate at character 6") as raised:
         client.classify("secret\ud83d")
     assert (raised.value.reason, raised.value.field) == (Reason.BAD_ENCODING, "input.text")
@@ -180,7 +182,7 @@ def test_half_a_character_is_named(client: Any, server: FakeServer) -> None:
 
 
 def test_tokenize(client: Any, server: FakeServer) -> None:
-    """What the model would see of a text or pair."""
+    """`tokenize` returns the tokens that the model gets for a text or pair."""
     seen = client.tokenize("one two", "three", truncation="drop_end", offset_unit="utf8")
     assert [token.text for token in seen.tokens] == ["one", "two", "three"]
     assert [token.sequence_index for token in seen.tokens] == [0, 0, 1]
@@ -193,7 +195,7 @@ def test_tokenize(client: Any, server: FakeServer) -> None:
 
 
 def test_models_and_server(client: Any) -> None:
-    """What is served, and by what."""
+    """`models` and `server_info` describe the models and the server."""
     (model,) = client.models()
     assert model == client.model() == client.model("fake")
     assert (model.name, model.is_default, model.state) == ("fake", True, "ready")
@@ -207,7 +209,7 @@ def test_models_and_server(client: Any) -> None:
 
 
 def test_models_over_several_pages() -> None:
-    """All pages are one list."""
+    """`models` joins all pages into one list."""
     steps = _calls.list_models()
     assert next(steps) == Call("models", "ListModels", pb.ListModelsRequest())
     first = pb.ListModelsResponse(models=[pb.Model(name="a")], next_page_token="more")
@@ -219,7 +221,7 @@ def test_models_over_several_pages() -> None:
 
 
 def test_an_unknown_model(client: Any) -> None:
-    """Has a class of its own, whatever asks for it."""
+    """Every method raises UnknownModelError for an unknown model."""
     for ask in (
         lambda: client.classify("text", model="other"),
         lambda: client.classify_batch(["text"], model="other"),

@@ -1,4 +1,4 @@
-"""How both clients reach a server: deadlines, balancing, readiness, closing."""
+"""Connections of both clients: deadlines, balancing, readiness, closing."""
 
 import math
 import os
@@ -32,7 +32,7 @@ MakeClient = Callable[..., Any]
 
 
 def test_metadata_of_client_and_call(make_client: MakeClient, server: FakeServer) -> None:
-    """Both are sent, with every kind of call."""
+    """Every kind of call carries the metadata of the client and of the call."""
     client = make_client(server.target, metadata={"x-client": "1"})
     client.classify("text", metadata={"x-call": "2"})
     client.classify_batch(["text"], metadata={"x-call": "2"})
@@ -44,7 +44,7 @@ def test_metadata_of_client_and_call(make_client: MakeClient, server: FakeServer
 
 
 def test_a_call_has_a_deadline(make_client: MakeClient, server: FakeServer) -> None:
-    """Its own, or the client's."""
+    """A call has its own timeout, or the client's."""
     server.hold()
     client = make_client(server.target, timeout_s=0.2)
     with pytest.raises(DeadlineExceededError):
@@ -58,7 +58,7 @@ def test_a_call_has_a_deadline(make_client: MakeClient, server: FakeServer) -> N
 
 
 def test_every_call_has_one_by_default(client: Any, server: FakeServer) -> None:
-    """30 s, as the server sees it; a stream has an item timeout instead."""
+    """By default a call has a deadline of 30 s, and a stream an item timeout instead."""
     client.classify("text")
     client.classify("text", timeout_s=math.inf)
     list(client.classify_stream(["text"]))
@@ -75,8 +75,8 @@ def test_every_call_has_one_by_default(client: Any, server: FakeServer) -> None:
     assert not configs[2].HasField("item_timeout")
 
 
-def test_nobody_there(make_client: MakeClient) -> None:
-    """An address where nobody listens: one clear error."""
+def test_no_server_at_the_address(make_client: MakeClient) -> None:
+    """A call to an address without a listener raises one clear error."""
     with FakeServer(["yes"]) as server:
         gone = server.target
     client = make_client(gone, retry=False)
@@ -88,11 +88,11 @@ def test_nobody_there(make_client: MakeClient) -> None:
 
 
 def test_several_addresses_share_the_calls(make_client: MakeClient) -> None:
-    """Round robin over a list of addresses."""
+    """Calls go round robin to several addresses."""
     with FakeServer(["one"]) as one, FakeServer(["two"]) as two:
         client = make_client([one.target, two.target])
         labels = set()
-        for _ in range(200):  # the second connection may be a moment later than the first
+        for _ in range(200):  # the second connection may open a moment later than the first
             labels.add(client.classify("text").label)
             if len(labels) == 2:
                 break
@@ -100,7 +100,7 @@ def test_several_addresses_share_the_calls(make_client: MakeClient) -> None:
 
 
 def test_health(client: Any, server: FakeServer) -> None:
-    """Of the server, and of a service that it does not have."""
+    """`health` returns the status of the server, and an error for an unknown service."""
     assert client.health() == "SERVING"
     assert client.health("nothing") == "SERVICE_UNKNOWN"
     server.set_serving(False)
@@ -108,7 +108,7 @@ def test_health(client: Any, server: FakeServer) -> None:
 
 
 def test_wait_until_ready_waits_for_serving(make_client: MakeClient) -> None:
-    """It returns once the server says so, and not before."""
+    """`wait_until_ready` returns when the server is SERVING, not before."""
     with FakeServer(["yes"]) as server:
         server.set_serving(False)
         client = make_client(server.target)
@@ -123,7 +123,9 @@ def test_wait_until_ready_waits_for_serving(make_client: MakeClient) -> None:
 
 
 def test_wait_until_ready_waits_for_the_server(make_client: MakeClient, tmp_path: Path) -> None:
-    """It may be called before anybody listens; a vain wait says that nobody answered."""
+    """`wait_until_ready` waits for a server to start; its timeout error says that no server
+    answered.
+    """
     target = f"unix:{tmp_path}/server.sock"
     client = make_client(target)
     with pytest.raises(DeadlineExceededError, match=r"not ready within 0\.2 s: no server answers"):
@@ -142,8 +144,10 @@ def test_wait_until_ready_waits_for_the_server(make_client: MakeClient, tmp_path
     started[0].stop()
 
 
-def test_what_waiting_for_readiness_does_not_outwait() -> None:
-    """UNAVAILABLE is waited out, for ever if asked; what waiting does not mend is raised."""
+def test_waiting_for_readiness_raises_permanent_errors() -> None:
+    """`wait_until_ready` waits while the server is UNAVAILABLE, and raises permanent errors at
+    once.
+    """
     readiness = Readiness("there", Deadline(None))
     readiness.failed(UnavailableError("told so"))
     assert readiness.pause_s() > 0
@@ -158,7 +162,7 @@ def test_what_waiting_for_readiness_does_not_outwait() -> None:
 
 
 def test_a_closed_client_says_so(make_client: MakeClient, server: FakeServer) -> None:
-    """Every call of it does; closing again does nothing."""
+    """Every call of a closed client raises an error; closing again does nothing."""
     client = make_client(server.target)
     client.classify("text")
     client.close()
@@ -171,7 +175,7 @@ def test_a_closed_client_says_so(make_client: MakeClient, server: FakeServer) ->
 def test_a_client_closed_before_its_stream_began_says_so(
     make_client: MakeClient, server: FakeServer
 ) -> None:
-    """The stream is begun by the loop over it, which may come later."""
+    """The loop over a stream raises an error when its client was closed before the first `next`."""
     client = make_client(server.target)
     client.classify("text")
     stream = client.classify_stream(["text"])
@@ -183,7 +187,7 @@ def test_a_client_closed_before_its_stream_began_says_so(
 def test_a_client_closed_on_the_way_to_a_call_says_so(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As by another thread, in the middle of a method."""
+    """A call raises an error when another thread closes the client in the middle of the method."""
     generated = pb_grpc.ClassifyServiceStub
 
     def stub(channel: Any) -> Any:
@@ -204,7 +208,7 @@ def test_a_client_closed_on_the_way_to_a_call_says_so(
 
 @pytest.mark.parametrize("timeout_s", [1e10, 1e300, 10**400], ids=["1e10", "1e300", "10**400"])
 def test_very_long_times_are_no_limit(client: Any, server: FakeServer, timeout_s: float) -> None:
-    """Times that gRPC cannot count to: their deadlines would have passed at once."""
+    """Timeouts longer than gRPC can represent mean no deadline."""
     client.classify("text", timeout_s=timeout_s)
     list(client.classify_stream(["text"], timeout_s=timeout_s, item_timeout_s=timeout_s))
     assert [call.time_left_s for call in server.calls] == [None, None]
@@ -213,7 +217,9 @@ def test_very_long_times_are_no_limit(client: Any, server: FakeServer, timeout_s
 def test_a_forked_client_says_so(
     make_client: MakeClient, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """GRPC would hang in the child; the client names the two processes instead."""
+    """In a forked child the client raises an error that names both processes, since gRPC would
+    hang.
+    """
     client = make_client(server.target)
     client.classify("text")
     with monkeypatch.context() as child:
@@ -226,7 +232,7 @@ def test_a_forked_client_says_so(
 
 
 def test_options_of_the_channel_win(make_client: MakeClient) -> None:
-    """As here, a smaller limit of an answer's size, which is gRPC's own error."""
+    """The caller's channel options replace the client's, such as the limit of a response's size."""
     with FakeServer(lambda text, pair: {"x" * 5000: 1.0}) as server:
         client = make_client(server.target, options=[("grpc.max_receive_message_length", 4000)])
         with pytest.raises(ClasswireError) as raised:
@@ -238,7 +244,7 @@ def test_options_of_the_channel_win(make_client: MakeClient) -> None:
 def test_credentials_and_compression_reach_grpc(
     make_client: MakeClient, server: FakeServer
 ) -> None:
-    """A secured channel does not talk to an open server; a compressed request is understood."""
+    """The channel uses the credentials and the compression that the client was given."""
     secured = make_client(server.target, credentials=grpc.ssl_channel_credentials(), retry=False)
     with pytest.raises(UnavailableError):
         secured.classify("text")
@@ -262,10 +268,10 @@ def test_credentials_and_compression_reach_grpc(
 def test_metadata_that_cannot_be_sent(
     client: Any, server: FakeServer, metadata: Any, said: str
 ) -> None:
-    """It is the caller's mistake, named before anything is sent."""
-    with pytest.raises(InvalidInputError, match=re.escape(said)) as refused:
+    """Invalid metadata raises an error that names it, before the client sends anything."""
+    with pytest.raises(InvalidInputError, match=re.escape(said)) as raised:
         client.classify("text", metadata=metadata)
-    assert refused.value.field == "metadata"
+    assert raised.value.field == "metadata"
     assert not server.requests
     with pytest.raises(TypeError, match="not a list"):
         client.classify("text", metadata=[("key", "value")])

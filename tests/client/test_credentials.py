@@ -1,4 +1,4 @@
-"""Tokens and TLS of both clients: what is sent, to whom, and what is never seen."""
+"""Tokens and TLS of both clients: what the client sends, to whom, and what it never shows."""
 
 import itertools
 from collections.abc import Callable
@@ -19,12 +19,12 @@ TOKEN = "cw_alice_this-is-a-secret"
 
 
 def shown(server: FakeServer) -> list[Any]:
-    """What the calls that a server received have shown."""
+    """Return the tokens of the calls that a server received."""
     return [call.metadata.get("authorization") for call in server.calls]
 
 
 def test_a_token_goes_with_every_call(make_client: MakeClient, server: FakeServer) -> None:
-    """Of each kind, as a bearer token."""
+    """Every kind of call carries the bearer token."""
     client = make_client(server.target, token=TOKEN, allow_plaintext_token=True)
     client.classify("text")
     client.classify_batch(["text"])
@@ -34,7 +34,7 @@ def test_a_token_goes_with_every_call(make_client: MakeClient, server: FakeServe
 
 
 def test_a_token_may_change(make_client: MakeClient, server: FakeServer) -> None:
-    """A function is asked for each call, and for each that a stream makes anew."""
+    """The client asks a token function for each call, and for each reconnection of a stream."""
     numbers = itertools.count()
     client = make_client(
         server.target, token=lambda: f"token-{next(numbers)}\n", allow_plaintext_token=True
@@ -46,53 +46,55 @@ def test_a_token_may_change(make_client: MakeClient, server: FakeServer) -> None
 
 
 def test_a_token_is_not_sent_in_plain_text(make_client: MakeClient, server: FakeServer) -> None:
-    """Wherever the target is, unless told to; the error does not quote it."""
+    """The client sends no token in plain text unless allowed to; the error does not quote it."""
     for target in (server.target, "dns:///classwire.example:1", ["10.0.0.1:1", "10.0.0.2:1"]):
-        with pytest.raises(InvalidInputError, match="allow_plaintext_token=True") as refusal:
+        with pytest.raises(InvalidInputError, match="allow_plaintext_token=True") as raised:
             make_client(target, token=TOKEN)
-        assert refusal.value.field == "token"
-        assert TOKEN not in f"{refusal.value} {refusal.value!r}"
+        assert raised.value.field == "token"
+        assert TOKEN not in f"{raised.value} {raised.value!r}"
     make_client("10.0.0.1:1", token=TOKEN, tls=True)
     make_client("10.0.0.1:1", token=TOKEN, credentials=grpc.ssl_channel_credentials())
 
 
 def test_a_unix_socket_is_private(make_client: MakeClient, tmp_path: Path) -> None:
-    """A token may go to it without TLS."""
+    """The client sends a token over a Unix socket without TLS."""
     with FakeServer(by_length, address=f"unix:{tmp_path}/socket") as server:
         make_client(server.target, token=TOKEN).classify("text")
         assert shown(server) == [f"Bearer {TOKEN}"]
 
 
 @pytest.mark.parametrize("token", ["two\nlines", "Straße", ""])
-def test_what_is_no_token(make_client: MakeClient, server: FakeServer, token: str) -> None:
-    """Is an error that does not quote it."""
+def test_an_invalid_token_is_not_quoted(
+    make_client: MakeClient, server: FakeServer, token: str
+) -> None:
+    """An invalid token raises an error that does not quote it."""
     client = make_client(server.target, token=token, allow_plaintext_token=True)
-    with pytest.raises(InvalidInputError) as refusal:
+    with pytest.raises(InvalidInputError) as raised:
         client.classify("text")
-    assert not token or token not in str(refusal.value)
+    assert not token or token not in str(raised.value)
 
 
 def test_nothing_shows_a_token(make_client: MakeClient, server: FakeServer) -> None:
-    """Neither a client nor what holds its settings."""
+    """No repr shows the token, neither of the client nor of its settings."""
     client = make_client(server.target, token=TOKEN, allow_plaintext_token=True)
     for thing in (client, Credentials(False, None, TOKEN, True), Security(token=TOKEN)):
         assert TOKEN not in f"{thing!r} {thing}"
 
 
-def test_halves_and_doubles(make_client: MakeClient, tmp_path: Path) -> None:
-    """A certificate needs its key, files must be there and hold what they are for, and gRPC's own
-    credentials exclude ours.
+def test_incomplete_or_contradictory_tls_settings(make_client: MakeClient, tmp_path: Path) -> None:
+    """Incomplete or contradictory TLS settings raise an error: a certificate without a key, a
+    missing or invalid file, TLS settings next to gRPC credentials.
     """
     file = tmp_path / "a.pem"
     file.write_text("a certificate")
     for tls, field in ((Tls(cert=file), "tls.key"), (Tls(key=file), "tls.cert")):
-        with pytest.raises(InvalidInputError) as refusal:
+        with pytest.raises(InvalidInputError) as raised:
             make_client("host:1", tls=tls)
-        assert refusal.value.field == field
+        assert raised.value.field == field
     for tls, field in ((Tls(ca=file), "tls.ca"), (Tls(cert=file, key=file), "tls.key")):
-        with pytest.raises(InvalidInputError, match=r"a\.pem contains no") as refusal:
+        with pytest.raises(InvalidInputError, match=r"a\.pem contains no") as raised:
             make_client("host:1", tls=tls)
-        assert refusal.value.field == field
+        assert raised.value.field == field
     with pytest.raises(FileNotFoundError):
         make_client("host:1", tls=Tls(ca=tmp_path / "nowhere.pem"))
     with pytest.raises(InvalidInputError, match="exclude each other"):

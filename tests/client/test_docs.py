@@ -1,4 +1,4 @@
-"""The client's pages are true: their code runs, and they leave out no class, reason or method."""
+"""The client's pages are true: their code runs, and they list every class, reason and method."""
 
 import re
 from pathlib import Path
@@ -12,13 +12,15 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def page(name: str) -> str:
-    """The text of a page."""
+    """Return the text of a page."""
     return (DOCS / name).read_text()
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_the_code_runs(index: int, target: str) -> None:
-    """Each example of the Python page, against a real server; files that it shows run elsewhere."""
+    """Each example of the Python page runs against a real server; other tests run the files
+    shown.
+    """
     own = re.sub(
         r"<!-- file: .*?<!-- /file -->", "", page("guides/clients/python.md"), flags=re.DOTALL
     )
@@ -28,7 +30,7 @@ def test_the_code_runs(index: int, target: str) -> None:
 
 
 def test_every_error_is_listed_with_its_code_and_reasons() -> None:
-    """The table has a row for each class, and each reason once."""
+    """The table has a row for each error class, and each reason once."""
     rows = re.findall(
         r"^\| `(\w+)`[^|]*\| ([^|]*)\| ([^|]*)\|", page("guides/clients/python.md"), re.M
     )
@@ -43,7 +45,7 @@ def test_every_error_is_listed_with_its_code_and_reasons() -> None:
 
 
 def test_every_method_is_named() -> None:
-    """Of the client, on its page."""
+    """The Python page names every method of the client."""
     text = page("guides/clients/python.md")
     methods = [name for name in vars(Client) if not name.startswith("_") and name != "close"]
     assert all(f"`{name}`" in text for name in methods)

@@ -1,4 +1,4 @@
-"""`from_env`: a client from the variables of the command line."""
+"""`from_env`: a client from the command line's environment variables."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from classwire.testing import FakeServer
 
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Sets variables, without their common prefix."""
+    """Return a function that sets variables, without their common prefix."""
 
     def give(**variables: object) -> None:
         for name, value in variables.items():
@@ -25,7 +25,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def env_client() -> Any:
-    """Makes clients, and closes them."""
+    """Return a factory of clients from the environment; close them after the test."""
     made: list[Client] = []
 
     def make(**arguments: Any) -> Client:
@@ -40,7 +40,7 @@ def env_client() -> Any:
 def test_target_timeout_and_token(
     given: Callable[..., None], env_client: Callable[..., Client], server: FakeServer
 ) -> None:
-    """They reach the server, unless an argument says otherwise."""
+    """Target, timeout and token come from the variables, unless an argument replaces them."""
     given(TARGET=server.target, TIMEOUT_S=7, TOKEN="secret", ALLOW_PLAINTEXT_TOKEN="yes")
     env_client().classify("text")
     env_client(timeout_s=60, token="other").classify("text")
@@ -60,7 +60,7 @@ def test_a_file_of_a_token_is_read_at_each_call(
     server: FakeServer,
     tmp_path: Path,
 ) -> None:
-    """So a token may be replaced while the client runs; the file wins over the variable."""
+    """The client reads the token file for each call, and prefers it to the token variable."""
     file = tmp_path / "token"
     given(TARGET=server.target, TOKEN_FILE=file, TOKEN="old", ALLOW_PLAINTEXT_TOKEN=1)
     client = env_client()
@@ -72,7 +72,7 @@ def test_a_file_of_a_token_is_read_at_each_call(
 
 
 def test_tls(given: Callable[..., None], tmp_path: Path) -> None:
-    """A file is looked at when the client is made; an empty variable is none."""
+    """The client reads TLS files when it is made; an empty variable counts as not set."""
     given(TLS="", TLS_CA="", TLS_CLIENT_CERT=tmp_path / "cert.pem")
     for kind in (Client, AsyncClient):
         with pytest.raises(InvalidInputError, match="go together"):
@@ -86,7 +86,7 @@ def test_tls(given: Callable[..., None], tmp_path: Path) -> None:
     ("name", "value"), [("TIMEOUT_S", "soon"), ("TLS", "maybe"), ("ALLOW_PLAINTEXT_TOKEN", "2")]
 )
 def test_a_variable_without_a_meaning(given: Callable[..., None], name: str, value: str) -> None:
-    """Is named."""
+    """An invalid variable raises an error that names it."""
     given(**{name: value})
     with pytest.raises(InvalidInputError, match=f"CLASSWIRE_{name} must be") as raised:
         Client.from_env()
@@ -94,7 +94,7 @@ def test_a_variable_without_a_meaning(given: Callable[..., None], name: str, val
 
 
 def test_the_command_line_has_the_same_variables() -> None:
-    """Each that `from_env` names, but for the token itself, is that of an option."""
+    """Each variable of `from_env`, except the token, belongs to an option of the command line."""
     options = {
         parameter.envvar
         for parameter in command.commands["classify"].params

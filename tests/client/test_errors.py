@@ -1,4 +1,4 @@
-"""Each status and each reason has one class, and all that the server said comes through."""
+"""Each status and each reason has one error class, which keeps all details from the server."""
 
 import copy
 import pickle
@@ -85,7 +85,7 @@ BY_REASON = {
 
 
 def details(*messages: Any) -> bytes:
-    """The bytes of a google.rpc.Status with these details."""
+    """Return the bytes of a google.rpc.Status with these details."""
     status = status_pb2.Status()
     for message in messages:
         packed = any_pb2.Any()
@@ -96,13 +96,13 @@ def details(*messages: Any) -> bytes:
 
 
 def test_every_code_has_its_class() -> None:
-    """All status codes of gRPC, as gRPC itself gives them: without a reason."""
+    """Each gRPC status code has its class when gRPC itself raises it, without a reason."""
     made = {code: type(from_status(code, "", None)) for code in grpc.StatusCode}
     assert made == BY_CODE
 
 
 def test_every_reason_has_its_class_in_a_call(make_client: MakeClient, server: FakeServer) -> None:
-    """All reasons, as statuses with details over the wire."""
+    """Each reason in a call's status has its class."""
     client = make_client(server.target, retry=False)
     made = {}
     for reason in Reason:
@@ -118,7 +118,7 @@ def test_every_reason_has_its_class_in_a_call(make_client: MakeClient, server: F
 def test_every_reason_has_its_class_in_an_outcome(
     make_client: MakeClient, server: FakeServer
 ) -> None:
-    """All reasons, as errors of single texts: by the same map."""
+    """Each reason in a text's error has the same class as in a call's status."""
     client = make_client(server.target, retry=False)
     for reason in Reason:
         server.fail_text(str(reason), reason)
@@ -128,7 +128,9 @@ def test_every_reason_has_its_class_in_an_outcome(
 
 
 def test_all_details_of_a_status_come_through() -> None:
-    """Reason and metadata from ErrorInfo, the field from BadRequest, the wait from RetryInfo."""
+    """The error has reason and metadata from ErrorInfo, field from BadRequest, wait from
+    RetryInfo.
+    """
     info = error_details_pb2.ErrorInfo(
         reason="TOO_MANY_TOKENS", domain="classwire", metadata={"max_tokens": "512"}
     )
@@ -148,7 +150,7 @@ def test_all_details_of_a_status_come_through() -> None:
 
 
 def test_all_fields_of_an_item_error_come_through() -> None:
-    """The plain fields of an ItemError say the same."""
+    """The error has all fields of an ItemError."""
     item = pb.ItemError(
         code=8, reason="OVERLOADED", message="full", field="input", metadata={"queue": "9"}
     )
@@ -161,7 +163,7 @@ def test_all_fields_of_an_item_error_come_through() -> None:
 
 
 def test_a_wait_comes_through_a_call(make_client: MakeClient, server: FakeServer) -> None:
-    """RetryInfo in the trailers is retry_after_s."""
+    """RetryInfo in the trailers becomes retry_after_s."""
     client = make_client(server.target, retry=False)
     server.fail_next(Reason.OVERLOADED, retry_after_s=0.75)
     with pytest.raises(OverloadedError) as raised:
@@ -169,8 +171,8 @@ def test_a_wait_comes_through_a_call(make_client: MakeClient, server: FakeServer
     assert raised.value.retry_after_s == 0.75
 
 
-def test_a_newer_servers_reason_stays_a_string() -> None:
-    """A reason that this client does not know is kept, and the code decides the class."""
+def test_an_unknown_reason_stays_a_string() -> None:
+    """An unknown reason stays a string, and the code decides the class."""
     info = error_details_pb2.ErrorInfo(reason="TOO_FUNNY", domain="classwire")
     error = from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "", details(info))
     assert type(error) is OverloadedError
@@ -178,16 +180,18 @@ def test_a_newer_servers_reason_stays_a_string() -> None:
     assert type(from_item_error(pb.ItemError(code=99, reason="ODD"))) is InternalError
 
 
-def test_anothers_reason_is_not_taken_for_ours() -> None:
-    """An ErrorInfo of another domain, as a proxy may add, gives no reason."""
+def test_a_reason_of_another_domain_is_ignored() -> None:
+    """An ErrorInfo of another domain, which a proxy may add, gives no reason."""
     info = error_details_pb2.ErrorInfo(reason="POISON_INPUT", domain="example.com")
     error = from_status(grpc.StatusCode.INTERNAL, "", details(info))
     assert type(error) is InternalError
     assert error.reason is None
 
 
-def test_details_are_believed_before_the_code() -> None:
-    """Where a proxy resets a call behind its trailers, gRPC says CANCELLED; the server did not."""
+def test_details_win_over_the_code() -> None:
+    """The code in the details wins over gRPC's, which is CANCELLED when a proxy resets the
+    stream.
+    """
     info = error_details_pb2.ErrorInfo(reason="BAD_ID", domain="classwire")
     status = status_pb2.Status(code=3, message="no id")
     status.details.add().Pack(info)
@@ -199,7 +203,7 @@ def test_details_are_believed_before_the_code() -> None:
 
 
 def test_details_that_are_no_status_are_passed_over() -> None:
-    """Broken trailers do not hide the code."""
+    """Trailers that are not a google.rpc.Status leave the code as it is."""
     error = from_status(grpc.StatusCode.UNAVAILABLE, "gone", b"\xff\xff\xff")
     assert type(error) is UnavailableError
     assert error.message == "gone"
@@ -207,7 +211,7 @@ def test_details_that_are_no_status_are_passed_over() -> None:
 
 @pytest.mark.parametrize("kind", ["ErrorInfo", "BadRequest", "RetryInfo"])
 def test_a_detail_that_cannot_be_read_is_passed_over(kind: str) -> None:
-    """Code, message and the other details stay."""
+    """A malformed detail is skipped; code, message and the other details stay."""
     info = error_details_pb2.ErrorInfo(reason="OVERLOADED", domain="classwire")
     status = status_pb2.Status(code=8, message="full")
     status.details.add().Pack(info)
@@ -220,7 +224,7 @@ def test_a_detail_that_cannot_be_read_is_passed_over(kind: str) -> None:
 
 @pytest.mark.parametrize("seconds", [10**15, -(10**15), -5])
 def test_odd_durations_come_through(seconds: int) -> None:
-    """No number of seconds that a server names is too large; none below 0 is waited for."""
+    """The client accepts any duration from a server, and waits no time for a negative one."""
     duration = duration_pb2.Duration(seconds=seconds)
     info = error_details_pb2.ErrorInfo(reason="OVERLOADED", domain="classwire")
     retry_info = error_details_pb2.RetryInfo(retry_delay=duration)
@@ -236,7 +240,7 @@ def test_odd_durations_come_through(seconds: int) -> None:
 
 @pytest.mark.parametrize("kind", [getattr(classwire, name) for name in errors.__all__])
 def test_errors_pickle_and_copy(kind: type[ClasswireError]) -> None:
-    """Every class goes through pickle and copy with all that it keeps."""
+    """Every error class keeps all its fields through pickle and copy."""
     error = kind(
         "no",
         reason=Reason.LOADING,
@@ -252,7 +256,7 @@ def test_errors_pickle_and_copy(kind: type[ClasswireError]) -> None:
 
 
 def test_an_error_is_one_line() -> None:
-    """Reason (or code), message and field, whatever line breaks the message has."""
+    """`str` of an error is one line of reason (or code), message and field."""
     error = InvalidInputError("too\n long", reason=Reason.TOO_MANY_TOKENS, field="input.text")
     assert str(error) == "TOO_MANY_TOKENS: too long (input.text)"
     assert str(UnavailableError("nobody there")) == "UNAVAILABLE: nobody there"
@@ -262,7 +266,7 @@ def test_an_error_is_one_line() -> None:
 
 
 def test_errors_are_also_pythons_own() -> None:
-    """What Python has a class for can be caught as that."""
+    """Errors also subclass the matching built-in exception."""
     assert issubclass(InvalidInputError, ValueError)
     assert issubclass(DeadlineExceededError, TimeoutError)
     assert issubclass(UnusableClientError, RuntimeError)
@@ -270,7 +274,7 @@ def test_errors_are_also_pythons_own() -> None:
 
 
 def test_the_tree_is_drawn_as_it_is() -> None:
-    """The module's docstring has every class, and no other."""
+    """The class tree in the module's docstring has every class, and no other."""
     drawn = {
         line.split("── ")[-1].split()[0]
         for line in (errors.__doc__ or "").splitlines()

@@ -1,4 +1,4 @@
-"""Interceptors of the caller see calls and streams, and their answers reach the caller."""
+"""The caller's interceptors see calls and streams, and can change them."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ from classwire.testing import FakeServer
 
 
 class Details(grpc.ClientCallDetails):
-    """The details of a call with one more pair of metadata."""
+    """Call details with one more metadata pair."""
 
     def __init__(self, details: Any) -> None:
         for name in ("method", "timeout", "credentials", "wait_for_ready", "compression"):
@@ -21,14 +21,14 @@ class Details(grpc.ClientCallDetails):
 
 
 class Sync(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
-    """Adds metadata, to calls and to streams."""
+    """Adds metadata to calls and streams."""
 
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
-        """Call on."""
+        """Continue with the changed details."""
         return continuation(Details(details), request)
 
     def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:
-        """Call on."""
+        """Continue with the changed details."""
         return continuation(Details(details), requests)
 
 
@@ -36,7 +36,7 @@ class AsyncUnary(grpc.aio.UnaryUnaryClientInterceptor):
     """Adds metadata to calls."""
 
     async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
-        """Call on."""
+        """Continue with the changed details."""
         return await continuation(_more(details), request)
 
 
@@ -44,7 +44,7 @@ class AsyncStream(grpc.aio.StreamStreamClientInterceptor):
     """Adds metadata to streams."""
 
     async def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:
-        """Call on."""
+        """Continue with the changed details."""
         return await continuation(_more(details), requests)
 
 
@@ -54,7 +54,7 @@ def _more(details: Any) -> Any:
 
 
 def test_interceptors_of_a_client(server: FakeServer) -> None:
-    """They go around calls and streams, errors included."""
+    """Interceptors wrap calls and streams, and see their errors."""
     server.fail_text("bad", Reason.TOO_MANY_TOKENS)
     with Client(server.target, interceptors=[Sync()]) as client:
         assert client.classify("text").label == "long"
@@ -69,7 +69,7 @@ def test_interceptors_of_a_client(server: FakeServer) -> None:
 
 
 def test_interceptors_of_an_async_client(server: FakeServer) -> None:
-    """The same, with grpc.aio's."""
+    """Interceptors of grpc.aio wrap calls and streams of an AsyncClient."""
     server.fail_text("bad", Reason.TOO_MANY_TOKENS)
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""Both clients against the real server and the embedded checkpoint."""
+"""Both clients against a real server with the embedded checkpoint."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,14 +38,16 @@ REASONS = [
 
 @pytest.fixture
 def live(make_client: MakeClient, target: str) -> Any:
-    """A client of either kind, of the real server."""
+    """Return a client of either kind, connected to the real server."""
     client = make_client(target)
     client.wait_until_ready(60)
     return client
 
 
 def test_a_text_alone_in_a_batch_and_in_a_stream(live: Any) -> None:
-    """The same answer each time; bad texts have the same reason each time."""
+    """A text has the same scores, and a bad one the same reason, in a call, a batch and a
+    stream.
+    """
     batch = live.classify_batch(TEXTS)
     stream = {result.id: result.outcome for result in live.classify_stream(TEXTS)}
     for index, (text, reason) in enumerate(zip(TEXTS, REASONS, strict=True)):
@@ -71,7 +73,7 @@ def test_a_text_alone_in_a_batch_and_in_a_stream(live: Any) -> None:
 
 
 def test_all_that_can_be_asked_for(live: Any) -> None:
-    """Options take effect, and optional parts of the result come."""
+    """Every option takes effect, and every optional part of the result is there."""
     result = live.classify(
         "I love it \U0001f600 so much",
         top_k=2,
@@ -94,8 +96,8 @@ def test_all_that_can_be_asked_for(live: Any) -> None:
     assert live.classify("text", min_score=1.0).scores == ()
 
 
-def test_what_the_model_sees(live: Any) -> None:
-    """The tokens of a classification are those of tokenize, pairs included."""
+def test_tokens_of_classify_and_tokenize_are_equal(live: Any) -> None:
+    """The tokens of a classification equal those of `tokenize`, for pairs too."""
     seen = live.tokenize("a good book", "not bad")
     result = live.classify("a good book", "not bad", include_tokens=True)
     assert seen.tokens == result.tokens
@@ -104,8 +106,8 @@ def test_what_the_model_sees(live: Any) -> None:
     assert seen.model == result.model
 
 
-def test_what_is_served(live: Any) -> None:
-    """The models, the server and its health."""
+def test_models_server_and_health(live: Any) -> None:
+    """The client lists the models, the server and its health."""
     model = live.model()
     assert live.models() == [model]
     assert model.is_default
@@ -121,7 +123,7 @@ def test_what_is_served(live: Any) -> None:
 
 
 def test_a_batch_over_the_limit_and_a_long_stream(live: Any) -> None:
-    """More texts than one call or one window takes, each with its own outcome, in order."""
+    """Batches over the limit and long streams return one outcome a text, in order."""
     limits = live.model().limits
     count = limits.max_texts_per_call + 10
     texts = [f"number {number}" for number in range(count)]
@@ -138,7 +140,7 @@ def test_a_batch_over_the_limit_and_a_long_stream(live: Any) -> None:
 
 
 def test_an_early_stop_leaves_the_server_well(live: Any) -> None:
-    """Many streams left in the middle, and the next call is answered."""
+    """After many abandoned streams the server answers the next call."""
     for _ in range(10):
         stream = live.classify_stream(f"text {number}" for number in range(10_000))
         next(stream)

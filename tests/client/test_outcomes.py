@@ -1,4 +1,4 @@
-"""What callers do with outcomes, and the ids of answers."""
+"""Outcomes and the ids of calls."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ MINE = {"x-request-id": "mine"}
 
 
 def test_an_outcome_says_whether_it_is_one(client: Any) -> None:
-    """`ok` and `error` of both kinds."""
+    """Classifications and errors both have `ok` and `error`."""
     good, bad = client.classify_batch(["text", " "])
     assert (good.ok, good.error) == (True, None)
     assert (bad.ok, bad.error) == (False, bad)
@@ -28,7 +28,7 @@ def test_an_outcome_says_whether_it_is_one(client: Any) -> None:
 
 
 def test_a_result_of_a_stream_has_id_index_and_outcome(client: Any) -> None:
-    """The index is the position in the input, whatever the id and the order of the answers."""
+    """A stream result's index is the position in the input, for any id and any order."""
     items = [StreamItem("first", "a"), "\ud800", StreamItem("third", " "), "d"]
     results = list(client.classify_stream(items))
     assert all(type(result) is StreamResult for result in results)
@@ -41,13 +41,13 @@ def test_a_result_of_a_stream_has_id_index_and_outcome(client: Any) -> None:
 
 
 def test_an_index_counts_on_after_an_id_is_used_again(client: Any) -> None:
-    """One id, several indices."""
+    """Two items with the same id have different indices."""
     results = list(client.classify_stream((StreamItem("same", "a") for _ in range(3)), window=1))
     assert [(result.id, result.index) for result in results] == [("same", n) for n in range(3)]
 
 
 def test_raise_for_errors(client: Any) -> None:
-    """The first error is raised; without one, the classifications are returned."""
+    """`raise_for_errors` raises the first error, or returns the classifications."""
     texts = ["a", " ", "\ud800"]
     for outcomes in (
         client.classify_batch(texts),
@@ -62,7 +62,9 @@ def test_raise_for_errors(client: Any) -> None:
 
 
 def test_answers_have_the_id_of_their_call(client: Any) -> None:
-    """As errors have it: the caller's, or else the server's; none in a stream's outcomes."""
+    """Results and errors have the request id of their call, or the server's; stream outcomes have
+    none.
+    """
     assert client.classify("a", metadata=MINE).request_id == "mine"
     assert client.tokenize("a", metadata=MINE).request_id == "mine"
     good, bad = client.classify_batch(["a", " "], metadata=MINE)
@@ -74,13 +76,15 @@ def test_answers_have_the_id_of_their_call(client: Any) -> None:
     assert first
     assert second
     assert first != second
-    assert client.tokenize("a") == client.tokenize("a")  # an id does not make them differ
+    assert client.tokenize("a") == client.tokenize("a")  # equality ignores the request id
     (result,) = client.classify_stream(["a"], metadata=MINE)
     assert result.outcome.request_id is None
 
 
 def test_metadata_of_several_values(client: Any, server: FakeServer) -> None:
-    """A sequence gives its key several times, in order: the last is the one that the fake keeps."""
+    """A sequence as a metadata value sends its key several times, in order; the fake keeps the
+    last.
+    """
     client.classify("a", metadata={"x-key": ["one", "two"], "x-raw-bin": [b"1", b"2"]})
     assert server.calls[0].metadata["x-key"] == "two"
     assert server.calls[0].metadata["x-raw-bin"] == b"2"
@@ -89,7 +93,7 @@ def test_metadata_of_several_values(client: Any, server: FakeServer) -> None:
 def test_a_client_shows_target_and_state(
     make_client: Callable[..., Any], server: FakeServer
 ) -> None:
-    """In its repr, and never its token."""
+    """The client's repr shows target and state, and never the token."""
     client = make_client(server.target, token="secret", allow_plaintext_token=True)
     assert f"({server.target!r}, open)" in repr(client)
     client.close()

@@ -1,4 +1,4 @@
-"""What importing the package brings, and what it does not."""
+"""What importing the package loads, and what it does not."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ HEAVY = ("torch", "transformers", "numpy", "classwire_server", "classwire.testin
 
 
 def run(program: str, *arguments: str) -> str:
-    """What a fresh interpreter prints."""
+    """Return what a fresh interpreter prints."""
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         capture_output=True,
@@ -30,14 +30,16 @@ def run(program: str, *arguments: str) -> str:
 
 
 def test_importing_the_client_imports_nothing_heavy() -> None:
-    """Neither torch nor the server, nor what only tests and the command need."""
+    """Importing the client loads no torch, no server, and nothing that only tests or the CLI
+    need.
+    """
     program = f"import sys, classwire; print([name for name in {HEAVY} if name in sys.modules])"
     assert run(program) == "[]\n"
 
 
 @pytest.mark.parametrize("module", ["classwire", "classwire.errors", "classwire.results"])
 def test_errors_and_reasons_load_no_grpc(module: str) -> None:
-    """A process that needs only those pays for no gRPC."""
+    """Importing errors and reasons does not load gRPC."""
     program = (
         f"import sys, {module}; from classwire.contract.reasons import Reason; "
         "print('grpc' in sys.modules)"
@@ -46,13 +48,13 @@ def test_errors_and_reasons_load_no_grpc(module: str) -> None:
 
 
 def test_the_fake_server_needs_no_torch() -> None:
-    """Users' tests run without it."""
+    """The fake server runs without torch."""
     program = "import sys, classwire.testing; print('torch' in sys.modules)"
     assert run(program) == "False\n"
 
 
 def test_public_names() -> None:
-    """All there, each once, in order; every error class is one of them."""
+    """`__all__` is sorted, without duplicates, and holds every error class."""
     assert classwire.__all__ == sorted(set(classwire.__all__))
     assert all(hasattr(classwire, name) for name in classwire.__all__)
     assert set(classwire.__all__) <= set(dir(classwire))
@@ -62,7 +64,7 @@ def test_public_names() -> None:
 
 
 def test_the_options_are_those_of_the_contract() -> None:
-    """Each field of the contract's ClassifyOptions is a keyword, and each is read."""
+    """Each field of the contract's ClassifyOptions is a keyword, and the client sends each."""
     fields = {field.name for field in pb.ClassifyOptions.DESCRIPTOR.fields}
     assert set(ClassifyOptions.__annotations__) == fields
     assert classify_options() == pb.ClassifyOptions()
@@ -80,7 +82,7 @@ def test_the_options_are_those_of_the_contract() -> None:
     ],
 )
 def test_targets(target: Any, uri: str) -> None:
-    """A string is gRPC's; several addresses become one name of gRPC's."""
+    """A string is passed to gRPC as it is; several addresses become one gRPC target."""
     assert target_uri(target) == uri
 
 
@@ -89,13 +91,13 @@ def test_targets(target: Any, uri: str) -> None:
     [[], ["a:1", "b:1"], ["10.0.0.1:1", "[::1]:1"], ["10.0.0.1", "10.0.0.2"], "http://host:1"],
 )
 def test_targets_without_a_name(target: Any) -> None:
-    """What gRPC has no name for is refused, with what to do instead."""
+    """A target that gRPC cannot express raises an error that names the alternative."""
     with pytest.raises(InvalidInputError, match="dns:///"):
         target_uri(target)
 
 
 def test_only_unavailable_calls_are_retried_and_streams_never() -> None:
-    """As the service config says it to gRPC."""
+    """The service config retries UNAVAILABLE unary calls, and never streams."""
     config = json.loads(dict(channel_options(()))["grpc.service_config"])
     (methods,) = config["methodConfig"]
     assert methods["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
@@ -111,7 +113,9 @@ def test_only_unavailable_calls_are_retried_and_streams_never() -> None:
 
 
 def test_the_channel_is_pinged() -> None:
-    """Every 30 s, idle or not, with 10 s to answer; answers up to 64 MiB."""
+    """The channel pings every 30 s, even when idle, waits 10 s, and accepts responses up to 64
+    MiB.
+    """
     options = dict(channel_options([("grpc.keepalive_timeout_ms", 5)]))
     assert options["grpc.keepalive_time_ms"] == 30_000
     assert options["grpc.keepalive_permit_without_calls"] == 1
@@ -120,7 +124,7 @@ def test_the_channel_is_pinged() -> None:
 
 
 def test_a_client_used_in_a_forked_process() -> None:
-    """Really forked: the child gets the error at once, and the parent goes on."""
+    """After a real fork the child gets an error at once, and the parent's client still works."""
     program = """
 import os, sys
 from classwire import Client, UnusableClientError
@@ -136,5 +140,5 @@ with Client(sys.argv[1]) as client:
     _, status = os.waitpid(child, 0)
     print(os.waitstatus_to_exitcode(status), client.classify("text").label)
 """
-    with FakeServer(["yes"]) as server:  # gRPC servers do not survive a fork (grpc/grpc#17093)
+    with FakeServer(["yes"]) as server:  # gRPC servers do not survive a fork (grpc/grpc 17093)
         assert run(program, server.target) == "7 yes\n"

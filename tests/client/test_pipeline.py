@@ -19,7 +19,9 @@ LONG = "not so bad " * 300
 
 
 class Rows(torch.utils.data.Dataset[dict[str, str]]):
-    """A dataset with a length and no end of its own: what `iter` alone would run past."""
+    """A dataset with a length whose `__getitem__` never ends, so that `iter` alone would
+    overrun.
+    """
 
     def __len__(self) -> int:
         return len(TEXTS)
@@ -63,12 +65,12 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 def listed(answer: Any) -> Any:
-    """What a lazy answer holds; anything else as it is."""
+    """Return a lazy result as a list, and anything else as it is."""
     return answer if isinstance(answer, (list, dict)) else list(answer)
 
 
 def assert_same(ours: Any, theirs: Any) -> None:
-    """The same shapes and labels, in the same order, and the same scores to 1e-5."""
+    """Assert equal shapes, labels and order, and scores equal to 1e-5."""
     assert type(ours) is type(theirs)
     if isinstance(theirs, dict):
         assert list(ours) == list(theirs) == ["label", "score"]
@@ -81,7 +83,7 @@ def assert_same(ours: Any, theirs: Any) -> None:
 
 
 def in_process(folder: Path, **options: Any) -> Any:
-    """The pipeline of transformers."""
+    """Return the pipeline of transformers."""
     return transformers.pipeline(
         "text-classification", model=str(folder), device="cpu", dtype=torch.float32, **options
     )
@@ -89,13 +91,13 @@ def in_process(folder: Path, **options: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def theirs(embedded_folder: Path) -> Any:
-    """In process, with the embedded checkpoint."""
+    """Return the transformers pipeline with the embedded checkpoint, in this process."""
     return in_process(embedded_folder)
 
 
 @pytest.fixture(scope="module")
 def ours(target: str) -> Iterator[Any]:
-    """Served, with the embedded checkpoint."""
+    """Return the Classwire pipeline with the embedded checkpoint, over a server."""
     with classwire.pipeline(target) as served:
         yield served
 
@@ -105,7 +107,7 @@ def ours(target: str) -> Iterator[Any]:
 def test_every_form_with_every_option(
     ours: Any, theirs: Any, form: str, options: dict[str, Any]
 ) -> None:
-    """The same answer from both."""
+    """Both pipelines return the same for every form of input and every option."""
     make = FORMS[form]
     assert_same(listed(ours(make(), **options)), listed(theirs(make(), **options)))
 
@@ -115,7 +117,7 @@ def test_every_form_with_every_option(
 def test_options_given_when_it_is_made(
     target: str, embedded_folder: Path, form: str, given: dict[str, Any]
 ) -> None:
-    """They hold for every call, a call's own replace them, and the shapes follow suit."""
+    """Options given to the constructor hold for every call, and a call's options replace them."""
     make = FORMS[form]
     theirs = in_process(embedded_folder, **given)
     with classwire.pipeline(target, **given) as ours:
@@ -133,7 +135,7 @@ def test_options_given_when_it_is_made(
 def test_texts_that_are_too_long_are_cut_alike(
     ours: Any, theirs: Any, options: dict[str, Any], make: Callable[[], Any]
 ) -> None:
-    """From the end, and pairs from the longer text first."""
+    """Both pipelines truncate alike: from the end, and pairs from the longer text first."""
     assert_same(ours(make(), top_k=None, **options), theirs(make(), top_k=None, **options))
 
 
@@ -151,7 +153,7 @@ def test_texts_that_are_too_long_are_cut_alike(
 def test_every_kind_of_model(
     serve: Callable[..., Server], checkpoint: Callable[..., Path], kind: dict[str, Any]
 ) -> None:
-    """The default activation, and every other one, is transformers' own for each problem type."""
+    """Every activation gives transformers' scores, for each problem type."""
     folder = checkpoint("bert", **kind)
     theirs = in_process(folder)
     with classwire.pipeline(serve(model=(str(folder),)).target) as ours:
@@ -162,7 +164,7 @@ def test_every_kind_of_model(
 
 
 def test_a_generator_is_read_lazily(target: str) -> None:
-    """Results come while the input has no end; the input is read ahead by a window at most."""
+    """Results of an endless generator come while the client reads at most a window ahead."""
     given = 0
 
     def endless() -> Iterator[str]:
@@ -183,7 +185,7 @@ def test_a_generator_is_read_lazily(target: str) -> None:
 
 
 def test_a_dataset_has_a_length(ours: Any, theirs: Any) -> None:
-    """As progress bars want; a generator has none on either side."""
+    """A result of a dataset has a length; a result of a generator has none, in both pipelines."""
     assert len(ours(Rows())) == len(theirs(Rows())) == len(TEXTS)
     for side in (ours, theirs):
         iter_once = (text for text in TEXTS)
@@ -193,14 +195,14 @@ def test_a_dataset_has_a_length(ours: Any, theirs: Any) -> None:
 
 @pytest.mark.parametrize("bad", [[["a", "b"]], [["a"]], [["a", "b", "c"]]])
 def test_a_pair_that_is_no_dict_is_a_value_error(ours: Any, theirs: Any, bad: Any) -> None:
-    """On both sides, with a hint at the dict."""
+    """Both pipelines raise ValueError for a pair that is not a dict, with a hint at the dict."""
     for side in (ours, theirs):
         with pytest.raises(ValueError, match="text_pair"):
             side(bad)
 
 
 def test_where_the_two_differ_on_purpose(ours: Any, theirs: Any) -> None:
-    """As docs/guides/pipeline.md lists: one side answers where the other refuses or breaks."""
+    """The intended differences are those of docs/guides/pipeline.md."""
     assert theirs("")
     with pytest.raises(InvalidInputError) as raised:
         ours("")
@@ -227,10 +229,12 @@ def test_where_the_two_differ_on_purpose(ours: Any, theirs: Any) -> None:
         ({"add_special_tokens": False}, TypeError),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(
+def test_unsupported_options_are_rejected(
     ours: Any, arguments: dict[str, Any], error: type[Exception]
 ) -> None:
-    """Rather than passed over: the scores would not be those that were asked for."""
+    """An option that the server cannot honour raises an error, since scores would differ
+    silently.
+    """
     with pytest.raises(error):
         ours("text", **arguments)
 
@@ -246,14 +250,14 @@ def test_what_cannot_be_honoured_is_refused(
         ([{"text": "a", "pair": "b"}], ValueError),
     ],
 )
-def test_what_is_no_input_is_refused(ours: Any, inputs: Any, error: type[Exception]) -> None:
-    """With an error at the call."""
+def test_invalid_inputs_are_rejected(ours: Any, inputs: Any, error: type[Exception]) -> None:
+    """An invalid input raises an error at the call."""
     with pytest.raises(error):
         ours(inputs)
 
 
 def test_the_error_of_a_text_is_raised() -> None:
-    """After the results before it, wherever it stands."""
+    """The error of a text is raised after the results before it."""
     with FakeServer(["yes"]) as server, classwire.pipeline(server.target) as ours:
         server.fail_text("bad", Reason.TOO_MANY_TOKENS)
         with pytest.raises(InvalidInputError):
@@ -265,7 +269,7 @@ def test_the_error_of_a_text_is_raised() -> None:
 
 
 def test_model_and_client_options_are_passed_on() -> None:
-    """The name of the model, and all that a Client takes."""
+    """The pipeline passes on the model's name and all options of a Client."""
     with FakeServer(["yes"], model="mine") as server:
         with classwire.pipeline(server.target, "mine", metadata={"x-key": "1"}) as ours:
             ours("text")

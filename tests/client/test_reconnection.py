@@ -1,4 +1,4 @@
-"""When a stream makes its next call: no server, no threads, a clock of the test's own."""
+"""When a stream reconnects. Pure: no server, no threads, a fake clock."""
 
 import pytest
 
@@ -34,15 +34,16 @@ class Stream:
         self.reconnection.begin()
 
     def fail(self, error: Exception = UNAVAILABLE) -> None:
-        """Let a call fail, and pause; raises what ends the stream."""
+        """Let a call fail, and pause; raises the error that ends the stream."""
         self.calls += 1
         self.now_s += self.reconnection.lost(error)
 
     def fail_for_good(
         self, error: Exception = UNAVAILABLE, *, starting: bool = False
     ) -> tuple[float, Exception]:
-        """Let all calls fail, after being taken by a server or not; how long it took until an error
-        was raised, and which.
+        """Let every call fail, before or after a server accepted it, until the stream gives up.
+
+        Returns the seconds that took, and the error.
         """
         began_s = self.now_s
         try:
@@ -56,17 +57,17 @@ class Stream:
 
 
 def is_just_before(limit_s: float, took: tuple[float, Exception]) -> bool:
-    """Whether a stream gave up then, and not because of something else."""
+    """Return whether a stream gave up just before the limit."""
     return limit_s - LEAST_TIME_S <= took[0] < limit_s and isinstance(took[1], UnavailableError)
 
 
 def test_without_a_server_patience_ends() -> None:
-    """Neither earlier nor later, with the last error."""
+    """Without a server the stream raises the last error when its patience ends."""
     assert is_just_before(30, Stream(patience_s=30).fail_for_good())
 
 
-def test_an_answer_gives_new_patience() -> None:
-    """And short pauses again."""
+def test_an_answer_resets_patience() -> None:
+    """An answer resets patience and backoff."""
     stream = Stream(patience_s=30)
     for _ in range(20):
         for _ in range(10):
@@ -77,7 +78,9 @@ def test_an_answer_gives_new_patience() -> None:
 
 
 def test_time_with_a_server_is_no_outage() -> None:
-    """A slow server that goes away after an hour is waited for as any other."""
+    """Time with a server does not use up patience: an outage after an hour gets the full
+    patience.
+    """
     stream = Stream(patience_s=30)
     stream.reconnection.started()
     stream.now_s += 3600
@@ -85,12 +88,14 @@ def test_time_with_a_server_is_no_outage() -> None:
 
 
 def test_a_server_that_never_answers_does_not_hold_a_stream() -> None:
-    """It takes the stream, and ends it, again and again: outages add up."""
+    """Outages add up when servers accept the stream and end it without an answer."""
     assert is_just_before(30, Stream(patience_s=30).fail_for_good(starting=True))
 
 
 def test_a_deadline_is_the_limit_where_there_is_one() -> None:
-    """Answers do not move it, and each call has what is left."""
+    """A deadline replaces patience: answers do not move it, and each call has the remaining
+    time.
+    """
     stream = Stream(timeout_s=100)
     assert stream.reconnection.call_timeout_s() == 100
     stream.now_s += 60
@@ -100,15 +105,17 @@ def test_a_deadline_is_the_limit_where_there_is_one() -> None:
     assert is_just_before(40, stream.fail_for_good())
 
 
-def test_with_neither_it_goes_on_for_ever() -> None:
-    """As math.inf asks for."""
+def test_without_limits_a_stream_retries_for_ever() -> None:
+    """With a patience of math.inf and no deadline the stream retries for ever."""
     stream = Stream()
     for _ in range(1000):
         stream.fail()
 
 
-def test_a_timeout_without_a_server_says_what_was_missing() -> None:
-    """The time runs out in the second call, which no server has taken."""
+def test_a_timeout_without_a_server_raises_the_error_before_it() -> None:
+    """When the deadline passes in a call that no server accepted, the error is that of the call
+    before.
+    """
     stream = Stream(timeout_s=10)
     stream.fail()
     with pytest.raises(UnavailableError, match="nobody there") as raised:
@@ -116,8 +123,8 @@ def test_a_timeout_without_a_server_says_what_was_missing() -> None:
     assert raised.value.__cause__ is TIMEOUT
 
 
-def test_a_timeout_with_a_server_is_one() -> None:
-    """What failed before is mended."""
+def test_a_timeout_with_a_server_is_raised() -> None:
+    """When the deadline passes in a call that a server accepted, the error is the timeout."""
     stream = Stream(timeout_s=10)
     stream.fail()
     stream.reconnection.started()
@@ -125,20 +132,20 @@ def test_a_timeout_with_a_server_is_one() -> None:
         stream.fail(TIMEOUT)
 
 
-def test_the_pushback_of_a_refusal_is_waited_out() -> None:
-    """Or, when it is longer than patience, raised at once."""
-    refusal = OverloadedError("full", reason=Reason.TOO_MANY_STREAMS, retry_after_s=7)
+def test_the_pushback_of_a_rejection_is_waited_out() -> None:
+    """The stream waits for the server's pushback, or raises at once when it exceeds patience."""
+    rejection = OverloadedError("full", reason=Reason.TOO_MANY_STREAMS, retry_after_s=7)
     stream = Stream(patience_s=30)
-    assert stream.reconnection.lost(refusal) > 7
+    assert stream.reconnection.lost(rejection) > 7
     with pytest.raises(OverloadedError):
-        Stream(patience_s=5).fail(refusal)
+        Stream(patience_s=5).fail(rejection)
 
 
 @pytest.mark.parametrize(
     "error", [InternalError("defect"), CancelledError("closed"), RuntimeError("odd"), TIMEOUT]
 )
 def test_other_errors_end_the_stream(error: Exception) -> None:
-    """As they are."""
+    """Other errors end the stream unchanged."""
     stream = Stream()
     assert not stream.reconnection.is_loss(error)
     with pytest.raises(type(error)) as raised:
@@ -146,8 +153,8 @@ def test_other_errors_end_the_stream(error: Exception) -> None:
     assert raised.value is error
 
 
-def test_without_retries_every_error_does() -> None:
-    """As it is."""
+def test_without_retries_every_error_ends_the_stream() -> None:
+    """Without retries every error ends the stream unchanged."""
     stream = Stream(retry=False)
     assert not stream.reconnection.is_loss(UNAVAILABLE)
     with pytest.raises(UnavailableError) as raised:

@@ -1,4 +1,4 @@
-"""Both clients and two real servers that come and go: every text is answered, once."""
+"""Both clients against two real servers that come and go: one answer for every text."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,14 +19,14 @@ MakeClient = Callable[..., Any]
 
 
 class Marks:
-    """Words in texts at which an engine stops for good, each of them once."""
+    """Words in texts at which an engine stops for good, each word once."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
         self._lock = threading.Lock()  # guards _seen
 
     def are_new(self, text: str) -> bool:
-        """Whether the text holds one that no engine has seen yet."""
+        """Return whether the text holds a mark that no engine has met yet."""
         with self._lock:
             new = {word for word in text.split() if word.startswith("mark")} - self._seen
             self._seen |= new
@@ -34,7 +34,7 @@ class Marks:
 
 
 class StoppingEngine(FakeEngine):
-    """Stops at marks, until it is released."""
+    """Stops at marks until the test releases it."""
 
     def __init__(self, marks: Marks) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class StoppingEngine(FakeEngine):
         self._marks = marks
 
     def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
-        """The logits of the texts; never while it is stopped."""
+        """Return the logits of the texts; block while stopped."""
         if self._marks.are_new(" ".join(each.source.text for each in encodings)):
             self.stopped.set()
             assert self._released.wait(PATIENCE_S)
@@ -50,7 +50,7 @@ class StoppingEngine(FakeEngine):
 
 
 class Replica:
-    """A server that is brought down and up again on the same port."""
+    """A server that the test stops and starts again on the same port."""
 
     def __init__(self, checkpoint: Path, marks: Marks) -> None:
         self._checkpoint = checkpoint
@@ -64,7 +64,7 @@ class Replica:
 
     @property
     def target(self) -> str:
-        """Where it listens, whenever it does."""
+        """Its address, also while it is down."""
         return self._server.target
 
     @property
@@ -79,21 +79,21 @@ class Replica:
         self.is_up = True
 
     def drain(self) -> None:
-        """Answer what is there, and stop."""
+        """Answer the accepted calls, and stop."""
         self.is_up = False
         self._server.stop()
 
     def kill(self) -> None:
-        """Cut all calls off."""
+        """Abort all calls."""
         self.is_up = False
         self.kills += 1
-        # A thread, since a server waits for its engine even then.
+        # In a thread, since even an abrupt stop waits for the engine.
         thread = threading.Thread(target=self._server.stop, args=(0.0,))
         thread.start()
         self._killing.append(thread)
 
     def close(self) -> None:
-        """Let all go that is left."""
+        """Release the engine, and stop the server."""
         for engine in self._engines:
             engine.release()
         self._server.stop(0.0)
@@ -111,7 +111,7 @@ class Replica:
         server = Server(config, engine.launch)
         try:
             server.start()
-        except StartError:  # the one before has not left the port yet
+        except StartError:  # the server before it has not freed the port yet
             return False
         self._engines.append(engine)
         self._server = server
@@ -120,7 +120,7 @@ class Replica:
 
 @pytest.fixture
 def replicas(checkpoint: Callable[..., Path]) -> Iterator[list[Replica]]:
-    """Two servers."""
+    """Return two servers."""
     marks = Marks()
     two = [Replica(checkpoint("bert"), marks) for _ in range(2)]
     yield two
@@ -129,7 +129,7 @@ def replicas(checkpoint: Callable[..., Path]) -> Iterator[list[Replica]]:
 
 
 def texts(count: int, marks: int) -> list[str]:
-    """Texts of 1 to 7 words; so many of them, evenly, are a mark."""
+    """Return `count` texts of 1 to 7 words, with `marks` of them, evenly spaced, being a mark."""
     every = count // (marks + 1)
     return [
         f"mark{number}" if number and number % every == 0 else "word " * (1 + number % 7)
@@ -138,7 +138,7 @@ def texts(count: int, marks: int) -> list[str]:
 
 
 def requests_in_flight() -> list[threading.Thread]:
-    """The threads of gRPC that send for a stream."""
+    """Return gRPC's threads that send requests of a stream."""
     return [each for each in threading.enumerate() if "consume_request_iterator" in each.name]
 
 
@@ -146,8 +146,8 @@ def requests_in_flight() -> list[threading.Thread]:
 def test_a_stream_outlives_all_its_servers(
     make_client: MakeClient, replicas: list[Replica], in_order: bool
 ) -> None:
-    """Each of two is killed twice, in turn, in the middle of its work: every id once, with its own
-    outcome, in order if asked, and nothing of the old calls is left.
+    """A stream survives four kills of its servers: one outcome an id, in order if asked, and no
+    thread of the old calls stays.
     """
     kills = 4
 
@@ -179,7 +179,7 @@ def test_a_stream_outlives_all_its_servers(
 def test_servers_are_replaced_while_streams_and_calls_go_on(
     make_client: MakeClient, replicas: list[Replica]
 ) -> None:
-    """One after the other drains, stops and comes back, and nobody notices."""
+    """Streams and calls go on without an error while each server drains, stops and returns."""
     client = make_client([replica.target for replica in replicas])
     rolled, answers = threading.Event(), threading.Semaphore(0)
     calls: list[Any] = []

@@ -1,4 +1,4 @@
-"""What both clients try again, over a real connection."""
+"""Retries of both clients over a real connection."""
 
 import asyncio
 import math
@@ -34,11 +34,11 @@ from .conftest import Source
 MakeClient = Callable[..., Any]
 WAIT_S = 30
 LONG_S = 3600.0
-"""A pushback that no test waits out."""
+"""A pushback that no test waits for."""
 
 
 def sent(server: FakeServer) -> list[list[str]]:
-    """The ids of each message of items."""
+    """Return the ids of each message of items."""
     return [
         [item.id for item in request.items.items]
         for request in server.requests
@@ -46,8 +46,8 @@ def sent(server: FakeServer) -> list[list[str]]:
     ]
 
 
-def test_what_is_unavailable_is_tried_again(client: Any, server: FakeServer) -> None:
-    """Every kind of call; the caller sees only the answer."""
+def test_unavailable_calls_are_tried_again(client: Any, server: FakeServer) -> None:
+    """Both clients retry UNAVAILABLE in every kind of call, and the caller sees only the answer."""
     asks: list[Callable[[], Any]] = [
         lambda: client.classify("text"),
         lambda: client.classify_batch(["text"])[0],
@@ -60,10 +60,10 @@ def test_what_is_unavailable_is_tried_again(client: Any, server: FakeServer) -> 
         assert len(server.calls) == calls + 4
 
 
-def test_what_is_overloaded_is_tried_again_when_the_server_said(
+def test_overloaded_calls_are_tried_again_after_the_pushback(
     client: Any, server: FakeServer
 ) -> None:
-    """Calls, and streams that are refused."""
+    """Both clients retry an overloaded call or stream after the server's pushback."""
     for reason in (Reason.OVERLOADED, Reason.RATE_LIMITED):
         server.fail_next(reason, retry_after_s=0.01, times=2)
         assert client.classify("text").label == "long"
@@ -74,7 +74,7 @@ def test_what_is_overloaded_is_tried_again_when_the_server_said(
 
 
 def test_a_pushback_past_the_deadline_is_raised_at_once(client: Any, server: FakeServer) -> None:
-    """Waiting for it would be in vain."""
+    """A pushback that exceeds the deadline raises the error at once."""
     server.fail_next(Reason.OVERLOADED, retry_after_s=LONG_S, times=2)
     with pytest.raises(OverloadedError):
         client.classify("text")
@@ -89,7 +89,7 @@ def test_a_pushback_past_the_deadline_is_raised_at_once(client: Any, server: Fak
     [Reason.OVERLOADED, Reason.INTERNAL, Reason.POISON_INPUT, Reason.EXPIRED_IN_QUEUE],
 )
 def test_nothing_else_is_tried_again(client: Any, server: FakeServer, reason: Reason) -> None:
-    """One call, one error; overload without a time among them."""
+    """Both clients make one call for any other error, such as overload without a pushback."""
     for ask in (
         lambda: client.classify("text"),
         lambda: client.classify_batch(["text"]),
@@ -104,10 +104,10 @@ def test_nothing_else_is_tried_again(client: Any, server: FakeServer, reason: Re
 
 
 @pytest.mark.parametrize("reason", [Reason.LOADING, Reason.OVERLOADED])
-def test_without_retries_nothing_is(
+def test_without_retries_nothing_is_tried_again(
     make_client: MakeClient, server: FakeServer, reason: Reason
 ) -> None:
-    """Not by gRPC either; a text's error is its outcome."""
+    """With `retry=False` nothing retries, not even gRPC; a text's error is its outcome."""
     client = make_client(server.target, retry=False)
     for ask in (
         lambda: client.classify("text"),
@@ -122,8 +122,8 @@ def test_without_retries_nothing_is(
     assert len(server.calls) == 4
 
 
-def test_until_the_deadline_and_then_with_the_last_error(make_client: MakeClient) -> None:
-    """Nobody is there: that is the error, and not that time ran out; for streams too."""
+def test_retries_end_at_the_deadline_with_the_last_error(make_client: MakeClient) -> None:
+    """Without a server, calls and streams raise UNAVAILABLE at the deadline, not a timeout."""
     with FakeServer(["yes"]) as server:
         gone = server.target
     client = make_client(gone, timeout_s=0.4)
@@ -136,11 +136,11 @@ def test_until_the_deadline_and_then_with_the_last_error(make_client: MakeClient
     with pytest.raises(UnavailableError):
         list(make_client(gone).classify_stream(["text"], timeout_s=0.4))
     with pytest.raises(UnavailableError):
-        make_client(gone).health()  # at once
+        make_client(gone).health()  # fails at once
 
 
 def test_a_call_waits_for_a_server(make_client: MakeClient, tmp_path: Any) -> None:
-    """One that comes within the deadline, or whenever, without one."""
+    """A call waits for a server until its deadline, or for ever without one."""
     target = f"unix:{tmp_path}/server.sock"
     server = FakeServer(["yes"], address=target)
     starting = threading.Timer(0.2, server.start)
@@ -151,7 +151,7 @@ def test_a_call_waits_for_a_server(make_client: MakeClient, tmp_path: Any) -> No
 
 
 def test_only_the_texts_that_failed_are_sent_again(client: Any, server: FakeServer) -> None:
-    """Of a batch, and of a stream."""
+    """Batches and streams send only the failed texts again."""
     server.fail_text("lost", Reason.WORKER_LOST, times=1)
     server.fail_text("full", Reason.OVERLOADED, times=2, retry_after_s=0.01)
     outcomes = client.classify_batch(["one", "lost", "full", "two"])
@@ -173,7 +173,9 @@ def test_only_the_texts_that_failed_are_sent_again(client: Any, server: FakeServ
 def test_a_text_that_never_gets_better_is_an_error_in_the_end(
     make_client: MakeClient, server: FakeServer
 ) -> None:
-    """Its own in a batch; of a stream, whose other texts have their outcomes."""
+    """A text that always fails is an error of its own in a batch; a stream raises its error
+    last.
+    """
     client = make_client(server.target, timeout_s=0.5)
     server.fail_text("lost", Reason.WORKER_LOST)
     good, lost = client.classify_batch(["good", "lost"])
@@ -188,7 +190,7 @@ def test_a_text_that_never_gets_better_is_an_error_in_the_end(
 
 @pytest.mark.parametrize("in_order", [False, True])
 def test_a_broken_stream_goes_on(client: Any, server: FakeServer, in_order: bool) -> None:
-    """Every id once; only what is unanswered is sent again, and before what is new."""
+    """A broken stream reconnects, sends the unanswered items first, and gives one outcome an id."""
     for _ in range(3):
         server.break_stream(Reason.DRAINING, after_results=40)
     ids = [f"id-{number}" for number in range(200)]
@@ -202,7 +204,9 @@ def test_a_broken_stream_goes_on(client: Any, server: FakeServer, in_order: bool
 
 
 def test_a_stream_that_is_ended_while_idle_goes_on(client: Any, server: FakeServer) -> None:
-    """With the next item; without one it ends well."""
+    """When the server ends an idle stream, the next item reconnects; without one the stream ends
+    well.
+    """
     server.break_stream(Reason.DRAINING, after_results=1)
     server.break_stream(Reason.DRAINING, after_results=1)
     answered = threading.Semaphore(0)
@@ -222,17 +226,17 @@ def test_a_stream_that_is_ended_while_idle_goes_on(client: Any, server: FakeServ
 
 
 def test_a_streams_deadline_holds_over_its_calls(client: Any, server: FakeServer) -> None:
-    """Each has what is left; gRPC counts short times more exactly than long ones."""
+    """A stream's deadline spans its calls, and each call has the remaining time."""
     server.fail_next(Reason.TOO_MANY_STREAMS, retry_after_s=0.3)
     assert len(list(client.classify_stream(["text"], timeout_s=9))) == 1
     first_s, second_s = (call.time_left_s or math.inf for call in server.calls)
     assert second_s < first_s - 0.2
-    assert first_s < 9.1  # gRPC rounds what it sends
+    assert first_s < 9.1  # gRPC rounds the timeout that it sends
 
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses of all clients, as each begins."""
+    """Return the queue of retry pauses of all clients, as each begins."""
     begun: list[float] = []
     pause_s = Retry.pause_s
 
@@ -250,7 +254,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_closing_a_client_ends_its_pauses(
     server: FakeServer, pauses: list[float], ask: str
 ) -> None:
-    """A caller that waits in one gets an error at once."""
+    """Closing a client raises an error at once in a caller that waits for a retry."""
     server.fail_next(Reason.RATE_LIMITED, retry_after_s=LONG_S)
     client = Client(server.target, timeout_s=math.inf)
     ended: list[BaseException] = []
@@ -267,12 +271,12 @@ def test_closing_a_client_ends_its_pauses(
     assert eventually(lambda: bool(pauses))
     client.close()
     thread.join(WAIT_S)
-    # The stream may end with the close before it has the server's error.
+    # Closing may end the stream before it gets the server's error.
     assert isinstance(ended[0], UnusableClientError if ask != "classify_stream" else ClasswireError)
 
 
 def test_closing_an_async_client_ends_its_pauses(server: FakeServer, pauses: list[float]) -> None:
-    """Of a call and of a stream."""
+    """Closing an AsyncClient ends the retry pauses of calls and streams."""
 
     async def run() -> None:
         client = AsyncClient(server.target, timeout_s=math.inf)
@@ -286,7 +290,7 @@ def test_closing_an_async_client_ends_its_pauses(server: FakeServer, pauses: lis
             await asyncio.sleep(0)
         await client.close()
         for each in waiting:
-            # The stream may end with the close before it has the server's error.
+            # Closing may end the stream before it gets the server's error.
             with pytest.raises((UnusableClientError, CancelledError, OverloadedError)):
                 await asyncio.wait_for(each, WAIT_S)
 
@@ -294,7 +298,7 @@ def test_closing_an_async_client_ends_its_pauses(server: FakeServer, pauses: lis
 
 
 def test_a_stream_is_left_while_it_pauses(client: Any, server: FakeServer) -> None:
-    """Its threads, or tasks, end with it."""
+    """When the caller leaves a stream in a retry pause, its threads or tasks end."""
     server.break_stream(Reason.DRAINING, after_results=1)
     source = Source()
     stream = client.classify_stream(source.texts)
@@ -314,7 +318,7 @@ def test_a_stream_is_left_while_it_pauses(client: Any, server: FakeServer) -> No
     ],
     ids=["server", "proxy"],
 )
-def test_what_is_cut_off_is_tried_again(
+def test_aborted_calls_are_tried_again(
     make_client: MakeClient,
     server: FakeServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -322,8 +326,8 @@ def test_what_is_cut_off_is_tried_again(
     details: str,
     said: str,
 ) -> None:
-    """A server that stops, or a proxy that has lost its server, ends calls with a bare status. The
-    client repeats calls and streams alike, since it was not the caller who cancelled.
+    """A stopping server, or a proxy that lost its server, ends calls with a bare status. The client
+    retries calls and streams alike, since the caller did not cancel.
     """
     cuts = 0
     begin = Script.begin
@@ -348,7 +352,7 @@ def test_what_is_cut_off_is_tried_again(
 
 
 def test_a_defect_of_the_server_ends_a_stream(client: Any, server: FakeServer) -> None:
-    """It is not tried again: the answers may be wrong."""
+    """A server's contract violation ends the stream without a retry, since answers may be wrong."""
     server.break_stream(Reason.INTERNAL, after_results=2)
     with pytest.raises(InternalError) as raised:
         list(client.classify_stream(["text"] * 5))
@@ -356,8 +360,8 @@ def test_a_defect_of_the_server_ends_a_stream(client: Any, server: FakeServer) -
     assert len(server.calls) == 1
 
 
-def test_time_over_is_time_over(client: Any, server: FakeServer) -> None:
-    """A server that does not answer is no server that is not there."""
+def test_a_timeout_is_not_retried(client: Any, server: FakeServer) -> None:
+    """A timeout is not retried as an unavailable server."""
     server.hold()
     with pytest.raises(DeadlineExceededError):
         client.classify("text", timeout_s=0.1)

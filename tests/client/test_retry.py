@@ -1,4 +1,4 @@
-"""What is tried again, when and how often: no server, no threads, a clock of the test's own."""
+"""What the client retries, when and how often. Pure: no server, no threads, a fake clock."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ UNAVAILABLE = UnavailableError("nobody there")
 
 
 class Run:
-    """An operation, run on a clock that only its pauses and its calls move."""
+    """An operation on a clock that only its pauses and its calls move."""
 
     def __init__(
         self,
@@ -72,12 +72,12 @@ def ask() -> Steps[object]:
 
 
 def in_turn(*answers: Answer) -> Callable[[Run, Call], Answer]:
-    """Answers one after the other, the last one for ever."""
+    """Return the answers in turn, and then the last one for ever."""
     return lambda run, call: answers[min(len(run.calls), len(answers)) - 1]
 
 
 def test_pauses_grow_and_differ() -> None:
-    """Each is twice the one before, up to a bound, less up to a half by chance."""
+    """Each pause doubles up to a bound; jitter takes off up to a half."""
     highest, lowest = Retry(True, lambda: 1.0), Retry(True, lambda: 0.0)
     expected = FIRST_PAUSE_S
     for _ in range(10):
@@ -93,7 +93,7 @@ def test_pauses_grow_and_differ() -> None:
 def test_never_earlier_than_the_server_asked_nor_at_the_deadline(
     left_s: float | None, chance: float
 ) -> None:
-    """What is overloaded is tried again after the pushback, and some chance."""
+    """An overloaded call is retried after the pushback plus jitter, and before the deadline."""
     overloaded = OverloadedError("full", reason=Reason.OVERLOADED, retry_after_s=3.0)
     pause_s = Retry(True, lambda: chance).pause_s(overloaded, left_s)
     assert pause_s is not None
@@ -113,7 +113,7 @@ def test_never_earlier_than_the_server_asked_nor_at_the_deadline(
 def test_nothing_is_tried_again_when_it_would_be_too_late(
     error: ClasswireError, left_s: float
 ) -> None:
-    """A pushback that leaves no time is an error at once."""
+    """A pushback that exceeds the deadline raises the error at once."""
     assert Retry(True).pause_s(error, left_s) is None
 
 
@@ -132,19 +132,19 @@ def test_nothing_is_tried_again_when_it_would_be_too_late(
     ids=lambda error: str(getattr(error, "reason", "")) or type(error).__name__,
 )
 def test_what_is_never_tried_again(error: Exception) -> None:
-    """The same would fail again, or nobody knows when it would not."""
+    """Permanent errors, and overload without a pushback, are never retried."""
     assert Retry(True).pause_s(error, None) is None
 
 
 def test_unavailable_is_tried_again_until_it_is_not() -> None:
-    """The caller sees the answer alone."""
+    """UNAVAILABLE is retried until a call succeeds, and the caller sees only the answer."""
     run = Run(ask(), in_turn(*[UNAVAILABLE] * 9, "answer"))
     assert (run.result, len(run.calls), len(run.pauses_s)) == ("answer", 10, 9)
 
 
 @pytest.mark.parametrize("timeout_s", [0.1, 1.0, 30.0])
 def test_the_deadline_ends_it_with_the_last_error(timeout_s: float) -> None:
-    """Not earlier, since the last attempts come closer together, and not later."""
+    """At the deadline the last error is raised: the last attempts come closer together."""
     run = Run(ask(), in_turn(UNAVAILABLE), timeout_s=timeout_s)
     assert run.result is UNAVAILABLE
     assert timeout_s - LEAST_TIME_S <= run.now_s < timeout_s
@@ -152,13 +152,15 @@ def test_the_deadline_ends_it_with_the_last_error(timeout_s: float) -> None:
 
 
 def test_without_a_deadline_it_goes_on_for_ever() -> None:
-    """As math.inf asks for."""
+    """With a timeout of math.inf the operation is retried for ever."""
     run = Run(ask(), in_turn(*[UNAVAILABLE] * 500, "answer"), timeout_s=None)
     assert run.result == "answer"
 
 
 def test_a_bare_timeout_while_retrying_is_not_what_the_caller_sees() -> None:
-    """The time runs out in the second attempt: why there was a second one says more."""
+    """When the deadline passes in a retry, the caller gets the error before it, not a bare
+    timeout.
+    """
     timeout = DeadlineExceededError("Deadline Exceeded")
     run = Run(ask(), in_turn(UNAVAILABLE, timeout))
     assert run.result is UNAVAILABLE
@@ -169,19 +171,19 @@ def test_a_bare_timeout_while_retrying_is_not_what_the_caller_sees() -> None:
 
 
 def test_without_retries_every_error_comes_at_once() -> None:
-    """As asked for by `retry=False`."""
+    """With `retry=False` every error is raised at once."""
     run = Run(ask(), in_turn(UNAVAILABLE), retry=False)
     assert (run.result, len(run.calls), run.pauses_s) == (UNAVAILABLE, 1, [])
 
 
-def test_health_says_what_is() -> None:
-    """Its caller wants to know the health now."""
+def test_health_is_not_retried() -> None:
+    """`health` is not retried, since its caller asks for the health now."""
     run = Run(_calls.health(""), in_turn(UNAVAILABLE))
     assert (run.result, len(run.calls)) == (UNAVAILABLE, 1)
 
 
 def test_each_call_of_an_operation_is_tried_again() -> None:
-    """The second page of models too; the first is not asked for twice."""
+    """Each page of `models` is retried alone; the first page is not asked for twice."""
     first = pb.ListModelsResponse(models=[pb.Model(name="a")], next_page_token="more")
     second = pb.ListModelsResponse(models=[pb.Model(name="b")])
     run = Run(_calls.list_models(), in_turn(first, UNAVAILABLE, second))
@@ -191,7 +193,7 @@ def test_each_call_of_an_operation_is_tried_again() -> None:
 
 
 def batch(*texts: str, most: int = 8) -> Steps[object]:
-    """A batch, with the model's limits known."""
+    """Return a batch operation that knows the model's limits."""
     limits = _responses.model(pb.Model(limits=pb.ModelLimits(max_texts_per_call=most))).limits
     assert limits is not None
     return _calls.classify_batch(texts, "", pb.ClassifyOptions(), {"": limits})
@@ -200,7 +202,7 @@ def batch(*texts: str, most: int = 8) -> Steps[object]:
 def failing(
     code: int, reason: str, *, times: int, retry_after_ms: int = 0
 ) -> Callable[[Run, Call], Answer]:
-    """Answers a batch; texts that begin with "x" fail so often."""
+    """Answer a batch; texts that begin with "x" fail the first `times` times."""
 
     def answer(run: Run, call: Call) -> Answer:
         error = pb.ItemError(code=code, reason=reason)
@@ -218,7 +220,7 @@ def failing(
 
 
 def sent(run: Run) -> list[list[str]]:
-    """The texts of each call."""
+    """Return the texts of each call."""
     return [[each.text for each in call.request.inputs] for call in run.calls]
 
 
@@ -229,7 +231,7 @@ def sent(run: Run) -> list[list[str]]:
 def test_of_a_batch_only_what_failed_is_sent_again(
     code: int, reason: str, retry_after_ms: int
 ) -> None:
-    """Until it is answered, each outcome in its place, not before the server's time."""
+    """A batch sends its failed texts again, not before the pushback, and keeps the order."""
     answer = failing(code, reason, times=2, retry_after_ms=retry_after_ms)
     run = Run(batch("a", "xx", "bbb", "xxxx"), answer)
     assert sent(run) == [["a", "xx", "bbb", "xxxx"], ["xx", "xxxx"], ["xx", "xxxx"]]
@@ -240,7 +242,7 @@ def test_of_a_batch_only_what_failed_is_sent_again(
 
 @pytest.mark.parametrize("last", [None, UNAVAILABLE, DeadlineExceededError("Deadline Exceeded")])
 def test_texts_that_do_not_get_better_keep_their_errors(last: ClasswireError | None) -> None:
-    """When the time is over, by a pause or in a call, the others still have their scores."""
+    """At the deadline the failed texts keep their errors, and the others keep their scores."""
     fail = failing(14, "WORKER_LOST", times=1000)
 
     def answer(run: Run, call: Call) -> Answer:
@@ -256,13 +258,13 @@ def test_texts_that_do_not_get_better_keep_their_errors(last: ClasswireError | N
 
 @pytest.mark.parametrize(("code", "reason"), [(13, "POISON_INPUT"), (8, "OVERLOADED")])
 def test_texts_that_cannot_get_better_are_not_sent_again(code: int, reason: str) -> None:
-    """Poison, and overload without a time."""
+    """Poison, and overload without a pushback, are not sent again."""
     run = Run(batch("a", "xx"), failing(code, reason, times=1))
     assert len(run.calls) == 1
 
 
 def test_without_retries_no_text_is_sent_again() -> None:
-    """Its error is its outcome."""
+    """With `retry=False` a text's error is its outcome."""
     run = Run(batch("a", "xx"), failing(14, "WORKER_LOST", times=1), retry=False)
     assert len(run.calls) == 1
     assert isinstance(run.result, list)

@@ -1,4 +1,4 @@
-"""The state of a stream over several calls, step by step: no server, no threads."""
+"""The state of a stream over several calls. Pure: no server, no threads."""
 
 import pytest
 
@@ -13,7 +13,7 @@ DRAINING = UnavailableError("draining", reason=Reason.DRAINING)
 
 
 def stream(*, in_order: bool = False, window: int | None = None) -> StreamState:
-    """A stream that outlives its calls, in its first one."""
+    """Return a stream with reconnection, in its first call."""
     reconnection = Reconnection(Retry(True))
     state = new_stream(in_order=in_order, window=window, reconnection=reconnection)
     begin_call(state)
@@ -21,7 +21,7 @@ def stream(*, in_order: bool = False, window: int | None = None) -> StreamState:
 
 
 def lose(state: StreamState, error: Exception = DRAINING) -> None:
-    """Let the call end, and the stream go on."""
+    """End the call with an error, and let the stream continue."""
     ended = state.calls_ended
     state.ended(error)
     assert state.calls_ended == ended + 1
@@ -30,7 +30,7 @@ def lose(state: StreamState, error: Exception = DRAINING) -> None:
 
 
 def test_what_is_unanswered_is_sent_again_before_what_is_new() -> None:
-    """Sent and queued items alike, in their order; what is answered is not."""
+    """Unanswered items, sent or queued, go again in order before new ones."""
     state = stream()
     add_all(state, "abcd")
     sent(state)
@@ -47,7 +47,7 @@ def test_what_is_unanswered_is_sent_again_before_what_is_new() -> None:
 
 
 def test_in_order_a_result_that_waited_for_its_turn_is_kept() -> None:
-    """It is not sent again, and comes in its turn, whichever call the others come from."""
+    """In order, an early result is kept, and its item is not sent again."""
     state = stream(in_order=True)
     add_all(state, ["a", "b", "\ud800", "d"])
     sent(state)
@@ -60,7 +60,7 @@ def test_in_order_a_result_that_waited_for_its_turn_is_kept() -> None:
 
 
 def test_nothing_is_sent_before_the_new_server_has_said_how_much() -> None:
-    """Its messages may hold less than those of the last one."""
+    """The stream sends nothing before the new server announces its limits."""
     state = stream()
     add_all(state, "abcdef")
     sent(state)
@@ -72,7 +72,7 @@ def test_nothing_is_sent_before_the_new_server_has_said_how_much() -> None:
 
 
 def test_the_window_is_that_of_the_new_server() -> None:
-    """A smaller one is full until enough is answered; a larger one takes more at once."""
+    """A smaller window of the new server holds items back; a larger one takes more at once."""
     state = stream()
     add_all(state, "abcdef")
     sent(state)
@@ -95,7 +95,7 @@ def test_the_window_is_that_of_the_new_server() -> None:
 
 
 def test_an_asked_window_stays() -> None:
-    """Whatever the servers offer."""
+    """A window that the caller asked for stays, whatever the servers offer."""
     state = stream(window=2)
     state.add("a")
     lose(state)
@@ -105,7 +105,7 @@ def test_an_asked_window_stays() -> None:
 
 
 def test_an_answer_to_the_call_before_is_found_out() -> None:
-    """A server can't answer what it was not sent in this call."""
+    """An answer to an item of the previous call is a contract violation."""
     state = stream()
     state.add("a")
     sent(state)
@@ -116,7 +116,7 @@ def test_an_answer_to_the_call_before_is_found_out() -> None:
 
 
 def test_an_item_whose_outcome_is_unavailable_is_sent_again() -> None:
-    """By the next call; the other outcomes of the message are kept."""
+    """An item with the outcome UNAVAILABLE goes again in the next call; other outcomes are kept."""
     state = stream()
     add_all(state, "abc")
     sent(state)
@@ -129,7 +129,7 @@ def test_an_item_whose_outcome_is_unavailable_is_sent_again() -> None:
 
 
 def test_without_retries_it_is_an_outcome() -> None:
-    """As any other error of one text."""
+    """Without retries UNAVAILABLE is the outcome of the item."""
     state = new_stream()
     begin_call(state)
     state.add("a")
@@ -140,7 +140,9 @@ def test_without_retries_it_is_an_outcome() -> None:
 
 
 def test_a_stream_without_open_items_waits_for_one() -> None:
-    """A server that ends an idle stream is no loss: no call is made before there is a reason."""
+    """When the server ends an idle stream, the client makes the next call only for the next
+    item.
+    """
     state = stream()
     state.add("a")
     sent(state)
@@ -148,7 +150,7 @@ def test_a_stream_without_open_items_waits_for_one() -> None:
     lose(state)
     assert not state.wants_call
     assert state.wants_item
-    state.add("\ud800")  # has its outcome without a server
+    state.add("\ud800")  # gets its outcome without a server
     assert not state.wants_call
     state.add("c")
     assert (state.wants_call, state.pause_s) == (True, 0)
@@ -157,7 +159,7 @@ def test_a_stream_without_open_items_waits_for_one() -> None:
 
 
 def test_a_stream_without_open_items_ends_well_with_its_source() -> None:
-    """No further call is made for nothing."""
+    """When the source ends without open items, the stream ends well without another call."""
     state = stream()
     lose(state)
     state.exhausted()
@@ -166,7 +168,7 @@ def test_a_stream_without_open_items_ends_well_with_its_source() -> None:
 
 
 def test_what_the_source_raises_while_no_server_is_there_is_raised() -> None:
-    """It ends the stream."""
+    """An error that the source raises between two calls ends the stream, and is raised."""
     state = stream()
     lose(state)
     state.exhausted(KeyError("mine"))
@@ -176,7 +178,7 @@ def test_what_the_source_raises_while_no_server_is_there_is_raised() -> None:
 
 
 def test_an_error_that_is_no_loss_ends_a_stream_without_open_items() -> None:
-    """Only a server that is gone is no reason."""
+    """Only a lost server lets a stream without open items continue; other errors end it."""
     state = stream()
     state.ended(InvalidInputError("wrong"))
     assert state.is_over
@@ -184,8 +186,8 @@ def test_an_error_that_is_no_loss_ends_a_stream_without_open_items() -> None:
         state.finish()
 
 
-def test_a_refused_stream_tries_again_with_nothing_taken() -> None:
-    """Before the first server has accepted, no item is asked for."""
+def test_a_rejected_stream_tries_again_with_nothing_taken() -> None:
+    """A rejected stream retries without reading the source."""
     state = new_stream(reconnection=Reconnection(Retry(True)))
     state.begin_call()
     lose(state)
@@ -195,7 +197,7 @@ def test_a_refused_stream_tries_again_with_nothing_taken() -> None:
 
 
 def test_after_the_sources_end_what_is_unanswered_is_sent_again() -> None:
-    """And the sending side of the new call ends with it."""
+    """After the source's end the next call sends the unanswered items, and half-closes."""
     state = stream()
     add_all(state, "ab")
     sent(state)
@@ -212,7 +214,7 @@ def test_after_the_sources_end_what_is_unanswered_is_sent_again() -> None:
 
 
 def test_an_id_that_waits_to_be_sent_again_is_in_use() -> None:
-    """It is unanswered."""
+    """An id that waits to be sent again can't be used by another item."""
     state = stream()
     add_all(state, ["a", "b"])
     lose(state)
@@ -221,7 +223,7 @@ def test_an_id_that_waits_to_be_sent_again_is_in_use() -> None:
 
 
 def test_an_abandoned_stream_makes_no_call_after_the_one_that_says_why() -> None:
-    """The client was closed: in a call, in a pause, and while waiting for an item."""
+    """After its client closes, a stream makes no call but the one that gives the reason."""
     in_call = stream()
     in_call.add("a")
     in_call.abandon()

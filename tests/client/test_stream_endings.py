@@ -1,4 +1,4 @@
-"""How a stream ends, early or not, and that nothing is lost or left behind."""
+"""Endings of streams, early or not: no text is lost, and no thread stays."""
 
 import gc
 import threading
@@ -29,13 +29,13 @@ WAIT_S = 30
 
 
 def stream_threads() -> list[threading.Thread]:
-    """The threads of streams that are alive."""
+    """Return the live threads of streams."""
     names = {"classwire-pull", "classwire-read"}
     return [thread for thread in threading.enumerate() if thread.name in names]
 
 
 def drained(stream: Iterator[StreamResult]) -> tuple[list[str], Exception | None]:
-    """The ids that a stream answers, and the error that it ends with."""
+    """Return the ids that a stream answers, and the error that ends it."""
     answered = []
     try:
         for id_, _, _ in stream:
@@ -46,7 +46,7 @@ def drained(stream: Iterator[StreamResult]) -> tuple[list[str], Exception | None
 
 
 def test_stopping_early_cleans_up(client: Any) -> None:
-    """The source is closed when the stream is, and no thread is left."""
+    """Closing a stream early closes the source and leaves no thread."""
     source = Source()
     stream = client.classify_stream(source.texts)
     next(stream)
@@ -56,7 +56,7 @@ def test_stopping_early_cleans_up(client: Any) -> None:
 
 
 def test_a_dropped_stream_cleans_up(server: FakeServer) -> None:
-    """Leaving the loop is enough: the generator goes with it."""
+    """Leaving the loop is enough: garbage collection of the generator ends the stream."""
     source = Source()
     with Client(server.target) as client:
         for _ in client.classify_stream(source.texts):
@@ -67,7 +67,7 @@ def test_a_dropped_stream_cleans_up(server: FakeServer) -> None:
 
 
 def test_a_source_that_blocks_is_closed_when_it_comes_back(server: FakeServer) -> None:
-    """Stopping does not wait for ever for it."""
+    """Stopping does not wait for a source that blocks; the source is closed when it returns."""
     blocked, closed = threading.Event(), threading.Event()
 
     def source() -> Iterator[str]:
@@ -88,7 +88,7 @@ def test_a_source_that_blocks_is_closed_when_it_comes_back(server: FakeServer) -
 
 
 def test_an_early_stop_reaches_the_server(client: Any) -> None:
-    """The call is cancelled: streams that were left don't hold the server's threads."""
+    """An early stop cancels the call, so that abandoned streams hold no server threads."""
     for _ in range(20):  # more than the fake has threads
         stream = client.classify_stream(Source().texts)
         next(stream)
@@ -97,7 +97,7 @@ def test_an_early_stop_reaches_the_server(client: Any) -> None:
 
 
 def test_an_error_of_the_source_comes_last(client: Any) -> None:
-    """All that was given before has its outcome; then the caller's own exception, as it was."""
+    """The source's exception is raised unchanged, after the outcomes of all earlier items."""
     error = KeyError("mine")
 
     def source() -> Iterator[str]:
@@ -121,7 +121,9 @@ def test_an_error_of_the_source_comes_last(client: Any) -> None:
 def test_a_bad_element_comes_last(
     client: Any, server: FakeServer, bad: Any, kind: type[Exception]
 ) -> None:
-    """It ends the stream after the outcomes of those before; the source is closed."""
+    """An invalid element ends the stream after the outcomes of earlier items, and closes the
+    source.
+    """
     server.hold()
     closed = threading.Event()
 
@@ -143,7 +145,9 @@ def test_a_bad_element_comes_last(
 def test_a_broken_stream_says_what_is_unanswered(
     make_client: MakeClient, server: FakeServer
 ) -> None:
-    """What was answered before comes first; without retries the others' ids are in the error."""
+    """Without retries a broken stream gives the outcomes so far, and its error lists the other
+    ids.
+    """
     client = make_client(server.target, retry=False)
     server.break_stream(Reason.DRAINING, after_results=5)
     stream = client.classify_stream([StreamItem(f"id-{number}", "text") for number in range(9)])
@@ -157,8 +161,8 @@ def test_a_broken_stream_says_what_is_unanswered(
 
 
 def test_a_server_that_goes_away_for_good_loses_no_text(make_client: MakeClient) -> None:
-    """Whatever was taken from the source has an outcome, or is unanswered in the error, which comes
-    once the client's patience is over.
+    """When the server is gone for good, each text has an outcome or is in the error's unanswered
+    ids, once the client's patience ends.
     """
     with FakeServer(["yes"]) as server:
         source = Source()
@@ -173,8 +177,8 @@ def test_a_server_that_goes_away_for_good_loses_no_text(make_client: MakeClient)
     assert 1 + len(answered) + len(raised.unanswered) == source.given
 
 
-def test_a_stream_that_is_refused(make_client: MakeClient, server: FakeServer) -> None:
-    """Without retries its error is raised, and nothing of the source was consumed."""
+def test_a_stream_that_is_rejected(make_client: MakeClient, server: FakeServer) -> None:
+    """Without retries a rejected stream raises its error and reads nothing of the source."""
     client = make_client(server.target, retry=False)
     source = Source()
     server.fail_next(Reason.TOO_MANY_STREAMS, retry_after_s=0.5)
@@ -186,7 +190,7 @@ def test_a_stream_that_is_refused(make_client: MakeClient, server: FakeServer) -
 
 
 def test_a_stream_may_have_a_deadline(client: Any, server: FakeServer) -> None:
-    """When asked for: then what is unanswered is in the error."""
+    """A stream with a deadline ends with the unanswered ids in its error."""
     server.hold()
     with pytest.raises(DeadlineExceededError) as raised:
         list(client.classify_stream(["text"], timeout_s=0.3))
@@ -194,7 +198,7 @@ def test_a_stream_may_have_a_deadline(client: Any, server: FakeServer) -> None:
 
 
 def test_closing_the_client_ends_its_streams(make_client: MakeClient, server: FakeServer) -> None:
-    """With an error, rather than a loop that waits for ever."""
+    """Closing the client ends its streams with an error."""
     client = make_client(server.target)
     stream = client.classify_stream(Source().texts)
     next(stream)

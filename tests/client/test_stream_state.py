@@ -1,4 +1,4 @@
-"""The state of a stream of one call, step by step: no server, no threads."""
+"""The state of a stream of one call. Pure: no server, no threads."""
 
 from typing import Any
 
@@ -25,14 +25,14 @@ NOT_TEXT: Any = 1
 def stream(
     *, window: int | None = None, in_order: bool = False, limits: tuple[int, int] = (8, 4)
 ) -> StreamState:
-    """A stream that the server has accepted."""
+    """Return a stream that the server has accepted."""
     state = new_stream(window=window, in_order=in_order)
     begin_call(state, limits)
     return state
 
 
 def fill(state: StreamState) -> int:
-    """Add texts for as long as they are wanted; how many."""
+    """Add texts while the stream wants some, and return their number."""
     count = 0
     while state.wants_item:
         state.add("text")
@@ -41,7 +41,7 @@ def fill(state: StreamState) -> int:
 
 
 def test_no_item_is_taken_before_the_server_accepts() -> None:
-    """A stream that is refused has consumed nothing of the caller's iterable."""
+    """A rejected stream reads nothing of the caller's iterable."""
     state = new_stream()
     assert not state.wants_item
     state.receive(started())
@@ -49,7 +49,7 @@ def test_no_item_is_taken_before_the_server_accepts() -> None:
 
 
 def test_what_is_there_is_sent_in_messages_as_full_as_allowed() -> None:
-    """One item alone goes at once; many are packed up to the server's limit."""
+    """A single item goes at once; several are packed up to the server's limit."""
     state = stream()
     state.add("text")
     assert sent(state) == [["0"]]
@@ -58,7 +58,7 @@ def test_what_is_there_is_sent_in_messages_as_full_as_allowed() -> None:
 
 
 def test_a_message_is_bounded_in_bytes() -> None:
-    """Large texts are not packed beyond what any server takes; one that is larger goes alone."""
+    """A message is bounded in bytes; a larger text goes alone."""
     state = stream(limits=(8, 8))
     half = "x" * (MAX_MESSAGE_BYTES // 2)
     add_all(state, [half, half, "y", half * 3, "z"])
@@ -67,12 +67,14 @@ def test_a_message_is_bounded_in_bytes() -> None:
 
 @pytest.mark.parametrize(("asked", "held"), [(None, 8), (3, 3), (100, 8)])
 def test_the_window_is_the_smaller_one(asked: int | None, held: int) -> None:
-    """No more items are held than the caller and the server both allow."""
+    """The window is the smaller one of the caller's and the server's."""
     assert fill(stream(window=asked)) == held
 
 
 def test_an_item_is_held_until_the_caller_takes_its_outcome() -> None:
-    """A caller who is slow slows the source, with all results long there."""
+    """An item counts against the window until the caller takes its outcome: slow callers slow the
+    source.
+    """
     state = stream(window=2)
     fill(state)
     sent(state)
@@ -83,7 +85,9 @@ def test_an_item_is_held_until_the_caller_takes_its_outcome() -> None:
 
 
 def test_a_full_window_opens_for_several_items_at_once() -> None:
-    """Room for one is not filled by one: messages would shrink to single items."""
+    """A full window reopens for several items at once, so that messages do not shrink to one
+    item.
+    """
     state = stream(limits=(8, 4))
     fill(state)
     sent(state)
@@ -97,7 +101,7 @@ def test_a_full_window_opens_for_several_items_at_once() -> None:
 
 
 def test_ids_are_the_positions_of_bare_texts() -> None:
-    """Elements with ids of their own count as well."""
+    """The id of a bare text is its position, which counts elements with ids as well."""
     state = stream()
     add_all(
         state,
@@ -115,7 +119,7 @@ def test_ids_are_the_positions_of_bare_texts() -> None:
 
 
 def test_results_come_as_they_are_known() -> None:
-    """Out of order, unless asked."""
+    """By default results come as they arrive."""
     state = stream()
     add_all(state, "abc")
     sent(state)
@@ -126,7 +130,7 @@ def test_results_come_as_they_are_known() -> None:
 
 
 def test_in_order_a_text_that_is_not_sent_keeps_its_place() -> None:
-    """Its outcome is known at once, and comes after those before it."""
+    """In order, a text that the client rejects keeps its place."""
     state = stream(in_order=True)
     add_all(state, ["a", "\ud800", "c"])
     assert not state.has_outcome
@@ -138,7 +142,7 @@ def test_in_order_a_text_that_is_not_sent_keeps_its_place() -> None:
 
 
 def test_a_text_without_utf8_is_an_outcome() -> None:
-    """It is not sent, and fails no other; the error says where, without the text."""
+    """A text without UTF-8 is not sent; its error names the position, not the text."""
     state = stream()
     add_all(state, ["good", TextInput("good", "secret\udfff"), "good"])
     id_, index, outcome = state.take()
@@ -151,14 +155,14 @@ def test_a_text_without_utf8_is_an_outcome() -> None:
 
 
 @pytest.mark.parametrize("id_", ["", "x" * 129, "é" * 65, "\ud800"])
-def test_a_bad_id_is_refused(id_: str) -> None:
-    """An id has 1 to 128 bytes of UTF-8."""
+def test_a_bad_id_is_rejected(id_: str) -> None:
+    """An id that is not 1 to 128 bytes of UTF-8 is rejected."""
     with pytest.raises(InvalidInputError):
         stream().add(StreamItem(id_, "text"))
 
 
 def test_an_id_may_be_used_again_once_it_is_answered() -> None:
-    """Two unanswered items can't have one id; it would not be known whose the result is."""
+    """Two unanswered items can't share an id; an answered id can be used again."""
     state = stream()
     state.add(StreamItem("x" * 128, "text"))
     with pytest.raises(InvalidInputError) as raised:
@@ -174,14 +178,16 @@ def test_an_id_may_be_used_again_once_it_is_answered() -> None:
     "item",
     [None, b"text", 1, StreamItem("a", NOT_TEXT), StreamItem(NOT_TEXT, "x"), TextInput(NOT_TEXT)],
 )
-def test_what_is_no_text_is_a_type_error(item: Any) -> None:
-    """Wrong types are a mistake in the caller's program."""
+def test_other_types_than_text_are_a_type_error(item: Any) -> None:
+    """A wrong type is a TypeError of the caller."""
     with pytest.raises(TypeError, match="must be a str, not"):
         stream().add(item)
 
 
 def test_a_stream_ends_well_when_all_is_answered() -> None:
-    """After the iterable's end, this side closes once all is sent."""
+    """After the iterable's end the client half-closes when all is sent, and ends when all is
+    answered.
+    """
     state = stream()
     state.add("text")
     state.exhausted()
@@ -194,14 +200,14 @@ def test_a_stream_ends_well_when_all_is_answered() -> None:
 
 
 def test_an_end_after_the_last_answer_needs_no_good_status() -> None:
-    """Nothing was lost if the server goes away once all is answered."""
+    """A status other than OK after the last answer is no error."""
     state = stream()
     state.exhausted()
     finish(state, UnavailableError("draining"))
 
 
 def test_the_error_of_a_stream_has_the_unanswered_ids() -> None:
-    """Queued and sent ones alike, in the order of the caller's iterable."""
+    """A stream's error has all unanswered ids, queued and sent, in the order of the iterable."""
     state = stream()
     add_all(state, "abc")
     sent(state)
@@ -214,7 +220,7 @@ def test_the_error_of_a_stream_has_the_unanswered_ids() -> None:
 
 
 def test_an_item_that_comes_too_late_is_unanswered() -> None:
-    """The source was making it when the stream ended."""
+    """An item that the source gives after the end of the stream is unanswered."""
     state = stream()
     state.ended(UnavailableError("draining"))
     state.add("text")
@@ -224,7 +230,7 @@ def test_an_item_that_comes_too_late_is_unanswered() -> None:
 
 
 def test_in_order_what_was_not_given_is_unanswered() -> None:
-    """A result that waits for its turn is lost with the stream: it has to be sent again."""
+    """In order, results that were not delivered yet count as unanswered."""
     state = stream(in_order=True)
     add_all(state, "ab")
     sent(state)
@@ -235,7 +241,7 @@ def test_in_order_what_was_not_given_is_unanswered() -> None:
 
 
 def test_the_callers_own_error_comes_first() -> None:
-    """What the iterable raised is raised in the end."""
+    """An exception of the iterable wins over the stream's own error."""
     state = stream()
     state.exhausted(KeyError("mine"))
     with pytest.raises(KeyError, match="mine"):
@@ -256,7 +262,7 @@ def test_the_callers_own_error_comes_first() -> None:
 def test_a_server_that_breaks_the_contract_is_found_out(
     messages: list[pb.StreamClassifyResponse],
 ) -> None:
-    """InternalError, instead of results under the wrong id."""
+    """A server that breaks the contract raises InternalError."""
     state = new_stream()
     *allowed, broken = messages
     for message in allowed:
@@ -265,8 +271,8 @@ def test_a_server_that_breaks_the_contract_is_found_out(
         state.receive(broken)
 
 
-def test_an_answer_before_the_question_is_found_out() -> None:
-    """Neither an item that is not sent nor one already answered can be answered."""
+def test_an_answer_to_an_unsent_item_is_found_out() -> None:
+    """A result for an item that was not sent, or already answered, raises InternalError."""
     state = stream()
     state.add("text")
     with pytest.raises(InternalError):
@@ -278,7 +284,7 @@ def test_an_answer_before_the_question_is_found_out() -> None:
 
 
 def test_a_stream_that_ends_too_early_is_found_out() -> None:
-    """A good status with items unanswered is a defect of the server."""
+    """An OK status with unanswered items raises InternalError."""
     state = stream()
     state.add("text")
     with pytest.raises(InternalError, match="1 items unanswered") as raised:
@@ -287,14 +293,14 @@ def test_a_stream_that_ends_too_early_is_found_out() -> None:
 
 
 def test_an_event_of_a_newer_contract_is_passed_over() -> None:
-    """An empty message, as an unknown event looks here, changes nothing."""
+    """An unknown event of a newer contract is ignored."""
     state = stream()
     state.receive(pb.StreamClassifyResponse())
     assert state.wants_item
 
 
 def test_an_outcome_of_neither_kind_is_an_error_of_that_item() -> None:
-    """It is never taken for scores."""
+    """A result that is neither scores nor an error is an error of that item."""
     state = stream()
     state.add("text")
     sent(state)

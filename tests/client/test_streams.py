@@ -1,4 +1,4 @@
-"""Streams over a real connection: what a caller's loop sees."""
+"""Streams over a real connection, as the caller's loop sees them."""
 
 import asyncio
 import contextvars
@@ -25,7 +25,7 @@ WAIT_S = 30
 
 
 def sizes(server: FakeServer) -> list[int]:
-    """How many items each message of the streams held."""
+    """Return how many items each message of the streams held."""
     return [
         len(request.items.items)
         for request in server.requests
@@ -34,7 +34,7 @@ def sizes(server: FakeServer) -> list[int]:
 
 
 def test_every_text_has_its_outcome(client: Any, server: FakeServer) -> None:
-    """More texts than the window: each id once, good and bad ones side by side."""
+    """A stream longer than the window gives one outcome an id, for good and bad texts."""
     server.fail_text("bad", Reason.TOO_MANY_TOKENS)
     texts = ["bad" if number % 10 == 0 else "x" * (number + 1) for number in range(1000)]
     outcomes = {result.id: result.outcome for result in client.classify_stream(texts)}
@@ -50,7 +50,7 @@ def test_every_text_has_its_outcome(client: Any, server: FakeServer) -> None:
 
 
 def test_a_stream_of_nothing(client: Any) -> None:
-    """Ends at once."""
+    """A stream without texts ends at once."""
     assert list(client.classify_stream([])) == []
 
 
@@ -62,7 +62,7 @@ def test_a_fast_source_fills_messages(client: Any, server: FakeServer) -> None:
 
 
 def test_results_in_order(client: Any, server: FakeServer) -> None:
-    """When asked for, also across texts that were never sent."""
+    """With `in_order` results keep the input's order, also around texts that the client rejects."""
     texts = ["\ud800" if number % 7 == 0 else "text" for number in range(300)]
     ids = [id_ for id_, _, _ in client.classify_stream(texts, in_order=True)]
     assert ids == [str(number) for number in range(300)]
@@ -73,8 +73,8 @@ def test_results_in_order(client: Any, server: FakeServer) -> None:
 
 @pytest.mark.parametrize("in_order", [False, True])
 def test_results_do_not_wait_for_the_source(client: Any, in_order: bool) -> None:
-    """A source that makes an item only once the one before is answered: nothing waits for a full
-    message, nor does a text that is not even sent.
+    """A result is delivered while the source waits for it: no item waits for a full message, sent
+    or rejected.
     """
     answered = threading.Semaphore(0)
     texts = ["one", "\ud800", "three"]
@@ -100,7 +100,7 @@ def test_results_do_not_wait_for_the_source(client: Any, in_order: bool) -> None
 
 @pytest.mark.parametrize(("window", "held"), [(None, 8), (3, 3)])
 def test_the_source_is_read_lazily(make_client: MakeClient, window: int | None, held: int) -> None:
-    """At most the window lies between the source and the loop, at every step."""
+    """The client reads at most a window ahead of the loop."""
     with FakeServer(["yes"], window_items=8, max_items_per_message=4) as server:
         source = Source()
         stream = make_client(server.target).classify_stream(source.texts, window=window)
@@ -115,14 +115,14 @@ def test_the_source_is_read_lazily(make_client: MakeClient, window: int | None, 
 @pytest.mark.parametrize(
     "options", [{"window": 0}, {"item_timeout_s": -1}, {"timeout_s": 0}, {"top_k": -1}]
 )
-def test_bad_options_are_refused_before_the_loop(client: Any, options: dict[str, Any]) -> None:
-    """By the call, and not by the first `next`."""
+def test_bad_options_are_rejected_before_the_loop(client: Any, options: dict[str, Any]) -> None:
+    """Invalid options raise an error at the call, not at the first `next`."""
     with pytest.raises(InvalidInputError):
         client.classify_stream(["text"], **options)
 
 
 def test_streams_of_several_threads(server: FakeServer) -> None:
-    """One client serves all of them at the same time."""
+    """Threads can run streams of one client at the same time."""
     counts: list[int] = []
     with Client(server.target) as client:
 
@@ -138,7 +138,7 @@ def test_streams_of_several_threads(server: FakeServer) -> None:
 
 
 def test_the_source_sees_the_callers_context(server: FakeServer) -> None:
-    """Context variables are those of the caller, though a thread of the client's asks."""
+    """The source runs in the caller's context variables, though on a thread of the client."""
     variable = contextvars.ContextVar("variable", default="none")
     seen = []
 
@@ -153,5 +153,5 @@ def test_the_source_sees_the_callers_context(server: FakeServer) -> None:
 
 
 def test_the_fakes_answers_depend_on_the_text() -> None:
-    """So that the tests here would see outcomes of the wrong texts."""
+    """The fake's answers depend on the text, so that these tests notice swapped outcomes."""
     assert by_length("x", None) != by_length("xx", None)

@@ -11,13 +11,13 @@ from classwire.v1 import classwire_pb2 as pb
 
 @pytest.fixture
 def connected() -> Iterator[tuple[FakeServer, Client]]:
-    """A fake that answers with labels in turn, and a client of it."""
+    """Return a fake that answers with labels in turn, and a client of it."""
     with FakeServer(["good", "bad"]) as server, Client(server.target) as client:
         yield server, client
 
 
 def test_labels_in_turn(connected: tuple[FakeServer, Client]) -> None:
-    """One after the other, over and over, whatever the text and the kind of call."""
+    """Labels are given in turn, for any text and any kind of call."""
     _, client = connected
     labels = [client.classify("text").label for _ in range(3)]
     labels += [outcome.label for _, _, outcome in client.classify_stream(["a", "b"])]  # type: ignore[union-attr]
@@ -26,7 +26,7 @@ def test_labels_in_turn(connected: tuple[FakeServer, Client]) -> None:
 
 
 def test_a_function_answers() -> None:
-    """It is given the text and its pair."""
+    """An answer function gets the text and its pair."""
 
     def answer(text: str, text_pair: str | None) -> dict[str, float]:
         return {text: 0.75, text_pair or "no pair": 0.25}
@@ -37,7 +37,7 @@ def test_a_function_answers() -> None:
 
 
 def test_texts_that_fail(connected: tuple[FakeServer, Client]) -> None:
-    """Every time, and only they; an empty text fails as on a real server."""
+    """Texts set to fail fail every time, and an empty text fails as on a real server."""
     server, client = connected
     server.fail_text("x", Reason.TOO_MANY_TOKENS)
     for _ in range(2):
@@ -53,7 +53,7 @@ def test_texts_that_fail(connected: tuple[FakeServer, Client]) -> None:
 
 
 def test_requests_are_kept(connected: tuple[FakeServer, Client]) -> None:
-    """As the contract's messages, in the order of arrival."""
+    """The fake keeps requests as messages of the contract, in the order of arrival."""
     server, client = connected
     client.classify(TextInput("a", "b"))
     client.classify_batch(["c"])
@@ -69,12 +69,12 @@ def test_requests_are_kept(connected: tuple[FakeServer, Client]) -> None:
 
 
 def test_every_reason_has_a_code() -> None:
-    """So that any of them can be asked for."""
+    """Every reason has a status code, so that a test can ask for any."""
     assert set(CODES) == set(Reason)
 
 
 def test_a_text_fails_as_often_as_told(connected: tuple[FakeServer, Client]) -> None:
-    """Wherever it comes, tokenizing included; then it is answered."""
+    """A text fails as often as set, also in `tokenize`; then the fake answers it."""
     server, client = connected
     server.fail_text("x", Reason.TOO_MANY_TOKENS, times=2)
     for ask in (client.tokenize, client.classify):
@@ -85,7 +85,7 @@ def test_a_text_fails_as_often_as_told(connected: tuple[FakeServer, Client]) -> 
 
 
 def test_next_calls_fail_and_models_do_not(connected: tuple[FakeServer, Client]) -> None:
-    """`fail_next` is for calls and streams of texts."""
+    """`fail_next` fails calls and streams of texts, and no other method."""
     server, client = connected
     server.fail_next(Reason.BAD_OPTION, times=2)
     assert client.model().name == "fake"
@@ -96,7 +96,7 @@ def test_next_calls_fail_and_models_do_not(connected: tuple[FakeServer, Client])
 
 
 def test_answers_are_held_back(connected: tuple[FakeServer, Client]) -> None:
-    """Until they are released."""
+    """The fake holds answers back until the test releases them."""
     server, client = connected
     server.hold()
     with pytest.raises(DeadlineExceededError):
@@ -106,7 +106,7 @@ def test_answers_are_held_back(connected: tuple[FakeServer, Client]) -> None:
 
 
 def test_calls_are_kept(connected: tuple[FakeServer, Client]) -> None:
-    """With metadata and deadline, one for each call or stream of texts."""
+    """The fake keeps metadata and deadline of each call or stream of texts."""
     server, client = connected
     client.classify("a", metadata={"x-key": "value"}, timeout_s=60)
     list(client.classify_stream(["a", "b"]))
@@ -118,13 +118,13 @@ def test_calls_are_kept(connected: tuple[FakeServer, Client]) -> None:
 
 
 def test_a_fake_without_labels() -> None:
-    """It could not answer."""
+    """A fake without labels is an error."""
     with pytest.raises(ValueError, match="at least one label"):
         FakeServer([])
 
 
 def test_limits_hold_and_an_answer_takes_the_options() -> None:
-    """As a client sees them and asks for them."""
+    """A client sees the fake's limits, and the fake applies the options."""
     scores = {"a": 0.2, "b": 0.7, "c": 0.1}
     fake = FakeServer(
         lambda text, pair: scores,

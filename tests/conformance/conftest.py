@@ -1,4 +1,4 @@
-"""The kit's servers, and its vectors as they lie in the repository."""
+"""Fixtures: the kit's servers, vectors and stubs."""
 
 import json
 from collections.abc import Iterator
@@ -14,15 +14,16 @@ from tests.workers import launch_in_process
 
 @pytest.fixture(scope="session")
 def vectors() -> dict[str, Any]:
-    """vectors.json."""
+    """Return vectors.json."""
     document: dict[str, Any] = json.loads(VECTORS.read_text("utf-8"))
     return document
 
 
 @pytest.fixture(scope="module")
 def targets() -> Iterator[dict[str, str]]:
-    """Where the kit's servers are; six models need no six processes here. Their streams and calls
-    that never end would be seen by tests that look for what is left.
+    """Return the targets of the kit's servers, with all models in one process.
+
+    They end with the module, since later tests would take their open streams for leftovers.
     """
     with running(launch_in_process) as targets:
         yield targets
@@ -30,7 +31,7 @@ def targets() -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python runner's stubs."""
+    """Return the Python runner's stubs."""
     folder = tmp_path_factory.mktemp("runner")
     python = Language("python")
     python.build(python.runner, folder, folder / "log")

@@ -1,4 +1,4 @@
-"""The README's rules of what is the same, one by one, as the Python runner has them."""
+"""The comparison rules of the kit's README, one by one, in the Python runner."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ OK: dict[str, Any] = {"results": []}
 
 
 def differ(expected: Any, actual: Any) -> list[str]:
-    """Where they differ, by path."""
+    """Return the paths where two values differ."""
     return [line.partition(": ")[0] for line in differences(expected, actual, TOLERANCE)]
 
 
 def judge(expect: dict[str, Any], **seen: Any) -> list[str]:
-    """What is wrong with what came, by path."""
+    """Return the faults of a response, by path."""
     return [line.partition(": ")[0] for line in verdict(expect, {**OK, **seen}, TOLERANCE)]
 
 
@@ -42,27 +42,29 @@ def judge(expect: dict[str, Any], **seen: Any) -> list[str]:
     ],
 )
 def test_values(expected: Any, actual: Any, paths: list[str]) -> None:
-    """The same keys, lists of one length, strings as they are, numbers within the tolerance."""
+    """Values are equal with the same keys, list lengths and strings, and numbers within the
+    tolerance.
+    """
     assert differ(expected, actual) == paths
 
 
 @pytest.mark.parametrize("key", ["timing", "deviation", "message", "version"])
 def test_what_is_not_compared(key: str) -> None:
-    """Some keys may hold anything, or be missing, however deep they lie."""
+    """Ignored keys may have any value, or be missing, at any depth."""
     for actual in ({}, {key: {"anything": 1}}):
         assert differ({"a": [{"b": 1}]}, {"a": [{"b": 1, **actual}]}) == []
         assert differ({"a": [{"b": 1, key: 7}]}, {"a": [{"b": 1, **actual}]}) == []
 
 
 def test_time_to_come_back() -> None:
-    """It must be there, or not; how long it is does not matter."""
+    """The retry time must be there or not, as expected; its length does not matter."""
     assert differ({"retryAfter": "1s"}, {"retryAfter": "0.250s"}) == []
     assert differ({"retryAfter": "1s"}, {}) == ["retryAfter"]
     assert differ({}, {"retryAfter": "1s"}) == ["retryAfter"]
 
 
 def test_metadata() -> None:
-    """All of it, where a star stands for any value; a star elsewhere is a star."""
+    """All metadata must match; a value of `*` stands for any value, a `*` elsewhere for itself."""
     assert differ({"metadata": {"id": "*"}}, {"metadata": {"id": "4711"}}) == []
     assert differ({"metadata": {"id": "*"}}, {"metadata": {}}) == ["metadata"]
     assert differ({"metadata": {"id": "*"}}, {"metadata": {"id": "1", "b": "2"}}) == ["metadata"]
@@ -71,7 +73,7 @@ def test_metadata() -> None:
 
 
 def test_errors() -> None:
-    """Code, reason, metadata, field and retry: what is expected is there, and nothing besides."""
+    """Code, reason, metadata, field and retry time must match, and nothing else may be there."""
     error = {"code": "NOT_FOUND", "reason": "UNKNOWN_MODEL", "field": "model"}
     expect = {"error": error}
     assert judge(expect, error=error) == []
@@ -86,7 +88,7 @@ def test_errors() -> None:
 
 
 def test_responses() -> None:
-    """The response of a unary call and the first of a stream, each in its place."""
+    """The response of a unary call and the first of a stream are compared, each in its place."""
     for key in ("response", "first_response"):
         assert judge({key: {"a": 1}}, **{key: {"a": 1}}) == []
         assert judge({key: {"a": 1}}, **{key: {"a": 2}}) == ["a"]
@@ -94,12 +96,12 @@ def test_responses() -> None:
 
 
 def result(id_: str, value: int = 0) -> dict[str, Any]:
-    """A result of a stream."""
+    """Return a result of a stream."""
     return {"id": id_, "outcome": {"value": value}}
 
 
 def test_results() -> None:
-    """Every id once and none besides, in any order unless there is one."""
+    """Each id must come exactly once, in any order unless the vector gives one."""
     expect: dict[str, Any] = {"results": {"a": {"value": 1}, "b": {"value": 2}}}
     a, b = result("a", 1), result("b", 2)
     assert judge(expect, results=[b, a]) == []

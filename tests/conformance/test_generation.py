@@ -1,4 +1,4 @@
-"""Where the vectors come from."""
+"""How the vectors are made."""
 
 import ast
 import math
@@ -15,23 +15,23 @@ from conformance.generation.problems import Problem
 from conformance.generation.reference import ranked
 
 SAME = 3e-6
-"""Two processors' float32 may differ by so much, and by no more than a third of the tolerance."""
+"""Largest difference of two processors' float32, at most a third of the tolerance."""
 
 
 def test_vectors_are_those_that_are_generated(vectors: Mapping[str, Any]) -> None:
-    """`make conformance-vectors` would write what is committed, but for the last digits."""
+    """`make conformance-vectors` writes the committed vectors, but for the last digits."""
     same(document.generate(), vectors)
 
 
 def test_layout_keeps_everything(vectors: Mapping[str, Any]) -> None:
-    """The file's layout is JSON with a line for each vector, in ASCII."""
+    """The file is ASCII JSON with one line a vector."""
     text = document.laid_out(vectors)
     assert text == document.VECTORS.read_text("ascii")
     assert len(text.splitlines()) > sum(len(group["vectors"]) for group in vectors["groups"])
 
 
 def same(one: Any, other: Any) -> None:
-    """Assert that two documents are the same, numbers within SAME of each other."""
+    """Assert that two documents are equal, numbers within SAME."""
     if isinstance(one, float) and isinstance(other, float):
         assert math.isclose(one, other, rel_tol=SAME, abs_tol=SAME)
     elif isinstance(one, dict) and isinstance(other, dict):
@@ -46,8 +46,10 @@ def same(one: Any, other: Any) -> None:
         assert one == other
 
 
-def test_the_server_has_no_part_in_it() -> None:
-    """No module that makes vectors imports the server, our client, or anything that calls one."""
+def test_vectors_are_made_without_the_server() -> None:
+    """No module that makes vectors imports the server, the client library, or a caller of
+    either.
+    """
     [folder] = generation.__path__
     for file in Path(folder).glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -58,15 +60,17 @@ def test_the_server_has_no_part_in_it() -> None:
 
 
 def test_names(vectors: Mapping[str, Any]) -> None:
-    """A vector is known by its group and name."""
+    """Group and name identify a vector."""
     for group in vectors["groups"]:
         names = [vector["name"] for vector in group["vectors"]]
         assert len(set(names)) == len(names)
         assert not any(": " in name for name in names)
 
 
-def test_nothing_hangs_on_rounding() -> None:
-    """Scores that are nearly a tie, or nearly the least one, make no vector; a tie does."""
+def test_no_vector_depends_on_rounding() -> None:
+    """No vector depends on rounding: near ties and near minimum scores are left out, exact ties
+    are not.
+    """
     labels = ["a", "b"]
     with pytest.raises(ValueError, match="too close"):
         ranked(labels, [0.5, 0.50001], {})
@@ -76,7 +80,7 @@ def test_nothing_hangs_on_rounding() -> None:
 
 
 def pair(first: int, second: int) -> list[Token]:
-    """A pair of so many tokens each, between two special ones; ids are places in their text."""
+    """Return the tokens of a pair, with special tokens; an id is the position in its text."""
     texts = [Token(n, "", 0, 0, sequence, 0) for sequence, count in ((0, first), (1, second))
              for n in range(count)]  # fmt: skip
     special = Token(99, "", 0, 0, None, 0)
@@ -87,17 +91,17 @@ def pair(first: int, second: int) -> list[Token]:
     ("lengths", "left"), [((9, 2), (4, 2)), ((2, 9), (2, 4)), ((7, 9), (3, 3)), ((3, 3), (3, 3))]
 )
 def test_pairs_lose_from_the_longer_text(lengths: tuple[int, int], left: tuple[int, int]) -> None:
-    """Until both are as long; then from each. Special tokens stay."""
+    """A pair loses tokens from the longer text until both are equal, then from each in turn."""
     tokens = truncated(pair(*lengths), 8, "TRUNCATION_DROP_END")
     assert tuple(sum(t.sequence == n for t in tokens) for n in (0, 1)) == left
     assert tokens[0].sequence is tokens[-1].sequence is None
 
 
 def test_ends_of_truncation() -> None:
-    """What is dropped is the end or the start; without either the text is refused."""
+    """Truncation drops the end or the start; without either the text is rejected."""
     tokens = pair(9, 0)
     assert [t.id for t in truncated(tokens, 5, "TRUNCATION_DROP_END")] == [99, 0, 1, 2, 99]
     assert [t.id for t in truncated(tokens, 5, "TRUNCATION_DROP_START")] == [99, 6, 7, 8, 99]
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(Problem) as raised:
         truncated(tokens, 5, "TRUNCATION_REJECT")
-    assert refused.value.metadata == {"tokens": "11", "max_tokens": "5"}
+    assert raised.value.metadata == {"tokens": "11", "max_tokens": "5"}

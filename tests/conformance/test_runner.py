@@ -1,4 +1,4 @@
-"""What the Python runner says and exits with where it can run nothing, or not all of a vector."""
+"""Output and exit codes of the Python runner when it can't run all vectors."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,12 +11,12 @@ import pytest
 
 from conformance.python.runner import __main__ as runner
 
-NOBODY = "127.0.0.1:1"
+NO_SERVER = "127.0.0.1:1"
 
 
 @pytest.fixture
 def target() -> Iterator[str]:
-    """A server that has no methods."""
+    """Return the target of a server without methods."""
     with ThreadPoolExecutor(1) as pool:
         server = grpc.server(pool)
         port = server.add_insecure_port("127.0.0.1:0")
@@ -28,13 +28,13 @@ def target() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("servers", "why"),
     [
-        ((f"fautly={NOBODY}",), "fautly: no vectors are for a server of that name\n"),
-        ((f"faulty={NOBODY}",), "faulty: no answer\n"),
+        ((f"fautly={NO_SERVER}",), "fautly: no vectors are for a server of that name\n"),
+        ((f"faulty={NO_SERVER}",), "faulty: no answer\n"),
         ((), "no server is named\n"),
     ],
     ids=["misspelt", "down", "none"],
 )
-def test_what_can_run_nothing(
+def test_a_runner_that_can_run_nothing(
     vectors: Mapping[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -42,7 +42,9 @@ def test_what_can_run_nothing(
     servers: tuple[str, ...],
     why: str,
 ) -> None:
-    """It exits with 2 and one line, also where all calls are cancelled and would need no server."""
+    """A runner that can run nothing exits with 2 and one line, even if all calls would be
+    cancelled.
+    """
     monkeypatch.setattr(runner, "READY_S", 0)
     chosen = [
         {**group, "vectors": [one for one in group["vectors"] if one.get("cancel") == "at_once"]}
@@ -60,7 +62,7 @@ def test_what_can_run_nothing(
 def test_held_streams_that_do_not_start(
     vectors: Mapping[str, Any], target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They fail the vector that they are for, and the others are run."""
+    """When held streams do not start, their vector fails, and the runner runs the others."""
     [group] = [
         group for group in vectors["groups"] if any("held_streams" in v for v in group["vectors"])
     ]

@@ -1,4 +1,4 @@
-"""What the command makes of runners that fail, lie, or can't be run."""
+"""How the conformance command treats runners that fail, lie or can't run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,14 +25,14 @@ SKIPPED = "group other: 0 passed, 0 failed, 1 skipped\n"
 SERVING = ("serving",)
 
 
-def test_a_run_that_is_well() -> None:
-    """Every vector passed, and those of servers that were not there do not count."""
+def test_a_good_run() -> None:
+    """A run is good when every vector of the servers that were there passed."""
     run = judged(f"group good: 2 passed, 0 failed\n{SKIPPED}", 0, DOCUMENT, SERVING)
     assert (run.passed, run.failures, run.defects) == ({"good": 2}, [], [])
 
 
 def test_failures_are_known_by_name() -> None:
-    """The name of a vector may hold slashes; it ends at the first colon and space."""
+    """A vector's name may contain slashes, and ends at the first colon and space."""
     output = "FAIL good/a/b, c: error: expected x, got y\ngroup good: 1 passed, 1 failed\n"
     run = judged(output, 1, DOCUMENT, SERVING)
     assert run.names == {"good/a/b, c"}
@@ -50,15 +50,15 @@ def test_failures_are_known_by_name() -> None:
         ("group good: 2 passed, 0 failed\n", -11),
         ("FAIL good/a: b\ngroup good: 1 passed, 1 failed\n", 0),
     ],
-    ids=["says nothing", "ends", "leaves one out", "skips", "fails", "crashes", "keeps it quiet"],
+    ids=["prints nothing", "ends", "leaves one out", "skips", "fails", "crashes", "keeps it quiet"],
 )
-def test_what_is_not_said_has_not_passed(output: str, exit_code: int) -> None:
-    """A runner that leaves vectors out, or whose exit code says something else, is defective."""
+def test_omitted_vectors_have_not_passed(output: str, exit_code: int) -> None:
+    """A runner that omits vectors, or whose exit code contradicts its output, is defective."""
     assert judged(output, exit_code, DOCUMENT, SERVING).defects
 
 
 def test_corruption(vectors: Mapping[str, Any]) -> None:
-    """One score and one reason change, in a copy."""
+    """Corruption changes one score and one reason, in a copy."""
     document, names = corrupted(vectors)
     changed = {
         f"{group['name']}/{vector['name']}"
@@ -71,7 +71,7 @@ def test_corruption(vectors: Mapping[str, Any]) -> None:
 
 
 def test_answers_of_examples(vectors: Mapping[str, Any]) -> None:
-    """Texts of a line, each with its highest score; the first is the README's."""
+    """The answers of the examples are one text and its highest score a line, the README's first."""
     known = answers(vectors)
     assert next(iter(known.items())) == ("I really love this book", ("5 stars", "0.5290"))
     assert len(known) > 16
@@ -79,8 +79,10 @@ def test_answers_of_examples(vectors: Mapping[str, Any]) -> None:
 
 
 def test_a_language_without_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can't be run, which is no defect; what is missing is named. A command that is there does
-    in place of its package.
+    """A language without its packages can't run, which is no defect; the missing package is
+    named.
+
+    A command that is there replaces its package.
     """
     monkeypatch.setattr("conformance.languages.ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -99,7 +101,7 @@ def test_a_language_without_its_packages(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_build_that_fails(tmp_path: Path) -> None:
-    """With all packages there it is a defect, and the log says why."""
+    """A failed build with all packages is a defect, and the log holds the reason."""
     build = tmp_path / "build"
     build.write_text("#!/bin/sh\necho no stubs >&2\nexit 3\n")
     build.chmod(0o755)
@@ -112,7 +114,7 @@ def test_a_build_that_fails(tmp_path: Path) -> None:
 
 
 def columns() -> list[Column]:
-    """One language that ran, and one that could not."""
+    """Return one language that ran, and one that could not."""
     ran = Column("go", failures=["FAIL good/a: b"], versions="grpc 1.2")
     ran.add("good", 1, 1)
     ran.add("corrupted", 2, 0)
@@ -120,7 +122,7 @@ def columns() -> list[Column]:
 
 
 def test_table() -> None:
-    """What failed shows; what was not run is never a number."""
+    """The table shows failures, and no number for vectors that did not run."""
     lines = report.table(columns(), ["good", "corrupted"])
     assert lines == [
         ["", "go", "ruby"],
@@ -132,7 +134,7 @@ def test_table() -> None:
 
 
 def test_publication(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page's table is that of the results, with their day, machine and what was left out."""
+    """The page's table holds the results, their day and machine, and what was left out."""
     page, results = tmp_path / "page.md", tmp_path / "results.json"
     page.write_text(PAGE.read_text("utf-8"), "utf-8")
     monkeypatch.setattr("conformance.publication.PAGE", page)

@@ -12,15 +12,13 @@ TARGETS = {"serving": "a:1", "faulty": "b:2", "draining": "c:3"}
 
 
 def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """It says on one line where the servers are, once they are there, and stops them at the end of
-    its input.
-    """
+    """The command prints the servers' addresses on one line, and stops at the end of its input."""
     happened = []
     reading, writing = os.pipe()
 
     @contextmanager
     def running() -> Iterator[dict[str, str]]:
-        os.close(writing)  # nobody wants them any more
+        os.close(writing)  # ends the command's input
         yield TARGETS
         happened.append(capsys.readouterr().out)
 

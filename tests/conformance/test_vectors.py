@@ -1,4 +1,4 @@
-"""The vectors, run by the Python runner against the kit's servers."""
+"""The Python runner runs the vectors against the kit's servers."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ RUNNER = Language("python").runner
 def test_every_vector_passes(
     vectors: Mapping[str, Any], targets: Mapping[str, str], built: Path
 ) -> None:
-    """The server does what the vectors say, which are made without it."""
+    """The server passes every vector; the vectors are made without it."""
     found = run(RUNNER, built, VECTORS, vectors, targets, built / "log")
 
     assert not found.failures
@@ -26,8 +26,9 @@ def test_every_vector_passes(
 def test_corrupted_vectors_fail(
     vectors: Mapping[str, Any], targets: Mapping[str, str], built: Path, tmp_path: Path
 ) -> None:
-    """A wrong score and a wrong reason are found, by name, and nothing else; groups of servers that
-    are not there are skipped, and said to be.
+    """The runner finds a wrong score and a wrong reason, by name, and nothing else.
+
+    It reports groups as skipped when their server is not there.
     """
     names = ("classify", "errors", "faults")
     groups = [group for group in vectors["groups"] if group["name"] in names]

@@ -2,9 +2,9 @@
 
     python -m tests.dashboards
 
-Needs prometheus, which Debian has by that name; where it is not installed, says so and exits 0.
-The rules are the shipped ones, with shorter times. It ends by itself, within a minute or so, says
-what it saw, and exits 1 when something is missing.
+Needs the Debian package prometheus; without it, prints so and exits with 0. The rules are the
+shipped ones with shorter times. It ends by itself within about a minute, prints what it found,
+and exits with 1 when something is missing.
 """
 
 import logging
@@ -19,7 +19,7 @@ from tests.checkpoints import make_checkpoint
 from .engine_faults import Defective, KilledWorker, LeakingWorker, StuckLoading
 from .observation import Observation
 from .prometheus import Firing, Prometheus
-from .service_faults import Draining, FilesLeft, Full, Gone, Refusing, Slow
+from .service_faults import Draining, FewFilesLeft, Full, Overloaded, Slow, Stopped
 from .shipped import Asked, alerts, asked_by_dashboard, rules
 from .subjects import Subject
 
@@ -30,25 +30,25 @@ KINDS = (
     Defective,
     Full,
     Slow,
-    Refusing,
+    Overloaded,
     Draining,
-    Gone,
-    FilesLeft,
+    Stopped,
+    FewFilesLeft,
 )
 VARIABLES = {"job": "classwire", "instance": ".+", "model": ".+", "__rate_interval": "4s"}
 ABSENT = Firing("ClasswireAbsent", "")
-"""Fires by itself: Prometheus evaluates rules some seconds before it looks for servers."""
+"""Alerts that fire without a fault: Prometheus evaluates rules before its first scrape."""
 PATIENCE_S = 60.0
 HISTORY = "6s"
-"""How far back the shortened rules look."""
+"""Lookback of the shortened rules."""
 
 
 def main() -> None:
-    """Provoke all faults at once, look, mend them, look."""
+    """Provoke all faults at once, observe, mend them, observe."""
     if Prometheus.path() is None:
-        print("prometheus is not installed: nothing was tried", file=sys.stderr)
+        print("prometheus is not installed: skipped", file=sys.stderr)
         return
-    logging.getLogger("classwire_server").setLevel(logging.CRITICAL)  # it has much to say
+    logging.getLogger("classwire_server").setLevel(logging.CRITICAL)  # the faults fill the log
     queries = [
         *asked_by_dashboard(VARIABLES),
         *(Asked(rule["record"], rule["record"]) for rule in rules() if "record" in rule),
@@ -80,7 +80,7 @@ def _expected(subject: Subject) -> set[Firing]:
 
 
 def _watch(seen: Observation, prometheus: Prometheus, subjects: list[Subject]) -> list[str]:
-    """Look while all is well, while nothing is, and when all is well again; says what is amiss."""
+    """Observe without faults, during the faults, and after them; return what is missing."""
     faults: list[str] = []
 
     def must(condition: bool, what: str) -> None:
@@ -95,7 +95,7 @@ def _watch(seen: Observation, prometheus: Prometheus, subjects: list[Subject]) -
     must(seen.until(is_known, PATIENCE_S), "not every server is scraped")
     loading = next(subject for subject in subjects if isinstance(subject, StuckLoading))
     at_rest = seen.firing - _expected(loading)
-    must(not at_rest, f"fires while all is well: {sorted(at_rest)}")
+    must(not at_rest, f"fires without a fault: {sorted(at_rest)}")
     for subject in subjects:
         subject.provoke()
     expected = {ABSENT}.union(*map(_expected, subjects))
@@ -105,7 +105,7 @@ def _watch(seen: Observation, prometheus: Prometheus, subjects: list[Subject]) -
     must(not missing, f"never fired: {sorted(missing)}")
     for subject in subjects:
         subject.mend()
-    must(seen.until(lambda: not seen.firing, PATIENCE_S), f"go on firing: {sorted(seen.firing)}")
+    must(seen.until(lambda: not seen.firing, PATIENCE_S), f"still firing: {sorted(seen.firing)}")
     return faults
 
 

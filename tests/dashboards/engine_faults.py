@@ -1,4 +1,4 @@
-"""Faults of what computes: of a real model's process, or of an engine in its place."""
+"""Faults of the engine: of a real model's process, or of a fake engine."""
 
 import functools
 import os
@@ -33,7 +33,7 @@ LONG = "good " * 400
 
 
 def leaks_on_long_texts(control: Link, links: Sequence[Link]) -> None:
-    """A worker that never gives back what long texts took."""
+    """Run a worker that leaks memory on long texts."""
 
     def run(self: PackedEngine, packed: PackedTexts) -> np.ndarray:
         if len(packed.ids) > 300 and len(np.unique(packed.ids)) < 5 and not _held:
@@ -50,8 +50,8 @@ def _worker(server: Server) -> WorkerState:
 
 
 class KilledWorker(Subject):
-    """Under load of every kind, a model's process is killed three times; the third time no other
-    gets ready.
+    """A model's process that is killed three times under load; the third time its replacement
+    never starts.
     """
 
     alerts = ("ClasswireWorkerRestarts", "ClasswireWorkerDown", "ClasswireModelFailed")
@@ -67,7 +67,7 @@ class KilledWorker(Subject):
             self.loop(act)
 
     def provoke(self) -> None:
-        """Kill it."""
+        """Kill it three times."""
         for restarts in (1, 2):
             os.kill(_worker(self.server).pid, signal.SIGKILL)
             assert eventually(lambda n=restarts: self._has_restarted(n))  # type: ignore[misc]
@@ -100,7 +100,7 @@ class KilledWorker(Subject):
 
 
 class LeakingWorker(Subject):
-    """A model's process holds 600 MB more than before; then it is replaced."""
+    """A model's process that holds 600 MB more than before, until it is replaced."""
 
     alerts = ("ClasswireMemoryGrows",)
 
@@ -113,13 +113,13 @@ class LeakingWorker(Subject):
         self.call(LONG)
 
     def mend(self) -> None:
-        """End it."""
+        """Kill it."""
         os.kill(_worker(self.server).pid, signal.SIGKILL)
 
 
 class Defective(Subject):
-    """An engine that fails on one text, dies on another, and is not as near float32 as it should
-    be.
+    """An engine that fails on one text, dies on another, and differs from float32 by more than
+    the limit.
     """
 
     alerts = (
@@ -140,13 +140,13 @@ class Defective(Subject):
             self.loop(lambda words=words: self.call(words))  # type: ignore[misc]
 
     def mend(self) -> None:
-        """Send none of them any more."""
+        """Send no more of them."""
         self.end_loops()
         self._engine.deviation = Deviation(128, 1.0, 0.0)
 
 
 class StuckLoading(Subject):
-    """A model that is not ready yet, from the beginning."""
+    """A model that is not ready, from the start."""
 
     alerts = ("ClasswireModelLoading",)
 
@@ -155,16 +155,16 @@ class StuckLoading(Subject):
         super().__init__(checkpoint, self._slowly)
 
     def start(self) -> None:
-        """Begin to load."""
+        """Start to load."""
         self.server.listen()
         self._loading = threading.Thread(target=self.server.load, daemon=True)
         self._loading.start()
 
     def provoke(self) -> None:
-        """Nothing further."""
+        """Do nothing: the fault exists from the start."""
 
     def mend(self) -> None:
-        """Let it load."""
+        """Let the loading end."""
         self._may_load.set()
         self._loading.join(TIMEOUT_S)
 

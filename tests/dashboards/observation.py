@@ -1,4 +1,4 @@
-"""What a Prometheus says over time: which alerts fire, and which queries have an answer."""
+"""What a Prometheus shows over time: which alerts fire, and which queries have data."""
 
 import math
 import time
@@ -13,10 +13,10 @@ TICK_S = 0.2
 
 
 class Observation:
-    """Looks again and again. Times are in seconds since the first look.
+    """Looks repeatedly. Times are in seconds since the first look.
 
-    `fired` is when alerts fired for the first time, `cleared` when they last ceased to;
-    `unanswered` are the queries that have had no data yet.
+    `fired` is when an alert first fired, `cleared` when it last stopped; `unanswered` are the
+    queries without data so far.
     """
 
     def __init__(self, prometheus: Prometheus, queries: Sequence[Asked]) -> None:
@@ -28,7 +28,7 @@ class Observation:
         self._began_s = time.monotonic()
 
     def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Look until the condition holds; returns whether it came to that in time."""
+        """Look until the condition holds; return False at the timeout."""
         end_s = time.monotonic() + timeout_s
         self.look()
         while not condition():
@@ -39,7 +39,7 @@ class Observation:
         return True
 
     def look(self) -> None:
-        """See what there is at this moment."""
+        """Record the alerts and the queries' data of this moment."""
         firing = self._prometheus.firing()
         now_s = time.monotonic() - self._began_s
         for alert in firing:
@@ -52,5 +52,5 @@ class Observation:
 
 
 def _is_data(samples: Sequence[dict[str, Any]]) -> bool:
-    """Whether there is a number; 0 / 0 is none."""
+    """Return whether there is a number; 0 / 0 is none."""
     return any(math.isfinite(float(sample["value"][1])) for sample in samples)

@@ -1,4 +1,4 @@
-"""A real Prometheus, as the shipped configuration has it, only faster."""
+"""A real Prometheus with the shipped configuration and shorter times."""
 
 import json
 import os
@@ -20,9 +20,9 @@ from tests.contract.engines import PATIENCE_S, eventually
 from .shipped import CONFIGURATION, RULES
 
 WINDOWS = {"5m": "4s", "15m": "12s", "1h": "2s", "1d": "4s"}
-"""What stands for the times that expressions look back."""
+"""Replacements of the time windows in expressions."""
 FOR = "1s"
-"""What stands for the times that an alert's condition has to hold."""
+"""Replacements of the times that an alert's condition has to hold."""
 INTERVAL = "500ms"
 
 _LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
@@ -30,7 +30,7 @@ _WINDOW = re.compile(r"(?P<before>\[|offset )(?P<time>\d+[smhd])\b")
 
 
 class Firing(NamedTuple):
-    """An alert that fires, and for which server; empty for none."""
+    """A firing alert, and its server; empty without one."""
 
     name: str
     instance: str
@@ -47,23 +47,23 @@ class Prometheus:
 
     @staticmethod
     def path(program: str = "prometheus") -> str | None:
-        """Where the program is, or promtool; None where it is not installed."""
+        """Return the path of the program, or of promtool; None where it is not installed."""
         return shutil.which(program)
 
     def query(self, expr: str) -> list[dict[str, Any]]:
-        """The samples of an expression at this moment."""
+        """Return the samples of an expression at this moment."""
         samples: list[dict[str, Any]] = self._get("query", query=expr)["result"]
         return samples
 
     def firing(self) -> set[Firing]:
-        """The alerts that fire."""
+        """Return the firing alerts."""
         labels = [
             alert["labels"] for alert in self._get("alerts")["alerts"] if alert["state"] == "firing"
         ]
         return {Firing(one["alertname"], one.get("instance", "")) for one in labels}
 
     def log(self) -> str:
-        """What it has said."""
+        """Its log so far."""
         return (self._folder / "log").read_text(encoding="utf-8", errors="replace")
 
     def __enter__(self) -> Self:
@@ -130,7 +130,7 @@ class Prometheus:
 
 
 def faster_rules() -> dict[str, Any]:
-    """The shipped rules, with all their times shortened: nothing else is another."""
+    """Return the shipped rules, with only their times shortened."""
     shipped: dict[str, Any] = yaml.safe_load(RULES.read_text(encoding="utf-8"))
     for group in shipped["groups"]:
         for rule in group["rules"]:

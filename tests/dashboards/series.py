@@ -1,4 +1,4 @@
-"""The series that a server gives, and those that a query asks for."""
+"""The series that a server exports, and those in a query."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ LABELS = {
     for metric in METRICS
     for suffix in SUFFIXES[metric.kind]
 }
-"""The labels of each series that a server gives, but for those that Prometheus adds."""
+"""The labels of each series that a server exports, without those that Prometheus adds."""
 ADDED = {"job", "instance"}
 OF_PROMETHEUS = {"up": set[str](), "ALERTS": {"alertname", "alertstate", "severity", "model"}}
 
@@ -21,7 +21,7 @@ WORDS = re.compile(r'"[^"]*"|\[[^]]*\]|[A-Za-z_:][\w:]*')
 
 
 def series(expr: str) -> Iterator[str]:
-    """The names of series in a query."""
+    """Return the names of the series in a query."""
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     for word in WORDS.findall(expr):
         is_series = word.startswith(("classwire_", "process_")) or word in OF_PROMETHEUS

@@ -1,4 +1,4 @@
-"""Faults of what serves calls: too much of something, or no server at all."""
+"""Faults of the service: full, slow, draining or gone servers."""
 
 import os
 import resource
@@ -24,24 +24,24 @@ class _OnFakeEngine(Subject):
         self._calls: list[Any] = []
 
     def hold(self) -> None:
-        """Have the engine hold a call until `let_go`."""
+        """Make the engine block a call until `let_go`."""
         self.begin("slow")
         self.engine.wait_for(lambda engine: "slow" in engine.texts)
 
     def begin(self, words: str) -> None:
-        """Begin a call."""
+        """Start a call."""
         self._calls.append(self.stub.Classify.future(text(words), timeout=TIMEOUT_S))
 
     def let_go(self) -> None:
-        """Let the engine go on, and wait for all calls that were begun."""
+        """Release the engine, and wait for all calls that were started."""
         self.engine.release()
         for call in self._calls:
             call.exception(TIMEOUT_S)
 
 
 class Full(_OnFakeEngine):
-    """An engine that computes nothing, with as many streams and calls as are let in; the texts of
-    the stream run out of time, and a caller gives up.
+    """A blocked engine with all streams and calls that the server admits; the stream's texts
+    expire, and a caller cancels.
     """
 
     alerts = (
@@ -55,7 +55,7 @@ class Full(_OnFakeEngine):
         super().__init__(checkpoint, rpc_threads=6, max_streams=1, batch_tokens=16)
 
     def provoke(self) -> None:
-        """Hold the engine up, and call."""
+        """Block the engine, and call."""
         stream = self._loops.enter_context(
             Conversation(self.channel, item_timeout=Duration(nanos=100_000_000))
         )
@@ -75,7 +75,7 @@ class Full(_OnFakeEngine):
         self.loop(send_late)
 
     def mend(self) -> None:
-        """Let it go on, and end the stream."""
+        """Release the engine, and end the stream."""
         self._calls.pop().cancel()
         self.let_go()
         self.end_loops()
@@ -92,7 +92,7 @@ class Slow(_OnFakeEngine):
         self._is_mended = threading.Event()
 
     def provoke(self) -> None:
-        """Let it take so long."""
+        """Slow the engine down."""
 
         def slowly(*args: Any, **options: Any) -> Any:
             self._is_mended.wait(0.7)
@@ -102,12 +102,12 @@ class Slow(_OnFakeEngine):
         self.loop(lambda: self.call("good"))
 
     def mend(self) -> None:
-        """Let it be as fast as before."""
+        """Make the engine fast again."""
         self._is_mended.set()
 
 
-class Refusing(_OnFakeEngine):
-    """A queue without room, and callers who come back all the same."""
+class Overloaded(_OnFakeEngine):
+    """A full queue, and callers that retry without waiting."""
 
     alerts = ("ClasswireOverload",)
 
@@ -121,17 +121,17 @@ class Refusing(_OnFakeEngine):
         self.loop(lambda: self.stub.BatchClassify.future(texts("book", "love")).exception())
 
     def mend(self) -> None:
-        """Let the engine go on."""
+        """Release the engine."""
         self.let_go()
 
 
 class Draining(_OnFakeEngine):
-    """A server that is to end, while a call goes on and on."""
+    """A server that drains while a call never ends."""
 
     alerts = ("ClasswireDraining",)
 
     def provoke(self) -> None:
-        """Tell it to end."""
+        """Start the drain."""
         self.hold()
         self._stopping = threading.Thread(target=self.server.stop, args=(TIMEOUT_S,), daemon=True)
         self._stopping.start()
@@ -143,27 +143,27 @@ class Draining(_OnFakeEngine):
         self.start_again()
 
 
-class Gone(_OnFakeEngine):
-    """A server that is not there any more."""
+class Stopped(_OnFakeEngine):
+    """A server that has stopped."""
 
     alerts = ("ClasswireDown",)
 
     def provoke(self) -> None:
-        """End it."""
+        """Stop it."""
         self.server.stop(0)
 
     def mend(self) -> None:
-        """Start the next."""
+        """Start the next one."""
         self.start_again()
 
 
-class FilesLeft(_OnFakeEngine):
-    """A process that has opened nearly all files that it may."""
+class FewFilesLeft(_OnFakeEngine):
+    """A process that has nearly reached its limit of open files."""
 
     alerts = ("ClasswireFilesRunOut",)
 
     def provoke(self) -> None:
-        """Lower what it may have, and open files."""
+        """Lower the limit, and open files."""
         self._files = ExitStack()
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)

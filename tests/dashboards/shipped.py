@@ -1,4 +1,4 @@
-"""The rules, the configuration and the dashboard as they are shipped, and what they ask for."""
+"""The shipped rules, configuration and dashboard, and their queries."""
 
 import functools
 import json
@@ -18,7 +18,7 @@ _VARIABLE = re.compile(r"label_values\((?P<series>.+), (?P<label>\w+)\)")
 
 
 class Asked(NamedTuple):
-    """A query, and where it stands."""
+    """A query, and its place."""
 
     where: str
     expr: str
@@ -26,31 +26,32 @@ class Asked(NamedTuple):
 
 @functools.cache
 def rules() -> list[dict[str, Any]]:
-    """All rules, whatever their group."""
+    """Return all rules of all groups."""
     groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def alerts() -> dict[str, dict[str, Any]]:
-    """The alerts by name."""
+    """Return the alerts by name."""
     return {rule["alert"]: rule for rule in rules() if "alert" in rule}
 
 
 def dashboard() -> dict[str, Any]:
-    """The dashboard."""
+    """Return the dashboard."""
     loaded: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     return loaded
 
 
 def panels() -> list[dict[str, Any]]:
-    """The panels of the dashboard, without the headings of its rows."""
+    """Return the panels of the dashboard, without the row headings."""
     return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
 def asked_by_dashboard(variables: Mapping[str, str]) -> Iterator[Asked]:
-    """Every query of the dashboard, those of its choices too, with these values of its variables.
+    """Return every query of the dashboard and of its variables, with these values of the
+    variables.
 
-    The values of a label are asked for as `count by (label)`.
+    A query for the values of a label becomes `count by (label)`.
     """
     for variable in dashboard()["templating"]["list"]:
         if variable["type"] == "query":

@@ -1,4 +1,4 @@
-"""Servers, each with a fault that begins when told to and ends when told to."""
+"""Servers with a fault that the program starts and ends."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -16,15 +16,15 @@ from classwire_server.registry.loader import Launch
 from classwire_server.server import Server
 
 TIMEOUT_S = 60.0
-"""How long a call may take."""
+"""Timeout of a call."""
 PAUSE_S = 0.05
-"""Between the calls of a loop."""
+"""Pause between the calls of a loop."""
 
 
 class Subject(ABC):
-    """A server that is well until `provoke`, and again after `mend`.
+    """A server that has a fault from `provoke` until `mend`.
 
-    `alerts` are those that its fault is to fire. For use by one thread; `close` ends all.
+    `alerts` are those that its fault must fire. For use by one thread; `close` ends it.
     """
 
     alerts: ClassVar[tuple[str, ...]]
@@ -48,29 +48,29 @@ class Subject(ABC):
         self.call("good")
 
     def start(self) -> None:
-        """Have it serve."""
+        """Start the server."""
         self.server.start()
 
     @abstractmethod
     def provoke(self) -> None:
-        """Let the fault begin."""
+        """Start the fault."""
 
     @abstractmethod
     def mend(self) -> None:
-        """Let it end."""
+        """End the fault."""
 
     def close(self) -> None:
-        """End the server, and whatever loop goes on."""
+        """Stop the server and all loops."""
         self.end_loops()
         self._ends.close()
 
     def call(self, words: str) -> None:
-        """Make a call, however it ends."""
+        """Make a call, and ignore its errors."""
         with suppress(grpc.RpcError):
             self.stub.Classify(text(words), timeout=TIMEOUT_S)
 
     def loop(self, act: Callable[[], object]) -> None:
-        """Do something over and over, on a thread of its own, until `end_loops`."""
+        """Repeat an action on a thread of its own, until `end_loops`."""
         is_over = threading.Event()
 
         def run() -> None:
@@ -83,11 +83,11 @@ class Subject(ABC):
         self._loops.callback(is_over.set)
 
     def end_loops(self) -> None:
-        """End all of them."""
+        """End all loops."""
         self._loops.close()
 
     def start_again(self) -> None:
-        """Start another server whose metrics are where they were, once this one has ended."""
+        """Start another server with metrics at the same address, after this one has ended."""
         port = int(self.target.rpartition(":")[2])
         self._ends.enter_context(Server(self._config(metrics_port=port), self._launch))
 
@@ -96,10 +96,10 @@ class Subject(ABC):
 
 
 def text(words: str) -> pb.ClassifyRequest:
-    """A call with one text."""
+    """Return a call with one text."""
     return pb.ClassifyRequest(input=pb.TextInput(text=words))
 
 
 def texts(*words: str) -> pb.BatchClassifyRequest:
-    """A call with several."""
+    """Return a call with several texts."""
     return pb.BatchClassifyRequest(inputs=[pb.TextInput(text=one) for one in words])

@@ -1,4 +1,4 @@
-"""The dashboard: written from its rows, laid out, and with words for all that it shows."""
+"""The dashboard is generated from its rows, laid out, and explains all that it shows."""
 
 import re
 
@@ -8,13 +8,13 @@ from tests.dashboards.shipped import DASHBOARD, dashboard, panels
 
 
 def test_dashboard_is_up_to_date() -> None:
-    """deploy/grafana/classwire.json is what its rows say."""
+    """deploy/grafana/classwire.json is generated from the rows of scripts.dashboard."""
     message = "run: python -m scripts.dashboard"
     assert DASHBOARD.read_text(encoding="utf-8") == written(), message
 
 
 def test_panels_explain_themselves() -> None:
-    """Each has a title of its own, a description, a unit, and a name for each of its lines."""
+    """Each panel has a title of its own, a description, a unit, and a legend for each query."""
     titles = [panel["title"] for panel in panels()]
     assert len(titles) == len(set(titles))
     for panel in panels():
@@ -25,7 +25,7 @@ def test_panels_explain_themselves() -> None:
 
 
 def test_legends_name_labels_that_the_query_gives() -> None:
-    """What a legend takes from a series is there."""
+    """A legend uses only labels that the query's series have."""
     for panel in panels():
         for target in panel["targets"]:
             given = set(re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", target["expr"]))))
@@ -36,7 +36,7 @@ def test_legends_name_labels_that_the_query_gives() -> None:
 
 
 def test_panels_lie_side_by_side() -> None:
-    """No two overlap, none leaves the page, and each has an id of its own."""
+    """No two panels overlap, none exceeds the width, and each has an id of its own."""
     taken: set[tuple[int, int]] = set()
     for panel in dashboard()["panels"]:
         place = panel["gridPos"]

@@ -1,4 +1,4 @@
-"""Every query that is shipped asks for what is there."""
+"""Every shipped query matches the exported series."""
 
 import re
 
@@ -12,14 +12,16 @@ VARIABLES = {"job": "classwire", "instance": ".+", "model": ".+", "__rate_interv
 
 
 def asked() -> list[Asked]:
-    """Every query that is shipped."""
+    """Return every shipped query."""
     by_rules = [Asked(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]
     return [*by_rules, *asked_by_dashboard(VARIABLES)]
 
 
 @pytest.mark.parametrize("query", asked(), ids=lambda query: query.where)
-def test_queries_ask_for_what_is_there(query: Asked) -> None:
-    """Each series is served, each label is one of its own, and nothing is made up for no data."""
+def test_queries_use_exported_series(query: Asked) -> None:
+    """A query uses only exported series and their labels, and never replaces missing data by a
+    number.
+    """
     names = list(series(query.expr))
 
     for name in names:
@@ -35,7 +37,7 @@ def test_queries_ask_for_what_is_there(query: Asked) -> None:
 
 
 def test_reasons_are_of_the_contract() -> None:
-    """What queries and rules select by is a reason that there is."""
+    """Queries and rules select only by reasons of the contract."""
     for query in asked():
         for reasons in re.findall(r'reason=~?"([^"]+)"', query.expr):
             assert {*reasons.split("|")} <= {str(reason) for reason in Reason}

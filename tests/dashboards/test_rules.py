@@ -1,4 +1,4 @@
-"""The rules: promtool takes them, each alert does what it is for, and says what to do."""
+"""The rules: promtool accepts them, each alert fires when it should, and states a remedy."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "operate" / "alerts.md"
 
 
 def promtool(*arguments: str) -> None:
-    """Run promtool; it must have nothing to say against what it is given."""
+    """Run promtool, and assert that it finds no fault."""
     program = Prometheus.path("promtool")
     if program is None:
         pytest.skip("promtool is not installed")
@@ -25,19 +25,21 @@ def promtool(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_promtool_takes_them() -> None:
-    """The configuration and the rules that it names."""
+def test_promtool_accepts_the_rules() -> None:
+    """The configuration and its rules pass promtool's checks."""
     promtool("check", "config", "--lint-fatal", str(CONFIGURATION))
     promtool("check", "rules", "--lint-fatal", str(RULES))
 
 
 def test_rules() -> None:
-    """On made-up series each alert fires when there is reason to, not before, and clears."""
+    """On synthetic series each alert fires when it should, not before, and clears."""
     promtool("test", "rules", *map(str, UNIT_TESTS))
 
 
 def test_every_alert_is_tested_both_ways() -> None:
-    """Each is expected to fire at some time, and not to at a later one."""
+    """The tests of the rules have a time at which each alert fires, and a later one at which it
+    does not.
+    """
     expected: dict[str, list[bool]] = {name: [] for name in alerts()}
     for file in UNIT_TESTS:
         for test in yaml.safe_load(file.read_text(encoding="utf-8"))["tests"]:
@@ -50,7 +52,9 @@ def test_every_alert_is_tested_both_ways() -> None:
 
 
 def test_alerts_say_what_to_do() -> None:
-    """Each has a severity, a summary and a heading in docs/operate/alerts.md; no others exist."""
+    """Each alert has a severity, a summary and a heading in docs/operate/alerts.md, which has no
+    others.
+    """
     page = PAGE.read_text(encoding="utf-8")
 
     for name, alert in alerts().items():
@@ -61,8 +65,8 @@ def test_alerts_say_what_to_do() -> None:
     assert set(re.findall(r"^## (Classwire\w+)$", page, re.MULTILINE)) == alerts().keys()
 
 
-def test_they_know_the_job() -> None:
-    """It has the same name in the rules, in the configuration, and in pods of Kubernetes."""
+def test_the_job_has_one_name() -> None:
+    """The job has one name in the rules, the configuration and the Kubernetes pods."""
     (job,) = yaml.safe_load(CONFIGURATION.read_text(encoding="utf-8"))["scrape_configs"]
     monitor = DEPLOY / "kubernetes" / "monitoring" / "pod-monitor.yaml"
     pods = yaml.safe_load(monitor.read_text(encoding="utf-8"))["spec"]
@@ -73,7 +77,7 @@ def test_they_know_the_job() -> None:
 
 
 def test_faster_rules_are_the_same_rules() -> None:
-    """What a real Prometheus is tried with differs in times alone."""
+    """The faster rules differ from the shipped ones in times alone."""
 
     def timeless(rule: dict[str, str]) -> dict[str, str]:
         expr = re.sub(r"(\[|offset )\d+[smhd]", r"\1", rule["expr"])

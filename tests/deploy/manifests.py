@@ -1,4 +1,4 @@
-"""What is in deploy/, as the tests look at it."""
+"""The files of deploy/, parsed for the tests."""
 
 import functools
 import os
@@ -31,22 +31,24 @@ NO_CLUSTER = {
     "contexts": [{"name": "none", "context": {"cluster": "none"}}],
     "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:0"}}],
 }
-"""A configuration of kubectl's whose cluster refuses every connection at once."""
+"""A kubectl configuration whose cluster rejects every connection at once."""
 
 
 def read(path: Path) -> Manifest:
-    """The one document of a file."""
+    """Return the single document of a file."""
     manifest: Manifest = yaml.safe_load(path.read_text("utf-8"))
     return manifest
 
 
 @functools.cache
 def render(folder: Path) -> dict[str, Manifest]:
-    """What the real kustomize makes of a folder, by kind. Skips the test where it is not there."""
+    """Return what the real kustomize renders from a folder, by kind; skip the test without
+    kustomize.
+    """
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed, which renders kustomizations")
-    # Google's kubectl hands over to that of the version which a cluster tells it: one that HOME
-    # names or remembers, else whatever listens on port 8080. None has a say in what is rendered.
+    # Google's kubectl delegates to the version of the cluster that HOME names or remembers, or of
+    # whatever listens on port 8080. No cluster affects the rendering.
     with tempfile.TemporaryDirectory() as home:
         config = Path(home, "config")
         config.write_text(yaml.safe_dump(NO_CLUSTER), "utf-8")
@@ -64,7 +66,7 @@ def render(folder: Path) -> dict[str, Manifest]:
 
 @functools.cache
 def instructions() -> dict[str, list[tuple[str, str]]]:
-    """The Dockerfile's instructions, each with what follows it, by the stage that they are of."""
+    """Return the Dockerfile's instructions with their arguments, by stage."""
     text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text("utf-8"), flags=re.MULTILINE)
     stages: dict[str, list[tuple[str, str]]] = {}
     stage = ""
@@ -76,20 +78,22 @@ def instructions() -> dict[str, list[tuple[str, str]]]:
 
 
 def instruction(word: str, stage: str = "runtime") -> str:
-    """What the one instruction of a kind says in a stage: by default, in what all servers have."""
+    """Return the arguments of a stage's only instruction of a kind; the default is the common
+    stage.
+    """
     (found,) = (rest for each, rest in instructions()[stage] if each == word)
     return found
 
 
 def image_variables() -> dict[str, str]:
-    """The variables that the image sets."""
+    """Return the variables that the image sets."""
     return dict(item.split("=", 1) for item in instruction("ENV").split())
 
 
 def settings_of(variables: dict[str, str], arguments: list[str]) -> ServerConfig:
-    """The settings of a server in the image, given variables and flags besides.
+    """Return the settings of a server in the image, given more variables and flags.
 
-    Raises ConfigError where the server would refuse them.
+    Raises ConfigError for settings that the server would reject.
     """
     known = ServerConfig.__dataclass_fields__
     names = {f"CLASSWIRE_{name.upper()}" for name in known} | {"CLASSWIRE_TARGET"}
@@ -104,6 +108,6 @@ def settings_of(variables: dict[str, str], arguments: list[str]) -> ServerConfig
 
 
 def probes(container: Manifest) -> Iterator[tuple[str, Manifest]]:
-    """The probes of a container, with what each is for."""
+    """Return the probes of a container by purpose."""
     for purpose in ("startup", "readiness", "liveness"):
         yield purpose, container[f"{purpose}Probe"]

@@ -1,4 +1,4 @@
-"""The image and the compose file, as far as can be said without building one.
+"""The image and the compose file, checked without a build.
 
 `make replay-image` builds the image and runs it.
 """
@@ -29,22 +29,20 @@ HEALTH = ["classwire", "health", "--timeout-s", "8"]
 
 
 def test_signals_reach_the_server() -> None:
-    """The server is the first process, with no shell before it, and is sent what it drains on."""
+    """The server is process 1, without a shell, and gets the signal on which it drains."""
     assert json.loads(instruction("ENTRYPOINT")) == ["classwire", "serve"]
     assert instruction("STOPSIGNAL") == "SIGTERM"
 
 
-def test_who_may_call_has_to_be_said() -> None:
-    """Without arguments the image refuses to serve a network in plain text; --insecure is a word
-    for it.
-    """
+def test_plain_text_needs_the_insecure_flag() -> None:
+    """Without arguments the image rejects a plain-text network port; --insecure allows it."""
     with pytest.raises(ConfigError, match="--insecure"):
         settings_of({}, [])
     settings_of({}, ["--insecure"])
 
 
-def test_the_image_runs_as_nobody_in_particular() -> None:
-    """The user that every image ends with is a number, as `runAsNonRoot` needs it, not root's."""
+def test_the_image_runs_as_a_numeric_user() -> None:
+    """Every image ends with a numeric user other than root, as `runAsNonRoot` requires."""
     users = [rest for stage in instructions().values() for word, rest in stage if word == "USER"]
     assert int(instruction("USER").partition(":")[0]) > 0
     assert users[-1] == instruction("USER")
@@ -52,15 +50,13 @@ def test_the_image_runs_as_nobody_in_particular() -> None:
 
 
 def test_compiling_opens_no_port() -> None:
-    """The compiler's image asks for no word on who may call."""
+    """The compiler's image needs no setting for callers, since it opens no port."""
     address = instruction("ENV", "compiler").removeprefix("CLASSWIRE_HOST=")
     settings_of({"CLASSWIRE_HOST": address}, [])
 
 
 def test_ports_and_probe() -> None:
-    """The ports are those that the server listens on; the probe asks it by its Unix socket, which
-    asks for no TLS.
-    """
+    """The image exposes the server's ports; its probe uses the Unix socket, which needs no TLS."""
     config = settings_of({}, ["--insecure"])
     assert instruction("EXPOSE").split() == [str(config.port), str(config.metrics_port)]
     assert json.loads(instruction("HEALTHCHECK").partition("CMD ")[2]) == HEALTH
@@ -71,7 +67,7 @@ def test_ports_and_probe() -> None:
 
 
 def test_the_context_has_what_is_copied() -> None:
-    """What the Dockerfile takes from the checkout is what .dockerignore lets through."""
+    """.dockerignore lets exactly the files through that the Dockerfile copies."""
     ignored = Path(DEPLOY.parent / ".dockerignore").read_text("utf-8").split()
     let_through = {line.removeprefix("!") for line in ignored if line.startswith("!")}
     copied = {
@@ -87,8 +83,8 @@ def test_the_context_has_what_is_copied() -> None:
 
 
 def test_the_compose_file() -> None:
-    """It starts what the image is made for: to this machine only, with nothing to write to but
-    what is mounted, no capability, limits, and time to drain.
+    """The compose file runs the image on this machine only, read-only but for mounts, without
+    capabilities, with limits and time to drain.
     """
     service = read(COMPOSE)["services"]["classwire"]
     config = settings_of(service["environment"], service["command"])
@@ -108,14 +104,14 @@ def test_the_compose_file() -> None:
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose isn't installed")
 def test_compose_reads_it() -> None:
-    """Compose itself takes the file."""
+    """Compose accepts the file."""
     subprocess.run(
         ["docker-compose", "--file", str(COMPOSE), "config", "--quiet"], check=True, timeout=60
     )
 
 
-def test_the_linter_has_nothing_to_say() -> None:
-    """The Dockerfile is as hadolint would have it."""
+def test_the_linter_passes() -> None:
+    """Hadolint has no complaint about the Dockerfile."""
     linter = Path(sysconfig.get_path("scripts")) / "hadolint"
     linted = subprocess.run(
         [linter, DOCKERFILE],

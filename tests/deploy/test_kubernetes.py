@@ -1,4 +1,4 @@
-"""The manifests: of the API, in agreement with each other, and with what the server does."""
+"""The manifests follow the Kubernetes API, agree with each other, and fit the server."""
 
 import copy
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.deploy.manifests import (
     settings_of,
 )
 
-# The first has preStop's sleep; the last is the newest that the validator carries.
+# The first has preStop's sleep; the last is the newest that the validator has schemas for.
 VERSIONS = ["1.30", "1.32", "1.34", "1.37"]
 CUSTOM = {"PodMonitor"}
 FILES = sorted(set(BASE.glob("*.yaml")) - {BASE / "kustomization.yaml"})
@@ -30,32 +30,34 @@ SERVICES = {"startup": "", "readiness": "", "liveness": "classwire.liveness"}
 
 
 def validate(manifest: Manifest, version: str) -> None:
-    """Raise ValidationError for what that version's API would refuse, unknown fields too."""
+    """Raise ValidationError for a manifest that this version's API would reject, unknown fields
+    included.
+    """
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
 def container_of(deployment: Manifest) -> Manifest:
-    """The server's container."""
+    """Return the server's container."""
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert isinstance(container, dict)
     return container
 
 
 def pod_of(container: Manifest, volumes: list[Manifest]) -> Manifest:
-    """A pod of that container alone."""
+    """Return a pod with only that container."""
     spec = {"containers": [container], "volumes": volumes}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_file_is_of_the_api(version: str) -> None:
-    """The schemas of that version know every field of every file of the base."""
+    """This version's schemas accept every file of the base."""
     for path in FILES:
         validate(read(path), version)
 
 
-def test_an_unknown_field_is_not() -> None:
-    """A field that a container does not have is found."""
+def test_an_unknown_field_is_rejected() -> None:
+    """The validator rejects a field that a container does not have."""
     deployment = copy.deepcopy(read(BASE / "deployment.yaml"))
     container_of(deployment)["readonlyRootFilesystem"] = True
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -63,13 +65,13 @@ def test_an_unknown_field_is_not() -> None:
 
 
 def test_the_kustomization_lists_every_file() -> None:
-    """No file of the base is forgotten."""
+    """The kustomization lists every file of the base."""
     assert [BASE / name for name in read(BASE / "kustomization.yaml")["resources"]] == FILES
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=NAMES)
-def test_what_kustomize_renders(folder: Path) -> None:
-    """It is of the API, in one namespace."""
+def test_the_rendered_manifests_follow_the_api(folder: Path) -> None:
+    """The rendered manifests follow the API, in one namespace."""
     rendered = render(folder)
     for kind, manifest in rendered.items():
         if kind not in CUSTOM:
@@ -78,9 +80,10 @@ def test_what_kustomize_renders(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=NAMES)
-def test_the_pod_is_as_the_server_needs_it(folder: Path) -> None:
-    """Its settings are settings, its ports those that the server listens on; it has time to drain,
-    places to write to, and no variables or tokens that nobody asked for.
+def test_the_pod_fits_the_server(folder: Path) -> None:
+    """The pod has valid settings, the server's ports, time to drain and places to write.
+
+    It gets no variable or token that the manifest does not state.
     """
     rendered = render(folder)
     variables = rendered["ConfigMap"]["data"]
@@ -109,15 +112,15 @@ def test_the_pod_is_as_the_server_needs_it(folder: Path) -> None:
 
 
 def test_the_probes() -> None:
-    """The cluster asks the server's port for readiness, at first too, and for liveness."""
+    """The cluster probes the server's port for startup, readiness and liveness."""
     port = settings_of({}, ["--insecure"]).port
     for purpose, probe in probes(container_of(read(BASE / "deployment.yaml"))):
         assert probe["grpc"] == {"port": port, "service": SERVICES[purpose]}
 
 
 def test_the_probes_of_the_example_with_tls() -> None:
-    """Plain text is off, and what asks is a command in the pod, since the cluster's own probes
-    speak no TLS.
+    """With TLS a command in the pod probes the server, since the cluster's own probes speak no
+    TLS.
     """
     rendered = render(OWN_MODEL)
     assert rendered["ConfigMap"]["data"]["CLASSWIRE_INSECURE"] == "false"
@@ -127,9 +130,10 @@ def test_the_probes_of_the_example_with_tls() -> None:
         assert "grpc" not in probe
 
 
-def test_who_is_meant() -> None:
-    """Service, disruption budget and network policy select the deployment's pods, and only them;
-    callers need not be such pods; the network is open on the server's ports alone.
+def test_selectors_match_the_pods() -> None:
+    """Service, disruption budget and network policy select exactly the deployment's pods.
+
+    Pods with the label of callers may call, on the calls' port; the metrics' port is open.
     """
     labels = read(BASE / "deployment.yaml")["spec"]["template"]["metadata"]["labels"]
     policy = read(BASE / "network.yaml")["spec"]
@@ -150,13 +154,13 @@ def test_who_is_meant() -> None:
 
 
 def test_kustomize_leaves_selectors_alone() -> None:
-    """What is rendered lets the same callers in as the file does."""
+    """The rendered network policy lets in the same callers as the file."""
     assert render(BASE)["NetworkPolicy"]["spec"] == read(BASE / "network.yaml")["spec"]
 
 
 def test_the_autoscaler_asks_for_a_metric_that_there_is() -> None:
-    """Its metric, and the label that it selects by, are the server's; prometheus-adapter's rule is
-    about that metric; and the deployment leaves the number of pods to it.
+    """The autoscaler's metric and label are the server's, prometheus-adapter serves that metric,
+    and the deployment sets no number of pods.
     """
     known = {metric.name: metric for metrics in GROUPS.values() for metric in metrics}
     scaler = read(BASE / "autoscaler.yaml")["spec"]
@@ -170,8 +174,9 @@ def test_the_autoscaler_asks_for_a_metric_that_there_is() -> None:
 
 
 def test_the_monitor_finds_the_pods() -> None:
-    """The Prometheus Operator is told the labels and the port of the pods. Its schema is not
-    checked: the validator carries none.
+    """The Prometheus Operator's monitor has the labels and the port of the pods.
+
+    The validator has no schema for the monitor.
     """
     monitor = read(DEPLOY / "kubernetes" / "monitoring" / "pod-monitor.yaml")["spec"]
     deployment = read(BASE / "deployment.yaml")
@@ -181,9 +186,11 @@ def test_the_monitor_finds_the_pods() -> None:
 
 
 def test_the_runtime_of_kserve() -> None:
-    """Its container and volumes are of the Kubernetes API, and its flags are settings: the server
-    would start and listen on the port. Of KServe's own fields, only those are used that a list
-    here names, since the validator carries no schema of them.
+    """The KServe runtime's container follows the Kubernetes API, and the server accepts its
+    flags.
+
+    Of KServe's own fields only a fixed list is allowed, since the validator has no schema for
+    them.
     """
     spec = copy.deepcopy(read(KSERVE / "runtime.yaml")["spec"])
     (container,) = spec.pop("containers")
@@ -202,8 +209,8 @@ def test_the_runtime_of_kserve() -> None:
 
 
 def test_the_inference_service() -> None:
-    """It asks for the runtime by its name, by a format and a protocol that the runtime has; what
-    it says of the pod is of the Kubernetes API.
+    """The inference service names the runtime, with a format and a protocol of the runtime, and
+    its pod fields follow the Kubernetes API.
     """
     runtime = read(KSERVE / "runtime.yaml")
     predictor = copy.deepcopy(read(KSERVE / "inference-service.yaml")["spec"]["predictor"])

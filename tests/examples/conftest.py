@@ -1,4 +1,4 @@
-"""How the tests run the examples, which every language has with the same interface."""
+"""Fixtures that run the examples, which have the same interface in every language."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @dataclass(frozen=True)
 class Secure:
-    """A server that speaks TLS only, and the file of the authority that vouches for it."""
+    """A server that accepts only TLS, and its authority's certificate file."""
 
     target: str
     authority: str
@@ -26,7 +26,7 @@ class Secure:
 
 @pytest.fixture(scope="session")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
-    """A server with the embedded checkpoint and a certificate for this machine."""
+    """Return a server with the embedded checkpoint and a certificate for this machine."""
     folder = tmp_path_factory.mktemp("certificates")
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", "127.0.0.1")

@@ -1,4 +1,4 @@
-"""The notebook runs, and shows what it shows when it runs; its picture has the same numbers."""
+"""A run of the notebook reproduces its outputs, and its picture has the same numbers."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ NUMBER = re.compile(r"-?\d+\.\d+|\d+")
 
 
 def shown(path: Path) -> list[Any]:
-    """All that a notebook shows, cell by cell: tables and printed lines."""
+    """Return all outputs of a notebook, cell by cell: tables and printed lines."""
     read = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     return [
         output.get("text") or output["data"].get("text/html")
@@ -26,14 +26,14 @@ def shown(path: Path) -> list[Any]:
 
 
 def assert_alike(left: str, right: str) -> None:
-    """Equal, but for the last digits of numbers, which another processor may round differently."""
+    """Assert equality, except for the last digits of numbers, which depend on the processor."""
     assert NUMBER.sub("N", left) == NUMBER.sub("N", right)
     numbers = [float(number) for number in NUMBER.findall(left)]
     assert numbers == pytest.approx([float(number) for number in NUMBER.findall(right)], abs=2e-4)
 
 
 def test_notebook_shows_what_it_shows_when_it_runs(tmp_path: Path) -> None:
-    """Its three stages, direct and served, are equal, and those that are committed."""
+    """The three stages, direct and served, are equal to each other and to the committed outputs."""
     output = tmp_path / "run.ipynb"
     subprocess.run(
         [sys.executable, "-m", "scripts.notebook", output], cwd=ROOT, check=True, timeout=110
@@ -51,5 +51,5 @@ def test_notebook_shows_what_it_shows_when_it_runs(tmp_path: Path) -> None:
 
 
 def test_picture_has_the_numbers_of_the_embedded_checkpoint(target: str) -> None:
-    """The drawing of the stages is that of what a server says."""
+    """The drawing of the stages has the numbers of the server."""
     assert_alike(picture.FILE.read_text(encoding="utf-8"), picture.drawn(target))

@@ -1,4 +1,4 @@
-"""The examples in Python do what their pages say, against a real server."""
+"""The Python examples do what their pages state, against a real server."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ FOLDER = ROOT / "examples" / "python"
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs an example by the script that every language has."""
+    """Return a function that runs an example by its script."""
     subprocess.run([FOLDER / "build", tmp_path], check=True, timeout=60)
 
     def start(*arguments: str, lines: str = "") -> "subprocess.CompletedProcess[str]":
@@ -34,7 +34,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_one_text(run: Run, target: str) -> None:
-    """`classify` prints the label and its score; for a bad text the reason, and exits with 1."""
+    """`classify` prints label and score; for a bad text it prints the reason and exits with 1."""
     good, bad = run("classify", target, "I really love this book"), run("classify", target, " ")
     assert (good.returncode, good.stdout, good.stderr) == (0, "5 stars 0.5290\n", "")
     assert (bad.returncode, bad.stdout) == (1, "")
@@ -43,7 +43,7 @@ def test_one_text(run: Run, target: str) -> None:
 
 
 def test_many_texts(run: Run, target: str) -> None:
-    """`stream` prints for each line its number and outcome: a bad line has a reason of its own."""
+    """`stream` prints number and outcome of each line, and a bad line's reason."""
     ended = run("stream", target, lines="I really love this book\n\nFell apart. I want my money!\n")
     assert ended.returncode == 0, ended.stderr
     first, second, third = sorted(ended.stdout.splitlines())
@@ -53,7 +53,7 @@ def test_many_texts(run: Run, target: str) -> None:
 
 
 def test_a_server_that_goes_away(run: Run) -> None:
-    """What a stream that was broken left unanswered is answered all the same, each line once."""
+    """After a broken stream the example answers the rest, each line once."""
     with FakeServer(["good"]) as server:
         server.break_stream(Reason.DRAINING, after_results=2)
         server.fail_next(Reason.LOADING)
@@ -65,7 +65,7 @@ def test_a_server_that_goes_away(run: Run) -> None:
 
 
 def test_tls(run: Run, secure: Secure) -> None:
-    """Both trust a server that speaks TLS by the authority that they are given."""
+    """Both examples accept the TLS server of a given authority."""
     one = run("classify", secure.target, "I really love this book", secure.authority)
     many = run("stream", secure.target, secure.authority, lines="I really love this book\n")
     assert (one.stdout, one.stderr) == ("5 stars 0.5290\n", "")

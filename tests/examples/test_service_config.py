@@ -1,4 +1,4 @@
-"""The service config that clients of any language take."""
+"""The service config for clients in any language."""
 
 import json
 
@@ -16,7 +16,7 @@ REQUEST = pb.ClassifyRequest(input=pb.TextInput(text="a text"))
 
 
 def test_unavailable_is_tried_again_and_nothing_else_is() -> None:
-    """With bare stubs: a server that loads is asked again, one that is overloaded is not."""
+    """Bare stubs with the config retry a loading server, and not an overloaded one."""
     with FakeServer(["good"]) as server:
         options = [("grpc.service_config", CONFIG)]
         with grpc.insecure_channel(server.target, options=options) as channel:
@@ -31,7 +31,7 @@ def test_unavailable_is_tried_again_and_nothing_else_is() -> None:
 
 
 def test_every_method_but_the_stream_is_named() -> None:
-    """What gRPC may repeat by itself: all that has one request and one answer."""
+    """The config names every unary method, which gRPC may retry."""
     (policy,) = json.loads(CONFIG)["methodConfig"]
     named = {(name["service"], name.get("method")) for name in policy["name"]}
     for service in pb.DESCRIPTOR.services_by_name.values():

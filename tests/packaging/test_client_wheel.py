@@ -1,4 +1,4 @@
-"""The installed client: complete, typed, quiet, and without the server's weight."""
+"""The installed client: complete, typed, quiet, and without the server's dependencies."""
 
 import importlib.metadata
 import importlib.util
@@ -19,12 +19,12 @@ SERVER_INSTALLED = importlib.util.find_spec("classwire_server") is not None
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end and returns what it printed."""
+    """Return a function that runs a command and returns its output."""
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_package_is_the_installed_one() -> None:
-    """What is tested here comes from the wheel, not from a checkout."""
+    """The tests import the package from the wheel, not from a checkout."""
     assert Path(classwire.__file__).is_relative_to(INSTALLED)
     assert (
         run(COMMAND, "--version").stdout == f"classwire {importlib.metadata.version('classwire')}\n"
@@ -32,7 +32,7 @@ def test_package_is_the_installed_one() -> None:
 
 
 def test_wheel_carries_types_stubs_and_licence() -> None:
-    """A type checker finds the package typed; the licence and the bill of materials came along."""
+    """The wheel holds py.typed, the stubs, the licence and the bill of materials."""
     files = {str(path) for path in importlib.metadata.files("classwire") or []}
 
     assert {"classwire/py.typed", "classwire/v1/classwire_pb2.pyi"} <= files
@@ -43,13 +43,13 @@ def test_wheel_carries_types_stubs_and_licence() -> None:
 
 @pytest.mark.skipif(SERVER_INSTALLED, reason="the server's environment has torch, by design")
 def test_environment_has_no_torch() -> None:
-    """The client's wheel alone never brings the server or what the server needs."""
+    """The client's wheel installs neither the server nor its dependencies."""
     for heavy in ("classwire_server", "torch", "transformers", "numpy"):
         assert importlib.util.find_spec(heavy) is None
 
 
 def test_imports_are_silent_and_light() -> None:
-    """Every public module imports with warnings as errors, and none of them imports torch."""
+    """Every public module imports without a warning and without torch."""
     code = (
         "import sys, classwire, classwire.testing, classwire.cli, classwire.v1.classwire_pb2_grpc;"
         "sys.exit(not {'torch', 'transformers', 'classwire_server'}.isdisjoint(sys.modules))"
@@ -61,12 +61,12 @@ def test_imports_are_silent_and_light() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    """`__all__` promises nothing that the wheel does not hold."""
+    """The wheel holds every name of `__all__`."""
     assert all(hasattr(classwire, name) for name in classwire.__all__)
 
 
 def test_round_trip_with_fake_server() -> None:
-    """The client classifies by call, batch and stream, against the fake that users test with."""
+    """The client classifies by call, batch and stream against the fake server."""
     with (
         FakeServer(lambda text, pair: {"bad": 0.25, "good": 0.75}) as server,
         classwire.Client(server.target) as client,
@@ -82,7 +82,7 @@ def test_round_trip_with_fake_server() -> None:
 
 
 def test_generated_stubs_serve_bare_callers() -> None:
-    """The messages and stubs are usable without the client class."""
+    """The generated messages and stubs work without the client class."""
     request = classwire_pb2.ClassifyRequest(input=classwire_pb2.TextInput(text="good"))
 
     assert classwire_pb2.ClassifyRequest.FromString(request.SerializeToString()) == request
@@ -100,7 +100,7 @@ def test_command_is_installed() -> None:
 
 @pytest.mark.skipif(SERVER_INSTALLED, reason="with the server installed, serve does serve")
 def test_serve_without_the_server_says_what_to_install() -> None:
-    """The client alone cannot serve; it says so in one line."""
+    """Without the server, `serve` names the package to install in one line."""
     ended = run(COMMAND, "serve")
 
     assert ended.returncode != 0

@@ -1,4 +1,4 @@
-"""The installed pair: the server's wheel serves the checkpoint that it carries."""
+"""The installed pair: the server's wheel serves the checkpoint that it holds."""
 
 import importlib.metadata
 import importlib.util
@@ -20,7 +20,7 @@ LABELS = ["1 star", "2 stars", "3 stars", "4 stars", "5 stars"]
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[str]:
-    """The address of `classwire serve`, ready, with nothing but its defaults and a free port.
+    """Yield the address of a `classwire serve` with defaults and a free port.
 
     Its end is part of the test: SIGTERM drains it, and it exits with 0.
     """
@@ -38,9 +38,7 @@ def target() -> Iterator[str]:
 
 
 def test_package_is_the_installed_one() -> None:
-    """What is tested comes from the wheel: types, the checkpoint's card and weights, and what the
-    engine reads beside its code.
-    """
+    """The wheel holds types, the checkpoint's card and weights, and the engine's data files."""
     files = {str(path) for path in importlib.metadata.files("classwire-server") or []}
     embedded = "classwire_server/models/stars-en"
 
@@ -56,7 +54,7 @@ def test_package_is_the_installed_one() -> None:
 
 
 def test_command_classifies_with_the_embedded_checkpoint(target: str) -> None:
-    """The reference sentence comes back with a score for each of the five stars."""
+    """The reference sentence has a score for each of the five stars."""
     ended = classify(target)
 
     assert ended.returncode == 0, ended.stderr
@@ -64,7 +62,7 @@ def test_command_classifies_with_the_embedded_checkpoint(target: str) -> None:
 
 
 def test_scores_are_machine_readable(target: str) -> None:
-    """`--json` gives the same labels, highest score first, and they sum to one."""
+    """`--json` gives the same labels, highest score first, with a sum of one."""
     ended = classify(target, "--json")
 
     assert ended.returncode == 0, ended.stderr
@@ -75,8 +73,8 @@ def test_scores_are_machine_readable(target: str) -> None:
 
 
 def test_traces_are_an_extra(target: str) -> None:
-    """Without OpenTelemetry the server answers; asked for traces it does not start, and says what
-    to install.
+    """Without OpenTelemetry the server works; with tracing on, it exits and names the extra to
+    install.
     """
     assert importlib.util.find_spec("opentelemetry") is None
     assert classify(target).returncode == 0
@@ -90,12 +88,12 @@ def test_traces_are_an_extra(target: str) -> None:
 
 
 def classify(target: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Runs `classwire classify` on the reference sentence and returns how it ended."""
+    """Run `classwire classify` on the reference sentence and return the finished process."""
     return run("classify", "--target", target, *options, "I really love this book")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command to its end and returns what came of it."""
+    """Return a function that runs the command and returns the finished process."""
     return subprocess.run(
         [COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,6 +1,7 @@
-"""Triton's own client against a server of this checkout, beside Classwire's client.
+"""Triton's own client, and Classwire's, against a server of this checkout.
 
-Run by scripts/test-tritonclient, which makes the environment and the files that are read here.
+Run by scripts/test-tritonclient, which makes the environment and the files that this module
+reads.
 """
 
 import asyncio
@@ -47,7 +48,7 @@ PATIENCE_S = 60
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[str]:
-    """The address of `classwire serve`, with the embedded checkpoint."""
+    """Yield the address of `classwire serve` with the embedded checkpoint."""
     command = [os.environ["CLASSWIRE_COMMAND"], "serve", "--port", "0", "--deterministic"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -63,14 +64,14 @@ def target() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def client(target: str) -> Iterator[Any]:
-    """Triton's client."""
+    """Yield Triton's client."""
     with triton.InferenceServerClient(target) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def expected(target: str) -> Any:
-    """The scores of the texts by Classwire's own client, by label id: (texts, labels)."""
+    """Return the scores of the texts by Classwire's client, by label id: (texts, labels)."""
     with Client(target) as client:
         results = [client.classify(text) for text in TEXTS]
     by_id = [sorted(result.scores, key=lambda score: score.label_id) for result in results]
@@ -78,25 +79,25 @@ def expected(target: str) -> Any:
 
 
 def inputs(*texts: str, kind: Any = triton) -> list[Any]:
-    """The input of a request, of shape [n,1]."""
+    """Return the input of a request, of shape [n,1]."""
     text = kind.InferInput("text", [len(texts), 1], "BYTES")
     text.set_data_from_numpy(np.array([t.encode() for t in texts], object).reshape(-1, 1))
     return [text]
 
 
 def decoded(array: Any) -> list[Any]:
-    """An array of bytes objects as nested lists of texts."""
+    """Return an array of bytes objects as nested lists of texts."""
     return [decoded(entry) if isinstance(entry, np.ndarray) else entry.decode() for entry in array]
 
 
 def test_environment() -> None:
-    """Both clients are here together, on protobuf 6."""
+    """Both clients share one environment, on protobuf 6."""
     assert importlib.metadata.version("protobuf").startswith("6.")
     assert importlib.metadata.version("tritonclient") == "2.73.0"
 
 
 def test_unary(client: Any, expected: Any) -> None:
-    """`infer`: the same scores, bit for bit, with the labels of the highest."""
+    """`infer` returns the same scores, bit for bit, and the labels of the highest."""
     result = client.infer(MODEL, inputs(*TEXTS), request_id="r", model_version="1", priority=2)
 
     scores = result.as_numpy("scores")
@@ -109,14 +110,14 @@ def test_unary(client: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("compression", ["gzip", "deflate"])
 def test_compression(client: Any, expected: Any, compression: str) -> None:
-    """Compressed requests are understood."""
+    """The server accepts compressed requests."""
     result = client.infer(MODEL, inputs(*TEXTS), compression_algorithm=compression)
 
     assert result.as_numpy("scores").tobytes() == expected.tobytes()
 
 
 def test_async(client: Any, expected: Any) -> None:
-    """`async_infer`: callbacks with results."""
+    """`async_infer` passes results to its callback."""
     done: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
     for _ in range(8):
         client.async_infer(
@@ -130,7 +131,7 @@ def test_async(client: Any, expected: Any) -> None:
 
 
 def test_asyncio(target: str, expected: Any) -> None:
-    """The client for asyncio: calls and streams."""
+    """The asyncio client makes calls and streams."""
 
     async def run() -> list[Any]:
         async with triton_aio.InferenceServerClient(target) as client:
@@ -151,7 +152,9 @@ def test_asyncio(target: str, expected: Any) -> None:
 
 
 def test_stream(client: Any, expected: Any) -> None:
-    """A stream answers in order; a bad request is an error in its place, and ends nothing."""
+    """A stream answers in order; a bad request gets an error in its place, and the stream goes
+    on.
+    """
     answers: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
     client.start_stream(callback=lambda result, error: answers.put((result, error)))
     for number, text in enumerate(TEXTS):
@@ -176,7 +179,7 @@ def test_stream(client: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("classes", [1, 3, 9])
 def test_classification(client: Any, expected: Any, classes: int) -> None:
-    """`class_count`: the highest classes, as Triton writes them."""
+    """`class_count` returns the highest classes in Triton's notation."""
     outputs = [
         triton.InferRequestedOutput("label"),
         triton.InferRequestedOutput("scores", class_count=classes),
@@ -191,7 +194,7 @@ def test_classification(client: Any, expected: Any, classes: int) -> None:
 
 
 def test_no_texts(client: Any) -> None:
-    """A request for nothing has tensors of nothing."""
+    """A request without texts gets tensors without elements."""
     result = client.infer(MODEL, inputs())
 
     assert [result.as_numpy(name).shape for name in ("scores", "label", "label_id")] == [
@@ -221,7 +224,7 @@ def test_errors(client: Any) -> None:
 
 
 def test_descriptions(client: Any) -> None:
-    """Everything that the client asks about server and models."""
+    """The client can query the server's and the models' metadata, config and statistics."""
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready(MODEL)
@@ -254,17 +257,15 @@ def test_descriptions(client: Any) -> None:
         lambda client: client.get_log_settings(),
     ],
 )
-def test_what_there_is_not(client: Any, call: Any) -> None:
-    """The rest says so."""
+def test_other_methods_are_unimplemented(client: Any, call: Any) -> None:
+    """All other methods are UNIMPLEMENTED."""
     with pytest.raises(InferenceServerException) as caught:
         call(client)
     assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
 
 
 def test_example(target: str) -> None:
-    """The program that the documentation shows, with its output, whose last digits are the
-    processor's own.
-    """
+    """The documented program prints the documented output, but for the processor's last digits."""
     ended = subprocess.run(
         [sys.executable, HERE / "classify.py", target, MODEL, TEXTS[0], TEXTS[1]],
         capture_output=True,
@@ -287,7 +288,7 @@ PERF_ANALYZER = shutil.which("perf_analyzer", path=sysconfig.get_path("scripts")
     "options", [["-b", "2"], ["--async", "--streaming"]], ids=["calls", "stream"]
 )
 def test_perf_analyzer(target: str, tmp_path: Path, options: list[str]) -> None:
-    """It finds out what the model takes, loads it, and reads the server's own figures."""
+    """perf_analyzer reads the model's metadata, loads the server, and reads its statistics."""
     data = tmp_path / "texts.json"
     data.write_text(json.dumps({"data": [{"text": [text]} for text in TEXTS]}), "utf-8")
     command = [PERF_ANALYZER or "", "-i", "grpc", "-u", target, "-m", MODEL, *options]
@@ -317,7 +318,9 @@ def differences(
     theirs: Sequence[FileDescriptorProto | DescriptorProto],
     path: str,
 ) -> Iterator[str]:
-    """Where messages and enums of ours are not Triton's: name, number, type, label, oneof."""
+    """Yield the differences of messages and enums from Triton's: name, number, type, label,
+    oneof.
+    """
     is_file = isinstance(ours, FileDescriptorProto)
     kinds = "message_type" if is_file else "nested_type"
     known = {message.name: message for owner in theirs for message in getattr(owner, kinds)}
@@ -342,20 +345,20 @@ def differences(
 
 
 def facts(field: FieldDescriptorProto, owner: DescriptorProto) -> tuple[Any, ...]:
-    """What the wire and generated code know of a field."""
+    """Return the properties of a field that matter to the wire and to generated code."""
     oneof = owner.oneof_decl[field.oneof_index].name if field.HasField("oneof_index") else ""
     return field.name, field.type, field.type_name, field.label, oneof
 
 
 def described(module: Any) -> FileDescriptorProto:
-    """The file that a module was generated from."""
+    """Return the descriptor of the file that a module was generated from."""
     file = FileDescriptorProto()
     module.DESCRIPTOR.CopyToProto(file)
     return file
 
 
 def test_messages_and_rpcs_are_tritons() -> None:
-    """All that our contract has is in Triton's, field by field and method by method."""
+    """Triton's contract has every field and method of the server's."""
     theirs = [described(triton.service_pb2), described(triton.model_config_pb2)]
     [ours] = FileDescriptorSet.FromString((HERE / "open_inference.binpb").read_bytes()).file
 

@@ -40,7 +40,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture(scope="session")
 def servers(checkpoint: Callable[..., Path], engine: FakeEngine) -> Iterator[list[Server]]:
-    """Two servers with every default setting."""
+    """Yield two servers with default settings."""
     with ExitStack() as running:
         config = ServerConfig(port=0, model=(f"tiny={checkpoint('bert')}",))
         yield [running.enter_context(Server(config, engine.launch)) for _ in range(2)]
@@ -59,7 +59,7 @@ def kind(request: pytest.FixtureRequest) -> type[Proxy]:
 def start_proxy(
     kind: type[Proxy], certificate: Certificate, tmp_path: Path
 ) -> Iterator[StartProxy]:
-    """Starts proxies: `start_proxy([one, other], {"15m": "1s"})`."""
+    """Return a function that starts proxies: `start_proxy([one, other], {"15m": "1s"})`."""
     with ExitStack() as running:
 
         def start(targets: Sequence[str], edits: dict[str, str] | None = None) -> Proxy:

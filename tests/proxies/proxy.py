@@ -114,7 +114,7 @@ class Proxy:
 
 
 class Nginx(Proxy):
-    """nginx, one worker."""
+    """nginx with one worker."""
 
     binary = "nginx"
     shipped = DEPLOY / "nginx" / "classwire.conf"
@@ -140,7 +140,7 @@ class Nginx(Proxy):
 
 
 class HAProxy(Proxy):
-    """HAProxy, one process."""
+    """HAProxy as one process."""
 
     binary = "haproxy"
     shipped = DEPLOY / "haproxy" / "classwire.cfg"

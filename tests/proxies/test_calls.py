@@ -119,7 +119,7 @@ def test_deadlines(
     assert late["code"] == "DEADLINE_EXCEEDED"
     left_s = [received.time_left_s or 0 for received in server.calls]
     for told_s, given_s in zip(left_s, (PATIENCE_S, 0.2, 0.2), strict=True):
-        assert 0 < told_s < 1.1 * given_s  # gRPC rounds what it sends
+        assert 0 < told_s < 1.1 * given_s  # gRPC rounds the timeout that it sends
 
 
 @pytest.mark.parametrize("kind_of_call", ["unary", "stream"])

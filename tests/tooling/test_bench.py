@@ -1,4 +1,4 @@
-"""The benchmark's pure parts: its texts, its statistics, its verdicts, its tables and charts."""
+"""The benchmark's pure parts: texts, statistics, verdicts, tables and charts."""
 
 import copy
 import json
@@ -17,13 +17,13 @@ RECORDED = Path(__file__).with_name("recorded_benchmark.json")
 
 @pytest.fixture
 def result() -> dict[str, Any]:
-    """A result with round figures, as a run writes it."""
+    """Return a result with round figures, in the form that a run writes."""
     recorded: dict[str, Any] = json.loads(RECORDED.read_text(encoding="utf-8"))
     return recorded
 
 
 def test_the_workload_has_its_mix() -> None:
-    """Half are sentences, 40 % reviews, 10 % long: overall, and in every 20 texts."""
+    """Half of the texts are sentences, 40 % reviews, 10 % long: overall, and in every 20 texts."""
     lengths = mixed().lengths
     assert len(lengths) == 400
     for start in range(0, len(lengths), 20):
@@ -34,37 +34,42 @@ def test_the_workload_has_its_mix() -> None:
 
 
 def test_interleaving_is_the_same_every_time() -> None:
-    """The same pools give the same workload, and another seed another one."""
+    """The same pools and seed give the same workload, and another seed another one."""
     pools = [range(5, 26), range(30, 151), range(151, 511)]
     assert interleave(pools, 60) == interleave(pools, 60)
     assert interleave(pools, 60) != interleave(pools, 60, seed=8)
 
 
 def test_a_joined_text_has_its_special_tokens_once() -> None:
-    """Three texts of 102 tokens are 302 together, and the nearest number of them is joined."""
+    """A joined text has its special tokens once: three texts of 102 tokens make 302.
+
+    The number of joined texts is the one that comes nearest to the length asked for.
+    """
     assert joined([102, 102, 102], 302) == 302
     assert joined([102, 102, 102], 190) == 202
 
 
 def test_words_are_as_many_as_the_reference_has() -> None:
-    """The vocabulary has the reference's size, and no word twice."""
+    """The vocabulary has the reference's size and no word twice."""
     words = checkpoints.words()
     assert len(set(words)) == len(words) > 100_000
     assert {len(word) for word in words} == {5}
 
 
 def test_texts_have_the_words_that_their_tokens_need() -> None:
-    """A text of n tokens has n - 2 words, each one token, and the two that frame them."""
+    """A text of n tokens has n - 2 words, each one token, and two special tokens."""
     assert [len(text.split()) for text in checkpoints.texts([5, 16], ["word"])] == [3, 14]
 
 
 def test_bert_base_costs_what_its_weights_do() -> None:
-    """170 MFLOP a token: two for each of the encoder's 85 million weights."""
+    """A token of BERT-base costs 170 MFLOP: two for each of the encoder's 85 million weights."""
     assert checkpoints.BERT_BASE.linear_flops_per_token == 169_869_312
 
 
 def test_figures() -> None:
-    """The median and the ends; ratios are taken within rounds; quantiles are values that were."""
+    """Figures hold median, minimum and maximum; ratios are taken within rounds; quantiles are
+    measured values.
+    """
     assert (figure([3, 1, 2]).median, figure([3, 1, 2]).least, figure([3, 1, 2]).most) == (2, 1, 3)
     assert ratio([2, 40, 6], [1, 10, 2]).median == 3
     assert (str(figure([1.0, 2.0, 4.0])), str(figure([2.0]))) == ("2.00 (1.00 to 4.00)", "2.00")
@@ -78,7 +83,7 @@ def test_figures() -> None:
 
 
 def test_every_target_is_measured_and_judged(result: dict[str, Any]) -> None:
-    """From a whole result each target has a figure; the recorded one meets all."""
+    """A whole result has a figure for each target, and the recorded one meets all."""
     for target in TARGETS:
         value = measured(target, result)
         assert value is not None, target.name
@@ -86,7 +91,9 @@ def test_every_target_is_measured_and_judged(result: dict[str, Any]) -> None:
 
 
 def test_a_worse_result_meets_less(result: dict[str, Any]) -> None:
-    """An engine twice as slow fails the ratio that it stands in; upper bounds are upper."""
+    """An engine twice as slow misses its target ratios; upper bounds are compared as upper
+    bounds.
+    """
     slow = copy.deepcopy(result)
     seconds = slow["engines"]["engines"]["packed int8, compiled"]["seconds"]
     seconds[:] = [4 * taken for taken in seconds]
@@ -97,14 +104,14 @@ def test_a_worse_result_meets_less(result: dict[str, Any]) -> None:
 
 
 def test_share_of_ceiling(result: dict[str, Any]) -> None:
-    """An engine's operations per second over those of the best kernel of each round."""
+    """The share of ceiling divides an engine's FLOP/s by the best kernel's of each round."""
     share = share_of_ceiling(result, "packed float32, compiled", "float32")
     rate = 4_800 / 12 * result["engines"]["linear_flops_per_token"]
     assert share.median == pytest.approx(rate / 80e9)
 
 
-def test_what_was_not_measured_is_said(result: dict[str, Any]) -> None:
-    """A result without a part still has all tables; its targets say so, and so does the end."""
+def test_missing_measurements_are_stated(result: dict[str, Any]) -> None:
+    """A partial result still has all tables, and its targets are shown as not measured."""
     del result["engines"]["engines"]["packed int8, compiled"]
     del result["accuracy"]
     result["missing"] = ["onnx by 8: it is not installed"]
@@ -114,7 +121,7 @@ def test_what_was_not_measured_is_said(result: dict[str, Any]) -> None:
 
 
 def test_the_page_shows_every_engine_and_call(result: dict[str, Any]) -> None:
-    """Each engine, call and target is a row, and says which cores who had."""
+    """Each engine, call and target is a row, and the page names the cores of each process."""
     page = tables.page(result)
     for name in result["engines"]["engines"]:
         assert f"| {name} |" in page
@@ -126,7 +133,9 @@ def test_the_page_shows_every_engine_and_call(result: dict[str, Any]) -> None:
 def test_charts_are_drawn_and_are_the_same_every_time(
     result: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Both come from a whole result, byte for byte the same; without calls one is left out."""
+    """A whole result gives two charts, byte for byte the same every time; without calls it gives
+    one.
+    """
     first = charts.draw(result, tmp_path / "first")
     again = charts.draw(result, tmp_path / "again")
     assert [path.name for path in first] == ["throughput.svg", "latency.svg"]

@@ -16,7 +16,7 @@ SERVER_STUBS = "server/classwire_server/open_inference"
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A checkout that holds the contract, its stubs and the check alone."""
+    """Return a checkout that holds only the contract, its stubs and the check."""
     for folder in ("protos", "scripts", "client/classwire/v1", SERVER_STUBS):
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
@@ -27,7 +27,9 @@ def repository(tmp_path: Path) -> Path:
 
 
 def check(repository: Path, script: str = "check-contract") -> tuple[int, str]:
-    """Runs the check, or another script, and returns its exit status and all that it printed."""
+    """Return a function that runs the check, or another script, and returns exit status and
+    output.
+    """
     ended = subprocess.run(
         [f"scripts/{script}"],
         cwd=repository,
@@ -41,19 +43,19 @@ def check(repository: Path, script: str = "check-contract") -> tuple[int, str]:
 
 
 def edit(repository: Path, old: str, new: str) -> None:
-    """Replaces the first `old` of the contract, which must be there."""
+    """Replace the first `old` of the contract; fails when there is none."""
     text = (repository / PROTO).read_text()
     assert old in text
     (repository / PROTO).write_text(text.replace(old, new, 1))
 
 
 def regenerate(repository: Path) -> None:
-    """Brings the stubs up to date, so that only what is tested can fail."""
+    """Regenerate the stubs, so that only the tested fault can fail."""
     subprocess.run(["scripts/generate-stubs", "client"], cwd=repository, check=True, timeout=60)
 
 
 def test_contract_passes_and_may_grow(repository: Path) -> None:
-    """The contract is clean, and still is with another field that nobody has to know."""
+    """The contract passes, and still passes with a new optional field."""
     edit(repository, FIELD, FIELD + NEW_FIELD)
     regenerate(repository)
 
@@ -63,7 +65,7 @@ def test_contract_passes_and_may_grow(repository: Path) -> None:
 
 
 def test_change_that_breaks_the_last_release_fails(repository: Path) -> None:
-    """A field renumbered since the release is refused, by the check and by another release."""
+    """The check and the next release reject a field that was renumbered since the last release."""
     edit(repository, FIELD, FIELD.replace("2", "99"))
     regenerate(repository)
     for script in ("check-contract", "release-contract"):
@@ -74,8 +76,8 @@ def test_change_that_breaks_the_last_release_fails(repository: Path) -> None:
         assert "model" in output
 
 
-def test_release_is_what_later_changes_must_not_break(repository: Path) -> None:
-    """What was new at a release cannot be taken away after it."""
+def test_later_changes_must_not_break_a_release(repository: Path) -> None:
+    """A field of one release can't be removed in the next."""
     edit(repository, FIELD, FIELD + NEW_FIELD)
     assert check(repository, "release-contract") == (0, "")
     edit(repository, NEW_FIELD, "")
@@ -87,7 +89,7 @@ def test_release_is_what_later_changes_must_not_break(repository: Path) -> None:
 
 
 def test_lint_fault_fails(repository: Path) -> None:
-    """A message without a comment is refused."""
+    """The check rejects a message without a comment."""
     edit(repository, FIELD, FIELD + "  string Undocumented = 900;\n")
     regenerate(repository)
 
@@ -98,7 +100,7 @@ def test_lint_fault_fails(repository: Path) -> None:
 
 
 def test_unformatted_contract_fails(repository: Path) -> None:
-    """A contract that `buf format` would rewrite is refused, stubs or not."""
+    """The check rejects a contract that `buf format` would change, even with fresh stubs."""
     edit(repository, FIELD, FIELD.replace("  string", "     string"))
 
     assert check(repository)[0] != 0
@@ -108,7 +110,7 @@ def test_unformatted_contract_fails(repository: Path) -> None:
     "name", ["client/classwire/v1/classwire_pb2.pyi", f"{SERVER_STUBS}/inference_pb2.pyi"]
 )
 def test_stale_stubs_fail(repository: Path, name: str) -> None:
-    """Stubs that are not generated from the contract as it stands are refused, in both places."""
+    """The check rejects stale stubs in either place."""
     stub = repository / name
     stub.write_text(stub.read_text() + "\n")
 

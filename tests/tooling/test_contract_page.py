@@ -1,4 +1,4 @@
-"""The page on the contract says what the contract says."""
+"""The contract's page holds what the contract states."""
 
 import re
 
@@ -9,12 +9,12 @@ TEXT = PAGE.read_text(encoding="utf-8")
 
 
 def test_page_is_up_to_date() -> None:
-    """docs/reference/contract.md is what the contract's comments say."""
+    """docs/reference/contract.md is generated from the contract's comments."""
     assert page() == TEXT, "run: python -m scripts.contract_page"
 
 
 def test_nothing_of_the_contract_is_left_out() -> None:
-    """Every service, method, message, field, enum and value is on the page."""
+    """The page has every service, method, message, field, enum and value."""
     contract = pb.DESCRIPTOR
     for kind in (
         contract.services_by_name,
@@ -31,7 +31,7 @@ def test_nothing_of_the_contract_is_left_out() -> None:
 
 
 def test_links_lead_to_headings() -> None:
-    """Each link within the page has its heading."""
+    """Each link within the page leads to a heading."""
     headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
     anchors = {re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings}
     assert len(anchors) == len(headings)

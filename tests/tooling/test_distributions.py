@@ -1,4 +1,4 @@
-"""The two distributions of the checkout belong together."""
+"""The two distributions of the checkout fit together."""
 
 import importlib.metadata
 import tomllib
@@ -16,7 +16,7 @@ SERVER = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def test_both_have_one_version_and_ask_for_each_other_at_it() -> None:
-    """Server and client are released together: neither may be paired with another release."""
+    """Server and client have one version, and require each other at exactly that version."""
     assert f"classwire=={__version__}" in SERVER["dependencies"]
     assert CLIENT["optional-dependencies"]["server"] == [f"classwire-server=={__version__}"]
     assert importlib.metadata.version("classwire") == __version__
@@ -24,8 +24,10 @@ def test_both_have_one_version_and_ask_for_each_other_at_it() -> None:
 
 
 def test_ranges_that_both_state_fit() -> None:
-    """A dependency of both is held to one range, so that the two always install together; of gRPC
-    the server may ask for newer releases than the client, which reads no stranger's requests.
+    """Both distributions give a shared dependency the same range, so that they install together.
+
+    For gRPC the server may require a newer release, since only the server reads requests of
+    strangers.
     """
     client = {needed.name: needed.specifier for needed in map(Requirement, CLIENT["dependencies"])}
     server = {needed.name: needed.specifier for needed in map(Requirement, SERVER["dependencies"])}
@@ -39,20 +41,20 @@ def test_ranges_that_both_state_fit() -> None:
 
 
 def test_client_needs_no_torch() -> None:
-    """Callers never download a server: what the client needs is small."""
+    """The client's dependencies are few, and torch is none of them."""
     heavy = {"torch", "transformers", "numpy", "classwire-server"}
 
     assert heavy.isdisjoint(Requirement(line).name for line in CLIENT["dependencies"])
 
 
 def test_license_travels_with_both() -> None:
-    """The client cannot reach the root's licence: it has the same text of its own."""
+    """The client holds the same licence text as the root, which its package can't include."""
     assert (ROOT / "client/LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 
 @pytest.mark.parametrize("name", ["classwire", "classwire-server"])
 def test_lock_pins_every_dependency(name: str) -> None:
-    """Set-up installs exact versions, each within the range that the distribution states."""
+    """The lock pins each dependency to a version within the distribution's range."""
     locked = {
         canonicalize_name(pin.name): pin
         for pin in map(Requirement, lock_lines())
@@ -69,6 +71,6 @@ def test_lock_pins_every_dependency(name: str) -> None:
 
 
 def lock_lines() -> list[str]:
-    """The pins of the lock, without its comments."""
+    """Return the lock's pins, without comments."""
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     return [line for line in lines if line and not line.startswith("#")]

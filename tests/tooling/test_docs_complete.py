@@ -1,4 +1,6 @@
-"""What programs and people meet by name is documented, and nothing that is gone."""
+"""The documentation names all reasons, options, commands, features and packages, and no removed
+ones.
+"""
 
 import re
 from pathlib import Path
@@ -13,7 +15,7 @@ SERVER = DOCS.parent / "server" / "classwire_server"
 
 
 def first_column(section: str, page: str, column: int = 1) -> str:
-    """The cells of one column, by default the first, of a section's tables."""
+    """Return the cells of one column, by default the first, of a section's tables."""
     text = (DOCS / page).read_text(encoding="utf-8")
     _, _, rest = text.partition(section)
     rows = re.split(r"^##+ ", rest, maxsplit=1, flags=re.MULTILINE)[0].splitlines()
@@ -21,7 +23,9 @@ def first_column(section: str, page: str, column: int = 1) -> str:
 
 
 def test_every_reason_is_documented() -> None:
-    """docs/reference/errors.md has each reason of both services: its code, when, what to do."""
+    """docs/reference/errors.md has each reason of both services: its code, its cause, the
+    remedy.
+    """
     written = errors_page.PAGE.read_text(encoding="utf-8")
     assert written == errors_page.page(), "run: python -m scripts.errors_page"
     for reason in (*CODES, *ADMIN_CODES):
@@ -29,25 +33,25 @@ def test_every_reason_is_documented() -> None:
 
 
 def test_every_option_is_documented() -> None:
-    """docs/reference/cli.md has the options of the commands as they are, and no others."""
+    """docs/reference/cli.md has exactly the options of the commands."""
     written = cli_page.PAGE.read_text(encoding="utf-8")
     assert written == cli_page.page(), "run: python -m scripts.cli_page"
 
 
-def test_every_command_has_its_line() -> None:
-    """The table of commands names each, or its group, and none that is not there."""
+def test_every_command_has_a_row() -> None:
+    """The table of commands names exactly the commands, or their groups."""
     names = re.findall(r"`([a-z]+)", first_column("# Commands\n", "reference/cli.md"))
     assert set(names) == set(command.commands)
 
 
-def test_every_feature_is_told() -> None:
-    """docs/project/versioning.md says what a server has that names it."""
+def test_every_feature_is_documented() -> None:
+    """docs/project/versioning.md explains each feature name of a server."""
     table = first_column("**A feature has a name.**", "project/versioning.md")
     assert tuple(re.findall(r"`(\w+)`", table)) == FEATURES
 
 
 def test_every_package_is_in_the_architecture() -> None:
-    """docs/concepts/architecture.md has one row for each room of the server, and no others."""
+    """docs/concepts/architecture.md has one row for each package of the server, and no others."""
     table = first_column("## Packages of the server", "concepts/architecture.md", column=2)
     rooms = {path.stem for path in SERVER.iterdir() if path.suffix == ".py" or is_package(path)}
     named = re.findall(r"^ `(\w+)` $", table, re.MULTILINE)
@@ -55,5 +59,5 @@ def test_every_package_is_in_the_architecture() -> None:
 
 
 def is_package(path: Path) -> bool:
-    """Whether a folder holds Python."""
+    """Return whether a folder holds Python files."""
     return path.is_dir() and any(path.glob("*.py"))

@@ -1,4 +1,4 @@
-"""Rooms of the server import downwards only, and keep out what does not belong on their floor."""
+"""The server's packages import only lower layers, and torch and grpcio only where allowed."""
 
 import ast
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 SERVER = Path(__file__).parents[2] / "server" / "classwire_server"
 
-FLOORS = (
+LAYERS = (
     {"errors", "scoring", "aggregates"},
     {"config", "tokenization", "gate"},
     {"checkpoint"},
@@ -23,20 +23,20 @@ FLOORS = (
     {"server"},
     {"cli"},
 )
-"""The rooms and single files of the server, from the ground to the roof. A room may import those of
-the floors below it, and nothing of its own floor.
+"""The server's packages and top-level modules, lowest layer first. A package may import the
+packages of lower layers, and none of its own layer.
 """
 
-TORCH = (
+TORCH_PLACES = (
     "engine/forward",
     "engine/selection",
     "engine/compilation",
     "engine/worker",
     "cli/doctor/machine.py",
 )
-"""Where torch may be imported."""
+"""Files and folders that may import torch."""
 
-GRPC = (
+GRPC_PLACES = (
     "rpc",
     "service",
     "open_inference",
@@ -47,14 +47,14 @@ GRPC = (
     "cli",
     "security/certificates.py",
 )
-"""Where grpcio may be imported."""
+"""Files and folders that may import grpcio."""
 
-OWN_FLOOR = {"__init__"}
-"""Its version, which all may read."""
+EXEMPT = {"__init__"}
+"""Top-level modules without a layer, which may import any package."""
 
 
 class Import(NamedTuple):
-    """One imported module, by its full name, and the line of the server's code that imports it."""
+    """One imported module by its full name, with the file and line of the import."""
 
     module: str
     file: str
@@ -65,71 +65,71 @@ class Import(NamedTuple):
 
 
 def imports(folder: Path) -> Iterator[Import]:
-    """Every import in a folder: those within functions and for type checkers, too."""
+    """Yield every import of a folder, also those in functions and under TYPE_CHECKING."""
     for path in sorted(folder.rglob("*.py")):
         if "_pb2" in path.name:
             continue
         file = path.relative_to(folder)
-        package = ["classwire_server", *file.parent.parts]
+        parents = ["classwire_server", *file.parent.parts]
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     yield Import(alias.name, str(file), node.lineno)
             elif isinstance(node, ast.ImportFrom):
-                above = package[: len(package) - node.level + 1] if node.level else []
-                module = ".".join([*above, *filter(None, [node.module])])
+                base = parents[: len(parents) - node.level + 1] if node.level else []
+                module = ".".join([*base, *filter(None, [node.module])])
                 for alias in node.names:
                     yield Import(f"{module}.{alias.name}", str(file), node.lineno)
 
 
-def room_of(file: str) -> str:
-    """The room, or the single file, that a file is in."""
+def package_of(file: str) -> str:
+    """Return the top-level package or module of a file."""
     return Path(file).parts[0].removesuffix(".py")
 
 
-def upward(folder: Path, floors: tuple[set[str], ...] = FLOORS) -> list[str]:
-    """Imports of a room on the same floor or on one above."""
-    floor = {room: number for number, rooms in enumerate(floors) for room in rooms}
+def upward(folder: Path, layers: tuple[set[str], ...] = LAYERS) -> list[str]:
+    """Return the imports of a package in the same or a higher layer."""
+    height = {package: number for number, packages in enumerate(layers) for package in packages}
     found = []
     for each in imports(folder):
         if not each.module.startswith("classwire_server."):
             continue
-        room, target = room_of(each.file), each.module.split(".")[1]
-        if room in OWN_FLOOR or target == "__version__" or room == target:
+        package, target = package_of(each.file), each.module.split(".")[1]
+        if package in EXEMPT or target == "__version__" or package == target:
             continue
-        if floor[target] >= floor[room]:
+        if height[target] >= height[package]:
             found.append(str(each))
     return found
 
 
-def circles(folder: Path) -> list[str]:
-    """Files that import each other, directly or through others."""
+def circular(folder: Path) -> list[str]:
+    """Return the files that import each other, directly or through others."""
     files = {
         ".".join(["classwire_server", *path.relative_to(folder).with_suffix("").parts])
         for path in folder.rglob("*.py")
     }
-    edges: dict[str, set[str]] = {file: set() for file in files}
+    imported: dict[str, set[str]] = {file: set() for file in files}
     for each in imports(folder):
         source = ".".join(["classwire_server", *Path(each.file).with_suffix("").parts])
         module = each.module
         for target in (module, module.rpartition(".")[0]):
             for candidate in (target, f"{target}.__init__"):
                 if candidate in files and candidate != source:
-                    edges[source].add(candidate)
+                    imported[source].add(candidate)
     reached: dict[str, set[str]] = {}
     for file in files:
-        seen, left = set(), list(edges[file])
-        while left:
-            one = left.pop()
-            if one not in seen:
-                seen.add(one)
-                left += edges[one]
-        reached[file] = seen
+        visited, pending = set(), list(imported[file])
+        while pending:
+            current = pending.pop()
+            if current not in visited:
+                visited.add(current)
+                pending += imported[current]
+        reached[file] = visited
     return sorted(file for file in files if file in reached[file])
 
 
 def outside(folder: Path, packages: tuple[str, ...], places: tuple[str, ...]) -> list[str]:
-    """Imports of these packages outside of these places."""
+    """Return the imports of these distributions outside of the allowed places."""
     return [
         str(each)
         for each in imports(folder)
@@ -138,28 +138,33 @@ def outside(folder: Path, packages: tuple[str, ...], places: tuple[str, ...]) ->
     ]
 
 
-def test_no_room_imports_upwards() -> None:
-    """Each room imports rooms below it; the test names the line that does not."""
+def test_no_package_imports_upwards() -> None:
+    """Each package imports only packages of lower layers; the failure names file and line."""
     assert upward(SERVER) == []
 
 
-def test_no_file_imports_itself_through_others() -> None:
-    """No circle of files, however long."""
-    assert circles(SERVER) == []
+def test_no_imports_are_circular() -> None:
+    """No file imports itself through others."""
+    assert circular(SERVER) == []
 
 
 def test_torch_stays_in_the_engine() -> None:
-    """Only what runs a model, and the doctor's look at the machine, import torch."""
-    assert outside(SERVER, ("torch",), TORCH) == []
+    """Only the engine's packages that run a model, and the doctor's look at the machine, import
+    torch.
+    """
+    assert outside(SERVER, ("torch",), TORCH_PLACES) == []
 
 
 def test_grpc_stays_above_the_scheduler() -> None:
-    """No room below rpc imports grpcio, but for the certificates of the port."""
-    assert outside(SERVER, ("grpc", "grpc_status", "grpc_health", "grpc_reflection"), GRPC) == []
+    """No package below rpc imports grpcio, except for the certificates of the port."""
+    assert (
+        outside(SERVER, ("grpc", "grpc_status", "grpc_health", "grpc_reflection"), GRPC_PLACES)
+        == []
+    )
 
 
 def test_the_server_uses_the_clients_public_names() -> None:
-    """No private module of the client's distribution is imported."""
+    """The server imports no private module of the client."""
     private = [
         str(each)
         for each in imports(SERVER)
@@ -169,11 +174,11 @@ def test_the_server_uses_the_clients_public_names() -> None:
     assert private == []
 
 
-def test_every_room_has_a_floor() -> None:
-    """A new file or folder on the top level has a place in the order above."""
+def test_every_package_has_a_layer() -> None:
+    """Every top-level module and package has a layer in LAYERS."""
     found = {path.stem for path in SERVER.glob("*.py") if path.stem != "__init__"}
     found |= {path.parent.name for path in SERVER.glob("*/__init__.py")}
-    assert found == set.union(*FLOORS)
+    assert found == set.union(*LAYERS)
 
 
 @pytest.mark.parametrize(
@@ -185,14 +190,14 @@ def test_every_room_has_a_floor() -> None:
         ("def f() -> None:\n    from classwire_server.config import a", "errors.py:2"),
     ],
 )
-def test_the_rule_sees_every_form_of_import(tmp_path: Path, line: str, named: str) -> None:
-    """An upward import is found, and named by file and line, in whatever form it is written."""
+def test_every_form_of_upward_import_is_found(tmp_path: Path, line: str, named: str) -> None:
+    """`upward` finds an upward import in every form, with file and line."""
     (tmp_path / "errors.py").write_text(line)
     assert upward(tmp_path, ({"errors"}, {"config"}))[0].startswith(named)
 
 
-def test_the_rule_sees_circles(tmp_path: Path) -> None:
-    """Two files that import each other are found."""
+def test_circular_imports_are_found(tmp_path: Path) -> None:
+    """`circular` finds two files that import each other."""
     (tmp_path / "errors.py").write_text("from .config import a")
     (tmp_path / "config.py").write_text("from .errors import b")
-    assert circles(tmp_path) == ["classwire_server.config", "classwire_server.errors"]
+    assert circular(tmp_path) == ["classwire_server.config", "classwire_server.errors"]

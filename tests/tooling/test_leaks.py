@@ -1,4 +1,4 @@
-"""`make leaks` finds what must not be committed, and nothing else."""
+"""`make leaks` finds text that must not be committed, and nothing else."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "leaks.py"
 
-# Each is put together here, so that this file holds none of them.
+# Each leak is put together here, so that this file holds none.
 PLANTED = {
     "home": ("a path of one machine", 'open("/' + 'home/ada/weights.bin")'),
     "file-url": ("a path of one machine", "file:///" + "root/wheels"),
@@ -29,13 +29,13 @@ PLANTED = {
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """An empty git repository."""
+    """Return an empty git repository."""
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     return tmp_path
 
 
 def leaks(repository: Path) -> subprocess.CompletedProcess[str]:
-    """Runs the script in a repository and returns how it ended."""
+    """Return a function that runs the script in a repository and returns the finished process."""
     return subprocess.run(
         [sys.executable, SCRIPT],
         cwd=repository,
@@ -50,7 +50,9 @@ def leaks(repository: Path) -> subprocess.CompletedProcess[str]:
 def test_planted_leak_is_found_by_line_and_not_repeated(
     repository: Path, what: str, text: str
 ) -> None:
-    """A leak in a file that git would take is named by file, line and kind, never shown."""
+    """The script names file, line and kind of a leak that git would commit, and never shows its
+    text.
+    """
     (repository / "notes.md").write_text(f"harmless\n{text}\n")
 
     ended = leaks(repository)
@@ -61,7 +63,7 @@ def test_planted_leak_is_found_by_line_and_not_repeated(
 
 
 def test_leak_inside_binary_file_is_found(repository: Path) -> None:
-    """Weights and archives are searched as well."""
+    """The script searches binary files as well."""
     (repository / "model.bin").write_bytes(b"\x00\xff\x00" + b"/" + b"home/ada/run" + b"\x00")
 
     assert "model.bin:1: a path of one machine" in leaks(repository).stdout

@@ -13,13 +13,13 @@ FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 @functools.cache
 def prose(page: Path) -> str:
-    """A page without its code."""
+    """Return a page without its code."""
     return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
 @functools.cache
 def anchors(page: Path) -> frozenset[str]:
-    """What can follow `#` in a link to a page: its headings, as GitHub writes them."""
+    """Return the anchors of a page, which GitHub makes of its headings."""
     headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return frozenset(
         re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings
@@ -27,7 +27,7 @@ def anchors(page: Path) -> frozenset[str]:
 
 
 def test_links_lead_to_files_and_headings() -> None:
-    """Every relative link of every committed page: its file is there, and its heading in it."""
+    """Every relative link of a committed page leads to a file and, with an anchor, to a heading."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""Readers find every page: from the front page, and in the site's navigation."""
+"""Readers reach every page from the front page and from the site's navigation."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ PAGES = frozenset(DOCS.rglob("*.md"))
 
 
 def test_every_page_is_at_most_two_clicks_from_the_front_page() -> None:
-    """Following links of pages, without those inside code."""
+    """Every page is at most two links from the front page, not counting links in code."""
     reached = {FRONT}
     for _ in range(2):
         reached |= {path for page in reached for _, linked in sections(page) for path in linked}
@@ -19,7 +19,7 @@ def test_every_page_is_at_most_two_clicks_from_the_front_page() -> None:
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
-    """The site shows each page but the front page in its sidebar, in one place."""
+    """The site's sidebar has each page but the front page, once."""
     listed = [
         line
         for page in sorted(PAGES)
@@ -35,7 +35,9 @@ def test_every_page_is_in_the_navigation_once() -> None:
 def test_the_navigation_has_the_front_pages_sections(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A section with links is a caption, a folder's README lists what the front page leaves out."""
+    """A section with links becomes a caption; a folder's README lists pages that the front page
+    omits.
+    """
     front, inner = tmp_path / "README.md", tmp_path / "a" / "README.md"
     inner.parent.mkdir()
     front.write_text("# T\n\n## Start\n\n[a](a/README.md) [b](a/b.md)\n\n## None\n\nText.\n")

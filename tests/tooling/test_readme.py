@@ -10,7 +10,7 @@ from scripts.readme import output_of, shown
 
 
 def test_a_command_that_fails() -> None:
-    """Its last lines are shown, and what became of it."""
+    """For a command that fails the README shows its last lines and its exit code."""
     code = "for number in range(99): print('line', number)\nraise SystemExit(3)"
     with pytest.raises(SystemExit) as ended:
         output_of([sys.executable, "-c", code])
@@ -21,14 +21,14 @@ def test_a_command_that_fails() -> None:
 
 
 def test_a_command_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is given up, and that is said."""
+    """A command that hangs is stopped, and the README names the timeout."""
     monkeypatch.setattr(readme, "TIMEOUT_S", 0.1)
     with pytest.raises(SystemExit, match="timed out"):
         output_of([sys.executable, "-c", "import threading; threading.Event().wait()"])
 
 
-def test_what_is_shown_of_the_tests() -> None:
-    """Their last line, with the day and the machine of the run."""
+def test_the_last_line_of_the_tests_is_shown() -> None:
+    """For the tests the README shows their last line, with day and machine of the run."""
     processor = machine()["processor"]
     body = shown("some dots\n== 3 passed ==\n")
     assert body.startswith("```\n== 3 passed ==\n```\n\n2")

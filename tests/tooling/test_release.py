@@ -1,4 +1,4 @@
-"""`make release`: what is refused, and what a release is made of, on a copy of the checkout."""
+"""`make release`: what it rejects, and what it makes of a copy of the checkout."""
 
 import json
 import os
@@ -36,7 +36,7 @@ Run = Callable[..., str]
 
 
 def git(repository: Path, *arguments: str) -> str:
-    """What a command of git prints."""
+    """Return the output of a git command."""
     command = ("git", "-C", str(repository), *arguments)
     environment = os.environ | WHO
     return subprocess.run(
@@ -45,7 +45,7 @@ def git(repository: Path, *arguments: str) -> str:
 
 
 def make_release(repository: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the script in a repository, without the tests that CI has run."""
+    """Return the finished script, run in a repository without the tests."""
     return subprocess.run(
         [sys.executable, "-m", "scripts.release", *arguments, "--skip-tests"],
         cwd=repository,
@@ -59,7 +59,7 @@ def make_release(repository: Path, *arguments: str) -> "subprocess.CompletedProc
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with what is released, and a changelog of its own."""
+    """Return a repository with the released files and a short changelog."""
     copy = tmp_path_factory.mktemp("release") / "repository"
     for name in PARTS:
         if (ROOT / name).is_dir():
@@ -79,7 +79,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def released(repository: Path) -> Path:
-    """The repository after a dry run, which changed nothing, and the release itself."""
+    """Return the repository after a dry run, which must change nothing, and a release."""
     head = git(repository, "rev-parse", "HEAD")
     tried = make_release(repository, VERSION, "--dry-run")
     assert tried.returncode == 0, tried.stderr
@@ -92,7 +92,7 @@ def released(repository: Path) -> Path:
 
 
 def test_a_release_is_a_commit_with_a_tag(released: Path) -> None:
-    """The tag says what is new; the tree is clean, and a second one of that version is refused."""
+    """A release is a tagged commit, with the changes in the tag; its version can't be reused."""
     assert git(released, "tag") == f"v{VERSION}\n"
     assert git(released, "rev-parse", f"v{VERSION}^{{}}") == git(released, "rev-parse", "HEAD")
     assert git(released, "log", "-1", "--format=%s") == f"Release {VERSION}\n"
@@ -108,7 +108,9 @@ def test_a_release_is_a_commit_with_a_tag(released: Path) -> None:
 
 
 def test_the_version_stands_everywhere(released: Path) -> None:
-    """In the package, in both dependencies, in the changelog with its date, in both bills."""
+    """The version is in the package, both dependencies, the dated changelog and both bills of
+    materials.
+    """
     for name, form in release.SET.items():
         assert form.format(VERSION) in (released / name).read_text()
     changelog = (released / "CHANGELOG.md").read_text()
@@ -119,8 +121,8 @@ def test_the_version_stands_everywhere(released: Path) -> None:
         assert said["metadata"]["component"]["version"] == VERSION
 
 
-def test_what_was_built_is_what_was_checked(released: Path) -> None:
-    """Two wheels and two source distributions with nothing wrong, whose checksums fit."""
+def test_the_built_files_are_valid(released: Path) -> None:
+    """A release has two valid wheels and two source distributions, with matching checksums."""
     dist = released / "dist"
     lines = (dist / "SHA256SUMS").read_text().splitlines()
     assert len(lines) == 4
@@ -132,7 +134,7 @@ def test_what_was_built_is_what_was_checked(released: Path) -> None:
 
 
 def test_a_build_can_be_repeated(released: Path, tmp_path: Path) -> None:
-    """The same sources make the same bytes, whenever and from whichever folder."""
+    """The same sources build the same bytes, at any time and in any folder."""
     command = [sys.executable, "-m", "build", "--no-isolation", "--wheel"]
     environment = {name: value for name, value in os.environ.items() if "EPOCH" not in name}
     subprocess.run(
@@ -146,7 +148,9 @@ def test_a_build_can_be_repeated(released: Path, tmp_path: Path) -> None:
 
 
 def test_wheels_that_lack_something_are_not_released(released: Path, tmp_path: Path) -> None:
-    """A licence, a bill of materials, the version of the other: each is missed, and named."""
+    """A wheel without licence, bill of materials or the other's version fails, with the missing
+    part named.
+    """
     name = f"classwire-{VERSION}-py3-none-any.whl"
     with (
         zipfile.ZipFile(released / "dist" / name) as whole,
@@ -186,10 +190,10 @@ def test_invalid_versions(version: str, said: str) -> None:
     release.check_version("99.0.0rc1")
 
 
-def test_what_is_not_committed_is_not_released(
+def test_uncommitted_changes_are_not_released(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tree must be clean, and something must be new."""
+    """The script rejects a tree with uncommitted changes, and a changelog without news."""
     git(tmp_path, "init", "--quiet")
     monkeypatch.setattr(release, "ROOT", tmp_path)
     monkeypatch.setattr(release, "CHANGELOG", tmp_path / "CHANGELOG.md")

@@ -1,4 +1,4 @@
-"""Set-up announces torch, installs the lock's versions and no tools that serving does not need."""
+"""Set-up announces torch, and installs the lock's versions and only the tools that it needs."""
 
 import importlib.metadata
 import re
@@ -43,18 +43,20 @@ def test_what_is_installed_is_what_the_lock_names() -> None:
 def test_differences_from_the_lock_are_named(
     installed: dict[str, str | None], problem: list[str]
 ) -> None:
-    """Another version, a missing package and an unlocked one; torch's build makes no difference."""
+    """Another version, a missing package and an unlocked one are named; torch's build is
+    ignored.
+    """
     assert list(problems({"click": "8.5.1", "torch": "2.13.0"}, installed)) == problem
 
 
 def test_pins_are_those_of_this_python() -> None:
-    """Of two pins of a package, the one whose marker holds here counts."""
+    """Of two pins of a package, the one whose marker matches this Python counts."""
     lines = ["# no pin", "numpy==1 ; python_version < '3'", "numpy==2 ; python_version >= '3'"]
     assert pins(lines) == {"numpy": "2"}
 
 
 def test_serving_needs_no_tools() -> None:
-    """Neither the server with tracing nor the client requires a tool of development."""
+    """Neither the server with tracing nor the client requires a development tool."""
     found = needed(["classwire", "classwire-server[tracing]"])
     assert found.keys() & TOOLS == set()
     dev = {Requirement(line).name for line in importlib.metadata.requires("classwire-server") or []}
@@ -62,7 +64,7 @@ def test_serving_needs_no_tools() -> None:
 
 
 def test_demo_and_serve_install_only_what_serving_needs() -> None:
-    """These two targets depend on the environment for serving, all others on the full one."""
+    """`demo` and `serve` depend on the serving environment, all other targets on the full one."""
     needs = dict(re.findall(r"^([a-z-]+): (\S+) ##", MAKEFILE, re.MULTILINE))
     assert {name for name, need in needs.items() if need == "$(SERVING)"} == {"demo", "serve"}
     assert needs["setup"] == "$(INSTALLED)"
@@ -74,7 +76,7 @@ def test_demo_and_serve_install_only_what_serving_needs() -> None:
 
 
 def test_the_build_that_pip_prefers() -> None:
-    """A build with a local version wins over the release; without a list it is the release."""
+    """The announced build is the one with a local version; without a list it is the release."""
     assert preferred(LISTED, "2.13.0") == "2.13.0+cpu"
     assert preferred(LISTED.replace("2.13.0+cpu, ", ""), "2.13.0") == "2.13.0"
     assert preferred("ERROR: no such command", "2.13.0") == "2.13.0"
@@ -82,7 +84,7 @@ def test_the_build_that_pip_prefers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "system", "has_driver", "says"),
+    ("version", "system", "has_driver", "parts"),
     [
         ("2.13.0", "Linux", False, ["2.13.0: the CUDA build, about 2.7 GB", "PIP_EXTRA_INDEX_URL"]),
         ("2.13.0", "Linux", True, ["2.13.0: the CUDA build, about 2.7 GB"]),
@@ -91,11 +93,11 @@ def test_the_build_that_pip_prefers() -> None:
     ],
 )
 def test_build_and_size_are_announced(
-    version: str, system: str, has_driver: bool, says: list[str]
+    version: str, system: str, has_driver: bool, parts: list[str]
 ) -> None:
-    """Only where CUDA is of no use, a second line tells how to get the CPU build."""
+    """Where CUDA is of no use, a second line names the command for the CPU build."""
     lines = list(announcement(version, system, has_nvidia_driver=has_driver))
-    assert len(lines) == len(says)
-    for line, part in zip(lines, says, strict=True):
+    assert len(lines) == len(parts)
+    for line, part in zip(lines, parts, strict=True):
         assert part in line
     assert all('"CPU"' in line for line in lines[1:])

@@ -1,4 +1,4 @@
-"""What is shipped, what it needs, under which licences; and that nothing of others is unpickled."""
+"""Licences and bills of materials of the distributions, and where code may unpickle."""
 
 import ast
 import json
@@ -17,17 +17,17 @@ ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT / "client/classwire", ROOT / "server/classwire_server")
 UNPICKLERS = {"_pickle", "cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 BETWEEN_OUR_PROCESSES = {"engine/compilation/process.py", "engine/worker/protocol.py"}
-"""What talks to processes that the server itself started: docs/guides/security.md."""
+"""Modules that talk to processes which the server itself started: docs/guides/security.md."""
 
 
 def test_the_page_of_licences_is_up_to_date() -> None:
-    """docs/project/licences.md is what is installed."""
+    """docs/project/licences.md lists the installed dependencies."""
     assert licences.PAGE.read_text("utf-8") == licences.page(), "run: python -m scripts.licences"
 
 
 @pytest.mark.parametrize("extra", ["", "tracing"])
 def test_every_licence_is_allowed(extra: str) -> None:
-    """A dependency with a licence that is not on the list is refused before it is shipped."""
+    """Every dependency has a licence of the allowed list."""
     needed = runtime("classwire-server", extra)
     assert len(needed) > 20
     assert {
@@ -52,7 +52,7 @@ def test_disallowed_licences(licence: str, expected: set[str]) -> None:
 
 @pytest.mark.parametrize("name", sorted(sbom.FILES))
 def test_bills_of_materials_are_up_to_date(name: str) -> None:
-    """Each is what the lock's environment says, valid CycloneDX, with all that is stated."""
+    """Each bill lists the lock's environment, all stated dependencies, and is valid CycloneDX."""
     text = sbom.FILES[name].read_text("utf-8")
     assert text == sbom.sbom(name), "run: python -m scripts.sbom"
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
@@ -66,14 +66,16 @@ def test_bills_of_materials_are_up_to_date(name: str) -> None:
 
 
 def test_wheels_carry_their_bill() -> None:
-    """Hatchling puts the file into `.dist-info/sboms/`, and source distributions have it, too."""
+    """Wheels hold their bill in `.dist-info/sboms/`, and source distributions hold it, too."""
     for name, path in OWN.items():
         assert sbom.FILES[name].name in path.read_text("utf-8").partition("sbom-files")[2]
 
 
-def test_nothing_is_unpickled_but_what_our_own_processes_say() -> None:
-    """Neither a checkpoint nor a caller can have a pickle loaded; torch's own loader of weights,
-    which transformers calls, takes tensors only.
+def test_only_messages_of_our_own_processes_are_unpickled() -> None:
+    """Only messages of the server's own processes are unpickled, never a checkpoint or a
+    request.
+
+    transformers calls torch's weights-only loader, which loads tensors alone.
     """
     found = [
         f"{path.relative_to(folder)}:{line}: {what}"
@@ -97,12 +99,12 @@ def test_nothing_is_unpickled_but_what_our_own_processes_say() -> None:
     ],
 )
 def test_unpickling_is_recognised(source: str) -> None:
-    """Each way of loading a pickle that the libraries at hand have."""
+    """The check finds each way to load a pickle of the installed libraries."""
     assert list(unpicklings(source))
 
 
 def unpicklings(source: str) -> Iterator[tuple[int, str]]:
-    """Lines, from 1, that load a pickle or could, and what they are."""
+    """Yield the lines, from 1, that load a pickle or could, with the name of the call."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -113,7 +115,7 @@ def unpicklings(source: str) -> Iterator[tuple[int, str]]:
             called = ast.unparse(node.func)
             if called == "torch.load":
                 yield node.lineno, called
-            if called.endswith(".recv") and not node.args:  # of multiprocessing: unpickles
+            if called.endswith(".recv") and not node.args:  # multiprocessing's `recv` unpickles
                 yield node.lineno, called
             for keyword in node.keywords:
                 said = (keyword.arg, ast.unparse(keyword.value))

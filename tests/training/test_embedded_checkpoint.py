@@ -1,4 +1,4 @@
-"""The embedded checkpoint is what its card says, and was made as its card says."""
+"""The embedded checkpoint matches its card."""
 
 import json
 import os
@@ -23,7 +23,7 @@ OURS = "this checkpoint"
 
 @pytest.fixture(scope="module")
 def sentences() -> list[dict[str, Any]]:
-    """The sentences on other topics."""
+    """Return the sentences on other topics."""
     return [json.loads(line) for line in SENTENCES.read_text(encoding="utf-8").splitlines()]
 
 
@@ -39,7 +39,7 @@ def _measured(target: str, texts: list[str], stars: list[int]) -> Quality:
 
 
 def test_the_folder(embedded_folder: Path) -> None:
-    """It is a BERT with the reference checkpoint's labels, complete, and small."""
+    """The checkpoint is a small, complete BERT with the reference checkpoint's labels."""
     size_bytes = sum(file.stat().st_size for file in embedded_folder.iterdir())
     assert size_bytes <= 6_000_000
     model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
@@ -52,14 +52,14 @@ def test_the_folder(embedded_folder: Path) -> None:
 
 
 def test_the_sentences(sentences: list[dict[str, Any]]) -> None:
-    """There are 60, 12 for each number of stars, on six topics, no two alike."""
+    """There are 60 sentences, 12 for each number of stars, on six topics, without duplicates."""
     assert len({row["text"] for row in sentences}) == 60
     assert set(Counter(row["stars"] for row in sentences).values()) == {12}
     assert set(Counter(row["topic"] for row in sentences).values()) == {10}
 
 
 def test_the_card_states_the_results(embedded_folder: Path, tmp_path: Path) -> None:
-    """Card and training page are what the recorded results make of them."""
+    """Card and training page are generated from the recorded results."""
     table = card.quality_table(RESULTS)
     for page in (embedded_folder / "README.md", card.ROOM / "README.md"):
         text = page.read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def test_the_card_states_the_results(embedded_folder: Path, tmp_path: Path) -> N
 
 
 def test_the_results_beat_the_baselines() -> None:
-    """On unseen products, macro-F1 and absolute error are at least those of each baseline."""
+    """On test products, macro-F1 and absolute error are at least as good as each baseline's."""
     ours = RESULTS["test"][OURS]
     for name, theirs in RESULTS["test"].items():
         if name != OURS:
@@ -75,24 +75,24 @@ def test_the_results_beat_the_baselines() -> None:
             assert ours["mean_absolute_error"] <= theirs["mean_absolute_error"], name
 
 
-def test_the_figures_on_the_sentences_come_back(
+def test_the_figures_on_sentences_equal_the_cards(
     target: str, sentences: list[dict[str, Any]]
 ) -> None:
-    """Measured over the wire, the checkpoint does on the sentences what its card says."""
+    """Measured over the wire, the figures on the sentences equal the card's."""
     texts, stars = [row["text"] for row in sentences], [row["stars"] for row in sentences]
     assert _measured(target, texts, stars).rounded() == RESULTS["sentences"]["all"]
 
 
 @pytest.mark.skipif(not DATA, reason="CLASSWIRE_TRAINING_DATA names no folder of the data")
-def test_the_figures_on_unseen_products_come_back(target: str) -> None:
-    """Measured over the wire, the checkpoint does on the test products what its card says."""
+def test_the_figures_on_test_products_equal_the_cards(target: str) -> None:
+    """Measured over the wire, the figures on the test products equal the card's."""
     test = split_by_group(load_reviews(Path(DATA))).test
     measured = _measured(target, [r.full_text for r in test], [r.stars for r in test])
     assert measured.rounded() == RESULTS["test"][OURS]
 
 
 def test_no_product_stands_in_two_sets() -> None:
-    """Reviews are split by product, the same way every time, in about the shares stated."""
+    """Reviews are split by product, the same way every time, in about the stated shares."""
     reviews = [Review("", f"text {i}", 1 + i % 5, str(i % 97)) for i in range(2_000)]
     split = split_by_group(reviews)
     sets = (split.train, split.validation, split.test)

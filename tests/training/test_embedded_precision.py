@@ -1,4 +1,4 @@
-"""The embedded checkpoint in int8 is as good as in float32, on products that it never saw."""
+"""The embedded checkpoint in int8 is as good as in float32 on the test products."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ BATCH = 32
 
 @pytest.mark.skipif(not DATA, reason="CLASSWIRE_TRAINING_DATA names no folder of the data")
 def test_int8_is_within_half_a_point() -> None:
-    """Shares of exact hits and of hits off by one are within 0.5 points of those of float32."""
+    """Shares of exact hits and of hits off by one are within 0.5 points of float32's."""
     reviews = split_by_group(load_reviews(Path(DATA))).test
     source = ModelSource("embedded", str(EMBEDDED_FOLDER))
     checkpoint, model = load_checkpoint(source, ServerConfig())
@@ -41,7 +41,9 @@ def test_int8_is_within_half_a_point() -> None:
     float32 = quality(truth, predicted(Precision.FLOAT32))
     quantize(model)
     int8 = quality(truth, predicted(Precision.INT8))
-    print(f"float32: {float32.rounded()}", f"int8:    {int8.rounded()}", sep="\n")  # pytest -s
+    print(
+        f"float32: {float32.rounded()}", f"int8:    {int8.rounded()}", sep="\n"
+    )  # shown by pytest -s
     assert abs(int8.accuracy - float32.accuracy) <= 0.005
     assert abs(int8.off_by_one - float32.off_by_one) <= 0.005
 

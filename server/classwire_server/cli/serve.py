@@ -50,7 +50,7 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
         if settings.offline:
             os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it once, at import
         if not check:
-            _run(Server(settings))
+            run(Server(settings))
         elif code := _check(settings):
             raise click.exceptions.Exit(code)
     except StartError as error:
@@ -69,7 +69,7 @@ def _check(config: ServerConfig) -> int:
     return code
 
 
-def _run(server: Server) -> None:
+def run(server: Server) -> None:
     """Serve until a signal. The server also handles signals while it loads."""
     wake = threading.Event()
     failures: list[BaseException] = []

@@ -1,10 +1,10 @@
-"""Send a server what nobody should: messages and frames that are nearly right.
+"""Send a server malformed messages and frames: mutations of valid ones.
 
     python -m tests.chaos.fuzz [--messages N] [--frames N] [--seed N]
 
-The same seed sends the same again. Progress goes to standard error, the counts to standard output.
-Exits 1 when the server crashed, hung, blamed itself for its callers' mistakes, or when the messages
-were not such as to find out.
+The same seed sends the same bytes. Progress goes to standard error, the counts to standard
+output. Exits with 1 when the server crashed, hung or reported a defect of its own, or when the
+messages did not reach all checks.
 """
 
 import argparse
@@ -24,9 +24,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").split("\n\n")[0], prog="python -m tests.chaos.fuzz"
     )
-    parser.add_argument("--messages", type=int, default=250_000, help="how many at least")
-    parser.add_argument("--frames", type=int, default=100_000, help="how many at least")
-    parser.add_argument("--seed", type=int, help="of what is sent; any, where none is given")
+    parser.add_argument("--messages", type=int, default=250_000, help="minimum number")
+    parser.add_argument("--frames", type=int, default=100_000, help="minimum number")
+    parser.add_argument("--seed", type=int, help="random by default")
     arguments = parser.parse_args()
     seed = random.randrange(1 << 32) if arguments.seed is None else arguments.seed
     faulthandler.enable()

@@ -1,4 +1,4 @@
-"""Mutated messages, sent by gRPC's own client on every RPC."""
+"""Mutated messages, sent by gRPC's own client to every RPC."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,13 +12,13 @@ from .rpcs import ITEMS, RPCS, Rpc
 from .tally import Tally, answer_of, item_answers
 
 DEADLINE_S = 30.0
-"""A call that takes longer hangs."""
+"""A call that takes longer counts as hanging."""
 STREAM_SHARE = 0.3
-"""How many calls are streams of texts, which have the most states."""
+"""Share of calls that are streams of texts, which have the most states."""
 
 
 class Calls:
-    """Calls by their numbers; each is the same again for the same seed. Any thread may make one."""
+    """Calls by number; the same seed and number make the same call. Any thread may make one."""
 
     def __init__(self, channel: grpc.Channel, seed: int, tally: Tally) -> None:
         self._channel = channel
@@ -26,7 +26,7 @@ class Calls:
         self._tally = tally
 
     def make(self, number: int) -> int:
-        """Make one call; returns how many messages it took."""
+        """Make one call and return the number of its messages."""
         mutator = Mutator(f"{self._seed} call {number}")
         rpc = RPCS[number % len(RPCS)]
         if mutator.chance(STREAM_SHARE):
@@ -45,7 +45,7 @@ class Calls:
         return len(requests)
 
     def _responses(self, rpc: Rpc, requests: list[bytes]) -> Iterator[bytes]:
-        """The responses of a call; of a stream that never ends, the first."""
+        """Yield the responses of a call; the first alone when the stream never ends."""
         if rpc.takes_stream:
             both: grpc.StreamStreamMultiCallable[bytes, bytes]
             both = self._channel.stream_stream(rpc.path)
@@ -66,7 +66,7 @@ STREAM_CLASSIFY = next(rpc for rpc in RPCS if rpc.name == "StreamClassify")
 
 
 def _requests(rpc: Rpc, mutator: Mutator) -> Iterator[bytes]:
-    """The messages of a call: one, or several of a stream."""
+    """Yield the messages of a call: one, or several for a stream."""
     if not rpc.takes_stream:
         yield mutator.encoded(rpc.examples)
         return

@@ -1,4 +1,4 @@
-"""A server, and all that is sent to it."""
+"""A server, and everything that the campaign sends to it."""
 
 import logging
 import threading
@@ -29,36 +29,38 @@ from .tally import Tally
 
 THREADS = 8
 STEP = 1_000
-"""After so many calls or connections, at most, the server must be well."""
+"""Most calls or connections between two checks of the server."""
 
 Say = Callable[[str], None]
 
 
 class QuickEngine(FakeEngine):
-    """Gives every text the same logits, and remembers none."""
+    """Gives every text the same logits, and records no call."""
 
     def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
-        """The logits of the texts."""
+        """Return the logits of the texts."""
         return Logits(
             np.array([LOGITS] * len(encodings), np.float32), self.traits, 0.0, time.monotonic()
         )
 
 
 class _Errors(logging.Handler):
-    """Takes down what is logged as an error."""
+    """Records logged errors as findings."""
 
     def __init__(self, tally: Tally) -> None:
         super().__init__(logging.ERROR)
         self._tally = tally
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not record.getMessage().startswith("Invalid encoding"):  # gRPC, of a header
+        if not record.getMessage().startswith(
+            "Invalid encoding"
+        ):  # gRPC's own complaint about a header
             self._tally.wrong(f"logged: {record.getMessage()[:300]}")
 
 
 @contextmanager
 def listening(tally: Tally) -> Iterator[None]:
-    """Whatever is logged as an error meanwhile is wrong."""
+    """Count every error that is logged during the block as a finding."""
     errors = _Errors(tally)
     logging.getLogger().addHandler(errors)
     try:
@@ -68,9 +70,9 @@ def listening(tally: Tally) -> Iterator[None]:
 
 
 def fuzz(messages: int, frames: int, seed: int, work: Path, say: Say) -> Tally:
-    """Send so many messages and frames to a server, and look whether it is well.
+    """Send this many messages and frames to a server, and check the server in between.
 
-    `work` is a folder for its checkpoint; `say` hears of the progress.
+    `work` is a folder for its checkpoint; `say` gets the progress.
     """
     tally = Tally()
     model = f"tiny={make_checkpoint('bert', work / 'fuzz')}"
@@ -105,7 +107,7 @@ def fuzz(messages: int, frames: int, seed: int, work: Path, say: Say) -> Tally:
 
 
 def _look(server: Server, channel: grpc.Channel, tally: Tally) -> None:
-    """See that the server answers, and that nothing is left of what was sent."""
+    """Check that the server answers, and that no call, reader, text or thread stays."""
     try:
         checks: Any = health_pb2_grpc.HealthStub(channel)
         health = checks.Check(health_pb2.HealthCheckRequest(), timeout=DEADLINE_S)
@@ -114,7 +116,7 @@ def _look(server: Server, channel: grpc.Channel, tally: Tally) -> None:
         text = pb.ClassifyRequest(input=pb.TextInput(text="I love it"))
         ClassifyServiceStub(channel).Classify(text, timeout=DEADLINE_S)
     except grpc.RpcError as error:
-        tally.wrong(f"it does not answer: {error}")
+        tally.wrong(f"the server does not answer: {error}")
     if not server.gate.wait_until_empty(PATIENCE_S):
         tally.wrong("a call is left")
     if not eventually(lambda: not readers()):

@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 that are nearly right, sent by hand."""
+"""Malformed HTTP/2 frames, written by hand."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -66,26 +66,28 @@ ODD_FIELDS: Sequence[dict[str, str]] = (
 )
 
 
-class Conversationalist:
-    """Makes what one connection sends, the same for the same seed."""
+class FrameMaker:
+    """Makes the frames of one connection, the same for the same seed."""
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(seed)
         self._mutator = Mutator(seed)
-        self._is_rude = self._random.random() < 0.4  # breaks HTTP/2 itself, which ends all
+        self._breaks_http2 = (
+            self._random.random() < 0.4
+        )  # breaks HTTP/2 itself, which ends the connection
 
     def opening(self) -> bytes:
-        """What a connection begins with: mostly what it has to."""
-        if self._is_rude and self._random.random() < 0.05:
+        """Return the first bytes of a connection, mostly valid ones."""
+        if self._breaks_http2 and self._random.random() < 0.05:
             return self._random.randbytes(self._random.randint(0, 40))
-        if self._is_rude and self._random.random() < 0.05:
+        if self._breaks_http2 and self._random.random() < 0.05:
             return PREFACE[: self._random.randint(0, len(PREFACE))]
-        # No table, so that statuses can be read where they stand.
+        # Without a table, statuses come as literals.
         return PREFACE + Frame(SETTINGS, 0, 0, bytes.fromhex("000100000000")).encode()
 
     def frames(self, calls: int) -> Iterator[tuple[str, bytes]]:
-        """The frames of some calls, each with its name: nearly right ones, and some among them that
-        should not be there.
+        """Yield the frames of some calls, each with its name: nearly valid ones, and some
+        misplaced ones.
         """
         for call in range(calls):
             stream = 2 * call + 1
@@ -95,7 +97,7 @@ class Conversationalist:
                     yield from self._sent(self._stray(stream))
 
     def _call(self, stream: int) -> Iterator[Frame]:
-        """A call as a client would make it, more or less."""
+        """Yield the frames of a nearly valid call."""
         rpc = self._random.choice(RPCS)
         if self._random.random() < 0.7:
             yield request(rpc.path, stream)
@@ -123,17 +125,17 @@ class Conversationalist:
         fields |= self._random.choice(ODD_FIELDS)
         flags = END_HEADERS | self._random.choice((0, 0, END_STREAM))
         block = hpack(fields)
-        if self._is_rude and self._random.random() < 0.2:
+        if self._breaks_http2 and self._random.random() < 0.2:
             block = self._bytes_changed(block)
-        if self._is_rude and self._random.random() < 0.1:
+        if self._breaks_http2 and self._random.random() < 0.1:
             block += bytes((self._random.choice((0x80, 0xFF, 0x3F, 0x1F, 0x7F)),)) * 3
         return Frame(HEADERS, flags, stream, block)
 
     def _odd_data(self, data: bytes) -> bytes:
         odd: Sequence[Callable[[], bytes]] = (
-            lambda: b"\1" + data[1:],  # says that it is compressed
+            lambda: b"\1" + data[1:],  # claims to be compressed
             lambda: b"\xff" + data[1:],
-            lambda: b"\0\xff\xff\xff\xff" + data[5:],  # says that 4 GiB follow
+            lambda: b"\0\xff\xff\xff\xff" + data[5:],  # claims a length of 4 GiB
             lambda: data[:3],
             lambda: data + data,
             lambda: b"",
@@ -142,7 +144,7 @@ class Conversationalist:
         return self._random.choice(odd)()
 
     def _stray(self, stream: int) -> Frame:
-        """A frame that is not part of the call."""
+        """Return a frame that is not part of the call."""
         some = self._random.randbytes(self._random.choice((0, 1, 4, 5, 8, 9, 100)))
         where = self._random.choice((0, stream, stream, stream + 2, 2, 0x7FFFFFFF))
         legal: Sequence[Callable[[], Frame]] = (
@@ -172,9 +174,11 @@ class Conversationalist:
             lambda: Frame(DATA, PADDED, stream, b"\xff" + some),
             lambda: Frame(HEADERS, END_HEADERS | PADDED, stream, b"\xff" + some),
             lambda: Frame(HEADERS, END_HEADERS | PRIORITIZED, stream + 2, some),
-            lambda: Frame(HEADERS, 0, stream + 2, some),  # to be continued, and is not
+            lambda: Frame(
+                HEADERS, 0, stream + 2, some
+            ),  # announces a CONTINUATION that never comes
         )
-        return self._random.choice((*legal, *illegal) if self._is_rude else legal)()
+        return self._random.choice((*legal, *illegal) if self._breaks_http2 else legal)()
 
     def _settings(self) -> bytes:
         number = self._random.choice((1, 2, 3, 4, 5, 6, 8, 0xFE03, 0xFFFF))
@@ -185,9 +189,9 @@ class Conversationalist:
         return min(self._random.choice(values), most).to_bytes(4, "big")
 
     def _sent(self, frame: Frame) -> Iterator[tuple[str, bytes]]:
-        """The bytes of a frame, now and then not those that its head speaks of."""
+        """Return the bytes of a frame, sometimes not as many as its header states."""
         raw = frame.encode()
-        if self._is_rude and self._random.random() < 0.05:
+        if self._breaks_http2 and self._random.random() < 0.05:
             raw = self._bytes_changed(raw)
         yield NAMES.get(frame.kind, "unknown"), raw
 

@@ -1,4 +1,4 @@
-"""Messages that are nearly right: mutated by structure, so that they parse, or by bytes."""
+"""Nearly valid messages: mutated by structure, so that they parse, or by bytes."""
 
 import math
 import random
@@ -9,11 +9,11 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 MAX_TEXT_BYTES = 4_096
-"""The server's own limit, small, so that it is passed often."""
+"""The server's own limit, small, so that messages often exceed it."""
 MOST_ITEMS = 17
-"""More than any message may hold."""
+"""More items than a message may hold."""
 BYTES_SHARE = 0.1
-"""How many messages are mutated by bytes as well; some of them parse all the same."""
+"""Share of messages that are mutated by bytes as well; some of them still parse."""
 
 TEXTS = (
     "",
@@ -44,7 +44,7 @@ BY_NAME: Mapping[str, Sequence[str]] = {
     "model": NAMES,
     "name": NAMES,
 }
-"""What strings are made of, where it matters for how far a message comes."""
+"""Values of string fields that decide how far a message gets."""
 
 INTEGERS = (0, 1, 2, 3, 5, 16, 17, 1_000, 1_001, 999_999_999, 1_000_000_000, 315_576_000_000)
 NUMBERS = (0.0, -0.0, 0.25, 1.0, 1.0000001, -1.0, 1e30, 5e-324, math.inf, -math.inf, math.nan)
@@ -64,24 +64,24 @@ class Mutator:
         self._random = random.Random(seed)
 
     def chance(self, share: float) -> bool:
-        """True in such a share of all cases."""
+        """Return True with this probability."""
         return self._random.random() < share
 
     def number(self, least: int, most: int) -> int:
-        """A number."""
+        """Return a number."""
         return self._random.randint(least, most)
 
     def encoded(self, starts: Sequence[Message]) -> bytes:
-        """The bytes of one of these messages, mutated."""
+        """Return the bytes of one of these messages, mutated."""
         raw = self.message(starts).SerializeToString()
-        if self.chance(0.1):  # protobuf merges what is put together
+        if self.chance(0.1):  # protobuf merges concatenated messages
             raw += self.message(starts).SerializeToString()
         if self.chance(0.1):
             raw += self._unknown_field()
         return self._broken(raw) if self.chance(BYTES_SHARE) else raw
 
     def message(self, starts: Sequence[Message]) -> Message:
-        """One of these messages, mutated in up to four places."""
+        """Return one of these messages, mutated in up to four places."""
         start = self._random.choice(starts)
         message = type(start)()
         message.CopyFrom(start)
@@ -95,7 +95,7 @@ class Mutator:
         if not fields:
             return
         field = self._random.choice(fields)
-        if field.containing_oneof and self.chance(0.8):  # what is there, not the other thing
+        if field.containing_oneof and self.chance(0.8):  # keeps the member that is set
             name = message.WhichOneof(field.containing_oneof.name) or field.name
             field = message.DESCRIPTOR.fields_by_name[name]
         if self.chance(0.1):
@@ -115,7 +115,7 @@ class Mutator:
     def _mutate_list(self, values: Any, field: FieldDescriptor) -> None:
         if field.cpp_type != FieldDescriptor.CPPTYPE_MESSAGE:
             values.append(self._value(field))
-        elif self.chance(0.05):  # as many as are too many
+        elif self.chance(0.05):  # more than the limit
             while len(values) < MOST_ITEMS:
                 added = values.add()
                 if len(values) > 1 and self.chance(0.5):
@@ -157,7 +157,7 @@ class Mutator:
         return b"\xfa\x07" + bytes((len(payload),)) + payload  # field 127
 
     def _broken(self, raw: bytes) -> bytes:
-        """Bytes with a fault: cut off, changed, doubled, or not UTF-8."""
+        """Return the bytes with a fault: truncated, changed, doubled, or not UTF-8."""
         place = self.number(0, len(raw))
         faults: Sequence[Callable[[], bytes]] = (
             lambda: raw[:place],
@@ -169,7 +169,7 @@ class Mutator:
 
 
 def parses(kind: type[Message], raw: bytes) -> bool:
-    """Whether bytes are a message."""
+    """Return whether bytes parse as a message."""
     try:
         kind.FromString(raw)
     except DecodeError:

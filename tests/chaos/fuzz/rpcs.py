@@ -1,4 +1,4 @@
-"""Every RPC of the port, and messages of each that a server would answer."""
+"""Every RPC of the port, and valid requests of each."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ FILES: Sequence[Any] = (
 
 @dataclass(frozen=True)
 class Rpc:
-    """One RPC: its path, messages, and how many of them go each way."""
+    """One RPC: its path, its message types, and which sides stream."""
 
     path: str
     request: type[Message]
@@ -131,4 +131,4 @@ EXAMPLES: Sequence[Message] = (
         )
     ),
 )
-"""Where mutations begin; there is one for each kind of request at least."""
+"""Starting points of mutations; every kind of request has at least one."""

@@ -1,4 +1,4 @@
-"""Connections that send mutated frames, and what they are told."""
+"""Connections that send mutated frames, and the statuses that answer them."""
 
 import socket
 from collections import Counter
@@ -8,11 +8,11 @@ import grpc
 
 from tests.http2 import HEADERS, Frame, field_of
 
-from .frames import Conversationalist
+from .frames import FrameMaker
 from .tally import Tally
 
 SILENCE_S = 0.02
-"""A server that says nothing for so long has nothing more to say."""
+"""Silence after which the server's answer counts as complete."""
 MOST_READ = 1 << 20
 CALLS = 4
 
@@ -20,7 +20,9 @@ CODES = {str(code.value[0]): code.name for code in grpc.StatusCode}
 
 
 class Sockets:
-    """Connections by their numbers, each the same again for the same seed, on any thread."""
+    """Connections by number; the same seed and number send the same bytes. Any thread may open
+    one.
+    """
 
     def __init__(self, port: int, seed: int, tally: Tally) -> None:
         self._port = port
@@ -28,43 +30,45 @@ class Sockets:
         self._tally = tally
 
     def open(self, number: int) -> int:
-        """Open a connection, send, read what comes, close; returns how many frames were sent."""
-        made = Conversationalist(f"{self._seed} connection {number}")
-        opening, frames = made.opening(), list(made.frames(CALLS))
+        """Open a connection, send, read the answer, close; return the number of frames sent."""
+        maker = FrameMaker(f"{self._seed} connection {number}")
+        opening, frames = maker.opening(), list(maker.frames(CALLS))
         with socket.create_connection(("127.0.0.1", self._port)) as connection:
             connection.settimeout(SILENCE_S)
             try:
                 connection.sendall(opening)
                 for _, raw in frames:
                     connection.sendall(raw)
-            except OSError:  # it has closed before we were done
+            except OSError:  # the server closed first
                 pass
-            heard = _read(connection)
+            received = _read(connection)
         for kind, count in Counter(kind for kind, _ in frames).items():
             self._tally.sent_frames(kind, count)
-        for headers in _headers(heard):
+        for headers in _headers(received):
             if code := field_of(headers, "grpc-status"):
                 message = field_of(headers, "grpc-message")
-                is_ours = b"grpc-status-details-bin" in headers.payload
-                self._tally.told(CODES.get(code, code), message, is_ours, f"connection {number}")
+                from_classwire = b"grpc-status-details-bin" in headers.payload
+                self._tally.answered_frames(
+                    CODES.get(code, code), message, from_classwire, f"connection {number}"
+                )
         return len(frames)
 
 
 def _read(connection: socket.socket) -> bytes:
-    heard = b""
+    received = b""
     try:
-        while len(heard) < MOST_READ and (part := connection.recv(65_536)):
-            heard += part
+        while len(received) < MOST_READ and (part := connection.recv(65_536)):
+            received += part
     except OSError:  # silence, or a reset
         pass
-    return heard
+    return received
 
 
-def _headers(heard: bytes) -> Iterator[Frame]:
-    """The frames of headers among the bytes that came."""
-    while len(heard) >= 9:
-        size, stream = int.from_bytes(heard[:3], "big"), int.from_bytes(heard[5:9], "big")
-        frame = Frame(heard[3], heard[4], stream, heard[9 : 9 + size])
-        heard = heard[9 + size :]
+def _headers(received: bytes) -> Iterator[Frame]:
+    """Yield the HEADERS frames among the received bytes."""
+    while len(received) >= 9:
+        size, stream = int.from_bytes(received[:3], "big"), int.from_bytes(received[5:9], "big")
+        frame = Frame(received[3], received[4], stream, received[9 : 9 + size])
+        received = received[9 + size :]
         if frame.kind == HEADERS:
             yield frame

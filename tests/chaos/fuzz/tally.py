@@ -1,4 +1,4 @@
-"""What came of all that was sent."""
+"""Counts of a campaign."""
 
 import threading
 from collections import Counter
@@ -24,21 +24,21 @@ INPUT_REASONS: Sequence[Reason] = (
     Reason.BAD_ENCODING,
     Reason.UNKNOWN_MODEL,
 )
-"""All that a caller can do wrong."""
+"""All reasons for faults of a caller's input."""
 
 EXPECTED = {*map(str, INPUT_REASONS), "OK", "answered", str(Reason.EXPIRED_IN_QUEUE)}
 UNKNOWN_SERVICE = "Check", "NOT_FOUND"
-"""What the health service says of services that are not there, without a reason of ours."""
+"""The health service's answer for an unknown service, which has no reason of Classwire."""
 FRAMES = "frames"
 TRANSPORTS = "parsing http/2", "metadata", "header key", "compression bit", "decompress"
-"""Words of gRPC's own core, when it can make nothing of what came."""
+"""gRPC's own messages for bytes that it cannot parse."""
 MOST_SHOWN = 20
 LEAST_PARSED = 0.9
-"""Messages that do not even parse find out nothing."""
+"""Least share of messages that parse: others test only the parser."""
 
 
 class Tally:
-    """Counts messages, frames and answers by kind. Safe for use by any thread."""
+    """Counts messages, frames and answers by kind. Any thread may call any method."""
 
     def __init__(self) -> None:
         self.messages: Counter[str] = Counter()
@@ -49,7 +49,7 @@ class Tally:
         self._lock = threading.Lock()  # guards all of the above
 
     def sent(self, rpc: str, parses: Iterable[bool]) -> None:
-        """Count messages of a call, and those that are messages indeed."""
+        """Count the messages of a call, and those of them that parse."""
         each = list(parses)
         with self._lock:
             self.messages[rpc] += len(each)
@@ -61,42 +61,46 @@ class Tally:
             self.frames[kind] += frames
 
     def answered(self, rpc: str, answer: str, where: str) -> None:
-        """Count an answer, and whether it is one that callers may get; `where` finds it again."""
+        """Count an answer, and record it as wrong if callers must not get it; `where` reproduces
+        it.
+        """
         with self._lock:
             self.answers[rpc, answer] += 1
         if answer not in EXPECTED and (rpc, answer) != UNKNOWN_SERVICE:
             self.wrong(f"{rpc} {where}: {answer}")
 
-    def told(self, code: str, message: str, is_ours: bool, where: str) -> None:
-        """Count a status that answered frames, with who speaks in it.
+    def answered_frames(self, code: str, message: str, from_classwire: bool, where: str) -> None:
+        """Count a status that answered frames, by its sender: Classwire or gRPC.
 
-        gRPC itself says INTERNAL, as it has to, of what is no HTTP/2 or no framing of messages.
+        gRPC itself sends INTERNAL for invalid HTTP/2 and invalid message framing.
         """
-        is_transports = not is_ours and any(words in message.lower() for words in TRANSPORTS)
-        whose = "ours" if is_ours else "of the transport" if is_transports else "gRPC's own"
+        from_transport = not from_classwire and any(
+            words in message.lower() for words in TRANSPORTS
+        )
+        sender = "Classwire" if from_classwire else "transport" if from_transport else "gRPC"
         with self._lock:
-            self.answers[FRAMES, f"{code}, {whose}"] += 1
-        if code in ("UNKNOWN", "INTERNAL") and not is_transports:
+            self.answers[FRAMES, f"{code}, {sender}"] += 1
+        if code in ("UNKNOWN", "INTERNAL") and not from_transport:
             self.wrong(f"{where}: {code}, {message}")
 
     def wrong(self, what: str) -> None:
-        """Note what must not be."""
+        """Record a finding."""
         with self._lock:
             if len(self.wrongs) < MOST_SHOWN:
                 self.wrongs.append(what)
 
     @property
     def parsed_share(self) -> float:
-        """Which share of the messages were messages."""
+        """The share of messages that parse."""
         return self.parsed.total() / max(1, self.messages.total())
 
     def unreached(self) -> list[str]:
-        """The reasons for which nothing was refused."""
+        """Return the reasons with which the server rejected no message."""
         reached = {answer for _, answer in self.answers}
         return [str(reason) for reason in INPUT_REASONS if reason not in reached]
 
     def table(self) -> str:
-        """All counts, as a table of Markdown."""
+        """Return all counts as a Markdown table."""
         rows = ["| RPC | messages | parsed | answers |", "|---|---|---|---|"]
         for rpc, messages in sorted(self.messages.items()):
             answers = sorted(
@@ -116,7 +120,7 @@ class Tally:
 
 
 def answer_of(error: grpc.RpcError) -> str:
-    """The reason of an error, or its bare code where it has none."""
+    """Return the reason of an error, or its bare code without one."""
     assert isinstance(error, grpc.Call)
     status = rpc_status.from_call(error)
     info = error_details_pb2.ErrorInfo()
@@ -127,7 +131,7 @@ def answer_of(error: grpc.RpcError) -> str:
 
 
 def item_answers(response: object) -> list[str]:
-    """What each text of a response came to: its reason, or `answered`."""
+    """Return the outcome of each text in a response: its reason, or `answered`."""
     if isinstance(response, pb.BatchClassifyResponse):
         outcomes = list(response.outcomes)
     elif isinstance(response, pb.StreamClassifyResponse):

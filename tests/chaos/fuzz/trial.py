@@ -9,7 +9,7 @@ from .tally import INPUT_REASONS, LEAST_PARSED
 
 
 def run(plan: Plan) -> Report:
-    """Send messages and frames of a seed that is said."""
+    """Send messages and frames of a random seed, which the report states."""
     seed = random.randrange(1 << 32)
     plan.say(f"seed {seed}")
     messages, frames = (5_000, 2_000) if plan.is_short else (250_000, 100_000)
