@@ -204,10 +204,10 @@ def test_connections_outlast_their_streams(age_s: float) -> None:
         assert "grpc.max_connection_age_ms" not in options
 
 
-def test_alarms_ring_until_they_are_taken_back() -> None:
-    """One thread rings for all, again whenever it is asked to, while there is a reason to."""
-    others = ringing()
-    alarms = Timers()
+def test_timers_call_back_until_they_are_cancelled() -> None:
+    """One thread runs all callbacks, each again when it asks for it, and ends when none is left."""
+    others = timer_threads()
+    timers = Timers()
     rung: list[str] = []
     held, done = threading.Event(), threading.Event()
 
@@ -225,28 +225,28 @@ def test_alarms_ring_until_they_are_taken_back() -> None:
         rung.append("fail")
         return math.inf
 
-    alarms.set(0.0, hold)
+    timers.set(0.0, hold)
     assert eventually(lambda: rung == ["hold"])
-    taken_back = alarms.set(0.0, fail)
-    taken_back()
-    alarms.set(math.inf, fail)
-    alarms.set(time.monotonic() + BRIEFLY_S, finish)
+    cancel = timers.set(0.0, fail)
+    cancel()
+    timers.set(math.inf, fail)
+    timers.set(time.monotonic() + BRIEFLY_S, finish)
     held.set()
     assert done.wait(PATIENCE_S)
     assert rung == ["hold", "hold", "finish"]
 
-    assert eventually(lambda: ringing() <= others)
+    assert eventually(lambda: timer_threads() <= others)
     done.clear()
-    alarms.set(0.0, finish)
+    timers.set(0.0, finish)
     assert done.wait(PATIENCE_S)
 
 
-def test_an_alarm_that_fails_keeps_no_other_from_ringing(
+def test_a_timer_that_fails_stops_no_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is called again, and the log names the kind of its error alone."""
+    """It runs again, and the log names only the type of its error."""
     monkeypatch.setattr("classwire_server.rpc.timers.AGAIN_S", BRIEFLY_S)
-    alarms = Timers()
+    timers = Timers()
     failures: list[float] = []
     again, other = threading.Event(), threading.Event()
 
@@ -261,15 +261,15 @@ def test_an_alarm_that_fails_keeps_no_other_from_ringing(
         other.set()
         return math.inf
 
-    alarms.set(0.0, fail)
-    alarms.set(time.monotonic() + BRIEFLY_S / 2, ring)
+    timers.set(0.0, fail)
+    timers.set(time.monotonic() + BRIEFLY_S / 2, ring)
     assert other.wait(PATIENCE_S)
     assert again.wait(PATIENCE_S)
     assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == [
-        "an alarm failed and is tried again: ValueError"
+        "a timer failed and is tried again: ValueError"
     ]
 
 
-def ringing() -> set[threading.Thread]:
-    """The threads of alarms."""
-    return {thread for thread in threading.enumerate() if thread.name == "alarms"}
+def timer_threads() -> set[threading.Thread]:
+    """The threads of timers."""
+    return {thread for thread in threading.enumerate() if thread.name == "timers"}

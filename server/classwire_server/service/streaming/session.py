@@ -56,8 +56,8 @@ class StreamSession(ABC, Generic[Response]):
         """End the stream if it is idle or old, or its caller may not call any more; returns the
         instant at which to look again.
         """
-        admission = self._call.admission
-        if admission.is_over():
+        principal = self._call.principal
+        if principal.is_over():
             self._stop_reading(bad_credentials())
         with self._changed:
             answered = not self._in_window
@@ -69,7 +69,7 @@ class StreamSession(ABC, Generic[Response]):
         if must_be_cut:
             self._cut()
             return now_s + LEAST_DRAIN_S
-        return min(next_s, now_s + admission.look_s)
+        return min(next_s, now_s + principal.look_s)
 
     def responses(self) -> Iterator[Response]:
         """All responses of the stream. Raises RequestError when it ends with an error."""

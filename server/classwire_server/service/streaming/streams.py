@@ -26,7 +26,7 @@ class Streams:
         self._read_items = 0  # of streams that are over
         self._sent_items = 0
         self._lock = threading.Lock()  # guards all that changes
-        self._alarms = Timers()
+        self._timers = Timers()
 
     @property
     def open(self) -> int:
@@ -44,7 +44,7 @@ class Streams:
         self._enter(session)
         call.when_over(lambda: self._leave(session))
         call.when_over(self._gate.listen(session.drain))
-        call.when_over(self._alarms.set(session.check(call.received_s), session.check))
+        call.when_over(self._timers.set(session.check(call.received_s), session.check))
         yield from session.responses()
 
     def _enter(self, session: StreamSession[Any]) -> None:
