@@ -159,7 +159,7 @@ class Server:
         self.load()
 
     def listen(self) -> None:
-        """Bind the ports; the server is then alive, and not ready. Raises StartError if it can't."""
+        """Bind the ports; the server is then alive and not ready. Raises StartError if it can't."""
         config = self.config
         if config.host:
             check_port(config.host, config.port)

@@ -204,9 +204,9 @@ def test_connections_outlast_their_streams(age_s: float) -> None:
         assert "grpc.max_connection_age_ms" not in options
 
 
-def test_timers_call_back_until_they_are_cancelled() -> None:
-    """One thread runs all callbacks, each again when it asks for it, and ends when none is left."""
-    others = timer_threads()
+def test_timers_call_until_removed() -> None:
+    """One thread makes all callbacks, repeats those that ask for it, and ends without any."""
+    others = ringing()
     timers = Timers()
     rung: list[str] = []
     held, done = threading.Event(), threading.Event()
@@ -227,24 +227,24 @@ def test_timers_call_back_until_they_are_cancelled() -> None:
 
     timers.set(0.0, hold)
     assert eventually(lambda: rung == ["hold"])
-    cancel = timers.set(0.0, fail)
-    cancel()
+    remove = timers.set(0.0, fail)
+    remove()
     timers.set(math.inf, fail)
     timers.set(time.monotonic() + BRIEFLY_S, finish)
     held.set()
     assert done.wait(PATIENCE_S)
     assert rung == ["hold", "hold", "finish"]
 
-    assert eventually(lambda: timer_threads() <= others)
+    assert eventually(lambda: ringing() <= others)
     done.clear()
     timers.set(0.0, finish)
     assert done.wait(PATIENCE_S)
 
 
-def test_a_timer_that_fails_stops_no_other(
+def test_a_failing_timer_stops_no_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It runs again, and the log names only the type of its error."""
+    """A failing callback is called again; the log names only the type of its error."""
     monkeypatch.setattr("classwire_server.rpc.timers.AGAIN_S", BRIEFLY_S)
     timers = Timers()
     failures: list[float] = []
@@ -270,6 +270,6 @@ def test_a_timer_that_fails_stops_no_other(
     ]
 
 
-def timer_threads() -> set[threading.Thread]:
+def ringing() -> set[threading.Thread]:
     """The threads of timers."""
     return {thread for thread in threading.enumerate() if thread.name == "timers"}
