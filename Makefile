@@ -53,9 +53,10 @@ test: setup ## Run the tests (ARGS: arguments of pytest)
 check: style types contract leaks ## Check style, types, the contract, and that nothing leaks
 	@echo "make check: all is well"
 
-style: setup ## Check formatting and lint
+style: setup ## Check formatting, lint and banned phrases
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/python scripts/phrases.py
 
 types: setup ## Check types, strictly
 	@$(BIN)/mypy client server tests training benchmarks conformance scripts examples

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from classwire_server.config.server_config import EMBEDDED_FOLDER
-from classwire_server.engine.worker.memory import REST_S
+from classwire_server.engine.worker.memory import IDLE_S
 
 from . import checkpoints
 from .checkpoints import BERT_BASE, SMALL, Shape
@@ -170,7 +170,7 @@ class Suite:
                         "run", target=server.target, shape=STREAM_32, lengths=mixed().lengths[:64],
                         in_flight=32,
                     )  # fmt: skip
-                    time.sleep(2 * REST_S)
+                    time.sleep(2 * IDLE_S)
                     taken["total_bytes"][precision] = server.memory_bytes()
         return taken
 

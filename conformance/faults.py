@@ -30,7 +30,7 @@ HOLD, POISON, BOOM, NAN = "hold", "poison", "boom", "nan"
 """Words of texts that an engine does not get over."""
 
 BATCH_TOKENS = 1_024
-COST = LatencyProfile((BATCH_TOKENS,), (0.001,))
+PROFILE = LatencyProfile((BATCH_TOKENS,), (0.001,))
 
 
 class FaultyEngine:
@@ -82,4 +82,4 @@ class FaultyEngine:
     ) -> Launched:
         """What a Server takes to start its engines: a real checkpoint, and this engine."""
         checkpoint, _ = load_checkpoint(source, config)
-        return Launched(checkpoint, self, BATCH_TOKENS, COST)
+        return Launched(checkpoint, self, BATCH_TOKENS, PROFILE)

@@ -1,33 +1,37 @@
-"""Write the options of every command into docs/reference/cli.md, from the commands.
+"""Writes the options of every command into docs/reference/cli.md.
 
 python -m scripts.cli_page
 """
 
-import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
+from itertools import starmap
 
 import click
 
 from classwire.cli import command
 from classwire.cli.serving import ServerCommand
-from classwire_server.config.server_config import ServerConfig
+from classwire_server.config.server_config import SETTING_GROUPS
 
 from .pages import ROOT, between
 
 PAGE = ROOT / "docs" / "reference" / "cli.md"
 BEGIN, END = "<!-- options: written by scripts.cli_page -->", "<!-- /options -->"
 SEVERAL = 3
-"""So many commands that have an option share its line."""
-SETTINGS = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(ServerConfig)}
+"""Options of at least this many commands are listed once, in a shared table."""
+SETTINGS = {
+    title: [f"--{field.name.replace('_', '-')}" for field in group]
+    for title, group in SETTING_GROUPS.items()
+}
+"""The flags of all settings, by group."""
 ON_SERVERS = ("serve", "compile", "doctor")
-"""Commands whose options are settings; a client's of the same name say something else."""
+"""Commands whose options are settings. Client options of the same name mean something else."""
 
 Row = tuple[str, str]
 
 
 def commands(group: click.Group = command, above: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Every command that does something, with its name: `token new`."""
+    """Yield every command that is not a group, with its full name, such as `token new`."""
     for name, found in group.commands.items():
         if isinstance(found, click.Group):
             yield from commands(found, f"{above}{name} ")
@@ -36,14 +40,14 @@ def commands(group: click.Group = command, above: str = "") -> Iterator[tuple[st
 
 
 def rows(found: click.Command) -> list[Row]:
-    """The options of a command, as its help shows them, and what they do."""
+    """Return the options of a command with their meaning, as in its help."""
     context = click.Context(found)
     records = (option.get_help_record(context) for option in found.get_params(context))
     return [row for row in records if row and row[0].startswith("--") and "--help" not in row[0]]
 
 
 def options() -> str:
-    """All options: those that several commands have, and those of each command."""
+    """Return the tables of all options: shared ones first, then those of each command."""
     by_command = {name: rows(found) for name, found in commands()}
     havers: dict[Row, list[str]] = defaultdict(list)
     for name, listed in by_command.items():
@@ -55,22 +59,34 @@ def options() -> str:
         parts.append(f"Options of {', '.join(f'`{name}`' for name in names)}:")
         parts.append(_table(row for row, having in shared.items() if tuple(having) == names))
     for name, listed in by_command.items():
-        settings = [_flag(row) for row in listed if name in ON_SERVERS and _flag(row) in SETTINGS]
-        own = [row for row in listed if row not in shared and _flag(row) not in settings]
+        settings = _settings({_flag(row) for row in listed}) if name in ON_SERVERS else {}
+        grouped = {flag for flags in settings.values() for flag in flags}
+        own = [row for row in listed if row not in shared and _flag(row) not in grouped]
         if own or settings:
             parts.append(f"### `classwire {name}`")
-        if settings:
-            every = len(settings) == len(SETTINGS)
-            shown = "all" if every else ", ".join(f"`{flag}`" for flag in settings)
-            parts.append(f"[Settings](settings.md): {shown}. In addition:")
         if own:
             parts.append(_table(own))
+        if settings == SETTINGS:
+            parts.append("It also takes all [settings](settings.md).")
+        elif settings:
+            parts.append("It also takes these [settings](settings.md):")
+            parts.append("\n".join(starmap(_group, settings.items())))
     return "\n\n".join(parts)
 
 
 def page() -> str:
-    """The page as it should be."""
+    """Return the up-to-date page."""
     return between(PAGE.read_text(encoding="utf-8"), BEGIN, END, options())
+
+
+def _settings(flags: Set[str]) -> dict[str, list[str]]:
+    """Return those of a command's flags that are settings, by group."""
+    taken = {title: [flag for flag in group if flag in flags] for title, group in SETTINGS.items()}
+    return {title: group for title, group in taken.items() if group}
+
+
+def _group(title: str, flags: Iterable[str]) -> str:
+    return f"- {title}: {', '.join(f'`{flag}`' for flag in flags)}"
 
 
 def _flag(row: Row) -> str:

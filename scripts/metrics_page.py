@@ -1,4 +1,4 @@
-"""Write docs/reference/metrics.md from the code that defines the metrics."""
+"""Writes docs/reference/metrics.md from the definitions of the metrics."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +14,11 @@ classwire serve --metrics-port 9464
 curl http://127.0.0.1:9464/metrics
 ```
 
-[Metrics and dashboard](../operate/metrics.md) says which metrics to look at first. Written by
-`python -m scripts.metrics_page`.
+[Metrics and dashboard](../operate/metrics.md) shows which metrics to look at first. `python -m
+scripts.metrics_page` writes this page.
 
-A histogram `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`. No label takes a value
-that a caller makes up:
+A histogram `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`. Callers cannot choose
+label values:
 
 | label | value |
 |---|---|
@@ -32,7 +32,7 @@ that a caller makes up:
 
 
 def page() -> str:
-    """The page as it should be."""
+    """Return the up-to-date page."""
     return HEAD + "".join(_group(title, metrics) for title, metrics in GROUPS.items())
 
 
@@ -47,7 +47,7 @@ def _row(metric: Metric) -> str:
 
 
 def _bounds(metrics: tuple[Metric, ...]) -> Iterator[str]:
-    """The bounds of histograms, those with the same ones together."""
+    """Yield the bounds of histograms, one line for those that share them."""
     histograms = [metric for metric in metrics if metric.kind == "histogram"]
     for bounds in dict.fromkeys(metric.bounds for metric in histograms):
         names = ", ".join(f"`{metric.name}`" for metric in histograms if metric.bounds == bounds)

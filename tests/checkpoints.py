@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of every architecture, with real tokenizers, made on the spot."""
+"""Tiny random checkpoints of every architecture, with real tokenizers."""
 
 import re
 from collections.abc import Callable
@@ -50,8 +50,8 @@ def make_checkpoint(
 ) -> Path:
     """Write a checkpoint into `folder`, and return it.
 
-    `architecture` is a key of ARCHITECTURES. `fill` sets each weight, by its name; they are random
-    otherwise, and large enough that every token matters.
+    `architecture` is a key of ARCHITECTURES. `fill` sets each weight, by its name; by default
+    weights are random, and large enough that every token matters.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,8 +76,8 @@ def _fill(name: str, parameter: torch.Tensor) -> None:
 
 
 def deviation(name: str, parameter: torch.Tensor) -> float:
-    """Of random weights: ample for word embeddings; for products more than variance-keeping, so
-    that tokens mix.
+    """Standard deviation of random weights. Products get more than keeps the variance, so that
+    tokens mix.
     """
     if "embeddings" in name:
         return 0.5 if "position" in name or "token_type" in name else 1.0
@@ -86,7 +86,7 @@ def deviation(name: str, parameter: torch.Tensor) -> float:
 
 
 def _words_and_letters(pattern: str) -> tuple[list[str], list[str]]:
-    """What a vocabulary is made of; trainers would give another one in every process."""
+    """The words and letters of a vocabulary. Trainers would build another one in every process."""
     words = {word for text in _CORPUS for word in re.findall(pattern, text)}
     return sorted(words), sorted({letter for word in words for letter in word})
 
@@ -231,4 +231,4 @@ ARCHITECTURES: dict[str, Callable[[], Any]] = {
     "modernbert-mean": _modernbert_mean,
     "xlnet": _xlnet,
 }
-"""All but the last can be packed; XLNet's relative attention needs the other engine."""
+"""All but the last can be packed; XLNet's relative attention needs the grouped engine."""

@@ -1,4 +1,4 @@
-"""Worker processes that something befalls."""
+"""Worker processes with faults, each a replacement for `worker.main`."""
 
 import functools
 import os
@@ -29,14 +29,14 @@ Main = Callable[[Link, Sequence[Link]], None]
 
 
 def spawn_with(main: Main) -> Callable[[Link, Sequence[Link]], ForkedWorker]:
-    """Starts workers that have the fault."""
+    """Make a spawn function whose workers run `main`."""
     return functools.partial(ForkedWorker, main=main)
 
 
 class Succession:
-    """Starts workers one after the other: each of the mains once, the last again and again.
+    """A spawn function that runs each of the mains in turn, and the last one from then on.
 
-    `workers` are those that were started. One is not started before `gate` is open.
+    `workers` are the started workers. Each start waits until `gate` is set.
     """
 
     def __init__(self, *mains: Main) -> None:
@@ -46,7 +46,7 @@ class Succession:
         self._mains = mains
 
     def __call__(self, control: Link, links: Sequence[Link]) -> ForkedWorker:
-        """Start the next."""
+        """Start the next worker."""
         assert self.gate.wait(PATIENCE_S)
         main = self._mains[min(len(self.workers), len(self._mains) - 1)]
         self.workers.append(ForkedWorker(control, links, main))
@@ -59,13 +59,13 @@ def _serve(control: Link, links: Sequence[Link], run: Callable[..., Any]) -> Non
 
 
 def _is_long(texts: PackedTexts) -> bool:
-    """A long text of the same word, which a worker does not compute at start."""
+    """Whether a batch contains a long text of few distinct tokens, unlike those run at start."""
     longest = texts.ids[texts.bounds[-2] :]
     return len(longest) > 300 and len(np.unique(longest)) < 5
 
 
 def dies_on_long_texts(control: Link, links: Sequence[Link]) -> None:
-    """Killed from outside while it computes a long text."""
+    """The process is killed while it computes a long text."""
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
         if _is_long(texts):
@@ -75,26 +75,28 @@ def dies_on_long_texts(control: Link, links: Sequence[Link]) -> None:
     _serve(control, links, run)
 
 
-def says_that_it_rests(control: Link, links: Sequence[Link]) -> None:
-    """No fault: what a worker does at rest, it says."""
+def logs_when_idle(control: Link, links: Sequence[Link]) -> None:
+    """No fault: the worker's idle action logs a line."""
 
-    def say() -> None:
-        worker.log.warning("at rest")
+    def log() -> None:
+        worker.log.warning("idle")
 
-    memory.Rest = functools.partial(memory.Rest, say, 0.01)  # type: ignore[assignment,misc]
+    memory.IdleAction = functools.partial(  # type: ignore[assignment,misc]
+        memory.IdleAction, log, 0.01
+    )
     worker.main(control, links)
 
 
-def _answers_no_more(device: str) -> bool:
+def _never_answers(device: str) -> bool:
     return False
 
 
 def loses_its_device_on_long_texts(control: Link, links: Sequence[Link]) -> None:
-    """A long text fails, and from then on the device computes nothing."""
+    """A long text fails, and the device computes nothing from then on."""
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
         if _is_long(texts):
-            device.answers = _answers_no_more
+            device.answers = _never_answers
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         return _run(self, texts)
 
@@ -102,7 +104,7 @@ def loses_its_device_on_long_texts(control: Link, links: Sequence[Link]) -> None
 
 
 def has_room_for_three_texts(control: Link, links: Sequence[Link]) -> None:
-    """Runs out of memory on more than three short texts; no room for a long one at all."""
+    """Memory runs out on more than three short texts, and on any long text."""
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
         if _is_long(texts) or (texts.lengths.max() < 10 and len(texts.lengths) > 3):
@@ -113,7 +115,7 @@ def has_room_for_three_texts(control: Link, links: Sequence[Link]) -> None:
 
 
 def meets_on_long_texts(control: Link, links: Sequence[Link]) -> None:
-    """A long text is computed only together with another one."""
+    """A long text is computed only at the same time as another one."""
     together = threading.Barrier(2)
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
@@ -124,21 +126,21 @@ def meets_on_long_texts(control: Link, links: Sequence[Link]) -> None:
     _serve(control, links, run)
 
 
-def is_urgent_while_others_stand(control: Link, links: Sequence[Link]) -> None:
-    """An urgent batch is computed once another stands still for it, and fails when none does."""
+def urgent_needs_a_paused_pass(control: Link, links: Sequence[Link]) -> None:
+    """An urgent batch is computed once a bulk pass pauses for it, and fails if none does."""
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
         if threading.current_thread().name == "urgent" and not eventually(
-            lambda: preemption.PREEMPTION._still
+            lambda: preemption.PREEMPTION.is_paused
         ):
-            raise RuntimeError("nothing stands still")
+            raise RuntimeError("no pass is paused")
         return _run(self, texts)
 
     _serve(control, links, run)
 
 
-def refuses_company(control: Link, links: Sequence[Link]) -> None:
-    """Fails when two batches are computed at the same time."""
+def fails_on_two_at_once(control: Link, links: Sequence[Link]) -> None:
+    """A batch fails if another one is being computed."""
     busy = threading.Lock()
     moment = threading.Event()
 
@@ -146,7 +148,7 @@ def refuses_company(control: Link, links: Sequence[Link]) -> None:
         if not busy.acquire(blocking=False):
             raise RuntimeError("two at once")
         try:
-            moment.wait(0.02)  # as long as a batch of some size
+            moment.wait(0.02)  # as long as an ordinary batch
             return _run(self, texts)
         finally:
             busy.release()
@@ -155,7 +157,7 @@ def refuses_company(control: Link, links: Sequence[Link]) -> None:
 
 
 def computes_twice(control: Link, links: Sequence[Link]) -> None:
-    """Half as fast: every batch is computed two times."""
+    """Every batch is computed twice, so the worker is half as fast."""
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
         _run(self, texts)
@@ -165,25 +167,30 @@ def computes_twice(control: Link, links: Sequence[Link]) -> None:
 
 
 def breaks_its_lane_on_long_texts(control: Link, links: Sequence[Link]) -> None:
-    """Something fails that is no part of the forward pass."""
-    compute = worker._Worker._compute
+    """The worker fails to send the logits of a long text: an error outside the forward pass."""
 
-    def fail(self: worker._Worker, texts: PackedTexts) -> Any:
-        if _is_long(texts):
-            raise MemoryError
-        return compute(self, texts)
+    def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+        logits = _run(self, texts)
+        return logits.view(_Unpicklable) if _is_long(texts) else logits
 
-    worker._Worker._compute = fail  # type: ignore[method-assign]
-    worker.main(control, links)
+    _serve(control, links, run)
+
+
+class _Unpicklable(np.ndarray):
+    """An array for whose pickle there is no memory."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Fail as pickle does when memory runs out."""
+        raise MemoryError
 
 
 def changeover_signal(compile_cache: str) -> Path:
-    """The file that makes `changes_over_when_told` go on."""
+    """The file for which `changes_over_on_signal` waits."""
     return Path(compile_cache).parent / "change-over"
 
 
-def changes_over_when_told(control: Link, links: Sequence[Link]) -> None:
-    """Takes its compiled engine when a file appears."""
+def changes_over_on_signal(control: Link, links: Sequence[Link]) -> None:
+    """The worker changes over to its compiled engine when a file appears."""
     compiled = changeover.compiled
 
     def wait(selection: Any, source: Any, config: ServerConfig) -> Any:
@@ -194,17 +201,17 @@ def changes_over_when_told(control: Link, links: Sequence[Link]) -> None:
     worker.main(control, links)
 
 
-def refuses(control: Link, links: Sequence[Link]) -> None:
-    """Cannot serve what it is asked to."""
+def rejects_its_job(control: Link, links: Sequence[Link]) -> None:
+    """The worker cannot serve its model."""
     receive(control)
     send(control, Refused(StartError("no memory for the weights")))
 
 
 def hangs_at_once(control: Link, links: Sequence[Link]) -> None:
-    """Never gets ready."""
+    """The worker never gets ready."""
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def dies_at_once(control: Link, links: Sequence[Link]) -> None:
-    """Killed while it loads."""
+    """The process is killed while it loads."""
     os.kill(os.getpid(), signal.SIGKILL)

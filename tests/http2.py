@@ -1,4 +1,4 @@
-"""HTTP/2 by hand, frame by frame, for callers that gRPC's own client would never be."""
+"""HTTP/2 frame by frame, for what gRPC's own client cannot do."""
 
 import socket
 import struct
@@ -43,7 +43,7 @@ def request(path: str, stream: int = 1) -> Frame:
 
 
 def hpack(fields: dict[str, str]) -> bytes:
-    """Header fields, each of less than 127 bytes, literal, in no table."""
+    """Header fields as literals without a table; each string has less than 127 bytes."""
     return b"".join(b"\0" + _string(name) + _string(value) for name, value in fields.items())
 
 
@@ -52,7 +52,7 @@ def _string(text: str) -> bytes:
 
 
 def field_of(headers: Frame, name: str) -> str:
-    """The value of a header field; empty where it is missing, or not there letter by letter."""
+    """The value of a header field; empty if it is missing or compressed."""
     _, found, rest = headers.payload.partition(_string(name))
     return rest[1 : 1 + rest[0]].decode(errors="replace") if found and rest else ""
 
@@ -70,15 +70,15 @@ def settings(**values: int) -> Frame:
 
 
 def window_update(stream: int, size_bytes: int) -> Frame:
-    """Let the server send so much more."""
+    """A WINDOW_UPDATE frame: the server may send `size_bytes` more."""
     return Frame(WINDOW_UPDATE, 0, stream, size_bytes.to_bytes(4, "big"))
 
 
 class Connection:
-    """A connection to a server of this machine; closed when left.
+    """A connection to a server on this machine; leaving the block closes it.
 
-    `window_bytes` is what the server may send in each stream. `may_send_bytes` is what the server
-    lets us send in stream 1 by now. All waiting ends after `patience_s` with TimeoutError.
+    `window_bytes` is how much the server may send in each stream. Waits end after `patience_s`
+    with TimeoutError.
     """
 
     def __init__(
@@ -86,18 +86,18 @@ class Connection:
     ) -> None:
         self.received: list[Frame] = []
         self.sent_bytes = 0
-        self._window_bytes = DEFAULT_WINDOW_BYTES  # of each of our streams
+        self._window_bytes = DEFAULT_WINDOW_BYTES  # that the server grants each stream
         self._stream_credit_bytes = DEFAULT_WINDOW_BYTES
         self._connection_credit_bytes = DEFAULT_WINDOW_BYTES
         self._socket = socket.create_connection(("127.0.0.1", port), patience_s)
         self._stream = self._socket.makefile("rb")
-        # Without a table, all header fields come as they are.
+        # Without a table, the server sends all header fields as literals.
         opening = settings(header_table_size=0, initial_window_size=window_bytes)
         self.send_bytes(PREFACE + opening.encode())
 
     @property
     def may_send_bytes(self) -> int:
-        """How much data the server has asked for that was not sent yet."""
+        """How much more data the server lets the caller send in stream 1."""
         credit_bytes = min(self._stream_credit_bytes, self._connection_credit_bytes)
         return credit_bytes - self.sent_bytes
 
@@ -106,11 +106,11 @@ class Connection:
         self._socket.sendall(raw)
 
     def send(self, *frames: Frame) -> None:
-        """Send frames as they are."""
+        """Send frames."""
         self.send_bytes(b"".join(frame.encode() for frame in frames))
 
     def send_data(self, data: bytes, *, end: bool = False) -> None:
-        """Send data of stream 1 without a look at flow control."""
+        """Send data of stream 1, whatever flow control allows."""
         parts = [data[at : at + MAX_FRAME_BYTES] for at in range(0, len(data), MAX_FRAME_BYTES)]
         for number, part in enumerate(parts or [b""], start=1):
             is_last = end and number >= len(parts)
@@ -118,7 +118,7 @@ class Connection:
         self.sent_bytes += len(data)
 
     def read(self) -> Frame | None:
-        """The next frame, None when the server has closed; settings and pings are answered."""
+        """The next frame, None if the server has closed; answers settings and pings."""
         head = self._stream.read(9)
         if len(head) < 9:
             return None
@@ -130,30 +130,30 @@ class Connection:
         return frame
 
     def read_until(self, kind: int, flags: int = 0) -> Frame:
-        """The next frame of a type with these flags set."""
+        """The next frame of this type with these flags. Raises EOFError if the server closes."""
         while (frame := self.read()) is not None:
             if frame.kind == kind and frame.flags & flags == flags:
                 return frame
         raise EOFError("the server has closed the connection")
 
-    def meet(self) -> None:
-        """Wait until the server has seen all that was sent, and we what it sent before.
+    def synchronize(self) -> None:
+        """Wait until the server has read all that was sent, and read what it sent before.
 
-        Settings are answered as pings are, and gRPC takes no offence at them.
+        Sends SETTINGS, not PING: gRPC closes connections that ping too often.
         """
         self.send(Frame(SETTINGS, 0, 0, b""))
         self.read_until(SETTINGS, ACK)
 
     def data_bytes(self) -> int:
-        """How much data has come."""
+        """Size of all data received."""
         return sum(len(frame.payload) for frame in self.received if frame.kind == DATA)
 
     def trailer(self, name: str) -> str:
-        """A field of the last headers that came; empty when it is not among them."""
+        """A field of the last headers received; empty if they lack it."""
         return field_of(next(f for f in reversed(self.received) if f.kind == HEADERS), name)
 
     def close(self, *, abruptly: bool = False) -> None:
-        """Close the socket; abruptly, as a process that is killed with data unread."""
+        """Close the socket; `abruptly` with a reset, as a killed process does."""
         if abruptly:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._stream.close()

@@ -1,6 +1,6 @@
-"""What the process that test workers are forked from has in memory.
+"""The imports of the process from which test workers are forked.
 
-Torch runs one thread there: forking a process with several would copy one of them.
+Torch runs one thread there: a fork copies only the forking thread.
 """
 
 import torch

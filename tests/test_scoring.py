@@ -1,4 +1,4 @@
-"""Logits to scores."""
+"""Logits to scores and their ranking."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ EXTREMES = ([-60.0, 30.0], [1e4, -1e4], [1e4, 1e4], [0.0], [-3e38, 3e38], [1.0, 
 
 @pytest.mark.parametrize("logits", EXTREMES)
 def test_softmax_is_that_of_torch(logits: list[float]) -> None:
-    """Softmax is right for all float32 logits: finite, positive, and 1 in sum."""
+    """Softmax equals torch's for all float32 logits, and the scores sum to 1."""
     expected = torch.tensor(logits, dtype=torch.float64).softmax(dim=0).numpy()
     actual = scores(np.array(logits, dtype=np.float32), Activation.SOFTMAX)
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
@@ -20,21 +20,21 @@ def test_softmax_is_that_of_torch(logits: list[float]) -> None:
 
 @pytest.mark.parametrize("logits", EXTREMES)
 def test_sigmoid_is_that_of_torch(logits: list[float]) -> None:
-    """Sigmoid is right for all float32 logits, without a warning of overflow."""
+    """Sigmoid equals torch's for all float32 logits, without a warning of overflow."""
     expected = torch.tensor(logits, dtype=torch.float64).sigmoid().numpy()
     actual = scores(np.array(logits, dtype=np.float32), Activation.SIGMOID)
     np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-300)
 
 
 def test_identity_changes_nothing() -> None:
-    """Identity gives the logits."""
+    """Identity returns the logits."""
     logits = np.array([-60.0, 30.0], dtype=np.float32)
     assert scores(logits, Activation.IDENTITY).tolist() == [-60.0, 30.0]
 
 
 @pytest.mark.parametrize("activation", Activation)
 def test_many_texts_at_once(activation: Activation) -> None:
-    """The scores of a text are, to the bit, those it has alone."""
+    """The scores of a text in a batch equal its scores alone, to the bit."""
     logits = np.random.default_rng(1).normal(scale=9, size=(50, 77)).astype(np.float32)
 
     together = scores(logits, activation)

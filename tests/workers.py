@@ -1,4 +1,4 @@
-"""Workers for tests: forked, so that torch need not be imported again; or in the test's process."""
+"""Workers for tests: forked, to save the import of torch, or in the test's own process."""
 
 import multiprocessing
 import threading
@@ -27,13 +27,13 @@ from classwire_server.tokenization import Encoding
 
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(["tests.preloaded"])
-_one_at_a_time = threading.Lock()  # guards exit codes: can be read once, and each start reads them
+_one_at_a_time = threading.Lock()  # guards exit codes: each is readable once, and a start reads all
 
 
 class ForkedWorker:
-    """A process forked from one that has torch and the models' code in memory.
+    """A process forked from one that has imported torch and the models' code.
 
-    `main` is what it runs: a worker, or one with a fault.
+    `main` is the function that it runs: a worker's, or one with a fault.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ForkedWorker:
 
 
 class InProcessEngine:
-    """A worker's engine in the test's own process, where a test can take it apart."""
+    """A worker's engine in the test's own process, where a test can change its parts."""
 
     lanes = 1
     is_up = True
@@ -78,14 +78,14 @@ class InProcessEngine:
         return Logits(texts.unsorted(self._runner.run(texts)), self.traits, 0.0, time.monotonic())
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is no process to end."""
 
 
 def launch_in_process(source: ModelSource, config: ServerConfig, on_change: Any) -> Launched:
-    """What a worker does to start a model, in the test's own process."""
+    """Start a model as a worker does, in the test's own process."""
     selection = select(source, config, "cpu")
     runner = selection.finished(selection.engine)
     engine = InProcessEngine(runner, selection.deviation)
     return Launched(
-        selection.checkpoint, engine, selection.batch_tokens, selection.cost, selection.choices
+        selection.checkpoint, engine, selection.batch_tokens, selection.profile, selection.choices
     )

@@ -1,4 +1,4 @@
-"""Write deploy/grafana/classwire.json, the dashboard, from the rows that define it."""
+"""Writes the dashboard deploy/grafana/classwire.json from the definitions of its rows."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,13 @@ FILE = Path(__file__).parents[2] / "deploy" / "grafana" / "classwire.json"
 
 
 def dashboard() -> str:
-    """The file as it should be."""
+    """Return the up-to-date file."""
     return (
         json.dumps(
             {
                 "uid": "classwire",
                 "title": "Classwire",
-                "description": "Is it well, and why is it slow? docs/operate/metrics.md says more.",
+                "description": "Health, latency and load of servers. See docs/operate/metrics.md.",
                 "tags": ["classwire"],
                 "schemaVersion": 36,
                 "editable": True,
@@ -57,7 +57,7 @@ def _variables() -> list[dict[str, Any]]:
 
 
 def _variable(name: str, query: str) -> dict[str, Any]:
-    """A choice of several; all, unless somebody chooses. It is asked for anew with each range."""
+    """Return a variable with several values, all by default. It refreshes with the time range."""
     return {
         "name": name,
         "type": "query",

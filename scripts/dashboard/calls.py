@@ -1,28 +1,28 @@
-"""What callers see."""
+"""The rows about calls."""
 
 from .panel import Panel, Query, Row
-from .queries import CALL_SECONDS, CLASSIFY, mean, quantile, rate, share_failed, share_refused
+from .queries import CALL_SECONDS, CLASSIFY, mean, quantile, rate, share_failed, share_overloaded
 
 WELL = Row(
     "Is it well?",
     [
         Panel(
-            "Servers that answer",
-            "Servers that Prometheus reaches.",
+            "Servers up",
+            "Servers that Prometheus can scrape.",
             "short",
             [Query("sum(up{SERVER})", "servers")],
             kind="stat",
         ),
         Panel(
             "Shutting down",
-            "Servers that answer what is in flight and take nothing new.",
+            "Servers that finish calls in flight and reject new ones.",
             "short",
             [Query("sum(classwire_draining{SERVER})", "servers")],
             kind="stat",
         ),
         Panel(
             "Models not ready",
-            "Models that load, or whose processes are lost, each on each server.",
+            "Models that are loading or failed, counted on each server.",
             "short",
             [Query('sum(classwire_model_state{MODEL, state!="ready"})', "models")],
             kind="stat",
@@ -30,7 +30,7 @@ WELL = Row(
         ),
         Panel(
             "Workers down",
-            "Processes of models that answer no batches; the server starts others.",
+            "Worker processes that do not answer batches. The server restarts them.",
             "short",
             [Query("sum(1 - classwire_worker_up{MODEL})", "workers")],
             kind="stat",
@@ -38,14 +38,14 @@ WELL = Row(
         ),
         Panel(
             "Texts scored",
-            "Texts that got scores, in a second.",
+            "Texts scored per second.",
             "cps",
             [Query("sum(rate(classwire_texts_total{MODEL}[WINDOW]))", "texts")],
             kind="stat",
         ),
         Panel(
-            "Failed by our fault",
-            "Share of texts that ended with INTERNAL, POISON_INPUT, WORKER_LOST or "
+            "Failed by the server",
+            "Share of texts that failed with INTERNAL, POISON_INPUT, WORKER_LOST or "
             "EXPIRED_IN_QUEUE.",
             "percentunit",
             [share_failed()],
@@ -53,16 +53,16 @@ WELL = Row(
             bad=0.01,
         ),
         Panel(
-            "Refused",
-            "Share of calls that were refused since there is more work than time.",
+            "Overloaded",
+            "Share of calls with texts that got OVERLOADED.",
             "percentunit",
-            [share_refused()],
+            [share_overloaded()],
             kind="stat",
             bad=0.05,
         ),
         Panel(
-            "A single text, p99",
-            "Of 100 calls of Classify, 99 take no longer. Red above the objective of the alert.",
+            "Classify, p99",
+            "99 of 100 Classify calls take no longer. Red above the threshold of the alert.",
             "s",
             [
                 Query(
@@ -76,7 +76,7 @@ WELL = Row(
         ),
         Panel(
             "Alerts",
-            "Those that fire. docs/operate/alerts.md has a heading for each.",
+            "Firing alerts. docs/operate/alerts.md has a heading for each.",
             "short",
             [
                 Query(
@@ -89,7 +89,7 @@ WELL = Row(
         ),
         Panel(
             "Texts",
-            "Texts that got scores, and texts that got an error of whatever kind, in a second.",
+            "Texts scored and texts failed, per second.",
             "cps",
             [
                 rate("classwire_texts_total", "scored {{model}}"),
@@ -98,7 +98,7 @@ WELL = Row(
         ),
         Panel(
             "Calls",
-            "Calls that have ended, in a second, by the status that their callers had.",
+            "Ended calls per second, by status code.",
             "reqps",
             [rate("classwire_calls_total", "{{code}}", "code", "SERVER")],
             stacked=True,
@@ -110,35 +110,34 @@ SLOW = Row(
     "Why is it slow?",
     [
         Panel(
-            "Calls of one message, p99",
-            "From when gRPC brought a call to its end, the wait for a thread too. Streams have no "
-            "duration; their texts are under time in the queue.",
+            "Unary calls, p99",
+            "Duration of calls, including the wait for an RPC thread. For streams, see the time "
+            "in the queue.",
             "s",
             [quantile(0.99, CALL_SECONDS, 'SERVER, code="OK"', "method")],
         ),
         Panel(
-            "A single text",
-            "Calls of Classify that were answered.",
+            "Classify",
+            "Duration of successful Classify calls.",
             "s",
             [quantile(share, CALL_SECONDS, CLASSIFY, "instance") for share in (0.5, 0.95, 0.99)],
         ),
         Panel(
             "Where the time goes",
-            "What a scored text takes on average, stage by stage. Queue: too much work for the "
-            "device, or no free lane. Device: long texts, or busy cores. Tokenizing: long "
-            "messages.",
+            "Mean time of a scored text by stage. A long queue: too much work for the device. A "
+            "long forward pass: long texts or busy cores. Long tokenizing: large messages.",
             "s",
             [
                 mean("classwire_tokenize_seconds", "tokenizing {{model}}"),
                 mean("classwire_queue_seconds", "queue {{model}}"),
-                mean("classwire_inference_seconds", "device {{model}}"),
+                mean("classwire_inference_seconds", "forward pass {{model}}"),
             ],
             stacked=True,
         ),
         Panel(
             "How busy the device is",
-            "Share of the time in which a model's lanes compute. Near 100 % there is no room left; "
-            "low while texts wait, other processes take the cores.",
+            "Share of time in which a model's lanes run. Near 100 %, the device is full. If it is "
+            "low while texts are queued, other processes use the cores.",
             "percentunit",
             [
                 Query(
@@ -150,21 +149,20 @@ SLOW = Row(
             ],
         ),
         Panel(
-            "Tokens: what is done, and what could be",
-            "Tokens of scored texts in a second, beside what the engine has shown that it can do.",
+            "Tokens per second, and capacity",
+            "Tokens of scored texts per second, and the measured throughput of the busy engine.",
             "cps",
             [
                 rate("classwire_text_tokens_total", "scored {{model}}"),
                 Query(
                     "sum by (model) (classwire_drain_rate_tokens_per_second{MODEL})",
-                    "could be {{model}}",
+                    "capacity {{model}}",
                 ),
             ],
         ),
         Panel(
-            "Threads for calls",
-            "Threads that serve calls now, those that there are, and calls that wait for one. Each "
-            "open stream holds one.",
+            "RPC threads",
+            "Busy threads, all threads, and calls queued for a thread. Each open stream holds one.",
             "short",
             [
                 Query(
@@ -173,7 +171,7 @@ SLOW = Row(
                 Query("sum by (instance) (classwire_rpc_threads{SERVER})", "threads {{instance}}"),
                 Query(
                     "sum by (instance) (classwire_rpc_waiting_calls{SERVER})",
-                    "calls that wait {{instance}}",
+                    "queued calls {{instance}}",
                 ),
             ],
         ),

@@ -1,4 +1,4 @@
-"""What computes, and what it takes."""
+"""The rows about engines and processes."""
 
 from .panel import Panel, Query, Row
 
@@ -6,8 +6,8 @@ ENGINE = Row(
     "Engine",
     [
         Panel(
-            "What computes",
-            "The checkpoint of each model, and how its next batch is computed.",
+            "Engines",
+            "The checkpoint of each model, and the engine of its next batch.",
             "short",
             [
                 Query(
@@ -19,9 +19,9 @@ ENGINE = Row(
             kind="table",
         ),
         Panel(
-            "Distance to float32",
-            "Largest difference of any score, and share of texts with another label, as measured "
-            "at start.",
+            "Deviation from float32",
+            "Maximum difference of any score, and share of texts with another label, measured at "
+            "start.",
             "percentunit",
             [
                 Query("max by (model) (classwire_model_score_deviation{MODEL})", "score {{model}}"),
@@ -32,8 +32,8 @@ ENGINE = Row(
             ],
         ),
         Panel(
-            "Processes that took over",
-            "Workers that were started in the last hour since another had ended.",
+            "Worker restarts",
+            "Restarts in the last hour.",
             "short",
             [
                 Query(
@@ -44,8 +44,8 @@ ENGINE = Row(
             ],
         ),
         Panel(
-            "Lanes with a batch",
-            "Beside all lanes.",
+            "Busy lanes",
+            "Lanes that run a batch, and all lanes.",
             "short",
             [
                 Query("sum by (model) (classwire_lanes_busy{MODEL})", "busy {{model}}"),
@@ -53,8 +53,8 @@ ENGINE = Row(
             ],
         ),
         Panel(
-            "Answers from the cache",
-            "As a share of all texts that got scores.",
+            "Cache hits",
+            "Share of scored texts that were answered from the cache.",
             "percentunit",
             [
                 Query(
@@ -65,12 +65,12 @@ ENGINE = Row(
             ],
         ),
         Panel(
-            "Memory of the cache",
-            "Beside --cache-mb.",
+            "Cache memory",
+            "Memory in use, and the limit (--cache-mb).",
             "bytes",
             [
-                Query("sum by (model) (classwire_cache_bytes{MODEL})", "held {{model}}"),
-                Query("sum by (model) (classwire_cache_capacity_bytes{MODEL})", "most {{model}}"),
+                Query("sum by (model) (classwire_cache_bytes{MODEL})", "used {{model}}"),
+                Query("sum by (model) (classwire_cache_capacity_bytes{MODEL})", "limit {{model}}"),
             ],
         ),
     ],
@@ -81,7 +81,7 @@ PROCESSES = Row(
     [
         Panel(
             "Memory",
-            "Of the server's own process, and of each model's; what they share counts in each.",
+            "Of the server process and each worker. Shared memory counts in each.",
             "bytes",
             [
                 Query("process_resident_memory_bytes{SERVER}", "server {{instance}}"),
@@ -93,7 +93,7 @@ PROCESSES = Row(
         ),
         Panel(
             "Processor",
-            "Cores in use, by the server's own process and by each model's.",
+            "Cores used by the server process and by each worker.",
             "short",
             [
                 Query("rate(process_cpu_seconds_total{SERVER}[WINDOW])", "server {{instance}}"),
@@ -105,25 +105,25 @@ PROCESSES = Row(
         ),
         Panel(
             "Open files and sockets",
-            "As a share of what the process may have.",
+            "Share of the maximum of the server process.",
             "percentunit",
             [Query("process_open_fds{SERVER} / process_max_fds{SERVER}", "{{instance}}")],
         ),
         Panel(
             "Calls in flight",
-            "Open streams too.",
+            "Includes open streams.",
             "short",
             [Query("sum by (instance) (classwire_calls_in_flight{SERVER})", "{{instance}}")],
         ),
         Panel(
-            "Running for",
-            "Since the server's own process started.",
+            "Uptime",
+            "Time since the server process started.",
             "s",
             [Query("time() - process_start_time_seconds{SERVER}", "{{instance}}")],
         ),
         Panel(
             "Versions",
-            "Of the servers that answer.",
+            "Versions of the servers.",
             "short",
             [
                 Query(

@@ -1,4 +1,4 @@
-"""What a dashboard is made of, and the JSON that Grafana reads."""
+"""Builds rows, panels and queries as Grafana's JSON."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ SELECTORS = {
     "MODEL": 'job=~"$job", instance=~"$instance", model=~"$model"',
     "WINDOW": "$__rate_interval",
 }
-"""What queries are written with, and what stands for it in the JSON."""
+"""Placeholders in queries, and their replacements in the JSON."""
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS = 24
@@ -17,7 +17,7 @@ COLUMNS = 24
 
 @dataclass(frozen=True)
 class Query:
-    """One query, with the name of each series that it gives."""
+    """One query, with the legend of its series."""
 
     expr: str
     legend: str
@@ -25,7 +25,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel. `bad` is the value from which on a stat is red."""
+    """One panel. A stat is red from the value `bad`."""
 
     title: str
     about: str
@@ -37,11 +37,11 @@ class Panel:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Its width, in columns, and its height."""
+        """Its width and height, in grid units."""
         return (3, 4) if self.kind == "stat" else (8, 8)
 
     def json(self, number: int, x: int, y: int) -> dict[str, Any]:
-        """As Grafana reads it."""
+        """Return the panel as Grafana's JSON."""
         width, height = self.size
         return {
             "id": number,
@@ -102,21 +102,21 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """Panels under a heading."""
+    """Panels under a title."""
 
     title: str
     panels: Sequence[Panel]
 
 
 def filled_in(expr: str) -> str:
-    """A query as Grafana reads it."""
+    """Return a query with its placeholders replaced."""
     for short, long in SELECTORS.items():
         expr = expr.replace(short, long)
     return expr
 
 
 def laid_out(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """All panels, from left to right and from top to bottom."""
+    """Yield all panels with their positions, left to right and top to bottom."""
     number = y = 0
     for row in rows:
         number += 1

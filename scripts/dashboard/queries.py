@@ -1,15 +1,15 @@
-"""Queries of the kinds that the rows have many of."""
+"""Common kinds of queries."""
 
 from .panel import Query
 
-OUR_FAULT = 'reason=~"INTERNAL|POISON_INPUT|WORKER_LOST|EXPIRED_IN_QUEUE"'
+SERVER_FAULT = 'reason=~"INTERNAL|POISON_INPUT|WORKER_LOST|EXPIRED_IN_QUEUE"'
 CLASSIFY = 'SERVER, method="classwire.v1.ClassifyService/Classify", code="OK"'
 WITH_TEXTS = 'method=~".+/(Classify|BatchClassify|ModelInfer)"'
 CALL_SECONDS = "classwire_call_duration_seconds"
 
 
 def quantile(share: float, metric: str, selector: str, by: str) -> Query:
-    """A quantile of a histogram, with the labels `by` in its legend."""
+    """Return a quantile of a histogram, by these labels."""
     labels = ", ".join(f"{{{{{label}}}}}" for label in by.split(", "))
     return Query(
         f"histogram_quantile({share}, sum by ({by}, le) "
@@ -19,7 +19,7 @@ def quantile(share: float, metric: str, selector: str, by: str) -> Query:
 
 
 def mean(metric: str, legend: str, by: str = "model") -> Query:
-    """What a histogram of a model saw, on average."""
+    """Return the mean of a histogram."""
     return Query(
         f"sum by ({by}) (rate({metric}_sum{{MODEL}}[WINDOW])) "
         f"/ sum by ({by}) (rate({metric}_count{{MODEL}}[WINDOW]))",
@@ -28,24 +28,25 @@ def mean(metric: str, legend: str, by: str = "model") -> Query:
 
 
 def rate(metric: str, legend: str, by: str = "model", selector: str = "MODEL") -> Query:
-    """How often a counter counts in a second."""
+    """Return the rate of a counter per second."""
     return Query(f"sum by ({by}) (rate({metric}{{{selector}}}[WINDOW]))", legend)
 
 
 def share_failed() -> Query:
-    """The share of all texts that got an error by our own fault."""
+    """Return the share of texts that failed because of the server."""
     failed = "classwire_text_failures_total"
     return Query(
-        f"sum(rate({failed}{{MODEL, {OUR_FAULT}}}[WINDOW])) "
+        f"sum(rate({failed}{{MODEL, {SERVER_FAULT}}}[WINDOW])) "
         "/ (sum(rate(classwire_texts_total{MODEL}[WINDOW])) "
         f"+ sum(rate({failed}{{MODEL}}[WINDOW])))",
         "share",
     )
 
 
-def share_refused() -> Query:
-    """The share of all calls with texts that were refused since there is too much to do: of most
-    of them the server has not seen the texts.
+def share_overloaded() -> Query:
+    """Return the share of calls with texts that got OVERLOADED.
+
+    It counts calls, because the server rejects most of them before it knows their texts.
     """
     calls = f"classwire_calls_total{{SERVER, {WITH_TEXTS}"
     return Query(

@@ -1,4 +1,4 @@
-"""The rows of the dashboard: what on-call asks, in the order in which it is asked."""
+"""The rows of the dashboard, in the order of an investigation."""
 
 from .calls import SLOW, WELL
 from .machinery import ENGINE, PROCESSES

@@ -1,4 +1,4 @@
-"""What becomes of texts."""
+"""The rows about texts."""
 
 from .panel import Panel, Query, Row
 from .queries import mean, quantile, rate
@@ -7,8 +7,8 @@ QUEUE = Row(
     "Queue",
     [
         Panel(
-            "Age of the oldest text",
-            "How long it has waited. Bulk work waits while there is interactive work.",
+            "Age of the oldest queued text",
+            "Bulk texts wait while there are interactive ones.",
             "s",
             [
                 Query(
@@ -19,7 +19,7 @@ QUEUE = Row(
         ),
         Panel(
             "Time in the queue",
-            "Of texts that were scored.",
+            "Of scored texts.",
             "s",
             [
                 quantile(share, "classwire_queue_seconds", "MODEL", "priority, model")
@@ -27,8 +27,8 @@ QUEUE = Row(
             ],
         ),
         Panel(
-            "Texts that wait",
-            "For the device, by priority.",
+            "Queued texts",
+            "By priority.",
             "short",
             [
                 Query(
@@ -40,8 +40,8 @@ QUEUE = Row(
         ),
         Panel(
             "How full the queue is",
-            "Tokens that wait, as a share of --max-queue-tokens. Calls are refused before it is "
-            "full when their deadline can't be met.",
+            "Queued tokens as a share of --max-queue-tokens. The server also rejects calls before "
+            "the queue is full, if it cannot meet their deadline.",
             "percentunit",
             [
                 Query(
@@ -52,17 +52,17 @@ QUEUE = Row(
             ],
         ),
         Panel(
-            "Left the queue without scores",
-            "Read, and refused before they waited; out of time; their caller had gone.",
+            "Texts without a forward pass",
+            "Rejected before they were queued, expired in the queue, or cancelled by their caller.",
             "cps",
             [
                 rate(
                     "classwire_text_failures_total",
-                    "refused {{model}}",
+                    "rejected {{model}}",
                     selector='MODEL, reason="OVERLOADED"',
                 ),
-                rate("classwire_texts_expired_total", "out of time {{model}}"),
-                rate("classwire_texts_cancelled_total", "caller gone {{model}}"),
+                rate("classwire_texts_expired_total", "expired {{model}}"),
+                rate("classwire_texts_cancelled_total", "cancelled {{model}}"),
             ],
         ),
     ],
@@ -72,15 +72,15 @@ BATCHES = Row(
     "Batches",
     [
         Panel(
-            "Texts of a batch",
-            "Different texts that one forward pass computes, on average.",
+            "Texts per batch",
+            "Mean number of distinct texts in a forward pass.",
             "short",
             [mean("classwire_batch_texts", "{{model}}")],
         ),
         Panel(
             "How full batches are",
-            "Tokens of a batch, as a share of a full one. Low on an idle server: a batch is what "
-            "is there when a lane is free.",
+            "Tokens in a batch as a share of its maximum. Low on an idle server, where a batch "
+            "starts as soon as a lane is free.",
             "percentunit",
             [
                 mean("classwire_batch_fill_ratio", "mean {{model}}"),
@@ -88,17 +88,19 @@ BATCHES = Row(
             ],
         ),
         Panel(
-            "Tokens of a batch",
-            "On average, beside those of a full one.",
+            "Tokens per batch",
+            "Mean tokens in a batch, and the maximum.",
             "short",
             [
                 mean("classwire_batch_tokens", "{{model}}"),
-                Query("max by (model) (classwire_batch_capacity_tokens{MODEL})", "full {{model}}"),
+                Query(
+                    "max by (model) (classwire_batch_capacity_tokens{MODEL})", "maximum {{model}}"
+                ),
             ],
         ),
         Panel(
-            "One forward pass",
-            "On the device.",
+            "Forward pass",
+            "Duration on the device.",
             "s",
             [
                 quantile(share, "classwire_inference_seconds", "MODEL", "model")
@@ -106,14 +108,14 @@ BATCHES = Row(
             ],
         ),
         Panel(
-            "Forward passes",
-            "In a second.",
+            "Forward passes per second",
+            "Of all lanes.",
             "cps",
             [rate("classwire_inference_seconds_count", "{{model}}")],
         ),
         Panel(
-            "Texts that cost nothing",
-            "Known from the cache, or the same as one that waited or was being computed.",
+            "Texts that needed no computation",
+            "Answered from the cache, or coalesced with an equal text in the queue or in a batch.",
             "cps",
             [
                 rate("classwire_cache_hits_total", "cached {{model}}"),
@@ -128,7 +130,7 @@ ERRORS = Row(
     [
         Panel(
             "Texts by reason",
-            "Texts that got an error, in a second. docs/reference/errors.md explains each reason.",
+            "Failed texts per second. docs/reference/errors.md explains each reason.",
             "cps",
             [
                 Query(
@@ -141,8 +143,8 @@ ERRORS = Row(
         ),
         Panel(
             "Calls by code and reason",
-            "Calls that did not end with OK, in a second. Without a reason: gRPC's own, or the "
-            "caller's clock.",
+            "Failed calls per second. Without a reason: an error from gRPC itself, or the "
+            "deadline or cancellation of the caller.",
             "reqps",
             [
                 rate(
@@ -156,10 +158,10 @@ ERRORS = Row(
         ),
         Panel(
             "After a worker was lost",
-            "Texts that were run once more, and texts that brought a worker down twice.",
+            "Texts queued again, and texts that brought a worker down twice.",
             "cps",
             [
-                rate("classwire_texts_retried_total", "once more {{model}}"),
+                rate("classwire_texts_retried_total", "retried {{model}}"),
                 rate(
                     "classwire_text_failures_total",
                     "poison {{model}}",
@@ -175,7 +177,7 @@ STREAMS = Row(
     [
         Panel(
             "Open streams",
-            "Beside --max-streams, at which further ones are refused.",
+            "Open streams, and the limit (--max-streams). The server rejects streams beyond it.",
             "short",
             [
                 Query("sum by (instance) (classwire_streams_open{SERVER})", "open {{instance}}"),
@@ -184,14 +186,14 @@ STREAMS = Row(
         ),
         Panel(
             "Texts of streams",
-            "Read from callers, and sent back with their outcome, in a second.",
+            "Items read, and outcomes sent, per second.",
             "cps",
             [rate("classwire_stream_items_total", "{{direction}}", "direction", "SERVER")],
         ),
         Panel(
-            "Texts unanswered",
-            "Read and not sent back: those under way, and all that streams left behind when they "
-            "were broken off.",
+            "Unanswered items of streams",
+            "Items read minus outcomes sent: items in progress, and items whose stream ended "
+            "first.",
             "short",
             [
                 Query(

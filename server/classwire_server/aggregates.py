@@ -1,15 +1,15 @@
-"""How often something was done, and how much it came to."""
+"""Sums, totals and histograms."""
 
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-REMEMBERED_S = 1.0
-"""The time constant: how long what came counts, on average."""
+DECAY_S = 1.0
+"""Time constant of the decay."""
 
 
 class DecayingSum:
-    """A sum of what came, in which each part fades exponentially.
+    """A sum whose terms decay exponentially with their age.
 
     Not safe for use by several threads.
     """
@@ -19,8 +19,8 @@ class DecayingSum:
         self._last_s = 0.0
 
     def add(self, amount: float, now_s: float) -> float:
-        """Count an amount that comes now; returns the sum with it."""
-        self._sum = self._sum * math.exp((self._last_s - now_s) / REMEMBERED_S) + amount
+        """Add an amount; returns the new sum."""
+        self._sum = self._sum * math.exp((self._last_s - now_s) / DECAY_S) + amount
         self._last_s = now_s
         return self._sum
 
@@ -35,22 +35,23 @@ SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 @dataclass(slots=True)
 class Total:
-    """How often something was done, and the sum of what it came to each time."""
+    """A number of values and their sum."""
 
     count: int = 0
     sum: float = 0.0
 
     def add(self, value: float) -> None:
-        """Count one time more."""
+        """Add a value."""
         self.count += 1
         self.sum += value
 
 
 @dataclass(slots=True)
 class Histogram(Total):
-    """A total that also knows how often each of its `bounds` was enough.
+    """A total that also counts its values by `bounds`.
 
-    `counts` has one more than there are bounds, for what was above them all.
+    `counts[i]` is the number of values up to `bounds[i]` and above the bound before; the last is
+    the number above all bounds.
     """
 
     bounds: tuple[float, ...] = SECONDS
@@ -60,7 +61,7 @@ class Histogram(Total):
         self.counts = self.counts or [0] * (len(self.bounds) + 1)
 
     def add(self, value: float, times: int = 1) -> None:
-        """Count a value, or so many times the same."""
+        """Add a value `times` times."""
         self.count += times
         self.sum += value * times
         self.counts[bisect_left(self.bounds, value)] += times

@@ -1,16 +1,16 @@
-"""Domain errors, without any transport in them.
+"""Errors of the server, independent of gRPC.
 
 ClasswireServerError
-├── Refusal        a call, or one text of it, ends with an error
-│   ├── RequestError     it cannot be answered; carries a `Reason`
-│   └── ChangeRefused    models cannot be changed so; carries an `AdminReason`
-├── NoWorker       there is no process to give a batch to
-├── TooLate        a batch's turn has come too late for one of its texts
+├── Refusal        the server rejects a call, or one text of it
+│   ├── RequestError     the caller's error; carries a `Reason`
+│   └── ChangeRefused    an operator's change of the models; carries an `AdminReason`
+├── NoWorker       no process is up to run a batch
+├── TooLate        a deadline in a batch passed before the batch began
 ├── WorkerLost     the process that held a batch has ended
-├── CompileError   a model cannot be compiled; the plain one serves as well, and slower
-└── StartError     the server cannot start as it was asked to; one line for people
+├── CompileError   a model cannot be compiled; the server runs it uncompiled, which is slower
+└── StartError     the server cannot start with its settings; one line for people
     ├── ConfigError      a setting is wrong; names it
-    │   └── OverBudget   models would need more memory than the server was given
+    │   └── OverBudget   models would need more memory than the budget
     └── CheckpointError  a checkpoint cannot be served
 """
 
@@ -27,11 +27,11 @@ class ClasswireServerError(Exception):
 
 
 class Refusal(ClasswireServerError):
-    """A call, or one text of it, ends with an error.
+    """The server rejects a call, or one text of it.
 
-    `message` is for people and never holds the caller's text. `field` is the path of the wrong
-    field in the request, such as `inputs[3].text`, or empty. `metadata` holds the values that the
-    message speaks of. `retry_after_s` is in seconds, or None.
+    `message` is for people and never contains the caller's text. `field` is the path of the wrong
+    field in the request, for example `inputs[3].text`, or empty. `metadata` holds the values in the
+    message. `retry_after_s` is the retry delay in seconds, or None.
     """
 
     reason: Reason | AdminReason
@@ -51,7 +51,7 @@ class Refusal(ClasswireServerError):
 
 
 class RequestError(Refusal):
-    """One call, or one text of it, cannot be answered."""
+    """One call, or one text of it, gets no answer."""
 
     reason: Reason
 
@@ -69,7 +69,7 @@ class RequestError(Refusal):
 
 
 class ChangeRefused(Refusal):
-    """Models cannot be changed so, and are as they were."""
+    """The server rejects a change of its models, which stay as they were."""
 
     reason: AdminReason
 
@@ -86,33 +86,32 @@ class ChangeRefused(Refusal):
 
 
 class NoWorker(ClasswireServerError):
-    """A batch was never begun: the model has no process at the moment."""
+    """A batch was never begun: no process of the model is up."""
 
 
 class TooLate(ClasswireServerError):
-    """A batch was not begun: when its turn came, the time of one of its texts had passed."""
+    """A batch was not begun: a deadline of its texts had passed when a lane became free."""
 
 
 class WorkerLost(ClasswireServerError):
-    """The model's process ended, or was ended, while it held a batch.
+    """The model's process ended, or was killed, while it held a batch.
 
-    The batch may be the reason.
+    The batch may be the cause.
     """
 
 
 class CompileError(ClasswireServerError):
-    """A model cannot be compiled, or not be loaded; its text is one line for people."""
+    """A model cannot be compiled, or its compiled form not loaded; one line for people."""
 
 
 class StartError(ClasswireServerError):
-    """The server cannot start as it was asked to; its text is one line for people."""
+    """The server cannot start with its settings; its text is one line for people."""
 
 
 class ConfigError(StartError):
     """A setting is wrong.
 
-    `setting` is its name, as in `ServerConfig`; the text names it in the form it has on the command
-    line.
+    `setting` is its name in `ServerConfig`; the message names its command-line option.
     """
 
     def __init__(self, setting: str, problem: str) -> None:
@@ -125,7 +124,7 @@ class ConfigError(StartError):
 
 
 class OverBudget(ConfigError):
-    """Models would need more memory than the server was given; in MB, rounded up."""
+    """Models would need more memory than the budget. Sizes are in MB, rounded up."""
 
     def __init__(self, needs_mb: int, in_use_mb: int, budget_mb: int, name: str) -> None:
         super().__init__(
@@ -138,24 +137,24 @@ class OverBudget(ConfigError):
 
 
 class CheckpointError(StartError):
-    """A checkpoint cannot be served; the text says which and why."""
+    """A checkpoint cannot be served; the message names it and the cause."""
 
 
 def expired_in_queue() -> RequestError:
-    """The time of a text has passed."""
+    """The error of a text whose deadline passed in the queue."""
     return RequestError(Reason.EXPIRED_IN_QUEUE, "the time limit passed before the model ran")
 
 
 def draining() -> RequestError:
-    """The server ends, or the model is another."""
+    """The error of a text whose server shuts down, or whose model is replaced."""
     return RequestError(Reason.DRAINING, "the server, or the model, is going away")
 
 
 def worker_lost() -> RequestError:
-    """There is no process to run the model."""
+    """The error of a text for which no process of the model is up."""
     return RequestError(Reason.WORKER_LOST, "the model's process has ended and is being restarted")
 
 
 def poison_input() -> RequestError:
-    """The process ended on this text, and on this text alone."""
+    """The error of a text on which the model's process ended twice."""
     return RequestError(Reason.POISON_INPUT, "the model's process ended twice on this text")

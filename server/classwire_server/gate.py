@@ -1,4 +1,4 @@
-"""Where calls come in: counted while they are in flight, refused while the server drains."""
+"""Counts calls in flight, and rejects new ones while the server drains."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from .errors import RequestError
 
 
 class Gate:
-    """Counts calls in flight and refuses new ones once closed. Safe for use by any thread."""
+    """Counts calls in flight and rejects new ones once closed. Safe for use by any thread."""
 
     def __init__(self) -> None:
         self._open = True
@@ -19,12 +19,12 @@ class Gate:
 
     @property
     def is_open(self) -> bool:
-        """Whether new calls are let in."""
+        """Whether new calls may enter."""
         return self._open
 
     @property
     def in_flight(self) -> int:
-        """How many calls are."""
+        """Number of calls in flight."""
         return self._in_flight
 
     def enter(self) -> None:
@@ -41,7 +41,10 @@ class Gate:
             self._changed.notify_all()
 
     def listen(self, closing: Callable[[], None]) -> Callable[[], None]:
-        """Call `closing` when the gate closes, at once when it has; returns what ends that."""
+        """Call `closing` when the gate closes, or now if it is closed.
+
+        Returns a function that removes the listener.
+        """
         with self._changed:
             is_open = self._open
             self._listeners.add(closing)
@@ -50,7 +53,7 @@ class Gate:
         return lambda: self._listeners.discard(closing)
 
     def close(self) -> None:
-        """Let no new call in, and tell the listeners."""
+        """Admit no new calls, and call the listeners."""
         with self._changed:
             self._open = False
             listeners = list(self._listeners)
@@ -58,6 +61,6 @@ class Gate:
             closing()
 
     def wait_until_empty(self, timeout_s: float) -> bool:
-        """Wait until no call is in flight; False when that takes longer than timeout_s."""
+        """Wait until no call is in flight; False if that takes longer than `timeout_s`."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._in_flight, timeout_s)

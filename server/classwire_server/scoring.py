@@ -1,4 +1,4 @@
-"""Logits -> scores: activation, order, and what the caller wants to see of them."""
+"""Logits to scores: activation and ranking."""
 
 from enum import Enum
 
@@ -14,11 +14,11 @@ class Activation(Enum):
 
 
 def scores(logits: np.ndarray, activation: Activation) -> np.ndarray:
-    """Scores, computed in float64, rounded to float32: (..., labels) -> (..., labels).
+    """Scores, computed in float64 and rounded to float32: (..., labels) -> (..., labels).
 
-    Callers see float32, so it is there that order, ties and lower bounds must hold. Softmax is
-    shifted by the largest logit, which leaves its value as it is and keeps every exponent at most 0
-    (Goodfellow, Bengio, Courville: Deep Learning, 2016, section 4.1).
+    Order, ties and `min_score` apply to the float32 values, which callers see. Softmax subtracts
+    the largest logit, which keeps its value and makes every exponent at most 0 (Goodfellow, Bengio,
+    Courville: Deep Learning, 2016, section 4.1).
     """
     exact = logits.astype(np.float64)
     if activation is Activation.SIGMOID:
@@ -31,5 +31,5 @@ def scores(logits: np.ndarray, activation: Activation) -> np.ndarray:
 
 
 def ranking(values: np.ndarray) -> np.ndarray:
-    """Label ids from the highest score to the lowest, ties by id: (..., labels), the same."""
+    """Label ids by descending score, ties by id: (..., labels) -> (..., labels)."""
     return (-values).argsort(axis=-1, kind="stable")

@@ -187,7 +187,7 @@ class Server:
             try:
                 served = self.loader.load(source)
             except Exception as error:
-                self.registry.refused(source.name, str(error))
+                self.registry.mark_failed(source.name, str(error))
                 self.stop(drain_timeout_s=0)
                 raise
             with self._lock:

@@ -1,7 +1,7 @@
-"""Text -> Encoding: what the model will see of a text, and where each token comes from.
+"""Text to Encoding: the ids that the model receives, and the span of each token in the text.
 
-The Rust tokenizer is used directly, on private copies: `transformers`' own call sets truncation on
-a shared object, which is not safe with several threads.
+It calls the Rust tokenizer directly, on its own copies: `transformers` sets truncation on a shared
+object, which is not safe with several threads.
 """
 
 import itertools
@@ -18,12 +18,12 @@ from classwire.contract.reasons import Reason
 
 from .errors import CheckpointError, ConfigError, RequestError
 
-# On cores that the model keeps busy, the tokenizer's own threads cost a third more for nothing.
+# While the model uses all cores, the tokenizer's own threads take a third more CPU time.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 class Truncation(Enum):
-    """What happens to a text of more tokens than the model takes."""
+    """How to handle a text with more tokens than the model accepts."""
 
     REJECT = "reject"
     DROP_END = "drop_end"
@@ -31,7 +31,7 @@ class Truncation(Enum):
 
 
 class OffsetUnit(Enum):
-    """What spans count; the value is the codec whose code units they are, with the unit's size."""
+    """The unit of span offsets; the value is the codec with these code units, and their size."""
 
     UNICODE = ("utf-32-le", 4)
     UTF8 = ("utf-8", 1)
@@ -39,7 +39,7 @@ class OffsetUnit(Enum):
 
 
 class Text(NamedTuple):
-    """One text, or a pair of texts that is classified together."""
+    """One text, or a pair of texts to classify together."""
 
     text: str
     text_pair: str | None = None
@@ -60,10 +60,10 @@ class Token:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Encoding:
-    """What the model sees of one text: ids and token type ids, special tokens included.
+    """The model's input for one text: ids and token type ids, special tokens included.
 
-    `truncated_tokens` is how many tokens truncation took away. Only an encoding that was made with
-    spans has `tokens`.
+    `truncated_tokens` is the number of tokens that truncation removed. `tokens` needs an encoding
+    with spans.
     """
 
     ids: Sequence[int]
@@ -74,8 +74,11 @@ class Encoding:
     _tokenizer: Any = None
 
     def tokens(self, unit: OffsetUnit) -> Iterator[Token]:
-        """The tokens with their spans in the original text, in the unit asked for."""
-        places = [_place_in(self.source.text, unit), _place_in(self.source.text_pair or "", unit)]
+        """The tokens with their spans in the original text, in the given unit."""
+        converters = [
+            _offset_converter(self.source.text, unit),
+            _offset_converter(self.source.text_pair or "", unit),
+        ]
         sequence_index = 0
         rust = self._rust
         for id_, (start, end), special, type_id, sequence in zip(
@@ -86,28 +89,28 @@ class Encoding:
             rust.sequence_ids,
             strict=True,
         ):
-            # Rust's own texts are pieces of the caller's text where the vocabulary has no entry.
+            # Not rust.tokens: for unknown tokens it has pieces of the caller's text.
             text = self._tokenizer.id_to_token(id_)
             if special:
                 yield Token(id_, text, 0, 0, True, type_id, sequence_index)
                 continue
             sequence_index = sequence or 0
-            place = places[sequence_index]
-            yield Token(id_, text, place(start), place(end), False, type_id, sequence_index)
+            offset = converters[sequence_index]
+            yield Token(id_, text, offset(start), offset(end), False, type_id, sequence_index)
 
 
-def _place_in(text: str, unit: OffsetUnit) -> Callable[[int], int]:
-    """A function from an offset in code points to one in the unit."""
+def _offset_converter(text: str, unit: OffsetUnit) -> Callable[[int], int]:
+    """A function that converts an offset in code points to the unit."""
     codec, size = unit.value
     if unit is OffsetUnit.UNICODE or text.isascii():
         return lambda offset: offset
     sizes = (len(character.encode(codec)) // size for character in text)
-    places = list(itertools.accumulate(sizes, initial=0))
-    return lambda offset: places[offset]
+    offsets = list(itertools.accumulate(sizes, initial=0))
+    return lambda offset: offsets[offset]
 
 
 def tokens_made(outcome: Encoding | Exception) -> int:
-    """How many tokens were made of a text, of one that was refused for having too many as well."""
+    """Number of tokens of a text, also of one that was rejected for too many; else 0."""
     if isinstance(outcome, Encoding):
         return len(outcome.ids)
     if isinstance(outcome, RequestError) and outcome.reason is Reason.TOO_MANY_TOKENS:
@@ -118,9 +121,9 @@ def tokens_made(outcome: Encoding | Exception) -> int:
 class Tokenization:
     """Tokenizes texts for one model; safe for use by several threads at once.
 
-    `rust_json` is the tokenizer in the form of tokenizer.json, `max_tokens` the longest encoding
-    the model takes, `uses_token_types` whether the model receives token type ids (else they are all
-    0). Raises ConfigError when max_tokens leaves no room for a text.
+    `rust_json` is the tokenizer in the format of tokenizer.json, `max_tokens` the longest encoding
+    that the model accepts, `uses_token_types` whether the model receives token type ids (else they
+    are all 0). Raises ConfigError if `max_tokens` leaves no room for a text.
     """
 
     def __init__(
@@ -135,26 +138,26 @@ class Tokenization:
         self.default_truncation = default_truncation
         self._json = rust_json
         self._uses_token_types = uses_token_types
-        self._whole = _load(rust_json)
-        special = self._whole.num_special_tokens_to_add(is_pair=True)
+        self._untruncated = _load(rust_json)
+        special = self._untruncated.num_special_tokens_to_add(is_pair=True)
         if max_tokens <= special:
             raise ConfigError(
-                "max_tokens", f"{max_tokens} leave no room for text beside {special} special tokens"
+                "max_tokens", f"{max_tokens} leaves no room for text after {special} special tokens"
             )
         self._truncating: dict[Truncation, tokenizers.Tokenizer] = {}
         self._lock = threading.Lock()  # guards _truncating
 
     @property
     def longest_token_bytes(self) -> int:
-        """Size of the longest entry of the vocabulary, in bytes of UTF-8."""
-        vocabulary = self._whole.get_vocab(with_added_tokens=True)
+        """Size of the longest entry of the vocabulary, in UTF-8 bytes."""
+        vocabulary = self._untruncated.get_vocab(with_added_tokens=True)
         return max((len(text.encode()) for text in vocabulary), default=0)
 
     def encode(self, source: Text, truncation: Truncation | None, field: str) -> Encoding:
         """Encode one text or pair, with spans.
 
-        Raises RequestError TOO_MANY_TOKENS, naming `field`, when the text is longer than the model
-        takes and truncation is REJECT.
+        Raises RequestError TOO_MANY_TOKENS, naming `field`, if the text is longer than the model
+        accepts and truncation is REJECT.
         """
         [encoding] = self.encode_all([source], truncation, spans=True)
         if isinstance(encoding, RequestError):
@@ -166,14 +169,17 @@ class Tokenization:
     def encode_all(
         self, sources: Sequence[Text], truncation: Truncation | None, *, spans: bool
     ) -> list[Encoding | Exception]:
-        """Encode texts or pairs; one that can't be has its exception in its place.
+        """Encode texts or pairs; one that fails has its exception in its place.
 
-        A text of too many tokens has what `encode` raises; its field is that within the input.
+        A text with too many tokens has the error that `encode` raises, with `field` relative to its
+        input.
         """
         truncation = truncation or self.default_truncation
         return [
             self._encoding(source, rust, truncation, spans)
-            for source, rust in zip(sources, _encode(self._whole, sources, spans), strict=True)
+            for source, rust in zip(
+                sources, _encode(self._untruncated, sources, spans), strict=True
+            )
         ]
 
     def _encoding(
@@ -195,7 +201,7 @@ class Tokenization:
                 return rust
         ids = rust.ids
         type_ids = rust.type_ids if self._uses_token_types else [0] * len(ids)
-        origin = (rust, self._whole) if spans else ()
+        origin = (rust, self._untruncated) if spans else ()
         return Encoding(ids, type_ids, tokens - len(ids), source, *origin)
 
     def _truncating_tokenizer(self, truncation: Truncation) -> tokenizers.Tokenizer:
@@ -212,13 +218,13 @@ class Tokenization:
 
 
 def _encode(tokenizer: tokenizers.Tokenizer, sources: Sequence[Text], spans: bool) -> list[Any]:
-    """What Rust makes of the texts; where it fails on one, the exception in its place."""
+    """Rust's encodings of the texts; one that fails has its exception in its place."""
     encode = tokenizer.encode_batch if spans else tokenizer.encode_batch_fast
     inputs = [source.text if source.text_pair is None else tuple(source) for source in sources]
     try:
         return list(encode(inputs))
     except BaseException as error:
-        # A panic in Rust is no Exception, and would pass by all who answer the caller.
+        # A panic in Rust is a BaseException, which the handlers above would not catch.
         panicked = type(error).__name__ == "PanicException"
         if not panicked and not isinstance(error, Exception):
             raise
@@ -241,8 +247,8 @@ def check_tokenizer(tokenizer: Any, vocabulary_rows: int, checkpoint: str) -> st
     """Check that a transformers tokenizer can be served, and return its tokenizer.json.
 
     `vocabulary_rows` is the number of rows of the model's embedding table. Raises CheckpointError
-    when the tokenizer has no Rust form, has ids that the model does not know, or knows no text at
-    all.
+    if the tokenizer has no Rust form, has ids outside of that table, or knows none of a few samples
+    of text.
     """
     rust = getattr(tokenizer, "backend_tokenizer", None)
     if rust is None:

@@ -1,4 +1,4 @@
-"""Servers that can be administered, and the two checkpoints that take turns on them."""
+"""Servers with an admin service, and two checkpoints to swap."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def blue(checkpoint: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def broken(checkpoint: Callable[..., Path], blue: Path, tmp_path_factory: Any) -> dict[str, Path]:
-    """Checkpoints that cannot be served, each in its own way."""
+    """Broken checkpoints, by a part of their error."""
     folder: Path = tmp_path_factory.mktemp("broken")
     headless = shutil.copytree(blue, folder / "headless")
     (headless / "model.safetensors").unlink()
@@ -54,7 +54,7 @@ def broken(checkpoint: Callable[..., Path], blue: Path, tmp_path_factory: Any) -
 
 @pytest.fixture(scope="session")
 def server(red: Path) -> Iterator[Server]:
-    """A server with one model, m, in a process of its own: red, whenever a test begins."""
+    """A shared server with one model m, which is red when a test begins."""
     config = ServerConfig(port=0, admin_port=0, model=(f"m={red}",), batch_tokens=512)
     with Server(config, launch_forked) as server:
         yield server
@@ -74,7 +74,7 @@ def operate() -> Iterator[Operate]:
 
 @pytest.fixture
 def operator(server: Server, red: Path, operate: Operate) -> Iterator[Operator]:
-    """The admin service of the shared server, which is as it was when the test ends."""
+    """The admin service of the shared server. Afterwards, the fixture restores its models."""
     operator = operate(server)
     yield operator
     names = {each.model.name for each in operator.status().models}
@@ -88,7 +88,7 @@ def operator(server: Server, red: Path, operate: Operate) -> Iterator[Operator]:
 
 @pytest.fixture
 def unanswered_admin() -> Iterator[str]:
-    """An address that is taken, and where nobody listens."""
+    """An address that is bound but on which nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{taken.getsockname()[1]}"
@@ -96,7 +96,7 @@ def unanswered_admin() -> Iterator[str]:
 
 @pytest.fixture
 def fake(serve: Callable[..., Server], red: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers whose models are the fake engines given, in this order."""
+    """Starts servers whose models run on these fake engines, in this order."""
     started: list[FakeEngine] = []
 
     def start(*engines: FakeEngine, **settings: Any) -> Server:

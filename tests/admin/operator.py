@@ -1,4 +1,4 @@
-"""An operator: the calls of the admin service, in short."""
+"""An operator: short forms of the admin service's calls."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tests.contract.engines import PATIENCE_S
 
 
 class Operator:
-    """Makes calls on a channel; each returns when what it asks for is done."""
+    """Makes calls on a channel. Each returns when the change is done."""
 
     def __init__(
         self, channel: grpc.Channel, metadata: Any = (), timeout_s: float = PATIENCE_S
@@ -22,39 +22,39 @@ class Operator:
         self._how = {"timeout": timeout_s, "metadata": metadata}
 
     def status(self) -> pb.GetStatusResponse:
-        """GetStatus."""
+        """Call GetStatus."""
         answer: pb.GetStatusResponse = self._stub.GetStatus(pb.GetStatusRequest(), **self._how)
         return answer
 
     def begin_reload(self, name: str, checkpoint: Path | str = "") -> Any:
-        """ReloadModel, as its responses come."""
+        """Start ReloadModel, and return its responses as they come."""
         request = pb.ReloadModelRequest(name=name, checkpoint=str(checkpoint))
         return self._stub.ReloadModel(request, **self._how)
 
     def reload(self, name: str, checkpoint: Path | str = "") -> classwire_pb2.Model:
-        """ReloadModel, to its end; the new model."""
+        """Run ReloadModel to its end, and return the new model."""
         return _model(self.begin_reload(name, checkpoint))
 
     def begin_load(self, name: str, checkpoint: Path | str) -> Any:
-        """LoadModel, as its responses come."""
+        """Start LoadModel, and return its responses as they come."""
         request = pb.LoadModelRequest(name=name, checkpoint=str(checkpoint))
         return self._stub.LoadModel(request, **self._how)
 
     def load(self, name: str, checkpoint: Path | str) -> classwire_pb2.Model:
-        """LoadModel, to its end; the model."""
+        """Run LoadModel to its end, and return the model."""
         return _model(self.begin_load(name, checkpoint))
 
     def unload(self, name: str, new_default: str = "") -> None:
-        """UnloadModel."""
+        """Call UnloadModel."""
         request = pb.UnloadModelRequest(name=name, new_default=new_default)
         self._stub.UnloadModel(request, **self._how)
 
     def default(self, name: str) -> None:
-        """SetDefaultModel."""
+        """Call SetDefaultModel."""
         self._stub.SetDefaultModel(pb.SetDefaultModelRequest(name=name), **self._how)
 
     def drain(self) -> pb.DrainResponse:
-        """Drain."""
+        """Call Drain."""
         answer: pb.DrainResponse = self._stub.Drain(pb.DrainRequest(), **self._how)
         return answer
 
@@ -67,7 +67,7 @@ def _model(responses: Any) -> classwire_pb2.Model:
 
 
 def refusal(error: Any) -> tuple[str, str, str, dict[str, str]]:
-    """The code, reason, message and metadata of a call that was refused."""
+    """Return the code, reason, message and metadata of a rejected call."""
     details = dict(error.trailing_metadata())["grpc-status-details-bin"]
     info = error_details_pb2.ErrorInfo()
     assert status_pb2.Status.FromString(details).details[0].Unpack(info)

@@ -1,4 +1,4 @@
-"""Who may administer a server, and from where."""
+"""Access to the admin service: callers and addresses."""
 
 import threading
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ from tests.security.files import HOST, Pair, callers_toml, replace
 EVERYWHERE = "0.0.0.0"
 
 
-def test_only_callers_who_may_administer_do(tmp_path: Path, red: Path) -> None:
-    """With TLS and callers the admin service asks for both; others are told apart by code."""
+def test_only_administrators_have_access(tmp_path: Path, red: Path) -> None:
+    """With TLS and callers, only callers with admin = true have access."""
     authority = trustme.CA()
     pair = Pair.at(tmp_path, authority.issue_cert(HOST))
     tokens = {name: new_token(name) for name in ("boss", "user")}
@@ -43,17 +43,17 @@ def test_only_callers_who_may_administer_do(tmp_path: Path, red: Path) -> None:
                     return refusal(error)[:2]
                 return "OK", ""
 
-            def shown(token: str) -> tuple[str, str]:
+            def bearer(token: str) -> tuple[str, str]:
                 return "authorization", f"Bearer {token}"
 
-            assert asked_by(shown(tokens["boss"])) == ("OK", "")
-            assert asked_by(shown(tokens["user"])) == ("PERMISSION_DENIED", "NOT_ALLOWED")
-            assert asked_by(shown(new_token("boss"))) == ("UNAUTHENTICATED", "BAD_CREDENTIALS")
+            assert asked_by(bearer(tokens["boss"])) == ("OK", "")
+            assert asked_by(bearer(tokens["user"])) == ("PERMISSION_DENIED", "NOT_ALLOWED")
+            assert asked_by(bearer(new_token("boss"))) == ("UNAUTHENTICATED", "BAD_CREDENTIALS")
             assert asked_by() == ("UNAUTHENTICATED", "MISSING_CREDENTIALS")
 
 
-def test_who_may_not_administer_holds_no_thread(tmp_path: Path) -> None:
-    """Calls that send no message are refused before it is waited for."""
+def test_a_rejected_caller_holds_no_thread(tmp_path: Path) -> None:
+    """The server rejects such calls without waiting for their message."""
     token = new_token("user")
     callers = tmp_path / "callers.toml"
     replace(callers, callers_toml({"user": {"tokens": (token,)}}))
@@ -77,7 +77,7 @@ def test_who_may_not_administer_holds_no_thread(tmp_path: Path) -> None:
 
 
 def test_admin_is_true_or_false(tmp_path: Path) -> None:
-    """Anything else is a mistake that is named at start."""
+    """Any other value is an error at start."""
     callers = tmp_path / "callers.toml"
     entry = callers_toml({"boss": {"tokens": (new_token("boss"),)}})
     replace(callers, entry + b'\nadmin = "yes"\n')
@@ -85,8 +85,8 @@ def test_admin_is_true_or_false(tmp_path: Path) -> None:
         Server(ServerConfig(port=0, callers=str(callers)))
 
 
-def test_there_is_no_admin_service_unless_asked_for() -> None:
-    """Nothing listens."""
+def test_no_admin_service_by_default() -> None:
+    """Without --admin-port, the server has no admin service."""
     server = Server(ServerConfig(port=0), FakeEngine((0, 1)).launch)
     server.listen()
     assert not server.admin_target
@@ -94,7 +94,7 @@ def test_there_is_no_admin_service_unless_asked_for() -> None:
 
 
 def test_beyond_loopback_it_needs_tls_and_callers(tmp_path: Path) -> None:
-    """Or the word --insecure; the setting is named."""
+    """Or it needs --insecure. The error names the setting."""
     files: dict[str, Any] = {}
     for name in ("tls_cert", "tls_key", "callers"):
         files[name] = str(tmp_path / name)

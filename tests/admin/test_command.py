@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from classwire_server.server import Server
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, classwire  # noqa: F401
 from tests.contract.engines import FakeEngine, eventually
 
 
 def test_the_commands(
     serve: Callable[..., Server],
-    classwire: Run,
+    classwire: Run,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
     red: Path,
     blue: Path,
 ) -> None:
-    """Each does what its name says and prints what came of it; stages go to standard error."""
+    """Each command prints its result, and writes the stages to standard error."""
     engines: list[FakeEngine] = []
 
     def launch(*how: object) -> object:
@@ -35,10 +35,10 @@ def test_the_commands(
     assert classwire("admin", "default", "other").out == "other is the default\n"
     assert classwire("admin", "reload", "m", str(blue)).err == "loading\nfinishing\n"
 
-    shown = classwire("admin", "status").out.splitlines()
-    assert shown[0] == "serving: 0 calls in flight, 0 of them streams"
-    assert shown[1] == "memory: 0 of 1000 MB"
-    assert [line.split()[:3] for line in shown[3:]] == [
+    lines = classwire("admin", "status").out.splitlines()
+    assert lines[0] == "serving: 0 calls in flight, 0 of them streams"
+    assert lines[1] == "memory: 0 of 1000 MB"
+    assert [line.split()[:3] for line in lines[3:]] == [
         ["other", "(default)", "ready"],
         ["m", "ready", "0"],
     ]
@@ -50,10 +50,13 @@ def test_the_commands(
     assert eventually(lambda: all(engine.closed for engine in engines))
 
 
-def test_refusals_are_one_line(
-    serve: Callable[..., Server], classwire: Run, red: Path, unanswered_admin: str
+def test_errors_are_one_line(
+    serve: Callable[..., Server],
+    classwire: Run,  # noqa: F811
+    red: Path,
+    unanswered_admin: str,
 ) -> None:
-    """With the exit code that scripts know: 2 for what was asked wrongly, 1 for all else."""
+    """The exit code is 2 for wrong arguments, and 1 for all other errors."""
     server = serve(FakeEngine((0, 1)).launch, model=(f"m={red}",), admin_port=0)
 
     def ended(*args: str, target: str = server.admin_target) -> tuple[int, str]:

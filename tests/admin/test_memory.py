@@ -1,4 +1,4 @@
-"""What a memory budget is compared with."""
+"""The memory budget, and the limit of the cgroup."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ def _cgroup(root: Path, line: str, limit: Path, text: str) -> None:
 
 
 def test_limit_of_the_cgroup(tmp_path: Path) -> None:
-    """Either version says it, and either may say that there is none."""
+    """The server reads the limit of both cgroup versions, or finds that there is none."""
     v2, v1 = tmp_path / "2", tmp_path / "1"
     _cgroup(v2, "0::/pod\n", Path("sys/fs/cgroup/pod/memory.max"), "1000000\n")
     _cgroup(v1, "4:memory:/pod\n", Path("sys/fs/cgroup/memory/pod/memory.limit_in_bytes"), "7\n")
@@ -27,10 +27,10 @@ def test_limit_of_the_cgroup(tmp_path: Path) -> None:
     assert cgroup_bytes(v2) == cgroup_bytes(tmp_path / "none") == math.inf
 
 
-def test_a_budget_that_cannot_hold_is_said(
+def test_a_budget_above_the_cgroups_limit(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One above what the cgroup allows gets a warning; no budget does not."""
+    """Such a budget logs a warning. A lower one, or none, does not."""
     monkeypatch.setattr("classwire_server.registry.memory_budget.cgroup_bytes", lambda: 5_000_000)
     registry = Registry([ModelSource("m", "m")])
     with caplog.at_level(logging.WARNING):

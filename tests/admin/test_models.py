@@ -1,4 +1,4 @@
-"""Models that come and go, which one is the default, and what an operator sees of it."""
+"""Loading and unloading models, the default model, and the operator's view of them."""
 
 import threading
 from collections.abc import Callable
@@ -38,11 +38,11 @@ def _health(channel: grpc.Channel) -> Callable[[str], int]:
     return of
 
 
-def test_a_model_comes_and_goes(
+def test_load_and_unload(
     server: Server, operator: Operator, blue: Path, connect: Callable[[str], grpc.Channel]
 ) -> None:
-    """It is there when it answers: in lists, in health, for callers; and gone as if it had never
-    been. Calls that name none go to the default throughout.
+    """A loaded model is in lists and in health, and serves calls. An unloaded one is in neither.
+    Calls without a model name go to the default model throughout.
     """
     health = _health(connect(server.target))
     with Client(server.target, retry=False) as client:
@@ -62,7 +62,7 @@ def test_a_model_comes_and_goes(
 
 
 def test_the_default_model_changes(fake: Fake, operate: Operate, blue: Path) -> None:
-    """Calls that name none go to another; the default is unloaded only for another."""
+    """The new default serves calls without a model name. Unloading the default needs a new one."""
     server = fake(FakeEngine((0, 1)), FakeEngine((0, 1)))
     operator = operate(server)
     operator.load("", f"blue={blue}")
@@ -102,10 +102,10 @@ def test_the_default_model_changes(fake: Fake, operate: Operate, blue: Path) -> 
         (lambda it, red: it.default(""), "INVALID_ARGUMENT", "BAD_OPTION"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_impossible_changes(
     operator: Operator, red: Path, ask: Callable[[Operator, Path], Any], code: str, reason: str
 ) -> None:
-    """Each with its reason, and nothing has changed."""
+    """The server rejects each with its reason, and changes nothing."""
     before = operator.status()
     with pytest.raises(grpc.RpcError) as refused:
         ask(operator, red)
@@ -116,8 +116,8 @@ def test_what_cannot_be_is_refused(
 def test_one_model_changes_at_a_time(
     serve: Callable[..., Server], operate: Operate, red: Path, blue: Path
 ) -> None:
-    """A second change is refused and told which is in progress; the server is ready throughout,
-    and the first goes on when its caller goes away.
+    """The server rejects a second change, and names the model of the first. It serves throughout.
+    The first change goes on if its caller disconnects.
     """
     gate, held = threading.Event(), threading.Event()
 
@@ -155,7 +155,7 @@ def test_one_model_changes_at_a_time(
         assert client.classify(TEXT, model="slow").model.name == "slow"
 
 
-def test_a_reload_reads_what_the_last_one_read(
+def test_a_reload_uses_the_latest_source(
     fake: Fake, operate: Operate, blue: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reload takes the model's source as it is when no other change is in progress any more."""
@@ -202,7 +202,7 @@ def test_a_model_over_the_memory_budget_is_rejected(
 
 
 def test_a_budget_holds_at_start(tmp_path: Path) -> None:
-    """A server whose models need more does not start; weights that are too large are not read."""
+    """The server does not start if its models exceed the budget. It does not read such weights."""
 
     def launch(*how: Any) -> Any:
         raise AssertionError("a process was started")
@@ -216,10 +216,10 @@ def test_a_budget_holds_at_start(tmp_path: Path) -> None:
         Server(config, launch).start()
 
 
-def test_a_load_that_the_end_of_the_server_overtakes(
+def test_a_shutdown_during_a_load(
     serve: Callable[..., Server], operate: Operate, red: Path, blue: Path
 ) -> None:
-    """Its operator is told so at once, as whoever comes later is; the model is never used."""
+    """The load fails with DRAINING at once, and the model is never used."""
     gate, engine = threading.Event(), FakeEngine((0, 1))
 
     def launch(source: Any, config: ServerConfig, on_change: Any) -> Any:
@@ -240,8 +240,8 @@ def test_a_load_that_the_end_of_the_server_overtakes(
     assert eventually(lambda: engine.closed)
 
 
-def test_an_operator_ends_the_server(fake: Fake, operate: Operate) -> None:
-    """As a signal does: what is in flight is answered, nothing else is, and nothing changes."""
+def test_drain(fake: Fake, operate: Operate) -> None:
+    """The server answers calls in flight, and rejects all other calls and changes."""
     engine = FakeEngine((0, 1))
     server = fake(engine)
     operator = operate(server)

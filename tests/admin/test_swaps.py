@@ -1,4 +1,4 @@
-"""A model that is replaced while it is used."""
+"""Replacing a model while it serves calls."""
 
 import itertools
 import threading
@@ -30,7 +30,7 @@ SWAPS = 2
 
 
 def text(value: str) -> classwire_pb2.ClassifyRequest:
-    """A request to classify, which waits while others are computed."""
+    """Return a bulk request."""
     return classwire_pb2.ClassifyRequest(
         input=classwire_pb2.TextInput(text=value),
         options=classwire_pb2.ClassifyOptions(priority=classwire_pb2.PRIORITY_BULK),
@@ -38,7 +38,7 @@ def text(value: str) -> classwire_pb2.ClassifyRequest:
 
 
 def begin_calls(calls: Any, engine: FakeEngine, operator: Operator) -> list[Any]:
-    """Begin five calls: the engine computes the first ones, the others wait."""
+    """Begin five calls. The engine runs the first ones, the others are queued."""
     begun = [calls.Classify.future(text(f"slow {n}"), timeout=PATIENCE_S) for n in range(5)]
     engine.wait_for(lambda engine: bool(engine.texts))
     assert eventually(lambda: operator.status().models[0].calls_in_flight == len(begun))
@@ -46,11 +46,11 @@ def begin_calls(calls: Any, engine: FakeEngine, operator: Operator) -> list[Any]
     return begun
 
 
-def test_no_call_fails_and_every_answer_is_of_the_model_it_names(
+def test_no_call_fails_during_swaps(
     server: Server, operator: Operator, red: Path, blue: Path
 ) -> None:
-    """Unary calls, batches and a stream go on while two models take turns, without a retry; the
-    stream goes on by itself. Every answer has the labels and scores of the fingerprint it names.
+    """Unary calls, batches and a stream go on while two checkpoints are swapped, without retries.
+    Every answer has the labels and scores of the fingerprint that it names.
     """
     with Client(server.target) as client:
         right = {}
@@ -114,8 +114,8 @@ def test_no_call_fails_and_every_answer_is_of_the_model_it_names(
 def test_a_broken_checkpoint_leaves_the_old_one(
     server: Server, operator: Operator, broken: dict[str, Path], problem: str
 ) -> None:
-    """Nothing changes, and the operator reads why: weights that are missing, a wrong folder, a
-    model that fails its own check, labels that are none.
+    """Nothing changes, and the error gives the reason: missing weights, a wrong folder, a model
+    that fails its check, or invalid labels.
     """
     before = operator.status().models[0].model
     with pytest.raises(grpc.RpcError) as failed:
@@ -132,7 +132,7 @@ def test_a_broken_checkpoint_leaves_the_old_one(
 def test_calls_in_flight_end_on_the_old_model(
     fake: Fake, operate: Operate, connect: Connect, blue: Path
 ) -> None:
-    """New calls go to the new one at once; the old one is freed when it has answered."""
+    """New calls go to the new model at once. The old one is freed after its last answer."""
     old, new = FakeEngine((0, 1)), FakeEngine((0, 1))
     server = fake(old, new, batch_tokens=8)
     operator, calls = operate(server), ClassifyServiceStub(connect(server.target))
@@ -161,10 +161,11 @@ def test_calls_in_flight_end_on_the_old_model(
         assert {score.label for score in answered.result.scores} == {"red", "not red"}
 
 
-def test_an_open_stream_is_answered_what_was_read(
-    fake: Fake, operate: Operate, connect: Connect, blue: Path
-) -> None:
-    """It ends so that its caller goes on with a new one, which is of the new model."""
+def test_an_open_stream(fake: Fake, operate: Operate, connect: Connect, blue: Path) -> None:
+    """The old model answers what was read, then the stream ends with DRAINING.
+
+    A new stream uses the new model.
+    """
     old = FakeEngine((0, 1))
     server = fake(old, FakeEngine((0, 1)))
     operator = operate(server)
@@ -187,10 +188,10 @@ def test_an_open_stream_is_answered_what_was_read(
         assert stream.read_started().model.fingerprint != started.model.fingerprint
 
 
-def test_a_stream_of_tritons_clients_ends_with_a_model_it_has_used(
+def test_an_open_inference_stream(
     fake: Fake, operate: Operate, connect: Connect, blue: Path
 ) -> None:
-    """One that has used no model goes on."""
+    """A stream ends with a model that it has used. A stream that has used none goes on."""
     server = fake(FakeEngine((0, 1)), FakeEngine((0, 1)))
     operator, channel = operate(server), connect(server.target)
     with wire.Talk(channel) as user, wire.Talk(channel) as other:
@@ -206,10 +207,10 @@ def test_a_stream_of_tritons_clients_ends_with_a_model_it_has_used(
         assert other.read().infer_response.outputs
 
 
-def test_the_old_model_is_left_only_so_much_time(
+def test_the_drain_timeout_of_a_swap(
     fake: Fake, operate: Operate, connect: Connect, blue: Path
 ) -> None:
-    """After --drain-timeout-s what still waits for it ends as at shutdown, safe to retry."""
+    """After --drain-timeout-s, calls still queued for the old model end with DRAINING."""
     old = FakeEngine((0, 1))
     server = fake(old, FakeEngine((0, 1)), drain_timeout_s=0.05, batch_tokens=8)
     operator, calls = operate(server), ClassifyServiceStub(connect(server.target))

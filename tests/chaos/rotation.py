@@ -62,7 +62,7 @@ def run(plan: Plan) -> Report:
     replace(callers, callers_toml({"alice": {"tokens": tokens}}))
 
     def connect(shown: Callable[[], str] = lambda: token) -> Client:
-        return Client(server.target, tls=own[-1].shown_to(ca), token=shown, retry=False)
+        return Client(server.target, tls=own[-1].client_tls(ca), token=shown, retry=False)
 
     with (
         _server(plan, **pair.settings, tls_client_ca=str(ca), callers=str(callers)) as server,
@@ -71,7 +71,7 @@ def run(plan: Plan) -> Report:
         known = Known.ask(
             server.target,
             20 if plan.is_short else 1_000,
-            tls=own[-1].shown_to(ca),
+            tls=own[-1].client_tls(ca),
             token=token,
         )
         ledger = Ledger(known)

@@ -1,4 +1,4 @@
-"""Checkpoints by hub id, from the hub's cache on disk."""
+"""Loading checkpoints by hub id from the hub's cache on disk."""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +16,7 @@ COMMITS = {"main": "a" * 40, "v1": "b" * 40}
 
 @pytest.fixture
 def cache(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
-    """A hub cache that holds acme/stars: `main` with two labels, `v1` with three."""
+    """A hub cache with acme/stars: `main` has two labels, `v1` three."""
     repository = tmp_path / "models--acme--stars"
     for (revision, commit), labels in zip(
         COMMITS.items(), [("bad", "good"), ("bad", "fair", "good")], strict=True
@@ -39,7 +39,7 @@ def cache(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
 def test_revisions(
     cache: Path, text: str, default_revision: str, revision: str, labels: tuple[str, ...]
 ) -> None:
-    """`id@revision` wins over `--revision`; the revision served is the hub's commit."""
+    """`id@revision` wins over `--revision`; the loaded revision is the hub's commit."""
     config = ServerConfig(
         model=(text,), revision=default_revision, cache_dir=str(cache), offline=True
     )
@@ -52,9 +52,9 @@ def test_revisions(
 
 @pytest.mark.parametrize("text", ["acme/moons", "acme/stars@v9"])
 def test_offline_asks_no_hub(cache: Path, text: str) -> None:
-    """Offline, an id or revision that the cache does not hold is refused in one line."""
+    """Offline, an id or revision that the cache does not hold is a one-line error."""
     config = ServerConfig(model=(text,), cache_dir=str(cache), offline=True)
     source: ModelSource = config.sources[0]
-    with pytest.raises(CheckpointError, match="acme/") as refusal:
+    with pytest.raises(CheckpointError, match="acme/") as error:
         load_checkpoint(source, config)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)

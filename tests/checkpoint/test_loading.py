@@ -1,4 +1,4 @@
-"""Loading checkpoints: what is taken, what is refused in one clear line, and what is never run."""
+"""Loading checkpoints: what the loader accepts, and what it rejects in one clear line."""
 
 import json
 import os
@@ -24,16 +24,16 @@ def _load(folder: Path, **settings: Any) -> Checkpoint:
     return checkpoint
 
 
-def _refusal(folder: Path, **settings: Any) -> str:
-    with pytest.raises(CheckpointError) as refusal:
+def _error(folder: Path, **settings: Any) -> str:
+    with pytest.raises(CheckpointError) as error:
         _load(folder, **settings)
-    assert "\n" not in str(refusal.value)
-    return str(refusal.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 @pytest.fixture
 def folder(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
-    """A copy of a tiny BERT, for one test to spoil."""
+    """A copy of a tiny BERT that a test may change."""
     return Path(shutil.copytree(checkpoint("bert"), tmp_path / "bert"))
 
 
@@ -48,56 +48,56 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
-    """A path that does not exist is said so, and is not looked up on the hub."""
-    assert "no such folder" in _refusal(tmp_path / "nowhere" / "at-all")
+    """A path that does not exist is an error; the loader does not look it up on the hub."""
+    assert "no such folder" in _error(tmp_path / "nowhere" / "at-all")
 
 
 def test_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
-    """A folder without config.json is refused."""
-    assert "config.json" in _refusal(tmp_path)
+    """The loader rejects a folder without config.json."""
+    assert "config.json" in _error(tmp_path)
 
 
 def test_no_weights(folder: Path) -> None:
-    """A folder without weights is refused."""
+    """The loader rejects a folder without weights."""
     (folder / "model.safetensors").unlink()
-    assert "model.safetensors" in _refusal(folder)
+    assert "model.safetensors" in _error(folder)
 
 
 def test_no_sequence_classification_head(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
-    """A masked-language model would get a random head; it is refused."""
+    """The loader rejects a masked-language model, which would get a random head."""
     source = checkpoint("bert")
     config = transformers.BertConfig.from_pretrained(source)
     transformers.BertForMaskedLM(config).save_pretrained(tmp_path)
     transformers.AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path)
-    refusal = _refusal(tmp_path)
-    assert "no trained sequence-classification head" in refusal
-    assert "classifier.bias" in refusal
+    error = _error(tmp_path)
+    assert "no trained sequence-classification head" in error
+    assert "classifier.bias" in error
 
 
 def test_missing_weights(folder: Path) -> None:
-    """A layer that is not in the file would be random; it is refused by name."""
+    """The loader rejects a file without the weights of a layer, naming them."""
     weights = _weights(folder)
     removed = "bert.encoder.layer.1.output.dense.weight"
     del weights[removed]
     model = transformers.BertForSequenceClassification.from_pretrained(folder)
     model.save_pretrained(folder, state_dict=weights)
-    assert removed in _refusal(folder)
+    assert removed in _error(folder)
 
 
 def test_weights_of_another_shape(folder: Path) -> None:
-    """Weights that don't fit the config are refused."""
+    """The loader rejects weights that don't fit the config."""
     _edit_config(folder, intermediate_size=128)
-    _refusal(folder)
+    _error(folder)
 
 
 def test_labels_that_leave_an_id_out(folder: Path) -> None:
-    """An id2label that does not start at 0 names no label for some score; it is refused."""
+    """The loader rejects an id2label without label 0."""
     _edit_config(folder, id2label={str(n): f"{n} stars" for n in range(1, 6)}, label2id={})
-    assert "id2label has no label 0" in _refusal(folder)
+    assert "id2label has no label 0" in _error(folder)
 
 
 @pytest.mark.parametrize(
-    ("label", "said"),
+    ("label", "problem"),
     [
         (1, "is not a text"),
         (None, "is not a text"),
@@ -112,55 +112,55 @@ def test_labels_that_leave_an_id_out(folder: Path) -> None:
     ],
     ids=ascii,
 )
-def test_labels_that_nobody_can_be_shown(folder: Path, label: Any, said: str) -> None:
-    """Each goes to every caller, and to terminals and logs of theirs; the wrong one is named."""
+def test_unprintable_labels(folder: Path, label: Any, problem: str) -> None:
+    """The loader rejects labels that callers and terminals can't show, naming the label."""
     labels = {str(n): f"{n} stars" for n in range(5)} | {"3": label}
     _edit_config(folder, id2label=labels, label2id={})
-    assert f"{folder}: label 3 of its id2label {said}" in _refusal(folder)
+    assert f"{folder}: label 3 of its id2label {problem}" in _error(folder)
 
 
 def test_the_longest_labels(folder: Path, checkpoint: Callable[..., Path]) -> None:
-    """One of 1,024 bytes is taken, whatever it says; all of a model have a bound of their own."""
+    """A label may have 1,024 bytes; all labels together have a limit of their own."""
     longest = {str(n): f"{n}{'é' * 511}!" for n in range(5)}
     _edit_config(folder, id2label=longest, label2id={})
     assert _load(folder).labels == tuple(longest.values())
     many = checkpoint("bert", labels=tuple(f"{n:01024}" for n in range(1_954)))
-    assert "larger than 2,000,000 bytes together" in _refusal(many)
+    assert "larger than 2,000,000 bytes together" in _error(many)
 
 
 def test_an_architecture_that_classifies_nothing(folder: Path) -> None:
-    """A model type without sequence classification is refused."""
+    """The loader rejects a model type without sequence classification."""
     _edit_config(folder, model_type="vit", architectures=["ViTModel"])
-    _refusal(folder)
+    _error(folder)
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model(folder: Path) -> None:
-    """Ids outside of the embedding table would end in a crash on some text; they are refused."""
+    """The loader rejects a tokenizer with ids outside of the embedding table."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens(["<brand-new>"])
     tokenizer.save_pretrained(folder)
-    assert "ids that its model does not know" in _refusal(folder)
+    assert "ids that its model does not know" in _error(folder)
 
 
 def test_a_tokenizer_that_knows_no_word(folder: Path) -> None:
-    """A vocabulary of special tokens alone makes every text unknown; it is refused."""
+    """The loader rejects a vocabulary of special tokens alone."""
     for file in ("tokenizer.json", "vocab.txt"):
         (folder / file).unlink(missing_ok=True)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     (folder / "vocab.txt").write_text("\n".join(special))
-    assert "its tokenizer is broken" in _refusal(folder)
+    assert "its tokenizer is broken" in _error(folder)
 
 
 def test_no_tokenizer(folder: Path) -> None:
-    """A checkpoint without any tokenizer file is refused."""
+    """The loader rejects a checkpoint without a tokenizer file."""
     for file in folder.iterdir():
         if file.name not in {"config.json", "model.safetensors"}:
             file.unlink()
-    _refusal(folder)
+    _error(folder)
 
 
 def test_logits_that_are_not_finite(folder: Path, serve: Callable[..., Any]) -> None:
-    """Weights that give NaN are refused at start, not served."""
+    """The server does not start with weights that give NaN."""
     model = transformers.BertForSequenceClassification.from_pretrained(folder)
     torch.nn.init.constant_(model.classifier.bias, float("nan"))
     model.save_pretrained(folder)
@@ -169,8 +169,10 @@ def test_logits_that_are_not_finite(folder: Path, serve: Callable[..., Any]) -> 
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_weights_are_taken_to_float32(checkpoint: Callable[..., Path], dtype: torch.dtype) -> None:
-    """Whatever the weights were stored in, the model is float32."""
+def test_weights_are_converted_to_float32(
+    checkpoint: Callable[..., Path], dtype: torch.dtype
+) -> None:
+    """The model is float32, whatever the format of its weights."""
     config = ServerConfig(model=(f"model={checkpoint('bert', dtype=dtype)}",))
     _, model = load_checkpoint(config.sources[0], config)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -178,7 +180,7 @@ def test_weights_are_taken_to_float32(checkpoint: Callable[..., Path], dtype: to
 
 
 def test_bin_weights_load(folder: Path) -> None:
-    """pytorch_model.bin is read, and gives what safetensors gave."""
+    """pytorch_model.bin gives the same model as safetensors."""
     before = _load(folder).fingerprint
     torch.save(_weights(folder), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -186,7 +188,7 @@ def test_bin_weights_load(folder: Path) -> None:
 
 
 class _Touch:
-    """Pickles as a call that leaves a file behind."""
+    """Its pickle creates a folder when it is loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -196,18 +198,18 @@ class _Touch:
 
 
 def test_a_pickle_is_never_run(folder: Path, tmp_path: Path) -> None:
-    """A .bin that is more than weights is refused, and what it would run is not run."""
+    """The loader rejects a .bin file with more than weights, and does not run its code."""
     trap = tmp_path / "trap"
     torch.save({"classifier.bias": _Touch(trap)}, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    _refusal(folder)
+    _error(folder)
     assert not trap.exists()
 
 
-def test_remote_code_is_run_only_when_asked_for(
+def test_remote_code_runs_only_if_trusted(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python that comes with a checkpoint runs with trust_remote_code, and not without it."""
+    """Python code of a checkpoint runs only with trust_remote_code."""
     ran = tmp_path / "ran"
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     (folder / "modeling_own.py").write_text(
@@ -226,16 +228,16 @@ def test_remote_code_is_run_only_when_asked_for(
             "AutoModelForSequenceClassification": "modeling_own.OwnModel",
         },
     )
-    assert "--trust-remote-code" in _refusal(folder)
+    assert "--trust-remote-code" in _error(folder)
     assert not ran.exists()
     assert _load(folder, trust_remote_code=True).architecture == "OwnModel"
     assert ran.exists()
 
 
-def test_the_fingerprint_is_of_what_the_numbers_depend_on(
+def test_the_fingerprint_covers_what_scores_depend_on(
     checkpoint: Callable[..., Path], folder: Path, tmp_path: Path
 ) -> None:
-    """Another place changes nothing; another weight, label or word does."""
+    """The fingerprint changes with a weight, label or word, and not with the folder."""
     before = _load(folder).fingerprint
     assert len(before) == 64
     assert _load(checkpoint("bert")).fingerprint == before
@@ -259,7 +261,7 @@ def test_the_fingerprint_is_of_what_the_numbers_depend_on(
 def test_the_fingerprint_does_not_depend_on_how_weights_are_stored(
     checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """The same values stored as float16 and as float32 are the same checkpoint."""
+    """The same values in float16 and float32 have the same fingerprint."""
     half = checkpoint("bert", dtype=torch.float16)
     model = transformers.BertForSequenceClassification.from_pretrained(half, dtype=torch.float32)
     full = Path(shutil.copytree(half, tmp_path / "full"))
@@ -272,7 +274,7 @@ def test_the_fingerprint_does_not_depend_on_how_weights_are_stored(
     [("bert", 512), ("roberta", 512), ("modernbert", 512), ("distilbert", 512)],
 )
 def test_max_tokens(checkpoint: Callable[..., Path], architecture: str, max_tokens: int) -> None:
-    """The most tokens are what tokenizer and positions allow, or the setting when that is less."""
+    """The token limit is the smallest of the tokenizer's, the positions, and the setting."""
     folder = checkpoint(architecture)
     assert _load(folder).max_tokens == max_tokens
     assert _load(folder, max_tokens=100).max_tokens == 100
@@ -280,7 +282,7 @@ def test_max_tokens(checkpoint: Callable[..., Path], architecture: str, max_toke
 
 
 def test_max_tokens_from_positions_alone(folder: Path) -> None:
-    """A tokenizer that names no limit leaves it to the positions of the model."""
+    """If the tokenizer names no limit, the positions set it."""
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text())
     config["model_max_length"] = int(1e30)
@@ -289,32 +291,32 @@ def test_max_tokens_from_positions_alone(folder: Path) -> None:
 
 
 def test_safetensors_only(folder: Path) -> None:
-    """On demand weights in any other form are not even looked at."""
+    """With safetensors_only the loader reads no other format."""
     _load(folder, safetensors_only=True)
     torch.save(_weights(folder), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    assert "no file named model.safetensors" in _refusal(folder, safetensors_only=True)
+    assert "no file named model.safetensors" in _error(folder, safetensors_only=True)
 
 
 @pytest.mark.parametrize(
     "name", ["config.json", "tokenizer.json", "model.safetensors", "notes/more.txt"]
 )
-def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
-    """Whatever it is for: a checkpoint cannot have the server read files of others."""
+def test_links_out_of_the_folder(folder: Path, tmp_path: Path, name: str) -> None:
+    """The loader rejects a link to a file outside of the folder, whatever it is for."""
     link = folder / name
     link.parent.mkdir(exist_ok=True)
     link.unlink(missing_ok=True)
-    (tmp_path / "secret").write_text("of others")
+    (tmp_path / "secret").write_text("private")
     link.symlink_to("../" * len(Path(name).parts) + "secret")
-    assert f"{name} leads out of the folder" in _refusal(folder)
+    assert f"{name} leads out of the folder" in _error(folder)
 
 
 def test_a_link_that_leads_to_itself(folder: Path, tmp_path: Path) -> None:
-    """Is named; and where the folder itself is one, there is no such folder."""
+    """The error names a link that leads to itself. If the folder is one, it does not exist."""
     (folder / "notes").symlink_to("notes")
-    assert "notes is a link that leads to itself" in _refusal(folder)
+    assert "notes is a link that leads to itself" in _error(folder)
     (tmp_path / "loop").symlink_to("loop")
-    assert "loop: no such folder" in _refusal(tmp_path / "loop")
+    assert "loop: no such folder" in _error(tmp_path / "loop")
     assert ServerConfig(model=(f"x={tmp_path}/loop",)).sources[0].public_location == "loop"
 
 
@@ -322,7 +324,7 @@ def test_a_link_that_leads_to_itself(folder: Path, tmp_path: Path) -> None:
     "place", ["~nosuchuser/x", "/" + "x" * 300, "./x\0", "./\ud800"], ids=ascii
 )
 def test_a_place_that_no_folder_can_have(place: str) -> None:
-    """A home that nobody has, a name that is too long or none of a file's: no such folder."""
+    """An impossible path is no such folder: an unknown home, a long name, a bad character."""
     config = ServerConfig(model=(f"model={place}",))
     with pytest.raises(CheckpointError, match="no such folder"):
         load_checkpoint(config.sources[0], config)
@@ -330,7 +332,9 @@ def test_a_place_that_no_folder_can_have(place: str) -> None:
 
 
 def test_links_within_the_folder_are_followed(folder: Path) -> None:
-    """As volumes of Kubernetes have them; and so is a link to the folder itself."""
+    """The loader follows links within the folder, as in Kubernetes volumes, and a link to the
+    folder.
+    """
     (folder / "..data").mkdir()
     (folder / "config.json").rename(folder / "..data" / "config.json")
     (folder / "config.json").symlink_to("..data/config.json")
@@ -338,8 +342,8 @@ def test_links_within_the_folder_are_followed(folder: Path) -> None:
     _load(folder.with_name("linked"))
 
 
-def test_a_snapshot_of_the_hubs_cache_is_taken(folder: Path, tmp_path: Path) -> None:
-    """Its files are links to the blobs beside it, and to nothing further."""
+def test_a_snapshot_of_the_hubs_cache(folder: Path, tmp_path: Path) -> None:
+    """A snapshot of the hub's cache may link to its blobs, and to nothing else."""
     repository = tmp_path / "models--acme--spam"
     snapshot = repository / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
@@ -350,24 +354,24 @@ def test_a_snapshot_of_the_hubs_cache_is_taken(folder: Path, tmp_path: Path) -> 
     _load(snapshot)
     (repository / "refs").write_text("main")
     (snapshot / "refs").symlink_to("../../refs")
-    assert "refs leads out of the folder" in _refusal(snapshot)
+    assert "refs leads out of the folder" in _error(snapshot)
 
 
 @pytest.mark.parametrize("shard", ["../elsewhere/model.safetensors", "/dev/null"])
 def test_shards_outside_of_the_folder_are_not_read(
     folder: Path, tmp_path: Path, shard: str
 ) -> None:
-    """An index names files of its own folder, and no others."""
+    """The loader rejects an index that names files outside of the folder."""
     (tmp_path / "elsewhere").mkdir()
     weights = (folder / "model.safetensors").rename(tmp_path / "elsewhere" / "model.safetensors")
     names = safetensors.torch.load_file(weights)
     index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(names, shard)}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert "leads out of the folder" in _refusal(folder)
+    assert "leads out of the folder" in _error(folder)
 
 
 def test_tokenizer_files_are_those_of_the_folder(folder: Path, tmp_path: Path) -> None:
-    """What tokenizer_config.json says of other places is not followed."""
+    """Paths in tokenizer_config.json have no effect."""
     before = _load(folder).tokenizer_json
     other = tmp_path / "other.json"
     other.write_text("{}")
@@ -377,7 +381,7 @@ def test_tokenizer_files_are_those_of_the_folder(folder: Path, tmp_path: Path) -
     assert _load(folder).tokenizer_json == before
 
 
-def test_an_adapter_is_refused(folder: Path) -> None:
-    """It would lead to another checkpoint."""
+def test_an_adapter(folder: Path) -> None:
+    """The loader rejects an adapter, which would load another checkpoint."""
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "/elsewhere"}')
-    assert "is an adapter" in _refusal(folder)
+    assert "is an adapter" in _error(folder)

@@ -1,4 +1,4 @@
-"""`classwire serve --check`: what a start needs is tried, and nothing is served."""
+"""`classwire serve --check`: checks everything that a start needs, without serving."""
 
 import datetime
 import functools
@@ -43,7 +43,7 @@ CA_USAGE = x509.KeyUsage(
 
 @pytest.fixture
 def look(checkpoint: Callable[..., Path]) -> Callable[..., list[Finding]]:
-    """What is found with some settings, beside a model that is tiny and good unless they say so."""
+    """Runs all checks with these settings, and by default with a tiny valid model."""
 
     def all_findings(**settings: Any) -> list[Finding]:
         given: dict[str, Any] = {
@@ -58,18 +58,18 @@ def look(checkpoint: Callable[..., Path]) -> Callable[..., list[Finding]]:
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which somebody listens."""
+    """A port on which something listens."""
     with socket.create_server((HOST, 0)) as listening:
         yield listening.getsockname()[1]
 
 
 def failed(found: list[Finding]) -> list[str]:
-    """What can't be used."""
+    """Return the names of the failed checks."""
     return [finding.what for finding in found if finding.exit_code]
 
 
-def test_all_that_a_start_needs_is_told(look: Callable[..., list[Finding]], tmp_path: Path) -> None:
-    """Certificate with its names and end, authorities, callers, addresses, and the loaded model."""
+def test_all_checks_succeed(look: Callable[..., list[Finding]], tmp_path: Path) -> None:
+    """The findings name certificate, authorities, callers, addresses and model, but no secret."""
     authority = trustme.CA()
     pair = Pair.at(tmp_path, authority.issue_cert(HOST, "classwire.example"))
     ca = ca_file(tmp_path, authority)
@@ -86,7 +86,7 @@ def test_all_that_a_start_needs_is_told(look: Callable[..., list[Finding]], tmp_
         unix_socket=str(tmp_path / "socket"),
     )
 
-    said = {finding.what: finding.said for finding in found}
+    said = {finding.what: finding.detail for finding in found}
     assert failed(found) == []
     assert "classwire.example" in said["certificate"]
     assert "until " in said["certificate"]
@@ -100,10 +100,10 @@ def test_all_that_a_start_needs_is_told(look: Callable[..., list[Finding]], tmp_
     assert not (tmp_path / "socket").exists()
 
 
-def test_one_fault_hides_no_other(
+def test_a_failed_check_does_not_stop_the_next(
     look: Callable[..., list[Finding]], tmp_path: Path, taken: int
 ) -> None:
-    """Each is named, in the order of a start, with the exit code that a server would have."""
+    """Each failure is a finding, in the order of a start, with the exit code of a start."""
     authority = trustme.CA()
     pair = Pair.at(tmp_path, authority.issue_cert(HOST, not_after=PAST))
     callers = tmp_path / "callers.toml"
@@ -125,7 +125,7 @@ def test_one_fault_hides_no_other(
         ("Unix socket", 1),
         ("model gone", 1),
     ]
-    said = [finding.said for finding in found]
+    said = [finding.detail for finding in found]
     assert said[1] == f"--tls-cert: {pair.cert}: certificate has expired"
     assert "neither tokens nor certificates" in said[2]
     assert said[3].endswith("address already in use")
@@ -145,7 +145,7 @@ def test_one_fault_hides_no_other(
 def test_a_certificate_that_clients_reject(
     tmp_path: Path, usage: x509.ExtensionType | None, begins_in: int, said: str
 ) -> None:
-    """A certificate is for servers by its usage, and valid today."""
+    """Clients reject a certificate that is not for servers, or not yet valid."""
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
     begins = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=begins_in)
     builder = (
@@ -171,8 +171,8 @@ def test_a_certificate_that_clients_reject(
         assert inspect_certificate(str(pair.cert), str(pair.key)).names == ()
 
 
-def test_files_of_tls_that_do_not_fit(look: Callable[..., list[Finding]], tmp_path: Path) -> None:
-    """A key of another certificate, and authorities that have expired or are none."""
+def test_tls_files_that_do_not_match(look: Callable[..., list[Finding]], tmp_path: Path) -> None:
+    """The key of another certificate, and files without an authority, are failures."""
     authority = trustme.CA()
     pair = Pair.at(tmp_path, authority.issue_cert(HOST))
     other = Pair.at(tmp_path, authority.issue_cert(HOST), "other")
@@ -181,12 +181,12 @@ def test_files_of_tls_that_do_not_fit(look: Callable[..., list[Finding]], tmp_pa
 
     found = look(**mixed, tls_client_ca=str(pair.key), **gone)
     assert failed(found) == ["certificate", "authorities of callers", "model gone"]
-    assert "the key is not the certificate's" in found[1].said
+    assert "the key is not the certificate's" in found[1].detail
 
     leaf_alone = tmp_path / "leaf.pem"
     leaf_alone.write_bytes(authority.issue_cert(HOST).cert_chain_pems[0].bytes())
     found = look(**pair.settings, tls_client_ca=str(leaf_alone), **gone)
-    assert "none of its certificates is an authority's" in found[2].said
+    assert "none of its certificates is an authority's" in found[2].detail
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_files_of_tls_that_do_not_fit(look: Callable[..., list[Finding]], tmp_pa
 def test_a_token_in_the_wrong_place_is_not_printed(
     look: Callable[..., list[Finding]], tmp_path: Path, file: str
 ) -> None:
-    """A file of callers with the token itself, where its hash should be or not even that."""
+    """A callers file with a token in a wrong place fails. The finding does not quote the token."""
     token = new_token("alice")
     callers = tmp_path / "callers.toml"
     callers.write_text(file.format(token=token))
@@ -213,13 +213,13 @@ def test_a_token_in_the_wrong_place_is_not_printed(
     assert token not in "\n".join(map(str, found))
 
 
-def test_models_must_find_room_beside_each_other(
+def test_the_memory_budget_covers_all_models(
     look: Callable[..., list[Finding]], checkpoint: Callable[..., Path]
 ) -> None:
-    """The memory budget holds for all of them together, as in a server."""
+    """A model fails if it exceeds the budget together with those before it."""
     bert = checkpoint("bert")
     (alone,) = [f for f in look() if f.what == "model tiny"]
-    needs_mb = int(alone.said.partition(" MB")[0].rpartition(" ")[2])
+    needs_mb = int(alone.detail.partition(" MB")[0].rpartition(" ")[2])
 
     found = look(model=(f"a={bert}", f"b={bert}"), memory_budget_mb=round(1.5 * needs_mb))
 
@@ -227,10 +227,10 @@ def test_models_must_find_room_beside_each_other(
     assert found[-1].exit_code == 2
 
 
-def test_what_check_refuses_a_start_refuses(tmp_path: Path, taken: int) -> None:
-    """The same code looks at addresses and files: the line is the one that `serve` ends with."""
+def test_check_and_start_have_the_same_error(tmp_path: Path, taken: int) -> None:
+    """The finding for an address has the text of the error at start."""
     config = ServerConfig(port=taken, model=(f"gone={tmp_path}/gone",))
-    checked = [finding.said for finding in findings(config) if finding.exit_code]
+    checked = [finding.detail for finding in findings(config) if finding.exit_code]
     server = Server(config)
     try:
         with pytest.raises(StartError) as refusal:
@@ -246,21 +246,19 @@ def test_the_command_exits_as_a_server_would(
     checkpoint: Callable[..., Path],
     taken: int,
 ) -> None:
-    """0 where all is well, else what the first fault ends a server with; a line for each thing, and
-    for each choice that was made for a model.
-    """
+    """The exit code is 0 or that of the first failure. Each check and choice has one line."""
     quick = functools.partial(findings, launch=launch_forked)
     monkeypatch.setattr(classwire_server.cli.serve, "findings", quick)
-    monkeypatch.setattr(logs, "configure", lambda *_: None)  # else for all tests that follow
+    monkeypatch.setattr(logs, "configure", lambda *_: None)  # it would affect all tests that follow
     tiny = ("--model", str(checkpoint("bert")), "--batch-tokens", "512")
 
     well = classwire("serve", "--check", "--port", "0", *tiny)
-    things: list[str] = []
+    checks: list[str] = []
     choices: list[str] = []
     for line in well.out.splitlines():
-        (choices if line.startswith(" ") else things).append(line)
-    assert (well.code, [line.split()[0] for line in things]) == (0, ["ok"] * 3)
-    assert "        batches: 512 tokens (as --batch-tokens says; 16: " in "\n".join(choices)
+        (choices if line.startswith(" ") else checks).append(line)
+    assert (well.code, [line.split()[0] for line in checks]) == (0, ["ok"] * 3)
+    assert "        batches: 512 tokens (set by --batch-tokens; 16: " in "\n".join(choices)
 
     busy = classwire("serve", "--check", "--port", str(taken), "--model", "gone=./gone")
     assert busy.code == 1

@@ -1,4 +1,4 @@
-"""`classwire doctor`: what a machine has, what a server chooses on it, and no secret."""
+"""`classwire doctor`: the machine's facts, the server's choices, and no secrets."""
 
 import functools
 import json
@@ -34,13 +34,13 @@ flags\t\t: fpu avx2 fma avx512f avx512_vnni
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    """What this machine has."""
+    """The facts about this machine."""
     return dict(machine())
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A machine whose cgroup, of version 2, allows 1.5 cores and whose parent's allows 4 GB."""
+    """A machine with cgroup version 2: 1.5 cores, and 4 GB from the parent."""
     for path, text in (
         ("proc/cpuinfo", CPUINFO),
         ("proc/meminfo", "MemTotal:       16000000 kB\nMemAvailable:    8000000 kB\n"),
@@ -63,20 +63,20 @@ def bert(checkpoint: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command starts its workers sooner."""
+    """Make the command start its workers faster."""
     models = functools.partial(model_findings, launch=launch_forked)
     monkeypatch.setattr(command, "model_findings", models)
 
 
 def chosen(bert: Path, **settings: Any) -> dict[str, Choice]:
-    """The choices for a tiny model on the CPU, by what is chosen."""
+    """Return the choices for a tiny model on the CPU, by name."""
     given = {"model": (f"tiny={bert}",), "device": "cpu", "batch_tokens": 512, **settings}
     (finding,) = model_findings(ServerConfig(**given), launch_forked)
     return {choice.what: choice for choice in finding.choices}
 
 
-def test_versions_are_those_that_run(found: dict[str, Any]) -> None:
-    """Of the package, of torch and of transformers as they are imported."""
+def test_versions(found: dict[str, Any]) -> None:
+    """The versions are those of the imported packages."""
     versions = found["versions"]
     assert versions["classwire"] == __version__
     assert versions["torch"] == torch.__version__
@@ -85,14 +85,14 @@ def test_versions_are_those_that_run(found: dict[str, Any]) -> None:
 
 
 def test_limits_of_cgroups(root: Path) -> None:
-    """Of version 2: a parent's holds as well, and part of a core is a part."""
+    """With version 2, a parent's limit counts too. Limits may be fractions of a core."""
     assert processor(root)["cores_by_cgroup"] == 1.5
-    said = memory(root)
-    assert (said["total_mb"], said["available_mb"], said["cgroup_mb"]) == (16_384, 8_192, 4_000)
+    facts = memory(root)
+    assert (facts["total_mb"], facts["available_mb"], facts["cgroup_mb"]) == (16_384, 8_192, 4_000)
 
 
 def test_limits_of_cgroups_of_version_1(root: Path) -> None:
-    """Each controller has a folder of its own; the number that means no limit is none."""
+    """With version 1, each controller has its own folder, and a huge number means no limit."""
     (root / "proc/self/cgroup").write_text("4:memory:/service\n")
     limit = root / "sys/fs/cgroup/memory/service/memory.limit_in_bytes"
     limit.parent.mkdir(parents=True)
@@ -104,16 +104,16 @@ def test_limits_of_cgroups_of_version_1(root: Path) -> None:
 
 
 def test_sizes_that_cannot_be_read(root: Path) -> None:
-    """They are not there: nothing is said of them, and no limit holds."""
+    """Such sizes are None, and no limit applies."""
     (root / "proc/meminfo").write_text("MemTotal: lots\nMemAvailable:\nodd\n")
     (root / "sys/fs/cgroup/pod/memory.max").write_text("²\n")
-    said = memory(root)
-    assert (said["total_mb"], said["available_mb"], said["cgroup_mb"]) == (None, None, None)
+    facts = memory(root)
+    assert (facts["total_mb"], facts["available_mb"], facts["cgroup_mb"]) == (None, None, None)
     assert cgroup_bytes(root) == math.inf
 
 
-def test_instructions_that_matter(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that the processor has and those that it lacks, and nothing else of its flags."""
+def test_instructions(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doctor lists the relevant instruction sets that the processor has, and those it lacks."""
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     said = processor(root)
     assert said["name"] == "A processor"
@@ -123,10 +123,10 @@ def test_instructions_that_matter(root: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_choices_are_those_of_the_selection(bert: Path) -> None:
-    """Each choice has its value and its reason; lanes and threads are those of the worker."""
+    """Each choice has its value and its reason. Lanes and threads are those of the worker."""
     said = chosen(bert)
     division = divide(usable_cores(), 0, 0)
-    assert said["device"] == Choice("device", "cpu", "as --device says")
+    assert said["device"] == Choice("device", "cpu", "set by --device")
     assert said["cores"].value == str(usable_cores())
     assert said["lanes"].value == str(division.lanes)
     assert said["threads"].value == str(division.threads)
@@ -136,27 +136,27 @@ def test_choices_are_those_of_the_selection(bert: Path) -> None:
     assert said["compiled"].value == "no"
 
 
-def test_settings_change_what_is_chosen(bert: Path, few_texts: str) -> None:
-    """And the reason names the setting, or what was measured."""
+def test_settings_change_the_choices(bert: Path, few_texts: str) -> None:
+    """The reason names the setting or the measurement."""
     said = chosen(bert, lanes=3, threads=2, precision="auto", calibration=few_texts)
-    assert said["lanes"] == Choice("lanes", "3", "as --lanes says")
-    assert said["threads"] == Choice("threads", "2", "as --threads says")
+    assert said["lanes"] == Choice("lanes", "3", "set by --lanes")
+    assert said["threads"] == Choice("threads", "2", "set by --threads")
     assert said["batches"].value == "512 tokens"
-    assert said["batches"].why.startswith("as --batch-tokens says; 16: ")
+    assert said["batches"].why.startswith("set by --batch-tokens; 16: ")
     assert "scores within 0.03" in said["precision"].why
     for precision in ("float32", "int8", "bfloat16"):
         assert f"{precision} at " in said["precision"].why
 
 
 def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
-    """The finding tells why, and nothing was chosen."""
+    """The finding has the reason and no choices."""
     config = ServerConfig(model=(f"gone={tmp_path}/gone",))
     (finding,) = model_findings(config, launch_forked)
     assert (finding.exit_code, finding.choices) == (1, ())
-    assert finding.said.endswith("no such folder")
+    assert finding.detail.endswith("no such folder")
     (finding,) = model_findings(ServerConfig(device="cuda:99"), launch_forked)
     assert (finding.exit_code, finding.choices) == (2, ())
-    assert "CUDA devices for torch" in finding.said
+    assert "CUDA devices for torch" in finding.detail
 
 
 @pytest.mark.usefixtures("quick")
@@ -165,7 +165,7 @@ def test_no_secret_is_printed(
     monkeypatch: pytest.MonkeyPatch,
     bert: Path,
 ) -> None:
-    """Of the environment it shows what changes the arithmetic, and that there is a token."""
+    """Doctor prints variables that affect the arithmetic, and whether HF_TOKEN is set."""
     for name in ("HF_TOKEN", "CLASSWIRE_TOKEN", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "hush")
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -182,21 +182,21 @@ def test_no_secret_is_printed(
     assert "CLASSWIRE_TOKEN" not in said["environment"]
     (model,) = said["models"]
     lanes = next(choice for choice in model["choices"] if choice["what"] == "lanes")
-    assert lanes == {"what": "lanes", "value": "2", "why": "as --lanes says"}
+    assert lanes == {"what": "lanes", "value": "2", "why": "set by --lanes"}
 
 
 @pytest.mark.usefixtures("quick")
-def test_for_people_it_has_the_same(classwire: Run, bert: Path) -> None:  # noqa: F811
-    """A block for each section, and one for each model's choices with their reasons."""
+def test_text_output(classwire: Run, bert: Path) -> None:  # noqa: F811
+    """Each section has a block, as have each model's choices with their reasons."""
     tiny = ("--model", f"tiny={bert}", "--batch-tokens", "512")
     out = classwire("doctor", "--device", "cpu", *tiny).out
     for heading in ("Versions", "Processor", "Memory", "Devices", "Compiler", "Environment"):
         assert f"{heading}\n" in out
     assert "ok      model tiny: BertForSequenceClassification" in out
-    assert "  batches: 512 tokens\n    as --batch-tokens says; 16: " in out
+    assert "  batches: 512 tokens\n    set by --batch-tokens; 16: " in out
     assert classwire("doctor", "--device", "gpu").code == 2
 
 
-def test_an_empty_environment_is_shown_empty() -> None:
-    """A token that is set to nothing is none."""
+def test_an_empty_environment() -> None:
+    """An empty HF_TOKEN counts as not set."""
     assert environment({"HF_TOKEN": "", "PATH": "/bin"}) == {}

@@ -1,4 +1,4 @@
-"""`classwire serve` as a process of its own: lines, signals, exit codes."""
+"""`classwire serve` as a process: its output, signals and exit codes."""
 
 import os
 import signal
@@ -11,10 +11,13 @@ from pathlib import Path
 
 import grpc
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.instrument import children
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
+from classwire_server.cli.serve import serve
+from classwire_server.config.server_config import SETTING_GROUPS
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import refusal
@@ -25,7 +28,7 @@ LONG = "book " * 500
 
 
 class Process:
-    """A running server; its standard error goes to a file."""
+    """A running server. Its standard error goes to a file."""
 
     def __init__(self, log: Path, *arguments: str, **environment: str) -> None:
         self._log = log
@@ -41,26 +44,26 @@ class Process:
 
     @property
     def log(self) -> str:
-        """What it has written to standard error."""
+        """Its standard error so far."""
         return self._log.read_text()
 
     def line(self) -> str:
-        """The next line of its standard output."""
+        """Return the next line of its standard output."""
         assert self.popen.stdout is not None
         return self.popen.stdout.readline().rstrip("\n")
 
     def address(self) -> str:
-        """Where it listens, once it says so."""
+        """Wait for its address, and return it."""
         words, _, address = self.line().rpartition(" ")
         assert words == "listening on", self.log
         return address
 
     def wait(self) -> int:
-        """Its exit code."""
+        """Wait for its end, and return its exit code."""
         return self.popen.wait(2 * PATIENCE_S)
 
     def kill(self) -> None:
-        """End it in any case."""
+        """Kill it if it still runs."""
         self.popen.kill()
         self.popen.wait()
         assert self.popen.stdout is not None
@@ -88,7 +91,7 @@ def bert(checkpoint: Callable[..., Path]) -> Path:
     return checkpoint("bert")
 
 
-def test_serves_what_it_is_told_and_drains(
+def test_serve_and_drain(
     launch: Callable[..., Process],
     bert: Path,
     tmp_path: Path,
@@ -142,15 +145,13 @@ def test_serves_what_it_is_told_and_drains(
 
 
 def scraped(address: str) -> str:
-    """What a server says of itself."""
+    """Return the metrics of a server."""
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=PATIENCE_S) as response:
         return str(response.read(), "utf-8")
 
 
-def test_a_signal_is_heard_whichever_thread_it_reaches(
-    launch: Callable[..., Process], bert: Path
-) -> None:
-    """SIGTERM ends an idle server also when its main thread sleeps through it."""
+def test_a_signal_to_another_thread(launch: Callable[..., Process], bert: Path) -> None:
+    """SIGTERM stops an idle server even if it reaches a thread other than the main one."""
     process = launch("--port", "0", "--model", f"m={bert}")
     process.address()
     assert process.line() == "serving", process.log
@@ -162,7 +163,7 @@ def test_a_signal_is_heard_whichever_thread_it_reaches(
 def test_a_second_signal_exits_at_once(
     launch: Callable[..., Process], bert: Path, send: Callable[[int, int], None]
 ) -> None:
-    """A drain that a call holds up is cut short, whichever thread the second signal reaches."""
+    """A second signal ends a drain that waits for a call, whichever thread it reaches."""
     process = launch(
         *("--port", "0", "--model", f"m={bert}", "--drain-timeout-s", str(10 * PATIENCE_S)),
         *("--metrics-port", "0"),
@@ -189,8 +190,18 @@ def test_a_second_signal_exits_at_once(
     assert eventually(lambda: is_gone(worker))
 
 
+def test_help_groups_the_settings() -> None:
+    """The command's own options come first, then each setting under the title of its group."""
+    lines = CliRunner().invoke(serve, ["--help"]).output.splitlines()
+    titles = [line.removesuffix(":") for line in lines if line.endswith(":") and line[0] != " "]
+    assert titles == ["Options", *SETTING_GROUPS]
+    network = lines[lines.index("Network:") : lines.index("Limits:")]
+    assert any(line.startswith("  --port INTEGER") for line in network)
+    assert sum(line.startswith("  --help") or "-h, --help" in line for line in lines) == 1
+
+
 def test_a_signal_while_loading(launch: Callable[..., Process], bert: Path) -> None:
-    """A server that is told to stop before it serves stops, and that is no failure."""
+    """A signal stops a server that still loads. Its exit code is 0."""
     process = launch("--port", "0", "--model", f"m={bert}")
     process.address()
 
@@ -200,8 +211,8 @@ def test_a_signal_while_loading(launch: Callable[..., Process], bert: Path) -> N
     assert "Traceback" not in process.log
 
 
-def refused(process: Process, code: int = 1) -> str:
-    """The one line of a server that does not start."""
+def error_of(process: Process, code: int = 1) -> str:
+    """Return the one error line of a server that does not start."""
     assert process.wait() == code
     [line] = process.log.splitlines()
     return line
@@ -210,7 +221,7 @@ def refused(process: Process, code: int = 1) -> str:
 def test_a_reader_that_leaves(
     launch: Callable[..., Process], bert: Path, connect: Callable[[str], grpc.Channel]
 ) -> None:
-    """As `classwire serve | head -1`: the server goes on without anybody who reads its lines."""
+    """The server goes on if the reader of its standard output leaves, as `head -1` does."""
     process = launch("--port", "0", "--model", f"tiny={bert}")
     channel = connect(process.address())
     assert process.popen.stdout is not None
@@ -225,38 +236,38 @@ def test_a_reader_that_leaves(
 
 
 def test_a_port_in_use(launch: Callable[..., Process], bert: Path) -> None:
-    """The line names the address."""
+    """The error names the address."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
 
-        line = refused(launch("--port", str(port), "--model", f"m={bert}"))
+        line = error_of(launch("--port", str(port), "--model", f"m={bert}"))
 
     assert line == (f"classwire serve: cannot listen on 127.0.0.1:{port}: address already in use")
 
 
 def test_a_wrong_path(launch: Callable[..., Process], tmp_path: Path) -> None:
-    """The line names the folder."""
-    line = refused(launch("--port", "0", "--model", f"m={tmp_path / 'nowhere'}"))
+    """The error names the folder."""
+    line = error_of(launch("--port", "0", "--model", f"m={tmp_path / 'nowhere'}"))
 
     assert line == f"classwire serve: {tmp_path / 'nowhere'}: no such folder"
 
 
 def test_bad_settings(launch: Callable[..., Process], tmp_path: Path) -> None:
-    """Each source of settings is named in the line that refuses it."""
+    """The error names the source of the bad setting."""
     (tmp_path / "bad.toml").write_text("max_stream = 3\n")
     by_flag = launch("--max-streams", "100", "--rpc-threads", "50")
     by_environment = launch(CLASSWIRE_PORT="http")
     by_file = launch("--config", str(tmp_path / "bad.toml"))
 
-    assert refused(by_flag, code=2).startswith("classwire serve: --max-streams: 100 streams")
-    assert "CLASSWIRE_PORT='http'" in refused(by_environment, code=2)
-    assert refused(by_file, code=2).endswith("bad.toml: no such setting: max_stream")
+    assert error_of(by_flag, code=2).startswith("classwire serve: --max-streams: 100 streams")
+    assert "CLASSWIRE_PORT='http'" in error_of(by_environment, code=2)
+    assert error_of(by_file, code=2).endswith("bad.toml: no such setting: max_stream")
 
 
 def test_bad_flags(launch: Callable[..., Process]) -> None:
-    """A flag that does not exist, or holds no number, ends in one line too."""
+    """An unknown flag, or one with a bad value, gives one error line too."""
     for process, word in (
         (launch("--prot", "0"), "--prot"),
         (launch("--port", "http"), "http"),

@@ -1,4 +1,4 @@
-"""An address that the server cannot listen on ends the start with one line that names it."""
+"""If the server cannot listen on an address, it ends with one line that names the address."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -18,27 +18,27 @@ from classwire_server.server import Server
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port that something listens on."""
+    """A port on which something listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.fixture
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """A port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
 
 
 def test_a_port_in_use(taken: int) -> None:
-    """The port is named, and what is wrong with it."""
+    """The error names the port and the problem."""
     with pytest.raises(StartError, match=f"127.0.0.1:{taken}: address already in use"):
         check_port("127.0.0.1", taken)
 
 
-def test_a_port_that_was_given_back(taken: int) -> None:
-    """Port 0, and a port that nobody listens on any more, are free; checking does not take them."""
+def test_a_free_port(taken: int) -> None:
+    """Port 0 and a closed port are free. The check does not keep the port."""
     check_port("127.0.0.1", 0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         free = listener.getsockname()[1]
@@ -46,8 +46,8 @@ def test_a_port_that_was_given_back(taken: int) -> None:
     check_port("127.0.0.1", free)
 
 
-def test_a_host_that_is_not_ours() -> None:
-    """An address of another machine, or a name that there is not, cannot be listened on."""
+def test_a_host_of_another_machine() -> None:
+    """The server cannot listen on another machine's address, or on an unknown name."""
     with pytest.raises(StartError, match=r"cannot listen on 192\.0\.2\.1:0: "):
         check_port("192.0.2.1", 0)
     with pytest.raises(StartError, match="cannot listen on no such host:0: "):
@@ -62,7 +62,7 @@ def test_a_host_that_is_not_ours() -> None:
 def test_two_services_at_one_address(
     free_port: int, tmp_path: Path, service: str, host: str, other: str
 ) -> None:
-    """The second one to listen ends the start, and the line names its address."""
+    """The second service cannot listen, and the error names its address."""
     second: dict[str, Any] = {f"{service}_host": other, f"{service}_port": free_port}
     config = ServerConfig(
         host=host, port=free_port, insecure=True, model=(f"gone={tmp_path}",), **second
@@ -77,7 +77,7 @@ def test_two_services_at_one_address(
 
 
 def test_services_share_a_port_number(free_port: int, tmp_path: Path) -> None:
-    """The server listens at one port of two addresses."""
+    """Two services may listen on the same port of two addresses."""
     config = ServerConfig(
         port=free_port,
         metrics_host="127.0.0.2",
@@ -92,22 +92,22 @@ def test_services_share_a_port_number(free_port: int, tmp_path: Path) -> None:
         server.stop(0)
 
 
-def test_a_socket_that_a_server_answers_at(
+def test_the_socket_of_a_running_server(
     checkpoint: Callable[..., Path], serve: Callable[..., Server], tmp_path: Path
 ) -> None:
-    """The socket of a running server is not taken from it."""
+    """A second server does not take over the socket of a running one."""
     path = str(tmp_path / "classwire.sock")
     serve(model=(str(checkpoint("bert")),), unix_socket=path)
-    with pytest.raises(StartError, match="a server answers there already"):
+    with pytest.raises(StartError, match="another server listens there"):
         serve(model=(str(checkpoint("bert")),), unix_socket=path)
     with grpc.insecure_channel(f"unix:{path}") as channel:
         ModelServiceStub(channel).GetServerInfo(pb.GetServerInfoRequest(), timeout=30)
 
 
-def test_a_socket_that_was_left_behind(
+def test_a_stale_socket(
     checkpoint: Callable[..., Path], serve: Callable[..., Server], tmp_path: Path
 ) -> None:
-    """The socket of a server that is gone is replaced; a file that is no socket is kept."""
+    """The server replaces the socket of a server that has ended, but keeps any other file."""
     path = tmp_path / "classwire.sock"
     with socket.socket(socket.AF_UNIX) as gone:
         gone.bind(str(path))
@@ -117,6 +117,6 @@ def test_a_socket_that_was_left_behind(
         ModelServiceStub(channel).GetServerInfo(pb.GetServerInfoRequest(), timeout=30)
     file = tmp_path / "file"
     file.write_text("mine")
-    with pytest.raises(StartError, match="it is no socket"):
+    with pytest.raises(StartError, match="not a socket"):
         check_unix_socket(str(file))
     assert file.read_text() == "mine"

@@ -1,4 +1,4 @@
-"""Settings: where they come from, and what is refused."""
+"""Settings: their sources, and the errors for bad values."""
 
 import dataclasses
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from classwire._channel import channel_options
 from classwire_server.config.model_source import ModelSource
-from classwire_server.config.server_config import EMBEDDED_MODEL, ServerConfig
+from classwire_server.config.server_config import EMBEDDED_MODEL, SETTING_GROUPS, ServerConfig
 from classwire_server.config.sources import resolve
 from classwire_server.errors import ConfigError
 from classwire_server.rpc.server_options import grpc_options
@@ -21,7 +21,7 @@ def _file(folder: Path, text: str) -> str:
 
 
 def test_the_flag_wins_then_the_environment_then_the_file(tmp_path: Path) -> None:
-    """Each source covers those behind it, setting by setting."""
+    """For each setting, the flag overrides the variable, and the variable the file."""
     file = _file(tmp_path, "port = 1\nmax_streams = 1\nrpc_threads = 11\n")
     environment = {"CLASSWIRE_PORT": "2", "CLASSWIRE_MAX_STREAMS": "2"}
     config = resolve({"port": 3}, environment, file)
@@ -30,7 +30,7 @@ def test_the_flag_wins_then_the_environment_then_the_file(tmp_path: Path) -> Non
 
 
 def test_every_kind_of_value(tmp_path: Path) -> None:
-    """Variables and files hold texts, numbers, switches and lists alike."""
+    """Variables and files can hold texts, numbers, switches and lists."""
     environment = {
         "CLASSWIRE_MODEL": "a=x/a, b=x/b",
         "CLASSWIRE_REFLECTION": "no",
@@ -57,20 +57,20 @@ def test_every_kind_of_value(tmp_path: Path) -> None:
         ("reflection = 1", "--reflection"),
         ("model = [1]", "--model"),
         ("port = ", "classwire.toml"),
-        (f"port = {'[' * 3000}", "--config: .*too many brackets"),
+        (f"port = {'[' * 3000}", "--config: .*too many nested brackets"),
         (f"port = {'1' * 5000}", "--config: .*too many digits"),
         (f"port = 0x{'f' * 5000}", "--port: .*too many digits"),
         (f"default_timeout_s = {'1' * 400}", "--default-timeout-s: .*too many digits"),
     ],
 )
-def test_a_bad_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    """Unknown keys, values of the wrong type and broken files are named."""
+def test_a_bad_file(tmp_path: Path, text: str, said: str) -> None:
+    """The error names the unknown key, the setting of the wrong type, or the broken file."""
     with pytest.raises(ConfigError, match=said):
         resolve({}, {}, _file(tmp_path, text))
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    """The path is named."""
+def test_a_missing_file(tmp_path: Path) -> None:
+    """The error names the path."""
     with pytest.raises(ConfigError, match=r"nowhere\.toml"):
         resolve({}, {}, str(tmp_path / "nowhere.toml"))
 
@@ -83,8 +83,8 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         ("CLASSWIRE_DEFAULT_TIMEOUT_S", ""),
     ],
 )
-def test_a_bad_variable_is_refused(variable: str, value: str) -> None:
-    """The variable is named."""
+def test_a_bad_variable(variable: str, value: str) -> None:
+    """The error names the variable."""
     with pytest.raises(ConfigError, match=variable):
         resolve({}, {variable: value}, None)
 
@@ -127,7 +127,7 @@ def test_a_bad_variable_is_refused(variable: str, value: str) -> None:
     ],
 )
 def test_impossible_settings_name_what_to_change(settings: dict[str, Any], setting: str) -> None:
-    """A value out of range, or two that contradict each other, end in one line with the flag."""
+    """A value out of range, or two that contradict each other, raise one line with the flag."""
     with pytest.raises(ConfigError) as refusal:
         ServerConfig(**settings)
     assert refusal.value.setting == setting
@@ -135,8 +135,8 @@ def test_impossible_settings_name_what_to_change(settings: dict[str, Any], setti
     assert "\n" not in str(refusal.value)
 
 
-def test_no_model_means_the_embedded_one() -> None:
-    """Without --model the embedded checkpoint is served."""
+def test_the_default_model_is_the_embedded_one() -> None:
+    """Without --model, the server serves the embedded checkpoint."""
     (source,) = ServerConfig().sources
     assert source.name == EMBEDDED_MODEL
     assert source.is_folder
@@ -152,25 +152,31 @@ def test_no_model_means_the_embedded_one() -> None:
     ],
 )
 def test_models_by_id(text: str, expected: ModelSource) -> None:
-    """`[name=]id[@revision]`: the name is the id's last part, in lower case, unless given."""
+    """`[name=]id[@revision]`: the default name is the id's last part in lower case."""
     assert ModelSource.parse(text) == expected
 
 
 def test_models_by_folder(tmp_path: Path) -> None:
-    """A folder has no revision, even with an @ in its name, and gives the model its name."""
+    """A folder gives the model its name. It has no revision, even with an @ in its name."""
     folder = tmp_path / "My@Stars"
     folder.mkdir()
     assert ModelSource.parse(str(folder), "v1") == ModelSource("my-stars", str(folder))
 
 
 def test_every_setting_says_what_it_does() -> None:
-    """Each has a help text, which the command line and the settings page show."""
+    """Each setting has a help text that ends with a full stop."""
     for field in dataclasses.fields(ServerConfig):
         assert field.metadata["help"].endswith((".", ")."))
 
 
+def test_every_setting_has_a_group() -> None:
+    """The groups of `--help` hold each setting once."""
+    grouped = [field.name for group in SETTING_GROUPS.values() for field in group]
+    assert sorted(grouped) == sorted(field.name for field in dataclasses.fields(ServerConfig))
+
+
 def test_callers_see_no_path(tmp_path: Path) -> None:
-    """Of a folder they see its last part, also when it is gone; of a hub id all of it."""
+    """Callers see the last part of a folder's path, even after its removal, or a whole hub id."""
     folder = tmp_path / "stars"
     folder.mkdir()
     source = ModelSource.parse(f"{folder}/")
@@ -180,8 +186,8 @@ def test_callers_see_no_path(tmp_path: Path) -> None:
     assert ModelSource.parse("acme/stars").public_location == "acme/stars"
 
 
-def test_our_client_is_not_sent_away_for_pinging() -> None:
-    """The server permits pings more often than the client sends them, calls or no calls."""
+def test_the_server_accepts_the_clients_pings() -> None:
+    """The server permits pings more often than the client sends them, with and without calls."""
     client = dict(channel_options(()))
     server = dict(grpc_options(ServerConfig()))
     ping_interval_ms = server["grpc.http2.min_ping_interval_without_data_ms"]

@@ -87,7 +87,7 @@ def converse(channel: grpc.Channel) -> Iterator[Callable[..., Conversation]]:
 
 @pytest.fixture
 def fake(serve: Callable[..., Server], bert: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers with the FakeEngine given; lets all slow texts go on at the end."""
+    """Starts servers with a FakeEngine; releases all slow texts at the end."""
     engines: list[FakeEngine] = []
 
     def start(engine: FakeEngine, **settings: object) -> Server:
@@ -101,7 +101,7 @@ def fake(serve: Callable[..., Server], bert: Path) -> Iterator[Callable[..., Ser
 
 @pytest.fixture(autouse=True)
 def _no_text_in_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a test does, no log line holds a caller's text."""
+    """No log line of any test contains a caller's text."""
     caplog.set_level(logging.DEBUG)
     yield
     for record in caplog.get_records("call"):

@@ -19,7 +19,7 @@ def item(item_id: str, text: str) -> pb.StreamItem:
 
 
 class Conversation:
-    """Sends when told to, reads when told to; cancels the call when left."""
+    """A stream whose test sends and reads each message; leaving the block cancels the call."""
 
     def __init__(self, channel: grpc.Channel, **config: Any) -> None:
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -45,7 +45,7 @@ class Conversation:
         self.send(pb.StreamClassifyRequest(items=pb.StreamItems(items=items)))
 
     def half_close(self) -> None:
-        """Say that nothing more will come."""
+        """Close the sending side."""
         self._outbox.put(None)
 
     def read(self) -> pb.StreamClassifyResponse:
@@ -59,7 +59,7 @@ class Conversation:
         return message.started
 
     def read_results(self, count: int) -> list[pb.StreamResult]:
-        """The next results, which must be so many or come in messages that hold more."""
+        """The next results: at least `count`, and all of the last message."""
         results: list[pb.StreamResult] = []
         while len(results) < count:
             message = self.read()
@@ -78,7 +78,7 @@ class Conversation:
         return results
 
     def cancel(self) -> None:
-        """Leave the call."""
+        """Cancel the call."""
         self.call.cancel()
         self._outbox.put(None)
 

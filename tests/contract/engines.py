@@ -1,4 +1,4 @@
-"""Engines that answer without a model, for what a real one cannot be made to do."""
+"""An engine without a model, for behaviour that a real engine shows only by chance."""
 
 import threading
 import time
@@ -26,16 +26,16 @@ from classwire_server.errors import NoWorker, WorkerLost
 from classwire_server.tokenization import Encoding
 
 PATIENCE_S = 20.0
-"""How long anything may take before a test fails; nothing is expected to take it."""
+"""Timeout of every wait; a test that reaches it fails."""
 
 LOGITS = (0.0, 1.0, 2.0, 3.0, 4.0)
 
-COST = LatencyProfile((16, 1_024), (0.001, 0.064))
-"""Of an engine whose passes are as long as their texts: filling up gains nothing."""
+PROFILE = LatencyProfile((16, 1_024), (0.001, 0.064))
+"""The profile of an engine whose cost per token is constant: larger batches gain nothing."""
 
 
 class FakeEngine:
-    """Gives every text the same logits; obeys words that it finds in the texts.
+    """Gives every text the same logits; words in the texts change what it does.
 
     `slow` waits for `release()`; `boom` raises an exception that quotes the text; `nan` gives NaN;
     `deadly` loses the worker. Between `lose()` and `come_back()` there is no worker.
@@ -81,15 +81,15 @@ class FakeEngine:
         return Logits(np.array(rows, dtype=np.float32), self.traits, 0.0, time.monotonic())
 
     def close(self) -> None:
-        """Remember that it was closed."""
+        """Note that the engine was closed."""
         self.closed = True
 
     def lose(self, why: str = "its process was killed") -> None:
-        """From now on there is no worker."""
+        """Lose the worker."""
         self._become(why)
 
     def come_back(self) -> None:
-        """There is a worker again."""
+        """Get a worker again."""
         self._become("")
 
     def _become(self, failure: str) -> None:
@@ -98,30 +98,30 @@ class FakeEngine:
             tell()
 
     def release(self) -> None:
-        """Let all slow texts go on."""
+        """Let all slow texts finish."""
         self._released.set()
 
     @property
     def texts(self) -> list[str]:
-        """All texts that came, in their order."""
+        """All texts that the engine received, in order."""
         return [text for batch in self.batches for text in batch]
 
     def wait_for(self, condition: Callable[["FakeEngine"], bool]) -> None:
-        """Wait until what came satisfies a condition."""
+        """Wait until the engine satisfies a condition."""
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), PATIENCE_S)
 
     def launch(
         self, source: ModelSource, config: ServerConfig, on_change: Callable[[], None]
     ) -> Launched:
-        """What a Server takes to start its engines: a real checkpoint, and this engine."""
+        """The `launch` of a Server: a real checkpoint with this engine."""
         self._on_change.append(on_change)
         checkpoint, _ = load_checkpoint(source, config)
-        return Launched(checkpoint, self, config.batch_tokens or 1_024, COST)
+        return Launched(checkpoint, self, config.batch_tokens or 1_024, PROFILE)
 
 
 def eventually(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
-    """Whether a condition that nobody announces becomes true in time."""
+    """Poll a condition; whether it becomes true in time."""
     tick = threading.Event()
     return any(condition() or tick.wait(0.01) for _ in range(int(patience_s / 0.01)))
 

@@ -1,4 +1,4 @@
-"""What a caller sees of an error, alike for a status with details and for an ItemError."""
+"""The errors that callers get, in one form for statuses and for ItemErrors."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from grpc_status import rpc_status
 from classwire.v1 import classwire_pb2 as pb
 
 SECRET = "ꙮxylomancyꙮ"
-"""A word of callers' texts: one unknown token, and nowhere else in the world."""
+"""A word that occurs only in callers' texts; the tokenizers do not know it."""
 
 MAX_DETAILS_BYTES = 2_048
 
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """An error with the details that the contract promises; two compare without their wording."""
+    """An error with the details of the contract; comparison ignores message and delay."""
 
     code: grpc.StatusCode
     reason: str
@@ -30,19 +30,19 @@ class Failure:
 
 
 def invalid(reason: str, field: str = "", **metadata: str) -> Failure:
-    """What a caller sees who sent something wrong."""
+    """An INVALID_ARGUMENT failure."""
     return Failure(grpc.StatusCode.INVALID_ARGUMENT, reason, field, metadata)
 
 
 def refusal(call: Callable[[], object]) -> Failure:
-    """Make a call that must fail with an error of Classwire's own, and take it apart."""
+    """The failure of a call, which must fail with one of Classwire's own errors."""
     with pytest.raises(grpc.RpcError) as caught:
         call()
     return failure_of(caught.value)
 
 
 def failure_of(error: grpc.RpcError) -> Failure:
-    """The details of a status; checks what holds for every status of Classwire's own."""
+    """The failure in a status; checks the rules for every status of Classwire."""
     assert isinstance(error, grpc.Call)
     status = rpc_status.from_call(error)
     assert status is not None, f"no details: {error}"
@@ -56,7 +56,7 @@ def failure_of(error: grpc.RpcError) -> Failure:
         for kind in (info, violations, retry)
         if detail.Unpack(kind)
     ]
-    assert len(unpacked) == len(status.details), "a detail of another kind, or one kind twice"
+    assert len(unpacked) == len(status.details), "an unknown detail, or two of one kind"
     assert info.domain == "classwire"
     fields = [violation.field for violation in violations.field_violations]
     assert len(fields) <= 1
@@ -74,7 +74,7 @@ def failure_of(error: grpc.RpcError) -> Failure:
 
 
 def item_failure(outcome: pb.Outcome) -> Failure:
-    """The error of one text; checks what holds for every ItemError."""
+    """The failure of one text; checks the rules for every ItemError."""
     assert outcome.WhichOneof("outcome") == "error", outcome
     error = outcome.error
     assert "xylomancy" not in str(error).lower()

@@ -1,4 +1,4 @@
-"""A contract of a later day: every message has one field more, every enum one value more."""
+"""A later contract: one more field in every message, one more value in every enum."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from classwire.v1 import classwire_pb2 as pb
 
 LATER = 1_000
-"""The number of what is new."""
+"""The number of each new field and value."""
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
@@ -38,7 +38,7 @@ _POOL = _pool()
 
 
 def later(message: Message, *, enums: bool = False) -> bytes:
-    """The bytes of a message with each field that is new, and each enum's value if asked for."""
+    """The bytes of a message with every new field set, and with `enums` every enum's new value."""
     kind = _POOL.FindMessageTypeByName(message.DESCRIPTOR.full_name)
     new = message_factory.GetMessageClass(kind).FromString(message.SerializeToString())
     _fill(new, enums)
@@ -58,7 +58,7 @@ def _fill(message: Any, enums: bool) -> None:
 
 
 class Forwarding(grpc.GenericRpcHandler):
-    """Answers as the server of a channel does, with all that is new."""
+    """Forwards calls to a server, and adds the new fields and values to its answers."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._channel = channel
@@ -82,7 +82,7 @@ class Forwarding(grpc.GenericRpcHandler):
 
 @contextmanager
 def later_server(channel: grpc.Channel) -> Iterator[str]:
-    """Where a server is that answers as another does, with all that is new."""
+    """The address of a server of the later contract, which forwards to a channel."""
     server = grpc.server(ThreadPoolExecutor(4))
     server.add_generic_rpc_handlers((Forwarding(channel),))
     port = server.add_insecure_port("127.0.0.1:0")

@@ -1,4 +1,4 @@
-"""Within the limits that a model states, no answer reaches the 4 MiB of other clients."""
+"""Within the limits of a model, every answer is below the 4 MiB that other clients accept."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,18 +32,18 @@ def wide(
     """A channel to a server whose model has 2,000 labels of 588 bytes."""
     folder = checkpoint("bert", labels=LABELS)
     engine = FakeEngine(logits=[-1.0 / 3.0] * len(LABELS))
-    # gRPC's own limit of 4 MiB holds for this channel, as for any.
+    # This channel has gRPC's default limit of 4 MiB.
     return connect(fake(engine, model=(f"wide={folder}",)).target)
 
 
 def limits(channel: grpc.Channel) -> pb.ModelLimits:
-    """The limits that the default model states."""
+    """The limits of the default model."""
     get = ModelServiceStub(channel).GetModel
     return get(pb.GetModelRequest(), timeout=PATIENCE_S).model.limits
 
 
 def full_batch(channel: grpc.Channel, options: pb.ClassifyOptions, texts: int, text: str) -> int:
-    """The size of the answer to a batch of so many texts."""
+    """The size in bytes of the answer to a batch of `texts` texts."""
     request = pb.BatchClassifyRequest(inputs=[pb.TextInput(text=text)] * texts, options=options)
     answer = ClassifyServiceStub(channel).BatchClassify(request, timeout=PATIENCE_S)
     assert all(outcome.HasField("classification") for outcome in answer.outcomes)
@@ -51,7 +51,7 @@ def full_batch(channel: grpc.Channel, options: pb.ClassifyOptions, texts: int, t
 
 
 def test_many_labels(wide: grpc.Channel) -> None:
-    """A full batch of a model of many long labels; its limit leaves little room unused."""
+    """A full batch of a model with many long labels uses most of the 4 MiB."""
     texts = limits(wide).max_texts_per_call
 
     size = full_batch(wide, OPTIONS, texts, "book")
@@ -60,7 +60,7 @@ def test_many_labels(wide: grpc.Channel) -> None:
 
 
 def test_many_labels_with_tokens(wide: grpc.Channel) -> None:
-    """A full batch of the longest texts, with tokens."""
+    """A full batch of the longest texts with tokens stays below 4 MiB."""
     texts = limits(wide).max_texts_per_call_with_tokens
 
     assert full_batch(wide, TOKENS, texts, "a " * 600) < MAX_BYTES
@@ -77,7 +77,7 @@ def test_many_tokens(
     architecture: str,
     text: str,
 ) -> None:
-    """A full batch of long texts with tokens, also where they are unknown to the model."""
+    """A full batch of long texts with tokens stays below 4 MiB, also for unknown tokens."""
     engine = FakeEngine()
     channel = connect(fake(engine, model=(f"m={checkpoint(architecture)}",)).target)
     limit = limits(channel)
@@ -87,7 +87,7 @@ def test_many_tokens(
 
 
 def test_streams_and_models_of_many_labels(wide: grpc.Channel) -> None:
-    """Results that would be too large together come in several messages; so do models."""
+    """Large results come in several messages; a model with many labels fits into a page."""
     with Conversation(wide, options=OPTIONS) as stream:
         stream.send_items(
             *(pb.StreamItem(id=str(n), input=pb.TextInput(text="book")) for n in range(16))
@@ -103,7 +103,7 @@ def test_pages_of_large_models(
     connect: Callable[[str], grpc.Channel],
     checkpoint: Callable[..., Path],
 ) -> None:
-    """A page ends early where models are large, and its token leads on."""
+    """A page of large models ends early, and its token gives the next page."""
     folder = checkpoint("bert", labels=LABELS)
     names = [f"m{index}" for index in range(4)]
     engine = FakeEngine(logits=[0.0] * len(LABELS))

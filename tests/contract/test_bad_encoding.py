@@ -1,4 +1,4 @@
-"""Bytes that are no message of the contract, sent raw, since no stub would."""
+"""Malformed messages, sent as raw bytes, since stubs cannot send them."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -18,7 +18,7 @@ MARKER = b"xylomancy"
 
 
 def broken(message: pb.ClassifyRequest | pb.StreamClassifyRequest, by: bytes) -> bytes:
-    """The bytes of a message, with those of its marker replaced by others, as many."""
+    """The bytes of a message, with its marker replaced by as many other bytes."""
     raw = message.SerializeToString()
     assert raw.count(MARKER) == 1
     return raw.replace(MARKER, by.ljust(len(MARKER), b"x"))
@@ -38,7 +38,7 @@ BROKEN = {
 @pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN.keys())
 @pytest.mark.parametrize("method", ["Classify", "BatchClassify", "Tokenize"])
 def test_unary(channel: grpc.Channel, classify: Classify, method: str, raw: bytes) -> None:
-    """The call is refused as the caller's mistake, not as the server's; the next is answered."""
+    """The call gets BAD_ENCODING, not INTERNAL; the next is answered."""
     call: Raw = channel.unary_unary(f"/classwire.v1.ClassifyService/{method}")
 
     assert refusal(lambda: call(raw, timeout=PATIENCE_S)) == invalid("BAD_ENCODING")
@@ -47,7 +47,7 @@ def test_unary(channel: grpc.Channel, classify: Classify, method: str, raw: byte
 
 @pytest.mark.parametrize("method", ["ListModels", "GetModel", "GetServerInfo"])
 def test_model_service(channel: grpc.Channel, method: str) -> None:
-    """The other service parses its own messages as well."""
+    """ModelService rejects malformed messages too."""
     call: Raw = channel.unary_unary(f"/classwire.v1.ModelService/{method}")
 
     failure = refusal(lambda: call(BROKEN["no message"], timeout=PATIENCE_S))
@@ -57,7 +57,7 @@ def test_model_service(channel: grpc.Channel, method: str) -> None:
 
 @pytest.mark.parametrize("raw", [BROKEN["no message"], b"\x0a\x01\xe9"], ids=["none", "Latin-1"])
 def test_standard_services(channel: grpc.Channel, raw: bytes) -> None:
-    """Health and reflection say the same, and go on."""
+    """Health and reflection reject malformed messages and keep working."""
     check: Raw = channel.unary_unary("/grpc.health.v1.Health/Check")
     watch: grpc.UnaryStreamMultiCallable[bytes, bytes]
     watch = channel.unary_stream("/grpc.health.v1.Health/Watch")
@@ -78,7 +78,7 @@ def test_standard_services(channel: grpc.Channel, raw: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["no message", "cut off"])
 def test_config_of_a_stream(converse: Callable[..., Conversation], name: str) -> None:
-    """A stream that starts with other bytes ends."""
+    """A stream whose first message is malformed ends with BAD_ENCODING."""
     stream = converse(start=False)
     stream.send(BROKEN[name])
 
@@ -89,7 +89,7 @@ def test_config_of_a_stream(converse: Callable[..., Conversation], name: str) ->
 def test_items_of_a_stream(
     converse: Callable[..., Conversation], classify: Classify, by: bytes
 ) -> None:
-    """The whole stream ends, after the answers to what came before."""
+    """A malformed message ends the stream, after the answers to earlier items."""
     items = pb.StreamItems(items=[item("a", "a"), item("b", MARKER.decode())])
     stream = converse()
     stream.send_items(item("first", "I love it"), item("second", " "))
@@ -105,7 +105,7 @@ def test_items_of_a_stream(
 
 
 def test_unknown_fields_are_skipped(channel: grpc.Channel) -> None:
-    """A message of a later contract is understood as far as this one goes."""
+    """The server ignores unknown fields."""
     call: Raw = channel.unary_unary("/classwire.v1.ClassifyService/Classify")
     later = pb.ClassifyRequest(input=pb.TextInput(text="I love it")).SerializeToString()
     later += b"\xfa\x07\x03new"  # field 127, three bytes

@@ -1,4 +1,4 @@
-"""Options that mean nothing end the call, whatever its shape, and name the field."""
+"""Bad options: every RPC rejects them and names the field."""
 
 import math
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def test_calls_and_streams(
     field: str,
     metadata: dict[str, str],
 ) -> None:
-    """Unary calls, batches and streams are refused alike; the next call is answered."""
+    """Calls, batches and streams get the same error; the next call is answered."""
     message = pb.ClassifyOptions(**options)
     unary = pb.ClassifyRequest(input=text, options=message)
     batch = pb.BatchClassifyRequest(inputs=[text], options=message)
@@ -73,7 +73,7 @@ def test_calls_and_streams(
 
 @pytest.mark.parametrize("field", ["truncation", "offset_unit"])
 def test_tokenize(classifier: ClassifyServiceStub, field: str) -> None:
-    """Tokenize has two of the options itself."""
+    """Tokenize rejects bad values of its two options."""
     request = pb.TokenizeRequest(input=text, **{field: UNKNOWN})  # type: ignore[arg-type]
 
     failure = refusal(lambda: classifier.Tokenize(request, timeout=PATIENCE_S))
@@ -84,14 +84,14 @@ def test_tokenize(classifier: ClassifyServiceStub, field: str) -> None:
 def test_unknown_priorities_are_the_default(
     classify: Classify, converse: Callable[..., Conversation]
 ) -> None:
-    """A priority of a later contract is no error."""
+    """An unknown priority means the default."""
     assert classify("I love it", priority=UNKNOWN).result.scores
     stream = converse(options=pb.ClassifyOptions(priority=UNKNOWN))  # type: ignore[arg-type]
     assert stream.read_started()
 
 
 def test_unknown_orderings(converse: Callable[..., Conversation]) -> None:
-    """A stream cannot promise an order that it does not know."""
+    """An unknown ordering ends the stream with UNKNOWN_ENUM."""
     failure = refusal(converse(ordering=UNKNOWN).read)
 
     assert failure == invalid("UNKNOWN_ENUM", "config.ordering", value=str(UNKNOWN))
@@ -110,14 +110,14 @@ def test_unknown_orderings(converse: Callable[..., Conversation]) -> None:
     ids=str,
 )
 def test_item_timeouts(converse: Callable[..., Conversation], timeout: Duration) -> None:
-    """An item timeout is a positive, well-formed duration."""
+    """An item timeout that is no positive, valid duration ends the stream with BAD_OPTION."""
     assert refusal(converse(item_timeout=timeout).read) == invalid(
         "BAD_OPTION", "config.item_timeout"
     )
 
 
 def test_pages(models: ModelServiceStub) -> None:
-    """A page has at most 1,000 models, and starts where another page ended."""
+    """A page of over 1,000 models and a bad page token get BAD_OPTION."""
     too_large = pb.ListModelsRequest(page_size=1_001)
     astray = pb.ListModelsRequest(page_token=SECRET)
 

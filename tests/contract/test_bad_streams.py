@@ -1,4 +1,4 @@
-"""What ends a stream, and what its caller still gets."""
+"""Errors that end a stream, after the answers to earlier items."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ def test_bad_ids(
     bad_id: str,
     expected: Failure,
 ) -> None:
-    """A bad id can't be addressed, so it ends the stream, after the answers to what was read."""
+    """A bad id ends the stream, after the answers to the items before it."""
     engine = FakeEngine()
     server = fake(engine)
     with Conversation(connect(server.target)) as stream:
@@ -46,7 +46,7 @@ def test_bad_ids(
 
 
 def test_longest_ids(converse: Callable[..., Conversation]) -> None:
-    """An id of 128 bytes is legal, and comes back as it is."""
+    """An id of 128 bytes is legal."""
     stream = converse()
     stream.send_items(item("é" * 64, "I love it"))
     stream.half_close()
@@ -55,7 +55,7 @@ def test_longest_ids(converse: Callable[..., Conversation]) -> None:
 
 
 def test_ids_may_be_used_again_once_answered(converse: Callable[..., Conversation]) -> None:
-    """Ids are unique among the unanswered only: an id is free as soon as its answer is read."""
+    """A caller may use an id again as soon as it has the answer."""
     stream = converse()
     stream.read_started()
     for _ in range(50):
@@ -75,7 +75,7 @@ def test_ids_may_be_used_again_once_answered(converse: Callable[..., Conversatio
 def test_streams_start_with_a_config(
     converse: Callable[..., Conversation], classify: Classify, first: pb.StreamClassifyRequest
 ) -> None:
-    """Anything else at the start ends the stream."""
+    """A first message that is no config ends the stream."""
     stream = converse(start=False)
     stream.send(first)
 
@@ -84,7 +84,7 @@ def test_streams_start_with_a_config(
 
 
 def test_streams_without_any_message(converse: Callable[..., Conversation]) -> None:
-    """A caller that closes a stream before its config is told so."""
+    """A stream that the caller closes before its config ends with BAD_STREAM_START."""
     stream = converse(start=False)
     stream.half_close()
 
@@ -99,7 +99,7 @@ def test_streams_without_any_message(converse: Callable[..., Conversation]) -> N
 def test_one_config_then_items(
     converse: Callable[..., Conversation], second: pb.StreamClassifyRequest
 ) -> None:
-    """A second config, or an empty event, ends the stream; what came before is answered."""
+    """A second config, or an empty event, ends the stream after the answers to earlier items."""
     stream = converse()
     stream.send_items(item("a", "I love it"))
     stream.send(second)
@@ -112,7 +112,7 @@ def test_one_config_then_items(
 def test_too_many_items_in_a_message(
     converse: Callable[..., Conversation], classify: Classify
 ) -> None:
-    """A message over max_items_per_message ends the stream; what came before is answered."""
+    """A message over max_items_per_message ends the stream after the answers to earlier items."""
     stream = converse()
     limit = stream.read_started().max_items_per_message
     assert limit == 4
@@ -127,7 +127,7 @@ def test_too_many_items_in_a_message(
 
 
 def test_messages_without_items(converse: Callable[..., Conversation]) -> None:
-    """A message of no items is legal, and has no answer."""
+    """A message without items is legal and gets no answer."""
     stream = converse()
     stream.send_items()
     stream.send_items(item("a", "I love it"))

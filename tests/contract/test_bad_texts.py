@@ -1,4 +1,4 @@
-"""What is wrong with one text is said alike by every RPC, and hurts nobody else."""
+"""Bad texts: every RPC returns the same error, and no other text fails."""
 
 from collections.abc import Callable
 
@@ -68,7 +68,7 @@ def test_classify(
     field: str,
     metadata: dict[str, str],
 ) -> None:
-    """The status names reason, field and figures; the next call is answered."""
+    """The status has reason, field and metadata; the next call is answered."""
     request = pb.ClassifyRequest(input=bad)
 
     failure = refusal(lambda: classifier.Classify(request, timeout=PATIENCE_S))
@@ -85,7 +85,7 @@ def test_tokenize(
     field: str,
     metadata: dict[str, str],
 ) -> None:
-    """Tokenize refuses what Classify refuses."""
+    """Tokenize rejects the texts that Classify rejects."""
     request = pb.TokenizeRequest(input=bad)
 
     failure = refusal(lambda: classifier.Tokenize(request, timeout=PATIENCE_S))
@@ -102,7 +102,7 @@ def test_batch(
     field: str,
     metadata: dict[str, str],
 ) -> None:
-    """The bad text's outcome is an error; its neighbours have the scores they have alone."""
+    """The bad text's outcome is an error; the other texts have the scores they have alone."""
     answer = classifier.BatchClassify(
         pb.BatchClassifyRequest(inputs=[good, bad, good]), timeout=PATIENCE_S
     )
@@ -123,7 +123,7 @@ def test_stream(
     field: str,
     metadata: dict[str, str],
 ) -> None:
-    """The bad item ends alone: items of its message and of later ones are answered."""
+    """Only the bad item fails; other items of its message and later ones are answered."""
     stream = converse()
     stream.read_started()
     stream.send_items(
@@ -145,7 +145,7 @@ def test_stream(
 def test_absent_inputs_are_empty_texts(
     classifier: ClassifyServiceStub, converse: Callable[..., Conversation]
 ) -> None:
-    """A request without an input is one without a text."""
+    """A request without an input gets EMPTY_TEXT."""
     unary = refusal(lambda: classifier.Classify(pb.ClassifyRequest(), timeout=PATIENCE_S))
     stream = converse()
     stream.send_items(pb.StreamItem(id="a"))
@@ -157,7 +157,7 @@ def test_absent_inputs_are_empty_texts(
 
 
 def test_batches_of_bad_texts_only(classifier: ClassifyServiceStub) -> None:
-    """A batch without one good text is answered, with an error for each."""
+    """A batch of bad texts gets one error for each."""
     inputs = [bad for bad, *_ in BAD_TEXTS.values()]
 
     answer = classifier.BatchClassify(pb.BatchClassifyRequest(inputs=inputs), timeout=PATIENCE_S)
@@ -169,7 +169,7 @@ def test_batches_of_bad_texts_only(classifier: ClassifyServiceStub) -> None:
 
 
 def test_largest_texts_are_answered(classify: Classify) -> None:
-    """A text of exactly the limit of bytes, and one of exactly 512 tokens, are legal."""
+    """A text of exactly max_text_bytes and one of exactly 512 tokens are legal."""
     spaced = "I love it".ljust(LIMIT)
 
     assert classify(spaced).result.token_count == classify("I love it").result.token_count

@@ -1,4 +1,4 @@
-"""What callers get while the server cannot serve them: full, late, loading, shutting down."""
+"""Errors of a server that is full, loading or draining, and of calls past their deadline."""
 
 import threading
 from collections.abc import Callable
@@ -37,7 +37,7 @@ DRAINING = Failure(grpc.StatusCode.UNAVAILABLE, "DRAINING")
 
 
 def hold(stub: ClassifyServiceStub, engine: FakeEngine) -> "grpc.Future[pb.ClassifyResponse]":
-    """Occupy the engine with a call, until it is released."""
+    """Occupy the engine with a call until `engine.release()`."""
     call = stub.Classify.future(SLOW, timeout=PATIENCE_S)
     engine.wait_for(lambda engine: any("slow" in text for text in engine.texts))
     return call
@@ -46,14 +46,14 @@ def hold(stub: ClassifyServiceStub, engine: FakeEngine) -> "grpc.Future[pb.Class
 def queue_one(
     stub: ClassifyServiceStub, server: Server, engine: FakeEngine
 ) -> "grpc.Future[pb.ClassifyResponse]":
-    """Have one more call wait behind the one that occupies the engine."""
+    """Queue one more call behind the call that occupies the engine."""
     call = stub.Classify.future(QUICK, timeout=PATIENCE_S)
     assert eventually(lambda: waiting(server) > 0)
     return call
 
 
 def waiting(server: Server) -> int:
-    """How many texts wait for the engine."""
+    """Number of texts in the queue."""
     [entry] = server.registry.entries()
     assert entry.served is not None
     return entry.served.dispatcher.waiting_texts
@@ -61,7 +61,7 @@ def waiting(server: Server) -> int:
 
 @pytest.mark.parametrize("shape", ["unary", "batch"])
 def test_full_queue(fake: Callable[..., Server], connect: Connect, shape: str) -> None:
-    """A call that finds the queue full is sent away with a delay; those inside are answered."""
+    """A call gets OVERLOADED with a delay when the queue is full; queued calls are answered."""
     engine = FakeEngine()
     server = fake(engine, max_queue_tokens=4)
     stub = ClassifyServiceStub(connect(server.target))
@@ -85,7 +85,7 @@ def test_full_queue(fake: Callable[..., Server], connect: Connect, shape: str) -
 
 
 def test_full_queue_holds_streams_back(fake: Callable[..., Server], connect: Connect) -> None:
-    """Overload never fails an item of a stream: it waits."""
+    """A full queue delays the items of a stream and never fails them."""
     engine = FakeEngine()
     server = fake(engine, max_queue_tokens=8)
     channel = connect(server.target)
@@ -106,7 +106,7 @@ def test_full_queue_holds_streams_back(fake: Callable[..., Server], connect: Con
 
 
 def test_too_many_streams(fake: Callable[..., Server], connect: Connect) -> None:
-    """A stream above max_streams is sent away with a delay; unary calls still go through."""
+    """A stream above max_streams gets TOO_MANY_STREAMS with a delay; unary calls are answered."""
     channel = connect(fake(FakeEngine(), max_streams=1).target)
     with Conversation(channel) as first:
         first.read_started()
@@ -126,8 +126,8 @@ def test_too_many_streams(fake: Callable[..., Server], connect: Connect) -> None
 
 
 def test_default_timeout(fake: Callable[..., Server], connect: Connect) -> None:
-    """A call without a deadline that is still queued at the server's own limit ends; a batch's
-    outcomes do, each; what is in the engine is answered.
+    """A call without a deadline, and each text of a batch, expires in the queue at the default
+    timeout; a text in the engine is answered.
     """
     engine = FakeEngine()
     server = fake(engine, default_timeout_s=0.3)
@@ -144,7 +144,7 @@ def test_default_timeout(fake: Callable[..., Server], connect: Connect) -> None:
 
 
 def test_item_timeout(fake: Callable[..., Server], connect: Connect) -> None:
-    """An item that is still queued at its timeout ends with an error; the stream goes on."""
+    """An item still queued at its timeout gets EXPIRED_IN_QUEUE; the stream continues."""
     engine = FakeEngine()
     server = fake(engine)
     channel = connect(server.target)
@@ -167,8 +167,8 @@ def test_item_timeout(fake: Callable[..., Server], connect: Connect) -> None:
 
 
 def test_longest_item_timeout(fake: Callable[..., Server], connect: Connect) -> None:
-    """The longest duration that protobuf knows is as good as no timeout: items wait, in the engine
-    and in front of the queue, and are answered.
+    """The maximum duration of protobuf acts as no timeout: items wait in the engine and for room in
+    the queue, and are answered.
     """
     engine = FakeEngine()
     server = fake(engine, max_queue_tokens=2)
@@ -187,7 +187,7 @@ def test_longest_item_timeout(fake: Callable[..., Server], connect: Connect) -> 
 
 
 def test_loading(bert: Path, connect: Connect) -> None:
-    """A server that only listens yet tells callers of any model to come back."""
+    """A server that has not loaded its models answers every call with LOADING."""
     server = Server(ServerConfig(port=0, model=(f"tiny={bert}",)), FakeEngine().launch)
     server.listen()
     try:
@@ -212,8 +212,8 @@ def test_loading(bert: Path, connect: Connect) -> None:
 
 
 def test_draining(fake: Callable[..., Server], connect: Connect) -> None:
-    """Calls in flight are answered, streams are answered as far as they were read, new ones are
-    sent away, and then the server is gone.
+    """A drain answers calls in flight and items that were read, rejects new calls and streams, and
+    closes the server.
     """
     engine = FakeEngine()
     server = fake(engine)
@@ -247,8 +247,8 @@ def test_draining(fake: Callable[..., Server], connect: Connect) -> None:
     assert gone.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_idle_streams_do_not_hold_up_a_drain(fake: Callable[..., Server], connect: Connect) -> None:
-    """A stream that waits for its caller ends at once when the server drains."""
+def test_idle_streams_do_not_delay_a_drain(fake: Callable[..., Server], connect: Connect) -> None:
+    """A stream without unanswered items ends at once when the server drains."""
     server = fake(FakeEngine())
     with Conversation(connect(server.target)) as stream:
         stream.read_started()

@@ -1,4 +1,4 @@
-"""Callers that go away: what they asked for is dropped, and what they held is free again."""
+"""Cancelled calls and streams leave the queue and free their threads."""
 
 from collections.abc import Callable, Iterator
 
@@ -22,12 +22,12 @@ Connect = Callable[[str], grpc.Channel]
 def test_cancelled_calls_leave_the_queue_and_their_threads(
     fake: Callable[..., Server], connect: Connect
 ) -> None:
-    """Texts of a call that is cancelled never reach the engine, and no thread waits for them."""
+    """The texts of a cancelled call never reach the engine, and its thread is free."""
     engine = FakeEngine()
     server = fake(engine, rpc_threads=5, max_streams=1)
     stub = ClassifyServiceStub(connect(server.target))
     held = hold(stub, engine)
-    for _ in range(2):  # twice as many as there are threads left
+    for _ in range(2):  # more calls than free threads
         unary = [stub.Classify.future(request(f"u{n}"), timeout=PATIENCE_S) for n in range(3)]
         batch = stub.BatchClassify.future(
             pb.BatchClassifyRequest(inputs=[request(f"b{n}").input for n in range(3)]),
@@ -47,7 +47,7 @@ def test_cancelled_calls_leave_the_queue_and_their_threads(
 
 
 def test_deadline_of_the_caller(fake: Callable[..., Server], connect: Connect) -> None:
-    """A caller's own deadline ends the call, and takes its text out of the queue."""
+    """The caller's deadline ends the call and removes its text from the queue."""
     engine = FakeEngine()
     server = fake(engine)
     stub = ClassifyServiceStub(connect(server.target))
@@ -68,7 +68,7 @@ def test_deadline_of_the_caller(fake: Callable[..., Server], connect: Connect) -
 def test_cancelled_streams_leave_nothing_behind(
     fake: Callable[..., Server], connect: Connect
 ) -> None:
-    """Cancelling in mid-stream empties the queue, ends the reader and frees the place."""
+    """Cancelling a stream empties the queue, ends the reader and makes room for another stream."""
     before = set(readers())
     engine = FakeEngine()
     server = fake(engine, max_streams=1, max_queue_tokens=16)
@@ -77,7 +77,7 @@ def test_cancelled_streams_leave_nothing_behind(
     for _ in range(3):
         with Conversation(channel) as stream:
             stream.read_started()
-            for index in range(10):  # more than the queue takes: the reader waits in there
+            for index in range(10):  # more than the queue holds, so the reader blocks
                 stream.send_items(item(str(index), f"{index} {SECRET}"))
             assert eventually(lambda: waiting(server) == 2)
         assert eventually(lambda: not waiting(server))
@@ -94,7 +94,7 @@ def test_cancelled_streams_leave_nothing_behind(
 
 
 def test_a_cancelled_stream_is_no_defect(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    """The reading of a cancelled stream may end before grpcio says that its call is over."""
+    """A read that fails before grpcio reports the cancelled call logs no defect."""
 
     def requests() -> Iterator[bytes]:
         yield pb.StreamClassifyRequest(config=pb.StreamConfig()).SerializeToString()
@@ -110,16 +110,16 @@ def test_a_cancelled_stream_is_no_defect(server: Server, caplog: pytest.LogCaptu
 
 
 class _NeverOver:
-    """The context of a call whose end has not been announced yet."""
+    """The context of a call whose end grpcio has not reported."""
 
     def time_remaining(self) -> None:
-        """No deadline."""
+        """None: the call has no deadline."""
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Taken, and not called."""
+        """Accept the callback, and never call it."""
         return True
 
 
 def request(text: str) -> pb.ClassifyRequest:
-    """A request with a text of its own."""
+    """A request with this text."""
     return pb.ClassifyRequest(input=pb.TextInput(text=f"{text} {SECRET}"))

@@ -1,4 +1,4 @@
-"""Callers and servers of different days: what one does not know of the other does no harm."""
+"""Callers and servers of different versions of the contract work together."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -36,18 +36,18 @@ METHODS = {
 
 @pytest.fixture
 def server(fake: Callable[..., Server]) -> Server:
-    """One that gives the same scores however texts are batched."""
+    """A server whose scores do not depend on batching."""
     return fake(FakeEngine())
 
 
 @pytest.fixture
 def channel(server: Server, connect: Callable[[str], grpc.Channel]) -> grpc.Channel:
-    """A channel to that server."""
+    """A channel to the server."""
     return connect(server.target)
 
 
 def timeless(kind: Any, raw: bytes) -> Any:
-    """An answer without what differs each time."""
+    """An answer without its timing."""
     answer = kind.FromString(raw)
     if "timing" in answer.DESCRIPTOR.fields_by_name:
         answer.ClearField("timing")
@@ -55,8 +55,8 @@ def timeless(kind: Any, raw: bytes) -> Any:
 
 
 @pytest.mark.parametrize("method", REQUESTS)
-def test_a_later_callers_calls(channel: grpc.Channel, method: str) -> None:
-    """Fields that the server does not know, wherever they stand, change nothing."""
+def test_calls_of_a_later_caller(channel: grpc.Channel, method: str) -> None:
+    """Unknown fields at any depth do not change the answer."""
     request = REQUESTS[method]
     answers: Any = getattr(pb, type(request).__name__.replace("Request", "Response"))
     call: Any = channel.unary_unary(f"/classwire.v1.{method}")
@@ -69,8 +69,8 @@ def test_a_later_callers_calls(channel: grpc.Channel, method: str) -> None:
     assert then == now
 
 
-def test_a_later_callers_stream(converse: Callable[..., Conversation]) -> None:
-    """The same of each message of a stream."""
+def test_a_stream_of_a_later_caller(converse: Callable[..., Conversation]) -> None:
+    """Unknown fields in the messages of a stream change nothing."""
     stream = converse(start=False)
     stream.send(later(pb.StreamClassifyRequest(config=pb.StreamConfig(options=OPTIONS))))
     items = pb.StreamItems(items=[item("a", "I love it")])
@@ -83,7 +83,7 @@ def test_a_later_callers_stream(converse: Callable[..., Conversation]) -> None:
 
 
 def test_a_later_server(channel: grpc.Channel, server: Server) -> None:
-    """The library takes what it knows, and the numbers of values that it does not."""
+    """The library ignores unknown fields, and gives unknown enum values as their numbers."""
     texts = ["I love it", "", "so so"]
     with later_server(channel) as target, Client(target) as ahead, Client(server.target) as level:
         one, expected = ahead.classify(texts[0]), level.classify(texts[0])
@@ -103,8 +103,8 @@ def test_a_later_server(channel: grpc.Channel, server: Server) -> None:
         assert info == level.server_info()
 
 
-def test_what_a_server_has_is_told(channel: grpc.Channel) -> None:
-    """By name, so that a caller can tell before it calls; what is not there is UNIMPLEMENTED."""
+def test_features(channel: grpc.Channel) -> None:
+    """GetServerInfo lists every method as a feature; other methods are UNIMPLEMENTED."""
     ask: Any = channel.unary_unary("/classwire.v1.ModelService/GetServerInfo")
     info = pb.GetServerInfoResponse.FromString(ask(b"", timeout=PATIENCE_S))
 

@@ -1,4 +1,4 @@
-"""Compressed messages, both ways; compression that is unknown, broken or meant to do harm."""
+"""Compressed requests and answers; unknown, broken and malicious compression."""
 
 import gzip
 import re
@@ -26,7 +26,7 @@ MEBIBYTE = 1 << 20
 def answer(
     server: Server, message: bytes, fields: dict[str, str], flag: int = COMPRESSED
 ) -> Connection:
-    """The connection of one call, once it is over: a message and header fields as they are."""
+    """The connection of one finished call with this message and these header fields."""
     with Connection(server.port, PATIENCE_S) as connection:
         head = request(CLASSIFY)
         connection.send(head._replace(payload=head.payload + hpack(fields)))
@@ -48,7 +48,7 @@ def answered_flag(connection: Connection) -> int:
 
 @pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
 def test_requests(server: Server, classify: Classify, compression: grpc.Compression) -> None:
-    """A compressed request has the answer of one that is not; in a stream as well."""
+    """A compressed request gets the answer of an uncompressed one, in calls and streams."""
     text = "I love it " * 40
     with grpc.insecure_channel(server.target, compression=compression) as channel:
         asked = pb.ClassifyRequest(input=pb.TextInput(text=text))
@@ -63,9 +63,9 @@ def test_requests(server: Server, classify: Classify, compression: grpc.Compress
 
 
 def test_answers(fake: Callable[..., Server]) -> None:
-    """Are compressed where the server is told to, for who accepts it; by default they are not."""
+    """The server compresses answers if configured and accepted; by default it does not."""
     asked = pb.ClassifyRequest(input=pb.TextInput(text="a " * 200))
-    asked.options.include_tokens = True  # gRPC leaves messages as they are that would not shrink
+    asked.options.include_tokens = True  # gRPC sends messages that would not shrink uncompressed
     raw = asked.SerializeToString()
     plain, packing = fake(FakeEngine()), fake(FakeEngine(), compression="gzip")
 
@@ -88,10 +88,10 @@ def test_answers(fake: Callable[..., Server]) -> None:
     ],
     ids=["unknown", "not named", "broken", "another"],
 )
-def test_what_cannot_be_read(
+def test_bad_compression(
     server: Server, classify: Classify, message: bytes, fields: dict[str, str]
 ) -> None:
-    """Is gRPC's own INTERNAL, and the next call is answered."""
+    """Unknown or broken compression gets gRPC's own INTERNAL; the next call is answered."""
     ended = answer(server, message, fields)
 
     assert int(ended.trailer("grpc-status")) == grpc.StatusCode.INTERNAL.value[0]
@@ -100,7 +100,7 @@ def test_what_cannot_be_read(
 
 
 def test_bombs(server: Server, classify: Classify) -> None:
-    """A small message that inflates over the limit is refused before it has the memory."""
+    """A small message that inflates over the limit is rejected before it takes the memory."""
     packer = zlib.compressobj(1, wbits=31)
     zeros = bytes(MEBIBYTE)
     bomb = b"".join([*(packer.compress(zeros) for _ in range(128)), packer.flush()])
@@ -111,7 +111,7 @@ def test_bombs(server: Server, classify: Classify) -> None:
         (kibibytes,) = re.findall(r"VmHWM:\s+(\d+)", status.read_text())
         return int(kibibytes) << 10
 
-    peak.write_text("5")  # what is highest begins with what is now
+    peak.write_text("5")  # reset the peak to the current size
     before_bytes = highest_bytes()
 
     ended = answer(server, bomb, {"grpc-encoding": "gzip"})

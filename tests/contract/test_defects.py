@@ -1,4 +1,4 @@
-"""Defects of the server: an id for the caller, the place in the log, and no word of the text."""
+"""Defects of the server: the caller gets an id, the log the place, neither the text."""
 
 import logging
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Connect = Callable[[str], grpc.Channel]
 
 
 def assert_defect(failure: Failure, log: pytest.LogCaptureFixture) -> None:
-    """The error says nothing but an id, which finds exactly one line of the log."""
+    """The error contains only an id, which exactly one log line has."""
     assert failure == Failure(grpc.StatusCode.INTERNAL, "INTERNAL", metadata=failure.metadata)
     assert list(failure.metadata) == ["id"]
     assert "Traceback" not in failure.message
@@ -37,7 +37,7 @@ def test_unary(
     caplog: pytest.LogCaptureFixture,
     word: str,
 ) -> None:
-    """An engine that raises, or gives NaN, is INTERNAL for this call; the next is answered."""
+    """A call gets INTERNAL if the engine raises or returns NaN; the next is answered."""
     stub = ClassifyServiceStub(connect(fake(FakeEngine()).target))
     bad = pb.ClassifyRequest(input=pb.TextInput(text=f"{word} {SECRET}"))
 
@@ -55,7 +55,7 @@ def test_batch(
     caplog: pytest.LogCaptureFixture,
     word: str,
 ) -> None:
-    """The text that the engine fails on fails alone, though it shared a batch of the device."""
+    """Only the text that the engine fails on fails, though all shared a batch."""
     stub = ClassifyServiceStub(connect(fake(FakeEngine()).target))
     texts = (SECRET, f"{word} {SECRET}", SECRET)
 
@@ -77,7 +77,7 @@ def test_stream(
     caplog: pytest.LogCaptureFixture,
     word: str,
 ) -> None:
-    """The item fails alone, and the stream goes on."""
+    """Only the item fails; the stream continues."""
     with Conversation(connect(fake(FakeEngine()).target)) as stream:
         stream.send_items(item("a", SECRET), item("bad", f"{word} {SECRET}"), item("b", SECRET))
         outcomes = {result.id: result.outcome for result in stream_results(stream, 3)}
@@ -91,10 +91,10 @@ def test_stream(
     assert outcomes["b"].classification.scores
 
 
-def test_each_defect_has_an_id_of_its_own(
+def test_each_defect_has_its_own_id(
     fake: Callable[..., Server], connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two texts that fail have two ids and two log lines."""
+    """Two failed texts have two ids and two log lines."""
     stub = ClassifyServiceStub(connect(fake(FakeEngine()).target))
     inputs = [pb.TextInput(text=f"boom {SECRET}")] * 2
 
@@ -107,7 +107,7 @@ def test_each_defect_has_an_id_of_its_own(
 
 
 def test_too_few_logits(fake: Callable[..., Server], connect: Connect) -> None:
-    """An engine that does not know the checkpoint's labels is a defect, not an answer."""
+    """A call gets INTERNAL if the engine returns fewer logits than labels."""
     stub = ClassifyServiceStub(connect(fake(FakeEngine(logits=(0.0, 1.0))).target))
     request = pb.ClassifyRequest(input=pb.TextInput(text=SECRET))
 

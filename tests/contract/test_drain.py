@@ -1,4 +1,4 @@
-"""Shutting down under load: what was accepted is answered, and nobody else is kept waiting."""
+"""Draining under load: accepted calls are answered, all others end at once."""
 
 import threading
 from collections.abc import Callable
@@ -25,8 +25,8 @@ def request(text: str) -> pb.ClassifyRequest:
 
 
 def test_every_accepted_call_is_answered(fake: Callable[..., Server], connect: Connect) -> None:
-    """With every thread busy, calls waiting for one, and streams in the middle of their items:
-    those inside are answered, those outside told to go elsewhere, new ones at once.
+    """With every thread busy, calls queued for a thread and streams with unanswered items, a drain
+    answers what was accepted and ends queued and new calls with DRAINING.
     """
     others = ringing()
     engine = FakeEngine()
@@ -72,8 +72,8 @@ def test_every_accepted_call_is_answered(fake: Callable[..., Server], connect: C
 
 
 def test_the_drain_is_bounded(fake: Callable[..., Server], connect: Connect) -> None:
-    """Calls that can't be answered within the drain's timeout end, though the engine is not done;
-    their callers may try elsewhere.
+    """Calls without an answer at the drain's timeout end with UNAVAILABLE, though the engine still
+    computes them.
     """
     engine = FakeEngine()
     server = fake(engine, drain_timeout_s=0.1)

@@ -1,5 +1,5 @@
-"""Clients without generated code, as grpcurl is one: they know what reflection or the .proto says,
-and write messages by the names that JSON has for their fields.
+"""Clients without generated code, such as grpcurl: they read the contract by reflection or from the
+.proto, and write messages as JSON.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ ITEMS = [{"id": "a", "input": {"text": "I love it"}}, {"id": "b", "input": {"tex
 
 
 class ReflectingClient:
-    """Makes calls from JSON with what a server says of itself, as a dict for each answer."""
+    """Makes calls from JSON by reflection; each answer is a dict."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.database = ProtoReflectionDescriptorDatabase(channel)
@@ -43,7 +43,7 @@ class ReflectingClient:
         self._pool = DescriptorPool(self.database)
 
     def call(self, method: str, *requests: Any) -> list[dict[str, Any]]:
-        """The answers to a call of any kind."""
+        """The answers to a unary call or a stream."""
         service, name = method.split("/")
         contract = self._pool.FindServiceByName(service).methods_by_name[name]
         ask, answers = map(GetMessageClass, (contract.input_type, contract.output_type))
@@ -55,18 +55,18 @@ class ReflectingClient:
 
 @pytest.fixture
 def server(fake: Callable[..., Server]) -> Server:
-    """A server that also compresses."""
+    """A server that compresses its answers."""
     return fake(FakeEngine(), compression="gzip")
 
 
 @pytest.fixture
 def reflecting(server: Server, connect: Callable[[str], grpc.Channel]) -> ReflectingClient:
-    """A client of that server, which has nothing but its address."""
+    """A client that knows only the address of the server."""
     return ReflectingClient(connect(server.target))
 
 
-def test_calls_from_what_reflection_says(reflecting: ReflectingClient) -> None:
-    """Fields, enums, presence and well-known types by their JSON names, there and back."""
+def test_calls_by_reflection(reflecting: ReflectingClient) -> None:
+    """Fields, enums, presence and well-known types work by their JSON names, both ways."""
     (answer,) = reflecting.call("classwire.v1.ClassifyService/Classify", ASKED)
     started, *messages = reflecting.call(
         "classwire.v1.ClassifyService/StreamClassify", CONFIG, {"items": {"items": ITEMS}}
@@ -80,8 +80,8 @@ def test_calls_from_what_reflection_says(reflecting: ReflectingClient) -> None:
     assert bad["outcome"]["error"]["reason"] == "EMPTY_TEXT"
 
 
-def test_errors_from_what_reflection_says(reflecting: ReflectingClient) -> None:
-    """Health is there too, and errors are what they are for everybody."""
+def test_errors_by_reflection(reflecting: ReflectingClient) -> None:
+    """Health works by reflection, and errors have their details."""
     service = "classwire.v1.ClassifyService"
     (health,) = reflecting.call("grpc.health.v1.Health/Check", {"service": service})
     failure = refusal(lambda: reflecting.call(f"{service}/Classify", {"input": {"text": ""}}))
@@ -93,7 +93,7 @@ def test_errors_from_what_reflection_says(reflecting: ReflectingClient) -> None:
 
 @pytest.mark.parametrize("compression", [0, 2], ids=["plain", "gzip"])
 def test_node(server: Server, compression: int) -> None:
-    """From the .proto by proto-loader; compressed both ways, or only from the server."""
+    """Node reads the .proto with proto-loader, and compresses its requests or not."""
     config = {"config": {"ordering": "ORDERING_IN_ORDER", "itemTimeout": {"seconds": 10}}}
 
     good, bad, stream = outcomes(

@@ -111,7 +111,7 @@ def test_bytes_of_calls_that_wait(fake: Callable[..., Server], connect: Connect)
         for _ in range(20):  # as many chances to take more
             place = connection.sent_bytes
             connection.send_data(data[place : place + connection.may_send_bytes])
-            connection.meet()
+            connection.synchronize()
             assert health(connect(server.target)) == HealthCheckResponse.SERVING
 
         assert connection.sent_bytes <= LOOKAHEAD_BYTES + 16_384
@@ -178,7 +178,7 @@ def test_callers_who_send_no_message(fake: Callable[..., Server], connect: Conne
     with Connection(server.port, PATIENCE_S) as connection:
         for number in range(6):
             connection.send(request(CLASSIFY, 2 * number + 1))
-        connection.meet()
+        connection.synchronize()
         assert eventually(lambda: server.calls.waiting == 1)
 
         answer = ClassifyServiceStub(channel).Classify(CALL, timeout=PATIENCE_S)
@@ -205,7 +205,7 @@ def test_silent_callers_do_not_starve_health_checks(
             flood.read_until(HEADERS, END_STREAM)
             assert flood.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
         slow.send(request(last))
-        slow.meet()
+        slow.synchronize()
 
         assert health(connect(server.target)) == HealthCheckResponse.SERVING
         assert not any(frame.kind == HEADERS for frame in slow.received)

@@ -1,4 +1,4 @@
-"""Metadata that is too large."""
+"""Call metadata up to and above the limit."""
 
 import grpc
 import pytest
@@ -10,13 +10,13 @@ from classwire_server.server import Server
 from tests.contract.engines import PATIENCE_S
 
 PAIR_BYTES = 32
-"""What HTTP/2 counts for a pair beside its name and value."""
+"""HTTP/2's overhead of a pair, in addition to its name and value."""
 GRPC_BYTES = 1_024
-"""More than the headers that gRPC sends with every call."""
+"""An upper bound of the headers that gRPC sends with every call."""
 
 
 def test_below_the_limit(server: Server, classifier: ClassifyServiceStub) -> None:
-    """Each of many calls is answered: none is refused by chance."""
+    """Metadata just below the limit never fails a call."""
     request = pb.ClassifyRequest(input=pb.TextInput(text="I love it"))
     value = "x" * (server.config.max_metadata_bytes - GRPC_BYTES - PAIR_BYTES)
 
@@ -26,7 +26,7 @@ def test_below_the_limit(server: Server, classifier: ClassifyServiceStub) -> Non
 
 @pytest.mark.parametrize("pairs", [1, 200])
 def test_above_the_limit(server: Server, classifier: ClassifyServiceStub, pairs: int) -> None:
-    """GRPC's own RESOURCE_EXHAUSTED, in one value or in many; the connection lives on."""
+    """Metadata above the limit gets gRPC's own RESOURCE_EXHAUSTED; the next call is answered."""
     request = pb.ClassifyRequest(input=pb.TextInput(text="I love it"))
     size = server.config.max_metadata_bytes // pairs
     metadata = tuple((f"x{number}", "x" * size) for number in range(pairs))

@@ -1,4 +1,4 @@
-"""ModelService: what is served, page by page, and within which limits."""
+"""ModelService: pages of models, their fields and limits."""
 
 import re
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def three(fake: Callable[..., Server], connect: Connect, bert: Path) -> grpc.Cha
 
 @pytest.mark.parametrize("page_size", [0, 1, 2, 3, 1_000])
 def test_pages(three: grpc.Channel, page_size: int) -> None:
-    """Pages follow each other without a gap: the default model first, then by name."""
+    """Pages list every model once: the default first, then by name."""
     stub = ModelServiceStub(three)
     names: list[str] = []
     sizes: list[int] = []
@@ -44,7 +44,7 @@ def test_pages(three: grpc.Channel, page_size: int) -> None:
 
 
 def test_models_by_name(three: grpc.Channel) -> None:
-    """Every call reaches the model that it names; no name means the default."""
+    """Every call reaches the model it names, or the default model without a name."""
     classify = ClassifyServiceStub(three).Classify
     get = ModelServiceStub(three).GetModel
     text = pb.TextInput(text=SECRET)
@@ -58,7 +58,7 @@ def test_models_by_name(three: grpc.Channel) -> None:
 
 
 def test_fields(models: ModelServiceStub, bert: Path) -> None:
-    """A model says all that callers need to know; ListModels and GetModel say the same."""
+    """ListModels and GetModel return the same model, with every field set."""
     model = models.GetModel(pb.GetModelRequest(), timeout=PATIENCE_S).model
 
     [listed] = models.ListModels(pb.ListModelsRequest(), timeout=PATIENCE_S).models
@@ -93,10 +93,10 @@ def test_fields(models: ModelServiceStub, bert: Path) -> None:
     )
 
 
-def test_settings_show(
+def test_settings_in_the_model(
     fake: Callable[..., Server], connect: Connect, checkpoint: Callable[..., Path]
 ) -> None:
-    """Limits, truncation and problem type are those of the settings and of the checkpoint."""
+    """Limits and truncation come from the settings, the problem type from the checkpoint."""
     folder = checkpoint("bert", labels=("x",), problem_type="regression")
     settings = {"max_tokens": 100, "truncation": "drop_start", "max_text_bytes": 1_000}
     server = fake(FakeEngine(logits=[0.5]), model=(f"m={folder}",), **settings)
@@ -111,7 +111,7 @@ def test_settings_show(
 
 
 def test_server_info(fake: Callable[..., Server], connect: Connect) -> None:
-    """Version, features by name, and the limits that hold for all models."""
+    """GetServerInfo returns version, features and limits."""
     server = fake(FakeEngine(), max_message_bytes=1 << 20, max_streams=7, default_timeout_s=1.5)
 
     info = ModelServiceStub(connect(server.target)).GetServerInfo(

@@ -1,4 +1,4 @@
-"""What the options of a call do to its answer."""
+"""The effect of each option on the answer."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ LABELS = ["1 star", "2 stars", "3 stars", "4 stars", "5 stars"]
 
 
 def labels(response: pb.ClassifyResponse) -> list[str]:
-    """The labels of an answer, in its order."""
+    """The labels of an answer, in order."""
     return [score.label for score in response.result.scores]
 
 
@@ -42,12 +42,12 @@ def test_defaults(classify: Classify) -> None:
     ("top_k", "count"), [(0, 5), (1, 1), (3, 3), (5, 5), (6, 5), (2**32 - 1, 5)]
 )
 def test_top_k(classify: Classify, top_k: int, count: int) -> None:
-    """So many of the highest scores; 0, or more than there are, means all."""
+    """top_k limits the scores to the highest; 0, or more than the labels, means all."""
     assert labels(classify(TEXT, top_k=top_k)) == labels(classify(TEXT))[:count]
 
 
 def test_min_score(classify: Classify) -> None:
-    """Only scores of at least this value; none is a legal answer; a score that was sent passes."""
+    """min_score keeps the scores of at least its value, equal ones included, or none."""
     scores = classify(TEXT).result.scores
     for kept, lowest in enumerate(scores, start=1):
         assert labels(classify(TEXT, min_score=lowest.score)) == [
@@ -60,7 +60,7 @@ def test_min_score(classify: Classify) -> None:
 
 
 def test_min_score_of_identity(classify: Classify) -> None:
-    """The lower bound is in the scale of the activation: logits may be negative."""
+    """With ACTIVATION_IDENTITY min_score may be negative, as logits are."""
     logits = classify(TEXT, include_logits=True).result.logits
     low, high = min(logits), max(logits)
 
@@ -72,7 +72,7 @@ def test_min_score_of_identity(classify: Classify) -> None:
 
 
 def test_activations(classify: Classify) -> None:
-    """Softmax, sigmoid and identity of the same logits; the answer says which it was."""
+    """Each activation is applied to the same logits, and the answer names it."""
     by_id = {
         activation: {
             score.label_id: score.score
@@ -98,7 +98,7 @@ def test_activations(classify: Classify) -> None:
 def test_ties_go_by_label_id(
     fake: Callable[..., Server], connect: Callable[[str], grpc.Channel]
 ) -> None:
-    """Scores that are equal on the wire stand in the order of their ids, top_k included."""
+    """Scores equal in float32 are in the order of their ids, also with top_k."""
     nearly_one = (30.0, 20.0, -30.0, 40.0, 10_000.0)  # equal in float32, not in float64
     stub = ClassifyServiceStub(connect(fake(FakeEngine(nearly_one)).target))
 
@@ -120,7 +120,7 @@ def test_extreme_logits(
     logits: tuple[float, ...],
     activation: pb.Activation.ValueType,
 ) -> None:
-    """Logits far apart give scores within 0 and 1, none of them NaN."""
+    """Extreme logits give scores within 0 and 1, never NaN."""
     stub = ClassifyServiceStub(connect(fake(FakeEngine(logits)).target))
     options = pb.ClassifyOptions(activation=activation, include_logits=True)
 
@@ -140,10 +140,8 @@ def test_priorities_are_accepted(classify: Classify) -> None:
         assert labels(classify(TEXT, priority=priority)) == labels(classify(TEXT))
 
 
-def test_options_of_a_batch_hold_for_all_texts(
-    classifier: ClassifyServiceStub, classify: Classify
-) -> None:
-    """A batch has one set of options, and outcomes in the order of its inputs."""
+def test_options_of_a_batch(classifier: ClassifyServiceStub, classify: Classify) -> None:
+    """The options apply to every text; the outcomes are in the order of the inputs."""
     options = pb.ClassifyOptions(top_k=1, include_logits=True, include_tokens=True)
     texts = [f"book {index}" for index in range(16)]
 
@@ -164,9 +162,7 @@ def test_options_of_a_batch_hold_for_all_texts(
 
 
 def test_timing(classify: Classify, classifier: ClassifyServiceStub) -> None:
-    """Where the time went, how large the batch of the device was, and whether a text was computed
-    for another.
-    """
+    """The times, the size of the device's batch, and whether a text shared another's answer."""
     response = classify(TEXT)
     inputs = [pb.TextInput(text=text) for text in (TEXT, f"1{TEXT}", f"2{TEXT}", f"3{TEXT}", TEXT)]
     batch = classifier.BatchClassify(pb.BatchClassifyRequest(inputs=inputs), timeout=PATIENCE_S)
@@ -186,7 +182,7 @@ def test_timing(classify: Classify, classifier: ClassifyServiceStub) -> None:
 def test_model_ref(
     classify: Classify, classifier: ClassifyServiceStub, models: ModelServiceStub
 ) -> None:
-    """Every answer names the model that GetModel describes, whether it was named or not."""
+    """Every answer has the ModelRef of GetModel, also when the call names no model."""
     model = models.GetModel(pb.GetModelRequest(name="tiny"), timeout=PATIENCE_S).model
     text = pb.TextInput(text=TEXT)
     named = pb.ClassifyRequest(input=text, model="tiny")
@@ -229,7 +225,7 @@ def test_the_models_own_activation(
     count: int,
     activation: pb.Activation.ValueType,
 ) -> None:
-    """Without an activation asked for, the checkpoint's problem type decides."""
+    """The default activation follows the checkpoint's problem type."""
     folder = checkpoint("bert", labels=tuple("abc"[:count]), problem_type=problem_type)
     server = fake(FakeEngine([0.5] * count), model=(f"m={folder}",))
     channel = connect(server.target)

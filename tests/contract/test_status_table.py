@@ -1,4 +1,4 @@
-"""The contract's table of codes, written out once more, against the server's own."""
+"""The server's reasons and codes against the table of the contract."""
 
 import grpc
 import pytest
@@ -24,7 +24,7 @@ TABLE = {
 
 
 def test_every_reason_has_the_code_of_the_contract() -> None:
-    """The server's table is the contract's: no reason without a code, and none besides."""
+    """Every reason has its code in the contract, and there are no others."""
     contract = {reason: code for code, reasons in TABLE.items() for reason in reasons.split()}
 
     assert {str(reason): grpc.StatusCode[name] for reason, name in CODES.items()} == contract
@@ -33,7 +33,7 @@ def test_every_reason_has_the_code_of_the_contract() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_statuses_and_item_errors_say_the_same(reason: Reason) -> None:
-    """An error has the same code, reason, field, metadata and delay in both of its forms."""
+    """A status and an ItemError have the same code, reason, field, metadata and delay."""
     error = RequestError(
         reason, "is wrong", field="a.b", metadata={"limit": "7"}, retry_after_s=1.5
     )

@@ -1,4 +1,4 @@
-"""However a stream ends, and whenever: nothing of it is left."""
+"""A stream that ends leaves nothing behind, in any state and by any kind of end."""
 
 import os
 import threading
@@ -25,28 +25,28 @@ from tests.http2 import (
 )
 
 WINDOW_BYTES = 300
-"""What the caller takes: `started`, and the results of an item or two."""
+"""The caller's window: room for `started` and the results of one or two items."""
 PROTOCOL_ERROR, CANCEL = 1, 8
 
 Reach = Callable[[Connection, FakeEngine, Server], None]
 
 
 def before_config(connection: Connection, engine: FakeEngine, server: Server) -> None:
-    """The stream is open, and nothing was said."""
+    """The stream is open; no message was sent."""
     before = len(readers())
     connection.send(request(STREAM_CLASSIFY))
     assert eventually(lambda: len(readers()) > before)
 
 
 def after_config(connection: Connection, engine: FakeEngine, server: Server) -> None:
-    """Both sides have introduced themselves."""
+    """The caller has sent its config, the server `started`."""
     connection.send(request(STREAM_CLASSIFY))
     connection.send_data(encoded(pb.StreamClassifyRequest(config=pb.StreamConfig())))
     connection.read_until(DATA)
 
 
 def queued(connection: Connection, engine: FakeEngine, server: Server) -> None:
-    """Items wait for the engine, and more than fit wait in front of the queue."""
+    """The queue is full of items, and the reader waits for room for more."""
     in_engine(connection, engine, server)
     send_items(connection, *("love " * n for n in range(1, 10)))
     assert eventually(lambda: waiting(server) > 2)
@@ -60,7 +60,7 @@ def in_engine(connection: Connection, engine: FakeEngine, server: Server) -> Non
 
 
 def unread(connection: Connection, engine: FakeEngine, server: Server) -> None:
-    """Results wait for the caller, who does not take them."""
+    """Results wait for the caller, which does not read them."""
     after_config(connection, engine, server)
     send_items(connection, *("love " * n for n in range(1, 10)))
     while connection.data_bytes() < WINDOW_BYTES:
@@ -68,7 +68,7 @@ def unread(connection: Connection, engine: FakeEngine, server: Server) -> None:
 
 
 def draining(connection: Connection, engine: FakeEngine, server: Server) -> None:
-    """The server waits for the answer of an item."""
+    """The server drains and waits for the answer to an item."""
     in_engine(connection, engine, server)
     closed = threading.Event()
     server.gate.listen(closed.set)
@@ -77,7 +77,7 @@ def draining(connection: Connection, engine: FakeEngine, server: Server) -> None
 
 
 def half_close(connection: Connection, engine: FakeEngine) -> None:
-    """The caller has said all, and reads what is left."""
+    """The caller half-closes and reads the remaining results."""
     connection.send_data(b"", end=True)
     connection.send(window_update(1, 1 << 20))
     engine.release()
@@ -86,12 +86,12 @@ def half_close(connection: Connection, engine: FakeEngine) -> None:
 
 
 def cancel(connection: Connection, engine: FakeEngine) -> None:
-    """The caller cancels, as gRPC does, and keeps the connection."""
+    """The caller cancels the call and keeps the connection."""
     connection.send(Frame(RST_STREAM, 0, 1, CANCEL.to_bytes(4, "big")))
 
 
 def reset(connection: Connection, engine: FakeEngine) -> None:
-    """The stream is reset, as by a proxy that has lost its way, in the middle of a message."""
+    """A proxy resets the stream in the middle of a message."""
     connection.send_data(b"\0\0\0\1\0half a message")
     connection.send(Frame(RST_STREAM, 0, 1, PROTOCOL_ERROR.to_bytes(4, "big")))
 
@@ -118,8 +118,8 @@ def test_nothing_is_left(
     reach: Reach,
     end: Callable[[Connection, FakeEngine], None],
 ) -> None:
-    """No reader, no text in the queue, no descriptor, no call at the gate, and the place is free,
-    also while the engine is still busy with what was asked for.
+    """No thread, queued text, file descriptor or call in flight is left, and another stream may
+    open, also while the engine still computes an item.
     """
     engine = FakeEngine()
     server = fake(engine, max_streams=1, max_queue_tokens=32, batch_tokens=1)
@@ -144,27 +144,27 @@ def test_nothing_is_left(
 
 
 def begin(channel: grpc.Channel) -> None:
-    """Open a stream, as far as that it has a place; then leave it."""
+    """Open a stream until it has started, then cancel it."""
     with Conversation(channel) as stream:
         stream.read_started()
 
 
 def send_items(connection: Connection, *texts: str) -> None:
-    """Send texts in a message of a stream."""
+    """Send texts in one message."""
     items = pb.StreamItems(items=[item(text, text) for text in texts])
     connection.send_data(encoded(pb.StreamClassifyRequest(items=items)))
 
 
 def encoded(message: pb.StreamClassifyRequest) -> bytes:
-    """A message as it goes over the wire."""
+    """A message as it is sent."""
     return messages(message.SerializeToString())
 
 
 def running() -> set[threading.Thread]:
-    """All threads but those that gRPC keeps for the next calls."""
+    """All threads but the RPC threads, which stay for later calls."""
     return {thread for thread in threading.enumerate() if not thread.name.startswith("rpc")}
 
 
 def descriptors() -> int:
-    """How many files and sockets are open."""
+    """Number of open files and sockets."""
     return len(os.listdir("/dev/fd"))

@@ -1,4 +1,4 @@
-"""Streams that are idle, that nobody reads, or that are old: they end, and hold nothing."""
+"""Idle, unread and old streams end and hold no resources."""
 
 import math
 import threading
@@ -26,13 +26,13 @@ BRIEFLY_S = 0.05
 
 
 def draining(**metadata: str) -> Failure:
-    """How a stream ends that could go on elsewhere."""
+    """The failure of a stream that its caller should open again."""
     return Failure(grpc.StatusCode.UNAVAILABLE, "DRAINING", metadata=metadata)
 
 
 def test_idle_streams_end(fake: Callable[..., Server], connect: Connect) -> None:
-    """A stream that nothing comes of any more is told to begin anew, and gives its place back;
-    so is one that has never sent a config.
+    """A stream without messages ends with DRAINING and makes room for another, also a stream that
+    never sent a config.
     """
     server = fake(FakeEngine(), stream_idle_timeout_s=BRIEFLY_S, max_streams=1)
     channel = connect(server.target)
@@ -49,7 +49,7 @@ def test_idle_streams_end(fake: Callable[..., Server], connect: Connect) -> None
 def test_streams_that_wait_for_the_engine_are_not_idle(
     fake: Callable[..., Server], connect: Connect
 ) -> None:
-    """While an item is unanswered the stream goes on; its time begins with the result."""
+    """A stream with an unanswered item is not idle; the idle time begins with the result."""
     engine = FakeEngine()
     server = fake(engine, stream_idle_timeout_s=BRIEFLY_S)
     with (
@@ -59,7 +59,7 @@ def test_streams_that_wait_for_the_engine_are_not_idle(
         stream.send_items(item("held", f"slow {SECRET}"))
         engine.wait_for(lambda engine: bool(engine.batches))
         idle.read_started()
-        assert refusal(idle.read).reason == "DRAINING"  # as long as the other has waited by now
+        assert refusal(idle.read).reason == "DRAINING"  # both streams have waited equally long
         engine.release()
         stream.read_started()
 
@@ -67,8 +67,8 @@ def test_streams_that_wait_for_the_engine_are_not_idle(
         assert refusal(stream.read) == draining(idle_timeout_s="0.05")
 
 
-def test_streams_that_nobody_reads_are_cut(fake: Callable[..., Server], connect: Connect) -> None:
-    """A caller that reads no results loses its stream: the window and the place are free again."""
+def test_unread_streams_are_cancelled(fake: Callable[..., Server], connect: Connect) -> None:
+    """The stream of a caller that stops reading is cancelled and makes room for another."""
     engine = FakeEngine()
     server = fake(engine, stream_idle_timeout_s=0.2, max_streams=1)
     with Connection(server.port, PATIENCE_S, window_bytes=300) as connection:
@@ -95,8 +95,8 @@ def test_streams_that_nobody_reads_are_cut(fake: Callable[..., Server], connect:
 def test_bytes_of_a_caller_that_does_not_read(
     fake: Callable[..., Server], connect: Connect
 ) -> None:
-    """The server takes the texts of a window, of a message on top, and what gRPC takes unread;
-    then no more, however large the texts are.
+    """The server reads a window of texts and one more message, of any size; gRPC buffers at most
+    its lookahead.
     """
     engine = FakeEngine()
     server = fake(engine, stream_window_items=8, stream_items_per_message=2, batch_tokens=1)
@@ -120,11 +120,11 @@ def test_bytes_of_a_caller_that_does_not_read(
         def offer() -> int:
             place = connection.sent_bytes
             connection.send_data(data[place : place + connection.may_send_bytes])
-            connection.meet()
+            connection.synchronize()
             return len(engine.texts)
 
         assert eventually(lambda: offer() == 8)
-        for _ in range(20):  # as many chances to take more
+        for _ in range(20):  # give the server time to read more
             stub.Classify(pb.ClassifyRequest(input=pb.TextInput(text="ok")), timeout=PATIENCE_S)
             offer()
 
@@ -132,8 +132,8 @@ def test_bytes_of_a_caller_that_does_not_read(
 
 
 def test_old_streams_drain(fake: Callable[..., Server], connect: Connect) -> None:
-    """A stream as old as a connection may be is not read any more: what was read is answered,
-    and its caller goes on elsewhere.
+    """The server stops reading a stream at its maximum age, answers what it read, and ends the
+    stream with DRAINING.
     """
     engine = FakeEngine()
     server = fake(engine, max_connection_age_s=0.5)
@@ -141,7 +141,7 @@ def test_old_streams_drain(fake: Callable[..., Server], connect: Connect) -> Non
         stream.read_started()
         stream.send_items(item("read", f"slow {SECRET}"))
         engine.wait_for(lambda engine: bool(engine.batches))
-        for _ in range(2):  # after the second one the first is old, whatever ages they were given
+        for _ in range(2):  # the second outlasts the maximum age of the first stream
             with Conversation(connect(server.target)) as younger:
                 younger.read_started()
                 assert refusal(younger.read) == draining(max_age_s="0.5")
@@ -153,7 +153,7 @@ def test_old_streams_drain(fake: Callable[..., Server], connect: Connect) -> Non
 
 
 def test_old_streams_do_not_wait_for_ever(fake: Callable[..., Server], connect: Connect) -> None:
-    """What is not answered within the time of a drain is left to others; the queue is empty."""
+    """An old stream ends at the drain timeout; its unanswered items leave the queue."""
     engine = FakeEngine()
     server = fake(engine, max_connection_age_s=0.5, drain_timeout_s=0)
     with Conversation(connect(server.target)) as stream:
@@ -170,7 +170,7 @@ def test_old_streams_do_not_wait_for_ever(fake: Callable[..., Server], connect: 
 
 
 def test_old_connections(fake: Callable[..., Server], connect: Connect) -> None:
-    """Connections that are old end, and calls go on over new ones without noticing."""
+    """Old connections end; calls continue on new ones without an error."""
     channel = connect(fake(FakeEngine(), max_connection_age_s=0.2).target)
     ended = threading.Event()
     states: list[grpc.ChannelConnectivity] = []
@@ -192,7 +192,7 @@ def test_old_connections(fake: Callable[..., Server], connect: Connect) -> None:
 
 @pytest.mark.parametrize("age_s", [0, 60])
 def test_connections_outlast_their_streams(age_s: float) -> None:
-    """An old connection is cut only once every stream on it had to be over."""
+    """An old connection ends only after every stream on it has ended."""
     config = ServerConfig(max_connection_age_s=age_s, drain_timeout_s=7)
 
     options = dict(grpc_options(config))

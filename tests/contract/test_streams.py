@@ -1,4 +1,4 @@
-"""StreamClassify as it should go: order, windows, ends."""
+"""StreamClassify: order, window and end of a stream without errors."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,7 +19,7 @@ Converse = Callable[..., Conversation]
 
 
 def test_starts_with_its_limits(converse: Converse, models: ModelServiceStub) -> None:
-    """The first message comes before any item is sent, with the model and its limits."""
+    """The server sends model and limits before the caller sends an item."""
     started = converse().read_started()
 
     model = models.GetModel(pb.GetModelRequest(), timeout=PATIENCE_S).model
@@ -33,7 +33,7 @@ def test_starts_with_its_limits(converse: Converse, models: ModelServiceStub) ->
 def test_a_thousand_items(
     classify: Classify, converse: Converse, ordering: pb.Ordering.ValueType
 ) -> None:
-    """Far more items than the window are each answered once, with the scores of their own text."""
+    """Many more items than the window get one answer each, with the scores of their text."""
     texts = {str(index): f"book number {index % 10}" for index in range(1_000)}
     alone = {text: classify(text).result.scores for text in set(texts.values())}
     stream = converse(ordering=ordering)
@@ -54,8 +54,8 @@ def test_a_thousand_items(
         assert actual == pytest.approx(expected, abs=1e-5)
 
 
-def test_results_hold_what_calls_hold(classify: Classify, converse: Converse) -> None:
-    """The options of the config hold for every item; model and timing are in every message."""
+def test_results_equal_those_of_calls(classify: Classify, converse: Converse) -> None:
+    """The config's options apply to every item; every message has model and timing."""
     options = pb.ClassifyOptions(
         top_k=2,
         activation=pb.ACTIVATION_SIGMOID,
@@ -88,7 +88,7 @@ def test_results_hold_what_calls_hold(classify: Classify, converse: Converse) ->
 
 
 def test_as_completed(fake: Callable[..., Server], connect: Connect) -> None:
-    """A result does not wait for items before it."""
+    """A result does not wait for the results of earlier items."""
     engine = FakeEngine()
     with Conversation(connect(fake(engine).target)) as stream:
         stream.read_started()
@@ -101,7 +101,7 @@ def test_as_completed(fake: Callable[..., Server], connect: Connect) -> None:
 
 
 def test_in_order(fake: Callable[..., Server], connect: Connect) -> None:
-    """A result waits for all items before it, whatever became of them."""
+    """A result waits for the results and errors of all earlier items."""
     engine = FakeEngine()
     channel = connect(fake(engine).target)
     with Conversation(channel, ordering=pb.ORDERING_IN_ORDER) as stream:
@@ -117,7 +117,7 @@ def test_in_order(fake: Callable[..., Server], connect: Connect) -> None:
 
 
 def test_half_close_answers_everything(fake: Callable[..., Server], connect: Connect) -> None:
-    """Items that were still waiting when the caller half-closed are answered; then OK."""
+    """Items queued at the half-close are answered; then the stream ends with OK."""
     engine = FakeEngine()
     server = fake(engine)
     with Conversation(connect(server.target)) as stream:
@@ -134,7 +134,7 @@ def test_half_close_answers_everything(fake: Callable[..., Server], connect: Con
 
 
 def test_streams_of_no_items(converse: Converse) -> None:
-    """A stream that is closed after its config ends with OK."""
+    """A stream without items ends with OK."""
     stream = converse()
     stream.half_close()
 
@@ -143,7 +143,7 @@ def test_streams_of_no_items(converse: Converse) -> None:
 
 
 def test_bulk_yields_to_interactive(fake: Callable[..., Server], connect: Connect) -> None:
-    """Items of streams are bulk, and calls interactive, unless they say otherwise."""
+    """Items of streams are bulk and calls interactive by default; options change that."""
     engine = FakeEngine()
     server = fake(engine, batch_tokens=1)
     channel = connect(server.target)
@@ -182,13 +182,13 @@ def test_bulk_yields_to_interactive(fake: Callable[..., Server], connect: Connec
 def test_a_caller_that_stops_reading(
     checkpoint: Callable[..., object], fake: Callable[..., Server], connect: Connect
 ) -> None:
-    """Its items are read up to the window, one message and what HTTP/2 holds, and no further."""
+    """The server reads its items up to the window, one message and HTTP/2's buffer."""
     labels = tuple(f"{index:05}".ljust(1_000, "x") for index in range(200))
     engine = FakeEngine(logits=[0.0] * len(labels))
     model = f"wide={checkpoint('bert', labels=labels)}"
     server = fake(engine, model=(model,), stream_window_items=8, stream_items_per_message=2)
     other = ClassifyServiceStub(connect(server.target))
-    # Else gRPC would widen its own window to megabytes as it sees fit.
+    # Else gRPC would widen its window to megabytes.
     narrow = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_535)]
     with (
         grpc.insecure_channel(server.target, options=narrow) as channel,
@@ -199,7 +199,7 @@ def test_a_caller_that_stops_reading(
             stream.send_items(*(item(str(n), f"{n} {SECRET}") for n in (index, index + 1)))
         stream.half_close()
         engine.wait_for(lambda engine: len(engine.texts) >= 8)
-        for _ in range(20):  # as many chances to read on
+        for _ in range(20):  # give the server time to read more
             other.Classify(pb.ClassifyRequest(input=pb.TextInput(text="ok")), timeout=PATIENCE_S)
 
         # The window, a message on top, and as many as went into the first message of 400 kB.
@@ -209,7 +209,7 @@ def test_a_caller_that_stops_reading(
 
 
 def test_streams_leave_nothing_behind(converse: Converse) -> None:
-    """Once a stream has ended, however it did, nobody reads it any more."""
+    """The reader thread of a stream ends with the stream, after any kind of end."""
     before = set(readers())
     for ids in ("ab", "aa", ""):
         stream = converse()
@@ -222,7 +222,7 @@ def test_streams_leave_nothing_behind(converse: Converse) -> None:
 
 
 def drained(stream: Conversation) -> Iterator[object]:
-    """Everything that comes, until the stream ends, with OK or not."""
+    """All results, and the error of a stream that ends with one."""
     try:
         yield from stream.read_to_end()
     except grpc.RpcError as error:

@@ -1,4 +1,4 @@
-"""Texts as the world writes them: the right answer or the right error, for every kind of call."""
+"""Unusual texts: every kind of call gives the scores of transformers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ NEIGHBOUR = "I really love this book"
 
 @pytest.fixture(scope="session")
 def direct(bert: Path) -> Callable[[str], dict[str, float]]:
-    """What transformers itself gives for a text alone."""
+    """The scores that transformers gives a text alone."""
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(bert)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(bert).eval()
 
@@ -55,9 +55,9 @@ def test_answers(
     direct: Callable[[str], dict[str, float]],
     text: str,
 ) -> None:
-    """Alone, between neighbours and in a stream a text has the scores it has in transformers."""
+    """A text has the scores of transformers alone, in a batch and in a stream."""
     expected = pytest.approx(direct(text), abs=1e-5)
-    beside = pytest.approx(direct(NEIGHBOUR), abs=1e-5)
+    expected_neighbour = pytest.approx(direct(NEIGHBOUR), abs=1e-5)
     texts = (NEIGHBOUR, text, NEIGHBOUR)
     stream = converse()
     stream.send_items(*(item(str(index), text) for index, text in enumerate(texts)))
@@ -73,10 +73,10 @@ def test_answers(
     for outcomes in (list(batch.outcomes), [result.outcome for result in results]):
         before, answer, behind = (scores(outcome.classification) for outcome in outcomes)
         assert answer == expected
-        assert before == beside
-        assert behind == beside
+        assert before == expected_neighbour
+        assert behind == expected_neighbour
 
 
 def scores(result: pb.Classification) -> dict[str, float]:
-    """The scores of all labels."""
+    """The scores by label."""
     return {score.label: score.score for score in result.scores}

@@ -1,4 +1,4 @@
-"""What the model sees: tokens, spans and truncation, beside transformers' own tokenizer."""
+"""Tokens, spans and truncation against transformers' own tokenizer."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +69,7 @@ def ids(tokens: Any) -> list[int]:
 def test_transformers_tokens(
     tokenizer: Any, tokenize: Tokenize, architecture: str, text_pair: str | None
 ) -> None:
-    """Ids, texts, special flags, types, mask and spans are transformers' own, pair or not."""
+    """Ids, texts, special flags, types, mask and spans equal those of transformers."""
     expected = tokenizer(
         TEXT,
         text_pair,
@@ -95,7 +95,7 @@ def test_transformers_tokens(
 
 
 def test_sequence_index(tokenizer: Any, tokenize: Tokenize) -> None:
-    """1 marks the second text; a special token has that of the text it closes."""
+    """1 marks the second text; a special token has the index of the text that it closes."""
     tokens = tokenize(TEXT, PAIR).tokens
 
     indices = [token.sequence_index for token in tokens]
@@ -111,7 +111,7 @@ def test_sequence_index(tokenizer: Any, tokenize: Tokenize) -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=pb.OffsetUnit.Name)
 def test_spans(tokenize: Tokenize, tokenizer: Any, unit: pb.OffsetUnit.ValueType) -> None:
-    """In each unit a span cuts the same piece out of the original text."""
+    """A span covers the same part of the text in each unit."""
     codec = UNITS[unit]
     expected = tokenizer(TEXT, PAIR, return_offsets_mapping=True)
 
@@ -128,7 +128,7 @@ def test_spans(tokenize: Tokenize, tokenizer: Any, unit: pb.OffsetUnit.ValueType
 
 
 def test_units_differ(tokenize: Tokenize, architecture: str) -> None:
-    """Behind an emoji the units part: 1 code point, 2 units of UTF-16, 4 bytes of UTF-8."""
+    """After an emoji spans differ: 1 code point, 2 units of UTF-16, 4 bytes of UTF-8."""
     ends = {
         unit: max(token.end for token in tokenize("😀 good", offset_unit=unit).tokens)
         for unit in UNITS
@@ -157,7 +157,7 @@ def test_truncation(
     text: str,
     text_pair: str | None,
 ) -> None:
-    """What is left is what transformers leaves; pairs lose from the longer text first."""
+    """The remaining tokens equal those of transformers; the longer text of a pair loses first."""
     whole = tokenizer(text, text_pair)["input_ids"]
     tokenizer.truncation_side = side
     expected = tokenizer(text, text_pair, truncation="longest_first", max_length=512)
@@ -172,7 +172,7 @@ def test_truncation(
 def test_classify_sees_what_tokenize_shows(
     classifier: ClassifyServiceStub, classify: Classify
 ) -> None:
-    """Tokens and counts in the answer of Classify are those of Tokenize."""
+    """Classify returns the tokens and counts of Tokenize."""
     for text, pair, truncation in (
         (TEXT, None, pb.TRUNCATION_UNSPECIFIED),
         (TEXT, PAIR, pb.TRUNCATION_UNSPECIFIED),
@@ -200,7 +200,7 @@ def test_classify_sees_what_tokenize_shows(
 def test_the_servers_truncation(
     fake: Callable[..., Server], connect: Callable[[str], grpc.Channel], setting: str
 ) -> None:
-    """A call that names no truncation gets the server's, and one that does gets its own."""
+    """A call without a truncation gets the server's setting, a call with one gets its own."""
     stub = ClassifyServiceStub(connect(fake(FakeEngine(), truncation=setting).target))
 
     def shown(truncation: pb.Truncation.ValueType) -> list[int] | str:
@@ -208,13 +208,13 @@ def test_the_servers_truncation(
         try:
             return ids(stub.Tokenize(request, timeout=PATIENCE_S).tokens)
         except grpc.RpcError:
-            return "refused"
+            return "rejected"
 
     by_name = {
         "reject": shown(pb.TRUNCATION_REJECT),
         "drop_end": shown(pb.TRUNCATION_DROP_END),
         "drop_start": shown(pb.TRUNCATION_DROP_START),
     }
-    assert by_name["reject"] == "refused"
+    assert by_name["reject"] == "rejected"
     assert by_name["drop_end"] != by_name["drop_start"]
     assert shown(pb.TRUNCATION_UNSPECIFIED) == by_name[setting]

@@ -1,4 +1,4 @@
-"""Answers name what computed them, also while a compiled engine takes over from a plain one."""
+"""Answers name the engine that computed them, also while a compiled engine takes over."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ PLAIN, COMPILED = pb.EXECUTION_PLAIN, pb.EXECUTION_COMPILED
 
 
 class ChangingEngine(FakeEngine):
-    """Computes each text alone, and those that say so with its compiled self."""
+    """Reports that it computed texts with the word `compiled` compiled, all others plain."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class ChangingEngine(FakeEngine):
 
 @pytest.fixture
 def engine() -> ChangingEngine:
-    """An engine that is both plain and compiled."""
+    """An engine that is plain and compiled."""
     return ChangingEngine()
 
 
@@ -47,7 +47,7 @@ def channel(
 
 
 def test_calls(channel: grpc.Channel) -> None:
-    """A call names what computed its text; a batch what computed the last that has scores."""
+    """A call names the engine of its text, a batch the engine of its last text with scores."""
     stub = ClassifyServiceStub(channel)
 
     def batch(*texts: str) -> pb.Execution.ValueType:
@@ -60,11 +60,11 @@ def test_calls(channel: grpc.Channel) -> None:
     assert batch("plain", "compiled") == COMPILED
     assert batch("compiled", "plain") == PLAIN
     assert batch("plain", "compiled", " ") == COMPILED
-    assert batch(" ") == PLAIN  # what would compute
+    assert batch(" ") == PLAIN  # the current engine
 
 
 def test_streams(channel: grpc.Channel, engine: ChangingEngine) -> None:
-    """A message of results holds those of one engine, and errors, which none computed."""
+    """A results message has errors and the results of one engine only."""
     with Conversation(channel, ordering=pb.ORDERING_IN_ORDER) as stream:
         stream.read_started()
         texts = {"a": "slow plain", "b": "plain", "c": " ", "d": "compiled", "e": "plain 1"}

@@ -1,4 +1,4 @@
-"""Errors that are gRPC's own carry no ErrorInfo, and models that are not there do."""
+"""gRPC's own errors, which have no ErrorInfo, unknown models, and batch sizes."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ UNKNOWN_MODEL = grpc.StatusCode.NOT_FOUND, "UNKNOWN_MODEL"
 def test_messages_above_the_limit(
     classifier: ClassifyServiceStub, classify: Classify, converse: Callable[..., Conversation]
 ) -> None:
-    """A message over max_message_bytes is refused by gRPC itself, unary and in a stream."""
+    """Messages over max_message_bytes get gRPC's own RESOURCE_EXHAUSTED, in calls and streams."""
     text = pb.TextInput(text="a" * (5_000_000))
     stream = converse()
     stream.read_started()
@@ -38,7 +38,7 @@ def test_messages_above_the_limit(
 
 
 def test_messages_below_the_limit(classifier: ClassifyServiceStub) -> None:
-    """A message of some megabytes is read, and its texts refused one by one."""
+    """A message of several megabytes is read; each too large text gets its own error."""
     inputs = [pb.TextInput(text="a" * 250_000)] * 16
 
     answer = classifier.BatchClassify(pb.BatchClassifyRequest(inputs=inputs), timeout=PATIENCE_S)
@@ -55,7 +55,7 @@ def test_messages_below_the_limit(classifier: ClassifyServiceStub) -> None:
     ],
 )
 def test_unknown_methods(channel: grpc.Channel, method: str) -> None:
-    """A method or service that the server does not have is UNIMPLEMENTED."""
+    """Unknown methods and services are UNIMPLEMENTED."""
     call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
 
     with pytest.raises(grpc.RpcError) as caught:
@@ -74,7 +74,7 @@ def test_unknown_models(
     converse: Callable[..., Conversation],
     name: str,
 ) -> None:
-    """Every RPC that names a model says that there is none, and where it was named."""
+    """Every RPC that names an unknown model gets UNKNOWN_MODEL with the field."""
     text = pb.TextInput(text=SECRET)
 
     def of(field: str) -> Failure:
@@ -94,7 +94,7 @@ def test_unknown_models(
 
 
 def test_too_many_texts(classifier: ClassifyServiceStub, classify: Classify) -> None:
-    """A batch over the limit is refused as a whole; with tokens its limit is another."""
+    """A batch over the limit gets TOO_MANY_ITEMS as a whole."""
     inputs = [pb.TextInput(text=SECRET)] * 17
 
     failure = refusal(
@@ -113,7 +113,7 @@ def test_too_many_texts(classifier: ClassifyServiceStub, classify: Classify) -> 
 
 
 def test_batches_of_no_texts(classifier: ClassifyServiceStub) -> None:
-    """No texts are legal, and have no outcomes; the model is named all the same."""
+    """A batch without texts is legal; its answer has no outcomes, and names the model."""
     answer = classifier.BatchClassify(pb.BatchClassifyRequest(), timeout=PATIENCE_S)
 
     assert not answer.outcomes

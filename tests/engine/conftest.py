@@ -1,4 +1,4 @@
-"""What the tests of the engine share."""
+"""Fixtures for the tests of the engine."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from tests.engine.worker.supervised import Start, Supervised
 
 @dataclass(frozen=True)
 class Compiled:
-    """One tiny model that is compiled once."""
+    """A tiny model, compiled once for all tests."""
 
     source: ModelSource
     config: ServerConfig
@@ -36,7 +36,7 @@ class Compiled:
 
 @pytest.fixture(scope="session")
 def compiled(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Compiled:
-    """A BERT of one layer, and what `compile_elsewhere` made of it."""
+    """A BERT of one layer, and its artefact from `compile_elsewhere`."""
     source = ModelSource("tiny", str(checkpoint("bert", num_hidden_layers=1)))
     config = ServerConfig(compile_cache=str(tmp_path_factory.mktemp("compiled") / "cache"))
     return Compiled(source, config, compile_elsewhere(source, config, Precision.FLOAT32))
@@ -44,7 +44,7 @@ def compiled(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def bert(checkpoint: Callable[..., Path]) -> str:
-    """A tiny BERT, as a setting."""
+    """A tiny BERT, as a value of the `model` setting."""
     return f"bert={checkpoint('bert')}"
 
 

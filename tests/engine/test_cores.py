@@ -1,4 +1,4 @@
-"""How many cores a worker may use, and how they become lanes and threads."""
+"""The cores that a worker may use, and their division into lanes and threads."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     ("quota", "cores"), [("max", 16), ("200000", 2), ("150000", 2), ("1000", 1), ("9900000", 16)]
 )
 def test_cgroup_limit(tmp_path: Path, quota: str, cores: int) -> None:
-    """A cgroup's limit counts where it is below the machine's cores; a part of a core is one."""
+    """A cgroup's limit applies if it is below the machine's cores, rounded up to whole cores."""
     _write(tmp_path / "proc/self/cgroup", "0::/service\n")
     _write(tmp_path / "sys/fs/cgroup/service/cpu.max", f"{quota} 100000\n")
     assert usable_cores(tmp_path) == cores
@@ -31,7 +31,7 @@ def test_cgroup_limit(tmp_path: Path, quota: str, cores: int) -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_limit_of_a_parent_cgroup(tmp_path: Path) -> None:
-    """The limit of a cgroup holds for those inside it."""
+    """The limit of a cgroup applies to the cgroups inside it."""
     _write(tmp_path / "proc/self/cgroup", "0::/pod/container\n")
     _write(tmp_path / "sys/fs/cgroup/pod/cpu.max", "300000 100000\n")
     _write(tmp_path / "sys/fs/cgroup/pod/container/cpu.max", "max 100000\n")
@@ -52,16 +52,16 @@ def test_limit_of_version_1(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("limit", ["200000 0", "² 100000", "200000", "200000 100000 1"])
-def test_a_limit_that_cannot_be_read_is_none(tmp_path: Path, limit: str) -> None:
-    """A limit that says no share of time leaves the machine's cores."""
+def test_malformed_limits_are_ignored(tmp_path: Path, limit: str) -> None:
+    """A malformed limit does not reduce the machine's cores."""
     _write(tmp_path / "proc/self/cgroup", "0::/service\n")
     _write(tmp_path / "sys/fs/cgroup/service/cpu.max", limit)
     assert usable_cores(tmp_path) == 16
 
 
 @pytest.mark.usefixtures("machine")
-def test_odd_lines_and_names_of_cgroups(tmp_path: Path) -> None:
-    """Lines that name no cgroup are passed over, and a name may be any bytes."""
+def test_malformed_lines_and_names_of_cgroups(tmp_path: Path) -> None:
+    """Lines that name no cgroup are skipped, and a name may be any bytes."""
     _write(tmp_path / "proc/self/cgroup", "")
     (tmp_path / "proc/self/cgroup").write_bytes(b"garbage\n0:x\n0::/pod/\xff\xfe\n")
     _write(tmp_path / "sys/fs/cgroup/pod/cpu.max", "300000 100000\n")
@@ -70,7 +70,7 @@ def test_odd_lines_and_names_of_cgroups(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_no_cgroups(tmp_path: Path) -> None:
-    """Where there are no cgroups, the cores open to the process count."""
+    """Without cgroups the worker may use all cores that the process may be scheduled on."""
     assert usable_cores(tmp_path) == 16
 
 
@@ -89,5 +89,5 @@ def test_no_cgroups(tmp_path: Path) -> None:
     ],
 )
 def test_division(cores: int, lanes: int, threads: int, division: Division) -> None:
-    """Lanes come first, then threads; what the user asks for is taken."""
+    """Cores become lanes first, then threads; the user's values override both."""
     assert divide(cores, lanes, threads) == division

@@ -1,4 +1,4 @@
-"""The texts of a batch in one row."""
+"""The texts of a batch in one row of tokens."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ BATCH = [_encoding(1, 2, 3), _encoding(4), _encoding(5, 6, 7), _encoding(8, 9)]
 
 
 def test_shortest_first_and_back() -> None:
-    """Texts lie end to end by length, those of equal length as they came; rows come back."""
+    """Texts are sorted stably by length, and `unsorted` restores the original order."""
     packed = pack(BATCH)
     assert packed.ids.tolist() == [4, 8, 9, 1, 2, 3, 5, 6, 7]
     assert packed.token_type_ids.tolist() == [0, 0, 1, 1, 0, 1, 1, 0, 1]
@@ -28,7 +28,7 @@ def test_shortest_first_and_back() -> None:
 
 
 def test_halves() -> None:
-    """A batch falls into its shorter and its longer texts."""
+    """`halves` divides a batch into its shorter and its longer texts."""
     shorter, longer = pack(BATCH).halves()
     assert shorter.ids.tolist() == [4, 8, 9]
     assert shorter.bounds.tolist() == [0, 1, 3]

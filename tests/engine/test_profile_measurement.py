@@ -1,4 +1,4 @@
-"""The size of a batch comes from a measured curve."""
+"""The measurement of the latency profile, from which the batch size comes."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from classwire_server.engine.latency_profile import LAST_TOKENS, LEAST_BATCH_TOK
 
 
 class Machine:
-    """A device of a known cost, with a clock of its own."""
+    """A device with known times and a simulated clock."""
 
     def __init__(self, fixed_s: float, token_s: float, cache_tokens: int = 1 << 30) -> None:
         self.now_s = 0.0
@@ -15,12 +15,12 @@ class Machine:
         self._cache_tokens = cache_tokens
 
     def run(self, tokens: int) -> None:
-        """Compute a batch; beyond the cache a token costs twice as much."""
+        """Compute a batch; beyond the cache each token takes twice as long."""
         slow = max(0, tokens - self._cache_tokens)
         self.now_s += self._fixed_s + self._token_s * (tokens + slow)
 
     def clock_s(self) -> float:
-        """What its clock shows."""
+        """The simulated time."""
         return self.now_s
 
 
@@ -32,13 +32,13 @@ class Machine:
         (Machine(fixed_s=1e-3, token_s=1e-5, cache_tokens=512), 512),
     ],
 )
-def test_the_budget_follows_the_machine(machine: Machine, tokens: int) -> None:
-    """Batches are as large as it takes to be near the best rate, and no larger."""
+def test_the_batch_size_follows_the_machine(machine: Machine, tokens: int) -> None:
+    """A full batch is the smallest that is close to the best rate."""
     assert measure_profile(machine.run, clock_s=machine.clock_s).best_tokens == tokens
 
 
 def test_a_slow_model_is_not_measured_for_long() -> None:
-    """After a while no larger batch is tried; a fast machine's go to the end, or to that asked."""
+    """A slow machine ends the measurement early; a fast one goes on to the last size."""
     fast = Machine(1e-3, 1e-6)
     assert measure_profile(fast.run, clock_s=fast.clock_s).tokens[-1] == LAST_TOKENS
     assert measure_profile(fast.run, 100, clock_s=fast.clock_s).tokens == (16, 32, 64)
@@ -50,7 +50,7 @@ def test_a_slow_model_is_not_measured_for_long() -> None:
 @pytest.mark.parametrize("lasts_s", [0.005, 0.1, 2.0, 20.0])
 @pytest.mark.parametrize("disturbed_tokens", [16, 32, 64, 128, 256])
 def test_a_disturbance_changes_nothing(lasts_s: float, disturbed_tokens: int) -> None:
-    """A machine that stands still for a while, in the middle of any pass, is measured as it is."""
+    """A pause of the machine during any one pass does not change the profile."""
     machine, calm = Machine(0.05, 1e-3), Machine(0.05, 1e-3)
     to_disturb = [disturbed_tokens]
 
@@ -68,7 +68,7 @@ def test_a_disturbance_changes_nothing(lasts_s: float, disturbed_tokens: int) ->
 
 
 def test_a_pass_is_no_slower_than_a_larger_one() -> None:
-    """What was slow by chance each time is as fast as the next that was not."""
+    """A pass that was slow in both runs gets the time of the next larger one."""
     machine = Machine(0.05, 1e-3)
 
     def run(tokens: int) -> None:

@@ -1,8 +1,8 @@
 /**
- * Makes the calls that standard input describes in JSON, and writes what became of each as JSON.
+ * Makes the calls that standard input describes in JSON, and writes the outcome of each as JSON.
  *
- * No code is generated: messages are made from the .proto files, by the names that JSON has for
- * their fields and values.
+ * It reads messages from the .proto files, without generated code, and names fields and values as in
+ * JSON.
  */
 
 import { readFileSync } from "node:fs";
@@ -20,7 +20,7 @@ const credentials = certificate
   : grpc.credentials.createInsecure();
 const client = new grpc.Client(target, credentials, options);
 
-/** Sends all requests of a call, whatever its kind, and waits for its end; may leave it to the server. */
+/** Sends all requests of a call of any kind, half-closes unless isLeftOpen, and waits for its end. */
 function make({ method, requests, timeoutS, isLeftOpen }) {
   const [service, name] = method.split("/");
   const { path, requestSerialize, responseDeserialize } = definition[service][name];
@@ -36,7 +36,7 @@ function make({ method, requests, timeoutS, isLeftOpen }) {
   });
 }
 
-/** A status with the details that Classwire gives it. */
+/** A status with its error details. */
 function ending({ code, details, metadata }) {
   const found = { code: grpc.status[code], message: details };
   const [raw] = metadata.get("grpc-status-details-bin");

@@ -1,4 +1,4 @@
-"""Calls made by Node: its own gRPC, and messages made from the .proto without generated code."""
+"""Calls made by Node with its own gRPC and messages read from the .proto files."""
 
 import functools
 import hashlib
@@ -24,9 +24,9 @@ TIMEOUT_S = 60.0
 def call(
     method: str, *requests: Any, timeout_s: float = TIMEOUT_S, is_left_open: bool = False
 ) -> dict[str, Any]:
-    """One call, with requests as JSON has them: `call("Classify", {"input": {"text": "good"}})`.
+    """One call with requests in JSON: `call("Classify", {"input": {"text": "good"}})`.
 
-    One that is left open goes on until the server ends it.
+    With `is_left_open` the caller does not half-close: the server ends the call.
     """
     service = "ModelService" if method.startswith(("Get", "List")) else "ClassifyService"
     return {
@@ -43,8 +43,8 @@ def outcomes(
     certificate: Path | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """What became of calls that Node made at the same time: `responses`, `code`, `message`, and
-    each detail of an error by its name. Skips the test where there is no Node.
+    """The outcomes of calls that Node makes at the same time: `responses`, `code`, `message`, and
+    each detail of an error by its name. Skips the test where Node is not installed.
 
     `certificate` is the file of the authority to trust, `options` are those of Node's channel.
     """
@@ -70,7 +70,7 @@ def outcomes(
 
 @functools.cache
 def _installed() -> Path:
-    """The folder with the program and what it needs, made once for each version of it."""
+    """The folder with the program and its packages, installed once for each version."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("node and npm are not installed")
     version = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in FILES))
@@ -85,6 +85,6 @@ def _installed() -> Path:
             subprocess.run(["npm", "ci", "--silent"], cwd=made, timeout=TIMEOUT_S, check=True)
             try:
                 os.rename(made, folder)
-            except OSError:  # another run was faster
+            except OSError:  # another run has installed it
                 assert folder.exists()
     return folder

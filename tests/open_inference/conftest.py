@@ -1,4 +1,4 @@
-"""A server with three tiny models, of every kind of activation, that clients of Triton call."""
+"""A server with three tiny models, one for each activation."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.open_inference.wire import Stub
 
 @pytest.fixture(scope="session")
 def server(checkpoint: Callable[..., Path], few_texts: str) -> Iterator[Server]:
-    """A real server, whose scores do not depend on what else it computes."""
+    """A real server whose scores do not depend on the other texts of a batch."""
     multi = checkpoint(
         "roberta", labels=("good", "bad", "Straße"), problem_type="multi_label_classification"
     )

@@ -1,4 +1,4 @@
-"""What the server says of itself and its models, and of whether they are there."""
+"""Metadata, configuration and health of the server and its models."""
 
 import threading
 from collections.abc import Callable
@@ -25,7 +25,7 @@ UNKNOWN = [("", "", "name"), ("other", "", "name"), ("tiny", "2", "version")]
 
 
 def test_server_metadata(stub: Stub) -> None:
-    """Its name and version, and what of Triton's extensions there is."""
+    """The name, the version and the supported extensions of Triton."""
     assert stub.ServerMetadata(pb.ServerMetadataRequest()) == pb.ServerMetadataResponse(
         name="classwire",
         version=__version__,
@@ -34,8 +34,8 @@ def test_server_metadata(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("version", ["", "1"])
-def test_models_say_what_they_take_and_give(stub: Stub, version: str) -> None:
-    """Metadata and configuration agree with each other, and with what an answer holds."""
+def test_metadata_and_config(stub: Stub, version: str) -> None:
+    """Metadata and configuration agree with each other and with the answers."""
     metadata = stub.ModelMetadata(pb.ModelMetadataRequest(name="multi", version=version))
     config = stub.ModelConfig(pb.ModelConfigRequest(name="multi", version=version)).config
 
@@ -69,7 +69,7 @@ def test_models_say_what_they_take_and_give(stub: Stub, version: str) -> None:
 @pytest.mark.parametrize(("name", "version", "field"), UNKNOWN)
 @pytest.mark.parametrize("method", ["ModelMetadata", "ModelConfig", "ModelStatistics"])
 def test_unknown_models(stub: Stub, method: str, name: str, version: str, field: str) -> None:
-    """What is not served is not described; statistics without a name are those of all models."""
+    """Unknown models get UNKNOWN_MODEL; statistics without a name are those of all models."""
     asked = getattr(pb, f"{method}Request")(name=name, version=version)
     if method == "ModelStatistics" and not name:
         names = [stats.name for stats in stub.ModelStatistics(asked).model_stats]
@@ -82,7 +82,7 @@ def test_unknown_models(stub: Stub, method: str, name: str, version: str, field:
 
 
 def test_readiness(stub: Stub) -> None:
-    """Who is unknown is not ready, which is no error."""
+    """An unknown model is not ready; asking for it is no error."""
     assert stub.ServerLive(pb.ServerLiveRequest()).live
     assert stub.ServerReady(pb.ServerReadyRequest()).ready
     for version in ("", "1"):
@@ -91,8 +91,8 @@ def test_readiness(stub: Stub) -> None:
         assert not stub.ModelReady(pb.ModelReadyRequest(name=name, version=version)).ready
 
 
-def test_a_model_that_is_lost(fake: Callable[..., Server], connect: Connect) -> None:
-    """While its process is away a model is not ready, and the list says why; then it is again."""
+def test_a_lost_worker(fake: Callable[..., Server], connect: Connect) -> None:
+    """A model without its process is not ready, and the index says why; then it is ready again."""
     engine = FakeEngine()
     stub = Stub(connect(fake(engine).target))
     everything = pb.RepositoryIndexRequest()
@@ -118,7 +118,7 @@ def test_a_model_that_is_lost(fake: Callable[..., Server], connect: Connect) -> 
 
 
 def test_repository_index(stub: Stub) -> None:
-    """The models by name, the default one first; there is no repository with a name."""
+    """The models by name, the default one first; the repository has no name."""
     models = stub.RepositoryIndex(pb.RepositoryIndexRequest()).models
     assert [(m.name, m.version, m.state) for m in models] == [
         (name, "1", "READY") for name in ("tiny", "multi", "value")
@@ -132,7 +132,7 @@ def test_repository_index(stub: Stub) -> None:
 
 
 def test_draining(fake: Callable[..., Server], connect: Connect) -> None:
-    """A server that drains is live and not ready, and says so; calls go elsewhere."""
+    """A draining server is live but not ready, and rejects new calls with DRAINING."""
     engine = FakeEngine()
     server = fake(engine)
     stub = Stub(connect(server.target))
@@ -157,8 +157,8 @@ def test_draining(fake: Callable[..., Server], connect: Connect) -> None:
 @pytest.mark.parametrize(
     "method", ["RepositoryModelLoad", "SystemSharedMemoryRegister", "TraceSetting", "LogSettings"]
 )
-def test_what_there_is_not(channel: grpc.Channel, method: str) -> None:
-    """The rest of Triton's service is UNIMPLEMENTED."""
+def test_unsupported_methods(channel: grpc.Channel, method: str) -> None:
+    """The other RPCs of Triton are UNIMPLEMENTED."""
     call: Any = channel.unary_unary(f"/{SERVICE.full_name}/{method}")
 
     with pytest.raises(grpc.RpcError) as caught:
@@ -177,7 +177,7 @@ def listed(channel: grpc.Channel) -> list[str]:
 
 
 def test_health_and_reflection(channel: grpc.Channel) -> None:
-    """The service has a health, and reflection knows it, with its file."""
+    """Health reports the service; reflection lists it and returns its file."""
     assert health(channel, SERVICE.full_name) == HealthCheckResponse.SERVING
     assert SERVICE.full_name in listed(channel)
     stub: Any = ServerReflectionStub(channel)
@@ -187,7 +187,7 @@ def test_health_and_reflection(channel: grpc.Channel) -> None:
 
 
 def test_turned_off(fake: Callable[..., Server], connect: Connect) -> None:
-    """With --no-open-inference there is no such service, nor its health, nor a word of it."""
+    """With --no-open-inference the service is UNIMPLEMENTED; health and reflection lack it."""
     channel = connect(fake(FakeEngine(), open_inference=False).target)
 
     for method, asked in (

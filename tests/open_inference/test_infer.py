@@ -44,7 +44,7 @@ def own_scores(channel: grpc.Channel, model: str, pairs: tuple[str, ...] | None)
 def test_scores_are_those_of_batch_classify(
     stub: Stub, channel: grpc.Channel, model: str, pairs: tuple[str, ...] | None
 ) -> None:
-    """Bit for bit, whatever the activation; label and label_id are of the highest."""
+    """Scores are equal bit for bit, for each activation; label and label_id are the highest."""
     response = stub.ModelInfer(request(*TEXTS, model=model, pairs=pairs))
 
     scores = output(response, "scores")
@@ -60,7 +60,7 @@ def test_scores_are_those_of_batch_classify(
 @pytest.mark.parametrize("shape", [[4], [4, 1]], ids=str)
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "contents"])
 def test_every_form_of_a_request(stub: Stub, shape: list[int], raw: bool) -> None:
-    """Texts come as raw bytes or as contents, of either shape; answers are raw, and the same."""
+    """Raw or typed contents, of either shape, get the same answer, in raw contents."""
     response = stub.ModelInfer(request(*TEXTS, shape=shape, raw=raw, id="r", model_version="1"))
 
     assert response == stub.ModelInfer(request(*TEXTS, id="r"))
@@ -75,8 +75,8 @@ def test_every_form_of_a_request(stub: Stub, shape: list[int], raw: bool) -> Non
     assert not response.parameters
 
 
-def test_only_the_outputs_that_are_asked_for(stub: Stub) -> None:
-    """In their order, each once."""
+def test_requested_outputs(stub: Stub) -> None:
+    """The response has the requested outputs, in their order, each once."""
     message = request(*TEXTS)
     for name in ("label", "scores", "label"):
         message.outputs.add(name=name)
@@ -91,7 +91,7 @@ def test_only_the_outputs_that_are_asked_for(stub: Stub) -> None:
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 1_000])
 def test_classification(stub: Stub, classes: int) -> None:
-    """The highest classes of each text as Triton writes them, at most as many as there are."""
+    """The highest classes of each text, in Triton's format, at most all labels."""
     message = request(*TEXTS, model="multi")
     message.outputs.add(name="scores").parameters["classification"].int64_param = classes
 
@@ -111,7 +111,7 @@ def test_classification(stub: Stub, classes: int) -> None:
 @pytest.mark.parametrize("raw", [True, False])
 @pytest.mark.parametrize("shape", [[0], [0, 1]], ids=str)
 def test_no_texts(stub: Stub, shape: list[int], raw: bool, classes: int) -> None:
-    """Nothing to score is nothing wrong: tensors without elements."""
+    """A request without texts gets tensors without elements."""
     message = request(shape=shape, raw=raw)
     for name in ("scores", "label", "label_id"):
         message.outputs.add(name=name)
@@ -125,10 +125,10 @@ def test_no_texts(stub: Stub, shape: list[int], raw: bool, classes: int) -> None
     assert list(response.raw_output_contents) == [b""] * 3
 
 
-def test_truncated_tokens_are_told(
+def test_truncated_tokens(
     fake: Callable[..., Server], connect: Callable[[str], grpc.Channel]
 ) -> None:
-    """Where the server drops what is too long, the answer says how many tokens of all texts."""
+    """When the server truncates, the response has the number of dropped tokens of all texts."""
     stub = Stub(connect(fake(FakeEngine(), truncation="drop_end").target))
 
     response = stub.ModelInfer(request("book " * 520, "book", "book " * 511))
@@ -139,7 +139,7 @@ def test_truncated_tokens_are_told(
 
 
 def parameters(**values: int) -> dict[str, pb.InferParameter]:
-    """Parameters that are integers."""
+    """Integer parameters."""
     return {name: pb.InferParameter(int64_param=value) for name, value in values.items()}
 
 
@@ -154,7 +154,7 @@ def test_priorities(
     given: dict[str, int],
     is_urgent: bool,
 ) -> None:
-    """Priority 1 goes beside bulk work in flight, 2 behind it; any other is the default, 1."""
+    """Priority 1 runs next to bulk work in flight, 2 after it; other values mean the default, 1."""
     engine = FakeEngine()
     server = fake(engine)
     channel = connect(server.target)
@@ -180,7 +180,7 @@ def test_priorities(
 def test_timeouts(
     fake: Callable[..., Server], connect: Callable[[str], grpc.Channel], timeout_us: int
 ) -> None:
-    """A request whose timeout passes before the model runs is told so; 0 is no timeout."""
+    """A request whose timeout passes in the queue gets DEADLINE_EXCEEDED; 0 means no timeout."""
     engine = FakeEngine()
     server = fake(engine)
     channel = connect(server.target)
@@ -204,7 +204,7 @@ def test_timeouts(
 def test_defects_are_no_scores(
     fake: Callable[..., Server], connect: Callable[[str], grpc.Channel]
 ) -> None:
-    """A logit that is NaN is a defect of the server."""
+    """A NaN logit is INTERNAL."""
     stub = Stub(connect(fake(FakeEngine()).target))
 
     with pytest.raises(grpc.RpcError) as caught:

@@ -1,4 +1,4 @@
-"""Requests that are wrong: refused by a call as a status, by a stream in a message."""
+"""Bad requests: a call gets a status, a stream a response with an error message."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ Connect = Callable[[str], grpc.Channel]
 
 
 def changed(change: Callable[[pb.ModelInferRequest], Any], **given: Any) -> pb.ModelInferRequest:
-    """A request for two texts, changed."""
+    """A request for two texts, after `change`."""
     message = request(SECRET, "good", **given)
     change(message)
     return message
@@ -41,12 +41,12 @@ def add_one_pair(message: pb.ModelInferRequest) -> None:
 
 
 def unknown_model(field: str) -> Failure:
-    """What a caller sees who asks for what is not served."""
+    """The failure for a model that the server does not have."""
     return Failure(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MODEL", field)
 
 
 def shared_memory(where: str) -> tuple[pb.ModelInferRequest, Failure]:
-    """A tensor that is said to be in shared memory."""
+    """A request with a tensor in shared memory, and its failure."""
     name = "shared_memory_region"
     return (
         parameter(where, name, string_param="region"),
@@ -195,7 +195,7 @@ WRONG: dict[str, tuple[pb.ModelInferRequest, Failure]] = {
 
 @pytest.mark.parametrize(("message", "expected"), WRONG.values(), ids=WRONG)
 def test_calls(stub: Stub, message: pb.ModelInferRequest, expected: Failure) -> None:
-    """One text that is wrong fails the call; the status says which, in details and in words."""
+    """One bad text fails the call; details and message of the status name the text."""
     failure = refusal(lambda: stub.ModelInfer(message))
 
     assert failure == expected
@@ -204,8 +204,8 @@ def test_calls(stub: Stub, message: pb.ModelInferRequest, expected: Failure) -> 
 
 
 def test_streams(channel: grpc.Channel) -> None:
-    """Each wrong request is answered with its reason and its place, in order, among good ones; the
-    stream goes on to its end.
+    """The response to each bad request names reason and field, in order among the good ones; the
+    stream continues to its end.
     """
     with Talk(channel) as stream:
         for number, (message, _) in enumerate(WRONG.values()):
@@ -239,10 +239,8 @@ LATIN_1 = b"\x0a\x01\xe9"  # where field 1 is a string
         if not method.client_streaming and (raw == NO_MESSAGE or method.input_type.fields)
     ],
 )
-def test_bytes_that_are_no_message(
-    channel: grpc.Channel, stub: Stub, method: str, raw: bytes
-) -> None:
-    """They are the caller's mistake, whatever the RPC; the next call is answered."""
+def test_malformed_messages(channel: grpc.Channel, stub: Stub, method: str, raw: bytes) -> None:
+    """Each RPC rejects bytes that do not parse with BAD_ENCODING; the next call is answered."""
     call: Any = channel.unary_unary(f"/{SERVICE.full_name}/{method}")
 
     assert refusal(lambda: call(raw, timeout=PATIENCE_S)) == invalid("BAD_ENCODING")
@@ -250,8 +248,8 @@ def test_bytes_that_are_no_message(
 
 
 @pytest.mark.parametrize("raw", [NO_MESSAGE, LATIN_1])
-def test_bytes_that_end_a_stream(channel: grpc.Channel, raw: bytes) -> None:
-    """What came before is answered; then the stream ends, since nothing says whose they are."""
+def test_malformed_messages_of_a_stream(channel: grpc.Channel, raw: bytes) -> None:
+    """Earlier requests are answered; then the stream ends with BAD_ENCODING."""
     with Talk(channel) as stream:
         stream.send(request("good"), raw)
 
@@ -259,8 +257,8 @@ def test_bytes_that_end_a_stream(channel: grpc.Channel, raw: bytes) -> None:
         assert refusal(stream.read) == invalid("BAD_ENCODING")
 
 
-def test_texts_that_end_the_worker_are_named(fake: Callable[..., Server], connect: Connect) -> None:
-    """A text on which the model's process ends twice is told apart from its neighbours."""
+def test_poison_texts(fake: Callable[..., Server], connect: Connect) -> None:
+    """The error names the text that ended the model's process twice."""
     stub = Stub(connect(fake(FakeEngine()).target))
 
     failure = refusal(lambda: stub.ModelInfer(request("good", f"deadly {SECRET}")))
@@ -270,7 +268,7 @@ def test_texts_that_end_the_worker_are_named(fake: Callable[..., Server], connec
 
 
 def test_full_queue(fake: Callable[..., Server], connect: Connect) -> None:
-    """A call that finds the queue full is told when to come back; those inside are answered."""
+    """A call gets OVERLOADED with a delay when the queue is full; queued calls are answered."""
     engine = FakeEngine()
     server = fake(engine, max_queue_tokens=4)
     stub = Stub(connect(server.target))
@@ -290,7 +288,7 @@ def test_full_queue(fake: Callable[..., Server], connect: Connect) -> None:
 
 
 def test_deadline_of_the_call(fake: Callable[..., Server], connect: Connect) -> None:
-    """GRPC's own deadline holds as for Classwire's own RPCs: what is late never runs."""
+    """The gRPC deadline ends a call as for Classwire's own RPCs; its text never runs."""
     engine = FakeEngine()
     server = fake(engine)
     stub = Stub(connect(server.target))

@@ -1,4 +1,4 @@
-"""ModelStatistics: what was done, whoever asked for it."""
+"""ModelStatistics: what a model has done, for calls of both protocols."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,14 +19,14 @@ from tests.open_inference.wire import Stub, Talk, request
 
 
 def statistics(stub: Stub) -> pb.ModelStatistics:
-    """Those of the one model."""
+    """The statistics of the one model."""
     [stats] = stub.ModelStatistics(pb.ModelStatisticsRequest(name="tiny")).model_stats
     assert isinstance(stats, pb.ModelStatistics)
     return stats
 
 
 def counts(stats: pb.ModelStatistics) -> dict[str, int]:
-    """How often each thing was done, where it was."""
+    """The counts that are not zero, by name."""
     fields = stats.inference_stats.ListFields()
     return {field.name: total.count for field, total in fields if total.count}
 
@@ -39,24 +39,24 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def server(fake: Callable[..., Server], engine: FakeEngine) -> Server:
-    """A server that has done nothing so far."""
+    """A server that has served no call."""
     return fake(engine, max_queue_tokens=8)
 
 
 @pytest.fixture
 def channel(server: Server, connect: Callable[[str], grpc.Channel]) -> grpc.Channel:
-    """A channel to it."""
+    """A channel to the server."""
     return connect(server.target)
 
 
 @pytest.fixture
 def stub(channel: grpc.Channel) -> Stub:
-    """Its RPCs."""
+    """The RPCs of the server."""
     return Stub(channel)
 
 
-def test_nothing_so_far(stub: Stub) -> None:
-    """A model starts with zeros."""
+def test_new_models(stub: Stub) -> None:
+    """The statistics of a new model are zero."""
     stats = statistics(stub)
 
     assert (stats.name, stats.version, stats.last_inference) == ("tiny", "1", 0)
@@ -66,7 +66,7 @@ def test_nothing_so_far(stub: Stub) -> None:
 
 
 def test_requests_texts_and_passes(stub: Stub, channel: grpc.Channel, engine: FakeEngine) -> None:
-    """A request is one outcome, whatever its texts; passes are counted by their size."""
+    """A request is one outcome, however many texts it has; passes are counted by size."""
     stub.ModelInfer(request("a", "b", "c"))
     with Talk(channel) as stream:
         stream.send(request("d", "e"))
@@ -89,7 +89,7 @@ def test_requests_texts_and_passes(stub: Stub, channel: grpc.Channel, engine: Fa
 
 
 def test_own_rpcs_count_by_the_text(stub: Stub, channel: grpc.Channel) -> None:
-    """Each text of a call, a batch or a stream has an outcome of its own."""
+    """Each text of a Classwire call, batch or stream is one outcome."""
     texts = [classwire_pb2.TextInput(text=text) for text in ("a", " ", "b")]
     classify = ClassifyServiceStub(channel)
     classify.Classify(classwire_pb2.ClassifyRequest(input=texts[0]), timeout=PATIENCE_S)
@@ -105,8 +105,8 @@ def test_own_rpcs_count_by_the_text(stub: Stub, channel: grpc.Channel) -> None:
 
 
 def test_failures(stub: Stub, channel: grpc.Channel, server: Server, engine: FakeEngine) -> None:
-    """What is wrong, fails or is refused counts as failed, once; what names no model counts
-    nowhere.
+    """A bad, failed or rejected request counts as failed, once; a request for an unknown model
+    counts nowhere.
     """
     with Talk(channel) as stream:
         for wrong in (request(" ", "good"), request("nan"), request("boom", "good")):
@@ -137,10 +137,10 @@ def test_failures(stub: Stub, channel: grpc.Channel, server: Server, engine: Fak
     assert counts(statistics(stub))["fail"] == 6 + 1 + 2
 
 
-def test_answers_that_are_known(
+def test_cached_answers(
     fake: Callable[..., Server], connect: Callable[[str], grpc.Channel]
 ) -> None:
-    """A request all of whose texts the cache knows is a hit, and has no stages."""
+    """A request whose texts are all cached is a hit and has no stages."""
     stub = Stub(connect(fake(FakeEngine(), cache_mb=1).target))
     for texts in (("a", "b"), ("b", "a"), ("b", "c")):
         stub.ModelInfer(request(*texts))
@@ -154,16 +154,15 @@ def test_answers_that_are_known(
     assert config.response_cache.enable
 
 
-def test_answers_that_are_shared(stub: Stub, engine: FakeEngine, server: Server) -> None:
-    """Texts that are computed once for several callers have stages for each, and are no hits."""
+def test_shared_answers(stub: Stub, engine: FakeEngine, server: Server) -> None:
+    """A text computed once for several callers has stages for each of them, and is no hit."""
     [entry] = server.registry.entries()
     assert entry.served is not None
-    running = entry.served.dispatcher._scheduler._running
+    dispatcher = entry.served.dispatcher
     with ThreadPoolExecutor(3) as pool:
         calls = [pool.submit(stub.ModelInfer, request("slow")) for _ in range(2)]
-        assert eventually(
-            lambda: sum(len(row) for batch in running.batches for row in batch.rows) == 2
-        )
+        engine.wait_for(lambda engine: bool(engine.batches))
+        assert eventually(lambda: dispatcher.backlog().events.coalesced == 1)
         calls.append(pool.submit(stub.ModelInfer, request("again")))
         assert eventually(lambda: waiting(server) == 1)
         engine.release()
@@ -180,7 +179,7 @@ def test_answers_that_are_shared(stub: Stub, engine: FakeEngine, server: Server)
 
 
 def test_times_add_up() -> None:
-    """Of each stage the longest counts, and what no stage took is the rest."""
+    """The longest time of each stage counts; the rest is the time outside all stages."""
     counted = Statistics(batch_tokens=8)
     one = Outcome(3.0, 1, (0.5, 1.0, 0.25))
     other = Outcome(3.0, 1, (0.25, 1.5, 0.25))

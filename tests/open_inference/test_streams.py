@@ -1,4 +1,4 @@
-"""ModelStreamInfer: a response for each request, in order, within the bounds of every stream."""
+"""ModelStreamInfer: a response for each request, in order, within the limits of streams."""
 
 import threading
 from collections.abc import Callable
@@ -25,7 +25,7 @@ PATH = f"/{SERVICE.full_name}/ModelStreamInfer"
 
 
 def test_answers_are_those_of_calls(channel: grpc.Channel, stub: Stub) -> None:
-    """In order, whichever models they ask; each says that nothing more comes for its request."""
+    """Responses come in order for any models; each is the final one of its request."""
     asked = [
         request("I love it", "bad", id="a"),
         request("good", model="multi", id="b"),
@@ -46,7 +46,7 @@ def test_answers_are_those_of_calls(channel: grpc.Channel, stub: Stub) -> None:
 
 
 def test_order_and_priority(fake: Callable[..., Server], connect: Connect) -> None:
-    """Streams are bulk work unless a request says otherwise; an answer waits for those before."""
+    """Requests are bulk work by default; a response waits for the responses before it."""
     engine = FakeEngine()
     server = fake(engine)
     with Talk(connect(server.target)) as stream:
@@ -65,8 +65,8 @@ def test_order_and_priority(fake: Callable[..., Server], connect: Connect) -> No
     assert engine.urgent == [False, True, False]
 
 
-def test_time_of_a_request(fake: Callable[..., Server], connect: Connect) -> None:
-    """A request whose timeout passes fails alone; its stream has no limit of its own."""
+def test_request_timeouts(fake: Callable[..., Server], connect: Connect) -> None:
+    """A request whose timeout passes fails alone; the stream continues."""
     engine = FakeEngine()
     with Talk(connect(fake(engine).target)) as stream:
         stream.send(request("slow", id="held"))
@@ -82,8 +82,8 @@ def test_time_of_a_request(fake: Callable[..., Server], connect: Connect) -> Non
     assert good.infer_response.outputs
 
 
-def test_defects_end_no_stream(fake: Callable[..., Server], connect: Connect) -> None:
-    """What fails in the engine is that request's error, without a word of its text."""
+def test_defects(fake: Callable[..., Server], connect: Connect) -> None:
+    """A failure of the engine is the error of one request, and does not quote its text."""
     with Talk(connect(fake(FakeEngine()).target)) as stream:
         stream.send(*(request(f"{word} {SECRET}", "good") for word in ("nan", "boom", "deadly")))
         stream.send(request("good"))
@@ -103,14 +103,14 @@ def test_defects_end_no_stream(fake: Callable[..., Server], connect: Connect) ->
 def test_streams_of_both_protocols_share_their_places(
     fake: Callable[..., Server], connect: Connect
 ) -> None:
-    """max_streams counts them all; one that has ended leaves its place."""
+    """max_streams counts the streams of both; a stream that ends makes room for another."""
     server = fake(FakeEngine(), max_streams=2)
     channel = connect(server.target)
     with Conversation(channel) as other:
         other.read_started()
         with Talk(channel) as stream:
             stream.send(request("good"))
-            assert stream.read().infer_response.outputs  # it has its place before the next one asks
+            assert stream.read().infer_response.outputs  # it is open before the next one
             with Talk(channel) as one_too_many:
                 failure = refusal(one_too_many.read)
         assert failure == Failure(
@@ -127,7 +127,7 @@ def test_streams_of_both_protocols_share_their_places(
 
 
 def test_a_stream_uses_its_model_once(fake: Callable[..., Server], connect: Connect) -> None:
-    """However many requests it sends, good and bad: who replaces the model waits for the stream."""
+    """A stream holds its model once, for any number of good and bad requests."""
     server = fake(FakeEngine())
     [entry] = server.registry.entries()
     assert entry.served is not None
@@ -141,7 +141,7 @@ def test_a_stream_uses_its_model_once(fake: Callable[..., Server], connect: Conn
 
 
 def test_drain(fake: Callable[..., Server], connect: Connect) -> None:
-    """What was read is answered, errors too; then the stream ends, as its caller can tell."""
+    """A drain answers what was read, errors too, then ends the stream with DRAINING."""
     engine = FakeEngine()
     server = fake(engine)
     with ExitStack() as left, ThreadPoolExecutor(1) as pool:
@@ -166,7 +166,7 @@ def test_drain(fake: Callable[..., Server], connect: Connect) -> None:
 
 
 def test_callers_that_leave(fake: Callable[..., Server], connect: Connect) -> None:
-    """What still waits is taken out of the queue, and the stream leaves nothing behind."""
+    """Cancelling empties the queue and ends the stream's thread and call."""
     engine = FakeEngine()
     server = fake(engine)
     with Talk(connect(server.target)) as stream:
@@ -181,7 +181,7 @@ def test_callers_that_leave(fake: Callable[..., Server], connect: Connect) -> No
 
 
 def test_idle_streams_end(fake: Callable[..., Server], connect: Connect) -> None:
-    """As all streams do: a stream on which nothing comes is told to begin anew."""
+    """A stream without requests ends with DRAINING at the idle timeout."""
     server = fake(FakeEngine(), stream_idle_timeout_s=0.05)
     with Talk(connect(server.target)) as stream:
         stream.send(request("good"))
@@ -196,9 +196,8 @@ def test_idle_streams_end(fake: Callable[..., Server], connect: Connect) -> None
 
 @pytest.mark.parametrize("first", ["good", " "], ids=["texts", "errors"])
 def test_senders_that_flood(fake: Callable[..., Server], connect: Connect, first: str) -> None:
-    """Of a caller that sends and does not read, the server takes the texts of a window, of one
-    request on top, and what gRPC takes unread, up to twice its share while it gives it out anew;
-    however large they are. Wrong ones count as one.
+    """From a caller that does not read, the server reads a window of texts and one more request,
+    of any size. gRPC buffers at most twice its lookahead. A bad request counts as one text.
     """
     server = fake(FakeEngine(), stream_window_items=8, stream_items_per_message=8)
     stub = Stub(connect(server.target))
@@ -214,11 +213,11 @@ def test_senders_that_flood(fake: Callable[..., Server], connect: Connect, first
         def offer() -> int:
             place = connection.sent_bytes
             connection.send_data(data[place : place + connection.may_send_bytes])
-            connection.meet()
+            connection.synchronize()
             return connection.sent_bytes
 
         assert eventually(lambda: offer() >= 8 * message_bytes)
-        for _ in range(20):  # as many chances to take more
+        for _ in range(20):  # give the server time to read more
             assert stub.ModelInfer(request("ok")).outputs
             offer()
 
@@ -226,7 +225,7 @@ def test_senders_that_flood(fake: Callable[..., Server], connect: Connect, first
 
 
 def test_readers_that_stop(fake: Callable[..., Server]) -> None:
-    """A caller that reads no answers loses its stream: window, thread and place are free again."""
+    """The stream of a caller that stops reading is cancelled; its thread and place are free."""
     engine = FakeEngine()
     server = fake(engine, stream_idle_timeout_s=0.2, max_streams=1)
     with Connection(server.port, PATIENCE_S, window_bytes=300) as connection:
@@ -248,7 +247,7 @@ def test_readers_that_stop(fake: Callable[..., Server]) -> None:
 
 @pytest.mark.parametrize("texts", [0, 1])
 def test_huge_ids_are_not_kept(fake: Callable[..., Server], connect: Connect, texts: int) -> None:
-    """Ids and names that are too long to wait for their answer do not come back."""
+    """A response to a request with a huge id or name does not return it."""
     long = "x" * 100_000
     wrong = request(*["good"] * texts, model=long, id=long, model_version=long)
     with Talk(connect(fake(FakeEngine()).target)) as stream:

@@ -1,4 +1,4 @@
-"""What callers of the Open Inference Protocol send, and what they make of the answers."""
+"""A client of the Open Inference Protocol: requests written, responses read."""
 
 import queue
 import struct
@@ -35,7 +35,7 @@ class Stub:
 
 
 class Talk:
-    """A stream that sends when told to, and reads when told to; cancelled when left."""
+    """A stream, driven step by step; leaving the block cancels it."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -50,7 +50,7 @@ class Talk:
             self._outbox.put(raw)
 
     def half_close(self) -> None:
-        """Say that nothing more will come."""
+        """Close the sending side."""
         self._outbox.put(None)
 
     def read(self) -> pb.ModelStreamInferResponse:
@@ -82,7 +82,7 @@ def request(
     raw: bool = True,
     **fields: Any,
 ) -> pb.ModelInferRequest:
-    """A request for texts, of shape [n,1] unless another is given."""
+    """A request for texts, of shape [n,1] by default."""
     message = pb.ModelInferRequest(model_name=model, **fields)
     for name, column in (("text", texts), ("text_pair", pairs)):
         if column is None:
@@ -104,7 +104,7 @@ def raw_bytes(*texts: bytes) -> bytes:
 
 
 def output(response: pb.ModelInferResponse, name: str) -> Any:
-    """An output as an array, of bytes objects where it is BYTES."""
+    """An output as an array, of bytes objects for BYTES."""
     place = [tensor.name for tensor in response.outputs].index(name)
     tensor, raw = response.outputs[place], response.raw_output_contents[place]
     if tensor.datatype != "BYTES":

@@ -1,4 +1,4 @@
-"""What direct use of transformers gives: the numbers that the wire must give."""
+"""The reference scores: direct use of transformers, which the server must match."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""The reference checkpoint, for whoever has it.
+"""The reference checkpoint, if a folder with it is given.
 
-CLASSWIRE_NLPTOWN_FOLDER names a folder with its config and vocabulary (weights are made at random);
-CLASSWIRE_NLPTOWN_WEIGHTS one with its real weights as well. What needs a folder that is not named
-is skipped.
+CLASSWIRE_NLPTOWN_FOLDER names a folder with its config and vocabulary; the test makes random
+weights. CLASSWIRE_NLPTOWN_WEIGHTS names a folder with its real weights too. Tests whose folder is
+not named are skipped.
 """
 
 import json
@@ -64,7 +64,7 @@ def full_size_channel(full_size: Path) -> Iterator[grpc.Channel]:
 def test_full_size_scores_are_those_of_direct_use(
     full_size: Path, full_size_channel: grpc.Channel, way: Way
 ) -> None:
-    """At the reference checkpoint's size too, each way in gives direct use's scores to 1e-5."""
+    """Each RPC gives the scores of direct use to 1e-5 at the reference checkpoint's size too."""
     direct = Direct.load(full_size)
     answers = way(full_size_channel, TEXTS, "nlptown")
     expected = [direct.scores(text) for text in TEXTS]

@@ -1,4 +1,4 @@
-"""A text's answer does not depend on the texts beside it."""
+"""A text's answer does not depend on the other texts of its batch."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ Logits = tuple[float, ...]
 
 @pytest.fixture(scope="module")
 def folder(checkpoint: Callable[..., Path]) -> Path:
-    """A tiny BERT, wide enough that products are cut into pieces."""
+    """A tiny BERT, wide enough that matrix products are split into blocks."""
     return checkpoint("bert", hidden_size=192, num_attention_heads=3, intermediate_size=384)
 
 
@@ -71,8 +71,8 @@ def _in_a_stream(stub: ClassifyServiceStub) -> Iterator[Logits]:
 def test_neighbours_change_nothing(
     folder: Path, few_texts: str, precision: str, deterministic: bool, tolerance: float
 ) -> None:
-    """Alone, in 50 random batches and in a stream: int8, and float32 with --deterministic, give the
-    same bits; float32 by itself the same logits to 1e-6 of their size.
+    """A text has the same logits alone, in 50 random batches and in a stream: the same bits in int8
+    and in float32 with --deterministic, and within 1e-6 of the largest logit in plain float32.
     """
     config = ServerConfig(
         port=0,

@@ -9,7 +9,8 @@ import grpc
 import numpy as np
 import pytest
 import torch
-from transformers import AttentionInterface, AutoTokenizer, BertForSequenceClassification
+from transformers import AutoTokenizer, BertForSequenceClassification
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ModelServiceStub
@@ -17,12 +18,12 @@ from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation, Launched
-from classwire_server.engine.forward.attention import ATTENTION
+from classwire_server.engine.forward.attention import ATTENTION, TextBounds
 from classwire_server.engine.forward.packed import PackedEngine, PackedModel
 from classwire_server.server import Server
 from tests.checkpoints import ARCHITECTURES
 from tests.conftest import launch_forked
-from tests.contract.engines import COST
+from tests.contract.engines import PROFILE
 from tests.parity.direct import TEXTS, Direct, Pairable, largest_difference
 from tests.parity.wire import WAYS, Way, alone, in_a_batch, scores_by_id
 from tests.workers import InProcessEngine
@@ -38,7 +39,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 Folders = dict[str, Path]
-Bounds = tuple[torch.Tensor, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def channel(folders: Folders) -> Iterator[grpc.Channel]:
 def test_scores_are_those_of_direct_use(
     channel: grpc.Channel, folders: Folders, name: str, way: Way
 ) -> None:
-    """Each way in gives direct use's scores, with the labels and order of config.id2label."""
+    """Each RPC gives the scores of direct use, with the labels and order of config.id2label."""
     direct = Direct.load(folders[name])
     answers = way(channel, TEXTS, name)
     expected = [direct.scores(text) for text in TEXTS]
@@ -80,7 +80,7 @@ def test_scores_are_those_of_direct_use(
 
 @pytest.mark.parametrize("name", [*ARCHITECTURES, "embedded"])
 def test_architectures_are_packed(channel: grpc.Channel, name: str) -> None:
-    """All but XLNet run packed, within 1e-5 of plain float32 as the server measures it."""
+    """All but XLNet run packed, and the server measures a deviation of at most 1e-5."""
     model = ModelServiceStub(channel).GetModel(pb.GetModelRequest(name=name), timeout=60).model
     expected = pb.LAYOUT_PADDED if name in NOT_PACKED else pb.LAYOUT_PACKED
     assert model.engine.layout == expected
@@ -90,8 +90,8 @@ def test_architectures_are_packed(channel: grpc.Channel, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
-def test_one_changed_token_shows(folders: Folders, name: str) -> None:
-    """The random checkpoints are sharp: one changed word moves a score by more than 0.05."""
+def test_one_changed_token_changes_the_scores(folders: Folders, name: str) -> None:
+    """The random checkpoints are sensitive: another word moves a score by more than 0.05."""
     direct = Direct.load(folders[name])
     words = ("book", "room", "hotel", "work")
     scores = [direct.scores(f"I really love this {word}, and it was good") for word in words]
@@ -101,12 +101,12 @@ def test_one_changed_token_shows(folders: Folders, name: str) -> None:
 
 @pytest.fixture
 def unchecked_difference(serve: Callable[..., Server], folders: Folders) -> Callable[[Way], float]:
-    """What parity finds on a tiny BERT when the engine's own self-check is taken out."""
+    """Measures the difference from direct use on a tiny BERT without the server's parity check."""
 
     def unchecked(source: ModelSource, config: ServerConfig, on_change: Any) -> Launched:
         checkpoint, model = load_checkpoint(source, config)
         engine = PackedEngine(PackedModel(model), "cpu")
-        return Launched(checkpoint, InProcessEngine(engine, Deviation(0, 1.0, 0.0)), 1_024, COST)
+        return Launched(checkpoint, InProcessEngine(engine, Deviation(0, 1.0, 0.0)), 1_024, PROFILE)
 
     def difference(way: Way) -> float:
         server = serve(unchecked, model=(f"bert={folders['bert']}",))
@@ -119,32 +119,32 @@ def unchecked_difference(serve: Callable[..., Server], folders: Folders) -> Call
     return difference
 
 
-def test_parity_holds_without_the_self_check(
+def test_parity_holds_without_the_parity_check(
     unchecked_difference: Callable[[Way], float],
 ) -> None:
-    """The packed engine is right by itself, not because the self-check chose another."""
+    """The packed engine is right by itself, not because the parity check chose another engine."""
     assert unchecked_difference(in_a_batch) <= TOLERANCE
 
 
 def test_parity_needs_positions_that_restart(
     unchecked_difference: Callable[[Way], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Position ids that run on from text to text turn parity red."""
-    monkeypatch.setattr(PackedEngine, "_positions", lambda self, texts: np.arange(len(texts.ids)))
+    """With position ids that do not restart with each text the scores are wrong."""
+    monkeypatch.setattr(PackedEngine, "position_ids", lambda self, texts: np.arange(len(texts.ids)))
     assert unchecked_difference(in_a_batch) > 0.05
 
 
 def test_parity_needs_attention_within_texts(
     unchecked_difference: Callable[[Way], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Attention across the whole row turns parity red."""
-    own = AttentionInterface._global_mapping[ATTENTION]
+    """With attention across the whole row the scores are wrong."""
+    own = ALL_ATTENTION_FUNCTIONS[ATTENTION]
 
-    def across(*inputs: Any, text_bounds: Bounds, **options: Any) -> Any:
-        whole: Any = tuple(bounds[[0, -1]] for bounds in text_bounds)
+    def across(*inputs: Any, text_bounds: TextBounds, **options: Any) -> Any:
+        whole = TextBounds(*(bounds[[0, -1]] for bounds in text_bounds))
         return own(*inputs, text_bounds=whole, **options)
 
-    monkeypatch.setitem(AttentionInterface._global_mapping, ATTENTION, across)
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, ATTENTION, across)
     assert unchecked_difference(in_a_batch) > 0.05
 
 
@@ -156,7 +156,7 @@ def test_softmax_survives_extreme_logits(
     tmp_path: Path,
     logits: tuple[float, float],
 ) -> None:
-    """Logits of [-60, 30] and of 1e4 either way give the scores that torch gives, and no NaN."""
+    """Logits of [-60, 30] and of up to 1e4 in magnitude give torch's scores, and no NaN."""
     source = checkpoint("bert", labels=("no", "yes"))
     model = BertForSequenceClassification.from_pretrained(source)
     torch.nn.init.zeros_(model.classifier.weight)
@@ -171,7 +171,7 @@ def test_softmax_survives_extreme_logits(
 
 @pytest.mark.parametrize("text", ["a <pad> b", "<pad>", "x</s>y <s>"])
 def test_special_tokens_in_the_text(channel: grpc.Channel, folders: Folders, text: str) -> None:
-    """A padding token that stands in a text keeps the position that RoBERTa gives it."""
+    """A padding token inside a text gets the position id that RoBERTa gives it."""
     texts: list[Pairable] = [text, "I really love this book"]
     direct = Direct.load(folders["roberta"])
     answers = in_a_batch(channel, texts, "roberta")

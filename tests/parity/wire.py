@@ -1,4 +1,4 @@
-"""Scores over the wire by each of the three ways in, with the bare generated stubs."""
+"""Scores from the server by each of its three RPCs, with the generated stubs."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,14 +12,14 @@ Way = Callable[[grpc.Channel, Sequence[Pairable], str], list[pb.Classification]]
 
 
 def text_input(text: Pairable) -> pb.TextInput:
-    """A text or pair as it enters."""
+    """The message for a text or pair."""
     if isinstance(text, tuple):
         return pb.TextInput(text=text[0], text_pair=text[1])
     return pb.TextInput(text=text)
 
 
 def alone(channel: grpc.Channel, texts: Sequence[Pairable], model: str) -> list[pb.Classification]:
-    """Each text in a call of its own."""
+    """Classify each text in a call of its own."""
     classify = ClassifyServiceStub(channel).Classify
     return [
         classify(pb.ClassifyRequest(input=text_input(text), model=model), timeout=60).result
@@ -30,7 +30,7 @@ def alone(channel: grpc.Channel, texts: Sequence[Pairable], model: str) -> list[
 def in_a_batch(
     channel: grpc.Channel, texts: Sequence[Pairable], model: str
 ) -> list[pb.Classification]:
-    """All texts, of mixed lengths, in one call."""
+    """Classify all texts, of mixed lengths, in one call."""
     request = pb.BatchClassifyRequest(inputs=map(text_input, texts), model=model)
     outcomes = ClassifyServiceStub(channel).BatchClassify(request, timeout=60).outcomes
     return [outcome.classification for outcome in outcomes]
@@ -39,7 +39,7 @@ def in_a_batch(
 def in_a_stream(
     channel: grpc.Channel, texts: Sequence[Pairable], model: str
 ) -> list[pb.Classification]:
-    """All texts in a stream, several to a message."""
+    """Classify all texts in a stream, several in a message."""
 
     def requests() -> Iterator[pb.StreamClassifyRequest]:
         yield pb.StreamClassifyRequest(config=pb.StreamConfig(model=model))

@@ -1,4 +1,4 @@
-"""Both proxies before two servers, and clients of them."""
+"""Both proxies in front of two servers, and their clients."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ StartProxy = Callable[..., Proxy]
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A certificate for this machine's own address."""
+    """A certificate for the loopback address."""
     folder = tmp_path_factory.mktemp("certificate")
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
@@ -34,7 +34,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 @pytest.fixture(scope="session")
 def engine() -> FakeEngine:
-    """What both servers compute with."""
+    """The engine of both servers."""
     return FakeEngine()
 
 
@@ -48,7 +48,7 @@ def servers(checkpoint: Callable[..., Path], engine: FakeEngine) -> Iterator[lis
 
 @pytest.fixture(params=PROXIES, ids=lambda kind: kind.binary)
 def kind(request: pytest.FixtureRequest) -> type[Proxy]:
-    """Either kind of proxy, where it is installed."""
+    """Each kind of proxy; skips the test where it is not installed."""
     kind: type[Proxy] = request.param
     if kind.path() is None:
         pytest.skip(f"{kind.binary} is not installed")
@@ -70,19 +70,19 @@ def start_proxy(
 
 @pytest.fixture
 def proxy(start_proxy: StartProxy, servers: list[Server]) -> Proxy:
-    """A proxy before the two servers."""
+    """A proxy in front of the two servers."""
     return start_proxy([server.target for server in servers])
 
 
 @pytest.fixture
 def credentials(certificate: Certificate) -> grpc.ChannelCredentials:
-    """What callers trust."""
+    """The credentials of callers, which trust the proxy's certificate."""
     return grpc.ssl_channel_credentials(certificate.authority.read_bytes())
 
 
 @pytest.fixture
 def connect_by(credentials: grpc.ChannelCredentials) -> Iterator[Callable[..., Client]]:
-    """Makes clients of the library for a proxy: `connect_by(proxy, retry=False)`."""
+    """Creates library clients of a proxy: `connect_by(proxy, retry=False)`."""
     with ExitStack() as clients:
 
         def connect(proxy: Proxy, *, retry: bool = True) -> Client:
@@ -94,7 +94,7 @@ def connect_by(credentials: grpc.ChannelCredentials) -> Iterator[Callable[..., C
 
 @pytest.fixture
 def channel_by(credentials: grpc.ChannelCredentials) -> Iterator[Callable[[Proxy], grpc.Channel]]:
-    """Opens channels to a proxy, for bare stubs, each with a connection of its own."""
+    """Opens channels to a proxy for bare stubs, each on its own connection."""
     options = [
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.initial_reconnect_backoff_ms", 100),

@@ -1,4 +1,4 @@
-"""nginx and HAProxy between callers and two servers, as deploy/ configures them."""
+"""nginx and HAProxy in front of two servers, with the configurations of deploy/."""
 
 import os
 import shutil
@@ -15,12 +15,12 @@ from tests.contract.engines import PATIENCE_S
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SERVERS = ("10.0.0.11:50051", "10.0.0.12:50051")
-"""The servers that the shipped configurations name."""
+"""The servers in the shipped configurations."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """The files of a server's certificate, and of the authority that callers trust."""
+    """The files of a certificate and of its authority; `both` holds chain and key."""
 
     authority: Path
     chain: Path
@@ -31,8 +31,8 @@ class Certificate:
 class Proxy:
     """A proxy that runs until the end of the block, with the shipped configuration.
 
-    Only addresses and paths are others, and what `edits` replaces. Its socket listens before it
-    runs, so that nobody has to wait for it, and no port is picked that another process may take.
+    Only addresses and paths differ, and what `edits` replaces. The socket listens before the proxy
+    starts, so that callers need not wait, and no other process can take the port.
     """
 
     binary: ClassVar[str]
@@ -54,17 +54,17 @@ class Proxy:
 
     @classmethod
     def path(cls) -> str | None:
-        """Where the program is; None where it is not installed."""
+        """The path of the program; None if it is not installed."""
         folders = (os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin")
         return shutil.which(cls.binary, path=os.pathsep.join(folders))
 
     @property
     def target(self) -> str:
-        """Where callers find it."""
+        """The address for callers."""
         return f"127.0.0.1:{self.port}"
 
     def log(self) -> str:
-        """What it has said."""
+        """The log of the proxy."""
         return (self.folder / "log").read_text(errors="replace")
 
     def __enter__(self) -> Self:
@@ -100,7 +100,7 @@ class Proxy:
         assert not ended_early, self.log()
 
     def _configuration(self, replaced: Mapping[str, str]) -> str:
-        """The shipped configuration with all that is to be replaced."""
+        """The shipped configuration with all replacements."""
         text = self.shipped.read_text(encoding="utf-8")
         servers = dict(zip(SERVERS, self._targets, strict=True))
         for old, new in {**replaced, **servers, **self._edits}.items():
@@ -109,7 +109,7 @@ class Proxy:
         return text
 
     def _arguments(self, listening: int) -> list[str]:
-        """The command line, for a socket that it inherits by this number."""
+        """The command's arguments; the proxy inherits its socket with this descriptor."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""Calls through a proxy, of the library and of Node: the same as without one."""
+"""Calls of the library and of Node give the same through a proxy as without."""
 
 import threading
 from collections.abc import Callable
@@ -24,7 +24,7 @@ ChannelBy = Callable[[Proxy], grpc.Channel]
 
 
 def test_the_library(proxy: Proxy, connect_by: ConnectBy, servers: list[Server]) -> None:
-    """Every call gives what a server gives that is asked directly."""
+    """Every call returns what it returns without a proxy."""
     proxied = connect_by(proxy)
     proxied.wait_until_ready(PATIENCE_S)
 
@@ -56,7 +56,7 @@ def test_the_library(proxy: Proxy, connect_by: ConnectBy, servers: list[Server])
 def test_errors_with_details(
     proxy: Proxy, channel_by: ChannelBy, servers: list[Server], request_: pb.ClassifyRequest
 ) -> None:
-    """Code, reason, field, metadata and wording come through in the trailers."""
+    """The proxy passes code, reason, field, metadata and message of an error."""
     proxied = ClassifyServiceStub(channel_by(proxy))
     with grpc.insecure_channel(servers[0].target) as channel:
         direct = ClassifyServiceStub(channel)
@@ -70,7 +70,7 @@ def test_errors_with_details(
 
 
 def test_node(proxy: Proxy, certificate: Certificate) -> None:
-    """Unary calls, a stream, and errors with their details, over TLS."""
+    """Node gets answers of calls and a stream, and errors with details, over TLS."""
     texts = [{"id": str(n), "input": {"text": f"text {n}"}} for n in range(500)]
     items = [{"items": {"items": texts[n : n + 50]}} for n in range(0, 500, 50)]
 
@@ -99,7 +99,7 @@ def test_node(proxy: Proxy, certificate: Certificate) -> None:
 def test_deadlines(
     start_proxy: StartProxy, channel_by: ChannelBy, certificate: Certificate
 ) -> None:
-    """A server is told the time that a call has; one without an answer ends when it is over."""
+    """The server gets the time left of a call, and the call ends at its deadline."""
     text = {"input": {"text": "a"}}
     with FakeServer(["yes"]) as server:
         proxy = start_proxy([server.target, server.target])
@@ -129,7 +129,7 @@ def test_cancelled_calls_are_cancelled_in_the_server(
     monkeypatch: pytest.MonkeyPatch,
     kind_of_call: str,
 ) -> None:
-    """A call that its caller cancels does not go on behind the proxy."""
+    """The proxy passes the cancellation of a call to the server."""
     call_is_over = threading.Event()
     begin = Script.begin
 

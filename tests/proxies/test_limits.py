@@ -1,4 +1,4 @@
-"""What is too large, and callers who want too much."""
+"""Size limits, and limits per caller, behind a proxy."""
 
 from collections.abc import Callable
 from typing import cast
@@ -23,26 +23,26 @@ TEXT = pb.ClassifyRequest(input=pb.TextInput(text="I love it"))
 def test_large_messages(
     proxy: Proxy, channel_by: ChannelBy, certificate: Certificate, servers: list[Server]
 ) -> None:
-    """Those that a server takes come through; above its limit, its refusal does."""
+    """The proxy passes messages up to the server's limit, and the server's error above it."""
     stub = ClassifyServiceStub(channel_by(proxy))
     inputs = [pb.TextInput(text="a" * 250_000)] * 16
     answer = stub.BatchClassify(pb.BatchClassifyRequest(inputs=inputs), timeout=PATIENCE_S)
     assert {outcome.error.reason for outcome in answer.outcomes} == {"TEXT_TOO_LARGE"}
     too_large = "a" * (servers[0].config.max_message_bytes + 1)
 
-    refused, _ = outcomes(
+    rejected, _ = outcomes(
         proxy.target,
         call("Classify", {"input": {"text": too_large}}),
         call("Classify", {"input": {"text": "a"}}),
         certificate=certificate.authority,
     )
 
-    assert (refused["code"], refused.get("ErrorInfo")) == ("RESOURCE_EXHAUSTED", None)
+    assert (rejected["code"], rejected.get("ErrorInfo")) == ("RESOURCE_EXHAUSTED", None)
     assert stub.Classify(TEXT, timeout=PATIENCE_S).result.scores
 
 
 def test_large_metadata(proxy: Proxy, channel_by: ChannelBy) -> None:
-    """What a server takes comes through; far above that a call fails, and the next one does not."""
+    """Metadata within the server's limit passes; far above it the call fails, but not the next."""
     stub = ClassifyServiceStub(channel_by(proxy))
 
     stub.Classify(TEXT, metadata=(("x", "y" * 7_000),), timeout=PATIENCE_S)
@@ -54,8 +54,8 @@ def test_large_metadata(proxy: Proxy, channel_by: ChannelBy) -> None:
 def test_limits_of_an_address(
     start_proxy: StartProxy, channel_by: ChannelBy, servers: list[Server], kind: type[Proxy]
 ) -> None:
-    """More calls (nginx) or connections (HAProxy) are UNAVAILABLE; what is there goes on, and makes
-    room when it leaves.
+    """Calls (nginx) or connections (HAProxy) above the limit are UNAVAILABLE; those within it
+    continue, and make room when they end.
     """
     edit = {"callers 256": "callers 1"} if kind is Nginx else {"cur gt 64": "cur gt 1"}
     proxy = start_proxy([server.target for server in servers], edit)

@@ -1,4 +1,4 @@
-"""A scheduler with an engine that takes no time but that of a clock which is moved by hand."""
+"""A scheduler and a simulated engine, on a clock that the test moves."""
 
 import itertools
 import math
@@ -19,13 +19,13 @@ TRAITS = EngineTraits("cpu", Precision.FLOAT32, Execution.PLAIN, Layout.PADDED)
 START_S = 1_000.0
 
 QUICK = LatencyProfile((1,), (0.0,))
-"""Of an engine whose passes take no longer for being small."""
-COST = LatencyProfile((16, 1_000), (0.032, 1.016))
-"""Of an engine whose pass takes 16 ms, and 1 ms for each token."""
+"""An engine whose small passes are as fast per token as large ones."""
+PROFILE = LatencyProfile((16, 1_000), (0.032, 1.016))
+"""An engine whose pass takes 16 ms, and 1 ms for each token."""
 FULL_TOKENS = 112
-"""A pass that takes four times the smallest: that much an urgent batch may hold."""
+"""A pass that takes four times the smallest: the limit of an urgent batch."""
 ENOUGH_TOKENS = 82
-"""A pass that has 0.85 of the best rate: so far one is filled up."""
+"""A pass that has 0.85 of the best rate: bulk work fills batches up to this."""
 
 _ids = itertools.count(1)
 
@@ -37,7 +37,7 @@ def waiting(
     flow: Hashable = None,
     same_as: Pending | None = None,
 ) -> Pending:
-    """A text unlike all others, or with the same ids as another."""
+    """A text with ids of its own, or with the ids of another."""
     ids = same_as.encoding.ids if same_as else [next(_ids)] * tokens
     encoding = Encoding(ids, [0] * len(ids), 0, Text("x"), None)
     pending = Pending(encoding, priority, SimpleQueue(), deadline_s, flow)
@@ -46,13 +46,13 @@ def waiting(
 
 
 def logits(texts: int, inference_s: float = 0.0) -> Logits:
-    """What an engine says of so many texts: their places."""
+    """The logits of a number of texts: each has its place in the batch as its logit."""
     values = np.arange(texts, dtype=np.float32).reshape(-1, 1)
     return Logits(values, TRAITS, inference_s, began_s=0.0)
 
 
 class Simulation:
-    """An engine whose pass takes `pass_s`, and `token_s` for each token."""
+    """An engine whose pass takes `pass_s` plus `token_s` for each token."""
 
     def __init__(
         self,
@@ -67,7 +67,9 @@ class Simulation:
         self.scheduler = Scheduler(
             lanes=lanes,
             batch_tokens=batch_tokens,
-            cost=LatencyProfile((16, 16_384), (pass_s + 16 * token_s, pass_s + 16_384 * token_s)),
+            profile=LatencyProfile(
+                (16, 16_384), (pass_s + 16 * token_s, pass_s + 16_384 * token_s)
+            ),
             max_queue_tokens=max_queue_tokens,
             cache_bytes=cache_bytes,
         )
@@ -77,35 +79,35 @@ class Simulation:
         self.batches: list[Batch] = []
         self.ended_s: dict[Pending, float] = {}
         self._lanes = lanes
-        self._on_lanes: list[tuple[float, Batch]] = []  # when each is over
+        self._on_lanes: list[tuple[float, Batch]] = []  # with the end of each
         self._ahead: list[Batch] = []
 
     def call(self, *texts: Pending) -> RequestError | None:
-        """Let a call's texts wait, unless they are refused."""
+        """Queue a call's texts; returns the error if the scheduler rejects them."""
         try:
             self.scheduler.admit(texts, self.now_s)
-        except RequestError as refused:
-            return refused
+        except RequestError as error:
+            return error
         self.add(*texts)
         return None
 
     def add(self, *texts: Pending) -> None:
-        """Let a stream's texts wait."""
+        """Queue a stream's texts."""
         self.scheduler.add(texts, self.now_s)
         self._take()
 
     def until(self, then_s: float) -> None:
-        """Move the clock, and let all happen that happens until then."""
+        """Move the clock, with all events until then."""
         while True:
             next_s = min(
-                [over_s for over_s, _ in self._on_lanes] + [self.scheduler.earliest_deadline_s]
+                [end_s for end_s, _ in self._on_lanes] + [self.scheduler.earliest_deadline_s]
             )
             if next_s > then_s:
                 break
             self.now_s = max(self.now_s, next_s)
-            for over_s, batch in list(self._on_lanes):
-                if over_s <= self.now_s:
-                    self._on_lanes.remove((over_s, batch))
+            for end_s, batch in list(self._on_lanes):
+                if end_s <= self.now_s:
+                    self._on_lanes.remove((end_s, batch))
                     if self._ahead:
                         self._begin(self._ahead.pop(0))
                     self.scheduler.finish(batch, [self._pass(batch)], self.now_s)
@@ -116,8 +118,7 @@ class Simulation:
         self.scheduler.expire(self.now_s)
         while batch := self.scheduler.take_urgent(self.now_s) or self.scheduler.take(self.now_s):
             self.batches.append(batch)
-            is_urgent = batch is self.scheduler._running.urgent
-            if is_urgent or len(self._on_lanes) < self._lanes:
+            if batch.is_urgent or len(self._on_lanes) < self._lanes:
                 self._begin(batch)
             else:
                 self._ahead.append(batch)

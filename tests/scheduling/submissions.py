@@ -1,4 +1,4 @@
-"""Texts for a dispatcher, and what becomes of them."""
+"""Texts for a dispatcher, and their answers and errors."""
 
 import itertools
 import math
@@ -20,7 +20,7 @@ def pending(
     priority: Priority = Priority.INTERACTIVE,
     flow: str | None = None,
 ) -> Pending:
-    """A text of so many tokens, unlike all others, that waits for the engine."""
+    """A text with ids of its own."""
     encoding = Encoding([next(_ids)] * tokens, [0] * tokens, 0, Text(text), None)
     return Pending(encoding, priority, SimpleQueue(), deadline_s, flow)
 
@@ -31,7 +31,7 @@ def again(text: Pending) -> Pending:
 
 
 def answer(text: Pending) -> Answer:
-    """What the engine says of a text, once it has ended."""
+    """The answer of a text, once it has ended."""
     error = failure(text)
     assert error is None, error
     assert text.answer is not None
@@ -39,21 +39,21 @@ def answer(text: Pending) -> Answer:
 
 
 def failure(text: Pending) -> BaseException | None:
-    """Why a text has no answer, once it has ended."""
+    """The error of a text, once it has ended; None if it has an answer."""
     if not text.ended:
         assert text in text.inbox.get(timeout=PATIENCE_S)
     return text.error
 
 
 def reason(text: Pending) -> str:
-    """Why a text was refused."""
+    """The reason of a text's error."""
     error = failure(text)
     assert isinstance(error, RequestError)
     return error.reason
 
 
 def occupy(dispatcher: Dispatcher, engine: FakeEngine) -> Pending:
-    """Keep the engine busy until it is released."""
+    """Keep the engine busy until the test releases it."""
     slow = pending("slow")
     dispatcher.submit([slow])
     engine.wait_for(lambda engine: bool(engine.batches))

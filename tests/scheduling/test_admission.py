@@ -1,4 +1,4 @@
-"""Who is admitted, by how fast the engine was; who is refused, and when to come back."""
+"""Admission by the measured drain rate, and the retry delay of rejected calls."""
 
 import math
 
@@ -12,16 +12,16 @@ from tests.scheduling.simulation import QUICK, START_S, Simulation, waiting
 
 
 def measured(tokens_per_s: int, lanes: int = 1) -> Admission:
-    """An admission that knows the drain rate of an engine whose batches are small."""
+    """An admission with this measured drain rate, whose batches are small."""
     admission = Admission(lanes, 1, QUICK)
     admission.measured(tokens_per_s, 1.0)
     return admission
 
 
 def busy(*, max_queue_tokens: int = 10_000, waits: int = 0, deadline_s: float = 2.0) -> Simulation:
-    """An engine of 1,000 tokens a second that computes, while so many tokens wait.
+    """An engine of 1,000 tokens a second that is busy, with `waits` tokens queued.
 
-    `deadline_s` is when those are due, from now.
+    `deadline_s` is their deadline, from now.
     """
     made = Simulation(max_queue_tokens=max_queue_tokens, batch_tokens=1, pass_s=0, token_s=0.001)
     made.add(waiting(100))
@@ -32,8 +32,8 @@ def busy(*, max_queue_tokens: int = 10_000, waits: int = 0, deadline_s: float = 
     return made
 
 
-def refused(made: Simulation, *texts: Pending) -> RequestError:
-    """Why a call is refused."""
+def rejected(made: Simulation, *texts: Pending) -> RequestError:
+    """The error of a call that the scheduler must reject."""
     error = made.call(*texts)
     assert error is not None
     assert error.reason == "OVERLOADED"
@@ -41,15 +41,15 @@ def refused(made: Simulation, *texts: Pending) -> RequestError:
 
 
 def test_nothing_is_known_before_a_measurement() -> None:
-    """Before any pass all is in time, and who is refused is told a guess."""
+    """Before the first pass every call is in time, and the retry delay is a constant."""
     admission = Admission(2, 8, QUICK)
     assert admission.finish_s(Priority.INTERACTIVE, [1_000], 0, 10_000) == 0.0
     assert admission.lane_tokens(0.001, Priority.INTERACTIVE) == math.inf
-    assert admission.refuse(10, 100, 0.0, "full").retry_after_s == UNKNOWN_WAIT_S
+    assert admission.reject(10, 100, 0.0, "full").retry_after_s == UNKNOWN_WAIT_S
 
 
 def test_the_rate_follows_the_engine() -> None:
-    """Within fifty passes an engine that became half as fast is known as such."""
+    """The drain rate follows an engine that becomes half as fast within fifty passes."""
     admission = measured(1_000)
     for _ in range(50):
         admission.measured(100, 0.2)
@@ -57,8 +57,8 @@ def test_the_rate_follows_the_engine() -> None:
     assert admission.wait_s(100) == pytest.approx(0.2, rel=0.02)
 
 
-def test_one_lane_is_a_part_of_all() -> None:
-    """A text runs on one lane, at its speed; many are spread over all."""
+def test_one_lane_is_slower_than_all() -> None:
+    """One text runs at the speed of one lane; many texts use all lanes."""
     admission = measured(1_000, lanes=4)
     assert admission.lane_s(100, Priority.INTERACTIVE) == pytest.approx(0.4)
     assert admission.finish_s(Priority.INTERACTIVE, [100], 0, 0) == pytest.approx(0.4)
@@ -66,8 +66,8 @@ def test_one_lane_is_a_part_of_all() -> None:
     assert admission.finish_s(Priority.INTERACTIVE, [100], 200, 300) == pytest.approx(0.9)
 
 
-def test_a_small_pass_takes_its_time() -> None:
-    """A text that is alone in its pass takes longer than its share of a large one."""
+def test_a_small_pass_is_slower_per_token() -> None:
+    """A small pass takes longer than its share of a large one."""
     admission = Admission(1, 100, LatencyProfile((16, 256), (0.07, 0.35)))
     assert admission.lane_s(16, Priority.INTERACTIVE) == 0.0
     admission.measured(1_000, 1.0)
@@ -77,55 +77,55 @@ def test_a_small_pass_takes_its_time() -> None:
 
 
 def test_behind_a_long_queue_there_is_time_for_two_batches() -> None:
-    """What is admitted to the end of a long queue reaches its head with time to spare."""
+    """A call behind a long queue needs time for two whole batches when it reaches the head."""
     admission = Admission(1, 100, QUICK)
     admission.measured(1_000, 1.0)
     assert admission.finish_s(Priority.INTERACTIVE, [10], 500, 50) == pytest.approx(0.55 + 0.05)
     assert admission.finish_s(Priority.INTERACTIVE, [10], 0, 1_000) == pytest.approx(1.0 + 0.2)
 
 
-def test_coming_back_follows_the_rate() -> None:
-    """The time to come back is that which the queue takes, and twice that at half the speed."""
+def test_the_retry_delay_follows_the_rate() -> None:
+    """The retry delay is the time of the queue: twice as long at half the speed."""
     fast, slow = measured(1_000), measured(500)
-    assert fast.refuse(100, 900, 5.0, "late").retry_after_s == pytest.approx(1.0)
-    assert slow.refuse(100, 900, 5.0, "late").retry_after_s == pytest.approx(2.0)
+    assert fast.reject(100, 900, 5.0, "late").retry_after_s == pytest.approx(1.0)
+    assert slow.reject(100, 900, 5.0, "late").retry_after_s == pytest.approx(2.0)
 
 
-def test_coming_back_is_later_the_more_were_refused() -> None:
-    """Who was refused of late will come back too; who was refused long ago no longer counts."""
+def test_the_retry_delay_grows_with_rejections() -> None:
+    """The retry delay grows with the recently rejected tokens; old rejections no longer count."""
     admission = measured(1_000)
-    waits_s = [admission.refuse(100, 0, 5.0, "late").retry_after_s for _ in range(10)]
+    waits_s = [admission.reject(100, 0, 5.0, "late").retry_after_s for _ in range(10)]
     assert waits_s == pytest.approx([0.1 * times for times in range(1, 11)])
-    assert admission.refuse(100, 0, 100.0, "late").retry_after_s == pytest.approx(0.1)
+    assert admission.reject(100, 0, 100.0, "late").retry_after_s == pytest.approx(0.1)
 
 
 def test_an_idle_engine_takes_anything() -> None:
-    """Where nothing waits or runs, no call is too large, and no deadline too near."""
+    """An idle engine admits a call of any size and deadline."""
     made = busy(max_queue_tokens=10)
     made.until(START_S + 10)
     assert made.call(waiting(5_000, deadline_s=made.now_s + 0.001)) is None
 
 
-def test_who_cannot_finish_is_refused() -> None:
-    """A call is refused at once when what is before it, and it itself, take too long."""
+def test_a_call_that_cannot_finish_is_rejected() -> None:
+    """The scheduler rejects a call that can't finish in time behind the queue."""
     made = busy(waits=1_000, deadline_s=1.03)
-    error = refused(made, waiting(10, deadline_s=made.now_s + 1.05))
+    error = rejected(made, waiting(10, deadline_s=made.now_s + 1.05))
     assert error.metadata == {"queue_tokens": "1000"}
     assert error.retry_after_s == pytest.approx(1.01)
     assert made.call(waiting(10, deadline_s=made.now_s + 1.2)) is None
 
 
 def test_all_texts_of_a_call_or_none() -> None:
-    """A call whose texts can't all be in time is refused whole."""
+    """The scheduler rejects a whole call if one of its texts would be late."""
     made = busy()
     texts = [waiting(100, deadline_s=made.now_s + 0.5) for _ in range(5)]
-    refused(made, *texts)
-    assert not any(text.waits for text in texts)
+    rejected(made, *texts)
+    assert not any(text.is_queued for text in texts)
     assert made.call(*texts[:4]) is None
 
 
-def test_who_is_due_earlier_is_not_refused_for_those_behind() -> None:
-    """A call that is due before those that wait goes before them, and is admitted."""
+def test_later_deadlines_do_not_delay_a_call() -> None:
+    """A call with an earlier deadline than the queue's goes first, and is admitted."""
     made = busy(waits=1_000)
     urgent = waiting(10, deadline_s=made.now_s + 0.2)
     assert made.call(urgent) is None
@@ -133,30 +133,30 @@ def test_who_is_due_earlier_is_not_refused_for_those_behind() -> None:
     assert urgent.answer is not None
 
 
-def test_a_full_queue_refuses() -> None:
-    """The queue is bounded in tokens, and bulk calls in half of them."""
+def test_a_full_queue_rejects() -> None:
+    """The queue is bounded in tokens; bulk calls may fill half of it."""
     made = busy(max_queue_tokens=1_000, waits=400, deadline_s=math.inf)
-    refused(made, waiting(101, Priority.BULK))
+    rejected(made, waiting(101, Priority.BULK))
     assert made.call(waiting(100, Priority.BULK)) is None
-    refused(made, waiting(501))
+    rejected(made, waiting(501))
     assert made.call(waiting(500)) is None
 
 
-def test_what_needs_no_computation_is_admitted() -> None:
-    """A text that waits or runs already is admitted to a full queue, and costs nothing."""
+def test_known_texts_are_admitted() -> None:
+    """A text that is queued or in flight already is admitted to a full queue, and costs nothing."""
     made = busy(max_queue_tokens=1_000)
     [[running]] = made.batches[-1].rows
     full = waiting(1_000)
     assert made.call(full) is None
-    refused(made, waiting(1))
+    rejected(made, waiting(1))
     soon_s = made.now_s + 0.01
     assert made.call(waiting(same_as=full, deadline_s=soon_s)) is None
     assert made.call(waiting(same_as=running, deadline_s=soon_s)) is None
-    refused(made, waiting(1), waiting(same_as=full))
+    rejected(made, waiting(1), waiting(same_as=full))
 
 
-def test_the_late_expire() -> None:
-    """A call whose time has passed already is not refused for the load: it has expired."""
+def test_late_calls_expire() -> None:
+    """A call whose deadline has passed expires; it is not rejected as overload."""
     made = busy(waits=1_000)
     late = waiting(deadline_s=made.now_s - 1)
     assert made.call(late) is None
@@ -164,14 +164,16 @@ def test_the_late_expire() -> None:
     assert late.error.reason == "EXPIRED_IN_QUEUE"
 
 
-def test_what_runs_beside_waits_for_its_time() -> None:
-    """Tokens beside a batch count once that is measured, and never as a lane's own."""
+def test_urgent_tokens_count_with_the_next_measurement() -> None:
+    """Tokens of urgent batches count with the next measurement of the lanes, and only for the
+    interactive rate.
+    """
     admission = Admission(1, 1_000, QUICK)
     admission.measured(100, 0.1)
-    admission.measured_beside(500)
+    admission.measured_urgent(500)
     assert admission.tokens_per_s == pytest.approx(1_000)
     for _ in range(100):
-        admission.measured_beside(500)
+        admission.measured_urgent(500)
         admission.measured(500, 1.0)
     assert admission.tokens_per_s == pytest.approx(1_000, rel=0.05)
     for priority, tokens_per_s in ((Priority.INTERACTIVE, 1_000), (Priority.BULK, 500)):

@@ -1,4 +1,4 @@
-"""Texts with the same ids are computed once, whoever asks, and however their callers end."""
+"""Texts with the same ids are computed once, for all their callers."""
 
 from concurrent.futures import CancelledError
 
@@ -7,26 +7,28 @@ import pytest
 from classwire_server.scheduling.batch import Batch, Pending, Priority
 from classwire_server.scheduling.execution import ForwardPass
 from classwire_server.scheduling.scheduler import Scheduler
-from tests.scheduling.simulation import COST, logits, waiting
+from tests.scheduling.simulation import PROFILE, logits, waiting
 
 NOW_S = 50.0
 
 
 @pytest.fixture
 def scheduler() -> Scheduler:
-    """A scheduler for one lane, which keeps no answers."""
-    return Scheduler(lanes=1, batch_tokens=1_000, cost=COST, max_queue_tokens=10_000, cache_bytes=0)
+    """A scheduler for one lane, without a cache."""
+    return Scheduler(
+        lanes=1, batch_tokens=1_000, profile=PROFILE, max_queue_tokens=10_000, cache_bytes=0
+    )
 
 
 def take(scheduler: Scheduler) -> Batch:
-    """The next batch, which there must be."""
+    """The next batch."""
     batch = scheduler.take(NOW_S)
     assert batch is not None
     return batch
 
 
 def finish(scheduler: Scheduler, batch: Batch, error: Exception | None = None) -> None:
-    """A batch has its answers, or failed."""
+    """Finish a batch with answers, or with an error."""
     done = ForwardPass(len(batch.rows), batch.tokens, error or logits(len(batch.rows)))
     scheduler.finish(batch, [done], NOW_S)
 
@@ -38,8 +40,8 @@ def value(text: Pending) -> float:
 
 
 def test_once_for_many_callers(scheduler: Scheduler) -> None:
-    """Callers of different priorities and deadlines share one row; the first has not been spared
-    the work.
+    """Callers of different priorities and deadlines share one row. Only the first text counts as
+    computed.
     """
     other, bulk = waiting(), waiting(priority=Priority.BULK, flow="stream")
     same = [waiting(same_as=bulk, deadline_s=NOW_S + later_s) for later_s in (9, 1, 5)]
@@ -55,7 +57,7 @@ def test_once_for_many_callers(scheduler: Scheduler) -> None:
 
 
 def test_joining_a_batch_in_flight(scheduler: Scheduler) -> None:
-    """A text that is being computed is not computed again for who comes then."""
+    """A text whose ids are in flight joins their row."""
     first = waiting()
     scheduler.add([first], NOW_S)
     batch = take(scheduler)
@@ -70,7 +72,7 @@ def test_joining_a_batch_in_flight(scheduler: Scheduler) -> None:
 @pytest.mark.parametrize("gone", [0, 1])
 @pytest.mark.parametrize("in_flight", [False, True])
 def test_one_caller_goes(scheduler: Scheduler, gone: int, in_flight: bool) -> None:
-    """Whichever caller cancels, before or while the text runs, the other is answered."""
+    """If one of two callers cancels, before or while the text runs, the other gets its answer."""
     first = waiting()
     texts = [first, waiting(same_as=first)]
     scheduler.add(texts, NOW_S)
@@ -86,7 +88,7 @@ def test_one_caller_goes(scheduler: Scheduler, gone: int, in_flight: bool) -> No
 
 
 def test_a_failure_is_shared(scheduler: Scheduler) -> None:
-    """All callers of a text that fails hear of it."""
+    """All callers of a text that fails get its error."""
     first = waiting()
     texts = [first, waiting(same_as=first)]
     scheduler.add(texts, NOW_S)
@@ -95,8 +97,8 @@ def test_a_failure_is_shared(scheduler: Scheduler) -> None:
     assert [text.error for text in texts] == [error, error]
 
 
-def test_the_heir_of_an_expired_text(scheduler: Scheduler) -> None:
-    """When the first of two callers is late, the text is computed for the other."""
+def test_one_caller_expires(scheduler: Scheduler) -> None:
+    """If the first of two callers expires, the text is computed for the other."""
     late = waiting(deadline_s=NOW_S + 1)
     heir = waiting(same_as=late, deadline_s=NOW_S + 2)
     scheduler.add([late, heir], NOW_S)
@@ -107,8 +109,8 @@ def test_the_heir_of_an_expired_text(scheduler: Scheduler) -> None:
     assert late.answer is None
 
 
-def test_interactive_work_that_waits_for_bulk_is_urgent(scheduler: Scheduler) -> None:
-    """A call that has a text in common with bulk work in the queue need not wait as that does."""
+def test_interactive_text_shared_with_bulk_is_urgent(scheduler: Scheduler) -> None:
+    """A call that shares a text with queued bulk work goes in an urgent batch."""
     scheduler.add([waiting(priority=Priority.BULK)], NOW_S)
     take(scheduler)
     bulk = waiting(priority=Priority.BULK)
@@ -119,21 +121,21 @@ def test_interactive_work_that_waits_for_bulk_is_urgent(scheduler: Scheduler) ->
     assert batch.rows == [[call, bulk]]
 
 
-def test_answers_that_are_kept() -> None:
-    """With a cache a text that was computed is answered at once, whatever the queue is like; a
-    failure, or a number that is none, is no answer to keep.
+def test_the_cache_answers_known_texts() -> None:
+    """The cache answers a known text at once, even with a full queue. It keeps no failure and no
+    NaN.
     """
     scheduler = Scheduler(
-        lanes=1, batch_tokens=10, cost=COST, max_queue_tokens=10, cache_bytes=10_000
+        lanes=1, batch_tokens=10, profile=PROFILE, max_queue_tokens=10, cache_bytes=10_000
     )
     good, bad, nan = waiting(), waiting(), waiting()
     for text in (good, bad, nan):
         scheduler.add([text], NOW_S)
         batch = take(scheduler)
-        said = logits(1)
-        said.values[:] = float("nan") if text is nan else 7.0
+        result = logits(1)
+        result.values[:] = float("nan") if text is nan else 7.0
         error = ValueError() if text is bad else None
-        scheduler.finish(batch, [ForwardPass(1, 10, error or said)], NOW_S)
+        scheduler.finish(batch, [ForwardPass(1, 10, error or result)], NOW_S)
     scheduler.add([waiting(10)], NOW_S)
     take(scheduler)
     scheduler.add([waiting(10)], NOW_S)

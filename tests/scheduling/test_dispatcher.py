@@ -1,4 +1,4 @@
-"""Between callers and one engine: every text ends, and only the guilty one fails."""
+"""The dispatcher: every text ends, and a bad text fails alone."""
 
 import threading
 import time
@@ -11,13 +11,13 @@ import pytest
 from classwire_server.engine import Logits
 from classwire_server.errors import RequestError
 from classwire_server.scheduling.dispatcher import Dispatcher
-from tests.contract.engines import COST, LOGITS, PATIENCE_S, FakeEngine, eventually
+from tests.contract.engines import LOGITS, PATIENCE_S, PROFILE, FakeEngine, eventually
 from tests.scheduling.submissions import answer, failure, occupy, pending, reason
 
 
 @pytest.fixture
 def engine() -> Iterator[FakeEngine]:
-    """An engine that is let go on at the end."""
+    """An engine that the fixture releases at the end."""
     engine = FakeEngine()
     yield engine
     engine.release()
@@ -26,7 +26,9 @@ def engine() -> Iterator[FakeEngine]:
 @pytest.fixture
 def dispatcher(engine: FakeEngine) -> Iterator[Dispatcher]:
     """A dispatcher with room for ten tokens, in batches of four."""
-    dispatcher = Dispatcher(engine, batch_tokens=4, cost=COST, max_queue_tokens=10, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=4, profile=PROFILE, max_queue_tokens=10, name="test"
+    )
     yield dispatcher
     engine.release()
     dispatcher.close()
@@ -37,16 +39,16 @@ def test_answers(dispatcher: Dispatcher, engine: FakeEngine) -> None:
     text = pending("a", tokens=3)
     dispatcher.submit([text])
 
-    said = answer(text)
+    its_answer = answer(text)
 
-    assert said.logits.values[text.row] == pytest.approx(LOGITS)
-    assert (said.batch_texts, said.batch_tokens) == (1, 3)
-    assert said.logits.traits == engine.traits
-    assert said.began_s >= text.queued_s
+    assert its_answer.logits.values[text.row] == pytest.approx(LOGITS)
+    assert (its_answer.batch_texts, its_answer.batch_tokens) == (1, 3)
+    assert its_answer.logits.traits == engine.traits
+    assert its_answer.began_s >= text.queued_s
 
 
-def test_what_waits_together_goes_together(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """What came while the engine was busy goes in batches up to the budget."""
+def test_queued_texts_share_batches(dispatcher: Dispatcher, engine: FakeEngine) -> None:
+    """Texts queued while the engine was busy go in batches up to the budget."""
     occupy(dispatcher, engine)
     texts = [pending(name, tokens=2) for name in "abcd"]
     dispatcher.submit(texts)
@@ -60,10 +62,10 @@ def test_what_waits_together_goes_together(dispatcher: Dispatcher, engine: FakeE
     assert [text.row for text in texts] == [0, 1, 0, 1]
 
 
-def test_what_ends_together_wakes_its_caller_once(
+def test_texts_that_end_together_arrive_together(
     dispatcher: Dispatcher, engine: FakeEngine
 ) -> None:
-    """Texts with one inbox that were in one batch come in one list, without those of others."""
+    """Texts with one inbox that end together arrive in one list, without those of other inboxes."""
     occupy(dispatcher, engine)
     texts = [pending(name) for name in "abc"]
     texts[2].inbox = texts[0].inbox
@@ -78,7 +80,7 @@ def test_what_ends_together_wakes_its_caller_once(
 def test_a_failing_text_fails_alone(
     dispatcher: Dispatcher, engine: FakeEngine, bad: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A batch that fails is run again in parts; the log does not quote it."""
+    """The dispatcher runs a batch that fails again in parts, and logs no text."""
     occupy(dispatcher, engine)
     texts = [pending("a"), pending(bad), pending("b")]
     dispatcher.submit(texts)
@@ -93,10 +95,12 @@ def test_a_failing_text_fails_alone(
 
 
 def test_too_few_rows(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> None:
-    """An engine that answers for other than the texts it was given fails them, not the thread."""
+    """Too few rows of logits fail the texts, not the thread."""
     nothing = Logits(np.zeros((0, 5), np.float32), engine.traits, 0.0, 0.0)
     monkeypatch.setattr(engine, "infer", lambda *_: nothing)
-    dispatcher = Dispatcher(engine, batch_tokens=4, cost=COST, max_queue_tokens=10, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=4, profile=PROFILE, max_queue_tokens=10, name="test"
+    )
     texts = [pending("a"), pending("b")]
     dispatcher.submit(texts)
 
@@ -105,16 +109,16 @@ def test_too_few_rows(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> No
 
 
 def test_all_or_none(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """Texts that do not all fit are refused together, with a time to come back."""
+    """Texts that do not all fit are rejected together, with a retry delay."""
     occupy(dispatcher, engine)
     dispatcher.submit([pending("a", tokens=6)])
 
-    with pytest.raises(RequestError) as refused:
+    with pytest.raises(RequestError) as rejected:
         dispatcher.submit([pending("b", tokens=1), pending("c", tokens=4)])
 
-    assert refused.value.reason == "OVERLOADED"
-    assert refused.value.retry_after_s is not None
-    assert refused.value.retry_after_s > 0
+    assert rejected.value.reason == "OVERLOADED"
+    assert rejected.value.retry_after_s is not None
+    assert rejected.value.retry_after_s > 0
     fits = pending("d", tokens=4)
     dispatcher.submit([fits])
     engine.release()
@@ -123,7 +127,7 @@ def test_all_or_none(dispatcher: Dispatcher, engine: FakeEngine) -> None:
 
 
 def test_withdrawn_texts_never_run(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """All are cancelled, and whoever waits for them is woken; what runs, runs on without them."""
+    """Withdrawn texts are cancelled and their callers wake; a batch in flight finishes."""
     slow = occupy(dispatcher, engine)
     waiting, staying = pending("waiting"), pending("staying")
     dispatcher.submit([waiting, staying])
@@ -138,7 +142,7 @@ def test_withdrawn_texts_never_run(dispatcher: Dispatcher, engine: FakeEngine) -
 
 
 def test_late_texts_never_run(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """A text whose deadline has passed ends before the engine sees it."""
+    """A text whose deadline has passed ends before it reaches the engine."""
     occupy(dispatcher, engine)
     late, staying = pending("late", deadline_s=time.monotonic() + 0.05), pending("staying")
     dispatcher.submit([staying, late])
@@ -154,7 +158,7 @@ def test_late_texts_never_run(dispatcher: Dispatcher, engine: FakeEngine) -> Non
 
 
 def test_waiting_for_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """Texts wait for room; each goes as soon as there is some for it, in their order."""
+    """Texts of a stream enter the queue in order, each as soon as there is room."""
     occupy(dispatcher, engine)
     dispatcher.submit([pending("nearly full", tokens=8)])
     texts = [pending(*text, flow="stream") for text in (("a", 2), ("b", 3), ("c", 1))]
@@ -170,7 +174,7 @@ def test_waiting_for_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
 
 
 def test_giving_up_waiting_for_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """A caller that goes away while its text waits for room frees the thread that waits."""
+    """Withdrawing wakes a thread whose caller has gone while its text waits for room."""
     occupy(dispatcher, engine)
     dispatcher.submit_when_room([pending("full", tokens=10, flow="stream")], lambda: False)
     text, gone = pending("text", flow="stream"), threading.Event()
@@ -184,7 +188,7 @@ def test_giving_up_waiting_for_room(dispatcher: Dispatcher, engine: FakeEngine) 
 
 
 def test_late_before_there_is_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """A text whose deadline passes while it waits for room has expired."""
+    """A text whose deadline passes while it waits for room expires."""
     occupy(dispatcher, engine)
     dispatcher.submit_when_room([pending("full", tokens=10, flow="stream")], lambda: False)
     late = pending("late", deadline_s=0.0, flow="stream")
@@ -195,8 +199,12 @@ def test_late_before_there_is_room(dispatcher: Dispatcher, engine: FakeEngine) -
 
 
 def test_close_ends_every_text(engine: FakeEngine) -> None:
-    """What runs is answered, what waits or comes later is DRAINING, and the engine is freed."""
-    dispatcher = Dispatcher(engine, batch_tokens=4, cost=COST, max_queue_tokens=10, name="test")
+    """On close, texts in flight are answered, queued and later ones are DRAINING, and the engine
+    closes.
+    """
+    dispatcher = Dispatcher(
+        engine, batch_tokens=4, profile=PROFILE, max_queue_tokens=10, name="test"
+    )
     slow = occupy(dispatcher, engine)
     waiting, without_room, late = pending("waiting", tokens=10), pending("room"), pending("late")
     dispatcher.submit([waiting])
@@ -212,9 +220,9 @@ def test_close_ends_every_text(engine: FakeEngine) -> None:
     assert answer(slow)
     assert reason(without_room) == "DRAINING"
     assert engine.closed
-    with pytest.raises(RequestError) as refused:
+    with pytest.raises(RequestError) as rejected:
         dispatcher.submit([late])
-    assert refused.value.reason == "DRAINING"
+    assert rejected.value.reason == "DRAINING"
     dispatcher.submit_when_room([late], lambda: False)
     assert reason(late) == "DRAINING"
     names = {thread.name for thread in threading.enumerate()}

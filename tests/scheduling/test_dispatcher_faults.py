@@ -1,4 +1,4 @@
-"""Between callers and an engine that loses its worker, is shared, and is asked by many at once."""
+"""The dispatcher with lost workers, shared texts, and many callers at once."""
 
 import random
 import threading
@@ -14,7 +14,7 @@ from classwire_server.errors import NoWorker, RequestError, TooLate, WorkerLost
 from classwire_server.scheduling.batch import Pending, Priority
 from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.tokenization import Encoding
-from tests.contract.engines import COST, PATIENCE_S, FakeEngine, eventually
+from tests.contract.engines import PATIENCE_S, PROFILE, FakeEngine, eventually
 from tests.scheduling.submissions import again, answer, failure, occupy, pending, reason
 
 BULK = Priority.BULK
@@ -23,7 +23,7 @@ NEVER: Callable[[], bool] = bool
 
 @pytest.fixture
 def engine() -> Iterator[FakeEngine]:
-    """An engine that is let go on at the end."""
+    """An engine that the fixture releases at the end."""
     engine = FakeEngine()
     yield engine
     engine.release()
@@ -31,9 +31,14 @@ def engine() -> Iterator[FakeEngine]:
 
 @pytest.fixture
 def dispatcher(engine: FakeEngine) -> Iterator[Dispatcher]:
-    """A dispatcher with room for a hundred tokens, in batches of four, which keeps answers."""
+    """A dispatcher with room for a hundred tokens, in batches of four, with a cache."""
     dispatcher = Dispatcher(
-        engine, batch_tokens=4, cost=COST, max_queue_tokens=100, name="test", cache_bytes=10_000
+        engine,
+        batch_tokens=4,
+        profile=PROFILE,
+        max_queue_tokens=100,
+        name="test",
+        cache_bytes=10_000,
     )
     yield dispatcher
     engine.release()
@@ -41,16 +46,16 @@ def dispatcher(engine: FakeEngine) -> Iterator[Dispatcher]:
 
 
 def test_no_worker(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """While there is no worker calls are refused, streams wait, and nothing is begun; both are
-    answered when there is one again.
+    """Without a worker the dispatcher rejects calls, queues streams and begins nothing. Both are
+    answered once a worker is up.
     """
     engine.lose()
     dispatcher.wake()
     streamed, call = pending("streamed", flow="stream"), pending("call")
     dispatcher.submit_when_room([streamed], NEVER)
-    with pytest.raises(RequestError) as refused:
+    with pytest.raises(RequestError) as rejected:
         dispatcher.submit([call])
-    assert refused.value.reason == "WORKER_LOST"
+    assert rejected.value.reason == "WORKER_LOST"
     assert (streamed.ended, engine.batches) == (False, [])
 
     engine.come_back()
@@ -61,10 +66,10 @@ def test_no_worker(dispatcher: Dispatcher, engine: FakeEngine) -> None:
     assert answer(call)
 
 
-def test_a_worker_that_goes_before_the_batch_begins(
+def test_a_worker_is_lost_before_the_batch_begins(
     dispatcher: Dispatcher, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Texts that were to go to a worker that is no more go to the next one."""
+    """Texts of a batch whose worker is down before it begins go to the next worker."""
     infer, tried = engine.infer, threading.Event()
 
     def gone(encodings: Sequence[Encoding], terms: Terms) -> Logits:
@@ -85,11 +90,11 @@ def test_a_worker_that_goes_before_the_batch_begins(
     assert engine.batches == [["a", "b"]]
 
 
-def test_a_text_whose_time_passes_while_its_batch_lies_ready(
+def test_a_deadline_passes_while_the_batch_waits_for_its_lane(
     dispatcher: Dispatcher, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not computed: the batch is not begun, and goes again without it; a text that others
-    wait for as well has the time of the last of them.
+    """If a deadline passes while a batch waits for its lane, the batch runs without that text. A
+    shared text has the latest deadline of its callers.
     """
     infer, terms_of = engine.infer, list[Terms]()
 
@@ -116,8 +121,8 @@ def test_a_text_whose_time_passes_while_its_batch_lies_ready(
 
 
 def test_poison(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """Of texts that were in the worker when it ended each runs once more, alone; the one that ends
-    it again is poison from then on, and the others are answered.
+    """After the worker ended, each text of its batch runs once more, alone. The text that ends the
+    worker again is poison; the others are answered.
     """
     occupy(dispatcher, engine)
     deadly = pending("deadly")
@@ -135,7 +140,7 @@ def test_poison(dispatcher: Dispatcher, engine: FakeEngine) -> None:
 
 
 def test_no_time_to_run_again(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """A text whose time passes before there is another worker ends as WORKER_LOST."""
+    """A text whose deadline passes while no worker is up ends as WORKER_LOST."""
     occupy(dispatcher, engine)
     deadly = pending("deadly", deadline_s=time.monotonic() + PATIENCE_S / 100)
     dispatcher.submit([deadly])
@@ -155,8 +160,8 @@ def test_no_time_to_run_again(dispatcher: Dispatcher, engine: FakeEngine) -> Non
     assert engine.texts == ["slow", "deadly"]
 
 
-def test_interactive_work_goes_beside_bulk(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """A call does not wait for the bulk batch that holds the engine, and which gives way to it."""
+def test_interactive_work_preempts_bulk(dispatcher: Dispatcher, engine: FakeEngine) -> None:
+    """A call does not wait for the bulk batch in flight, which it preempts."""
     slow = pending("slow", priority=BULK)
     dispatcher.submit([slow])
     engine.wait_for(lambda engine: bool(engine.batches))
@@ -175,9 +180,9 @@ def test_interactive_work_goes_beside_bulk(dispatcher: Dispatcher, engine: FakeE
     ]
 
 
-def test_one_computation_for_all_who_ask(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """Callers of the same text share one computation, in the queue, in flight and afterwards; one
-    who goes takes it from nobody.
+def test_callers_share_one_computation(dispatcher: Dispatcher, engine: FakeEngine) -> None:
+    """Callers of the same text share one computation: queued, in flight, and cached. A caller that
+    withdraws does not end it for the others.
     """
     slow = occupy(dispatcher, engine)
     first = pending("first")
@@ -200,7 +205,7 @@ def test_one_computation_for_all_who_ask(dispatcher: Dispatcher, engine: FakeEng
 
 
 def test_close_while_there_is_no_worker(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """What waits for a worker that does not come back is DRAINING at the end."""
+    """Without a worker, close ends queued texts as DRAINING."""
     engine.lose()
     text = pending("text", flow="stream")
     dispatcher.submit_when_room([text], NEVER)
@@ -209,9 +214,11 @@ def test_close_while_there_is_no_worker(dispatcher: Dispatcher, engine: FakeEngi
 
 
 def test_many_at_once(engine: FakeEngine) -> None:
-    """Whatever callers and workers do at the same time, each text ends, once, and none is left."""
+    """With concurrent callers and a worker that comes and goes, each text ends once."""
     engine.lanes = 2
-    dispatcher = Dispatcher(engine, batch_tokens=8, cost=COST, max_queue_tokens=200, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=8, profile=PROFILE, max_queue_tokens=200, name="test"
+    )
     words = ("text", "text", "text", "boom", "deadly")
 
     def call(number: int) -> list[Pending]:

@@ -1,4 +1,4 @@
-"""One batch through an engine that fails, now and then or at one text."""
+"""Running a batch on an engine that fails once, or at one text."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,7 +13,7 @@ from tests.scheduling.simulation import logits, waiting
 
 
 class Scripted(FakeEngine):
-    """Does for each pass what `behaviour` does with its number and its texts, then answers."""
+    """An engine that calls `behaviour` with each pass's number and texts, then answers."""
 
     def __init__(self, behaviour: Callable[[int, Sequence[Encoding]], None]) -> None:
         super().__init__()
@@ -29,17 +29,17 @@ class Scripted(FakeEngine):
 
 
 def encodings(number: int) -> list[Encoding]:
-    """So many texts, each of three tokens."""
+    """A number of texts of three tokens each."""
     return [waiting(3).encoding for _ in range(number)]
 
 
 def failures(passes: Sequence[ForwardPass]) -> list[bool]:
-    """For each text whether it failed, in order."""
+    """Whether each text failed, in order."""
     return [isinstance(done.logits, Exception) for done in passes for _ in range(done.texts)]
 
 
-def test_one_pass_where_nothing_fails() -> None:
-    """A batch that works is one pass, with its size."""
+def test_one_pass_if_nothing_fails() -> None:
+    """A batch that does not fail is one pass."""
     engine = Scripted(lambda _, __: None)
     [done] = compute(engine, encodings(5), Terms(urgent=True))
     assert (done.texts, done.tokens, engine.urgent) == (5, 15, [True])
@@ -47,7 +47,7 @@ def test_one_pass_where_nothing_fails() -> None:
 
 @pytest.mark.parametrize("place", [0, 31, 63])
 def test_only_the_bad_text_fails(place: int) -> None:
-    """One bad text of 64 fails alone, after about two passes for each halving."""
+    """One bad text of 64 fails alone, after about two passes per halving."""
     texts = encodings(64)
     bad = texts[place]
 
@@ -61,7 +61,7 @@ def test_only_the_bad_text_fails(place: int) -> None:
 
 
 def test_every_bad_text_fails() -> None:
-    """However many are bad, each text has its own outcome."""
+    """With several bad texts each text has its own outcome."""
     texts = encodings(9)
     bad = texts[1::3]
 
@@ -74,8 +74,8 @@ def test_every_bad_text_fails() -> None:
 
 
 @pytest.mark.parametrize("texts", [1, 2, 8])
-def test_an_accident_is_forgiven(texts: int) -> None:
-    """A pass that fails once and then works costs nobody the answer, not even a lone text."""
+def test_one_failed_pass_fails_no_text(texts: int) -> None:
+    """A pass that fails once fails no text, even if it has only one."""
 
     def fail(number: int, _: Sequence[Encoding]) -> None:
         if number == 1:
@@ -85,7 +85,7 @@ def test_an_accident_is_forgiven(texts: int) -> None:
 
 
 def test_too_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine that answers for other than the texts it was given has failed."""
+    """An engine that returns the wrong number of rows has failed."""
     engine = Scripted(lambda _, __: None)
     monkeypatch.setattr(engine, "infer", lambda *_: logits(1))
     assert failures(compute(engine, encodings(2))) == [False, False]
@@ -94,8 +94,8 @@ def test_too_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("error", [NoWorker, TooLate, WorkerLost])
-def test_a_lost_worker_is_no_failure_of_the_texts(error: type[Exception]) -> None:
-    """What ends with the worker is for others to run again; here nothing is tried in parts."""
+def test_a_lost_worker_ends_the_run(error: type[Exception]) -> None:
+    """A lost worker ends the run: `compute` raises, and does not split the batch."""
 
     def fail(number: int, _: Sequence[Encoding]) -> None:
         raise error if number == 2 else ValueError

@@ -1,4 +1,4 @@
-"""Whose turn it is: among calls the earliest deadline's, among streams that of the one behind."""
+"""The order of one priority: calls by deadline, streams by fair queueing."""
 
 import itertools
 import random
@@ -11,46 +11,49 @@ from classwire_server.scheduling.fair_queue import FairQueue, TokensByDeadline
 from tests.scheduling.simulation import waiting
 
 
-def add(turns: FairQueue, *texts: Pending) -> None:
-    """Let texts wait that cost what they are long."""
+def add(fair_queue: FairQueue, *texts: Pending) -> None:
+    """Queue texts that cost all their tokens."""
     for text in texts:
-        text.waits, text.cost_tokens = True, text.tokens
-        turns.add(text)
+        text.is_queued, text.cost_tokens = True, text.tokens
+        fair_queue.add(text)
 
 
-def take(turns: FairQueue) -> Pending:
-    """Take the text whose turn it is."""
-    text = turns.first()
-    turns.charge(text)
-    text.waits = False
-    turns.discard(text)
+def take(fair_queue: FairQueue) -> Pending:
+    """Take the next text."""
+    text = fair_queue.first()
+    fair_queue.charge(text)
+    text.is_queued = False
+    fair_queue.discard(text)
     return text
 
 
 def test_calls_go_by_deadline() -> None:
-    """Among calls the earliest deadline goes first, and of equal ones the first that came."""
-    turns = FairQueue()
+    """Calls go by deadline, then by arrival."""
+    fair_queue = FairQueue()
     texts = [waiting(deadline_s=deadline_s) for deadline_s in (3.0, 1.0, 2.0, 1.0)]
-    add(turns, *texts)
-    assert [take(turns) for _ in texts] == [texts[1], texts[3], texts[2], texts[0]]
-    assert not turns
+    add(fair_queue, *texts)
+    assert [take(fair_queue) for _ in texts] == [texts[1], texts[3], texts[2], texts[0]]
+    assert not fair_queue
 
 
 def test_a_greedy_stream_takes_nothing_from_others() -> None:
-    """Of eight streams, one of which has a hundred times more waiting, each gets at least 0.8 of
-    an eighth of the tokens, whatever the lengths of its texts.
+    """Each of eight streams gets at least 0.8 of an eighth of the tokens, with texts of any length,
+    though one has a hundred times more texts queued.
     """
     random_ = random.Random(1)
-    turns, taken = FairQueue(), Counter[str]()
+    fair_queue, taken = FairQueue(), Counter[str]()
     longest = dict(zip("abcdefgh", (8, 512, 64, 16, 300, 32, 512, 128), strict=True))
 
     def more(flow: str, texts: int) -> None:
-        add(turns, *(waiting(random_.randint(4, longest[flow]), flow=flow) for _ in range(texts)))
+        add(
+            fair_queue,
+            *(waiting(random_.randint(4, longest[flow]), flow=flow) for _ in range(texts)),
+        )
 
     for flow in longest:
         more(flow, 1_000 if flow == "b" else 10)
     for _ in range(20_000):
-        text = take(turns)
+        text = take(fair_queue)
         taken[str(text.flow)] += text.tokens
         more(str(text.flow), 1)
 
@@ -58,57 +61,57 @@ def test_a_greedy_stream_takes_nothing_from_others() -> None:
     assert min(taken.values()) >= 0.8 * fair, taken
 
 
-def test_streams_of_one_text_at_a_time_keep_nobody_out() -> None:
-    """Streams of which one text waits at a time take turns with one that has much waiting."""
-    turns, taken = FairQueue(), Counter[str]()
-    add(turns, *(waiting(100, flow="much") for _ in range(100)))
+def test_streams_of_one_text_at_a_time_starve_no_other() -> None:
+    """Streams with one queued text at a time do not starve a stream with many."""
+    fair_queue, taken = FairQueue(), Counter[str]()
+    add(fair_queue, *(waiting(100, flow="much") for _ in range(100)))
     for flow in itertools.islice(itertools.cycle(("one", "other")), 60):
-        add(turns, waiting(100, flow=flow))
-        taken[str(take(turns).flow)] += 1
+        add(fair_queue, waiting(100, flow=flow))
+        taken[str(take(fair_queue).flow)] += 1
     assert taken["much"] >= 15, taken
 
 
 def test_long_texts_one_at_a_time_are_no_advantage() -> None:
-    """A stream of which one long text waits at a time gets as many tokens as one of short texts."""
-    turns, taken = FairQueue(), Counter[str]()
-    add(turns, *(waiting(10, flow="short") for _ in range(3_000)))
-    add(turns, waiting(500, flow="long"))
+    """A stream with one long text at a time gets as many tokens as a stream of short texts."""
+    fair_queue, taken = FairQueue(), Counter[str]()
+    add(fair_queue, *(waiting(10, flow="short") for _ in range(3_000)))
+    add(fair_queue, waiting(500, flow="long"))
     for _ in range(2_000):
-        text = take(turns)
+        text = take(fair_queue)
         taken[str(text.flow)] += text.tokens
         if text.flow == "long":
-            add(turns, waiting(500, flow="long"))
+            add(fair_queue, waiting(500, flow="long"))
     assert taken["long"] == pytest.approx(taken["short"], rel=0.1)
 
 
-def test_calls_count_as_often_as_they_have_texts() -> None:
-    """Where nine texts of calls wait beside a stream, the stream gets a tenth."""
-    turns, taken = FairQueue(), Counter[object]()
-    add(turns, *(waiting(10, flow="stream") for _ in range(200)))
-    add(turns, *(waiting(10) for _ in range(9)))
+def test_the_share_of_calls_grows_with_their_texts() -> None:
+    """Next to nine queued texts of calls, a stream gets a tenth."""
+    fair_queue, taken = FairQueue(), Counter[object]()
+    add(fair_queue, *(waiting(10, flow="stream") for _ in range(200)))
+    add(fair_queue, *(waiting(10) for _ in range(9)))
     for _ in range(1_000):
-        text = take(turns)
+        text = take(fair_queue)
         taken[text.flow] += 1
-        add(turns, waiting(10, flow=text.flow))
+        add(fair_queue, waiting(10, flow=text.flow))
     assert taken["stream"] == pytest.approx(100, rel=0.1)
 
 
 def test_tokens_before_a_deadline() -> None:
-    """Calls that are due later are not before a text; all streams are."""
-    turns = FairQueue()
+    """All streams, and calls with earlier deadlines, go before a call's text."""
+    fair_queue = FairQueue()
     early, late, never = waiting(1, deadline_s=1.0), waiting(20, deadline_s=3.0), waiting(300)
-    add(turns, early, late, never, waiting(4_000, flow="stream", deadline_s=9.0))
-    assert turns.tokens_before(0.5) == 4_000
-    assert turns.tokens_before(2.0) == 4_001
-    assert turns.tokens_before(3.0) == 4_021
-    early.waits = False
-    turns.discard(early)
-    assert turns.tokens_before(2.0) == 4_000
-    assert turns.tokens == 4_320
+    add(fair_queue, early, late, never, waiting(4_000, flow="stream", deadline_s=9.0))
+    assert fair_queue.tokens_before(0.5) == 4_000
+    assert fair_queue.tokens_before(2.0) == 4_001
+    assert fair_queue.tokens_before(3.0) == 4_021
+    early.is_queued = False
+    fair_queue.discard(early)
+    assert fair_queue.tokens_before(2.0) == 4_000
+    assert fair_queue.tokens == 4_320
 
 
-def test_sums_of_what_is_due() -> None:
-    """Whatever is counted and taken away, the sum is that of what is due later, to a step."""
+def test_tokens_by_deadline() -> None:
+    """After any additions and removals, `after` is the sum of later deadlines, within a step."""
     random_, due, counted = random.Random(2), TokensByDeadline(), list[tuple[float, int]]()
     for _ in range(2_000):
         if counted and random_.random() < 0.4:

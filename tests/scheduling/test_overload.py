@@ -1,4 +1,4 @@
-"""More than an engine can do, on a simulated clock: what is answered, refused, shared and spent."""
+"""Overload on a simulated clock: goodput, retry delays, fairness, leftovers."""
 
 import math
 import random
@@ -16,12 +16,14 @@ TOKENS = (8, 64)
 def offer(
     made: Simulation, times: float, seconds: float = 3.0
 ) -> tuple[list[Pending], list[RequestError]]:
-    """Calls of one text with limits of a second, so many times the capacity, until each has ended;
-    returns those that were admitted, and the refusals.
+    """Offer calls of one text with limits of a second, at `times` the capacity, until each has
+    ended.
+
+    Returns the texts that were admitted, and the errors of the others.
     """
     random_ = random.Random(3)
     texts_per_s = times * 1_024 / (made.pass_s + 1_024 * made.token_s) / (sum(TOKENS) / 2)
-    end_s, admitted, refused = made.now_s + seconds, [], []
+    end_s, admitted, rejected = made.now_s + seconds, [], []
     while made.now_s < end_s:
         made.until(made.now_s + random_.expovariate(texts_per_s))
         text = waiting(random_.randint(*TOKENS), deadline_s=made.now_s + random_.uniform(0.95, 1))
@@ -29,13 +31,13 @@ def offer(
         if error is None:
             admitted.append(text)
         else:
-            refused.append(error)
+            rejected.append(error)
     made.until(made.now_s + 2)
-    return admitted, refused
+    return admitted, rejected
 
 
 def good_tokens(made: Simulation, texts: list[Pending]) -> int:
-    """Tokens of texts that were answered in time."""
+    """Tokens of texts that were answered before their deadline."""
     return sum(text.tokens for text in texts if text.answer and is_in_time(made, text))
 
 
@@ -48,35 +50,35 @@ def is_in_time(made: Simulation, text: Pending) -> bool:
     ("lanes", "pass_s", "token_s"), [(1, 0.01, 100e-6), (1, 0.005, 2e-3), (2, 0.02, 200e-6)]
 )
 def test_goodput_does_not_fall(lanes: int, pass_s: float, token_s: float) -> None:
-    """At ten times the capacity as much is answered in time as at once the capacity; hardly any
-    work is for those who no longer wait; every refusal says when to come back.
+    """Goodput at ten times the capacity is at least 0.9 of that at the capacity. Few answers are
+    late. Every error has a retry delay.
     """
     quiet = Simulation(lanes=lanes, pass_s=pass_s, token_s=token_s)
     at_once = good_tokens(quiet, offer(quiet, lanes)[0])
     flooded = Simulation(lanes=lanes, pass_s=pass_s, token_s=token_s)
-    admitted, refused = offer(flooded, 10 * lanes)
+    admitted, rejected = offer(flooded, 10 * lanes)
 
     assert good_tokens(flooded, admitted) >= 0.9 * at_once
     late = [text for text in admitted if text.answer and not is_in_time(flooded, text)]
     assert len(late) <= 0.05 * len(admitted)
     assert flooded.ended_s.keys() == set(admitted)
     assert flooded.scheduler.waiting_texts == 0
-    assert all(error.reason == "OVERLOADED" and error.retry_after_s for error in refused)
+    assert all(error.reason == "OVERLOADED" and error.retry_after_s for error in rejected)
 
 
-def test_coming_back_doubles_when_the_engine_is_half_as_fast() -> None:
-    """The same load on an engine of half the speed is sent away for twice as long."""
+def test_the_retry_delay_doubles_at_half_the_speed() -> None:
+    """The retry delay doubles on an engine of half the speed."""
     waits_s = []
     for slower in (1, 2):
         made = Simulation(pass_s=0.0, token_s=slower * 400e-6)
-        _, refused = offer(made, 10.0 * slower)
-        waits_s.append(sum(error.retry_after_s or 0.0 for error in refused) / len(refused))
+        _, rejected = offer(made, 10.0 * slower)
+        waits_s.append(sum(error.retry_after_s or 0.0 for error in rejected) / len(rejected))
     assert waits_s[1] == pytest.approx(2 * waits_s[0], rel=0.15)
 
 
-def test_calls_beside_saturating_bulk() -> None:
-    """Beside endless bulk work every call is answered within the time of a few passes, and the
-    device is never idle.
+def test_calls_during_saturating_bulk() -> None:
+    """Next to endless bulk work every call is answered within the time of a few passes, and the
+    device stays busy.
     """
     made, calls, bulk = Simulation(), list[Pending](), list[Pending]()
     for number in range(2_000):
@@ -96,8 +98,8 @@ def test_calls_beside_saturating_bulk() -> None:
 
 @pytest.mark.parametrize("priority", Priority)
 def test_streams_share_the_engine(priority: Priority) -> None:
-    """Of eight streams that send texts of mixed lengths as fast as they may, each gets at least
-    0.8 of an eighth of the tokens, though one has a hundred times more waiting.
+    """Each of eight streams with texts of mixed lengths gets at least 0.8 of an eighth of the
+    tokens, though one has a hundred times more texts queued.
     """
     random_ = random.Random(4)
     made, unanswered, done = Simulation(), dict[int, list[Pending]](), Counter[int]()
@@ -117,8 +119,8 @@ def test_streams_share_the_engine(priority: Priority) -> None:
 
 
 def test_a_storm_of_short_deadlines() -> None:
-    """Thousands of calls with a few milliseconds each, a third of them cancelled, leave nothing
-    behind, and none runs that has expired.
+    """Thousands of calls with deadlines of milliseconds, a third of them cancelled, leave nothing
+    behind. No expired text runs.
     """
     random_ = random.Random(5)
     made, calls = Simulation(pass_s=0.005), list[Pending]()

@@ -1,4 +1,4 @@
-"""Texts whose worker ends: each runs once more, alone, and after two such ends never again."""
+"""Texts whose worker ends: each runs once more, alone; a text that ends it twice is poison."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from classwire_server.scheduling.batch import Batch, Pending, Priority
 from classwire_server.scheduling.execution import ForwardPass
 from classwire_server.scheduling.poison import REMEMBERED_TEXTS, PoisonTracker
 from classwire_server.scheduling.scheduler import Scheduler
-from tests.scheduling.simulation import COST, logits, waiting
+from tests.scheduling.simulation import PROFILE, logits, waiting
 
 NOW_S = 50.0
 
@@ -15,24 +15,26 @@ NOW_S = 50.0
 @pytest.fixture
 def scheduler() -> Scheduler:
     """A scheduler for two lanes."""
-    return Scheduler(lanes=2, batch_tokens=1_000, cost=COST, max_queue_tokens=10_000, cache_bytes=0)
+    return Scheduler(
+        lanes=2, batch_tokens=1_000, profile=PROFILE, max_queue_tokens=10_000, cache_bytes=0
+    )
 
 
 def take(scheduler: Scheduler) -> Batch:
-    """The next batch, which there must be."""
+    """The next batch."""
     batch = scheduler.take(NOW_S)
     assert batch is not None
     return batch
 
 
 def finish(scheduler: Scheduler, batch: Batch) -> None:
-    """A batch has its answers."""
+    """Finish a batch with answers."""
     done = ForwardPass(len(batch.rows), batch.tokens, logits(len(batch.rows)))
     scheduler.finish(batch, [done], NOW_S)
 
 
 def die_with(scheduler: Scheduler, *texts: Pending) -> None:
-    """Texts go to the worker in one batch, and it ends."""
+    """Take texts in one batch, and let the worker end."""
     scheduler.add(texts, NOW_S)
     batch = take(scheduler)
     assert [text for row in batch.rows for text in row] == list(texts)
@@ -40,13 +42,13 @@ def die_with(scheduler: Scheduler, *texts: Pending) -> None:
 
 
 def reason(text: Pending) -> str:
-    """Why a text has no answer."""
+    """The reason of a text's error."""
     assert isinstance(text.error, RequestError)
     return text.error.reason
 
 
 def test_each_runs_once_more_and_alone(scheduler: Scheduler) -> None:
-    """The texts of the batch run one after the other, and nothing beside them; then all goes on."""
+    """The texts of the batch run one by one, with nothing else in flight. Other texts follow."""
     texts = [waiting() for _ in range(3)]
     die_with(scheduler, *texts)
     others = [waiting(), waiting(200, Priority.BULK), waiting(500)]
@@ -62,9 +64,9 @@ def test_each_runs_once_more_and_alone(scheduler: Scheduler) -> None:
 
 
 def test_a_suspect_waits_until_nothing_else_runs(scheduler: Scheduler) -> None:
-    """While another batch is still in the worker, neither a suspect nor anything new begins."""
-    beside = waiting(200)
-    scheduler.add([beside], NOW_S)
+    """While another batch is in flight, no suspect and no new batch begins."""
+    other = waiting(200)
+    scheduler.add([other], NOW_S)
     batch = take(scheduler)
     suspect = waiting()
     die_with(scheduler, suspect)
@@ -75,9 +77,9 @@ def test_a_suspect_waits_until_nothing_else_runs(scheduler: Scheduler) -> None:
 
 
 def test_nothing_urgent_goes_while_a_suspect_waits() -> None:
-    """A suspect that waits for bulk work to finish is overtaken by no call: it would never run."""
+    """No urgent batch overtakes a suspect that waits for bulk work: the suspect would starve."""
     scheduler = Scheduler(
-        lanes=1, batch_tokens=1_000, cost=COST, max_queue_tokens=10_000, cache_bytes=0
+        lanes=1, batch_tokens=1_000, profile=PROFILE, max_queue_tokens=10_000, cache_bytes=0
     )
     scheduler.add([waiting(priority=Priority.BULK)], NOW_S)
     bulk = take(scheduler)
@@ -93,8 +95,8 @@ def test_nothing_urgent_goes_while_a_suspect_waits() -> None:
 
 
 def test_the_second_death_is_the_last(scheduler: Scheduler) -> None:
-    """The text on which the worker ends twice is poison, its neighbours are answered, and the same
-    text ends so at once from then on.
+    """A text that ends the worker twice is poison; its neighbours are answered. The same text from
+    another caller is rejected at once.
     """
     texts = [waiting() for _ in range(3)]
     die_with(scheduler, *texts)
@@ -114,8 +116,8 @@ def test_the_second_death_is_the_last(scheduler: Scheduler) -> None:
     assert scheduler.ended == [texts[0], texts[1], texts[2], again]
 
 
-def test_all_who_wait_for_a_poisonous_text_hear_of_it(scheduler: Scheduler) -> None:
-    """Callers that come while it waits to run again, or runs, share its fate."""
+def test_all_callers_of_a_poisonous_text_get_the_error(scheduler: Scheduler) -> None:
+    """Callers that share a poisonous text, queued or in flight, all get the error."""
     text = waiting()
     die_with(scheduler, text)
     waited, joined = waiting(same_as=text), waiting(same_as=text, priority=Priority.BULK)
@@ -127,8 +129,8 @@ def test_all_who_wait_for_a_poisonous_text_hear_of_it(scheduler: Scheduler) -> N
     assert scheduler.waiting_texts == 0
 
 
-def test_a_batch_that_was_never_begun_is_above_suspicion(scheduler: Scheduler) -> None:
-    """Texts that found no worker wait again, together, as often as it takes."""
+def test_a_batch_that_was_never_begun_has_no_suspects(scheduler: Scheduler) -> None:
+    """Texts of a batch that was never begun are queued again, together, any number of times."""
     texts = [waiting() for _ in range(3)]
     scheduler.add(texts, NOW_S)
     for _ in range(5):
@@ -141,7 +143,7 @@ def test_a_batch_that_was_never_begun_is_above_suspicion(scheduler: Scheduler) -
 
 
 def test_no_worker_for_a_suspect(scheduler: Scheduler) -> None:
-    """A suspect that found no worker is still one, and no more of one than before."""
+    """A suspect whose batch was never begun keeps its number of deaths."""
     texts = [waiting(), waiting()]
     die_with(scheduler, *texts)
     scheduler.run_again(take(scheduler), has_died=False)
@@ -153,7 +155,7 @@ def test_no_worker_for_a_suspect(scheduler: Scheduler) -> None:
 
 
 def test_late_while_it_waits_to_run_again(scheduler: Scheduler) -> None:
-    """A text whose time passes before there is a worker again ends as WORKER_LOST."""
+    """A text whose deadline passes before a worker is up again ends as WORKER_LOST."""
     text = waiting(deadline_s=NOW_S + 1)
     die_with(scheduler, text)
     scheduler.expire(NOW_S + 1)
@@ -161,9 +163,9 @@ def test_late_while_it_waits_to_run_again(scheduler: Scheduler) -> None:
     assert scheduler.waiting_texts == 0
 
 
-def test_suspicion_outlives_the_caller(scheduler: Scheduler) -> None:
-    """A text whose callers never wait until the worker is back is found out all the same, and runs
-    beside nobody after the first time.
+def test_suspects_outlive_their_callers(scheduler: Scheduler) -> None:
+    """The tracker remembers a suspect whose callers have gone. It runs alone, and is found to be
+    poison.
     """
     first = waiting(deadline_s=NOW_S + 1)
     die_with(scheduler, first)
@@ -180,8 +182,8 @@ def test_suspicion_outlives_the_caller(scheduler: Scheduler) -> None:
     assert (reason(third), neighbour.deaths) == ("POISON_INPUT", 0)
 
 
-def test_who_has_survived_is_above_suspicion(scheduler: Scheduler) -> None:
-    """A text that was computed since runs beside others again."""
+def test_a_computed_text_is_no_suspect(scheduler: Scheduler) -> None:
+    """A suspect that was computed runs with others again."""
     text = waiting()
     die_with(scheduler, text)
     finish(scheduler, take(scheduler))
@@ -189,8 +191,8 @@ def test_who_has_survived_is_above_suspicion(scheduler: Scheduler) -> None:
     assert len(take(scheduler).rows) == 2
 
 
-def test_the_withdrawn_do_not_run_again(scheduler: Scheduler) -> None:
-    """A text whose caller goes while it runs, or waits to run again, never runs again."""
+def test_withdrawn_texts_do_not_run_again(scheduler: Scheduler) -> None:
+    """A text that is withdrawn while in flight, or queued again, does not run again."""
     texts = [waiting(), waiting(), waiting()]
     scheduler.add(texts, NOW_S)
     batch = take(scheduler)
@@ -200,8 +202,8 @@ def test_the_withdrawn_do_not_run_again(scheduler: Scheduler) -> None:
     assert take(scheduler).rows == [texts[2:]]
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    """Many suspects do not make a poisonous text be forgotten; the oldest of each kind goes."""
+def test_the_tracker_is_bounded() -> None:
+    """The tracker evicts the oldest suspect, and separately the oldest poisonous text."""
     suspicion = PoisonTracker()
     keys = [waiting().key for _ in range(REMEMBERED_TEXTS + 1)]
     poison = waiting().key

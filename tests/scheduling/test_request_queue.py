@@ -1,4 +1,4 @@
-"""What waits for the device: order, budget, bounds, expiry. The clock is passed in."""
+"""The queue: order, budget, bounds, expiry. The clock is passed in."""
 
 import gc
 import weakref
@@ -14,7 +14,7 @@ BULK, INTERACTIVE = Priority.BULK, Priority.INTERACTIVE
 
 
 def fill(queue: RequestQueue, *texts: Pending) -> None:
-    """Let texts wait."""
+    """Queue texts."""
     for text in texts:
         queue.add(text)
 
@@ -25,14 +25,14 @@ def texts_of(batch: Batch) -> list[Pending]:
 
 
 def take_next(queue: RequestQueue, budget_tokens: int) -> Batch:
-    """Take a batch of the priority whose turn it is."""
+    """Take a batch of the next priority."""
     priority = queue.next_priority()
     assert priority is not None
     return queue.take(priority, budget_tokens)
 
 
 def test_priority_goes_before_deadline() -> None:
-    """Interactive work goes first, however urgent bulk work is."""
+    """Interactive work goes before bulk work with an earlier deadline."""
     queue, bulk, interactive = RequestQueue(100), waiting(1, BULK, 1.0), waiting(1)
     fill(queue, bulk, interactive)
     assert texts_of(take_next(queue, 100)) == [interactive]
@@ -42,7 +42,7 @@ def test_priority_goes_before_deadline() -> None:
 
 @pytest.mark.parametrize("bulk_tokens", [5, 40])
 def test_bulk_gets_its_claim_and_no_more(bulk_tokens: int) -> None:
-    """Under endless interactive work bulk work gets a tenth of what that gets."""
+    """Under endless interactive work bulk work gets a tenth of its tokens."""
     queue, taken = RequestQueue(1 << 20), Counter[Priority]()
     fill(queue, *(waiting(bulk_tokens, BULK) for _ in range(1_000)), waiting(10))
     while taken[INTERACTIVE] < 10_000:
@@ -53,8 +53,8 @@ def test_bulk_gets_its_claim_and_no_more(bulk_tokens: int) -> None:
     assert taken[BULK] >= 0.9 * BULK_CLAIM * taken[INTERACTIVE]
 
 
-def test_what_fills_urgent_batches_is_not_taken_from_the_claim() -> None:
-    """However many short texts overtake a long one in urgent batches, its turn comes."""
+def test_fillers_do_not_reduce_the_claim() -> None:
+    """Texts that fill urgent batches do not reduce the claim of a long text: its turn comes."""
     queue, long = RequestQueue(1 << 20), waiting(100, BULK, flow="a")
     fill(queue, long, *(waiting(10, BULK, flow="a") for _ in range(1_000)))
     for _ in range(int(100 / BULK_CLAIM) // 40):
@@ -69,8 +69,8 @@ def test_what_fills_urgent_batches_is_not_taken_from_the_claim() -> None:
     assert texts_of(queue.take(BULK, 100)) == [long]
 
 
-def test_a_claim_does_not_outlive_those_who_have_it() -> None:
-    """Bulk work that comes when none waited has no claim from before."""
+def test_the_claim_ends_with_the_last_bulk_text() -> None:
+    """The claim is zero once no bulk work is queued."""
     queue = RequestQueue(1 << 20)
     fill(queue, waiting(1, BULK), waiting(500), waiting(1))
     queue.take(INTERACTIVE, 500)
@@ -80,7 +80,7 @@ def test_a_claim_does_not_outlive_those_who_have_it() -> None:
 
 
 def test_a_batch_keeps_to_its_budget() -> None:
-    """A batch ends before the text that would pass the budget; that text is first in the next."""
+    """A batch ends before the text that exceeds the budget; that text is first in the next."""
     queue, texts = RequestQueue(1_000), [waiting(40), waiting(40), waiting(40)]
     fill(queue, *texts)
     batch = queue.take(INTERACTIVE, 100)
@@ -90,14 +90,14 @@ def test_a_batch_keeps_to_its_budget() -> None:
 
 
 def test_one_text_always_fits() -> None:
-    """A text that is longer than the budget is a batch by itself."""
+    """A text that is longer than the budget is a batch of its own."""
     queue, long = RequestQueue(1_000), waiting(500)
     fill(queue, long, waiting(1))
     assert texts_of(queue.take(INTERACTIVE, 100)) == [long]
 
 
 def test_the_bound_of_calls() -> None:
-    """Calls may fill the queue, bulk calls half of it; an empty one takes anything."""
+    """Calls may fill the queue, bulk calls half of it. An empty queue takes anything."""
     queue = RequestQueue(100)
     assert not queue.is_full(5_000, BULK)
     fill(queue, waiting(30))
@@ -108,7 +108,7 @@ def test_the_bound_of_calls() -> None:
 
 
 def test_the_bound_of_streams() -> None:
-    """Streams fill half of the queue; one of which nothing waits has room for one text more."""
+    """Streams may fill half of the queue. A stream without queued texts has room for one."""
     queue, text = RequestQueue(100), waiting(50, BULK, flow="a")
     fill(queue, text)
     assert not queue.has_room(waiting(1, BULK, flow="a"))
@@ -118,8 +118,8 @@ def test_the_bound_of_streams() -> None:
     assert queue.has_room(waiting(50, BULK, flow="a"))
 
 
-def test_expiry_takes_what_is_late_and_nothing_else() -> None:
-    """Texts whose deadline has come leave the queue, no batch holds them, and the next is known."""
+def test_expiry_takes_only_late_texts() -> None:
+    """Expired texts leave the queue, and the earliest deadline is that of the next."""
     queue, late, in_time = RequestQueue(1_000), waiting(deadline_s=5.0), waiting(deadline_s=5.1)
     fill(queue, in_time, late, waiting())
     assert queue.earliest_deadline_s == 5.0
@@ -131,7 +131,7 @@ def test_expiry_takes_what_is_late_and_nothing_else() -> None:
 
 
 def test_removal_happens_once() -> None:
-    """A text is removed once; one that has left, or never came, is not there."""
+    """`remove` returns False for a text that has left, or was never queued."""
     queue, text = RequestQueue(1_000), waiting()
     fill(queue, text)
     assert queue.remove(text)
@@ -141,7 +141,7 @@ def test_removal_happens_once() -> None:
 
 
 def test_many_removals_leave_order_and_count_right() -> None:
-    """Whatever is removed, what stays leaves in its order, and the tokens are counted right."""
+    """After many removals, order and token count are right."""
     queue, texts = RequestQueue(1 << 20), [waiting(tokens=1 + i % 7) for i in range(1_000)]
     fill(queue, *texts)
     stay = texts[::9]
@@ -152,8 +152,8 @@ def test_many_removals_leave_order_and_count_right() -> None:
     assert (len(queue), queue.tokens) == (0, 0)
 
 
-def test_what_has_left_is_not_kept_until_it_is_due() -> None:
-    """Texts that were taken long before their deadline are not held on to."""
+def test_removed_texts_are_freed() -> None:
+    """The queue does not keep references to texts that left long before their deadline."""
     queue = RequestQueue(1 << 20)
     fill(queue, waiting(deadline_s=1.0, flow="waits"))
     inboxes = []
@@ -167,7 +167,7 @@ def test_what_has_left_is_not_kept_until_it_is_due() -> None:
 
 
 def test_same_texts_cost_once_and_go_together() -> None:
-    """Texts with the same key are one row, at the turn of the first, and count once."""
+    """Texts with the same key share a row, at the turn of the first, and count once."""
     queue, bulk, other = RequestQueue(1_000), waiting(30, BULK), waiting(5)
     same = waiting(same_as=bulk)
     fill(queue, bulk, other, same)
@@ -178,8 +178,8 @@ def test_same_texts_cost_once_and_go_together() -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_the_cost_goes_to_an_heir(order: tuple[int, ...]) -> None:
-    """Whichever of the texts with one key are removed, the others are computed, and count once."""
+def test_the_cost_goes_to_another_text(order: tuple[int, ...]) -> None:
+    """If texts with a common key are removed, the last is still computed, and counts once."""
     queue, first = RequestQueue(1_000), waiting(30, BULK, flow="stream")
     texts = [first, waiting(same_as=first), waiting(same_as=first, deadline_s=9.0)]
     fill(queue, *texts)
@@ -193,15 +193,15 @@ def test_the_cost_goes_to_an_heir(order: tuple[int, ...]) -> None:
 
 
 def test_tokens_before_a_bulk_call() -> None:
-    """Bulk calls wait for all interactive work, and for bulk calls that are due earlier."""
+    """Bulk calls wait for all interactive work, and for bulk calls with earlier deadlines."""
     queue = RequestQueue(1_000)
     fill(queue, waiting(1, deadline_s=9.0), waiting(20, BULK, 2.0), waiting(300, BULK, 4.0))
     assert queue.tokens_before(BULK, 3.0) == 21
     assert queue.tokens_before(INTERACTIVE, 3.0) == 0
 
 
-def test_all_is_taken_at_the_end() -> None:
-    """Whatever waits is handed over, and nothing is left."""
+def test_take_all() -> None:
+    """`take_all` returns all texts and leaves the queue empty."""
     queue, suspect = RequestQueue(1_000), waiting()
     suspect.deaths = 1
     texts = [waiting(), waiting(3, BULK, flow="a"), suspect]

@@ -1,4 +1,4 @@
-"""Answers that are kept: within a bound, of one engine, and none that is no number."""
+"""The cache: bounded, for one engine, without NaN or infinity."""
 
 from dataclasses import replace
 
@@ -19,15 +19,15 @@ def key(number: int) -> Key:
     return bytes([number]), b"\0"
 
 
-def said(*rows: float, traits: EngineTraits = TRAITS) -> Answer:
-    """An answer whose rows are of one number each."""
+def answer_of(*rows: float, traits: EngineTraits = TRAITS) -> Answer:
+    """An answer with one number in each row."""
     values = np.array([[row] * LABELS for row in rows], np.float32)
     return Answer(Logits(values, traits, 0.5, 7.0), 7.0, len(rows), 99)
 
 
-def test_a_row_is_kept() -> None:
-    """A hit has the text's own row, however the batch was, and was no work."""
-    cache, answer = ResultCache(10_000), said(1.0, 2.0)
+def test_a_hit_has_its_row() -> None:
+    """A hit has the row of its text, and no inference time."""
+    cache, answer = ResultCache(10_000), answer_of(1.0, 2.0)
     cache.put(key(1), answer, 1)
     answer.logits.values[:] = 0
     hit = cache.get(key(1))
@@ -37,52 +37,52 @@ def test_a_row_is_kept() -> None:
     assert cache.get(key(2)) is None
 
 
-def test_the_bound_holds_and_the_least_used_goes() -> None:
-    """What was not asked for the longest goes when there is no more room."""
+def test_the_least_recently_used_is_evicted() -> None:
+    """The cache evicts the least recently used answers when it is full."""
     cache = ResultCache(3 * SIZE_BYTES)
     for number in (1, 2, 3):
-        cache.put(key(number), said(number), 0)
+        cache.put(key(number), answer_of(number), 0)
     assert cache.get(key(1))
-    cache.put(key(4), said(4.0), 0)
+    cache.put(key(4), answer_of(4.0), 0)
     assert [n for n in (1, 2, 3, 4) if cache.get(key(n))] == [1, 3, 4]
-    cache.put(key(1), said(1.0), 0)
-    cache.put(key(5), said(5.0), 0)
+    cache.put(key(1), answer_of(1.0), 0)
+    cache.put(key(5), answer_of(5.0), 0)
     assert [n for n in (1, 3, 4, 5) if cache.get(key(n))] == [1, 4, 5]
     for number in range(5, 100):
-        cache.put(key(number), said(number), 0)
+        cache.put(key(number), answer_of(number), 0)
     assert len(cache) == 3
 
 
 def test_no_room_at_all() -> None:
-    """Without room for one answer nothing is kept."""
+    """A cache that is smaller than one answer stays empty."""
     cache = ResultCache(SIZE_BYTES - 1)
-    cache.put(key(1), said(1.0), 0)
+    cache.put(key(1), answer_of(1.0), 0)
     assert (len(cache), cache.get(key(1))) == (0, None)
 
 
-def test_another_engine_starts_afresh() -> None:
-    """Answers of a compiled engine do not stand beside those of the plain one."""
+def test_another_engine_evicts_all() -> None:
+    """An answer of a compiled engine evicts those of the plain one."""
     cache = ResultCache(10 * SIZE_BYTES)
     for number in range(8):
-        cache.put(key(number), said(1.0), 0)
+        cache.put(key(number), answer_of(1.0), 0)
     compiled = replace(TRAITS, execution=Execution.COMPILED)
     for number in range(8, 18):
-        cache.put(key(number), said(1.0, traits=compiled), 0)
+        cache.put(key(number), answer_of(1.0, traits=compiled), 0)
     assert [n for n in range(18) if cache.get(key(n))] == list(range(8, 18))
 
 
 def test_devices_of_one_engine_share() -> None:
-    """Which of several devices computed an answer makes no difference to it."""
+    """Answers of different devices of one engine stay together."""
     cache = ResultCache(10_000)
-    cache.put(key(1), said(1.0, traits=replace(TRAITS, device="cuda:0")), 0)
-    cache.put(key(2), said(1.0, traits=replace(TRAITS, device="cuda:1")), 0)
+    cache.put(key(1), answer_of(1.0, traits=replace(TRAITS, device="cuda:0")), 0)
+    cache.put(key(2), answer_of(1.0, traits=replace(TRAITS, device="cuda:1")), 0)
     assert cache.get(key(1))
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_what_is_no_number_is_not_kept(number: float) -> None:
-    """A bad row is computed again when it is asked for again; its neighbours are kept."""
-    cache, answer = ResultCache(10_000), said(1.0, 2.0)
+def test_rows_that_are_not_finite_are_not_cached(number: float) -> None:
+    """A row with NaN or infinity is not cached; its neighbours are."""
+    cache, answer = ResultCache(10_000), answer_of(1.0, 2.0)
     answer.logits.values[0, 3] = number
     cache.put(key(1), answer, 0)
     cache.put(key(2), answer, 1)

@@ -1,4 +1,4 @@
-"""What goes to the engine, when, how much at once, and beside what. The clock is passed in."""
+"""What goes to the engine, when, and in which batch. The clock is passed in."""
 
 import math
 from concurrent.futures import CancelledError
@@ -11,25 +11,32 @@ from classwire_server.errors import RequestError
 from classwire_server.scheduling.batch import Batch, Pending, Priority
 from classwire_server.scheduling.batch_sizing import (
     BULK_BATCH_S,
+    MAX_LATENCY_RATIO,
     SHARE_TOKENS,
     TRAFFIC_S,
-    WAITED_TIMES,
 )
 from classwire_server.scheduling.execution import ForwardPass
-from classwire_server.scheduling.result_cache import ResultCache
 from classwire_server.scheduling.scheduler import Scheduler
-from tests.scheduling.simulation import COST, ENOUGH_TOKENS, FULL_TOKENS, QUICK, logits, waiting
+from tests.scheduling.simulation import ENOUGH_TOKENS, FULL_TOKENS, PROFILE, QUICK, logits, waiting
 
 BULK = Priority.BULK
 NOW_S = 500.0
 
 
 def make(
-    lanes: int = 1, batch_tokens: int = 1_000, tokens_per_s: int = 0, cost: LatencyProfile = COST
+    lanes: int = 1,
+    batch_tokens: int = 1_000,
+    tokens_per_s: int = 0,
+    profile: LatencyProfile = PROFILE,
+    cache_bytes: int = 0,
 ) -> Scheduler:
-    """A scheduler whose engine is known to be so fast on each lane, if at all."""
+    """A scheduler that has measured this rate of each lane, unless it is 0."""
     scheduler = Scheduler(
-        lanes=lanes, batch_tokens=batch_tokens, cost=cost, max_queue_tokens=100_000, cache_bytes=0
+        lanes=lanes,
+        batch_tokens=batch_tokens,
+        profile=profile,
+        max_queue_tokens=100_000,
+        cache_bytes=cache_bytes,
     )
     if tokens_per_s:
         scheduler.add([waiting(100, BULK)], 0.0)
@@ -41,7 +48,7 @@ def make(
 
 
 def take(scheduler: Scheduler, now_s: float = NOW_S) -> list[Pending]:
-    """The texts of the next batch; none when there is no batch."""
+    """The texts of the next batch; empty without one."""
     return texts_of(scheduler.take(now_s))
 
 
@@ -50,8 +57,10 @@ def texts_of(batch: Batch | None) -> list[Pending]:
     return [text for row in batch.rows for text in row] if batch else []
 
 
-def run_beside(scheduler: Scheduler, *, bulk_tokens: int, urgent_tokens: int, seconds: int) -> None:
-    """In each second, a bulk batch that takes all of it, and an urgent one in its first half."""
+def run_urgent_during_bulk(
+    scheduler: Scheduler, *, bulk_tokens: int, urgent_tokens: int, seconds: int
+) -> None:
+    """Each second runs a bulk batch, and an urgent one in its first half."""
     for second in range(seconds):
         now_s = NOW_S + second
         scheduler.add([waiting(bulk_tokens, BULK)], now_s)
@@ -65,7 +74,7 @@ def run_beside(scheduler: Scheduler, *, bulk_tokens: int, urgent_tokens: int, se
 
 
 def test_idle_lanes_share() -> None:
-    """What waits is spread over the lanes that are free, down to what is worth a pass."""
+    """Queued work is spread over the free lanes, in batches of at least SHARE_TOKENS."""
     scheduler = make(lanes=4)
     scheduler.add([waiting(SHARE_TOKENS // 2) for _ in range(16)], NOW_S)
     assert [len(take(scheduler)) for _ in range(4)] == [4, 4, 4, 4]
@@ -75,14 +84,14 @@ def test_idle_lanes_share() -> None:
 
 
 def test_a_batch_keeps_to_the_best_size() -> None:
-    """However much waits, a batch is no larger than what the engine does best."""
+    """A batch has at most `batch_tokens`."""
     scheduler = make(batch_tokens=300)
     scheduler.add([waiting(100) for _ in range(9)], NOW_S)
     assert len(take(scheduler)) == 3
 
 
 def test_a_batch_is_small_when_its_first_would_be_late() -> None:
-    """The first text of a batch is not made late by those that go with it."""
+    """A batch is small enough for its first text to be in time."""
     scheduler = make(tokens_per_s=1_000)
     first = waiting(100, deadline_s=NOW_S + 0.6)
     scheduler.add([first, *(waiting(100, deadline_s=NOW_S + 9) for _ in range(9))], NOW_S)
@@ -103,8 +112,8 @@ def test_bulk_batches_are_short_while_there_is_interactive_traffic() -> None:
         assert len(take(scheduler)) == texts
 
 
-def test_bulk_batches_stay_worth_a_pass() -> None:
-    """However slow the engine is, interactive traffic makes bulk batches no smaller than that."""
+def test_bulk_batches_have_a_least_size() -> None:
+    """On a slow engine, interactive traffic makes bulk batches no smaller than SHARE_TOKENS."""
     scheduler = make(tokens_per_s=100)
     scheduler.add([waiting(10)], NOW_S)
     first = scheduler.take(NOW_S)
@@ -115,7 +124,7 @@ def test_bulk_batches_stay_worth_a_pass() -> None:
 
 
 def test_late_calls_are_shed() -> None:
-    """A call's text that would be late even if it went at once never runs; the next goes."""
+    """The scheduler sheds a call's text that would be late in this batch, and takes the next."""
     scheduler = make(tokens_per_s=1_000)
     late, in_time = waiting(200, deadline_s=NOW_S + 0.1), waiting(200, deadline_s=NOW_S + 1)
     scheduler.add([late, in_time], NOW_S)
@@ -126,8 +135,8 @@ def test_late_calls_are_shed() -> None:
 
 
 def test_the_last_is_never_shed() -> None:
-    """A text that waits alone is tried, however slow the engine seems: else it would never be
-    measured again. Nor is a stream's, which has an answer coming.
+    """A text that is alone runs, however slow the engine seems: only a pass renews the drain rate.
+    A stream's text is never shed.
     """
     scheduler = make(tokens_per_s=1)
     last = waiting(200, deadline_s=NOW_S + 0.1)
@@ -140,8 +149,8 @@ def test_the_last_is_never_shed() -> None:
 
 
 def test_a_batch_ahead() -> None:
-    """One batch more than there are lanes is taken when it will begin soon and is worth it."""
-    scheduler = make(tokens_per_s=100_000, cost=QUICK)
+    """One batch goes ahead of the next free lane if it will start soon and is large enough."""
+    scheduler = make(tokens_per_s=100_000, profile=QUICK)
     scheduler.add([waiting(1_000)], NOW_S)
     assert take(scheduler)
     scheduler.add([waiting(500)], NOW_S)
@@ -154,8 +163,8 @@ def test_a_batch_ahead() -> None:
 
 @pytest.mark.parametrize("priority", list(Priority))
 def test_bulk_work_is_not_sent_ahead_behind_calls(priority: Priority) -> None:
-    """It might start first, and they would wait for it."""
-    scheduler = make(tokens_per_s=100_000, cost=QUICK)
+    """Bulk work goes ahead only behind bulk work: it could start before calls sent just before."""
+    scheduler = make(tokens_per_s=100_000, profile=QUICK)
     scheduler.add([waiting(1_000, priority)], NOW_S)
     assert take(scheduler)
     scheduler.add([waiting(1_000, BULK)], NOW_S)
@@ -164,7 +173,7 @@ def test_bulk_work_is_not_sent_ahead_behind_calls(priority: Priority) -> None:
 
 @pytest.mark.parametrize("tokens_per_s", [0, 1_000])
 def test_no_batch_ahead_of_a_long_one(tokens_per_s: int) -> None:
-    """What would lie ready for long, or who knows how long, waits where it can be overtaken."""
+    """No batch goes ahead if the lanes are busy for long, or for an unknown time."""
     scheduler = make(tokens_per_s=tokens_per_s)
     scheduler.add([waiting(100)], NOW_S)
     assert take(scheduler)
@@ -172,9 +181,9 @@ def test_no_batch_ahead_of_a_long_one(tokens_per_s: int) -> None:
     assert not take(scheduler)
 
 
-def test_what_is_sent_ahead_counts_the_wait() -> None:
-    """A text that would be in time on a free lane, and is late behind what runs, is shed."""
-    scheduler = make(tokens_per_s=100_000, cost=QUICK)
+def test_a_batch_ahead_counts_its_wait() -> None:
+    """The scheduler sheds a text that would be late because its batch waits for a lane."""
+    scheduler = make(tokens_per_s=100_000, profile=QUICK)
     scheduler.add([waiting(1_000)], NOW_S)
     assert take(scheduler)
     late, in_time = (waiting(1_000, deadline_s=NOW_S + after_s) for after_s in (0.015, 0.5))
@@ -183,8 +192,8 @@ def test_what_is_sent_ahead_counts_the_wait() -> None:
     assert late.error is not None
 
 
-def test_interactive_work_goes_beside_bulk() -> None:
-    """While lanes hold bulk work a small interactive batch goes beside them, one at a time."""
+def test_urgent_batches_need_no_lane() -> None:
+    """While the lanes hold bulk work a small urgent batch needs no lane; one at a time."""
     scheduler = make()
     scheduler.add([waiting(1_000, BULK), waiting(500, BULK)], NOW_S)
     assert not scheduler.take_urgent(NOW_S)
@@ -195,15 +204,15 @@ def test_interactive_work_goes_beside_bulk() -> None:
     batch = scheduler.take_urgent(NOW_S)
     assert batch is not None
     assert texts_of(batch) == calls[:2]
-    assert batch is scheduler._running.urgent
+    assert batch.is_urgent
     assert not scheduler.take_urgent(NOW_S)
     scheduler.finish(batch, [ForwardPass(2, FULL_TOKENS, logits(2))], NOW_S)
     assert texts_of(scheduler.take_urgent(NOW_S)) == calls[2:]
 
 
 def test_bulk_work_fills_up_an_urgent_batch() -> None:
-    """Bulk texts that fit go along, in order, until there are enough tokens; those that do not are
-    next on the lanes.
+    """Bulk texts that fit join an urgent batch, in order, until it has enough tokens. The others
+    are next on the lanes.
     """
     scheduler = make(batch_tokens=200)
     scheduler.add([waiting(200, BULK)], NOW_S)
@@ -218,8 +227,8 @@ def test_bulk_work_fills_up_an_urgent_batch() -> None:
     assert take(scheduler) == [long, left]
 
 
-def test_a_batch_that_is_filled_enough_is_not_filled_further() -> None:
-    """More tokens would hardly make the engine faster, and its texts wait for them."""
+def test_filling_stops_at_an_efficient_size() -> None:
+    """A batch with an efficient size is filled no further."""
     scheduler = make()
     scheduler.add([waiting(500, BULK)], NOW_S)
     assert take(scheduler)
@@ -230,13 +239,13 @@ def test_a_batch_that_is_filled_enough_is_not_filled_further() -> None:
 
 @pytest.mark.parametrize("what", ["it has waited", "its deadline is near"])
 def test_a_batch_that_is_late_is_filled_less(what: str) -> None:
-    """The longer its first text has waited, or the less time it has, the fewer go along."""
+    """The longer its first text has waited, or the less time it has, the less bulk work joins."""
     scheduler = make()
     scheduler.add([waiting(500, BULK)], NOW_S)
     assert take(scheduler)
     # Of the time that it may wait and take so much is left in which 40 tokens are computed.
     left_s = 0.016 + 0.001 * 40
-    waited_s, deadline_s = WAITED_TIMES * COST.smallest_s - left_s, NOW_S + 2 * left_s
+    waited_s, deadline_s = MAX_LATENCY_RATIO * PROFILE.smallest_s - left_s, NOW_S + 2 * left_s
     if what == "it has waited":
         deadline_s = math.inf
     else:
@@ -247,8 +256,8 @@ def test_a_batch_that_is_late_is_filled_less(what: str) -> None:
     assert texts_of(scheduler.take_urgent(NOW_S)) == [call, fits]
 
 
-def test_bulk_work_fills_up_what_leaves_no_call_waiting() -> None:
-    """Where a call does not fit any more no bulk text goes before it."""
+def test_nothing_fills_up_before_a_queued_call() -> None:
+    """No bulk text joins an urgent batch while a call's text stays queued."""
     scheduler = make()
     scheduler.add([waiting(500, BULK)], NOW_S)
     assert take(scheduler)
@@ -258,8 +267,10 @@ def test_bulk_work_fills_up_what_leaves_no_call_waiting() -> None:
 
 
 def test_nothing_fills_up_where_texts_share_no_pass() -> None:
-    """Where each text is a pass of its own a filled batch takes longer, and is no faster."""
-    scheduler = make(cost=replace(COST, is_shared=False))
+    """If each text is a pass of its own, filling gains nothing, and the scheduler adds no bulk
+    work.
+    """
+    scheduler = make(profile=replace(PROFILE, is_shared=False))
     scheduler.add([waiting(500, BULK)], NOW_S)
     assert take(scheduler)
     call = waiting(16)
@@ -268,8 +279,8 @@ def test_nothing_fills_up_where_texts_share_no_pass() -> None:
 
 
 @pytest.mark.parametrize("lanes", [1, 2])
-def test_bulk_work_fills_up_what_would_take_the_last_lane(lanes: int) -> None:
-    """While another lane is free bulk work has that to itself, and calls do not wait for it."""
+def test_bulk_work_fills_up_a_batch_on_the_last_lane(lanes: int) -> None:
+    """Bulk work joins an interactive batch on the last free lane; else it gets its own lane."""
     scheduler = make(lanes=lanes)
     call, bulk = waiting(16), waiting(20, BULK)
     scheduler.add([bulk, call], NOW_S)
@@ -277,15 +288,15 @@ def test_bulk_work_fills_up_what_would_take_the_last_lane(lanes: int) -> None:
     assert take(scheduler) == ([] if lanes == 1 else [bulk])
 
 
-def test_what_runs_beside_the_lanes_counts_for_the_drain_rate() -> None:
-    """Its tokens are counted with those of the lanes, and no second twice."""
+def test_urgent_batches_count_for_the_drain_rate() -> None:
+    """Tokens of urgent batches count for the drain rate, without counting their time twice."""
     scheduler = make()
-    run_beside(scheduler, bulk_tokens=400, urgent_tokens=100, seconds=100)
+    run_urgent_during_bulk(scheduler, bulk_tokens=400, urgent_tokens=100, seconds=100)
     assert scheduler.backlog().tokens_per_s == pytest.approx(500, rel=0.05)
 
 
 def test_interactive_work_waits_for_interactive_work() -> None:
-    """Where a lane is free, or all hold interactive work, there is nothing to go beside."""
+    """There is no urgent batch while a lane is free, or while all lanes hold interactive work."""
     scheduler = make(lanes=2)
     scheduler.add([waiting(500, BULK)], NOW_S)
     assert take(scheduler)
@@ -298,10 +309,10 @@ def test_interactive_work_waits_for_interactive_work() -> None:
     assert not scheduler.take_urgent(NOW_S)
 
 
-def test_calls_are_not_judged_by_how_long_bulk_work_stands_still() -> None:
-    """Bulk batches that others overtake take long; a call does not, and is admitted and run."""
+def test_preempted_bulk_time_does_not_count_for_calls() -> None:
+    """Preempted bulk batches take long. Admission of calls does not count that time."""
     scheduler = make()
-    run_beside(scheduler, bulk_tokens=100, urgent_tokens=900, seconds=20)
+    run_urgent_during_bulk(scheduler, bulk_tokens=100, urgent_tokens=900, seconds=20)
     scheduler.add([waiting(100, BULK)], NOW_S)
     assert take(scheduler)
     call = waiting(96, deadline_s=NOW_S + 0.2)
@@ -313,8 +324,8 @@ def test_calls_are_not_judged_by_how_long_bulk_work_stands_still() -> None:
 
 
 def test_the_least_time() -> None:
-    """A text is admitted with more time than the least, and refused with less, which depends on
-    what goes before it; there is none while the engine is idle, nor where the answer may be known.
+    """The scheduler admits a text with more time than `least_s`, and rejects it with less.
+    `least_s` depends on the work ahead. It is 0 for an idle engine, and with a cache.
     """
     scheduler = make(tokens_per_s=100)
     assert scheduler.least_s(NOW_S) == 0
@@ -326,44 +337,47 @@ def test_the_least_time() -> None:
     assert scheduler.least_s(NOW_S + 99) == pytest.approx(10, abs=0.1)
     least_s = scheduler.least_s(NOW_S + 101)
     assert least_s >= 15
-    scheduler._queue.take_all()
+    scheduler.close()  # empties the queue
     scheduler.add([waiting(500, deadline_s=NOW_S)], NOW_S)
     scheduler.admit([waiting(1, deadline_s=NOW_S + least_s + 0.001)], NOW_S)
     with pytest.raises(RequestError, match="can't be met"):
         scheduler.admit([waiting(1, deadline_s=NOW_S + least_s - 0.001)], NOW_S)
-    scheduler._cache = ResultCache(1)
+    scheduler = make(tokens_per_s=100, cache_bytes=1)
+    scheduler.add([waiting(1_000)], NOW_S)
+    assert take(scheduler)
     assert scheduler.least_s(NOW_S) == 0
 
 
-def test_when_unseen_calls_are_to_come_back() -> None:
-    """As if each had a text like those of calls, whether let in, refused or known, behind all that
-    wait, and at the speed of the engine; before there was a call, like those that were computed.
+def test_the_retry_delay_of_calls_that_were_not_read() -> None:
+    """The retry delay of a call that was rejected before it was read counts one text of the mean
+    size, behind the queue. Before the first call it is the mean size in passes.
     """
     waits_s = []
     for tokens_per_s in (100, 50):
         scheduler = make(tokens_per_s=tokens_per_s)  # it has computed a text of 100 tokens
         known = waiting(500)
         scheduler.add([known], NOW_S)
-        assert scheduler.refuse(NOW_S - 1_000).retry_after_s == pytest.approx(600 / tokens_per_s)
+        assert scheduler.reject(NOW_S - 1_000).retry_after_s == pytest.approx(600 / tokens_per_s)
         scheduler.admit([waiting(500, same_as=known)], NOW_S)
         deadline_s = NOW_S + 1
         with pytest.raises(RequestError):
             scheduler.admit([waiting(n, deadline_s=deadline_s) for n in (30, 60, 210)], NOW_S)
-        assert scheduler._admission.text_tokens == 200
-        waits_s.append([scheduler.refuse(NOW_S).retry_after_s for _ in range(3)])
+        waits_s.append([scheduler.reject(NOW_S).retry_after_s for _ in range(3)])
     assert waits_s == [pytest.approx([10, 12, 14]), pytest.approx([20, 24, 28])]
 
 
-def test_one_size_moves_the_time_to_come_back_little() -> None:
-    """It is that of a hundred calls."""
-    scheduler = make()
+def test_one_call_changes_the_mean_size_little() -> None:
+    """The mean size follows a hundred calls, so a single one changes it little."""
+    scheduler = make(tokens_per_s=1)
     for tokens in (*[10] * 100, 100):
         scheduler.admit([waiting(tokens)], NOW_S)
-    assert 10 < scheduler._admission.text_tokens <= 12
+    retry_after_s = scheduler.reject(NOW_S).retry_after_s
+    assert retry_after_s is not None
+    assert 10 < retry_after_s <= 12
 
 
 def test_calls_do_not_wait_for_bulk() -> None:
-    """What is admitted does not depend on bulk work, which is overtaken."""
+    """Admission of calls does not count bulk work, which they overtake."""
     scheduler = make(tokens_per_s=1_000)
     scheduler.add([waiting(900, BULK), waiting(900, BULK)], NOW_S)
     assert take(scheduler)
@@ -374,7 +388,7 @@ def test_calls_do_not_wait_for_bulk() -> None:
 
 @pytest.mark.parametrize("flow", [None, "stream"])
 def test_expired_and_withdrawn_texts_never_run(flow: str | None) -> None:
-    """Texts end where they wait, those whose caller has gone and those whose time has."""
+    """Withdrawn and expired texts leave the queue at once, and end once."""
     scheduler = make()
     gone, late, left = (
         waiting(10, BULK, deadline_s, flow) for deadline_s in (math.inf, NOW_S + 1, NOW_S + 2)
@@ -392,8 +406,8 @@ def test_expired_and_withdrawn_texts_never_run(flow: str | None) -> None:
     assert len(scheduler.ended) == 2
 
 
-def test_closing_ends_what_waits() -> None:
-    """At the end what waits is DRAINING, and what runs is answered."""
+def test_closing_ends_queued_texts() -> None:
+    """`close` ends queued texts as DRAINING; texts in flight are answered."""
     scheduler = make()
     runs, waits = waiting(), waiting()
     scheduler.add([runs], NOW_S)

@@ -1,4 +1,4 @@
-"""Authorities, and servers that ask who calls."""
+"""Certificate authorities, and servers with TLS or callers."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -18,19 +18,19 @@ Listen = Callable[..., Server]
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """Whom the tests' clients and servers trust."""
+    """The authority that the tests' clients and servers trust."""
     return trustme.CA()
 
 
 @pytest.fixture(scope="session")
 def stranger() -> trustme.CA:
-    """An authority whom nobody trusts."""
+    """An authority that nobody trusts."""
     return trustme.CA()
 
 
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for what stays as it is."""
+    """A folder for files that no test changes."""
     return tmp_path_factory.mktemp("pki")
 
 
@@ -42,19 +42,19 @@ def ca(pki: Path, authority: trustme.CA) -> Path:
 
 @pytest.fixture(scope="session")
 def pair(pki: Path, authority: trustme.CA) -> Pair:
-    """A server's certificate, which is good."""
+    """A valid server certificate."""
     return Pair.at(pki, authority.issue_cert(HOST))
 
 
 @pytest.fixture
 def own_pair(tmp_path: Path, authority: trustme.CA) -> Pair:
-    """A good pair that a test may replace."""
+    """A valid server certificate that a test may replace."""
     return Pair.at(tmp_path, authority.issue_cert(HOST))
 
 
 @pytest.fixture
 def listen() -> Iterator[Listen]:
-    """Starts servers that are alive and load nothing: `listen(tls_cert=...)`."""
+    """Starts servers that listen but load no model: `listen(tls_cert=...)`."""
     with ExitStack() as servers:
 
         def start(**settings: Any) -> Server:
@@ -68,7 +68,7 @@ def listen() -> Iterator[Listen]:
 
 @pytest.fixture(autouse=True)
 def _no_secret_in_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a test does, no log line holds a token, a hash of one, or a key."""
+    """Check after each test that no log line holds a token, its hash, or a key."""
     caplog.set_level(logging.DEBUG)
     yield
     for record in caplog.get_records("call"):

@@ -1,4 +1,4 @@
-"""Certificates and callers in files, replaced as an operator would: in one step."""
+"""Files of certificates and callers, replaced atomically as an operator would."""
 
 import os
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ HOST = "127.0.0.1"
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write a file anew."""
+    """Replace a file atomically."""
     scratch = path.with_name(path.name + ".new")
     scratch.write_bytes(data)
     os.replace(scratch, path)
@@ -30,35 +30,35 @@ class Pair:
 
     @staticmethod
     def at(folder: Path, leaf: trustme.LeafCert, name: str = "server") -> "Pair":
-        """The pair of this name in a folder, written now."""
+        """Write a pair of this name into a folder, and return it."""
         pair = Pair(folder / f"{name}.pem", folder / f"{name}.key")
         pair.put(leaf)
         return pair
 
     def put(self, leaf: trustme.LeafCert) -> None:
-        """Write both files anew, one after the other."""
+        """Replace both files, one after the other."""
         replace(self.cert, b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         replace(self.key, leaf.private_key_pem.bytes())
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Of a server."""
+        """The settings of a server with this pair."""
         return {"tls_cert": str(self.cert), "tls_key": str(self.key)}
 
-    def shown_to(self, ca: Path) -> Tls:
-        """TLS of a client that trusts `ca` and shows this pair."""
+    def client_tls(self, ca: Path) -> Tls:
+        """Return the TLS of a client that trusts `ca` and presents this pair."""
         return Tls(ca, self.cert, self.key)
 
 
 def ca_file(folder: Path, authority: trustme.CA, name: str = "ca") -> Path:
-    """The certificate of an authority, as a file."""
+    """Write the certificate of an authority, and return its path."""
     path = folder / f"{name}.pem"
     replace(path, authority.cert_pem.bytes())
     return path
 
 
 def callers_toml(callers: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """The file of callers; where `tokens` are tokens, it holds their hashes."""
+    """Return the text of a callers file. It holds the hashes of `tokens`."""
     lines = []
     for name, entry in callers.items():
         lines.append(f"[{name}]")

@@ -1,4 +1,4 @@
-"""The file of callers, tokens and rates, without a server."""
+"""The callers file, tokens and rate limits, without a server."""
 
 import hmac
 import math
@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
-    """What is compared in constant time."""
+    """The pairs compared in constant time."""
     pairs: list[tuple[Any, Any]] = []
     plain = hmac.compare_digest
 
@@ -43,8 +43,8 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
     return pairs
 
 
-def test_a_token_names_its_caller_and_is_told_by_its_hash() -> None:
-    """Each token is another, and so is each hash of it, by its salt; another token has another."""
+def test_a_token_and_its_hash() -> None:
+    """A token names its caller. Its salted hashes differ, and match only this token."""
     token, other = new_token("alice"), new_token("alice")
     kept = hash_of(token)
     assert name_in(token) == name_in(other) == "alice"
@@ -59,8 +59,8 @@ def test_a_token_names_its_caller_and_is_told_by_its_hash() -> None:
 @pytest.mark.parametrize(
     "text", ["", "cw_", "cw_alice", f"{TOKEN}x", f"{TOKEN}\n", f" {TOKEN}", "cw_Bob_" + "a" * 43]
 )
-def test_what_is_no_token(text: str) -> None:
-    """Names nobody."""
+def test_invalid_tokens(text: str) -> None:
+    """An invalid token names no caller."""
     assert name_in(text) is None
 
 
@@ -72,8 +72,8 @@ def test_what_is_no_token(text: str) -> None:
 def test_tokens_are_compared_in_constant_time(
     token: str, file: Path, compared: list[tuple[Any, Any]]
 ) -> None:
-    """Once for each token that is shown, whether there is a caller of that name or not; a right one
-    is known, and others are BAD_CREDENTIALS.
+    """Each token takes one comparison, even without a caller of that name. Only the right one is
+    accepted; all others get BAD_CREDENTIALS.
     """
     access = Authenticator(SecuritySettings(callers=str(file)))
     if token == TOKEN:
@@ -87,7 +87,7 @@ def test_tokens_are_compared_in_constant_time(
 
 
 def test_a_caller_may_have_several_tokens(file: Path) -> None:
-    """So that the next one is known before the last one goes."""
+    """So an operator can add the next token before removing the last one."""
     access = Authenticator(SecuritySettings(callers=str(file)))
     first = access.by_token(TOKEN)
     replace(file, callers_toml({"alice": {"tokens": (TOKEN, OTHER)}}))
@@ -101,19 +101,19 @@ def test_a_caller_may_have_several_tokens(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "names nobody"),
-        ("alice =", r"is not TOML \(at end of document\)"),
-        (f"alice = 1{'0' * 5000}", "a number of too many digits"),
-        (f"alice = {'[' * 5000}", "too many brackets"),
+        ("", "has no callers"),
+        ("alice =", r"is not valid TOML \(at end of document\)"),
+        (f"alice = 1{'0' * 5000}", "a number with too many digits"),
+        (f"alice = {'[' * 5000}", "too many nested brackets"),
         (f"[{TOKEN}]\n[{TOKEN}]", r"something is named twice \(at line 2, column "),
         (f"[a.{TOKEN}]\n[a.{TOKEN}]", r"something is named twice \(at line 2, column "),
         (f"a = {{{TOKEN} = 1, {TOKEN} = 2}}", "something is named twice"),
         (f"{TOKEN} = 1\n{TOKEN} = 2", "something is named twice"),
-        (f"a = {TOKEN}", r"is not TOML \(at line 1, column 5\)"),
-        (f"['{TOKEN} ']", r"the name '\(a token\)' is not of the form"),
+        (f"a = {TOKEN}", r"is not valid TOML \(at line 1, column 5\)"),
+        (f"['{TOKEN} ']", r"the name '\(a token\)' does not match"),
         (f"[alice]\n'{TOKEN};' = 1", r"no such key: \(a token\)"),
         ("alice = 1", "alice is not a table"),
-        ("[Alice]", "'Alice' is not of the form"),
+        ("[Alice]", "'Alice' does not match"),
         ("[alice]\n", "alice has neither tokens nor certificates"),
         (f"[alice]\ntokens = '{HASH}'", "tokens is not a list of strings"),
         (f"[alice]\ntokens = ['{TOKEN}']", "tokens are hashes"),
@@ -123,11 +123,11 @@ def test_a_caller_may_have_several_tokens(file: Path) -> None:
         (f"[alice]\ntokens = ['{HASH}']\ntext_tokens_per_s = {'9' * 400}", "too many digits"),
         (f"[alice]\ntokens = ['{HASH}']\ntext_tokens_per_s = nan", "less than 1"),
         (f"[alice]\ntokens = ['{HASH}']\ntext_tokens_per_s = true", "not a number"),
-        ("[alice]\ncertificates = ['a.example']", "there is no --tls-client-ca"),
+        ("[alice]\ncertificates = ['a.example']", "certificates need --tls-client-ca"),
     ],
 )
-def test_a_file_that_is_wrong(text: str, said: str, tmp_path: Path) -> None:
-    """Is refused in one line that names the file and the caller, and never a token."""
+def test_an_invalid_file(text: str, said: str, tmp_path: Path) -> None:
+    """The error is one line that names the file and the mistake, but never a token."""
     path = tmp_path / "callers.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=said) as refusal:
@@ -138,25 +138,23 @@ def test_a_file_that_is_wrong(text: str, said: str, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
-    """Is refused as any other; the place of the byte is named."""
+    """The error names the position of the first bad byte."""
     path = tmp_path / "callers.toml"
     path.write_bytes(b"alice = '\xff'")
     with pytest.raises(ConfigError, match=r"is not UTF-8 \(at byte 9\)"):
         read_callers(str(path), with_certificates=False, before={})
 
 
-def test_a_certificate_is_that_of_one_caller(tmp_path: Path) -> None:
-    """Two callers cannot share one."""
+def test_a_certificate_has_one_caller(tmp_path: Path) -> None:
+    """Two callers cannot share a certificate."""
     path = tmp_path / "callers.toml"
     path.write_text("[a]\ncertificates = ['x.example']\n[b]\ncertificates = ['x.example']")
     with pytest.raises(ConfigError, match=r"x\.example is named twice"):
         read_callers(str(path), with_certificates=True, before={})
 
 
-def test_a_file_that_goes_wrong_later_is_not_taken(
-    file: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Who was known stays known, which the log says once; a good file is taken again."""
+def test_a_file_that_becomes_invalid(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The previous callers stay in use with one warning, until the file is valid again."""
     access = Authenticator(SecuritySettings(callers=str(file)))
     for broken in (b"", b"rubbish"):
         replace(file, broken)
@@ -171,8 +169,8 @@ def test_a_file_that_goes_wrong_later_is_not_taken(
         access.by_token(TOKEN)
 
 
-def test_a_rate_goes_on_when_the_file_changes(file: Path) -> None:
-    """Nobody is given more by an edit for someone else, nor forgiven by one for himself."""
+def test_a_rate_survives_a_change_of_the_file(file: Path) -> None:
+    """An edit of the file neither resets a caller's debt nor replaces its rate object."""
     access = Authenticator(SecuritySettings(callers=str(file)))
 
     def rate(tokens_per_s: int) -> Rate:
@@ -189,8 +187,8 @@ def test_a_rate_goes_on_when_the_file_changes(file: Path) -> None:
         first.check(time.monotonic())
 
 
-def test_a_file_that_is_not_taken_changes_no_rate(file: Path) -> None:
-    """Whatever stands before the mistake in it."""
+def test_an_invalid_file_changes_no_rate(file: Path) -> None:
+    """Valid entries before the mistake have no effect either."""
     access = Authenticator(SecuritySettings(callers=str(file)))
     alice = callers_toml({"alice": {"tokens": (TOKEN,), "text_tokens_per_s": 5}})
     replace(file, alice + b"\n[bob]\n")
@@ -198,8 +196,8 @@ def test_a_file_that_is_not_taken_changes_no_rate(file: Path) -> None:
 
 
 @pytest.mark.parametrize(("tokens_per_s", "wait_s"), [(50, 10), (101, 500 / 101), (math.inf, 0)])
-def test_another_rate_takes_over_what_is_owed(tokens_per_s: float, wait_s: float) -> None:
-    """The same tokens, paid for at the new rate."""
+def test_a_new_rate_keeps_the_debt(tokens_per_s: float, wait_s: float) -> None:
+    """The debt is the same number of tokens, paid at the new rate."""
     rate = Rate(100)
     rate.take(600, 1_000.0)
     rate.change(tokens_per_s, 1_000.0)
@@ -207,8 +205,8 @@ def test_another_rate_takes_over_what_is_owed(tokens_per_s: float, wait_s: float
     assert rate.wait_s(1_000.0) == pytest.approx(wait_s)
 
 
-def test_who_owes_nothing_owes_nothing_at_another_rate() -> None:
-    """Also who had no rate before: a second's worth of the new one is free."""
+def test_a_new_rate_without_debt() -> None:
+    """A caller without debt has none at the new rate. The tokens of one second are free."""
     for rate in (Rate(), Rate(10)):
         rate.take(10, 1_000.0)
         rate.change(100, 1_005.0)
@@ -217,8 +215,8 @@ def test_who_owes_nothing_owes_nothing_at_another_rate() -> None:
         assert rate.wait_s(1_005.0) == 5
 
 
-def test_what_is_taken_at_once_is_paid_for_by_waiting() -> None:
-    """A call of any size is let in when all before is paid for; a second's worth is free."""
+def test_a_large_call_is_paid_for_by_waiting() -> None:
+    """A call of any size passes once the debt is paid. The tokens of one second are free."""
     rate = Rate(100)
     assert rate.wait_s(1_000.0) == 0
     rate.take(100, 1_000.0)
@@ -235,9 +233,9 @@ def test_what_is_taken_at_once_is_paid_for_by_waiting() -> None:
     rate.check(1_006.0)
 
 
-def test_of_those_who_come_together_only_one_is_large() -> None:
-    """Calls that all found the rate free: once one has taken more, the others are refused, and take
-    nothing.
+def test_concurrent_calls_overdraw_once() -> None:
+    """Of calls that all passed the check, only one overdraws the rate. The others are rejected
+    without a charge.
     """
     rate = Rate(100)
     for _ in range(3):
@@ -250,8 +248,8 @@ def test_of_those_who_come_together_only_one_is_large() -> None:
     assert rate.wait_s(1_000.0) == 5
 
 
-def test_who_has_no_rate_never_waits() -> None:
-    """However much is taken."""
+def test_no_rate_limit() -> None:
+    """A caller without a rate limit never waits."""
     rate = Rate()
     rate.take(1 << 40, 0.0)
     assert rate.wait_s(0.0) == 0

@@ -1,5 +1,6 @@
-"""What callers may do, on a server that asks who they are."""
+"""Calls to a server with callers: authentication, rights and rate limits."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -59,13 +60,13 @@ METHODS = [
 
 
 def bearer(token: str) -> tuple[tuple[str, str | bytes], ...]:
-    """The metadata of a call that shows a token."""
+    """Return the metadata of a call with this token."""
     return (("authorization", f"Bearer {token}"),)
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[FakeEngine]:
-    """Answers for both models of the shared server."""
+    """The engine of both models of the shared server."""
     engine = FakeEngine()
     yield engine
     engine.release()
@@ -73,7 +74,7 @@ def engine() -> Iterator[FakeEngine]:
 
 @pytest.fixture(scope="session")
 def callers_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of the shared server's callers."""
+    """The callers file of the shared server."""
     path = tmp_path_factory.mktemp("callers") / "callers.toml"
     replace(path, callers_toml(CALLERS))
     return path
@@ -83,7 +84,7 @@ def callers_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(
     checkpoint: Callable[..., Path], engine: FakeEngine, callers_file: Path
 ) -> Iterator[Server]:
-    """Two models, callers with tokens."""
+    """A shared server with two models, and callers with tokens."""
     bert = checkpoint("bert")
     models = (f"first={bert}", f"second={bert}")
     config = ServerConfig(port=0, model=models, callers=str(callers_file), open_inference=True)
@@ -93,21 +94,21 @@ def server(
 
 @pytest.fixture
 def channel(server: Server, callers_file: Path) -> Iterator[grpc.Channel]:
-    """A channel to the shared server, whose callers are as they should be."""
+    """A channel to the shared server, with its callers file restored."""
     replace(callers_file, callers_toml(CALLERS))
     with grpc.insecure_channel(server.target) as channel:
         yield channel
 
 
 def classify(channel: grpc.Channel, token: str, text: str = "a text", model: str = "") -> Any:
-    """Classify a text, as the caller whose token it is."""
+    """Classify a text with this token."""
     request = pb.ClassifyRequest(input=pb.TextInput(text=text), model=model)
     stub = ClassifyServiceStub(channel)
     return stub.Classify(request, timeout=PATIENCE_S, metadata=bearer(token))
 
 
 def first_answer(channel: grpc.Channel, method: str, metadata: Any = ()) -> None:
-    """Call any method with an empty message, and read until it answers."""
+    """Call any method with an empty message, and read its first response."""
     call: Any = channel.stream_stream(method)
     responses = call(iter([b""]), timeout=PATIENCE_S, metadata=metadata)
     next(responses, None)
@@ -115,8 +116,8 @@ def first_answer(channel: grpc.Channel, method: str, metadata: Any = ()) -> None
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_asks_who_calls(channel: grpc.Channel, method: str) -> None:
-    """All of every service on the port, but for health; a method that is not there says no more."""
+def test_every_method_needs_credentials(channel: grpc.Channel, method: str) -> None:
+    """Every method of every service needs them except health, and so do unknown methods."""
     if method in OPEN:
         first_answer(channel, method)
     else:
@@ -139,13 +140,13 @@ def test_every_method_asks_who_calls(channel: grpc.Channel, method: str) -> None
     ids=["wrong", "nobody's", "rubbish", "empty", "no scheme", "another scheme", "two", "nothing"],
 )
 def test_bad_credentials(channel: grpc.Channel, metadata: Any) -> None:
-    """Whatever is wrong with them, the answer is the same."""
+    """The error is the same for every kind of bad credentials."""
     method = "/classwire.v1.ClassifyService/Classify"
     assert refusal(lambda: first_answer(channel, method, metadata)) == BAD
 
 
-def test_the_scheme_is_known_in_any_case(channel: grpc.Channel) -> None:
-    """`bearer` is `Bearer`, as HTTP says."""
+def test_the_scheme_ignores_case(channel: grpc.Channel) -> None:
+    """`bearer` means `Bearer`, as HTTP requires."""
     response = ModelServiceStub(channel).GetServerInfo(
         pb.GetServerInfoRequest(), metadata=(("authorization", f"bearer {ALICE}"),)
     )
@@ -153,7 +154,7 @@ def test_the_scheme_is_known_in_any_case(channel: grpc.Channel) -> None:
 
 
 def test_metadata_over_the_limit(channel: grpc.Channel) -> None:
-    """Is refused by gRPC itself, on the connection that serves the next call."""
+    """A call over the limit is rejected by gRPC itself. The connection serves the next one."""
     stub = ModelServiceStub(channel)
     much = (*bearer(ALICE), ("x-much", "a" * 16_384))
     with pytest.raises(grpc.RpcError) as caught:
@@ -165,18 +166,26 @@ def test_metadata_over_the_limit(channel: grpc.Channel) -> None:
     assert stub.GetServerInfo(pb.GetServerInfoRequest(), metadata=some, timeout=PATIENCE_S).version
 
 
-def test_a_stranger_holds_no_thread(channel: grpc.Channel, engine: FakeEngine) -> None:
-    """Calls that send no message, and whose token is bad, are refused before anything is read."""
+def test_a_stranger_holds_no_thread(channel: grpc.Channel) -> None:
+    """The server rejects calls with a bad token without waiting for their message."""
     call: Any = channel.stream_unary("/classwire.v1.ClassifyService/Classify")
-    never: Any = iter(lambda: engine._released.wait(PATIENCE_S) and b"", None)
-    for _ in range(70):  # more than there are threads
-        failure = call.future(never, metadata=bearer("rubbish")).exception(PATIENCE_S)
-        assert failure_of(failure) == BAD
+    over = threading.Event()
+
+    def silence() -> Iterator[bytes]:
+        over.wait(PATIENCE_S)
+        yield from ()
+
+    try:
+        for _ in range(70):  # more than there are threads
+            failure = call.future(silence(), metadata=bearer("rubbish")).exception(PATIENCE_S)
+            assert failure_of(failure) == BAD
+    finally:
+        over.set()
 
 
 def test_the_models_of_a_caller(channel: grpc.Channel) -> None:
-    """It sees those that it may use, and no trace of others; without a name it has to have the
-    default one.
+    """A caller sees only the models that it may use. A call without a model name needs the right
+    to the default model.
     """
     models = ModelServiceStub(channel)
 
@@ -199,7 +208,7 @@ def test_the_models_of_a_caller(channel: grpc.Channel) -> None:
 
 
 def test_a_caller_over_its_rate(channel: grpc.Channel, engine: FakeEngine) -> None:
-    """Its next call is told when to come back, and nothing of it is read; others are served."""
+    """Its next call gets RATE_LIMITED with a retry time and is not read. Others are served."""
     assert classify(channel, CAROL, "some words of a text").result.scores
     stub = ClassifyServiceStub(channel)
     texts = [pb.TextInput(text="not to be seen")]
@@ -219,8 +228,8 @@ def test_a_caller_over_its_rate(channel: grpc.Channel, engine: FakeEngine) -> No
     assert classify(channel, ALICE).result.scores
 
 
-def test_texts_that_are_too_long_are_paid_for(channel: grpc.Channel, callers_file: Path) -> None:
-    """They were tokenized as others are, whichever call brought them."""
+def test_texts_that_are_too_long_count(channel: grpc.Channel, callers_file: Path) -> None:
+    """Texts with too many tokens are charged too, in every kind of call."""
     stub = ClassifyServiceStub(channel)
     text = pb.TextInput(text="a " * 511)
     asked: dict[str, Any] = {
@@ -244,10 +253,10 @@ def test_texts_that_are_too_long_are_paid_for(channel: grpc.Channel, callers_fil
         assert refusal(partial(ask, how)) == RATE_LIMITED
 
 
-def test_a_stream_over_its_rate_is_read_no_faster(
+def test_a_stream_over_its_rate(
     server: Server, channel: grpc.Channel, callers_file: Path, engine: FakeEngine
 ) -> None:
-    """No item of it fails: the next message waits. It ends at once when its token is taken away."""
+    """No item fails: the next message waits. If its token is revoked, the stream ends at once."""
     dave = {"tokens": (DAVE,), "text_tokens_per_s": 1}
     replace(callers_file, callers_toml({**CALLERS, "dave": dave}))
     stream = Conversation(channel, metadata=bearer(DAVE))
@@ -262,11 +271,11 @@ def test_a_stream_over_its_rate_is_read_no_faster(
     assert "a text that has to wait" not in engine.texts
 
 
-def test_a_token_that_is_taken_away_ends_its_streams(
+def test_a_revoked_token_ends_its_streams(
     channel: grpc.Channel, callers_file: Path, engine: FakeEngine
 ) -> None:
-    """What was read is answered, then the stream ends; those of others go on, and so do those of a
-    caller who has another token now as well.
+    """The server answers what it has read, then ends the stream. Streams of other callers go on,
+    as do those of a caller who gets a second token.
     """
     hers, his = (
         Conversation(channel, metadata=bearer(ALICE)),
@@ -290,8 +299,8 @@ def test_a_token_that_is_taken_away_ends_its_streams(
     assert hers.read_to_end() == []
 
 
-def test_who_is_taken_out_watches_no_health(listen: Listen, callers_file: Path) -> None:
-    """Where health asks who calls, a watch ends with its caller's token; another goes on."""
+def test_a_revoked_token_ends_its_health_watch(listen: Listen, callers_file: Path) -> None:
+    """If health needs credentials, a watch ends when its token is revoked. Others go on."""
     replace(callers_file, callers_toml(CALLERS))
     server = listen(callers=str(callers_file), open_health=False)
     with grpc.insecure_channel(server.target) as channel:
@@ -310,8 +319,8 @@ def test_who_is_taken_out_watches_no_health(listen: Listen, callers_file: Path) 
         assert hers.is_active()
 
 
-def test_reflection_and_health_as_they_are_set(listen: Listen, callers_file: Path) -> None:
-    """Reflection can be opened, and health closed."""
+def test_open_reflection_and_closed_health(listen: Listen, callers_file: Path) -> None:
+    """--open-reflection and --no-open-health take effect."""
     server = listen(callers=str(callers_file), open_health=False, open_reflection=True)
     with grpc.insecure_channel(server.target) as channel:
         for method in OPEN:
@@ -322,8 +331,8 @@ def test_reflection_and_health_as_they_are_set(listen: Listen, callers_file: Pat
 def test_callers_by_certificate(
     listen: Listen, tmp_path: Path, pair: Pair, authority: trustme.CA, ca: Path
 ) -> None:
-    """By a name that TLS has verified, of the subject or beside it; one of no caller is not
-    allowed. A token counts for more. Who is taken out of the file is not allowed any more.
+    """A caller is known by a verified common or alternative name. A token takes precedence.
+    Certificates without a caller, or of a removed one, get NOT_ALLOWED.
     """
     file = tmp_path / "callers.toml"
     names = ("dave", "erin.example")
@@ -332,7 +341,7 @@ def test_callers_by_certificate(
     server = listen(**pair.settings, tls_client_ca=str(ca), callers=str(file))
 
     def models(leaf: trustme.LeafCert, token: str | None = None) -> list[str]:
-        tls = Pair.at(tmp_path, leaf, "client").shown_to(ca)
+        tls = Pair.at(tmp_path, leaf, "client").client_tls(ca)
         with Client(server.target, tls=tls, token=token, retry=False) as client:
             return [model.name for model in client.models()]
 
@@ -349,7 +358,7 @@ def test_callers_by_certificate(
             models(other)
         assert refused.value.reason is Reason.NOT_ALLOWED
 
-    tls = Pair.at(tmp_path, dave, "client").shown_to(ca)
+    tls = Pair.at(tmp_path, dave, "client").client_tls(ca)
     with Client(server.target, tls=tls, retry=False) as client:
         assert client.models() == []
         replace(file, callers_toml({"alice": {"tokens": (ALICE,)}}))
@@ -358,7 +367,7 @@ def test_callers_by_certificate(
 
 
 @pytest.mark.parametrize("overload", OVERLOADS)
-def test_certificates_are_asked_for_before_a_refusal(
+def test_authentication_comes_before_overload(
     serve: Callable[..., Server],
     checkpoint: Callable[..., Path],
     engine: FakeEngine,
@@ -368,13 +377,13 @@ def test_certificates_are_asked_for_before_a_refusal(
     ca: Path,
     overload: Callable[[Server], None],
 ) -> None:
-    """Where all calls are refused, a caller hears so, and who is none hears only that."""
+    """An overloaded server tells only known callers that it is overloaded."""
     file = tmp_path / "callers.toml"
     replace(file, callers_toml({"dave": {"certificates": ("dave",)}}))
     its = {**pair.settings, "tls_client_ca": str(ca), "callers": str(file)}
     server = serve(engine.launch, model=(str(checkpoint("bert")),), **its)
     overload(server)
     for name, error in (("dave", OverloadedError), ("frank", PermissionDeniedError)):
-        tls = Pair.at(tmp_path, authority.issue_cert(common_name=name), name).shown_to(ca)
+        tls = Pair.at(tmp_path, authority.issue_cert(common_name=name), name).client_tls(ca)
         with Client(server.target, tls=tls, retry=False) as client, pytest.raises(error):
             client.classify("a book", timeout_s=PATIENCE_S)

@@ -1,4 +1,4 @@
-"""The names in a certificate, whatever it holds."""
+"""The names in valid and invalid certificates."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 
 
 def pem(common: Sequence[str], alternative: Sequence[x509.GeneralName] = ()) -> bytes:
-    """A certificate of these names, which vouches for itself."""
+    """Return a self-signed certificate with these names."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each) for each in common])
     now = datetime.now(UTC)
     builder = (
@@ -35,7 +35,7 @@ def pem(common: Sequence[str], alternative: Sequence[x509.GeneralName] = ()) -> 
 
 
 def test_all_names_of_all_kinds() -> None:
-    """Common names, hosts, URIs, e-mail and IP addresses; other kinds of names are none."""
+    """Common names, hosts, URIs, e-mail and IP addresses count; other kinds do not."""
     alternative = [
         x509.DNSName("web.example"),
         x509.UniformResourceIdentifier("spiffe://example/web"),
@@ -57,15 +57,15 @@ def test_all_names_of_all_kinds() -> None:
 @pytest.mark.parametrize("bad", ["web.example\0.evil.example", "web\nlevel=error", "web\x1b[2J"])
 @pytest.mark.parametrize("kind", [None, x509.DNSName, x509.RFC822Name])
 def test_a_name_with_a_control_character(bad: str, kind: type | None) -> None:
-    """Whoever has such a name has none: not what stands before, nor any other."""
+    """A certificate with such a name has no names at all."""
     if kind is None:
-        shown = pem([bad], [x509.DNSName("web.example")])
+        presented = pem([bad], [x509.DNSName("web.example")])
     else:
-        shown = pem(["web.example"], [kind(bad)])
-    assert names_in(shown) == frozenset()
+        presented = pem(["web.example"], [kind(bad)])
+    assert names_in(presented) == frozenset()
 
 
-@pytest.mark.parametrize("shown", [b"", b"no certificate", pem(["web"])[:-60]])
-def test_what_is_no_certificate(shown: bytes) -> None:
-    """It has no names."""
-    assert names_in(shown) == frozenset()
+@pytest.mark.parametrize("presented", [b"", b"no certificate", pem(["web"])[:-60]])
+def test_an_invalid_certificate(presented: bytes) -> None:
+    """An invalid certificate has no names."""
+    assert names_in(presented) == frozenset()

@@ -1,4 +1,4 @@
-"""TLS: who is believed, what is read again, and what a person is told who gets it wrong."""
+"""TLS: which certificates are accepted, how they are reloaded, and the error messages."""
 
 import datetime
 import logging
@@ -32,13 +32,13 @@ PAST = datetime.datetime(2020, 1, 1)
 
 
 def ask(server: Server, tls: bool | Tls) -> None:
-    """Make a call on a new connection. Raises what the client does."""
+    """Make a call on a new connection. Raises the client's error."""
     with Client(server.target, tls=tls, retry=False, timeout_s=PATIENCE_S) as client:
         assert client.health(LIVENESS) == "SERVING"
 
 
 def shake_hands(server: Server, newest: ssl.TLSVersion) -> str | None:
-    """What version a client speaks with the server who can speak this one and all older ones."""
+    """Return the TLS version that a client with this newest version agrees on with the server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("ALL:@SECLEVEL=0")  # else OpenSSL itself offers nothing old
@@ -53,7 +53,7 @@ def shake_hands(server: Server, newest: ssl.TLSVersion) -> str | None:
 
 
 def certificate(server: Server) -> bytes:
-    """The certificate that the server shows to a new connection."""
+    """Return the certificate that the server presents to a new connection."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
@@ -64,8 +64,8 @@ def certificate(server: Server) -> bytes:
         return secured.getpeercert(binary_form=True) or b""
 
 
-def shown(pair: Pair) -> bytes:
-    """The certificate of a pair, as it is shown."""
+def presented(pair: Pair) -> bytes:
+    """Return the certificate of a pair in the form that TLS presents."""
     first = pair.cert.read_text().partition("-----END CERTIFICATE-----")
     return ssl.PEM_cert_to_DER_cert(first[0] + first[1])
 
@@ -79,7 +79,7 @@ def shown(pair: Pair) -> bytes:
         ("of a stranger", "of no authority that is trusted here"),
     ],
 )
-def test_servers_that_are_not_believed(
+def test_invalid_server_certificates(
     kind: str,
     said: str,
     listen: Listen,
@@ -88,7 +88,7 @@ def test_servers_that_are_not_believed(
     stranger: trustme.CA,
     ca: Path,
 ) -> None:
-    """The client refuses such a certificate, and says why in words."""
+    """The client rejects the certificate, and its error gives the reason."""
     if kind == "self-signed":
         pair = Pair(tmp_path / "server.pem", tmp_path / "server.key")
         replace(pair.cert, stranger.cert_pem.bytes())
@@ -105,16 +105,14 @@ def test_servers_that_are_not_believed(
         ask(server, Tls(ca))
 
 
-def test_a_name_that_the_target_does_not_hold(
-    listen: Listen, tmp_path: Path, authority: trustme.CA, ca: Path
-) -> None:
-    """`server_name` is what the certificate must hold, where the target is but an address."""
+def test_server_name(listen: Listen, tmp_path: Path, authority: trustme.CA, ca: Path) -> None:
+    """With `server_name`, the certificate must hold that name instead of the target's."""
     server = listen(**Pair.at(tmp_path, authority.issue_cert("classwire.example")).settings)
     ask(server, Tls(ca, server_name="classwire.example"))
 
 
 def test_plain_text_to_a_server_of_tls(listen: Listen, pair: Pair, ca: Path) -> None:
-    """The client asks whether TLS is meant; the server goes on serving others."""
+    """The client's error suggests TLS. The server goes on serving others."""
     server = listen(**pair.settings)
     with pytest.raises(UnavailableError, match="does it ask for TLS"):
         ask(server, False)
@@ -122,7 +120,7 @@ def test_plain_text_to_a_server_of_tls(listen: Listen, pair: Pair, ca: Path) -> 
 
 
 def test_tls_to_a_server_of_plain_text(listen: Listen, ca: Path) -> None:
-    """The client says so; the server goes on serving others."""
+    """The client's error names the cause. The server goes on serving others."""
     server = listen()
     with pytest.raises(UnavailableError, match="it does not speak TLS"):
         ask(server, Tls(ca))
@@ -130,13 +128,13 @@ def test_tls_to_a_server_of_plain_text(listen: Listen, ca: Path) -> None:
 
 
 def test_authorities_that_come_with_grpc_are_the_default(listen: Listen, pair: Pair) -> None:
-    """`tls=True` trusts those, and not the tests' own."""
+    """`tls=True` trusts gRPC's authorities, and not those of the tests."""
     with pytest.raises(UnavailableError, match="of no authority that is trusted here"):
         ask(listen(**pair.settings), True)
 
 
 def test_nothing_older_than_tls_1_2(listen: Listen, pair: Pair) -> None:
-    """Who offers TLS 1.1 at most is refused; 1.2 and 1.3 are spoken."""
+    """The server accepts TLS 1.2 and 1.3, and rejects TLS 1.1."""
     server = listen(**pair.settings)
     assert shake_hands(server, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
     assert shake_hands(server, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
@@ -144,7 +142,7 @@ def test_nothing_older_than_tls_1_2(listen: Listen, pair: Pair) -> None:
         shake_hands(server, ssl.TLSVersion.TLSv1_1)
 
 
-def test_clients_that_are_not_believed(
+def test_invalid_client_certificates(
     listen: Listen,
     tmp_path: Path,
     pair: Pair,
@@ -152,23 +150,23 @@ def test_clients_that_are_not_believed(
     stranger: trustme.CA,
     ca: Path,
 ) -> None:
-    """A client needs a certificate of --tls-client-ca, which has not expired."""
+    """A client needs a valid certificate from --tls-client-ca."""
     server = listen(**pair.settings, tls_client_ca=str(ca))
     old = authority.issue_cert("old.example", not_after=PAST, not_before=PAST.replace(2019))
     good = Pair.at(tmp_path, authority.issue_cert("alice.example"), "good")
 
-    ask(server, good.shown_to(ca))
+    ask(server, good.client_tls(ca))
     for tls in (
         Tls(ca),
-        Pair.at(tmp_path, stranger.issue_cert("bob.example"), "bad").shown_to(ca),
-        Pair.at(tmp_path, old, "old").shown_to(ca),
+        Pair.at(tmp_path, stranger.issue_cert("bob.example"), "bad").client_tls(ca),
+        Pair.at(tmp_path, old, "old").client_tls(ca),
     ):
         with pytest.raises(UnavailableError, match="it may ask for a certificate"):
             ask(server, tls)
-    ask(server, good.shown_to(ca))
+    ask(server, good.client_tls(ca))
 
 
-def test_an_authority_that_is_taken_away(
+def test_an_authority_that_is_removed(
     listen: Listen,
     tmp_path: Path,
     pair: Pair,
@@ -176,12 +174,12 @@ def test_an_authority_that_is_taken_away(
     stranger: trustme.CA,
     ca: Path,
 ) -> None:
-    """Whose authority is no longer in the file connects no more; those of the others do."""
+    """Clients of a removed authority can no longer connect. Others still can."""
     clients = ca_file(tmp_path, authority, "clients")
     replace(clients, authority.cert_pem.bytes() + stranger.cert_pem.bytes())
     server = listen(**pair.settings, tls_client_ca=str(clients))
-    alice = Pair.at(tmp_path, authority.issue_cert("alice.example"), "alice").shown_to(ca)
-    bob = Pair.at(tmp_path, stranger.issue_cert("bob.example"), "bob").shown_to(ca)
+    alice = Pair.at(tmp_path, authority.issue_cert("alice.example"), "alice").client_tls(ca)
+    bob = Pair.at(tmp_path, stranger.issue_cert("bob.example"), "bob").client_tls(ca)
     ask(server, alice)
     ask(server, bob)
 
@@ -195,24 +193,24 @@ def test_an_authority_that_is_taken_away(
 def test_a_certificate_is_replaced_while_the_server_runs(
     listen: Listen, own_pair: Pair, authority: trustme.CA, ca: Path
 ) -> None:
-    """New connections see the new one; those that are there go on."""
+    """New connections get the new certificate. Open ones go on."""
     server = listen(**own_pair.settings)
     with Client(server.target, tls=Tls(ca), retry=False) as client:
         assert client.health(LIVENESS) == "SERVING"
-        before = shown(own_pair)
+        before = presented(own_pair)
         assert certificate(server) == before
 
         own_pair.put(authority.issue_cert(HOST))
 
-        assert certificate(server) == shown(own_pair) != before
+        assert certificate(server) == presented(own_pair) != before
         assert client.health(LIVENESS) == "SERVING"
 
 
-def test_nothing_else_begins_while_a_certificate_is_replaced(
+def test_a_pause_while_a_certificate_is_replaced(
     listen: Listen, own_pair: Pair, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where another handshake does, gRPC ends the process: decision 0015. Files that were written,
-    and hold what they held, replace nothing.
+    """No handshake begins during the pause, because gRPC would crash the process: decision 0015.
+    Files rewritten with the same contents cause no pause.
     """
     server = listen(**own_pair.settings)
     certificate(server)
@@ -220,22 +218,22 @@ def test_nothing_else_begins_while_a_certificate_is_replaced(
     monkeypatch.setattr(time, "sleep", pauses.append)
 
     own_pair.put(authority.issue_cert(HOST))
-    assert certificate(server) == certificate(server) == shown(own_pair)
+    assert certificate(server) == certificate(server) == presented(own_pair)
     assert pauses == [PAUSE_S]
     replace(own_pair.cert, own_pair.cert.read_bytes())
-    assert certificate(server) == shown(own_pair)
+    assert certificate(server) == presented(own_pair)
     assert pauses == [PAUSE_S]
 
 
 @pytest.mark.parametrize("bad", ["half", "rubbish", "gone"])
-def test_a_pair_that_cannot_be_used_is_not_taken(
+def test_an_invalid_replacement(
     bad: str,
     listen: Listen,
     own_pair: Pair,
     authority: trustme.CA,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The old one stays, which the log says once, until there is a good one."""
+    """The old certificate stays in use with one warning, until there is a valid one."""
     server = listen(**own_pair.settings)
     before = certificate(server)
     new = authority.issue_cert(HOST)
@@ -252,7 +250,7 @@ def test_a_pair_that_cannot_be_used_is_not_taken(
     assert re.search(r"--tls-.*stays in use$", complaints[0].getMessage())
 
     own_pair.put(new)
-    assert certificate(server) == shown(own_pair) != before
+    assert certificate(server) == presented(own_pair) != before
 
 
 @pytest.mark.parametrize(
@@ -264,10 +262,10 @@ def test_a_pair_that_cannot_be_used_is_not_taken(
         ("no authorities", "tls_client_ca", "no certificate"),
     ],
 )
-def test_what_cannot_be_used_is_refused_at_start(
+def test_invalid_files_at_start(
     what: str, setting: str, said: str, own_pair: Pair, authority: trustme.CA, tmp_path: Path
 ) -> None:
-    """In one line that names the setting and the file."""
+    """The server does not start. Its error is one line that names the setting and the file."""
     settings = dict(own_pair.settings)
     if what == "another key":
         replace(own_pair.key, authority.issue_cert(HOST).private_key_pem.bytes())

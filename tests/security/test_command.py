@@ -1,4 +1,4 @@
-"""`classwire token`, and how commands reach a server that asks who calls."""
+"""`classwire token`, and commands against a server with TLS and callers."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ from tests.security.files import Pair
 
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Sets variables of the environment, for commands."""
+    """Sets CLASSWIRE_ variables of the environment."""
 
     def put(**variables: str) -> None:
         for name, value in variables.items():
@@ -28,8 +28,8 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return put
 
 
-def test_a_new_token_and_what_the_server_keeps(classwire: Run, tmp_path: Path) -> None:  # noqa: F811
-    """The token is shown once; what is to be added to the file holds a hash of it and works."""
+def test_a_new_token(classwire: Run, tmp_path: Path) -> None:  # noqa: F811
+    """The command prints the token, and a valid entry for the callers file with its hash."""
     done = classwire("token", "new", "alice", "--model", "stars-en", "--text-tokens-per-s", "50")
     token, _, entry = done.out.partition("\n\n")
     assert done.code == 0
@@ -44,7 +44,7 @@ def test_a_new_token_and_what_the_server_keeps(classwire: Run, tmp_path: Path) -
 
 
 def test_a_caller_is_added_to_a_file(classwire: Run, tmp_path: Path) -> None:  # noqa: F811
-    """Behind those who are there, whose entries stay as they are; never a second one of a name."""
+    """A new caller is appended. Existing entries stay the same, and names stay unique."""
     file = tmp_path / "callers.toml"
     tokens = [
         classwire("token", "new", name, "--callers", str(file)).out.strip()
@@ -66,13 +66,13 @@ def test_a_caller_is_added_to_a_file(classwire: Run, tmp_path: Path) -> None:  #
 
 
 @pytest.mark.parametrize("name", ["Alice", "a_b", "", "a" * 64])
-def test_a_name_that_cannot_be(classwire: Run, name: str) -> None:  # noqa: F811
-    """Is refused, since a token holds it."""
+def test_an_invalid_name(classwire: Run, name: str) -> None:  # noqa: F811
+    """The command rejects the name."""
     assert "not of the form" in classwire("token", "new", name).complaint
 
 
 def test_making_a_token_imports_no_server() -> None:
-    """Nor gRPC: it is instant, and the client's install is enough."""
+    """The command needs only the client's package."""
     program = (
         "import sys; from classwire.cli import main; code = main(['token', 'new', 'alice']);"
         "heavy = [n for n in ('classwire_server', 'torch', 'grpc') if n in sys.modules];"
@@ -81,7 +81,7 @@ def test_making_a_token_imports_no_server() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)
 
 
-def test_commands_speak_tls_and_show_a_token(
+def test_commands_with_tls_and_a_token(
     classwire: Run,  # noqa: F811
     listen: Listen,
     tmp_path: Path,
@@ -89,7 +89,7 @@ def test_commands_speak_tls_and_show_a_token(
     ca: Path,
     own: Callable[..., None],
 ) -> None:
-    """As options or the environment say; the token comes from a file or the environment alone."""
+    """TLS and token come from options or the environment. No option takes the token itself."""
     callers = tmp_path / "callers.toml"
     token = classwire("token", "new", "alice", "--callers", str(callers)).out.strip()
     server: Server = listen(**pair.settings, tls_client_ca=str(ca), callers=str(callers))
@@ -111,22 +111,22 @@ def test_a_command_sends_no_token_in_plain_text(
     listen: Listen,
     own: Callable[..., None],
 ) -> None:
-    """It says which option to give."""
+    """The error names the options that allow it."""
     own(TARGET=listen().target, TOKEN="a-secret")
-    refused = classwire("models")
-    assert refused.code == 2
-    assert "--tls, or --allow-plaintext-token" in refused.complaint
-    assert "a-secret" not in refused.err
+    rejected = classwire("models")
+    assert rejected.code == 2
+    assert "--tls, or --allow-plaintext-token" in rejected.complaint
+    assert "a-secret" not in rejected.err
     assert classwire("models", "--allow-plaintext-token").code == 0
 
 
-def test_a_command_says_that_tls_is_meant(
+def test_a_command_with_the_wrong_transport(
     classwire: Run,  # noqa: F811
     listen: Listen,
     pair: Pair,
     own: Callable[..., None],
 ) -> None:
-    """Plain text to a server of TLS, and the reverse."""
+    """The error suggests the cause, for plain text to a TLS server and the reverse."""
     own(TARGET=listen(**pair.settings).target)
     assert "does it ask for TLS" in classwire("models").complaint
     own(TARGET=listen().target)

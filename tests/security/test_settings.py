@@ -1,4 +1,4 @@
-"""What is refused at start: plain text for others to read, and halves of what belongs together."""
+"""Security settings that the server rejects: plain text on a network, and incomplete pairs."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tests.security.files import Pair
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "classwire.example"])
 def test_plain_text_beyond_this_machine(host: str, pair: Pair) -> None:
-    """Is refused, naming what to change, unless --insecure says so; TLS needs no such word."""
+    """An address beyond loopback needs TLS or --insecure. The error names both."""
     with pytest.raises(ConfigError, match=r"^--host: .*--tls-cert and --tls-key, or --insecure$"):
         ServerConfig(host=host)
     assert ServerConfig(host=host, insecure=True).insecure
@@ -21,7 +21,7 @@ def test_plain_text_beyond_this_machine(host: str, pair: Pair) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", ""])
 def test_plain_text_within_this_machine(host: str) -> None:
-    """Loopback addresses and Unix sockets need no word."""
+    """Loopback addresses and Unix sockets need neither."""
     assert ServerConfig(host=host, unix_socket="classwire.sock").host == host
 
 
@@ -36,15 +36,15 @@ def test_plain_text_within_this_machine(host: str) -> None:
         ({"max_metadata_bytes": 1}, "max_metadata_bytes"),
     ],
 )
-def test_halves(settings: dict[str, Any], setting: str) -> None:
-    """What needs another setting, or a file that is not there, is refused by name."""
+def test_incomplete_settings(settings: dict[str, Any], setting: str) -> None:
+    """The error names the setting that lacks another setting or its file."""
     with pytest.raises(ConfigError) as refusal:
         ServerConfig(**settings)
     assert refusal.value.setting == setting
 
 
-def test_health_is_open_and_reflection_is_not() -> None:
-    """Probes need no secret; what the server offers is told to callers."""
+def test_default_access() -> None:
+    """By default, health needs no credentials, but reflection does."""
     config = ServerConfig()
     assert (config.open_health, config.open_reflection) == (True, False)
     assert Path(config.callers) == Path()

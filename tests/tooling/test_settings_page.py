@@ -1,8 +1,8 @@
-"""Every setting is documented as the code defines it."""
+"""The settings page matches the code."""
 
 from scripts.settings_page import PAGE, page
 
 
 def test_page_is_up_to_date() -> None:
-    """docs/reference/settings.md is what the settings' definitions say."""
+    """docs/reference/settings.md is generated from the current definitions."""
     assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m scripts.settings_page"

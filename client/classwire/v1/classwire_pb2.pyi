@@ -61,7 +61,7 @@ class _TruncationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Truncation
     TRUNCATION_UNSPECIFIED: _Truncation.ValueType  # 0
     """The server's setting (Model.default_truncation)."""
     TRUNCATION_REJECT: _Truncation.ValueType  # 1
-    """The text is refused with INVALID_ARGUMENT/TOO_MANY_TOKENS."""
+    """The server rejects the text with INVALID_ARGUMENT/TOO_MANY_TOKENS."""
     TRUNCATION_DROP_END: _Truncation.ValueType  # 2
     """Tokens are dropped from the end."""
     TRUNCATION_DROP_START: _Truncation.ValueType  # 3
@@ -75,7 +75,7 @@ class Truncation(_Truncation, metaclass=_TruncationEnumTypeWrapper):
 TRUNCATION_UNSPECIFIED: Truncation.ValueType  # 0
 """The server's setting (Model.default_truncation)."""
 TRUNCATION_REJECT: Truncation.ValueType  # 1
-"""The text is refused with INVALID_ARGUMENT/TOO_MANY_TOKENS."""
+"""The server rejects the text with INVALID_ARGUMENT/TOO_MANY_TOKENS."""
 TRUNCATION_DROP_END: Truncation.ValueType  # 2
 """Tokens are dropped from the end."""
 TRUNCATION_DROP_START: Truncation.ValueType  # 3
@@ -119,9 +119,11 @@ class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.Val
     PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
     """PRIORITY_INTERACTIVE for Classify and BatchClassify, PRIORITY_BULK for streams."""
     PRIORITY_INTERACTIVE: _Priority.ValueType  # 1
-    """Somebody waits for the answer: goes before bulk work."""
+    """A person or a program waits for the answer. Runs before bulk work."""
     PRIORITY_BULK: _Priority.ValueType  # 2
-    """Throughput matters, not the single answer: yields to interactive work, and is never starved by it."""
+    """Throughput matters more than the latency of one answer. Yields to interactive work, which never
+    starves it.
+    """
 
 class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
     """Priority is which work goes first when the device is busy."""
@@ -129,9 +131,11 @@ class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
 PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
 """PRIORITY_INTERACTIVE for Classify and BatchClassify, PRIORITY_BULK for streams."""
 PRIORITY_INTERACTIVE: Priority.ValueType  # 1
-"""Somebody waits for the answer: goes before bulk work."""
+"""A person or a program waits for the answer. Runs before bulk work."""
 PRIORITY_BULK: Priority.ValueType  # 2
-"""Throughput matters, not the single answer: yields to interactive work, and is never starved by it."""
+"""Throughput matters more than the latency of one answer. Yields to interactive work, which never
+starves it.
+"""
 Global___Priority: _TypeAlias = Priority  # noqa: Y015
 
 class _Ordering:
@@ -143,9 +147,9 @@ class _OrderingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ordering.Val
     ORDERING_UNSPECIFIED: _Ordering.ValueType  # 0
     """ORDERING_AS_COMPLETED."""
     ORDERING_AS_COMPLETED: _Ordering.ValueType  # 1
-    """As soon as each is known."""
+    """The server sends each result as soon as it has it."""
     ORDERING_IN_ORDER: _Ordering.ValueType  # 2
-    """In the order of the items; a slow item holds back those behind it."""
+    """The order of the items. A slow item delays the results of the items after it."""
 
 class Ordering(_Ordering, metaclass=_OrderingEnumTypeWrapper):
     """Ordering is the order in which the results of a stream come back."""
@@ -153,9 +157,9 @@ class Ordering(_Ordering, metaclass=_OrderingEnumTypeWrapper):
 ORDERING_UNSPECIFIED: Ordering.ValueType  # 0
 """ORDERING_AS_COMPLETED."""
 ORDERING_AS_COMPLETED: Ordering.ValueType  # 1
-"""As soon as each is known."""
+"""The server sends each result as soon as it has it."""
 ORDERING_IN_ORDER: Ordering.ValueType  # 2
-"""In the order of the items; a slow item holds back those behind it."""
+"""The order of the items. A slow item delays the results of the items after it."""
 Global___Ordering: _TypeAlias = Ordering  # noqa: Y015
 
 class _Precision:
@@ -225,7 +229,9 @@ class _LayoutEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Layout.ValueTy
     LAYOUT_PACKED: _Layout.ValueType  # 1
     """One row of tokens without padding; attention stays inside each text."""
     LAYOUT_PADDED: _Layout.ValueType  # 2
-    """One row for each text, padded where lengths differ."""
+    """One row for each text. The server groups texts by length and runs each group by itself, so the
+    rows of a group are equally long and need no padding.
+    """
 
 class Layout(_Layout, metaclass=_LayoutEnumTypeWrapper):
     """Layout is how the texts of a batch lie side by side."""
@@ -235,7 +241,9 @@ LAYOUT_UNSPECIFIED: Layout.ValueType  # 0
 LAYOUT_PACKED: Layout.ValueType  # 1
 """One row of tokens without padding; attention stays inside each text."""
 LAYOUT_PADDED: Layout.ValueType  # 2
-"""One row for each text, padded where lengths differ."""
+"""One row for each text. The server groups texts by length and runs each group by itself, so the
+rows of a group are equally long and need no padding.
+"""
 Global___Layout: _TypeAlias = Layout  # noqa: Y015
 
 class _ModelState:
@@ -813,7 +821,9 @@ class ClassifyOptions(_message.Message):
     OFFSET_UNIT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
-    """Return only so many of the highest scores. 0, or a number above the number of labels, means all."""
+    """Maximum number of scores to return, the highest. 0, or a number above the number of labels, means
+    all.
+    """
     min_score: _builtins.float
     """Return only scores of at least this value, in the scale of the activation. Finite; within [0, 1]
     for softmax and sigmoid. Absent means no lower bound. An empty list of scores is a legal answer.
@@ -992,11 +1002,11 @@ class ItemError(_message.Message):
     """Path of the field that is wrong, such as "inputs[3].text". Empty when no field is."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Values that the message speaks of, such as "max_tokens"."""
+        """Values that the message mentions, such as "max_tokens"."""
 
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
-        """How long to wait before a retry. Absent when a retry would not help, or may be made at once."""
+        """How long to wait before a retry. Absent when a retry would not help, or needs no wait."""
 
     def __init__(
         self,
@@ -1527,7 +1537,7 @@ class ModelLimits(_message.Message):
     max_text_bytes: _builtins.int
     """Largest text, in bytes of UTF-8; for pairs, of each."""
     stream_window_items: _builtins.int
-    """Number of unanswered items after which a stream is not read."""
+    """Number of unanswered items after which the server stops reading a stream."""
     stream_items_per_message: _builtins.int
     """Largest number of items in one StreamItems message."""
     def __init__(

@@ -88,7 +88,7 @@ class ClassifyServiceServicer(object):
         """StreamClassify scores texts for as long as the caller sends them. The first request is a config,
         the first response says how many items may be unanswered. Backpressure is HTTP/2's own: the server
         stops reading at its window. Any stream may end with UNAVAILABLE at any time; callers send the
-        unanswered ids again on a new one.
+        unanswered items again on a new stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,7 +48,7 @@ class ClassifyServiceStub:
     """StreamClassify scores texts for as long as the caller sends them. The first request is a config,
     the first response says how many items may be unanswered. Backpressure is HTTP/2's own: the server
     stops reading at its window. Any stream may end with UNAVAILABLE at any time; callers send the
-    unanswered ids again on a new one.
+    unanswered items again on a new stream.
     """
     Tokenize: _grpc.UnaryUnaryMultiCallable[_classwire_pb2.TokenizeRequest, _classwire_pb2.TokenizeResponse]
     """Tokenize returns exactly what the model would see for a text, after the truncation asked for."""
@@ -73,7 +73,7 @@ class ClassifyServiceAsyncStub(ClassifyServiceStub):
     """StreamClassify scores texts for as long as the caller sends them. The first request is a config,
     the first response says how many items may be unanswered. Backpressure is HTTP/2's own: the server
     stops reading at its window. Any stream may end with UNAVAILABLE at any time; callers send the
-    unanswered ids again on a new one.
+    unanswered items again on a new stream.
     """
     Tokenize: _aio.UnaryUnaryMultiCallable[_classwire_pb2.TokenizeRequest, _classwire_pb2.TokenizeResponse]  # type: ignore[assignment]
     """Tokenize returns exactly what the model would see for a text, after the truncation asked for."""
@@ -113,7 +113,7 @@ class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
         """StreamClassify scores texts for as long as the caller sends them. The first request is a config,
         the first response says how many items may be unanswered. Backpressure is HTTP/2's own: the server
         stops reading at its window. Any stream may end with UNAVAILABLE at any time; callers send the
-        unanswered ids again on a new one.
+        unanswered items again on a new stream.
         """
 
     @_abc_1.abstractmethod

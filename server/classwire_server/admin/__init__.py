@@ -1,1 +1,1 @@
-"""What operators may ask of a running server: its models changed, its end."""
+"""The admin service: operators change the models of a running server, and drain it."""

@@ -1,4 +1,4 @@
-"""Models that are loaded, replaced and unloaded while the server serves, one at a time."""
+"""Loads, replaces and unloads models while the server serves, one change at a time."""
 
 import logging
 import threading
@@ -18,19 +18,19 @@ log = logging.getLogger(__name__)
 
 
 class Stage(Enum):
-    """How far a change is, before it is over."""
+    """The stages of a change before it is done."""
 
     LOADING = "loading"
     FINISHING = "finishing"
 
 
 Say = Callable[[Stage], None]
-"""Is told of each stage, on the thread that makes the change."""
+"""Called with each stage, on the thread that makes the change."""
 
 
 @dataclass(eq=False)
 class Change:
-    """A change in progress; `began_s` is an instant of the monotonic clock."""
+    """A change in progress. `began_s` is an instant of the monotonic clock."""
 
     model: str
     stage: Stage
@@ -38,11 +38,11 @@ class Change:
 
 
 class Changes:
-    """Makes changes; a second one at the same time is refused. Safe for use by any thread.
+    """Changes models, one change at a time. Safe for use by any thread.
 
-    All methods return when the change is over, and raise ChangeRefused, or RequestError, when
-    nothing was changed. `on_change` is called when there is another model, and `on_gone` with the
-    name of one that is there no more.
+    All methods return when the change is done. They raise ChangeRefused or RequestError if nothing
+    was changed, for example because another change is in progress. `on_change` is called after each
+    change of a model, and `on_gone` with the name of each unloaded model.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Changes:
         self._drain_timeout_s = drain_timeout_s
         self._on_change = on_change
         self._on_gone = on_gone
-        self._lock = threading.Lock()  # guards _closed and current, and the registry as they allow
+        self._lock = threading.Lock()  # guards _closed and current, and writes to the registry
         self._closed = False
         self.current: Change | None = None
 
@@ -76,9 +76,9 @@ class Changes:
     def reload(
         self, name: str, source_after: Callable[[ModelSource], ModelSource], say: Say
     ) -> None:
-        """Replace a model by a new one, and wait until the old one is gone.
+        """Replace a model, and wait until the old one is freed.
 
-        `source_after` is given where the old one came from, and gives that of the new one.
+        `source_after` gets the source of the old model and returns that of the new one.
         """
         with self._change(name) as change:
             self._registry.served(name, "name")
@@ -88,7 +88,7 @@ class Changes:
                 self._finish(old, change, say)
 
     def unload(self, name: str, new_default: str) -> None:
-        """Take a model away, and wait until it is gone."""
+        """Unload a model, and wait until it is freed."""
         with self._change(name) as change:
             entry = self._registry.entry(name, "name")
             if new_default:
@@ -111,15 +111,15 @@ class Changes:
             log.info("%s: unloaded", name)
 
     def set_default(self, name: str) -> None:
-        """Choose the model of calls that name none."""
+        """Set the default model, which serves calls that name no model."""
         with self._change(name):
             self._registry.served(name, "name")
             with self._unless_closed():
                 self._registry.set_default(name)
-            log.info("%s: is the default model", name)
+            log.info("%s: is now the default model", name)
 
     def close(self) -> None:
-        """Change nothing from now on: the server ends."""
+        """Reject all further changes, because the server shuts down."""
         with self._lock:
             self._closed = True
 
@@ -164,7 +164,7 @@ class Changes:
             raise ChangeRefused(AdminReason.BAD_CHECKPOINT, str(error)) from error
 
     def _take_over(self, source: ModelSource, new: ServedModel) -> ServedModel | None:
-        """Let calls go to a new model; returns the one before."""
+        """Send new calls to a new model. Returns the old one."""
         try:
             with self._unless_closed():
                 old = self._registry.put(source, new)
@@ -172,11 +172,11 @@ class Changes:
             new.dispatcher.close()
             raise
         self._on_change()
-        log.info("%s: calls go to %s", source.name, new.checkpoint.fingerprint[:12])
+        log.info("%s: new calls go to %s", source.name, new.checkpoint.fingerprint[:12])
         return old
 
     def _finish(self, old: ServedModel, change: Change, say: Say) -> None:
-        """Let a model that gets no new calls answer what is in flight, and free it."""
+        """Let an old model answer its calls in flight, then free it."""
         change.stage = Stage.FINISHING
         say(change.stage)
         old.gate.close()

@@ -1,4 +1,4 @@
-"""AdminService: protobuf <-> changes of models, and what the server does at this moment."""
+"""AdminService: translates between protobuf and model changes, and reports the server's status."""
 
 import threading
 import time
@@ -21,8 +21,8 @@ from classwire_server.service.streaming.streams import Streams
 
 from .changes import Change, Changes, Say, Stage
 
-PLACE_BYTES = 1_024
-"""Of a checkpoint or a revision: a refusal names it more than once, in metadata of a few KiB."""
+MAX_LOCATION_BYTES = 1_024
+"""Limit of a checkpoint or revision. An error repeats it in metadata of a few KiB."""
 
 STAGES: Mapping[Stage, Any] = {
     Stage.LOADING: pb.CHANGE_STAGE_LOADING,
@@ -33,8 +33,8 @@ STAGES: Mapping[Stage, Any] = {
 class AdminService:
     """The RPCs of AdminService, as functions on messages. Safe for use by any thread.
 
-    `drain` begins the end of the server, and returns. The service rejects changes of models until
-    `allow_changes`, while the server loads the models that it starts with.
+    `drain` starts the shutdown of the server and returns. The service rejects changes until
+    `allow_changes`, while the server loads its first models.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class AdminService:
         yield pb.ReloadModelResponse(stage=pb.CHANGE_STAGE_DONE, model=self._described(name))
 
     def unload_model(self, request: pb.UnloadModelRequest, call: Call) -> pb.UnloadModelResponse:
-        """Take a model away."""
+        """Unload a model."""
         self._check_open()
         self._changes.unload(_named(request.name), request.new_default)
         return pb.UnloadModelResponse()
@@ -102,20 +102,20 @@ class AdminService:
     def set_default_model(
         self, request: pb.SetDefaultModelRequest, call: Call
     ) -> pb.SetDefaultModelResponse:
-        """Choose the default model."""
+        """Set the default model."""
         self._check_open()
         self._changes.set_default(_named(request.name))
         return pb.SetDefaultModelResponse()
 
     def drain(self, request: pb.DrainRequest, call: Call) -> pb.DrainResponse:
-        """Begin to end the server."""
+        """Start the shutdown of the server."""
         self._drain()
         return pb.DrainResponse(
             calls_in_flight=self._gate.in_flight, timeout=duration(self._config.drain_timeout_s)
         )
 
     def get_status(self, request: pb.GetStatusRequest, call: Call) -> pb.GetStatusResponse:
-        """What is served, and what is done."""
+        """Return the state of the server, its models and any change in progress."""
         change = self._changes.current
         return pb.GetStatusResponse(
             state=self._state(),
@@ -135,16 +135,16 @@ class AdminService:
         if not self._gate.is_open:
             raise draining()
         if not self._is_open:
-            raise RequestError(Reason.LOADING, "the models to start with are not loaded yet")
+            raise RequestError(Reason.LOADING, "the server is still loading its models")
 
     def _source(self, name: str, checkpoint: str, revision: str) -> ModelSource:
         if not checkpoint:
-            raise _bad("checkpoint", "names no folder and no hub id")
+            raise _bad("checkpoint", "has no folder or hub id")
         for field, text in (("checkpoint", checkpoint), ("revision", revision)):
-            if len(text.encode()) > PLACE_BYTES:
-                raise _bad(field, f"is larger than {PLACE_BYTES:,} bytes")
+            if len(text.encode()) > MAX_LOCATION_BYTES:
+                raise _bad(field, f"is larger than {MAX_LOCATION_BYTES:,} bytes")
         if name and not MODEL_NAME.fullmatch(name):
-            raise _bad("name", "is not of the form [a-z0-9._-]{1,63}")
+            raise _bad("name", "does not match [a-z0-9._-]{1,63}")
         text = f"{name}={checkpoint}" if name else checkpoint
         try:
             return ModelSource.parse(text, revision or self._config.revision)
@@ -155,36 +155,36 @@ class AdminService:
         return describe(self._registry.entry(name, "name"))
 
     def _stages(self, change: Callable[[Say], None], call: Call) -> Iterator[Any]:
-        """The stages of a change, which goes on when its caller goes away.
+        """Yield the stages of a change. The change goes on if its caller disconnects.
 
-        Raises what the change does, and DRAINING as soon as the server ends before a model is
-        loaded: it is never used.
+        Raises the error of the change. Raises DRAINING at once if the server shuts down before the
+        model is loaded, because it will never be used.
         """
-        heard: SimpleQueue[Stage | Exception | None] = SimpleQueue()
+        events: SimpleQueue[Stage | Exception | None] = SimpleQueue()
         reached: list[Stage] = []
 
         def say(stage: Stage) -> None:
             reached.append(stage)
-            heard.put(stage)
+            events.put(stage)
 
         def run() -> None:
             try:
                 change(say)
-                heard.put(None)
-            except Exception as error:  # handed to the call's own thread, whatever it is
-                heard.put(error)
+                events.put(None)
+            except Exception as error:  # the call's thread raises it
+                events.put(error)
 
         def server_ends() -> None:
             if Stage.FINISHING not in reached:
-                heard.put(draining())
+                events.put(draining())
 
         threading.Thread(target=run, name="change", daemon=True).start()
-        call.when_over(lambda: heard.put(None))
+        call.when_over(lambda: events.put(None))
         call.when_over(self._gate.listen(server_ends))
-        while (told := heard.get()) is not None:
-            if isinstance(told, Exception):
-                raise told
-            yield STAGES[told]
+        while (event := events.get()) is not None:
+            if isinstance(event, Exception):
+                raise event
+            yield STAGES[event]
 
 
 def _status(entry: Entry) -> pb.ModelStatus:

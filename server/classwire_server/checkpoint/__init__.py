@@ -1,1 +1,1 @@
-"""Checkpoints: found, checked and loaded."""
+"""Finds, checks and loads checkpoints."""

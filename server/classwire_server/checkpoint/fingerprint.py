@@ -1,4 +1,4 @@
-"""The fingerprint of a checkpoint: one hash over all that its numbers depend on."""
+"""The fingerprint of a checkpoint: one hash over everything its scores depend on."""
 
 import hashlib
 import json
@@ -12,8 +12,9 @@ _TOKENIZER_KEYS_LEFT_OUT = ("truncation", "padding")
 def fingerprint(config: Mapping[str, Any], tokenizer_json: str, weights: Mapping[str, Any]) -> str:
     """SHA-256, 64 hexadecimal digits, in the canonical form that `Model.fingerprint` documents.
 
-    `config` is config.json as stored, `weights` are float32 CPU tensors by name. Where a checkpoint
-    lies, how its weights were stored and which version wrote it do not change the result.
+    `config` is config.json as stored, `weights` are float32 CPU tensors by name. The result does
+    not depend on the checkpoint's location, the format of its weights, or the version that wrote
+    it.
     """
     digest = hashlib.sha256(b"classwire-fingerprint-v1\n")
     digest.update(_canonical(config, _CONFIG_KEYS_LEFT_OUT))

@@ -1,4 +1,4 @@
-"""The labels of a checkpoint, which it may not lie about: they go to every caller and terminal."""
+"""Reads and checks the labels of a checkpoint, which every caller and terminal will show."""
 
 import unicodedata
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 from classwire_server.errors import CheckpointError
 
 MAX_LABEL_BYTES = 1_024
-"""Of one label, in UTF-8."""
+"""Maximum size of one label, in UTF-8."""
 MAX_LABELS_BYTES = 2_000_000
-"""Of all labels of a model, so that its description stays well under 4 MiB."""
+"""Maximum size of all labels of a model: its description stays well under 4 MiB."""
 
 _NOT_PRINTED = {"Cc", "Zl", "Zp"}
-"""Categories of Unicode: control characters, and those that end a line."""
+"""Unicode categories of control characters, and of line and paragraph separators."""
 
 
 def labels_of(config: Any, location: str) -> tuple[str, ...]:
-    """The labels that a model's config names, in the order of their ids.
+    """The labels in a model's config, in the order of their ids.
 
-    Raises CheckpointError, naming the id, where one is missing, or is nothing that can be shown.
+    Raises CheckpointError, naming the id, if a label is missing or not printable.
     """
     try:
         labels = tuple(config.id2label[i] for i in range(config.num_labels))
@@ -34,7 +34,7 @@ def labels_of(config: Any, location: str) -> tuple[str, ...]:
 
 
 def _problem(label: Any) -> str:
-    """What is wrong with a label; empty where nothing is."""
+    """What is wrong with a label; empty if it is valid."""
     if not isinstance(label, str):
         return "is not a text"
     if not label:

@@ -1,6 +1,6 @@
-"""A folder or hub id -> model, tokenizer, labels, activation, fingerprint.
+"""Loads a checkpoint from a folder or hub id: model, tokenizer, labels, activation, fingerprint.
 
-`transformers` is imported when a checkpoint is loaded: only an engine's own process does that.
+`transformers` is imported only when a checkpoint is loaded, which happens in worker processes.
 """
 
 import inspect
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FALLBACK_MAX_TOKENS = 512
-"""For checkpoints whose tokenizer and config name no limit."""
+"""The limit for checkpoints whose tokenizer and config name none."""
 
 
 class ProblemType(Enum):
-    """What a checkpoint was trained for; the values are transformers' own."""
+    """The task a checkpoint was trained for; the values are those of transformers."""
 
     SINGLE_LABEL = "single_label_classification"
     MULTI_LABEL = "multi_label_classification"
@@ -38,10 +38,10 @@ class ProblemType(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What is known of a checkpoint, without its weights.
+    """A checkpoint without its weights.
 
-    `tokenizer_json` is its tokenizer in the form of tokenizer.json, `max_tokens` the longest
-    encoding it takes, `uses_token_types` whether it receives token type ids. `labels` are in the
+    `tokenizer_json` is its tokenizer in the format of tokenizer.json, `max_tokens` the longest
+    encoding it accepts, `uses_token_types` whether it receives token type ids. `labels` are in the
     order of their ids. `revision` is the hub's commit, or empty for a folder. `fingerprint` is 64
     hexadecimal digits.
     """
@@ -59,7 +59,7 @@ class Checkpoint:
     fingerprint: str
 
     def tokenization(self, default_truncation: Truncation) -> Tokenization:
-        """The checkpoint's tokenizer at work. Raises ConfigError as Tokenization does."""
+        """A Tokenization for the checkpoint. Raises ConfigError as Tokenization does."""
         return Tokenization(
             self.tokenizer_json,
             max_tokens=self.max_tokens,
@@ -73,11 +73,11 @@ def load_checkpoint(
 ) -> "tuple[Checkpoint, PreTrainedModel]":
     """Load a checkpoint from a folder, the hub's cache or the hub.
 
-    The model is in evaluation mode, on the CPU, float32 whatever its weights were stored in.
-    Safetensors are preferred; `.bin` files go through torch's weights-only loader, unless the
-    config wants safetensors only. Raises CheckpointError, one line, for anything that cannot be
-    served: no such place, a folder that leads out of itself, no sequence-classification head,
-    missing weights, a broken tokenizer, labels that nobody can be shown.
+    The model is in evaluation mode, on the CPU, in float32 whatever the format of its weights.
+    Safetensors are preferred; torch's weights-only loader reads `.bin` files, unless the config
+    wants safetensors only. Raises CheckpointError, one line, for anything that cannot be served: no
+    such folder, a link out of the folder, no sequence-classification head, missing weights, a
+    broken tokenizer, unprintable labels.
     """
     import transformers
 
@@ -104,9 +104,9 @@ def load_checkpoint(
             use_safetensors=config.safetensors_only or None,
             **options,
         )
-    except Exception as error:  # every library below has errors of its own for a bad checkpoint
+    except Exception as error:  # each library below raises its own errors for a bad checkpoint
         if "trust_remote_code" in str(error) and not config.trust_remote_code:
-            problem = "it comes with code of its own, which only --trust-remote-code runs"
+            problem = "it has its own Python code, which runs only with --trust-remote-code"
         else:
             problem = _first_line(error)
         raise CheckpointError(f"{source.location}: {problem}") from error
@@ -140,7 +140,7 @@ def load_checkpoint(
 
 
 def locate(source: ModelSource) -> str:
-    """A folder's path or a hub id. Raises CheckpointError for the path of no folder."""
+    """A folder's path or a hub id. Raises CheckpointError for a path without a folder."""
     if source.is_folder:
         return os.path.expanduser(source.location)
     if _looks_like_a_path(source.location):
@@ -149,9 +149,9 @@ def locate(source: ModelSource) -> str:
 
 
 def problem_of(problem_type: str | None, labels: int) -> tuple[ProblemType, Activation]:
-    """What a config's problem type means, by the rule of transformers' own pipeline.
+    """The problem type and activation for a config, by the rule of transformers' pipeline.
 
-    Regression is identity; multi-label, or one label only, is sigmoid; else softmax.
+    Regression uses identity; multi-label, or a single label, sigmoid; everything else softmax.
     """
     if problem_type == ProblemType.REGRESSION.value:
         return ProblemType.REGRESSION, Activation.IDENTITY
@@ -170,7 +170,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _raw_config(location: str, options: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """config.json as stored, and the hub's commit that it is of."""
+    """config.json as stored, and the hub's commit that it belongs to."""
     from transformers.utils import cached_file
     from transformers.utils.hub import extract_commit_hash
 
@@ -193,7 +193,7 @@ def _max_tokens(model: Any, tokenizer: Any, config: ServerConfig) -> int:
 
 
 def first_position(model: Any) -> int:
-    """The position id of a text's first token: 0, or the padding id plus 1 for RoBERTa's kind."""
+    """The position id of a text's first token: 0, or the padding id plus 1 in RoBERTa models."""
     embeddings: Any = getattr(model.base_model, "embeddings", None)
     if hasattr(embeddings, "create_position_ids_from_input_ids"):
         return int(embeddings.padding_idx) + 1

@@ -1,8 +1,8 @@
-"""A checkpoint's folder holds all that is read of it: nothing in it may lead elsewhere.
+"""Checks that loading a checkpoint reads only files of its own folder.
 
-Whoever wrote a checkpoint could have the server read other files by links, by the names of shards,
-or by an adapter's base model. Names of other kinds `transformers` looks up in the folder alone, and
-the hub's library refuses names that leave a snapshot.
+A malicious checkpoint could make the server read other files through links, the names of shards,
+or an adapter's base model. `transformers` looks up all other names in the folder only, and the
+hub's library rejects names that lead out of a snapshot.
 """
 
 import errno
@@ -15,19 +15,19 @@ from classwire_server.errors import CheckpointError
 
 
 def check_contained(folder: Path) -> None:
-    """Raise CheckpointError for what leads out of a checkpoint's folder, naming it."""
+    """Raise CheckpointError for a file that leads out of a checkpoint's folder, naming it."""
     if (folder / "adapter_config.json").exists():
         raise CheckpointError(f"{folder}: is an adapter to another checkpoint, not a whole one")
     here = folder.resolve()
-    homes = [here]
-    if here.parent.name == "snapshots":  # of the hub's cache, whose files are links to its blobs
-        homes.append(here.parents[1] / "blobs")
+    allowed = [here]
+    if here.parent.name == "snapshots":  # the hub's cache, whose files are links to its blobs
+        allowed.append(here.parents[1] / "blobs")
     for path in (*_links(here), *_shards(here)):
         name = os.path.relpath(path, here)
         if _is_loop(path):
             raise CheckpointError(f"{folder}: {name} is a link that leads to itself")
-        end = Path(os.path.realpath(path))
-        if not any(end.is_relative_to(home) for home in homes):
+        target = Path(os.path.realpath(path))
+        if not any(target.is_relative_to(place) for place in allowed):
             raise CheckpointError(f"{folder}: {name} leads out of the folder")
 
 
@@ -47,10 +47,12 @@ def _links(folder: Path) -> Iterator[Path]:
 
 
 def _shards(folder: Path) -> Iterator[Path]:
-    """The files that hold the weights, as indices name them."""
+    """The weight files that the indices name."""
     for index in folder.glob("*.index.json"):
         try:
             names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
             yield from (folder / name for name in sorted(names))
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise CheckpointError(f"{folder}: {index.name} is no index of weights") from None
+            raise CheckpointError(
+                f"{folder}: {index.name} is not a valid index of weights"
+            ) from None

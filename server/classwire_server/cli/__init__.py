@@ -1,1 +1,1 @@
-"""The server's commands: serve, compile, doctor."""
+"""The server's commands: serve, compile and doctor."""

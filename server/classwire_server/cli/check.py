@@ -1,4 +1,4 @@
-"""Whether a server could start as it is asked to: all that it needs, tried without serving."""
+"""Checks everything that a server needs to start, without serving."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,34 +16,34 @@ from classwire_server.registry.loader import Launch, Loader
 from classwire_server.registry.memory_budget import MB
 from classwire_server.registry.registry import Registry
 from classwire_server.security.authenticator import Authenticator
-from classwire_server.security.certificate_check import authorities, inspect_certificate
+from classwire_server.security.certificate_check import count_authorities, inspect_certificate
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: what is known of it, or why no server can start with it.
+    """The result of one check: a fact, or the reason why a server cannot start.
 
-    `exit_code` is that of a server which meets it, 0 where nothing is wrong. `choices` are those of
-    a model's engine.
+    `exit_code` is that of a server that fails this check, or 0. `choices` are those of a model's
+    engine.
     """
 
     what: str
-    said: str
+    detail: str
     exit_code: int = 0
     choices: tuple[Choice, ...] = ()
 
     def __str__(self) -> str:
-        """One line."""
-        return f"{'failed' if self.exit_code else 'ok':7} {self.what}: {self.said}"
+        """Return one line."""
+        return f"{'failed' if self.exit_code else 'ok':7} {self.what}: {self.detail}"
 
 
 def findings(config: ServerConfig, launch: Launch = launch) -> Iterator[Finding]:
-    """Look at everything in the order of a server's start, whatever was wrong before.
+    """Run every check, in the order of a server's start. A failed check does not stop the next.
 
-    Models are loaded, checked and warmed up as a server does it, beside each other, and ended at
-    the end. Raises nothing for what would keep a server from starting.
+    Loads, checks and warms up all models together, as a server does, and ends them afterwards.
+    Failed checks are findings; they raise nothing.
     """
-    yield Finding("settings", "all within their ranges, and none contradicts another")
+    yield Finding("settings", "all are in range, and none contradicts another")
     if config.tls_cert:
         yield _tried("certificate", partial(_certificate, config))
     if config.tls_client_ca:
@@ -63,7 +63,7 @@ def findings(config: ServerConfig, launch: Launch = launch) -> Iterator[Finding]
 
 
 def model_findings(config: ServerConfig, launch: Launch = launch) -> Iterator[Finding]:
-    """Load, check and warm up each model, and tell what was chosen for it."""
+    """Load, check and warm up each model. Yields its finding with the choices made for it."""
     chosen: dict[ModelSource, tuple[Choice, ...]] = {}
 
     def launch_noted(source: ModelSource, *how: Any) -> Launched:
@@ -94,7 +94,7 @@ def _certificate(config: ServerConfig) -> str:
 
 
 def _authorities(config: ServerConfig) -> str:
-    return f"{config.tls_client_ca} has {authorities(config.tls_client_ca)}"
+    return f"{config.tls_client_ca} has {count_authorities(config.tls_client_ca)}"
 
 
 def _callers(config: ServerConfig) -> str:
@@ -116,7 +116,7 @@ def _model(
 ) -> str:
     served = loader.load(source)
     loaded.callback(served.dispatcher.close)
-    registry.put(source, served)  # so that the next one must find room beside it
+    registry.put(source, served)  # so that the memory budget counts it for the next model
     checkpoint, traits = served.checkpoint, served.engine.traits
     deviation = served.engine.deviation
     return (

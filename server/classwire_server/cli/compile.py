@@ -1,6 +1,5 @@
-"""`classwire compile`: fills the cache of compiled models, for servers that have no compiler."""
+"""`classwire compile`: fills the cache of compiled models, for servers without a compiler."""
 
-import dataclasses
 import os
 import sys
 import time
@@ -18,7 +17,7 @@ from classwire_server.engine import FASTER_ON_CPU, Precision
 from classwire_server.engine.compilation.process import compile_elsewhere
 from classwire_server.errors import CompileError, ConfigError, StartError
 
-from .options import option
+from .options import CONFIG, SettingsCommand
 
 _SETTINGS = (
     "model",
@@ -29,21 +28,21 @@ _SETTINGS = (
     "precision",
     "compile_cache",
 )
-"""All that an artefact, or finding it again, depends on."""
+"""The settings that determine an artefact or its place in the cache."""
 
 _ON_CPU = (*FASTER_ON_CPU, Precision.FLOAT32)
 
 
 def _compile(config: str | None, **flags: Any) -> None:
-    """Compile models beforehand, for `classwire serve --compile`.
+    """Compile models in advance, for `classwire serve --compile`.
 
-    Takes about a minute for each model and precision, and needs a C++ compiler; a server that
-    finds its models in --compile-cache needs none. What is compiled fits processors of the same
-    kind only, and the same versions of classwire, torch and transformers. --precision auto
-    compiles all that a server might choose.
+    Takes about a minute for each model and precision, and needs a C++ compiler. A server that
+    finds its models in --compile-cache needs no compiler. A compiled model works only on
+    processors of the same kind, with the same versions of classwire, torch and transformers.
+    --precision auto compiles every precision that a server may choose.
 
-    Settings come from where `classwire serve` takes them. Prints one line for each model and
-    precision: the folder, its size and the time.
+    Reads the same settings, environment and file as `classwire serve`. Prints one line for each
+    model and precision: the time, the size and the folder.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
@@ -63,7 +62,7 @@ def _compile(config: str | None, **flags: Any) -> None:
 
 
 def _compile_one(source: ModelSource, config: ServerConfig, precision: Precision) -> bool:
-    """Whether it could be compiled; one that can't does not keep others from it."""
+    """Compile one model and print the result. Returns whether it succeeded."""
     what = f"{source.name} in {precision.value}"
     started_s = time.monotonic()
     try:
@@ -73,14 +72,14 @@ def _compile_one(source: ModelSource, config: ServerConfig, precision: Precision
         print(f"classwire compile: {visible(str(error))}", file=sys.stderr)
         return False
     seconds = time.monotonic() - started_s
-    done = "was compiled" if artefact.was_there else f"compiled in {seconds:.0f} s"
+    done = "already compiled" if artefact.was_there else f"compiled in {seconds:.0f} s"
     print(f"{what}: {done}, {artefact.size_bytes / 1e6:.1f} MB, {artefact.folder}", flush=True)
     return True
 
 
 @contextmanager
 def _progress(line: str) -> Iterator[None]:
-    """Show a line with the seconds that pass, on a terminal only."""
+    """Show a line with the elapsed seconds, on a terminal only."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -93,13 +92,4 @@ def _progress(line: str) -> Iterator[None]:
         yield
 
 
-compile_ = click.Command(
-    "compile",
-    callback=_compile,
-    help=_compile.__doc__,
-    params=[
-        click.Option(["--config"], metavar="FILE", help="TOML file with settings."),
-        *(option(field) for field in dataclasses.fields(ServerConfig) if field.name in _SETTINGS),
-    ],
-    context_settings={"max_content_width": 100},
-)
+compile_ = SettingsCommand("compile", _compile, own=[CONFIG], settings=_SETTINGS)

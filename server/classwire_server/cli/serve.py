@@ -1,6 +1,5 @@
-"""`classwire serve`: settings from all their sources, signals, exit codes."""
+"""`classwire serve`: reads the settings, serves until a signal, sets the exit code."""
 
-import dataclasses
 import logging
 import os
 import signal
@@ -19,29 +18,29 @@ from classwire_server.observability import logs
 from classwire_server.server import Server
 
 from .check import findings
-from .options import option
+from .options import CONFIG, SettingsCommand
 
 log = logging.getLogger(__name__)
 
 SIGNAL_LAG_S = 0.5
-"""How long the main thread waits at a time. Python hears a signal only after a wait that it did not
-interrupt: one that came just before it, or reached another thread.
+"""Longest wait of the main thread. A signal that reaches another thread, or comes just before a
+wait, does not interrupt the wait; Python handles the signal after it.
 """
 
 
 def _serve(config: str | None, check: bool, **flags: Any) -> None:
     """Serve text classifiers over gRPC.
 
-    Every setting is also an environment variable (CLASSWIRE_MAX_STREAMS) and a key of the TOML file
-    (max_streams). The command line wins over the environment, the environment over the file, the
-    file over the default.
+    Every setting is also an environment variable (CLASSWIRE_MAX_STREAMS) and a key in the TOML file
+    (max_streams). The command line overrides the environment, which overrides the file.
 
-    Prints "listening on ADDRESS" once the port is bound, "metrics on ADDRESS" and "admin on
-    ADDRESS" where they are asked for, and "serving" once every model answers.
-    SIGTERM or Ctrl-C drains and exits with 0; a second one exits at once.
+    Prints "listening on ADDRESS" when the port is bound, "admin on ADDRESS" and "metrics on
+    ADDRESS" if they are enabled, and "serving" when every model is ready.
+    SIGTERM or Ctrl-C drains the server, which then exits with 0. A second signal exits at once.
 
-    With --check nothing is served: it prints a line for each thing that a start needs, and for each
-    model what was chosen and why. It exits as a server would that meets them.
+    With --check, the server does not serve. It checks everything that a start needs, prints one
+    line for each check, and for each model the choices made and why. Its exit code is that of a
+    real start.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
@@ -49,7 +48,7 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
         settings = resolve(given, os.environ, file)
         logs.configure(settings.log_level, settings.log_format)
         if settings.offline:
-            os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's library reads it once, when imported
+            os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it once, at import
         if not check:
             _run(Server(settings))
         elif code := _check(settings):
@@ -60,7 +59,7 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
 
 
 def _check(config: ServerConfig) -> int:
-    """Print what a server would meet, as it is found; returns the exit code that it would have."""
+    """Print each finding as soon as it is known. Returns the exit code of a real start."""
     code = 0
     for finding in findings(config):
         _say(str(finding))
@@ -71,12 +70,12 @@ def _check(config: ServerConfig) -> int:
 
 
 def _run(server: Server) -> None:
-    """Serve until a signal, which is heard while loading takes its time."""
+    """Serve until a signal. The server also handles signals while it loads."""
     wake = threading.Event()
     failures: list[BaseException] = []
     signals = 0
 
-    def hear(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal signals
         signals += 1
         if signals > 1:
@@ -87,7 +86,7 @@ def _run(server: Server) -> None:
         try:
             server.load()
             _say("serving")
-        except BaseException as error:  # handed to the main thread, whatever it is
+        except BaseException as error:  # the main thread raises it
             failures.append(error)
             wake.set()
 
@@ -98,7 +97,7 @@ def _run(server: Server) -> None:
             failures.append(error)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, hear)
+        signal.signal(number, on_signal)
     server.on_drain = wake.set
     server.listen()
     _say(f"listening on {server.target}")
@@ -111,7 +110,7 @@ def _run(server: Server) -> None:
     while not wake.wait(SIGNAL_LAG_S):
         pass
     if failures:
-        server.stop(drain_timeout_s=0)  # whatever failed: a process that serves nothing ends
+        server.stop(drain_timeout_s=0)  # a process that serves nothing must end
         raise failures[0]
     log.info("draining; a second signal exits at once")
     stopping = threading.Thread(target=stop, name="stop", daemon=True)
@@ -121,11 +120,11 @@ def _run(server: Server) -> None:
     if failures:
         raise failures[0]
     if loading.is_alive():
-        os._exit(0)  # it waits for a worker, which ends when this process does
+        os._exit(0)  # it waits for a worker, which ends with this process
 
 
 def _say(line: str) -> None:
-    """Print a line for whoever waits for it; a reader that has left does not stop the server."""
+    """Print a line at once. A closed standard output does not stop the server."""
     try:
         print(visible(line), flush=True)
     except OSError as error:
@@ -134,18 +133,15 @@ def _say(line: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-serve = click.Command(
+serve = SettingsCommand(
     "serve",
-    callback=_serve,
-    help=_serve.__doc__,
-    params=[
-        click.Option(["--config"], metavar="FILE", help="TOML file with settings."),
+    _serve,
+    own=[
+        CONFIG,
         click.Option(
             ["--check"],
             is_flag=True,
-            help="Try all that a start needs, models included, say what was found, and exit.",
+            help="Check everything that a start needs, models included, print the result and exit.",
         ),
-        *map(option, dataclasses.fields(ServerConfig)),
     ],
-    context_settings={"max_content_width": 100},
 )

@@ -1,1 +1,1 @@
-"""The server's settings: what they are, where they come from, and what is checked."""
+"""The server's settings: definitions, sources and validation."""

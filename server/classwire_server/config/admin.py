@@ -1,4 +1,4 @@
-"""The settings of the admin service, and of what it may do."""
+"""The settings of the admin service."""
 
 from dataclasses import dataclass
 
@@ -10,26 +10,26 @@ from .setting import setting
 
 @dataclass(frozen=True)
 class AdminSettings(SecuritySettings):
-    """Where the admin service listens, and how much memory models may need together."""
+    """Where the admin service listens, and how much memory all models may use together."""
 
     admin_port: int = setting(
         -1,
-        "Port of the admin service, which loads, replaces and unloads models, and ends the server. "
-        "0: any free port, printed at start. -1: none.",
+        "Port of the admin service, which loads, replaces and unloads models and drains the "
+        "server. 0: any free port, which the server prints at start. -1: no admin service.",
     )
     admin_host: str = setting(
         "127.0.0.1",
-        "Address of the admin service, with the server's TLS and callers, those with admin = true. "
-        "Beyond loopback it needs both, or --insecure.",
+        "Address of the admin service. Beyond loopback it needs TLS and --callers, or --insecure. "
+        "With --callers, only callers with admin = true may use it.",
     )
     memory_budget_mb: int = setting(
         0,
-        "Memory that the processes of all models may need together, in MB; a model for which there "
-        "is no room is refused. 0: any.",
+        "Maximum memory of all models together, in MB. The server rejects models that exceed it. "
+        "0: no limit.",
     )
 
     def check_admin(self) -> None:
-        """Raise ConfigError where others than operators could reach the admin service."""
+        """Raise ConfigError if anyone but operators could reach the admin service."""
         if self.admin_port < 0:
             return
         if not self.admin_host:
@@ -39,6 +39,6 @@ class AdminSettings(SecuritySettings):
         if not (self.tls_cert and self.callers):
             raise ConfigError(
                 "admin_host",
-                f"{self.admin_host} is not loopback, and whoever reaches it could change the "
+                f"{self.admin_host} is not loopback, so anyone who reaches it could change the "
                 "models: give --tls-cert, --tls-key and --callers, or --insecure",
             )

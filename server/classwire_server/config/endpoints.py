@@ -1,6 +1,6 @@
-"""Whether an address can be listened on, said in words: gRPC only says that it can't.
+"""Checks whether the server can listen on an address, and explains why not.
 
-It also takes over the Unix socket of a server that is running, without a word.
+gRPC gives no reason, and silently takes over the Unix socket of a running server.
 """
 
 import os
@@ -11,15 +11,15 @@ from classwire_server.errors import ConfigError, StartError
 
 
 def check_host(setting: str, host: str) -> None:
-    """Raise ConfigError, naming the setting, for a host name that DNS cannot hold."""
+    """Raise ConfigError, which names the setting, if DNS cannot encode the host name."""
     try:
         host.encode("idna")
     except UnicodeError:
-        raise ConfigError(setting, f"{host}: is not the name of a host") from None
+        raise ConfigError(setting, f"{host} is not a valid host name") from None
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise StartError when the port of this host cannot be bound. Port 0 always can."""
+    """Raise StartError if the port cannot be bound on this host. Port 0 always can."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
@@ -31,12 +31,12 @@ def check_port(host: str, port: int) -> None:
 
 
 def target_of(host: str, port: int) -> str:
-    """A host and a port in one word."""
+    """Return `host:port`, with brackets around an IPv6 address."""
     return f"{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def check_unix_socket(path: str) -> None:
-    """Raise StartError when a server answers at the path, or something else lies there."""
+    """Raise StartError if a server listens at the path, or it is not a socket."""
     try:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(path)
@@ -46,13 +46,13 @@ def check_unix_socket(path: str) -> None:
         return
     except ConnectionRefusedError:
         if stat.S_ISSOCK(os.stat(path).st_mode):
-            return  # left behind by a server that is gone; gRPC replaces it
-        raise StartError(f"cannot listen on {path}: it is no socket") from None
+            return  # left by a server that has ended; gRPC replaces it
+        raise StartError(f"cannot listen on {path}: the file is not a socket") from None
     except OSError as error:
         raise cannot_listen(path, error) from None
-    raise StartError(f"cannot listen on {path}: a server answers there already")
+    raise StartError(f"cannot listen on {path}: another server listens there")
 
 
 def cannot_listen(address: str, error: OSError) -> StartError:
-    """Return the error for an address that cannot be listened on, in one line."""
+    """Return the one-line error for an address on which the server cannot listen."""
     return StartError(f"cannot listen on {address}: {(error.strerror or str(error)).lower()}")

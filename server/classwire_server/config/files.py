@@ -1,4 +1,4 @@
-"""TOML files of settings and of callers, and what is wrong with one without a word of it."""
+"""Reads the TOML files of settings and callers. Its errors quote nothing from the files."""
 
 import re
 import tomllib
@@ -11,10 +11,10 @@ _TWICE = ("Cannot declare", "Cannot overwrite", "Cannot mutate", "Duplicate")
 
 
 def table_in(setting: str, path: str) -> dict[str, Any]:
-    """What the file of a setting holds.
+    """Return the table in the file of a setting.
 
-    Raises ConfigError, which says what is wrong and where, and quotes nothing: it may be a secret
-    in the wrong place.
+    Raises ConfigError, which gives the problem and its position. The error quotes nothing from the
+    file, because the text there may be a misplaced secret.
     """
     try:
         return tomllib.loads(contents(setting, path).decode())
@@ -22,22 +22,22 @@ def table_in(setting: str, path: str) -> dict[str, Any]:
         problem = f"is not UTF-8 (at byte {error.start})"
     except tomllib.TOMLDecodeError as error:
         problem = _problem(str(error))
-    except ValueError:  # of int, which takes no more digits than are good for anybody
-        problem = "has a number of too many digits"
+    except ValueError:  # int() limits the number of digits
+        problem = "has a number with too many digits"
     except RecursionError:
-        problem = "has too many brackets in each other"
+        problem = "has too many nested brackets"
     raise ConfigError(setting, f"{path}: {problem}")
 
 
-def _problem(said: str) -> str:
-    """What tomllib says, which quotes keys."""
-    kind = "something is named twice" if said.startswith(_TWICE) else "is not TOML"
-    place = _PLACE.search(said)
+def _problem(message: str) -> str:
+    """Return the kind and position of tomllib's error, whose own message quotes keys."""
+    kind = "something is named twice" if message.startswith(_TWICE) else "is not valid TOML"
+    place = _PLACE.search(message)
     return f"{kind}{place[0]}" if place else kind
 
 
 def contents(setting: str, path: str) -> bytes:
-    """The bytes of the file of a setting. Raises ConfigError."""
+    """Return the bytes of the file of a setting. Raises ConfigError if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read()

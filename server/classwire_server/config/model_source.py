@@ -1,4 +1,4 @@
-"""Where a model comes from."""
+"""Parses where a model comes from."""
 
 import os
 import re
@@ -12,9 +12,9 @@ MODEL_NAME = re.compile(r"[a-z0-9._-]{1,63}")
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where one model comes from, and the name it is served under.
+    """A model's location, and the name under which the server serves it.
 
-    `location` is a folder or a hub id; `revision` is a branch, tag or commit of the hub, or empty.
+    `location` is a folder or a hub id. `revision` is a hub branch, tag or commit, or empty.
     """
 
     name: str
@@ -23,12 +23,12 @@ class ModelSource:
 
     @property
     def is_folder(self) -> bool:
-        """Whether the location is a folder of this machine."""
+        """Whether the location is a folder on this machine."""
         return os.path.isdir(_path(self.location))
 
     @property
     def public_location(self) -> str:
-        """What callers may see of the location: a hub id, or the last part of a folder's path."""
+        """The part of the location that callers may see: a hub id, or a folder's last part."""
         path = _path(self.location)
         is_path = os.path.exists(path) or self.location.startswith(("/", "~", "."))
         return _last_part(path) if is_path else self.location
@@ -37,7 +37,7 @@ class ModelSource:
     def parse(text: str, default_revision: str = "") -> "ModelSource":
         """Parse `[name=]folder` or `[name=]id[@revision]`.
 
-        Raises ConfigError when the name is not legal.
+        Raises ConfigError if the name is not valid.
         """
         name, separator, location = text.partition("=")
         if not separator:
@@ -47,17 +47,17 @@ class ModelSource:
         if not is_folder and "@" in location:
             location, _, revision = location.rpartition("@")
         if not location:
-            raise ConfigError("model", f"{text!r} names no folder and no hub id")
+            raise ConfigError("model", f"{text!r} has no folder or hub id")
         if not separator:
             last = _last_part(_path(location)) if is_folder else location
             name = re.sub(r"[^a-z0-9._-]+", "-", last.rsplit("/", 1)[-1].lower())[:63]
         if not MODEL_NAME.fullmatch(name):
-            raise ConfigError("model", f"the name {name!r} is not of the form [a-z0-9._-]{{1,63}}")
+            raise ConfigError("model", f"the name {name!r} does not match [a-z0-9._-]{{1,63}}")
         return ModelSource(name, location, "" if is_folder else revision)
 
 
-# The functions of os.path take nearly any text, where Path raises: a home that nobody has, a name
-# that is too long, a link that leads to itself.
+# os.path accepts text for which Path raises: an unknown home, a name that is too long, a link to
+# itself.
 
 
 def _path(location: str) -> str:
@@ -65,6 +65,6 @@ def _path(location: str) -> str:
 
 
 def _last_part(path: str) -> str:
-    with suppress(ValueError):  # it holds what no path may
+    with suppress(ValueError):  # it has characters that no path may have
         path = os.path.realpath(path)
     return os.path.basename(path)

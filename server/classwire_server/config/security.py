@@ -1,4 +1,4 @@
-"""The settings of who may call."""
+"""The settings of TLS and callers."""
 
 import ipaddress
 import os
@@ -11,32 +11,34 @@ from .setting import setting
 
 @dataclass(frozen=True)
 class SecuritySettings:
-    """Who may call, and how what they send is kept from others."""
+    """Who may call the server, and how TLS protects the calls."""
 
     insecure: bool = setting(
-        False, "Serve without TLS on an address that is not loopback, where others may read along."
+        False,
+        "Allow addresses beyond loopback without TLS, where others on the network can read calls.",
     )
     tls_cert: str = setting(
-        "", "File of the server's certificate chain (PEM); read again when it changes."
+        "", "File of the server's certificate chain (PEM). The server reloads it when it changes."
     )
-    tls_key: str = setting("", "File of the certificate's private key (PEM, not encrypted).")
+    tls_key: str = setting("", "File of the certificate's private key (PEM, unencrypted).")
     tls_client_ca: str = setting(
         "",
-        "File of certificate authorities (PEM); whoever calls must have a certificate of theirs.",
+        "File of certificate authorities (PEM). Clients need a certificate from one of them.",
     )
 
     callers: str = setting(
         "",
-        "File of who may call (TOML), read again when it changes; `classwire token new` writes it. "
-        "None: whoever reaches the server, and has a certificate where one is asked for.",
+        "File of callers and their rights (TOML). The server reloads it when it changes. "
+        "`classwire token new` adds to it. Without it, the server accepts every client that "
+        "connects.",
     )
-    open_health: bool = setting(True, "Answer health checks of whoever asks.")
-    open_reflection: bool = setting(False, "Serve reflection to whoever asks.")
+    open_health: bool = setting(True, "Answer health checks without credentials.")
+    open_reflection: bool = setting(False, "Serve reflection without credentials.")
 
     def check_security(self, host: str) -> None:
-        """Raise ConfigError where these contradict each other, or the address listened on."""
+        """Raise ConfigError if these settings contradict each other or the server's address."""
         if self.tls_cert and not self.tls_key:
-            raise ConfigError("tls_key", "is missing, and --tls-cert needs it")
+            raise ConfigError("tls_key", "is missing; --tls-cert needs it")
         for name in ("tls_key", "tls_client_ca"):
             if getattr(self, name) and not self.tls_cert:
                 raise ConfigError(name, "needs --tls-cert")
@@ -47,13 +49,13 @@ class SecuritySettings:
         if host and not self.tls_cert and not self.insecure and not is_loopback(host):
             raise ConfigError(
                 "host",
-                f"{host} is not loopback, and without TLS others may read along: "
+                f"{host} is not loopback, and without TLS others can read the calls: "
                 "give --tls-cert and --tls-key, or --insecure",
             )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent to this address never leaves the machine."""
+    """Whether data sent to this address never leaves the machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,9 +1,9 @@
-"""A setting as a field of a frozen dataclass, with what it does."""
+"""Defines a setting as a field of a frozen dataclass."""
 
 from dataclasses import field
 from typing import Any
 
 
 def setting(default: Any, help: str, **metadata: Any) -> Any:
-    """A field with this default; `help` is for the command line and the page of settings."""
+    """Return a field with this default. `--help` and the settings page show `help`."""
     return field(default=default, metadata={"help": help, **metadata})

@@ -1,4 +1,4 @@
-"""Where settings come from: the command line, the environment, a TOML file, the default."""
+"""Reads settings from the command line, the environment and a TOML file."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,20 +10,19 @@ from .files import table_in
 from .server_config import ServerConfig
 
 ENVIRONMENT_PREFIX = "CLASSWIRE_"
-LONGEST_BITS = 64
-"""Of a whole number: no setting is larger, and far larger ones cannot be printed, or be floats."""
+MAX_INTEGER_BITS = 64
+"""No setting is larger. Far larger numbers cannot be printed or converted to float."""
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def resolve(
     flags: Mapping[str, Any], environment: Mapping[str, str], file: str | None
 ) -> ServerConfig:
-    """The settings of a server.
+    """Return the settings of a server. A flag wins over the environment, and that over the file.
 
-    `flags` holds the settings given on the command line, by field name; `environment` is the
-    process's (`CLASSWIRE_MAX_STREAMS` and so on; several models are separated by commas); `file` is
-    the path of a TOML file whose keys are field names. Raises ConfigError, one line, for unknown
-    keys and bad values.
+    `flags` holds the settings on the command line by field name. `environment` is that of the
+    process (`CLASSWIRE_MAX_STREAMS`; commas separate several models). `file` is the path of a TOML
+    file whose keys are field names. Raises ConfigError, one line, for unknown keys and bad values.
     """
     from_file = _read_file(file) if file else {}
     values: dict[str, Any] = {}
@@ -39,7 +38,7 @@ def resolve(
 
 
 def kind(field: "dataclasses.Field[Any]") -> type:
-    """The type of a setting's values: str, int, float, bool or tuple (of str)."""
+    """Return the type of a setting: str, int, float, bool or tuple (of str)."""
     return type(field.default)
 
 
@@ -53,7 +52,7 @@ def _read_file(path: str) -> dict[str, Any]:
 
 
 def _parse(field: "dataclasses.Field[Any]", text: str, variable: str) -> Any:
-    """A value from the environment."""
+    """Convert a value from the environment."""
     wanted = kind(field)
     if wanted is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -68,10 +67,10 @@ def _parse(field: "dataclasses.Field[Any]", text: str, variable: str) -> Any:
 
 
 def _convert(field: "dataclasses.Field[Any]", value: Any, path: str) -> Any:
-    """A value from a TOML file."""
+    """Convert a value from a TOML file."""
     wanted = kind(field)
-    if isinstance(value, int) and value.bit_length() > LONGEST_BITS:
-        raise ConfigError(field.name, f"{path}: is a number of too many digits")
+    if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+        raise ConfigError(field.name, f"{path}: the number has too many digits")
     if wanted is tuple:
         parts = [value] if isinstance(value, str) else value
         if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
@@ -80,5 +79,5 @@ def _convert(field: "dataclasses.Field[Any]", value: Any, path: str) -> Any:
         return float(value)
     elif type(value) is wanted:
         return value
-    name = "a list of strings" if wanted is tuple else wanted.__name__
-    raise ConfigError(field.name, f"{path}: is not {name}")
+    name = "a list of strings" if wanted is tuple else f"of type {wanted.__name__}"
+    raise ConfigError(field.name, f"{path}: the value is not {name}")

@@ -9,27 +9,29 @@ from classwire_server.errors import ConfigError
 from .setting import setting
 
 ENVIRONMENT = "env"
-"""In place of an address: what OpenTelemetry's own variables say."""
+"""Value of --traces that takes the address from OpenTelemetry's own variables."""
 _ADDRESS = re.compile(r"https?://[^/\s]+/?")
 _EXPORTER = "opentelemetry.exporter.otlp.proto.grpc"
 
 
 @dataclass(frozen=True)
 class TracingSettings:
-    """Where traces are sent, and of which calls."""
+    """Where the server sends traces, and which calls it traces."""
 
     traces: str = setting(
         "",
-        "Send traces, by OTLP over gRPC, to http://HOST:PORT (https: with TLS), or to where "
-        "OTEL_EXPORTER_OTLP_ENDPOINT says: env. Needs classwire-server[tracing].",
+        "Address of the OTLP collector for traces (gRPC): http://HOST:PORT, or https for TLS. env: "
+        "take it from OTEL_EXPORTER_OTLP_ENDPOINT. Empty: no traces. Needs "
+        "classwire-server[tracing].",
     )
     trace_ratio: float = setting(
         0.01,
-        "Share of calls to trace; whether one with a traceparent is traced, its caller has said.",
+        "Share of calls to trace, from 0 to 1. For calls with a traceparent, its sampled flag "
+        "decides instead.",
     )
 
     def check_tracing(self) -> None:
-        """Raise ConfigError where traces are asked for that cannot be sent."""
+        """Raise ConfigError if the server cannot send the traces."""
         if not self.traces:
             return
         if self.traces != ENVIRONMENT and not _ADDRESS.fullmatch(self.traces):
@@ -43,5 +45,5 @@ class TracingSettings:
 def _is_installed() -> bool:
     try:
         return find_spec(_EXPORTER) is not None
-    except ModuleNotFoundError:  # the packages around it are not there either
+    except ModuleNotFoundError:  # its parent packages are missing too
         return False

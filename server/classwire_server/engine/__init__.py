@@ -1,6 +1,6 @@
-"""The seam between serving and the device: encodings in, logits out.
+"""The interface between serving and the device: encodings in, logits out.
 
-Nothing here imports torch: the server's own process never does.
+Nothing here imports torch, so the server's own process does not either.
 """
 
 import math
@@ -28,7 +28,7 @@ class Precision(Enum):
 
 FASTER_ON_CPU = (Precision.INT8, Precision.BFLOAT16)
 FASTER_ON_GPU = (Precision.BFLOAT16, Precision.FLOAT16)
-"""What `--precision auto` tries beside float32."""
+"""Precisions that `--precision auto` tries as well as float32."""
 
 
 class Execution(Enum):
@@ -39,7 +39,7 @@ class Execution(Enum):
 
 
 class Layout(Enum):
-    """How the texts of a batch lie side by side."""
+    """How the texts of a batch are laid out in memory."""
 
     PACKED = "packed"
     PADDED = "padded"
@@ -47,7 +47,7 @@ class Layout(Enum):
 
 @dataclass(frozen=True)
 class EngineTraits:
-    """What runs the forward pass, as callers see it; `device` as in "cpu" or "cuda:0"."""
+    """What runs the forward pass, as reported to callers; `device` as in "cpu" or "cuda:0"."""
 
     device: str
     precision: Precision
@@ -59,8 +59,9 @@ class EngineTraits:
 class Deviation:
     """A measured difference from plain float32.
 
-    `label_agreement` is the share of texts with the same highest label; `max_score_difference` the
-    largest difference of any score, for regression divided by the spread of the float32 answers.
+    `label_agreement` is the share of texts with the same highest label. `max_score_difference` is
+    the largest difference of any score; for regression it is divided by the range of the float32
+    answers.
     """
 
     texts: int
@@ -70,7 +71,7 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the server chose by itself, in words for people: `what`, its value, and why."""
+    """A decision of the server, in words for people: `what`, its value, and why."""
 
     what: str
     value: str
@@ -79,9 +80,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Terms:
-    """How a batch is to be computed: an urgent one beside all others, to which one of bulk work may
-    give way; none after `begin_by_s`, an instant of the monotonic clock, which is the same for all
-    processes of a machine.
+    """How the worker computes a batch.
+
+    An `urgent` batch starts at once, next to all others. It may preempt a `bulk` batch. No batch
+    starts after `begin_by_s`, an instant of the monotonic clock, which all processes of a machine
+    share.
     """
 
     urgent: bool = False
@@ -94,10 +97,10 @@ ANY_TIME = Terms()
 
 @dataclass(frozen=True, eq=False)
 class Logits:
-    """What the model said of a batch.
+    """The logits of a batch.
 
-    `values` are float32, (texts, labels), in the order of the texts. `traits` is what computed
-    them, `inference_s` how long that took on the device, and `began_s` when it began, by the
+    `values` are float32, (texts, labels), in the order of the texts. `traits` describes the engine
+    that computed them, `inference_s` is the time on the device, and `began_s` the start by the
     monotonic clock.
     """
 
@@ -109,9 +112,7 @@ class Logits:
 
 @dataclass(frozen=True)
 class WorkerState:
-    """A process that computes: the last one, when it has ended. `restarts` counts those that took
-    over from another.
-    """
+    """The state of one worker process. `restarts` counts the processes that replaced another."""
 
     device: str
     pid: int
@@ -122,60 +123,62 @@ class WorkerState:
 class Engine(Protocol):
     """Runs the model.
 
-    `lanes` batches run at the same time; as many threads as that, and one more, may call `infer` at
-    once: the batch that is one too many lies ready and starts the moment a lane is free. An urgent
-    batch is beside that: it starts at once, whatever the lanes compute, if it is the only one.
+    `lanes` batches run at the same time. Up to `lanes + 1` threads may call `infer` at once: the
+    extra batch waits inside the engine and starts as soon as a lane is free. An urgent batch needs
+    no lane: it starts at once unless another urgent batch runs.
     """
 
     lanes: int
 
     @property
     def traits(self) -> EngineTraits:
-        """What would run the next batch: a compiled engine takes over from a plain one."""
+        """What would run the next batch: a compiled engine may replace a plain one."""
         ...
 
     @property
     def deviation(self) -> Deviation:
-        """How far that engine's scores are from plain float32."""
+        """How far the scores of that engine are from plain float32."""
         ...
 
     @property
     def is_up(self) -> bool:
-        """Whether a batch could be computed now."""
+        """Whether the engine can compute a batch now."""
         ...
 
     @property
     def failure(self) -> str:
-        """Why no batch could be computed now, in words for people; empty when one could."""
+        """Why the engine can't compute a batch now, in words for people; empty if it can."""
         ...
 
     @property
     def workers(self) -> Sequence[WorkerState]:
-        """The processes that compute, always in the same order."""
+        """The worker processes, always in the same order."""
         ...
 
     def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
-        """The logits of the texts.
+        """Compute the logits of the texts.
 
-        A row depends on its own text alone. Raises NoWorker and TooLate when the batch was never
-        begun, and WorkerLost when what computes ended, or was ended, while it held the batch. Any
-        other exception means that no text of the batch has an answer.
+        Each row depends on its own text alone. Raises NoWorker and TooLate if the batch never
+        started, and WorkerLost if its worker ended while it held the batch. Any other exception
+        means that no text of the batch has an answer.
         """
         ...
 
     def close(self) -> None:
-        """Give the device back."""
+        """Release the device."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Launched:
-    """A model that is ready to compute; `batch_tokens` is the size of batch it does best, `cost`
-    what passes cost where it computes, `choices` what led to its engines, device by device.
+    """A model that is ready to compute.
+
+    `batch_tokens` is the most efficient batch size, `profile` the measured time of passes on its
+    device, `choices` what led to its engines, device by device.
     """
 
     checkpoint: Checkpoint
     engine: Engine
     batch_tokens: int
-    cost: LatencyProfile
+    profile: LatencyProfile
     choices: tuple[Choice, ...] = ()

@@ -1,4 +1,4 @@
-"""What the cgroups that hold this process say of it, in version 1 and version 2."""
+"""The limits of the cgroups that this process is in, for cgroup versions 1 and 2."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -8,10 +8,10 @@ from pathlib import Path
 def limits(
     root: Path, controller: str, names: Sequence[str], names_of_version_1: Sequence[str]
 ) -> Iterator[list[str]]:
-    """The words in the files of a controller, for every cgroup that holds the process.
+    """Yield the words in a controller's files, for each cgroup of this process and its parents.
 
-    A parent's limit holds as well. `root` is where /proc and /sys are; a file that is not there has
-    no words, and a line that names no cgroup none either.
+    The limits of parents apply as well. `root` is the folder of /proc and /sys. A missing file
+    counts as empty; lines that name no cgroup are skipped.
     """
     entries = (line.split(":", 2) for line in _read(root / "proc/self/cgroup").splitlines())
     for _, controllers, path in (entry for entry in entries if len(entry) == 3):

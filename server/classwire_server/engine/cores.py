@@ -1,4 +1,4 @@
-"""How many cores this process may use, and how a CPU engine divides them."""
+"""How many cores this process may use, and how an engine divides them into lanes and threads."""
 
 import math
 import os
@@ -10,12 +10,12 @@ from . import Choice
 from .cgroup import limits
 
 MOST_LANES = 4
-"""More cores than this make a lane faster instead: docs/concepts/decisions/0007."""
+"""Further cores become threads of these lanes: docs/concepts/decisions/0007."""
 
 
 @dataclass(frozen=True)
 class Division:
-    """`lanes` batches at the same time, with `threads` threads each; `choices` tells why."""
+    """`lanes` batches run at the same time, with `threads` threads each; `choices` says why."""
 
     lanes: int
     threads: int
@@ -23,10 +23,11 @@ class Division:
 
 
 def divide(cores: int, lanes: int, threads: int) -> Division:
-    """Divide cores; `lanes` and `threads` are what the user asked for, 0 for what is best.
+    """Divide CPU cores; `lanes` and `threads` are the user's settings, 0 for automatic.
 
-    Threads of one lane wait for each other at every operator, which stalls when other processes
-    keep a core busy; lanes do not wait. So there are lanes first, and threads where cores are left.
+    The threads of a lane wait for each other at every operator, so a core that other processes
+    keep busy stalls them all. Lanes never wait for each other. Cores therefore become lanes first,
+    and the rest become threads.
     """
     if threads:
         best, why = max(1, cores // threads), "the cores, divided by --threads"
@@ -37,7 +38,7 @@ def divide(cores: int, lanes: int, threads: int) -> Division:
 
 
 def divide_gpu(lanes: int, threads: int) -> Division:
-    """Divide a GPU, which computes one batch at a time unless the user asks for more."""
+    """Divide a GPU: one lane unless the user sets more."""
     one = 1, "a GPU computes one batch at a time"
     return _division(lanes, threads, one, one)
 
@@ -45,9 +46,9 @@ def divide_gpu(lanes: int, threads: int) -> Division:
 def _division(
     lanes: int, threads: int, best_lanes: tuple[int, str], best_threads: tuple[int, str]
 ) -> Division:
-    """What the user asked for, or else what is best, each with its reason."""
-    lanes, lanes_why = (lanes, "as --lanes says") if lanes else best_lanes
-    threads, threads_why = (threads, "as --threads says") if threads else best_threads
+    """The user's values, or the best ones where they are 0, each with its reason."""
+    lanes, lanes_why = (lanes, "set by --lanes") if lanes else best_lanes
+    threads, threads_why = (threads, "set by --threads") if threads else best_threads
     choices = Choice("lanes", str(lanes), lanes_why), Choice("threads", str(threads), threads_why)
     return Division(lanes, threads, choices)
 
@@ -60,21 +61,21 @@ def cores_choice() -> Choice:
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Cores that this process may run on, cgroup limits included, rounded up: at least 1.
+    """Cores that this process may use, limited by its cgroups and rounded up: at least 1.
 
-    `root` is where /proc and /sys are.
+    `root` is the folder of /proc and /sys.
     """
     return max(1, min([open_cores(), *map(math.ceil, quotas(root))]))
 
 
 def open_cores() -> int:
-    """Cores that the system lets this process run on."""
+    """Cores that this process may be scheduled on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return cores or 1
 
 
 def quotas(root: Path) -> Iterator[float]:
-    """The share of time, in cores, that each cgroup allows which holds the process and has one."""
+    """Yield the CPU quota, in cores, of each cgroup of this process that has one."""
     files = ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
     for words in limits(root, "cpu", ["cpu.max"], files):
         if len(words) == 2 and all(word.isdecimal() for word in words):

@@ -1,4 +1,4 @@
-"""What passes cost, measured at start."""
+"""How long forward passes take by their number of tokens, measured at start."""
 
 import time
 from bisect import bisect_left
@@ -9,18 +9,17 @@ from itertools import accumulate
 import numpy as np
 
 LEAST_BATCH_TOKENS = 64
-"""No batch is smaller: what the server itself does for one is not in the cost of a pass."""
+"""Smallest full batch: the profile leaves out the server's own work for each batch."""
 NEAR_ENOUGH = 0.95
-"""Share of the best rate that a smaller batch, which others wait less for, must reach."""
+"""Share of the best rate that a smaller batch must reach: other texts wait less for it."""
 
 
 @dataclass(frozen=True)
 class LatencyProfile:
-    """The times of passes: `seconds[i]` of one of `tokens[i]`, the smallest first, none longer than
-    that of a larger one.
+    """The times of passes: a pass of `tokens[i]` tokens takes `seconds[i]`.
 
-    Between two of them the time is interpolated. `is_shared` is whether any texts make one pass
-    together. For use by any thread.
+    Both rise. Times between two measured sizes are interpolated linearly. `is_shared` says whether
+    texts of any lengths can share a pass. For use by any thread.
     """
 
     tokens: tuple[int, ...]
@@ -29,25 +28,25 @@ class LatencyProfile:
 
     @property
     def smallest_s(self) -> float:
-        """The time of the smallest pass: about that of any text that is alone in its pass."""
+        """The time of the smallest pass: about that of a short text alone."""
         return self.seconds[0]
 
     @property
     def tokens_per_s(self) -> tuple[float, ...]:
-        """The rate of each pass."""
+        """The rate of each measured pass."""
         return tuple(n / max(s, 1e-9) for n, s in zip(self.tokens, self.seconds, strict=True))
 
     @property
     def best_tokens(self) -> int:
-        """The smallest batch whose rate is near enough to the best of batches."""
+        """The smallest batch with at least NEAR_ENOUGH of the best rate of any batch."""
         rates = zip(self.tokens, self.tokens_per_s, strict=True)
         batches = [(tokens, rate) for tokens, rate in rates if tokens >= LEAST_BATCH_TOKENS]
         least = NEAR_ENOUGH * max((rate for _, rate in batches), default=0.0)
         return next((tokens for tokens, rate in batches if rate >= least), LEAST_BATCH_TOKENS)
 
     def seconds_of(self, tokens: int) -> float:
-        """The time of a pass; of one that is larger than all measured, that of the largest."""
-        last = len(self.tokens) - 1  # not np.interp, which is slow for one number: each call asks
+        """The time of a pass. A pass larger than all measured counts as the largest."""
+        last = len(self.tokens) - 1  # np.interp is slow for one number, and every call needs this
         above = bisect_left(self.tokens, tokens)
         if above == 0 or above > last:
             return self.seconds[min(above, last)]
@@ -56,11 +55,11 @@ class LatencyProfile:
         return least_s + (most_s - least_s) * (tokens - least) / (most - least)
 
     def tokens_within(self, seconds: float) -> int:
-        """The largest pass within a time; of those measured the smallest where none is."""
+        """The tokens of the largest pass within a time, at least those of the smallest measured."""
         return int(np.interp(seconds, self.seconds, self.tokens))
 
     def tokens_at(self, share: float) -> int:
-        """The smallest pass that has this share of the best rate."""
+        """The tokens of the smallest pass that reaches this share of the best rate."""
         tokens = np.arange(self.tokens[0], self.tokens[-1] + 1)
         rates = tokens / np.maximum(np.interp(tokens, self.tokens, self.seconds), 1e-9)
         return int(tokens[np.argmax(rates >= share * rates.max())])
@@ -70,8 +69,8 @@ FIRST_TOKENS = 16
 LAST_TOKENS = 16_384
 WANTED_TOKENS = 128
 PATIENCE_S = 1.5
-"""No larger pass is tried once those tried take so long together: four times as long, to come to
-WANTED_TOKENS.
+"""Total time of the measured passes after which no larger one is tried. Four times as much until
+WANTED_TOKENS are reached.
 """
 
 
@@ -82,12 +81,13 @@ def measure_profile(
     is_shared: bool = True,
     clock_s: Callable[[], float] = time.perf_counter,
 ) -> LatencyProfile:
-    """The times of passes of doubling size, the better of two runs each.
+    """Measure passes of doubling size, and keep the better of two runs each.
 
-    `run` computes a pass of so many tokens. Ends at `last_tokens`, where two sizes in a row are
-    slower, for each token, than a smaller one, or patience does. Other work on the machine can only
-    make a pass slower: so the second runs come after all of the first, but for a pass that would
-    end it all, which is tried again at once; and a pass is no slower than any larger one.
+    `run` computes a pass of the given number of tokens. The measurement ends at `last_tokens`,
+    after PATIENCE_S, or when two sizes in a row take longer per token than a smaller one. Other
+    work on the machine can only make a pass slower. The second runs therefore come after all first
+    runs, a pass that would end the measurement is repeated at once, and no pass counts as slower
+    than a larger one.
     """
 
     def time_s(tokens: int) -> float:
@@ -109,7 +109,7 @@ def measure_profile(
 
 
 def _is_enough(seconds: Mapping[int, float]) -> bool:
-    """Whether no larger pass is worth a try, by the times of those tried, the smallest first."""
+    """Whether to try no larger pass. `seconds` maps tokens to time, the smallest pass first."""
     times_s = _rising(seconds.values())
     token_s = [time_s / tokens for tokens, time_s in zip(seconds, times_s, strict=True)]
     is_past_best = NEAR_ENOUGH * min(token_s[-2:]) > min(token_s)
@@ -118,5 +118,5 @@ def _is_enough(seconds: Mapping[int, float]) -> bool:
 
 
 def _rising(times_s: Iterable[float]) -> tuple[float, ...]:
-    """Times of passes, the smallest first: each no longer than any that follows."""
+    """The times, smallest pass first, each lowered to the least of those that follow."""
     return tuple(accumulate(reversed(list(times_s)), min))[::-1]

@@ -1,4 +1,4 @@
-"""The texts of a batch in one row of tokens, as arrays."""
+"""The texts of a batch as one row of tokens, in NumPy arrays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from classwire_server.tokenization import Encoding
 
 @dataclass(frozen=True, eq=False)
 class PackedTexts:
-    """Texts end to end, shortest first, so that texts of equal length lie side by side.
+    """Texts end to end, shortest first, so that texts of equal length are adjacent.
 
-    `ids` and `token_type_ids` are int64, (tokens,); text i lies at bounds[i]:bounds[i + 1], where
-    `bounds` is int64, (texts + 1,). `order[i]` is the place of text i in the batch as it came.
+    `ids` and `token_type_ids` are int64, (tokens,). Text i is at bounds[i]:bounds[i + 1], where
+    `bounds` is int64, (texts + 1,). `order[i]` is the index of text i in the original batch.
     """
 
     ids: np.ndarray
@@ -28,7 +28,7 @@ class PackedTexts:
         return np.diff(self.bounds)
 
     def texts(self, first: int, end: int) -> "PackedTexts":
-        """Some of the texts, from `first` to before `end`, as they lie; their order is that."""
+        """The packed texts first:end, in their packed order."""
         a, b = self.bounds[first], self.bounds[end]
         return PackedTexts(
             self.ids[a:b],
@@ -38,19 +38,19 @@ class PackedTexts:
         )
 
     def halves(self) -> "tuple[PackedTexts, PackedTexts]":
-        """The shorter and the longer texts; there are at least two."""
+        """The shorter and the longer half of the texts, of which there must be at least two."""
         texts = len(self.lengths)
         return self.texts(0, texts // 2), self.texts(texts // 2, texts)
 
     def unsorted(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of the packed texts, back in the order in which the batch came."""
+        """Return rows of the packed texts in the order of the original batch."""
         result = np.empty_like(rows)
         result[self.order] = rows
         return result
 
 
 def pack(encodings: Sequence[Encoding]) -> PackedTexts:
-    """Pack texts; at least one."""
+    """Pack the texts of a batch, which must hold at least one."""
     order = np.argsort([len(encoding.ids) for encoding in encodings], kind="stable")
     texts = [encodings[place] for place in order]
     tokens = sum(len(text.ids) for text in texts)

@@ -1,1 +1,1 @@
-"""What operators see: logs, metrics, traces. Nothing below knows of it."""
+"""Logs, metrics and traces. No room below imports this one."""

@@ -1,4 +1,4 @@
-"""Log lines: JSON for machines, text for people, each with the id of the call it belongs to."""
+"""Writes log lines as JSON or as text, each with the request id of its call."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def write(record: CallRecord, code: grpc.StatusCode) -> None:
-    """Write the line of a call."""
+    """Write the access log line of a call that has ended."""
     log.info(
         "call ended",
         extra={
@@ -44,30 +44,30 @@ FIELDS = (
     "texts",
     "tokens",
 )
-"""What a line may hold beside its message, in this order: what was given to it as `extra`."""
+"""Fields that a line may have in addition to its message, in this order. They come from `extra`."""
 _LOGGERS = ("classwire_server", "grpc")
 
 
 def configure(level: str, format: str, stream: TextIO = sys.stderr) -> None:
-    """Write lines of our own, and warnings of gRPC's, to `stream` from now on.
+    """Write the log lines of the server and the warnings of gRPC to `stream`.
 
-    `format` is one of LOG_FORMATS of the settings; auto is pretty for a terminal, else JSON.
+    `format` is one of LOG_FORMATS: auto is pretty on a terminal, else JSON.
     """
     is_pretty = format == "pretty" or (format == "auto" and stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(Pretty() if is_pretty else Json())
-    handler.addFilter(_of_its_call)
-    # The libraries' loggers have handlers of their own, which a root handler would double.
+    handler.addFilter(_add_request_id)
+    # Libraries have their own handlers, so a root handler would write their lines twice.
     for name in _LOGGERS:
         logging.getLogger(name).addHandler(handler)
     logging.getLogger(_LOGGERS[0]).setLevel(level.upper())
 
 
 class Json(logging.Formatter):
-    """One object a line: time (UTC, RFC 3339), level, logger, message, then what else is known."""
+    """One JSON object per line: time (UTC, RFC 3339), level, logger, message, then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         line: dict[str, Any] = {
             "time": _time(record),
             "level": record.levelname.lower(),
@@ -81,22 +81,22 @@ class Json(logging.Formatter):
 
 
 class Pretty(logging.Formatter):
-    """Time, level, logger and message, then what else is known as `name=value`.
+    """Time, level, logger and message, then the fields as `name=value`.
 
-    Whatever was said by others stays in the line, and a traceback's lines begin like no other's.
+    Text from others is escaped, so it cannot forge a line. The lines of a traceback are indented.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and a traceback below it where there is one."""
+        """Return the line, with any traceback below it."""
         name = record.name.removeprefix("classwire_server.")
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        said = visible(f"{name}: {record.getMessage()}{fields}")
+        text = visible(f"{name}: {record.getMessage()}{fields}")
         trace = (f"  {visible(line)}" for line in _trace(self, record).splitlines())
-        return "\n".join((f"{_time(record)} {record.levelname} {said}", *trace))
+        return "\n".join((f"{_time(record)} {record.levelname} {text}", *trace))
 
 
-def _of_its_call(record: logging.LogRecord) -> bool:
-    """Give a line the id of the call that it is written for."""
+def _add_request_id(record: logging.LogRecord) -> bool:
+    """Add the request id of the current call to a line."""
     if not hasattr(record, "request_id"):
         record.request_id = current_request_id()
     return True

@@ -1,1 +1,1 @@
-"""Messages of the Open Inference Protocol, generated from protos/open_inference."""
+"""The Open Inference Protocol, and its messages, generated from protos/open_inference."""

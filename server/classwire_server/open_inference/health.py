@@ -1,4 +1,4 @@
-"""Whether the server and its models are there, as the protocol asks it."""
+"""The protocol's RPCs for health."""
 
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
@@ -9,21 +9,21 @@ from .service import is_version
 
 
 class Probes:
-    """The RPCs that ask for health, as functions on messages. Safe for use by any thread."""
+    """The RPCs for health, as functions on messages. Any thread may call them."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
 
     def server_live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
-        """Whether the process is there."""
+        """Whether the process runs."""
         return pb.ServerLiveResponse(live=self._serves(LIVENESS))
 
     def server_ready(self, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
-        """Whether every model answers."""
+        """Whether every model is ready."""
         return pb.ServerReadyResponse(ready=self._serves(""))
 
     def model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
-        """Whether a model answers; one that is not there does not."""
+        """Whether a model is ready; an unknown model is not."""
         ready = is_version(request.version) and self._serves(model_health(request.name))
         return pb.ModelReadyResponse(ready=ready)
 

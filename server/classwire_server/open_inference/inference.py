@@ -1,11 +1,10 @@
-"""One request on its way: read, then answered, and counted as one outcome."""
+"""One inference: a request is read, answered, and counted as one outcome."""
 
-import math
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from queue import SimpleQueue
+from dataclasses import replace
 from typing import Self
 
 from classwire_server.errors import RequestError
@@ -14,9 +13,8 @@ from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import reason_of
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scheduling.model_statistics import Outcome
-from classwire_server.security.callers import Caller
-from classwire_server.service.items import Item, read_items, run_items
-from classwire_server.service.requests import Options
+from classwire_server.service.items import Item, Submission, read_items, run_items
+from classwire_server.service.requests import ClassifyRequest, Options
 from classwire_server.service.responses import outcome_of
 from classwire_server.tokenization import OffsetUnit
 
@@ -28,8 +26,8 @@ from .response import infer_response, raise_first
 class Inference:
     """A request whose texts have been read.
 
-    `items` end by themselves once they are given to the model's dispatcher. What fails is counted
-    where it is raised.
+    Its `items` end once they are submitted to the model's dispatcher. Each method counts the
+    failure that it raises.
     """
 
     def __init__(
@@ -48,7 +46,7 @@ class Inference:
 
     @property
     def ended(self) -> bool:
-        """Whether all texts have an answer or an error."""
+        """Whether each text has an answer or an error."""
         return all(item.ended for item in self.items)
 
     @classmethod
@@ -56,29 +54,18 @@ class Inference:
         cls,
         message: pb.ModelInferRequest,
         model: ServedModel,
-        priority: Priority,
-        inbox: "SimpleQueue[list[Item]]",
-        caller: Caller,
-        received_s: float,
-        deadline_s: float = math.inf,
-        flow: Hashable = None,
+        default_priority: Priority,
+        submission: Submission,
     ) -> Self:
-        """Read a request; `priority` is its default, `flow` the stream that it belongs to.
-
-        Raises RequestError when it is wrong, or one of its texts is.
-        """
+        """Read a request. Raises RequestError when it, or one of its texts, is bad."""
+        received_s = submission.received_s
         with _failure_counted(model, received_s):
-            request = InferRequest.parse(message, model.limits.max_texts_per_call, priority)
+            request = InferRequest.parse(message, model.limits.max_texts_per_call, default_priority)
+            deadline_s = min(submission.deadline_s, received_s + request.timeout_s)
             items = read_items(
-                model,
-                _options(model, request.priority),
-                request.inputs,
+                ClassifyRequest.of(model, _options(model, request.priority), request.texts),
+                replace(submission, deadline_s=deadline_s),
                 "{name}[{place}]",
-                inbox,
-                received_s,
-                min(deadline_s, received_s + request.timeout_s),
-                caller,
-                flow,
             )
             try:
                 raise_first(items)
@@ -94,8 +81,10 @@ class Inference:
             run_items(self.model, self.items, call)
 
     def response(self) -> pb.ModelInferResponse:
-        """The answer. Raises RequestError when there is none, CancelledError when the caller has
-        gone.
+        """The answer.
+
+        Raises the RequestError of the first text that failed, or CancelledError when the call was
+        cancelled.
         """
         with _failure_counted(self.model, self._received_s):
             response = infer_response(self._id, self.model, self._outputs, self.items)
@@ -107,7 +96,7 @@ class Inference:
 
 
 def _options(model: ServedModel, priority: Priority) -> Options:
-    """What every request asks for that is not its own to say."""
+    """The options of every request: the protocol lets a request choose only its priority."""
     return Options(
         top_k=0,
         min_score=None,
@@ -122,7 +111,7 @@ def _options(model: ServedModel, priority: Priority) -> Options:
 
 @contextmanager
 def _failure_counted(model: ServedModel, received_s: float) -> Iterator[None]:
-    """A step of a request, which has failed if the step fails."""
+    """Count the request as failed if the block raises, unless its call was cancelled."""
     try:
         yield
     except CancelledError:

@@ -93,7 +93,7 @@ Global___DataType: _TypeAlias = DataType  # noqa: Y015
 
 @_typing.final
 class ServerLiveRequest(_message.Message):
-    """ServerLiveRequest asks whether the server is there."""
+    """ServerLiveRequest asks whether the server runs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -155,7 +155,7 @@ class ServerReadyResponse(_message.Message):
 
     READY_FIELD_NUMBER: _builtins.int
     ready: _builtins.bool
-    """Every model has run and answers; false while they load, are restarted, or the server drains."""
+    """Whether every model is ready; false while a model loads or restarts, and while the server drains."""
     def __init__(
         self,
         *,
@@ -203,7 +203,7 @@ class ModelReadyResponse(_message.Message):
 
     READY_FIELD_NUMBER: _builtins.int
     ready: _builtins.bool
-    """The model answers; false for a name or version that is not served."""
+    """Whether the model is ready; false for an unknown name or version."""
     def __init__(
         self,
         *,
@@ -219,7 +219,7 @@ Global___ModelReadyResponse: _TypeAlias = ModelReadyResponse  # noqa: Y015
 
 @_typing.final
 class ServerMetadataRequest(_message.Message):
-    """ServerMetadataRequest asks what the server is."""
+    """ServerMetadataRequest asks for the metadata of the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -249,7 +249,7 @@ class ServerMetadataResponse(_message.Message):
     """The version of classwire-server."""
     @_builtins.property
     def extensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Triton's extensions that are served."""
+        """The extensions of Triton that the server supports."""
 
     def __init__(
         self,
@@ -336,18 +336,18 @@ class ModelMetadataResponse(_message.Message):
     name: _builtins.str
     """Name of the model."""
     platform: _builtins.str
-    """What runs it: "pytorch"."""
+    """The platform that runs it: "pytorch"."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Its versions: "1"."""
 
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelMetadataResponse.TensorMetadata]:
-        """What a request may hold."""
+        """The inputs of a request."""
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelMetadataResponse.TensorMetadata]:
-        """What a response may hold."""
+        """The outputs of a response."""
 
     def __init__(
         self,
@@ -520,7 +520,7 @@ class ModelInferRequest(_message.Message):
 
         @_builtins.property
         def parameters(self) -> _containers.MessageMap[_builtins.str, Global___InferParameter]:
-            """None has a meaning; those of shared memory are refused."""
+            """The server rejects parameters of shared memory and ignores all others."""
 
         @_builtins.property
         def contents(self) -> Global___InferTensorContents:
@@ -543,7 +543,7 @@ class ModelInferRequest(_message.Message):
 
     @_typing.final
     class InferRequestedOutputTensor(_message.Message):
-        """InferRequestedOutputTensor is one output that is asked for."""
+        """InferRequestedOutputTensor is one requested output."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -574,8 +574,9 @@ class ModelInferRequest(_message.Message):
         """"scores", "label" or "label_id"."""
         @_builtins.property
         def parameters(self) -> _containers.MessageMap[_builtins.str, Global___InferParameter]:
-            """classification (int64, at least 1), of "scores" only: instead of scores, so many classes of
-            each text, highest first, as BYTES "score:label_id:label". Those of shared memory are refused.
+            """classification (int64, at least 1), of "scores" only: the number of classes to return for each
+            text instead of scores, highest first, as BYTES "score:label_id:label". The server rejects
+            parameters of shared memory.
             """
 
         def __init__(
@@ -623,12 +624,12 @@ class ModelInferRequest(_message.Message):
     model_version: _builtins.str
     """Empty, or "1"."""
     id: _builtins.str
-    """Whatever the caller likes; comes back in the response."""
+    """An id that the caller chooses; the response has the same."""
     @_builtins.property
     def parameters(self) -> _containers.MessageMap[_builtins.str, Global___InferParameter]:
-        """priority (int64 or uint64): 1 interactive, 2 bulk, anything else the default: interactive for
-        ModelInfer, bulk for ModelStreamInfer. timeout (int64): microseconds from the arrival of the
-        request; 0 for none. Others have no meaning.
+        """priority (int64 or uint64): 1 interactive, 2 bulk, any other value the default, which is
+        interactive for ModelInfer and bulk for ModelStreamInfer. timeout (int64): microseconds from the
+        arrival of the request; 0 means no timeout. The server ignores all others.
         """
 
     @_builtins.property
@@ -637,7 +638,7 @@ class ModelInferRequest(_message.Message):
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelInferRequest.InferRequestedOutputTensor]:
-        """The outputs to send; none for scores, label and label_id."""
+        """The outputs to send. Empty means scores, label and label_id."""
 
     @_builtins.property
     def raw_input_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -706,7 +707,7 @@ class ModelInferResponse(_message.Message):
         """Name of the output."""
         datatype: _builtins.str
         """scores FP32 [n, labels], in the order of the label ids; label BYTES [n] and label_id INT32 [n],
-        of the highest score, the lowest id when there are several; a classification BYTES [n, classes].
+        of the highest score, the lowest id among equal scores; a classification BYTES [n, classes].
         """
         @_builtins.property
         def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -770,13 +771,13 @@ class ModelInferResponse(_message.Message):
     """The id of the request."""
     @_builtins.property
     def parameters(self) -> _containers.MessageMap[_builtins.str, Global___InferParameter]:
-        """triton_final_response (bool): true, in the responses of streams. truncated_tokens (int64): how many
-        tokens the model did not see, of all texts together; only where there are any.
+        """triton_final_response (bool): true, in the responses of streams. truncated_tokens (int64): number of
+        tokens that truncation took away from all texts together; absent when there are none.
         """
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelInferResponse.InferOutputTensor]:
-        """The outputs, in the order in which they were asked for."""
+        """The outputs, in the order of the request."""
 
     @_builtins.property
     def raw_output_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -809,10 +810,10 @@ class ModelStreamInferResponse(_message.Message):
     ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
     INFER_RESPONSE_FIELD_NUMBER: _builtins.int
     error_message: _builtins.str
-    """Why the request failed: the reason, the place and what is wrong. Empty when it did not."""
+    """Why the request failed: reason, field and problem. Empty when it succeeded."""
     @_builtins.property
     def infer_response(self) -> Global___ModelInferResponse:
-        """The answer. Of a request that failed only its id, model and parameters."""
+        """The answer. For a failed request only its id, model and parameters."""
 
     def __init__(
         self,
@@ -830,7 +831,7 @@ Global___ModelStreamInferResponse: _TypeAlias = ModelStreamInferResponse  # noqa
 
 @_typing.final
 class ModelConfigRequest(_message.Message):
-    """ModelConfigRequest asks how a model is run."""
+    """ModelConfigRequest asks how the server runs a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -880,7 +881,7 @@ Global___ModelConfigResponse: _TypeAlias = ModelConfigResponse  # noqa: Y015
 
 @_typing.final
 class ModelStatisticsRequest(_message.Message):
-    """ModelStatisticsRequest asks what models have done."""
+    """ModelStatisticsRequest asks for the statistics of models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -906,7 +907,7 @@ Global___ModelStatisticsRequest: _TypeAlias = ModelStatisticsRequest  # noqa: Y0
 
 @_typing.final
 class StatisticDuration(_message.Message):
-    """StatisticDuration is how often something was done, and how long that took."""
+    """StatisticDuration is a count and a total time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -915,7 +916,7 @@ class StatisticDuration(_message.Message):
     count: _builtins.int
     """How often."""
     ns: _builtins.int
-    """Nanoseconds, all times together."""
+    """Total time in nanoseconds."""
     def __init__(
         self,
         *,
@@ -932,7 +933,9 @@ Global___StatisticDuration: _TypeAlias = StatisticDuration  # noqa: Y015
 
 @_typing.final
 class InferStatistics(_message.Message):
-    """InferStatistics counts outcomes: a ModelInferRequest has one, and of Classwire's own RPCs each text."""
+    """InferStatistics counts outcomes: one for each ModelInferRequest, and one for each text of Classwire's
+    own RPCs.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -949,27 +952,27 @@ class InferStatistics(_message.Message):
 
     @_builtins.property
     def fail(self) -> Global___StatisticDuration:
-        """Outcomes that are errors, refused and expired ones among them, from arrival to answer."""
+        """Outcomes that are errors, also of rejected and expired texts, from arrival to answer."""
 
     @_builtins.property
     def queue(self) -> Global___StatisticDuration:
-        """Of those with scores: from the queue to the device."""
+        """For outcomes with scores: time in the queue."""
 
     @_builtins.property
     def compute_input(self) -> Global___StatisticDuration:
-        """Of those with scores: tokenizing."""
+        """For outcomes with scores: time of tokenizing."""
 
     @_builtins.property
     def compute_infer(self) -> Global___StatisticDuration:
-        """Of those with scores: the forward pass that they were in."""
+        """For outcomes with scores: time of their forward pass."""
 
     @_builtins.property
     def compute_output(self) -> Global___StatisticDuration:
-        """Of those with scores: everything else, which is mostly writing the answer."""
+        """For outcomes with scores: all other time, mostly for writing the answer."""
 
     @_builtins.property
     def cache_hit(self) -> Global___StatisticDuration:
-        """Outcomes that were known before, by the cache (ModelConfig.response_cache), from arrival to answer."""
+        """Outcomes from the cache (ModelConfig.response_cache), from arrival to answer."""
 
     def __init__(
         self,
@@ -999,7 +1002,7 @@ class InferBatchStatistics(_message.Message):
     BATCH_SIZE_FIELD_NUMBER: _builtins.int
     COMPUTE_INFER_FIELD_NUMBER: _builtins.int
     batch_size: _builtins.int
-    """Texts that were computed together."""
+    """Number of texts of a pass."""
     @_builtins.property
     def compute_infer(self) -> Global___StatisticDuration:
         """The forward passes."""
@@ -1020,7 +1023,7 @@ Global___InferBatchStatistics: _TypeAlias = InferBatchStatistics  # noqa: Y015
 
 @_typing.final
 class ModelStatistics(_message.Message):
-    """ModelStatistics is what one model has done since the server started, for all callers together."""
+    """ModelStatistics are the statistics of one model since the server started, over all callers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1036,7 +1039,7 @@ class ModelStatistics(_message.Message):
     version: _builtins.str
     """"1"."""
     last_inference: _builtins.int
-    """When the last outcome came about, in milliseconds since 1970. 0 for never."""
+    """Time of the last outcome, in milliseconds since 1970. 0 when there is none."""
     inference_count: _builtins.int
     """Texts that have scores."""
     execution_count: _builtins.int
@@ -1094,16 +1097,16 @@ Global___ModelStatisticsResponse: _TypeAlias = ModelStatisticsResponse  # noqa: 
 
 @_typing.final
 class RepositoryIndexRequest(_message.Message):
-    """RepositoryIndexRequest asks which models there are."""
+    """RepositoryIndexRequest asks for the list of models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPOSITORY_NAME_FIELD_NUMBER: _builtins.int
     READY_FIELD_NUMBER: _builtins.int
     repository_name: _builtins.str
-    """Must be empty: there is one repository, and it has no name."""
+    """Must be empty: the one repository has no name."""
     ready: _builtins.bool
-    """Only those that answer."""
+    """Whether to list only the models that are ready."""
     def __init__(
         self,
         *,
@@ -1255,25 +1258,25 @@ class ModelInstanceGroup(_message.Message):
     class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ModelInstanceGroup._Kind.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         KIND_AUTO: ModelInstanceGroup._Kind.ValueType  # 0
-        """Whatever there is."""
+        """Any device."""
         KIND_GPU: ModelInstanceGroup._Kind.ValueType  # 1
         """A GPU."""
         KIND_CPU: ModelInstanceGroup._Kind.ValueType  # 2
         """A CPU."""
         KIND_MODEL: ModelInstanceGroup._Kind.ValueType  # 3
-        """As the model says."""
+        """The device that the model chooses."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """Kind is a kind of device."""
 
     KIND_AUTO: ModelInstanceGroup.Kind.ValueType  # 0
-    """Whatever there is."""
+    """Any device."""
     KIND_GPU: ModelInstanceGroup.Kind.ValueType  # 1
     """A GPU."""
     KIND_CPU: ModelInstanceGroup.Kind.ValueType  # 2
     """A CPU."""
     KIND_MODEL: ModelInstanceGroup.Kind.ValueType  # 3
-    """As the model says."""
+    """The device that the model chooses."""
 
     NAME_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
@@ -1281,9 +1284,9 @@ class ModelInstanceGroup(_message.Message):
     name: _builtins.str
     """Name of the group."""
     count: _builtins.int
-    """Batches that run at the same time."""
+    """Number of batches that run at the same time."""
     kind: Global___ModelInstanceGroup.Kind.ValueType
-    """What they run on."""
+    """Kind of the device."""
     def __init__(
         self,
         *,
@@ -1301,7 +1304,7 @@ Global___ModelInstanceGroup: _TypeAlias = ModelInstanceGroup  # noqa: Y015
 
 @_typing.final
 class ModelQueuePolicy(_message.Message):
-    """ModelQueuePolicy is what becomes of requests that wait."""
+    """ModelQueuePolicy is how queued requests time out."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1314,25 +1317,25 @@ class ModelQueuePolicy(_message.Message):
         REJECT: ModelQueuePolicy._TimeoutAction.ValueType  # 0
         """It fails."""
         DELAY: ModelQueuePolicy._TimeoutAction.ValueType  # 1
-        """It waits until there is nothing else to do."""
+        """It waits until the queue has no other requests."""
 
     class TimeoutAction(_TimeoutAction, metaclass=_TimeoutActionEnumTypeWrapper):
-        """TimeoutAction is what becomes of a request whose time has passed."""
+        """TimeoutAction is what happens to a request at its timeout."""
 
     REJECT: ModelQueuePolicy.TimeoutAction.ValueType  # 0
     """It fails."""
     DELAY: ModelQueuePolicy.TimeoutAction.ValueType  # 1
-    """It waits until there is nothing else to do."""
+    """It waits until the queue has no other requests."""
 
     TIMEOUT_ACTION_FIELD_NUMBER: _builtins.int
     DEFAULT_TIMEOUT_MICROSECONDS_FIELD_NUMBER: _builtins.int
     ALLOW_TIMEOUT_OVERRIDE_FIELD_NUMBER: _builtins.int
     timeout_action: Global___ModelQueuePolicy.TimeoutAction.ValueType
-    """What becomes of requests whose time has passed: REJECT."""
+    """What happens to a request at its timeout: REJECT."""
     default_timeout_microseconds: _builtins.int
-    """The time of requests that bring none, in microseconds. Requests of streams have no limit."""
+    """Default timeout of calls, in microseconds. Requests of streams have no default timeout."""
     allow_timeout_override: _builtins.bool
-    """Whether the parameter "timeout" is heeded: it is."""
+    """Whether the parameter "timeout" overrides the default: true."""
     def __init__(
         self,
         *,
@@ -1350,7 +1353,7 @@ Global___ModelQueuePolicy: _TypeAlias = ModelQueuePolicy  # noqa: Y015
 
 @_typing.final
 class ModelDynamicBatching(_message.Message):
-    """ModelDynamicBatching is how requests are put together."""
+    """ModelDynamicBatching is how the server forms batches of requests."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1360,16 +1363,16 @@ class ModelDynamicBatching(_message.Message):
     DEFAULT_PRIORITY_LEVEL_FIELD_NUMBER: _builtins.int
     DEFAULT_QUEUE_POLICY_FIELD_NUMBER: _builtins.int
     max_queue_delay_microseconds: _builtins.int
-    """How long a request is held back to fill a batch, in microseconds: 0, it never is."""
+    """How long the server delays a request to fill a batch, in microseconds: 0."""
     preserve_ordering: _builtins.bool
-    """Whether answers come in the order of the requests: only within a stream."""
+    """Whether answers come in the order of the requests: false; they do within a stream."""
     priority_levels: _builtins.int
-    """Number of priorities: 2. 1 goes first."""
+    """Number of priorities: 2. Priority 1 runs first."""
     default_priority_level: _builtins.int
-    """The priority of calls that name none: 1. Of streams it is 2."""
+    """Default priority of calls: 1. The default of streams is 2."""
     @_builtins.property
     def default_queue_policy(self) -> Global___ModelQueuePolicy:
-        """What becomes of requests that wait."""
+        """How queued requests time out."""
 
     def __init__(
         self,
@@ -1396,7 +1399,7 @@ class ModelTransactionPolicy(_message.Message):
 
     DECOUPLED_FIELD_NUMBER: _builtins.int
     decoupled: _builtins.bool
-    """Any number: false, it has one."""
+    """Whether a request may have any number of responses: false, it has one."""
     def __init__(
         self,
         *,
@@ -1412,13 +1415,13 @@ Global___ModelTransactionPolicy: _TypeAlias = ModelTransactionPolicy  # noqa: Y0
 
 @_typing.final
 class ModelResponseCache(_message.Message):
-    """ModelResponseCache is whether answers are kept."""
+    """ModelResponseCache is whether the server caches answers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENABLE_FIELD_NUMBER: _builtins.int
     enable: _builtins.bool
-    """The answer for a text may come from one that was computed before (--cache-mb)."""
+    """Whether the cache of answers is on (--cache-mb)."""
     def __init__(
         self,
         *,
@@ -1434,7 +1437,7 @@ Global___ModelResponseCache: _TypeAlias = ModelResponseCache  # noqa: Y015
 
 @_typing.final
 class ModelConfig(_message.Message):
-    """ModelConfig is how a model is run; of Triton's fields those that apply."""
+    """ModelConfig is how the server runs a model, with those fields of Triton that apply."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1451,11 +1454,11 @@ class ModelConfig(_message.Message):
     name: _builtins.str
     """Name of the model."""
     platform: _builtins.str
-    """What runs it: "pytorch"."""
+    """The platform that runs it: "pytorch"."""
     max_batch_size: _builtins.int
     """Largest number of texts of a request."""
     backend: _builtins.str
-    """What serves it: "classwire"."""
+    """The backend that serves it: "classwire"."""
     @_builtins.property
     def input(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelInput]:
         """Its inputs."""
@@ -1470,7 +1473,7 @@ class ModelConfig(_message.Message):
 
     @_builtins.property
     def dynamic_batching(self) -> Global___ModelDynamicBatching:
-        """With others that wait."""
+        """With other queued requests."""
 
     @_builtins.property
     def model_transaction_policy(self) -> Global___ModelTransactionPolicy:
@@ -1478,7 +1481,7 @@ class ModelConfig(_message.Message):
 
     @_builtins.property
     def response_cache(self) -> Global___ModelResponseCache:
-        """Whether answers are kept."""
+        """Whether the server caches answers."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Models, and what they have done, as the protocol describes them."""
+"""Models and their statistics -> the protocol's messages."""
 
 from classwire_server.aggregates import Total
 from classwire_server.config.server_config import ServerConfig
@@ -36,7 +36,7 @@ def model_metadata(model: ServedModel) -> pb.ModelMetadataResponse:
 
 
 def model_config(model: ServedModel, config: ServerConfig) -> pb.ModelConfig:
-    """How a model is run."""
+    """How the server runs a model."""
     device = model.engine.traits.device.partition(":")[0]
     kind = {"cpu": pb.ModelInstanceGroup.KIND_CPU, "cuda": pb.ModelInstanceGroup.KIND_GPU}
     return pb.ModelConfig(
@@ -75,7 +75,7 @@ def model_config(model: ServedModel, config: ServerConfig) -> pb.ModelConfig:
 
 
 def _dims(model: ServedModel, output: str) -> list[int]:
-    """The shape of an output, of one text."""
+    """The shape of an output for one text."""
     return {
         SCORES.name: [len(model.checkpoint.labels)],
         LABEL.name: [],
@@ -84,7 +84,7 @@ def _dims(model: ServedModel, output: str) -> list[int]:
 
 
 def model_statistics(model: ServedModel) -> pb.ModelStatistics:
-    """What a model has done."""
+    """The statistics of a model."""
     figures = model.dispatcher.statistics.read()
     return pb.ModelStatistics(
         name=model.checkpoint.name,
@@ -117,7 +117,7 @@ def _duration(total: Total) -> pb.StatisticDuration:
 
 
 def model_index(entry: Entry) -> pb.RepositoryIndexResponse.ModelIndex:
-    """A model in the list of all."""
+    """A model's entry in the repository index."""
     state, reason = entry.state()
     return pb.RepositoryIndexResponse.ModelIndex(
         name=entry.source.name, version=VERSION, state=STATES[state], reason=reason

@@ -20,31 +20,31 @@ from .tensors import LABEL, SCORES, TEXT, raw_numbers, raw_texts
 VERSION = "1"
 """The version of every model."""
 OF_ONE_TEXT = (Reason.INTERNAL, Reason.POISON_INPUT)
-"""Errors of texts that were read, and that say nothing of their neighbours."""
+"""Reasons for which one text fails while the other texts of its request may succeed."""
 
 
 def raise_first(items: Sequence[Item]) -> None:
-    """Raise the error of the first text that has one, as that of the whole request."""
+    """Raise the error of the first text that has one: it fails the whole request."""
     for place, item in enumerate(items):
         if isinstance(item.error, CancelledError):
             raise item.error
         if item.error is not None:
-            raise _placed(request_error(item.error), place)
+            raise _with_place(request_error(item.error), place)
 
 
 def infer_response(
     request_id: str, model: ServedModel, outputs: Sequence[Output], items: Sequence[Item]
 ) -> pb.ModelInferResponse:
-    """The answer to a request whose texts have ended.
+    """The response to a request whose texts have ended.
 
-    Raises what a text has ended with, and ValueError when a logit is NaN: a defect, never a score.
+    Raises the error of the first text that failed, and ValueError when a score is NaN.
     """
     raise_first(items)
     labels = model.checkpoint.labels
     logits = logits_of(items) if items else np.empty((0, len(labels)), np.float32)
     values = scores(logits, model.checkpoint.activation)  # (texts, labels)
     if values.shape[1] != len(labels) or np.isnan(values).any():
-        raise ValueError("the engine gave logits that are no scores")
+        raise ValueError("the engine returned logits that give no scores")
     ranked = ranking(values)
     response = pb.ModelInferResponse(
         model_name=model.checkpoint.name, model_version=VERSION, id=request_id
@@ -63,7 +63,7 @@ def infer_response(
 def _output(
     output: Output, values: np.ndarray, ranked: np.ndarray, labels: Sequence[str]
 ) -> tuple[tuple[int, ...], bytes]:
-    """The shape and the elements of an output."""
+    """The shape and the raw contents of an output."""
     if output.classes:
         best = ranked[:, : output.classes]
         rows = zip(values.tolist(), best.tolist(), strict=True)
@@ -77,10 +77,8 @@ def _output(
     return highest.shape, raw_numbers(highest.astype(np.int32))
 
 
-def _placed(error: RequestError, place: int) -> RequestError:
-    """An error that says of which text it is, if it is one text's: Triton's clients show the
-    message and nothing else.
-    """
+def _with_place(error: RequestError, place: int) -> RequestError:
+    """The error with the field in its message: Triton's clients show only the message."""
     field = f"{TEXT.name}[{place}]" if error.reason in OF_ONE_TEXT else error.field
     if not field:
         return error

@@ -1,4 +1,4 @@
-"""One ModelStreamInfer call: each request has one response, in order."""
+"""One ModelStreamInfer call: one response for each request, in order."""
 
 import time
 from collections import deque
@@ -10,6 +10,7 @@ from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.call import Call, parse
 from classwire_server.rpc.status import request_error
 from classwire_server.scheduling.batch import Priority
+from classwire_server.service.items import Submission
 from classwire_server.service.streaming.lifetime import StreamLimits
 from classwire_server.service.streaming.session import StreamSession
 
@@ -20,35 +21,35 @@ from .request import MAX_ID_BYTES
 FINAL = "triton_final_response"
 
 Find = Callable[[str, str], ServedModel]
-"""The model of a name and version. Raises RequestError."""
+"""Finds a model by name and version. Raises RequestError."""
 
 
 class _Exchange:
-    """A request of a stream: on its way, or failed before."""
+    """A request of a stream and its inference, or the error of a request that could not be read."""
 
     def __init__(
         self, message: pb.ModelInferRequest, inference: Inference | None, error: RequestError | None
     ) -> None:
         self.inference = inference
         self._error = error
-        self._about = pb.ModelInferResponse(
-            id=_short(message.id),
-            model_name=_short(message.model_name),
-            model_version=_short(message.model_version),
+        self._ids = pb.ModelInferResponse(
+            id=_if_short(message.id),
+            model_name=_if_short(message.model_name),
+            model_version=_if_short(message.model_version),
         )
 
     @property
     def ended(self) -> bool:
-        """Whether it can be answered."""
+        """Whether the response can be sent."""
         return self.inference is None or self.inference.ended
 
     @property
     def weight(self) -> int:
-        """What it takes of the window: its texts, one at least."""
+        """How much of the window it takes: its texts, at least one."""
         return max(1, len(self.inference.items)) if self.inference else 1
 
     def response(self) -> pb.ModelStreamInferResponse:
-        """The answer: one that is no error has no message."""
+        """The response; its `error_message` is empty unless the request failed."""
         error = self._error
         if self.inference is not None:
             try:
@@ -57,12 +58,12 @@ class _Exchange:
                 raise
             except Exception as failure:  # one bad request never ends the stream
                 error = request_error(failure)
-        said = f"{error.reason}: {error.message}" if error else ""
-        return _final(pb.ModelStreamInferResponse(error_message=said, infer_response=self._about))
+        message = f"{error.reason}: {error.message}" if error else ""
+        return _final(pb.ModelStreamInferResponse(error_message=message, infer_response=self._ids))
 
 
-def _short(text: str) -> str:
-    """An id or name, if it is one to keep until the answer is sent; else nothing."""
+def _if_short(text: str) -> str:
+    """An id or name that is short enough to keep until the response; else the empty string."""
     return text if len(text.encode()) <= MAX_ID_BYTES else ""
 
 
@@ -71,9 +72,10 @@ def _final(response: pb.ModelStreamInferResponse) -> pb.ModelStreamInferResponse
     return response
 
 
-class InferSession(StreamSession[pb.ModelStreamInferResponse]):
-    """The state of one stream: its requests that are unanswered, of `window_items` texts at most
-    and those of one request more.
+class InferStream(StreamSession[pb.ModelStreamInferResponse]):
+    """A StreamSession that has unanswered requests, in order.
+
+    They hold at most `window_items` texts, and those of one more request.
     """
 
     def __init__(
@@ -96,21 +98,14 @@ class InferSession(StreamSession[pb.ModelStreamInferResponse]):
                 return
 
     def _accept(self, message: pb.ModelInferRequest) -> None:
-        """Read a request, and let its texts wait for the engine."""
+        """Read a request, and queue its texts for the engine."""
         received_s = time.monotonic()
         inference, error = None, None
         try:
             model = self._find(message.model_name, message.model_version)
-            inference = Inference.read(
-                message,
-                model,
-                Priority.BULK,
-                self._inbox,
-                self._call.caller,
-                received_s,
-                flow=self,
-            )
-        except Exception as failure:  # as above
+            submission = Submission(self._call.caller, self._inbox, received_s, flow=self)
+            inference = Inference.read(message, model, Priority.BULK, submission)
+        except Exception as failure:  # one bad request never ends the stream
             error = request_error(failure)
         exchange = _Exchange(message, inference, error)
         with self._changed:
@@ -132,7 +127,7 @@ class InferSession(StreamSession[pb.ModelStreamInferResponse]):
             if exchange is None:
                 self._inbox.get()
             else:
-                yield from self._sent(exchange.response(), exchange.weight)
+                yield from self._send(exchange.response(), exchange.weight)
 
     def _withdraw(self) -> None:
         with self._changed:

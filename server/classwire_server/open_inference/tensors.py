@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 LENGTH_BYTES = 4
-"""What stands before each element of a BYTES tensor: its length, little-endian."""
+"""Size of the length, little-endian, that precedes each element of a BYTES tensor."""
 
 
 class Tensor(NamedTuple):
@@ -27,7 +27,7 @@ OUTPUTS = {tensor.name: tensor for tensor in (SCORES, LABEL, LABEL_ID)}
 
 
 def elements(raw: bytes, count: int) -> list[bytes]:
-    """The elements of a BYTES tensor. Raises ValueError when there are more or fewer than count."""
+    """The elements of a BYTES tensor. Raises ValueError unless it has exactly `count`."""
     result = []
     start = 0
     for _ in range(count):
@@ -38,7 +38,7 @@ def elements(raw: bytes, count: int) -> list[bytes]:
         result.append(raw[end:stop])
         start = stop
     if start != len(raw):
-        raise ValueError("goes on")
+        raise ValueError("has bytes after its last element")
     return result
 
 

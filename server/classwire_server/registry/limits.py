@@ -1,20 +1,20 @@
-"""Limits of calls to one model, such that every answer within them stays under 4 MiB."""
+"""Limits of calls to one model. Every response within them stays under 4 MiB."""
 
 from dataclasses import dataclass
 
 from classwire_server.config.server_config import ServerConfig
 
 MAX_ANSWER_BYTES = 4_000_000
-"""A little under the 4 MiB at which other languages' clients stop."""
+"""A little under the 4 MiB that gRPC clients of other languages accept by default."""
 
-_TEXT_BYTES = 512  # frames of one outcome; an error with its message and metadata is below this
+_TEXT_BYTES = 512  # framing of one outcome; also above an error with its message and metadata
 _SCORE_BYTES = 24  # label id, score and logit with their tags, without the label
 _TOKEN_BYTES = 32  # id, span, type and flags with their tags, without the token's text
 
 
 @dataclass(frozen=True)
 class Limits:
-    """See `ModelLimits` in the contract."""
+    """The values of `ModelLimits` in the contract."""
 
     max_texts_per_call: int
     max_texts_per_call_with_tokens: int
@@ -26,17 +26,17 @@ class Limits:
 def limits_of(
     labels: tuple[str, ...], max_tokens: int, longest_token_bytes: int, config: ServerConfig
 ) -> Limits:
-    """The limits of a model with these labels, whose tokens have texts of so many bytes at most."""
+    """The limits of a model with these labels, whose longest token has `longest_token_bytes`."""
     scores_bytes = _TEXT_BYTES + sum(_SCORE_BYTES + len(label.encode()) for label in labels)
     tokens_bytes = max_tokens * (_TOKEN_BYTES + longest_token_bytes)
     return Limits(
-        max_texts_per_call=_texts(scores_bytes, config),
-        max_texts_per_call_with_tokens=_texts(scores_bytes + tokens_bytes, config),
+        max_texts_per_call=_max_texts(scores_bytes, config),
+        max_texts_per_call_with_tokens=_max_texts(scores_bytes + tokens_bytes, config),
         max_text_bytes=config.max_text_bytes,
         stream_window_items=config.stream_window_items,
         stream_items_per_message=config.stream_items_per_message,
     )
 
 
-def _texts(bytes_per_text: int, config: ServerConfig) -> int:
+def _max_texts(bytes_per_text: int, config: ServerConfig) -> int:
     return max(1, min(config.max_texts_per_call, MAX_ANSWER_BYTES // bytes_per_text))

@@ -1,4 +1,4 @@
-"""From a checkpoint's place to a model that answers."""
+"""Loads a model: from its source to a ServedModel."""
 
 import logging
 import time
@@ -12,23 +12,23 @@ from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.tokenization import Truncation
 
 from .limits import limits_of
-from .memory_budget import MemoryBudget, most_held_bytes
+from .memory_budget import MemoryBudget, peak_memory_bytes
 from .registry import Registry, ServedModel
 
 log = logging.getLogger(__name__)
 
 Launch = Callable[[ModelSource, ServerConfig, Callable[[], None]], Launched]
-"""Starts a model's engine; the function given is to be called, on any thread, whenever the engine
-may have gone down or come up.
+"""Starts a model's engine. The engine calls the given function, on any thread, whenever it may have
+gone down or come up.
 """
 
 
 class Loader:
-    """Loads models, beside those that are in a registry, within the memory budget.
+    """Loads models within the memory budget that the models of a registry share.
 
-    `on_change` is called, on any thread, whenever the state of one of them may have changed. Safe
-    for use by any thread; but for the budget, of which each needs to know of the others, by one at
-    a time.
+    Calls `on_change`, on any thread, whenever the state of one of them may have changed. Any thread
+    may call `load`, but with a budget only one at a time: a model that is loading is not counted
+    yet.
     """
 
     def __init__(
@@ -45,28 +45,28 @@ class Loader:
 
     def load(self, source: ModelSource) -> ServedModel:
         """Load a model, check it and warm it up. Raises StartError, with no process left."""
-        locate(source)  # a wrong path is said at once: a worker takes seconds to start
+        locate(source)  # report a wrong path at once: a worker takes seconds to start
         self._budget.check_files(source)
         started_s = time.monotonic()
         served: ServedModel | None = None
 
-        def heed() -> None:
+        def engine_changed() -> None:
             self._on_change()
             if served is not None:
                 served.dispatcher.wake()
 
-        launched = self._launch(source, self._config, heed)
+        launched = self._launch(source, self._config, engine_changed)
         try:
             served = self._serve(source, launched)
         except BaseException:
             launched.engine.close()
             raise
-        self._say(source.name, launched, time.monotonic() - started_s)
+        self._log_loaded(source.name, launched, time.monotonic() - started_s)
         return served
 
     def _serve(self, source: ModelSource, launched: Launched) -> ServedModel:
         config, checkpoint, engine = self._config, launched.checkpoint, launched.engine
-        memory_bytes = most_held_bytes(worker.pid for worker in engine.workers)
+        memory_bytes = peak_memory_bytes(worker.pid for worker in engine.workers)
         self._budget.check(source.name, memory_bytes)
         tokenization = checkpoint.tokenization(Truncation(config.truncation))
         return ServedModel(
@@ -76,7 +76,7 @@ class Loader:
             Dispatcher(
                 engine,
                 batch_tokens=launched.batch_tokens,
-                cost=launched.cost,
+                profile=launched.profile,
                 max_queue_tokens=config.max_queue_tokens,
                 cache_bytes=round(config.cache_mb * 1e6),
                 name=source.name,
@@ -90,7 +90,7 @@ class Loader:
             memory_bytes,
         )
 
-    def _say(self, name: str, launched: Launched, seconds: float) -> None:
+    def _log_loaded(self, name: str, launched: Launched, seconds: float) -> None:
         engine = launched.engine
         log.info(
             "%s: %s on %s, %s, %s, %d lanes, loaded in %.1f s; "

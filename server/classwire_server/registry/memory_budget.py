@@ -1,4 +1,4 @@
-"""How much memory the models of a server may need together."""
+"""The memory that the models of a server may need together."""
 
 import logging
 import math
@@ -19,10 +19,11 @@ _WEIGHTS = ("*.safetensors", "*.bin")
 
 
 class MemoryBudget:
-    """Refuses models for which there is no room beside those in a registry.
+    """Rejects models that do not fit into the budget next to those in a registry.
 
-    A model needs what its processes have held at most until they were ready: its weights while they
-    were read and converted, and batches larger than those that it will be given. 0 MB: no budget.
+    A model needs the peak memory of its processes until they are ready. That includes the reading
+    and conversion of its weights, and batches larger than any that it will serve. 0 MB means no
+    budget.
     """
 
     def __init__(self, budget_mb: int, registry: Registry) -> None:
@@ -31,22 +32,19 @@ class MemoryBudget:
         allowed_bytes = cgroup_bytes()
         if budget_mb * MB > allowed_bytes:
             log.warning(
-                "--memory-budget-mb: %d MB are more than the %d MB that the cgroup allows, "
-                "where the kernel ends processes",
+                "--memory-budget-mb: %d MB are more than the %d MB that the cgroup allows; "
+                "the kernel kills processes above that",
                 budget_mb,
                 allowed_bytes // MB,
             )
 
     def check_files(self, source: ModelSource) -> None:
-        """Refuse a folder whose weights alone would be too much, before they are read.
-
-        Raises OverBudget.
-        """
+        """Raise OverBudget if the weights in a folder alone do not fit, before they are read."""
         if self._budget_mb and source.is_folder:
             self.check(source.name, _weights_bytes(Path(os.path.expanduser(source.location))))
 
     def check(self, name: str, needs_bytes: int) -> None:
-        """Raise OverBudget where a model needs more than is left."""
+        """Raise OverBudget if a model needs more than is left."""
         if not self._budget_mb:
             return
         entries = self._registry.entries()
@@ -57,20 +55,20 @@ class MemoryBudget:
 
 
 def cgroup_bytes(root: Path = Path("/")) -> float:
-    """The memory that the cgroups of this process allow it, math.inf for any.
+    """The memory limit of this process's cgroups; math.inf without one.
 
-    `root` is where /proc and /sys are.
+    `root` is the folder of /proc and /sys.
     """
     allowed = limits(root, "memory", ["memory.max"], ["memory.limit_in_bytes"])
     return min((int(words[0]) for words in allowed if "".join(words).isdecimal()), default=math.inf)
 
 
-def most_held_bytes(pids: Iterable[int]) -> int:
-    """The most memory that each of these processes has held, in all; 0 where nobody knows."""
-    return sum(map(_most_held_bytes, pids))
+def peak_memory_bytes(pids: Iterable[int]) -> int:
+    """The sum of the peak memory of these processes; 0 if the system does not report it."""
+    return sum(map(_peak_memory_bytes, pids))
 
 
-def _most_held_bytes(pid: int) -> int:
+def _peak_memory_bytes(pid: int) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -81,7 +79,7 @@ def _most_held_bytes(pid: int) -> int:
 
 
 def _weights_bytes(folder: Path) -> int:
-    """The size of the weights in a folder: those of the first kind that there are."""
+    """The size of the weights in a folder, in the first format of _WEIGHTS that it has."""
     kinds = ([path.stat().st_size for path in folder.glob(pattern)] for pattern in _WEIGHTS)
     return sum(next(filter(None, kinds), []))
 

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from classwire_server.tokenization import Tokenization
 
 NAMES_BYTES = 200
-"""Of the models' names in a message: a status with its details stays below 2 KiB."""
+"""Maximum size of model names in a message: a status with details stays below 2 KiB."""
 
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
     """A model that answers calls.
 
-    `gate` counts the calls that use it, and is closed when another takes its place. `memory_bytes`
-    is what its processes need, 0 where the system does not say.
+    `gate` counts the calls that use it, and closes when another model replaces it. `memory_bytes`
+    is the peak memory of its processes, 0 if the system does not report it.
     """
 
     checkpoint: "Checkpoint"
@@ -45,7 +45,7 @@ class ServedModel:
 
 
 class ModelState(Enum):
-    """Where a model is in its life."""
+    """The stages of a model."""
 
     LOADING = "loading"
     READY = "ready"
@@ -54,19 +54,19 @@ class ModelState(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A place in the registry. `served` is there once the model is loaded.
+    """A model's entry in the registry.
 
-    `refusal` says why it cannot be.
+    `served` is None until the model is loaded. `problem` says why it cannot be loaded, or is empty.
     """
 
     source: ModelSource
     is_default: bool
     served: ServedModel | None = None
-    refusal: str = ""
+    problem: str = ""
 
     def state(self) -> tuple[ModelState, str]:
-        """Where the model is at this moment, and when FAILED, why."""
-        failure = self.served.engine.failure if self.served is not None else self.refusal
+        """The current stage of the model, and if FAILED, why."""
+        failure = self.served.engine.failure if self.served is not None else self.problem
         if failure:
             return ModelState.FAILED, failure
         return (ModelState.LOADING if self.served is None else ModelState.READY), ""
@@ -76,7 +76,7 @@ class Registry:
     """The models of a server, the default one first. Safe for use by any thread."""
 
     def __init__(self, sources: Sequence[ModelSource]) -> None:
-        self._seen: frozenset[str] | None = None  # None: all
+        self._visible: frozenset[str] | None = None  # None: all
         self._lock = threading.Lock()  # guards _entries
         self._entries = {
             source.name: Entry(source, is_default=number == 0)
@@ -84,45 +84,45 @@ class Registry:
         }
 
     def put(self, source: ModelSource, served: ServedModel) -> ServedModel | None:
-        """From now on the model answers calls to its name; returns the one that did before."""
+        """Let a model serve calls to its name; returns the one that it replaces."""
         with self._lock:
             before = self._entries.get(source.name) or Entry(source, is_default=False)
             self._entries[source.name] = replace(before, source=source, served=served)
             return before.served
 
-    def refused(self, name: str, refusal: str) -> None:
-        """The model cannot be loaded."""
+    def mark_failed(self, name: str, problem: str) -> None:
+        """Record that a model cannot be loaded, and why."""
         with self._lock:
-            self._entries[name] = replace(self._entries[name], refusal=refusal)
+            self._entries[name] = replace(self._entries[name], problem=problem)
 
     def remove(self, name: str) -> Entry:
-        """From now on there is no model of that name, which is there and not the default."""
+        """Remove a model, which must exist and not be the default."""
         with self._lock:
             return self._entries.pop(name)
 
     def set_default(self, name: str) -> None:
-        """From now on calls that name no model go to this one, which is there."""
+        """Let a model, which must exist, serve calls that name no model."""
         with self._lock:
             for entry in list(self._entries.values()):
                 is_default = entry.source.name == name
                 self._entries[entry.source.name] = replace(entry, is_default=is_default)
 
     def seen_by(self, caller: Caller) -> Self:
-        """The models that a caller may use, at any time."""
+        """A view of the models that a caller may use. It shares this registry's entries."""
         if caller.models is None:
             return self
-        seen = copy(self)  # of the same entries
-        seen._seen = caller.models
-        return seen
+        view = copy(self)
+        view._visible = caller.models
+        return view
 
     def entries(self) -> list[Entry]:
-        """All entries: the default one first, then by name."""
+        """All visible entries: the default one first, then by name."""
         with self._lock:
-            entries = [entry for entry in self._entries.values() if self._sees(entry)]
+            entries = [entry for entry in self._entries.values() if self._is_visible(entry)]
         return sorted(entries, key=lambda entry: (not entry.is_default, entry.source.name))
 
     def entry(self, name: str, field: str) -> Entry:
-        """The entry of a model, the default one for an empty name.
+        """The entry of a model, or the default one for an empty name.
 
         Raises RequestError UNKNOWN_MODEL, naming `field`.
         """
@@ -130,9 +130,9 @@ class Registry:
             return self._entry(name, field)
 
     def served(self, name: str, field: str) -> ServedModel:
-        """The model that answers calls to this name.
+        """The model that serves calls to this name.
 
-        Raises RequestError UNKNOWN_MODEL, or LOADING while it is not ready.
+        Raises RequestError UNKNOWN_MODEL, or LOADING while it is not loaded.
         """
         with self._lock:
             return self._served(name, field)
@@ -140,9 +140,9 @@ class Registry:
     def use(
         self, name: str, field: str, when_over: Callable[[Callable[[], None]], None]
     ) -> ServedModel:
-        """The model that answers calls to this name, which stays until the call is over.
+        """The model that serves calls to this name; it stays open until the call is over.
 
-        `when_over` is given what is to be called then. Raises RequestError as `served` does.
+        `when_over` gets the function to call at that moment. Raises RequestError as `served` does.
         """
         with self._lock:
             model = self._served(name, field)
@@ -151,18 +151,18 @@ class Registry:
         return model
 
     def reject_late(self, left_s: float) -> RequestError | None:
-        """The error of a call that has too little time left for every model, before it is read;
-        None where a model may answer it.
+        """The error of a call, not read yet, that has too little time left for any model; None if
+        some model may answer it.
         """
         with self._lock:
             served = [each.served for each in self._entries.values() if each.served is not None]
         quickest, least_s = None, math.inf
         for model in served:
-            its_s = model.dispatcher.least_s(left_s)
-            if its_s <= left_s:
+            model_s = model.dispatcher.least_s(left_s)
+            if model_s <= left_s:
                 return None
-            if its_s < least_s:
-                quickest, least_s = model.dispatcher, its_s
+            if model_s < least_s:
+                quickest, least_s = model.dispatcher, model_s
         return quickest.reject() if quickest is not None else None
 
     def _served(self, name: str, field: str) -> ServedModel:
@@ -173,16 +173,17 @@ class Registry:
 
     def _entry(self, name: str, field: str) -> Entry:
         entry = self._entries.get(name) if name else self._default()
-        if entry is None or not self._sees(entry):
-            seen = sorted(each.source.name for each in self._entries.values() if self._sees(each))
-            there = shorten(", ".join(seen), NAMES_BYTES, placeholder=" ...") or "none"
+        if entry is None or not self._is_visible(entry):
+            visible = filter(self._is_visible, self._entries.values())
+            names = ", ".join(sorted(each.source.name for each in visible))
+            available = shorten(names, NAMES_BYTES, placeholder=" ...") or "none"
             raise RequestError(
-                Reason.UNKNOWN_MODEL, f"no model of that name; there is {there}", field=field
+                Reason.UNKNOWN_MODEL, f"no model of that name; there is {available}", field=field
             )
         return entry
 
     def _default(self) -> Entry:
         return next(entry for entry in self._entries.values() if entry.is_default)
 
-    def _sees(self, entry: Entry) -> bool:
-        return self._seen is None or entry.source.name in self._seen
+    def _is_visible(self, entry: Entry) -> bool:
+        return self._visible is None or entry.source.name in self._visible

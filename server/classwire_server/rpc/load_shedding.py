@@ -9,7 +9,7 @@ Engineering, chapter 21).
 
 import math
 
-from classwire_server.aggregates import REMEMBERED_S, DecayingSum
+from classwire_server.aggregates import DECAY_S, DecayingSum
 
 MAX_DELAY = 0.25
 """Maximum delay of a call in time, as a share of the time that it has left when it begins."""
@@ -47,11 +47,11 @@ class LoadShedding:
         if waiting >= self._bound:
             return False
         in_time = self._in_time.add(0, now_s)
-        self.in_time_per_s = in_time / REMEMBERED_S
+        self.in_time_per_s = in_time / DECAY_S
         in_proportion = IN_PROPORTION * in_time + PROBES
         self.is_shedding = self._begun.add(0, now_s) > in_proportion
         if self.is_shedding:
-            if (now_s - self._admitted_s) * in_proportion < REMEMBERED_S:
+            if (now_s - self._admitted_s) * in_proportion < DECAY_S:
                 return False
             self._admitted_s = now_s
         return True

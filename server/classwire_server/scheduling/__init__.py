@@ -1,1 +1,1 @@
-"""From queued texts to batches for an engine. Pure, but for the dispatcher."""
+"""From queued texts to batches for an engine. Pure code, except the dispatcher."""

@@ -1,7 +1,4 @@
-"""How fast the engine works, and when those whom it can't serve are to come back.
-
-Pure, as scheduling is.
-"""
+"""The engine's measured drain rate: which calls it can finish in time, and when others retry."""
 
 import math
 from collections.abc import Sequence
@@ -14,24 +11,26 @@ from classwire_server.errors import RequestError
 
 from .batch import Priority
 
-REMEMBERED = 0.9
-"""What a measurement counts when the next one has come: the drain rate follows within ten."""
-SIZES_REMEMBERED = 0.99
-"""The same for the sizes of texts, which scatter more than the drain rate."""
+RATE_DECAY = 0.9
+"""Weight that the older measurements of the drain rate keep with each new one."""
+SIZE_DECAY = 0.99
+"""The same for the sizes of texts, which vary more than the drain rate."""
+TOO_LATE = "the time limit can't be met"
+"""The message of calls that would be late."""
 UNKNOWN_WAIT_S = 1.0
-"""When to come back before there is any measurement."""
+"""Retry delay before the first measurement."""
 
 
 @dataclass
-class _Sizes:
-    """How many tokens texts have on average; 0 before any."""
+class _MeanSize:
+    """Decaying mean of tokens per text; 0 before the first text."""
 
     texts: float = 0.0
     tokens: float = 0.0
 
     def add(self, texts: int, tokens: int) -> None:
-        self.texts = SIZES_REMEMBERED * self.texts + texts
-        self.tokens = SIZES_REMEMBERED * self.tokens + tokens
+        self.texts = SIZE_DECAY * self.texts + texts
+        self.tokens = SIZE_DECAY * self.tokens + tokens
 
     @property
     def mean_tokens(self) -> float:
@@ -39,71 +38,70 @@ class _Sizes:
 
 
 class Admission:
-    """Refuses what the measured drain rate can't answer in time.
+    """Estimates from the measured drain rate when work finishes, and rejects what would be late.
 
     Not safe for use by several threads.
     """
 
-    def __init__(self, lanes: int, batch_tokens: int, cost: LatencyProfile) -> None:
+    def __init__(self, lanes: int, batch_tokens: int, profile: LatencyProfile) -> None:
         self._lanes = lanes
-        self._cost = cost
+        self._profile = profile
         self._batch_tokens = batch_tokens
-        self._tokens = 0.0  # of the lanes
-        self._beside_tokens = 0.0
-        self._new_beside_tokens = 0  # whose time is measured when the lanes' batch ends
+        self._lane_tokens = 0.0
+        self._urgent_tokens = 0.0
+        self._new_urgent_tokens = 0  # since the last measurement of the lanes
         self._seconds = 0.0
-        self._refused_tokens = DecayingSum()
-        self._of_calls = _Sizes()
-        self._of_passes = _Sizes()
+        self._rejected_tokens = DecayingSum()
+        self._call_size = _MeanSize()
+        self._pass_size = _MeanSize()
 
     @property
     def tokens_per_s(self) -> float:
         """The measured drain rate of all lanes together; 0 before any measurement."""
-        tokens = self._tokens + self._beside_tokens
+        tokens = self._lane_tokens + self._urgent_tokens
         return tokens / self._seconds if self._seconds else 0.0
 
     @property
     def text_tokens(self) -> int:
-        """How many tokens a text of a call has on average; of any that was computed before there
-        was a call, 1 before that.
+        """Mean tokens of a text in recent calls; before the first call of a text in recent passes,
+        and 1 before both.
         """
-        return math.ceil(self._of_calls.mean_tokens or self._of_passes.mean_tokens or 1)
+        return math.ceil(self._call_size.mean_tokens or self._pass_size.mean_tokens or 1)
 
     def called(self, texts: int, tokens: int) -> None:
-        """Learn that a call has so many texts of so many tokens together, whether it is let in or
-        not: short ones are let in more often.
-        """
-        self._of_calls.add(texts, tokens)
+        """Record the size of a call, admitted or not: short calls are admitted more often."""
+        self._call_size.add(texts, tokens)
 
     def computed(self, texts: int, tokens: int) -> None:
-        """Learn that a pass had so many texts of so many tokens together."""
-        self._of_passes.add(texts, tokens)
+        """Record the size of a forward pass."""
+        self._pass_size.add(texts, tokens)
 
     def measured(self, tokens: int, seconds: float) -> None:
-        """Learn that all lanes together take so long for so many tokens."""
-        self._tokens = REMEMBERED * self._tokens + tokens
-        self._beside_tokens = REMEMBERED * self._beside_tokens + self._new_beside_tokens
-        self._new_beside_tokens = 0
-        self._seconds = REMEMBERED * self._seconds + max(seconds, 1e-6)
+        """Record that all lanes together took `seconds` for `tokens`."""
+        self._lane_tokens = RATE_DECAY * self._lane_tokens + tokens
+        self._urgent_tokens = RATE_DECAY * self._urgent_tokens + self._new_urgent_tokens
+        self._new_urgent_tokens = 0
+        self._seconds = RATE_DECAY * self._seconds + max(seconds, 1e-6)
 
-    def measured_beside(self, tokens: int) -> None:
-        """Learn that so many tokens were computed in time that the lanes take as well."""
-        self._new_beside_tokens += tokens
+    def measured_urgent(self, tokens: int) -> None:
+        """Record tokens of an urgent batch. Its time is part of what the lanes measure."""
+        self._new_urgent_tokens += tokens
 
     def wait_s(self, tokens: int) -> float:
-        """How long all lanes together need for so many tokens; 0 before any measurement."""
+        """How long all lanes together need for these tokens; 0 before any measurement."""
         return tokens / self.tokens_per_s if self.tokens_per_s else 0.0
 
     def lane_s(self, tokens: int, priority: Priority) -> float:
-        """How long one lane needs for so many tokens of this priority; 0 before any measurement.
+        """How long one lane needs for tokens of this priority; 0 before any measurement.
 
-        A small pass takes longer than its share of a large one does.
+        Never less than the latency profile has for a pass of this size: small passes are slower
+        per token.
         """
         rate = self._tokens_per_s(priority)
-        return max(self._lanes * tokens / rate, self._cost.seconds_of(tokens)) if rate else 0.0
+        return max(self._lanes * tokens / rate, self._profile.seconds_of(tokens)) if rate else 0.0
 
     def lane_tokens(self, seconds: float, priority: Priority) -> float:
-        """How many tokens of this priority one lane computes within a time; math.inf before any
+        """Tokens of this priority that one lane computes in `seconds`; math.inf before any
         measurement.
         """
         rate = self._tokens_per_s(priority)
@@ -113,28 +111,27 @@ class Admission:
         self,
         priority: Priority,
         sizes_tokens: Sequence[int],
-        running_tokens: int,
+        in_flight_tokens: int,
         waiting_tokens: int,
     ) -> float:
-        """How long a call with texts of these sizes takes behind so many tokens.
+        """How long a call with texts of these sizes takes behind this work.
 
-        Behind a long queue there is to be time for two whole batches: texts that reach its head
-        with less go in small ones, which is slower for all, and so would keep itself up.
+        Behind a long queue it includes time for two whole batches. Texts that reach the head of the
+        queue with less go in small batches, which are slower for all and keep the queue long.
         """
-        its_s = max(self.lane_s(max(sizes_tokens), priority), self.wait_s(sum(sizes_tokens)))
+        own_s = max(self.lane_s(max(sizes_tokens), priority), self.wait_s(sum(sizes_tokens)))
         two_batches_s = 2 * self.lane_s(self._batch_tokens, priority)
         spare_s = min(self.wait_s(waiting_tokens), two_batches_s)
-        return self.wait_s(running_tokens + waiting_tokens) + max(its_s, spare_s)
+        return self.wait_s(in_flight_tokens + waiting_tokens) + max(own_s, spare_s)
 
-    def refuse(self, tokens: int, queue_tokens: int, now_s: float, why: str) -> RequestError:
-        """What a caller with so many tokens hears who is refused while others wait.
+    def reject(self, tokens: int, queue_tokens: int, now_s: float, why: str) -> RequestError:
+        """Count these tokens as rejected and return the caller's error, OVERLOADED.
 
-        The time to come back is that which the engine needs for all that wait and all that were
-        refused of late, and will come back too: at ten times the capacity it is ten times that of
-        the queue, so that those who keep to it are as many as can be served.
+        Its retry delay covers the queue and all recently rejected tokens, whose callers retry too.
+        At ten times the capacity it is about ten times the queue's, so the retries fit.
         """
-        refused_tokens = math.ceil(self._refused_tokens.add(tokens, now_s))
-        wait_s = self.wait_s(queue_tokens + refused_tokens) or UNKNOWN_WAIT_S
+        rejected_tokens = math.ceil(self._rejected_tokens.add(tokens, now_s))
+        wait_s = self.wait_s(queue_tokens + rejected_tokens) or UNKNOWN_WAIT_S
         return RequestError(
             Reason.OVERLOADED,
             why,
@@ -143,9 +140,9 @@ class Admission:
         )
 
     def _tokens_per_s(self, priority: Priority) -> float:
-        """The drain rate for work of this priority: bulk work stands still for what goes beside it,
-        interactive work never does.
+        """The drain rate for this priority. Urgent batches preempt bulk work, so bulk gets only
+        what the lanes compute.
         """
         if priority is Priority.INTERACTIVE or not self._seconds:
             return self.tokens_per_s
-        return self._tokens / self._seconds
+        return self._lane_tokens / self._seconds

@@ -1,4 +1,4 @@
-"""What one model has to do, as it is at one moment."""
+"""A snapshot of one model's pending work."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from .batch import Pending, Priority
 
 @dataclass(slots=True)
 class Events:
-    """What became of texts on their way to the device, in numbers that only grow.
+    """Counters of what happened to texts before they reached the engine.
 
-    `cached` texts had their answers in the cache, `coalesced` ones joined another with the same
-    tokens, `retried` ones waited once more because the worker that held them was lost, or one of
-    their batch was late; of `expired` ones the deadline passed, of `cancelled` ones the caller
-    went.
+    `cached` texts had their answers in the cache, and `coalesced` texts joined another with the
+    same tokens. `retried` texts were queued again because their worker was lost or their batch came
+    too late. The deadline of `expired` texts passed, and the callers of `cancelled` texts went
+    away.
     """
 
     cached: int = 0
@@ -25,10 +25,11 @@ class Events:
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits, what runs, and how fast; `events` are those until now.
+    """What is queued, what is in flight, and how fast the engine drains it.
 
-    `waiting` are texts in no order, `waiting_tokens` those to be computed, by priority;
-    `tokens_per_s` is the measured drain rate, 0 before any measurement.
+    `waiting` are the queued texts in no order, `waiting_tokens` their tokens to compute by
+    priority. `tokens_per_s` is the measured drain rate, 0 before any measurement. `events` count
+    from the start.
     """
 
     waiting: list[Pending]
@@ -40,19 +41,21 @@ class Backlog:
     events: Events
 
     def of(self, priority: Priority) -> "Waiting":
-        """What waits of a priority."""
+        """The queued texts of a priority."""
         return Waiting.among(text for text in self.waiting if text.priority is priority)
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Texts that wait, and since when the oldest does, on the monotonic clock; None for none."""
+    """The number of queued texts, and the monotonic instant at which the oldest was queued; None
+    without one.
+    """
 
     texts: int
     since_s: float | None
 
     @staticmethod
     def among(texts: Iterable[Pending]) -> "Waiting":
-        """Of these."""
+        """Summarise these texts."""
         queued_s = [text.queued_s for text in texts]
         return Waiting(len(queued_s), min(queued_s, default=None))

@@ -1,4 +1,4 @@
-"""A text on its way to the device, and the batch that it goes in."""
+"""The stages of a text in the scheduler: pending, in a batch, answered."""
 
 import math
 from array import array
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from .execution import ForwardPass
 
 Key = tuple[bytes, bytes]
-"""All that a text's logits depend on within one model: ids and token type ids."""
+"""A text's ids and token type ids: within one model they determine its logits."""
 
 
 class Priority(Enum):
-    """Which work goes first."""
+    """Interactive work goes first."""
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
@@ -29,10 +29,10 @@ class Priority(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What the engine said of a batch, shared by its texts: each has a row of `logits.values`.
+    """The result of one forward pass, shared by its texts: each has a row of `logits.values`.
 
-    `began_s` is the instant at which the device began; `batch_texts` and `batch_tokens` are the
-    size of the batch.
+    `began_s` is the monotonic instant at which the device began. `batch_texts` and `batch_tokens`
+    are the size of the pass; both are 0 for an answer from the cache.
     """
 
     logits: "Logits"
@@ -42,35 +42,37 @@ class Answer:
 
 
 class TextTrace(Protocol):
-    """What texts tell the trace of their call. Called by the thread of one dispatcher, but for
-    `refused`, which the thread of the call calls.
+    """The events of a call's trace.
+
+    A dispatcher's thread calls `text_ended` and `batch_ran`, the call's thread `refused`.
     """
 
     def text_ended(self, text: "Pending") -> None:
-        """A text that waited for the engine has its answer or error."""
+        """A submitted text has its answer or error."""
 
     def refused(self, error: RequestError) -> None:
-        """No text of the call will wait for the engine."""
+        """The dispatcher rejected all texts of the call."""
 
     def batch_ran(
         self, batch: "Batch", passes: "Sequence[ForwardPass]", taken_s: float, ended_s: float
     ) -> None:
-        """A batch with texts of the call ran, between two instants of the monotonic clock.
+        """A batch with texts of the call ran between two instants of the monotonic clock.
 
-        One trace is told of each batch, and tells the others that have texts in it.
+        The dispatcher calls one trace per batch, which informs the others with texts in it.
         """
 
 
 @dataclass(eq=False, slots=True)
 class Pending:
-    """One text that waits for the device.
+    """One text from its submission to its end.
 
-    `deadline_s` is an instant of the monotonic clock, math.inf for none; `flow` is the stream that
-    the text belongs to, None for a call's. The text ends once, with an `answer`, in which it has
-    the `row`, or an `error`; then it is put into the `inbox` of those who wait for it, in a list
-    with others that ended with it. `cached` says that the answer was computed for another text with
-    the same key, and `deaths` how often the model's process ended while it held the text. What
-    becomes of it is told to `trace`.
+    `deadline_s` is an instant of the monotonic clock, math.inf for none. `flow` is the stream that
+    the text belongs to, None for a call. A text ends once: with an `answer` and its `row` in it, or
+    with an `error`. The dispatcher then puts it into `inbox`, in a list with the others of that
+    inbox that ended at the same time. `cached` is true if the answer was computed for another text
+    with the same key. `deaths` counts how often the model's process ended while it held the text.
+    `is_queued` is true while the text is in the queue, where it costs `cost_tokens`: 0 if another
+    queued text with its key pays. `trace` is the trace of its call.
     """
 
     encoding: "Encoding"
@@ -85,7 +87,7 @@ class Pending:
     cached: bool = False
     deaths: int = 0
     key: Key = (b"", b"")
-    waits: bool = False
+    is_queued: bool = False
     cost_tokens: int = 0
     trace: TextTrace | None = None
 
@@ -96,7 +98,7 @@ class Pending:
 
     @property
     def ended(self) -> bool:
-        """Whether there is an answer or an error."""
+        """Whether the text has its answer or error."""
         return self.answer is not None or self.error is not None
 
 
@@ -104,16 +106,17 @@ class Pending:
 class Batch:
     """Texts that are computed together: those with the same key share a row.
 
-    `tokens` is the number of tokens that are computed.
+    `tokens` counts each row once. An urgent batch does not wait for a lane.
     """
 
     rows: list[list[Pending]]
     priority: Priority
     tokens: int
+    is_urgent: bool = False
 
     @property
     def begin_by_s(self) -> float:
-        """When it has to begin, by the monotonic clock: after that a row is for nobody."""
+        """The monotonic instant at which the deadlines of all texts of some row have passed."""
         return min(
             max((text.deadline_s for text in row if not text.ended), default=math.inf)
             for row in self.rows
@@ -121,7 +124,7 @@ class Batch:
 
 
 def key_of(encoding: "Encoding") -> Key:
-    """What a text's logits depend on."""
+    """The key of a text with this encoding."""
     return array("i", encoding.ids).tobytes(), bytes(encoding.token_type_ids)
 
 

@@ -1,4 +1,4 @@
-"""How much of what waits goes in the next batch. Pure, as scheduling is."""
+"""How many queued tokens go into the next batch."""
 
 import math
 
@@ -8,73 +8,73 @@ from .admission import Admission
 from .batch import Priority
 
 SHARE_TOKENS = 128
-"""Work is shared among idle lanes down to this: a pass over fewer tokens costs as much, since it
-waits for the weights to come from memory.
+"""The scheduler splits work among idle lanes down to this size: a smaller pass takes as long, since
+it waits for the weights to come from memory.
 """
-FILLED_TIMES = 4.0
-"""A pass of interactive work that is filled up takes at most so many times the smallest: whoever
-comes next waits for it.
+MAX_FILLED_RATIO = 4.0
+"""Largest filled interactive pass, as a multiple of the time of the smallest pass: the next
+interactive text waits for it.
 """
-WAITED_TIMES = 5.5
-"""And no longer than so many times the smallest, less what one of its texts has waited already."""
-EFFICIENT = 0.85
-"""Share of the best rate at which a pass is filled enough."""
+MAX_LATENCY_RATIO = 5.5
+"""Largest time from queueing to the end of a filled interactive pass, in the same unit."""
+EFFICIENT_SHARE = 0.85
+"""Share of the best rate at which a pass needs no more filling."""
 SLACK_SHARE = 0.7
-"""Of the time that the first text has left its batch may take so much, by the measured drain rate.
-Less means smaller batches, which are slower; more makes texts late where one pass takes longer.
+"""Share of the first text's remaining time that its batch may take, by the measured drain rate.
+Smaller values make batches smaller and slower; larger ones make texts late after a slow pass.
 """
 BULK_BATCH_S = 0.5
-"""How much work a bulk batch may be while there is interactive traffic; what overtakes it comes on
-top.
-"""
+"""Longest bulk batch during interactive traffic, without the urgent batches that preempt it."""
 TRAFFIC_S = 10.0
 """How long after an interactive text there is interactive traffic."""
 
 
 class BatchSizing:
-    """Sizes of batches, by how fast the engine is.
+    """Chooses the sizes of batches by how fast the engine is.
 
-    Not safe for use by several threads.
+    Not safe for use by several threads. An urgent batch has at most `urgent_tokens`.
     """
 
-    def __init__(self, batch_tokens: int, cost: LatencyProfile, admission: Admission) -> None:
+    def __init__(self, batch_tokens: int, profile: LatencyProfile, admission: Admission) -> None:
         self.batch_tokens = batch_tokens
-        longest_s = FILLED_TIMES * cost.smallest_s
-        self.urgent_tokens = min(batch_tokens, cost.tokens_within(longest_s))
-        """The size of a batch beside the lanes."""
-        self._enough_tokens = cost.tokens_at(EFFICIENT) if cost.is_shared else 0
-        self._cost = cost
+        max_filled_s = MAX_FILLED_RATIO * profile.smallest_s
+        self.urgent_tokens = min(batch_tokens, profile.tokens_within(max_filled_s))
+        self._enough_tokens = profile.tokens_at(EFFICIENT_SHARE) if profile.is_shared else 0
+        self._profile = profile
         self._admission = admission
-        self._interactive_s = -math.inf  # when the last interactive text came
+        self._last_interactive_s = -math.inf
 
-    def came(self, priority: Priority, now_s: float) -> None:
-        """Learn that a text of this priority came."""
+    def arrived(self, priority: Priority, now_s: float) -> None:
+        """Record the arrival of a text."""
         if priority is Priority.INTERACTIVE:
-            self._interactive_s = now_s
+            self._last_interactive_s = now_s
 
     def fill_tokens(self, waited_s: float, slack_s: float) -> tuple[int, int]:
-        """How far bulk work fills a batch of interactive work, one of whose texts has waited, and
-        one has left, so much time: until it has enough tokens, but never more than the most.
+        """The size at which bulk work stops filling an interactive batch, and the largest allowed.
+
+        `waited_s` is how long its oldest text has waited, `slack_s` the time that its first text
+        has left.
         """
-        left_s = min(WAITED_TIMES * self._cost.smallest_s - waited_s, slack_s / 2)
-        return self._enough_tokens, min(self.urgent_tokens, self._cost.tokens_within(left_s))
+        left_s = min(MAX_LATENCY_RATIO * self._profile.smallest_s - waited_s, slack_s / 2)
+        most_tokens = min(self.urgent_tokens, self._profile.tokens_within(left_s))
+        return self._enough_tokens, most_tokens
 
     def budget_tokens(
         self, priority: Priority, share_tokens: int, slack_s: float, now_s: float
     ) -> int:
-        """Tokens of the next batch: a lane's share of what waits, and no more than what is best.
+        """Tokens of the next batch: a lane's share of the queue, at most the engine's best size.
 
-        Less when the first text, which has so much time left, would be late otherwise, or
-        interactive traffic kept waiting for long; for its sake never less than is worth a pass:
-        that would make the engine slower, and the next batch smaller still.
+        The batch is smaller if the first text, which has `slack_s` left, would be late otherwise.
+        Interactive traffic limits bulk batches, but never below SHARE_TOKENS: smaller batches slow
+        the engine, and so would shrink further.
         """
         bounds = [
             self.batch_tokens,
             max(SHARE_TOKENS, share_tokens),
             self._admission.lane_tokens(SLACK_SHARE * slack_s, priority),
         ]
-        if priority is Priority.BULK and now_s - self._interactive_s < TRAFFIC_S:
-            # As much as if nothing overtook it.
+        if priority is Priority.BULK and now_s - self._last_interactive_s < TRAFFIC_S:
+            # The interactive rate: the batch's time without what preempts it.
             bulk_tokens = self._admission.lane_tokens(BULK_BATCH_S, Priority.INTERACTIVE)
             bounds.append(max(SHARE_TOKENS, bulk_tokens))
         return int(min(bounds))

@@ -1,4 +1,4 @@
-"""Between callers and one engine: a queue, and the threads that empty it."""
+"""The threads between callers and one engine: they take batches and deliver results."""
 
 import threading
 import time
@@ -26,18 +26,18 @@ from .model_statistics import Statistics
 from .scheduler import Scheduler
 
 CLOSE_PATIENCE_S = 5.0
-"""How long batches in flight, for which no caller waits any more, may take at the end."""
+"""How long `close` waits for batches in flight."""
 
 
 class Dispatcher:
-    """Feeds one engine. Work waits only while the engine is busy; there is no linger timer.
+    """Feeds one engine. Texts wait only while the engine is busy; there is no linger timer.
 
-    One batch more than the engine has lanes may be in it: it lies ready, and starts the moment a
-    lane is free. Interactive work does not wait for bulk batches in flight: it goes beside them, as
-    an urgent batch. All methods may be called by any thread. Every submitted text ends: with an
-    answer, or with an error, which is CancelledError where it was withdrawn. `statistics`
-    count the forward passes, and what those who serve calls tell them; `batch_tokens` is what a
-    full batch has, `cost` what passes cost.
+    One batch more than the engine has lanes may be in flight: it starts when a lane becomes free.
+    Interactive work does not wait for bulk batches in flight: it runs as an urgent batch. All
+    methods may be called by any thread. Every submitted text ends with an answer or an error, which
+    is CancelledError if it was withdrawn. `statistics` count forward passes and the outcomes that
+    services report. `batch_tokens` is the size of a full batch, `profile` the time of
+    passes by their size.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Dispatcher:
         engine: Engine,
         *,
         batch_tokens: int,
-        cost: LatencyProfile,
+        profile: LatencyProfile,
         max_queue_tokens: int,
         name: str,
         cache_bytes: int = 0,
@@ -56,7 +56,7 @@ class Dispatcher:
         self._scheduler = Scheduler(
             lanes=engine.lanes,
             batch_tokens=batch_tokens,
-            cost=cost,
+            profile=profile,
             max_queue_tokens=max_queue_tokens,
             cache_bytes=cache_bytes,
         )
@@ -65,7 +65,7 @@ class Dispatcher:
         self._work = threading.Condition(self._lock)  # a batch may be taken
         self._urgent_work = threading.Condition(self._lock)  # an urgent batch may be taken
         self._room = threading.Condition(self._lock)  # texts have left the queue
-        self._deadline = threading.Condition(self._lock)  # the earliest deadline is another
+        self._deadline = threading.Condition(self._lock)  # the earliest deadline has changed
         targets = {f"engine-{name}-{n}": self._run for n in range(engine.lanes + 1)}
         targets[f"urgent-{name}"] = self._run_urgent
         targets[f"expiry-{name}"] = self._watch_deadlines
@@ -78,12 +78,13 @@ class Dispatcher:
 
     @property
     def waiting_texts(self) -> int:
-        """How many texts wait for the engine."""
+        """Number of queued texts."""
         return self._scheduler.waiting_texts
 
     def least_s(self, left_s: float) -> float:
-        """How long a text that comes now with so much time left takes at least, in seconds; 0 where
-        the engine is idle or down.
+        """The least time in which a new text with `left_s` left could be answered, in seconds.
+
+        0 if the engine is idle or down.
         """
         with self._lock:
             if self._closed or not self._engine.is_up:
@@ -91,20 +92,20 @@ class Dispatcher:
             return self._scheduler.least_s(time.monotonic() + left_s)
 
     def reject(self) -> RequestError:
-        """Count a call with less time than that as rejected; returns its error."""
+        """Count a call that has less time than `least_s` as rejected; returns its error."""
         with self._lock:
-            return self._scheduler.refuse(time.monotonic())
+            return self._scheduler.reject(time.monotonic())
 
     def backlog(self) -> Backlog:
-        """What there is to do at this moment."""
+        """A snapshot of the pending work."""
         with self._lock:
             return self._scheduler.backlog()
 
     def submit(self, texts: Sequence[Pending]) -> None:
-        """Let a call's texts, all of one priority and deadline, wait for the engine, or none.
+        """Queue a call's texts, all of one priority and deadline, or none of them.
 
-        Raises RequestError: OVERLOADED, with the time to come back, when the queue is full or the
-        deadline can't be met; WORKER_LOST while the engine is down.
+        Raises RequestError: OVERLOADED with a retry delay if the queue is full or the deadline
+        can't be met, WORKER_LOST while the engine is down, DRAINING after `close`.
         """
         _identify(texts)
         with self._lock:
@@ -116,12 +117,11 @@ class Dispatcher:
             self._add(texts)
 
     def submit_when_room(self, texts: Sequence[Pending], given_up: Callable[[], bool]) -> None:
-        """Let texts of a stream, all of one deadline, wait for the engine, each as soon as there is
-        room.
+        """Queue texts of a stream, all of one deadline, each as soon as there is room. Blocks.
 
-        Those whose deadline passes before there is room, or whose dispatcher closes, end with that
-        error. They are cancelled when given_up comes true: whoever makes it true calls `withdraw`
-        afterwards.
+        Texts for which there is no room before their deadline, or before `close`, end with that
+        error. They are cancelled once `given_up` returns true; the caller that changes its result
+        then calls `withdraw`, which wakes this method.
         """
         _identify(texts)
         left = deque(texts)
@@ -138,22 +138,22 @@ class Dispatcher:
             self._deliver()
 
     def withdraw(self, texts: Iterable[Pending]) -> None:
-        """Cancel texts whose caller has gone; a batch in flight runs to its end without them."""
+        """Cancel texts whose caller has gone; batches in flight finish without them."""
         with self._lock:
             self._scheduler.withdraw(texts)
             self._room.notify_all()
             self._deliver()
-            self._wake()  # what is left may be of another kind
+            self._wake()  # the next text may have another priority
 
     def wake(self) -> None:
-        """Look again whether the engine is up."""
+        """Check again whether the engine is up."""
         with self._lock:
             self._wake()
 
     def close(self) -> None:
-        """Refuse what still waits as DRAINING, let what is in flight finish, free the engine.
+        """End queued texts as DRAINING, let batches in flight finish, and close the engine.
 
-        An engine that does not finish is ended all the same.
+        Closes the engine after CLOSE_PATIENCE_S even if a batch has not finished.
         """
         with self._lock:
             self._closed = True
@@ -189,7 +189,7 @@ class Dispatcher:
         if self._scheduler.ended:
             self._room.notify_all()
             self._deliver()
-            self._wake()  # what is left may be of another kind
+            self._wake()  # the next text may have another priority
 
     def _run(self) -> None:
         while batch := self._next_batch(self._scheduler.take, self._work):
@@ -197,12 +197,12 @@ class Dispatcher:
 
     def _run_urgent(self) -> None:
         while batch := self._next_batch(self._scheduler.take_urgent, self._urgent_work):
-            self._compute(batch, urgent=True)
+            self._compute(batch)
 
     def _next_batch(
         self, take: Callable[[float], Batch | None], work: threading.Condition
     ) -> Batch | None:
-        """Wait for the next batch, which counts as running from now on; None when closed."""
+        """Wait for the next batch, which then counts as in flight; None after `close`."""
         with self._lock:
             while not self._closed:
                 now_s = time.monotonic()
@@ -212,21 +212,21 @@ class Dispatcher:
                     self._room.notify_all()
                 self._deliver()
                 if batch is not None:
-                    self._wake()  # another lane may be free for what is left
+                    self._wake()  # another lane may be free
                     return batch
                 work.wait()
         return None
 
-    def _compute(self, batch: Batch, *, urgent: bool = False) -> None:
-        """Give each text of a batch its answer or error, or let it wait again."""
+    def _compute(self, batch: Batch) -> None:
+        """Give each text of a batch its answer or error, or queue it again."""
         encodings = [row[0].encoding for row in batch.rows]
         taken_s = time.monotonic()
-        terms = Terms(urgent, batch.priority is Priority.BULK, batch.begin_by_s)
+        terms = Terms(batch.is_urgent, batch.priority is Priority.BULK, batch.begin_by_s)
         try:
             passes = compute(self._engine, encodings, terms)
         except (NoWorker, TooLate, WorkerLost) as error:
-            # Before its texts may run again, so that their spans are in order. What came too late
-            # is no pass of them: they go on waiting.
+            # The trace gets the lost pass before the texts may run again, so that spans are in
+            # order. A batch that came too late was no pass: its texts just keep waiting.
             if not isinstance(error, TooLate):
                 _trace(batch, [ForwardPass(len(batch.rows), batch.tokens, error)], taken_s)
             with self._lock:
@@ -247,9 +247,7 @@ class Dispatcher:
         self._wake()
 
     def _wake(self) -> None:
-        """Wake a thread, if one may take a batch: a thread woken in vain costs others Python's
-        lock.
-        """
+        """Wake a thread if it may take a batch. A needless wake-up takes the GIL from others."""
         if self._engine.is_up:
             if self._scheduler.may_take:
                 self._work.notify()

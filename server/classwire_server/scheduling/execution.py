@@ -1,4 +1,4 @@
-"""One batch through the engine: every row gets its logits or its error."""
+"""Runs one batch: every row gets its logits or its error."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """One forward pass: logits of texts, or why there are none."""
+    """The result of one forward pass: the logits of its texts, or the error."""
 
     texts: int
     tokens: int
@@ -23,10 +23,10 @@ class ForwardPass:
 def compute(
     engine: Engine, encodings: Sequence[Encoding], terms: Terms = ANY_TIME
 ) -> list[ForwardPass]:
-    """Run the texts through the model, in one pass, or in as many as it takes.
+    """Run the texts through the model, in one pass if none fails.
 
-    A batch that fails is halved until the one bad text is alone, which fails when it has failed
-    twice. Raises NoWorker, TooLate and WorkerLost.
+    `compute` splits a batch that fails in halves until the bad text is alone. A text that fails
+    alone after a failed pass gets the error. Raises NoWorker, TooLate and WorkerLost.
     """
     passes: list[ForwardPass] = []
 

@@ -1,19 +1,20 @@
-"""What is in the engine. Pure, as scheduling is."""
+"""The batches that the engine holds."""
 
 from .batch import Batch, Key, Pending, Priority
 
 
 class InFlight:
-    """The batches that the engine holds: on its lanes, sent ahead of the next one, or urgent.
+    """Batches on the engine's lanes, the one sent ahead of the next free lane, and the urgent one.
 
-    Not safe for use by several threads.
+    Not safe for use by several threads. While `is_exclusive` is true a suspect runs, and no other
+    batch may start.
     """
 
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
         self.batches: list[Batch] = []
         self.urgent: Batch | None = None
-        self.is_alone = False  # what runs is a suspect, beside which nothing may run
+        self.is_exclusive = False
         self._rows: dict[Key, list[Pending]] = {}
 
     def __bool__(self) -> bool:
@@ -21,7 +22,7 @@ class InFlight:
 
     @property
     def free_lanes(self) -> int:
-        """Lanes without a batch."""
+        """Number of lanes without a batch."""
         return max(0, self.lanes - len(self.batches))
 
     @property
@@ -48,25 +49,25 @@ class InFlight:
         )
 
     def row(self, key: Key) -> list[Pending] | None:
-        """The texts with this key that are in the engine."""
+        """The row of texts with this key, if one is in flight."""
         return self._rows.get(key)
 
-    def enter(self, batch: Batch, *, urgent: bool = False, alone: bool = False) -> Batch:
-        """Count a batch as running."""
+    def enter(self, batch: Batch, *, is_exclusive: bool = False) -> Batch:
+        """Count a batch as in flight."""
         self._rows.update((row[0].key, row) for row in batch.rows)
-        if urgent:
+        if batch.is_urgent:
             self.urgent = batch
         else:
             self.batches.append(batch)
-            self.is_alone = alone
+            self.is_exclusive = is_exclusive
         return batch
 
     def leave(self, batch: Batch) -> None:
         """Count a batch as over."""
         for row in batch.rows:
             del self._rows[row[0].key]
-        if batch is self.urgent:
+        if batch.is_urgent:
             self.urgent = None
         else:
             self.batches.remove(batch)
-            self.is_alone = False
+            self.is_exclusive = False

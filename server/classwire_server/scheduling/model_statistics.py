@@ -1,4 +1,4 @@
-"""What one model has done since it was loaded, in numbers that only grow."""
+"""Counters and histograms of one model since it was loaded."""
 
 import threading
 import time
@@ -15,12 +15,12 @@ from .execution import ForwardPass
 
 
 class Outcome(NamedTuple):
-    """What a caller hears of a text, or of several that end together, and when it did: times are in
-    seconds, `total_s` from arrival on.
+    """The outcome of a text, or of several that the caller gets together.
 
-    `texts` are those that have scores, of so many `tokens`; None where one failed, and `reason`
-    says why. The stages are tokenizing, the queue and the device, each of the text that took
-    longest; None where all answers were known before.
+    `total_s` is the time from arrival, in seconds. `texts` counts the texts with scores, and
+    `tokens` their tokens. If one failed, `texts` is None, and `reason` says why. `stages_s` are the
+    times of tokenizing, the queue and the device, each of the slowest text; None if all answers
+    were cached.
     """
 
     total_s: float
@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 
     @staticmethod
     def of_all(total_s: float, outcomes: Sequence["Outcome"]) -> "Outcome":
-        """What is one outcome to the caller, of those of its texts."""
+        """One outcome for the caller, of those of its texts."""
         failed = next((outcome for outcome in outcomes if outcome.texts is None), None)
         if failed is not None:
             return failed._replace(total_s=total_s)
@@ -48,13 +48,13 @@ class Outcome(NamedTuple):
 
 @dataclass(slots=True)
 class Figures:
-    """Outcomes by how they ended, the stages of those that were computed, and forward passes.
+    """Outcomes by how they ended, stages of those that were computed, and forward passes.
 
-    `hit` counts those that were known before; `rest` is what no stage took; all are in seconds.
-    `texts` are those that have scores, of so many `tokens`; `reasons` say why others failed.
-    `passes` are the forward passes by their number of texts, in seconds, `pass_s`, `pass_tokens`
-    and `pass_fill` all of them, the last as shares of a full batch. `last_s` is when the last
-    outcome came about, in seconds since 1970, 0 for never.
+    Times are in seconds. `hit` counts outcomes whose answers were all cached, and `rest` is the
+    time outside the stages. `texts` counts the texts with scores, `tokens` their tokens, and
+    `reasons` why others failed. `passes` are the times of forward passes by number of texts.
+    `pass_s`, `pass_tokens` and `pass_fill` cover all passes; `pass_fill` is the share of a full
+    batch. `last_s` is the time of the last outcome, in seconds since 1970, 0 for none.
     """
 
     success: Total = field(default_factory=Total)
@@ -77,7 +77,7 @@ class Figures:
 
     @property
     def queue(self) -> Total:
-        """The queue, whatever the priority."""
+        """The time in the queue, over both priorities."""
         waits = self.waits.values()
         return Total(sum(wait.count for wait in waits), sum(wait.sum for wait in waits))
 
@@ -118,12 +118,12 @@ class Statistics:
         self._lock = threading.Lock()  # guards _figures
 
     def read(self) -> Figures:
-        """All figures, as they are at one moment."""
+        """A copy of all figures at one moment."""
         with self._lock:
             return deepcopy(self._figures)
 
     def ran(self, passes: Iterable[ForwardPass]) -> None:
-        """Count forward passes; those that failed gave nothing."""
+        """Count forward passes, except those that failed."""
         with self._lock:
             figures = self._figures
             for done in passes:
@@ -135,7 +135,7 @@ class Statistics:
                     figures.pass_fill.add(done.tokens / self._batch_tokens)
 
     def count(self, outcomes: Iterable[Outcome]) -> None:
-        """Count outcomes that have come about."""
+        """Count outcomes."""
         with self._lock:
             self._figures.last_s = time.time()
             for outcome in outcomes:

@@ -1,20 +1,20 @@
-"""Texts that the model's process held when it ended. Pure, as scheduling is."""
+"""Texts that the model's process held when it ended."""
 
 from collections import OrderedDict
 
 from .batch import Key
 
 MAX_DEATHS = 2
+"""Deaths of the process after which a text is poison: it never runs again."""
 REMEMBERED_TEXTS = 1_024
-"""So many poisonous texts are remembered, and so many that may turn out to be."""
+"""Maximum number of suspects, and of poisonous texts."""
 
 
 class PoisonTracker:
-    """How often the process ended while it held a text, whoever sent it.
+    """Counts how often the model's process ended while it held a text.
 
-    It outlives those who wait for the text: a caller whose time passes while the process starts
-    again, and who sends the text once more, does not bring its neighbours down each time. Not safe
-    for use by several threads.
+    It counts by key, across callers. A text whose callers all time out while the process restarts
+    is still found out when a caller sends it again. Not safe for use by several threads.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class PoisonTracker:
         self._poison: OrderedDict[Key, int] = OrderedDict()
 
     def deaths(self, key: Key) -> int:
-        """How often; a text that has been computed since is above suspicion."""
+        """How often the process ended on this text since it last survived."""
         return self._poison.get(key, 0) or self._suspects.get(key, 0)
 
     def is_poison(self, key: Key) -> bool:
@@ -30,7 +30,7 @@ class PoisonTracker:
         return key in self._poison
 
     def died(self, key: Key, deaths: int) -> None:
-        """Remember a text that the process has ended on so often."""
+        """Record that the process has ended `deaths` times on this text."""
         self._suspects.pop(key, None)
         texts = self._poison if deaths >= MAX_DEATHS else self._suspects
         texts[key] = deaths
@@ -38,5 +38,5 @@ class PoisonTracker:
             texts.popitem(last=False)
 
     def survived(self, key: Key) -> None:
-        """The process went on after this text."""
+        """Record that the process computed this text and went on."""
         self._suspects.pop(key, None)

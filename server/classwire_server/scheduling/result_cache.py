@@ -1,4 +1,4 @@
-"""Logits of texts that were computed before, within a bound of bytes."""
+"""LRU cache of logits, bounded in bytes."""
 
 from collections import OrderedDict
 from dataclasses import replace
@@ -10,13 +10,13 @@ from classwire_server.engine import Execution, Layout, Precision
 from .batch import Answer, Key
 
 ENTRY_BYTES = 600
-"""What an entry takes beside its key and its logits, of Python's objects."""
+"""Python's overhead of an entry, without its key and logits."""
 
 
 class ResultCache:
-    """The latest answers of one engine; the one that was not asked for the longest goes first.
+    """LRU cache of one engine's answers.
 
-    Not safe for use by several threads. `bytes` is what it holds now.
+    Not safe for use by several threads. `bytes` is its current size.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -25,8 +25,8 @@ class ResultCache:
         self._answers: OrderedDict[Key, Answer] = OrderedDict()
 
     @property
-    def is_on(self) -> bool:
-        """Whether it may hold anything."""
+    def is_enabled(self) -> bool:
+        """Whether the cache may hold anything."""
         return self._max_bytes > 0
 
     def __len__(self) -> int:
@@ -40,17 +40,17 @@ class ResultCache:
         return answer
 
     def put(self, key: Key, answer: Answer, row: int) -> None:
-        """Keep one row of an answer.
+        """Cache one row of an answer.
 
-        When another engine has computed it than those before, they are forgotten: no two answers
-        for a text at a time may differ by more than callers were told. A row with a number that is
-        none is not kept: it may have been an accident.
+        An answer of another engine evicts all others, so that cached answers stay within the
+        deviation that the server reports. A row with NaN or infinity is not cached: it may have
+        been a fault of the device.
         """
         size_bytes = _bytes(key, answer)
         if size_bytes > self._max_bytes or not np.isfinite(answer.logits.values[row]).all():
             return
         latest = next(reversed(self._answers.values()), None)
-        if latest is not None and _engine(latest) != _engine(answer):
+        if latest is not None and _numerics(latest) != _numerics(answer):
             self._answers.clear()
             self.bytes = 0
         if key in self._answers:
@@ -61,12 +61,12 @@ class ResultCache:
         self._answers.move_to_end(key)
         self.bytes += size_bytes
         while self.bytes > self._max_bytes:
-            oldest, forgotten = self._answers.popitem(last=False)
-            self.bytes -= _bytes(oldest, forgotten)
+            oldest, evicted = self._answers.popitem(last=False)
+            self.bytes -= _bytes(oldest, evicted)
 
 
-def _engine(answer: Answer) -> tuple[Precision, Execution, Layout]:
-    """What logits depend on: not which of several devices it was."""
+def _numerics(answer: Answer) -> tuple[Precision, Execution, Layout]:
+    """The traits that the logits depend on; the device is not one of them."""
     traits = answer.logits.traits
     return traits.precision, traits.execution, traits.layout
 

@@ -1,1 +1,1 @@
-"""Who may call: certificates, callers and what each of them may do."""
+"""TLS certificates, and callers with their rights."""

@@ -1,4 +1,4 @@
-"""Who a caller is, by what its call shows."""
+"""Authenticates callers by token or certificate."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -13,17 +13,19 @@ from .callers import ANYBODY, Caller, Callers, read_callers
 from .reloading import ReloadingFiles
 
 _NOBODYS_HASH = hash_of(new_token("nobody"))
-"""Compared with where there is no caller of that name, so that it takes as long."""
+"""Compared if there is no caller of that name, so that the check takes equally long."""
 
 
 LOOK_S = 1.0
-"""How often a call that lasts is looked at: whether its caller is still known."""
+"""How often a long call checks that its caller is still known."""
 
 
 @dataclass(frozen=True, eq=False)
 class Principal:
-    """A call that was let in. `is_over` says whether it would not be any more; it is to be asked
-    every `look_s` seconds.
+    """The authenticated caller of a call.
+
+    `is_over` returns whether the credentials are no longer valid. Long calls ask it every `look_s`
+    seconds.
     """
 
     caller: Caller
@@ -32,11 +34,11 @@ class Principal:
 
 
 OPEN = Principal(ANYBODY, lambda: False, math.inf)
-"""Where nobody is asked who calls."""
+"""The principal of every call if the server has no callers file."""
 
 
 class Authenticator:
-    """Knows the callers in a file, which is looked at for each call. Safe for use by any thread."""
+    """Finds callers in a file, which it reloads when it changes. Safe for use by any thread."""
 
     def __init__(self, settings: SecuritySettings) -> None:
         path = settings.callers
@@ -53,48 +55,50 @@ class Authenticator:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all callers, in the order of the file."""
+        """The names of all callers, in the order of the file."""
         return tuple(self._callers.current())
 
     def by_token(self, token: str) -> Principal:
-        """Who shows a token. Raises RequestError BAD_CREDENTIALS."""
+        """Return the principal with this token. Raises RequestError BAD_CREDENTIALS."""
         name = name_in(token) if len(token) <= LONGEST_TOKEN else None
         caller = self._callers.current().get(name or "")
 
-        def shown_to(caller: Caller | None) -> bool:
+        def has_token(caller: Caller | None) -> bool:
             hashes = (caller.tokens if caller is not None else ()) or (_NOBODYS_HASH,)
             return any(is_hash_of(each, token) for each in hashes)
 
-        if not shown_to(caller) or caller is None:
+        if not has_token(caller) or caller is None:
             raise bad_credentials()
-        return self._admission(caller, shown_to)
+        return self._principal(caller, has_token)
 
     def by_certificate(self, names: Iterable[str]) -> Principal:
-        """Who shows a certificate, which TLS has verified, of these names.
+        """Return the principal whose certificate has one of these names. TLS has verified it.
 
         Raises RequestError NOT_ALLOWED.
         """
-        shown = frozenset(names)
+        presented = frozenset(names)
         for caller in self._callers.current().values():
-            if not shown.isdisjoint(caller.certificates):
-                return self._admission(caller, lambda now: not shown.isdisjoint(now.certificates))
+            if not presented.isdisjoint(caller.certificates):
+                return self._principal(
+                    caller, lambda now: not presented.isdisjoint(now.certificates)
+                )
         raise RequestError(Reason.NOT_ALLOWED, "the certificate is not that of a caller")
 
-    def _admission(self, caller: Caller, still: Callable[[Caller], bool]) -> Principal:
+    def _principal(self, caller: Caller, is_valid: Callable[[Caller], bool]) -> Principal:
         def is_over() -> bool:
             now = self._callers.current().get(caller.name)
-            return now is None or not still(now)
+            return now is None or not is_valid(now)
 
         return Principal(caller, is_over)
 
 
 def bad_credentials() -> RequestError:
-    """What a call shows is not known, or not any more."""
+    """Return the error for credentials that are not valid, or no longer valid."""
     return RequestError(Reason.BAD_CREDENTIALS, "the credentials are not known")
 
 
 def missing_credentials() -> RequestError:
-    """A call shows nothing."""
+    """Return the error for a call without credentials."""
     return RequestError(
         Reason.MISSING_CREDENTIALS, "the call has no credentials (authorization: Bearer TOKEN)"
     )

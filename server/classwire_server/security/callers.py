@@ -1,4 +1,4 @@
-"""The file of callers: by which tokens and certificates each is known, and what it may do."""
+"""Reads the callers file: the tokens, certificates and rights of each caller."""
 
 import math
 import time
@@ -17,10 +17,10 @@ _KEYS = ("tokens", "certificates", "models", "text_tokens_per_s", "admin")
 
 @dataclass(frozen=True, eq=False)
 class Caller:
-    """Somebody who may call. `models` are the names of those it may use, None for all;
-    `may_administer` says whether it may change what is served, and end the server.
+    """One caller and its rights.
 
-    `tokens` are hashes of tokens, `certificates` are names in certificates.
+    `tokens` are hashes of tokens, `certificates` are names in certificates. `models` are the models
+    it may use, or None for all. `may_administer` allows the admin service.
     """
 
     name: str
@@ -32,26 +32,26 @@ class Caller:
 
 
 ANYBODY = Caller("", may_administer=True)
-"""Who calls a server that has no file of callers."""
+"""The caller of every call if the server has no callers file."""
 
 Callers = Mapping[str, Caller]
 
 
 def read_callers(path: str, *, with_certificates: bool, before: Callers) -> Callers:
-    """The callers in a file, by name. Raises ConfigError, naming what is wrong with it.
+    """Return the callers in a file by name. Raises ConfigError, which names the mistake.
 
-    Who was there `before` keeps his rate, which goes on from where it is, also where it is another
-    number now: streams that are open go by it, too.
+    A caller that was there `before` keeps its `Rate` object and debt, even if the number changes,
+    because its open streams use the same object.
     """
     table = table_in("callers", path)
     if not table:
-        raise _wrong(path, "names nobody")
+        raise _wrong(path, "has no callers")
     callers = {name: _caller(path, name, entry) for name, entry in table.items()}
     names = [name for caller in callers.values() for name in caller.certificates]
     if names and not with_certificates:
-        raise _wrong(path, "certificates are named, and there is no --tls-client-ca")
+        raise _wrong(path, "certificates need --tls-client-ca")
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise _wrong(path, f"the certificate {_shown(twice)} is named twice")
+        raise _wrong(path, f"the certificate {_redacted(twice)} is named twice")
     for name in callers.keys() & before.keys():
         rate = before[name].rate
         rate.change(callers[name].rate.tokens_per_s, time.monotonic())
@@ -61,11 +61,11 @@ def read_callers(path: str, *, with_certificates: bool, before: Callers) -> Call
 
 def _caller(path: str, name: str, entry: Any) -> Caller:
     if not NAME.fullmatch(name):
-        raise _wrong(path, f"the name {_shown(name)!r} is not of the form [a-z0-9-]{{1,63}}")
+        raise _wrong(path, f"the name {_redacted(name)!r} does not match [a-z0-9-]{{1,63}}")
     if not isinstance(entry, dict):
         raise _wrong(path, f"{name} is not a table")
     if unknown := sorted(set(entry) - set(_KEYS)):
-        raise _wrong(path, f"{name}: no such key: {', '.join(map(_shown, unknown))}")
+        raise _wrong(path, f"{name}: no such key: {', '.join(map(_redacted, unknown))}")
     tokens, certificates, models = (_texts(path, name, entry, key) for key in _KEYS[:3])
     if not tokens and not certificates:
         raise _wrong(path, f"{name} has neither tokens nor certificates")
@@ -93,7 +93,7 @@ def _float(path: str, name: str, tokens_per_s: float) -> float:
     try:
         return float(tokens_per_s)
     except OverflowError:
-        problem = f"{name}: text_tokens_per_s is a number of too many digits"
+        problem = f"{name}: text_tokens_per_s has too many digits"
         raise _wrong(path, problem) from None
 
 
@@ -104,8 +104,8 @@ def _texts(path: str, name: str, entry: Mapping[str, Any], key: str) -> tuple[st
     return tuple(texts)
 
 
-def _shown(word: str) -> str:
-    """A word of the file, unless it has a token in it, or what may have been one."""
+def _redacted(word: str) -> str:
+    """Return a word of the file, or a placeholder if it may contain a token."""
     return "(a token)" if "cw_" in word else word
 
 

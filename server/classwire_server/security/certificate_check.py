@@ -1,4 +1,4 @@
-"""Whether clients accept the server's certificate, read from its file."""
+"""Checks whether clients will accept the server's certificate."""
 
 import ssl
 import time
@@ -18,17 +18,17 @@ from .certificates import check_authorities, check_pair
 
 @dataclass(frozen=True)
 class CertificateReport:
-    """The names that a certificate is for, and the end of its validity, in UTC."""
+    """The names in a certificate, and the end of its validity in UTC."""
 
     names: tuple[str, ...]
     until: datetime
 
 
 def inspect_certificate(cert: str, key: str) -> CertificateReport:
-    """Read the files of a server's certificate and of its key.
+    """Read the files of a server's certificate and key.
 
-    Raises ConfigError for files that the server cannot use, and for a certificate that clients
-    reject: expired, not yet valid, or not for servers.
+    Raises ConfigError if the server cannot use them, or if clients would reject the certificate
+    because it is expired, not yet valid, or not for servers.
     """
     check_pair(cert, key)
     try:
@@ -42,8 +42,8 @@ def inspect_certificate(cert: str, key: str) -> CertificateReport:
     return CertificateReport(names, certificate.not_valid_after_utc)
 
 
-def authorities(path: str) -> int:
-    """How many authorities a file has. Raises ConfigError where none of them can be used."""
+def count_authorities(path: str) -> int:
+    """Return the number of authorities in a file. Raises ConfigError if none can be used."""
     check_authorities(path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_verify_locations(path)
@@ -56,7 +56,7 @@ def authorities(path: str) -> int:
 
 
 def _problem(certificate: x509.Certificate, extensions: Mapping[type, Any]) -> str:
-    """Why clients reject a server with this certificate; empty when they accept it."""
+    """Return why clients reject a server with this certificate; empty if they accept it."""
     now = datetime.now(UTC)
     if now > certificate.not_valid_after_utc:
         return "has expired"

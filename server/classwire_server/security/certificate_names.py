@@ -1,4 +1,4 @@
-"""By which names a certificate knows its holder."""
+"""Reads the names of a certificate's holder."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -6,17 +6,16 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-REMEMBERED = 1_024
-"""Certificates whose names are kept, since each call shows its own again."""
+CACHED_CERTIFICATES = 1_024
+"""Size of the LRU cache: each call presents its certificate again."""
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_CERTIFICATES)
 def names_in(pem: bytes) -> frozenset[str]:
-    """The common names of a certificate, and its alternative ones: hosts, URIs, e-mail and IP
-    addresses.
+    """Return a certificate's common names and alternative names (host, URI, e-mail, IP address).
 
-    None of a certificate in which one holds a control character, or which can't be read: who cuts a
-    name short there, as gRPC does at a NUL, takes its holder for somebody else.
+    Returns no names if the certificate is invalid, or if any name has a control character: code
+    that cuts a name there, as gRPC does at a NUL, would mistake its holder for another.
     """
     try:
         names = frozenset(_names(x509.load_pem_x509_certificate(pem)))

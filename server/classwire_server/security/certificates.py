@@ -1,4 +1,4 @@
-"""The server's certificate, its key and the authorities of its callers, as files hold them."""
+"""The files of the server's certificate, its key and its clients' authorities."""
 
 import ssl
 import time
@@ -13,7 +13,7 @@ from classwire_server.errors import ConfigError
 from .reloading import ReloadingFiles
 
 PAUSE_S = 0.02
-"""More than gRPC takes from asking what to use to using it: microseconds."""
+"""Longer than gRPC takes from asking for a configuration to using it, which is microseconds."""
 
 
 class _Files(NamedTuple):
@@ -23,9 +23,9 @@ class _Files(NamedTuple):
 
 
 class Certificates:
-    """What the server shows and asks for in TLS; the files are looked at for every new connection.
+    """The TLS files of the server, checked for changes at every new connection.
 
-    Raises ConfigError for files that can't be used at the start. Safe for use by any thread.
+    Raises ConfigError if the files cannot be used at the start. Safe for use by any thread.
     """
 
     def __init__(self, settings: SecuritySettings) -> None:
@@ -34,18 +34,18 @@ class Certificates:
         self._files = ReloadingFiles([path for path in paths if path], self._read)
 
     def credentials(self) -> Any:
-        """For `grpc.Server.add_secure_port`. gRPC offers TLS 1.2 and 1.3, and nothing older."""
+        """Return credentials for `grpc.Server.add_secure_port`: TLS 1.2 and 1.3 only."""
         in_use = self._files.current()
 
         def changed() -> Any:
-            """What to use from now on; None for what is in use."""
+            """Return the new configuration, or None if nothing changed."""
             nonlocal in_use
             files = self._files.current()
             if files == in_use:
                 return None
             in_use = files
-            # gRPC frees what it replaces, even while another handshake is about to begin with it,
-            # and then the process ends (grpc/grpc#36693). Here it lets no handshake begin.
+            # gRPC frees the old configuration even if another handshake is about to use it, and
+            # then the process crashes (grpc/grpc#36693). No handshake begins during this pause.
             time.sleep(PAUSE_S)
             return _configuration(files)
 
@@ -72,7 +72,7 @@ class Certificates:
         )
 
     def _check(self) -> None:
-        """Raises ConfigError for files that gRPC could not use: it says so of no connection."""
+        """Raise ConfigError for files that gRPC cannot use: gRPC itself reports nothing."""
         settings = self._settings
         check_pair(settings.tls_cert, settings.tls_key)
         if settings.tls_client_ca:
@@ -80,7 +80,7 @@ class Certificates:
 
 
 def check_pair(cert: str, key: str) -> None:
-    """Raise ConfigError for the files of a certificate and a key that are not each other's."""
+    """Raise ConfigError if the certificate and key cannot be loaded or do not match."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(cert, key, password=_no_password)
@@ -89,7 +89,7 @@ def check_pair(cert: str, key: str) -> None:
 
 
 def check_authorities(path: str) -> None:
-    """Raise ConfigError for a file that has no certificates."""
+    """Raise ConfigError if the file has no certificates."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
     except OSError as error:
@@ -103,11 +103,11 @@ def _configuration(files: _Files) -> Any:
 
 
 def _no_password() -> str:
-    raise ValueError("the key is encrypted, and nobody is there to type its password")
+    raise ValueError("the key is encrypted; the server needs an unencrypted key")
 
 
 def _why(error: Exception) -> str:
-    """An error of OpenSSL's in words, without where in its code it was found."""
+    """Return an error of OpenSSL in words, without the position in its source."""
     if not isinstance(error, ssl.SSLError):
         return str(error)
     if error.reason == "KEY_VALUES_MISMATCH":

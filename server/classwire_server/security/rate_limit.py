@@ -1,4 +1,4 @@
-"""How much a caller may send. Pure: the clock is passed in, in seconds of the monotonic clock."""
+"""Limits a caller's rate. Pure: callers pass in the time, in seconds of the monotonic clock."""
 
 import math
 import threading
@@ -7,45 +7,45 @@ from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
 
 BURST_S = 1.0
-"""Who has sent nothing for a while may send as much at once as in so many seconds."""
+"""After a pause, a caller may send the tokens of this many seconds at once."""
 
 
 class Rate:
-    """Tokens of text per second: what is taken at once is paid for by waiting.
+    """A rate limit in text tokens per second. A caller pays for a large call by waiting after it.
 
-    So a call of any size can be made, and the next one later. Safe for use by any thread.
+    So a call of any size is possible, but the next one must wait. Safe for use by any thread.
     """
 
     def __init__(self, tokens_per_s: float = math.inf) -> None:
         self.tokens_per_s = tokens_per_s
-        self._paid_s = -math.inf  # when all that was taken is paid for
+        self._paid_s = -math.inf  # when the debt is paid
         self._lock = threading.Lock()  # guards both
 
     def wait_s(self, now_s: float) -> float:
-        """How long until the next text may come."""
+        """Return the seconds until the next text may come."""
         return max(0.0, self._paid_s - now_s)
 
     def change(self, tokens_per_s: float, now_s: float) -> None:
-        """From now on the rate is another; what was taken and is not paid for stays, in tokens."""
+        """Change the rate. The debt, in tokens, stays the same."""
         with self._lock:
             if wait_s := self.wait_s(now_s):
                 self._paid_s = now_s + wait_s * self.tokens_per_s / tokens_per_s
             self.tokens_per_s = tokens_per_s
 
     def take(self, tokens: int, now_s: float) -> None:
-        """Texts of so many tokens have come."""
+        """Charge tokens without a check."""
         with self._lock:
             self._take(tokens, now_s)
 
     def check(self, now_s: float) -> None:
-        """Raises RequestError RATE_LIMITED while the next text must wait."""
+        """Raise RequestError RATE_LIMITED if the next text must wait."""
         self.charge(0, now_s)
 
     def charge(self, tokens: int, now_s: float) -> None:
-        """Take as `take` does, if nothing must wait: of calls that came together, and all found the
-        rate free, one may be large.
+        """Charge tokens if the next text need not wait.
 
-        Raises RequestError RATE_LIMITED, and takes nothing, if something must.
+        Raises RequestError RATE_LIMITED, without a charge, if it must. So only one of several
+        concurrent calls can overdraw the rate.
         """
         with self._lock:
             wait_s = self.wait_s(now_s)

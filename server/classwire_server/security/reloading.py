@@ -1,4 +1,4 @@
-"""Files that may be replaced while the server runs."""
+"""Reloads files that are replaced while the server runs."""
 
 import logging
 import os
@@ -14,11 +14,11 @@ Contents = TypeVar("Contents")
 
 
 class ReloadingFiles(Generic[Contents]):
-    """What some files hold, read again when one of them has changed.
+    """The contents of some files, read again when one of them changes.
 
-    What can't be used, as when only one file of two has been replaced yet, is not taken, and said
-    once: what was there before stays. Safe for use by any thread. `read` raises ConfigError; so
-    does the first reading.
+    If `read` raises ConfigError, for example because only one of two files has been replaced yet,
+    the old contents stay in use and the log has one warning. At the start the error is raised.
+    Safe for use by any thread.
     """
 
     def __init__(self, paths: Sequence[str], read: Callable[[], Contents]) -> None:
@@ -29,20 +29,20 @@ class ReloadingFiles(Generic[Contents]):
         self._contents = read()
 
     def current(self) -> Contents:
-        """What the files hold now."""
+        """Return the contents, reloaded if a file has changed."""
         with self._lock:
             stamps = self._stat()
             if stamps != self._stamps:
                 self._stamps = stamps
                 try:
                     self._contents = self._read()
-                    log.info("%s: read again", self._paths[0])
+                    log.info("%s: reloaded", self._paths[0])
                 except ConfigError as error:
-                    log.warning("%s; what was there before stays in use", error)
+                    log.warning("%s; the previous version stays in use", error)
             return self._contents
 
     def _stat(self) -> list[tuple[int, int, int] | None]:
-        """What changes whenever a file does."""
+        """Return a value that changes whenever a file does."""
         return [_stamp(path) for path in self._paths]
 
 

@@ -1,8 +1,7 @@
 """ClassifyService: texts in, labelled scores out."""
 
 import time
-from collections.abc import Iterator, Sequence
-from queue import SimpleQueue
+from collections.abc import Iterator
 
 from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
@@ -11,18 +10,27 @@ from classwire_server.registry.registry import Registry, ServedModel
 from classwire_server.rpc.call import Call
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scheduling.model_statistics import Outcome
-from classwire_server.service.responses import model_ref, token
 from classwire_server.tokenization import OffsetUnit, tokens_made
 
-from .items import Item, read_items, run_items
-from .requests import OFFSET_UNITS, TRUNCATIONS, Options, parse_enum, parse_options, parse_text
-from .responses import timing_of, traits_of, write_outcomes
+from .items import Item, Submission, read_items, run_items
+from .requests import (
+    OFFSET_UNITS,
+    TRUNCATIONS,
+    ClassifyRequest,
+    Options,
+    check_text,
+    max_texts,
+    parse_enum,
+    parse_options,
+    text_of,
+)
+from .responses import model_ref, timing_of, token, traits_of, write_outcomes
 from .streaming.classify import ClassifyStream
 from .streaming.streams import Streams
 
 
 class ClassifyService:
-    """The RPCs of ClassifyService, as functions on messages. Safe for use by any thread."""
+    """The RPCs of ClassifyService, as functions on messages. Any thread may call them."""
 
     def __init__(self, registry: Registry, streams: Streams) -> None:
         self._registry = registry
@@ -32,7 +40,8 @@ class ClassifyService:
         """Score one text or pair."""
         model = self._model(request.model, call)
         options = _options(model, request.options)
-        items = _run(model, options, [request.input], "input.{name}", call)
+        asked = ClassifyRequest.of(model, options, [text_of(request.input)])
+        items = _run(asked, "input.{name}", call)
         outcome = pb.Outcome()
         write_outcomes(model, options, items, [outcome])
         if items[0].error is not None:
@@ -46,11 +55,12 @@ class ClassifyService:
     def batch_classify(
         self, request: pb.BatchClassifyRequest, call: Call
     ) -> pb.BatchClassifyResponse:
-        """Score several texts; each has an outcome of its own."""
+        """Score several texts; each has its own outcome."""
         model = self._model(request.model, call)
         options = _options(model, request.options)
-        _refuse_too_many(model, len(request.inputs), options)
-        items = _run(model, options, request.inputs, "inputs[{place}].{name}", call)
+        _check_size(len(request.inputs), max_texts(model, options))
+        asked = ClassifyRequest.of(model, options, map(text_of, request.inputs))
+        items = _run(asked, "inputs[{place}].{name}", call)
         response = pb.BatchClassifyResponse()
         write_outcomes(model, options, items, [response.outcomes.add() for _ in items])
         response.model.CopyFrom(model_ref(model, traits_of(items)))
@@ -65,17 +75,18 @@ class ClassifyService:
         return self._streams.serve(session, call)
 
     def tokenize(self, request: pb.TokenizeRequest, call: Call) -> pb.TokenizeResponse:
-        """What the model would see of a text."""
+        """The tokens of a text, as the model gets them."""
         model = self._model(request.model, call)
         truncation = parse_enum(request.truncation, TRUNCATIONS, "truncation")
         unit = parse_enum(request.offset_unit, OFFSET_UNITS, "offset_unit") or OffsetUnit.UNICODE
-        call.caller.rate.check(call.received_s)
+        rate = call.caller.rate
+        rate.check(call.received_s)
         try:
-            text = parse_text(request.input, model.limits.max_text_bytes)
+            text = check_text(text_of(request.input), model.limits.max_text_bytes)
             encoding = model.tokenization.encode(text, truncation, "text")
-            call.caller.rate.take(len(encoding.ids), call.received_s)
+            rate.take(len(encoding.ids), call.received_s)
         except RequestError as error:
-            call.caller.rate.take(tokens_made(error), call.received_s)
+            rate.take(tokens_made(error), call.received_s)
             error.field = f"input.{error.field}"
             raise
         return pb.TokenizeResponse(
@@ -93,13 +104,8 @@ def _options(model: ServedModel, options: pb.ClassifyOptions) -> Options:
     return parse_options(options, model.checkpoint.activation, Priority.INTERACTIVE, "options")
 
 
-def _refuse_too_many(model: ServedModel, texts: int, options: Options) -> None:
-    limits = model.limits
-    limit = (
-        limits.max_texts_per_call_with_tokens
-        if options.include_tokens
-        else limits.max_texts_per_call
-    )
+def _check_size(texts: int, limit: int) -> None:
+    """Raises RequestError TOO_MANY_ITEMS for a batch over the limit."""
     if texts > limit:
         raise RequestError(
             Reason.TOO_MANY_ITEMS,
@@ -109,18 +115,13 @@ def _refuse_too_many(model: ServedModel, texts: int, options: Options) -> None:
         )
 
 
-def _run(
-    model: ServedModel, options: Options, inputs: Sequence[pb.TextInput], field: str, call: Call
-) -> list[Item]:
-    """Read texts and wait until each has ended: answered, failed, expired or cancelled."""
-    inbox: SimpleQueue[list[Item]] = SimpleQueue()
-    items = read_items(
-        model, options, inputs, field, inbox, call.received_s, call.deadline_s, call.caller
-    )
+def _run(request: ClassifyRequest, field: str, call: Call) -> list[Item]:
+    """Wait until each text of a call has ended: answered, failed, expired or cancelled."""
+    items = read_items(request, Submission.of(call), field)
     try:
-        run_items(model, items, call)
+        run_items(request.model, items, call)
     except RequestError as error:
-        refused = Outcome(time.monotonic() - call.received_s, reason=error.reason)
-        model.dispatcher.statistics.count([refused] * len(items))
+        rejected = Outcome(time.monotonic() - call.received_s, reason=error.reason)
+        request.model.dispatcher.statistics.count([rejected] * len(items))
         raise
     return items

@@ -1,4 +1,4 @@
-"""ModelService: what is served, and within which limits."""
+"""ModelService: the models and their limits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +12,9 @@ from classwire_server.errors import RequestError
 from classwire_server.registry.registry import Entry, ModelState, Registry, ServedModel
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import duration
-from classwire_server.service.responses import PRECISIONS, engine, key_of
 
 from .requests import ACTIVATIONS, TRUNCATIONS
+from .responses import PRECISIONS, engine, key_of
 
 FEATURES = ("classify", "batch_classify", "stream_classify", "tokenize", "text_pair")
 DEFAULT_PAGE_SIZE = 100
@@ -34,14 +34,14 @@ PROBLEM_TYPES: Mapping[ProblemType, Any] = {
 
 
 class ModelService:
-    """The RPCs of ModelService, as functions on messages. Safe for use by any thread."""
+    """The RPCs of ModelService, as functions on messages. Any thread may call them."""
 
     def __init__(self, registry: Registry, config: ServerConfig) -> None:
         self._registry = registry
         self._config = config
 
     def list_models(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
-        """A page of models, the default one first; its token is the last name before."""
+        """A page of models, the default first; a token is the last name of the page before."""
         if request.page_size > MAX_PAGE_SIZE:
             raise RequestError(
                 Reason.BAD_OPTION,
@@ -55,7 +55,7 @@ class ModelService:
             names = [entry.source.name for entry in entries]
             if request.page_token not in names:
                 raise RequestError(
-                    Reason.BAD_OPTION, "page_token is no page's token", field="page_token"
+                    Reason.BAD_OPTION, "page_token is not the token of a page", field="page_token"
                 )
             start = names.index(request.page_token) + 1
         response = pb.ListModelsResponse()
@@ -90,7 +90,7 @@ class ModelService:
 
 
 def describe(entry: Entry) -> pb.Model:
-    """What callers see of a model."""
+    """The message for a model, as callers see it."""
     state, failure = entry.state()
     message = pb.Model(
         name=entry.source.name,

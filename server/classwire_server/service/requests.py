@@ -1,14 +1,15 @@
-"""Protobuf messages <-> the server's own types."""
+"""Requests -> the server's own types, checked."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import RequestError
+from classwire_server.registry.registry import ServedModel
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scoring import Activation
 from classwire_server.tokenization import OffsetUnit, Text, Truncation
@@ -38,7 +39,7 @@ PRIORITIES: Mapping[Any, Priority] = {
 
 @dataclass(frozen=True)
 class Options:
-    """What a call asks for, with every default filled in but `truncation` (None: the model's)."""
+    """The options of a call, with every default filled in but `truncation` (None: the model's)."""
 
     top_k: int
     min_score: float | None
@@ -48,6 +49,21 @@ class Options:
     include_tokens: bool
     offset_unit: OffsetUnit
     priority: Priority
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifyRequest:
+    """The texts of one message, for one model; a text that breaks a rule is its RequestError."""
+
+    model: ServedModel
+    options: Options
+    texts: Sequence[Text | RequestError]
+
+    @classmethod
+    def of(cls, model: ServedModel, options: Options, texts: Iterable[Text]) -> Self:
+        """Check each text against the limits of the model, as `check_text` does."""
+        max_text_bytes = model.limits.max_text_bytes
+        return cls(model, options, [_text_or_error(text, max_text_bytes) for text in texts])
 
 
 def parse_enum(value: int, known: Mapping[Any, E], field: str) -> E | None:
@@ -67,7 +83,7 @@ def parse_enum(value: int, known: Mapping[Any, E], field: str) -> E | None:
 def parse_options(
     options: pb.ClassifyOptions, model_activation: Activation, priority: Priority, field: str
 ) -> Options:
-    """The options of a call; `priority` is its default, `field` the path of the options.
+    """The options of a call; `priority` is the default, `field` the path of the options.
 
     Raises RequestError UNKNOWN_ENUM or BAD_OPTION, naming the field.
     """
@@ -95,12 +111,24 @@ def parse_options(
     )
 
 
-def parse_text(message: pb.TextInput, max_text_bytes: int) -> Text:
-    """The text or pair of an input.
+def max_texts(model: ServedModel, options: Options) -> int:
+    """Maximum number of texts whose answers fit into one message."""
+    limits = model.limits
+    if options.include_tokens:
+        return limits.max_texts_per_call_with_tokens
+    return limits.max_texts_per_call
+
+
+def text_of(message: pb.TextInput) -> Text:
+    """The text or pair of an input, unchecked."""
+    return Text(message.text, message.text_pair if message.HasField("text_pair") else None)
+
+
+def check_text(text: Text, max_text_bytes: int) -> Text:
+    """The text itself.
 
     Raises RequestError EMPTY_TEXT or TEXT_TOO_LARGE, naming the field within the input.
     """
-    text = Text(message.text, message.text_pair if message.HasField("text_pair") else None)
     for name, value in zip(Text._fields, text, strict=True):
         if value is None:
             continue
@@ -115,3 +143,10 @@ def parse_text(message: pb.TextInput, max_text_bytes: int) -> Text:
                 metadata={"bytes": str(size), "max_text_bytes": str(max_text_bytes)},
             )
     return text
+
+
+def _text_or_error(text: Text, max_text_bytes: int) -> Text | RequestError:
+    try:
+        return check_text(text, max_text_bytes)
+    except RequestError as error:
+        return error

@@ -1,11 +1,12 @@
-"""Items that have ended -> scores or errors, timing and traits, as their answer needs them."""
+"""Items that have ended -> responses: scores or errors, timing, and what computed them."""
 
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from enum import Enum
-from typing import Any, TypeVar
+from itertools import starmap
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -37,28 +38,34 @@ LAYOUTS: Mapping[Layout, Any] = {
     Layout.PADDED: pb.LAYOUT_PADDED,
 }
 
-Row = tuple[list[float], list[float], list[int]]
-"""Of one text: logits, scores, and label ids from the highest score to the lowest."""
+
+class Classification(NamedTuple):
+    """One text's logits and scores by label id, and its label ids from the highest score down."""
+
+    logits: list[float]
+    scores: list[float]
+    ranked: list[int]
 
 
 def write_outcomes(
     model: ServedModel, options: Options, items: Sequence[Item], outcomes: Iterable[pb.Outcome]
 ) -> None:
-    """Fill an empty outcome for each item; an item without scores has its `error` afterwards.
+    """Fill one empty outcome for each item; an item without scores has its `error` afterwards.
 
-    Messages are filled where they lie, since protobuf copies whatever is put into another. Raises
-    CancelledError when the caller has gone.
+    Fills the messages in place, since protobuf copies a message that is put into another. Raises
+    CancelledError when the call was cancelled.
     """
-    rows = _rows(items, options)
+    classifications = _classify(items, options)
     for item, outcome in zip(items, outcomes, strict=True):
         try:
             if item.error is not None:
                 raise item.error
-            _write_scores(outcome.classification, next(rows), model.checkpoint.labels, options)
-            _write_tokens(outcome.classification, item, options)
+            message, labels = outcome.classification, model.checkpoint.labels
+            _write_scores(message, next(classifications), labels, options)
+            _write_tokens(message, item, options)
         except CancelledError:
             raise
-        except Exception as error:  # one bad text never fails its neighbours
+        except Exception as error:  # one bad text never fails another
             item.error = request_error(error)
             outcome.error.CopyFrom(item_error(item.error))
     now_s = time.monotonic()
@@ -66,43 +73,47 @@ def write_outcomes(
 
 
 def outcome_of(item: Item, now_s: float) -> Outcome:
-    """What is counted of an item that has ended."""
+    """What the statistics count for an item that has ended."""
     total_s, answer = now_s - item.received_s, item.answer
     if item.error is not None or answer is None:
         return Outcome(total_s, reason=reason_of(item.error))
     ended_s = answer.began_s + answer.logits.inference_s
-    if ended_s <= item.queued_s:  # it was known before
+    if ended_s <= item.queued_s:  # the answer was cached
         return Outcome(total_s, 1, None, item.tokens, item.priority)
-    begun_s = max(answer.began_s, item.queued_s)
-    stages_s = (item.tokenize_s, begun_s - item.queued_s, ended_s - begun_s)
+    began_s = max(answer.began_s, item.queued_s)
+    stages_s = (item.tokenize_s, began_s - item.queued_s, ended_s - began_s)
     return Outcome(total_s, 1, stages_s, item.tokens, item.priority)
 
 
 def logits_of(items: Sequence[Item]) -> np.ndarray:
-    """The logits of items that have an answer, one at least: (texts, labels)."""
+    """The logits of the items that have an answer, at least one: (texts, labels)."""
     return np.concatenate([i.answer.logits.values[i.row : i.row + 1] for i in items if i.answer])
 
 
-def _rows(items: Sequence[Item], options: Options) -> Iterator[Row]:
-    """What is said of each item with an answer, computed for all at once."""
+def _classify(items: Sequence[Item], options: Options) -> Iterator[Classification]:
+    """The classification of each item that has an answer, computed for all items at once."""
     if not any(item.answer for item in items):
         return iter(())
     logits = logits_of(items)
     values = scores(logits, options.activation)
     ranked = ranking(values)[:, : options.top_k or None]
-    return zip(logits.tolist(), values.tolist(), ranked.tolist(), strict=True)
+    columns = zip(logits.tolist(), values.tolist(), ranked.tolist(), strict=True)
+    return starmap(Classification, columns)
 
 
 def _write_scores(
-    message: pb.Classification, row: Row, labels: Sequence[str], options: Options
+    message: pb.Classification,
+    classification: Classification,
+    labels: Sequence[str],
+    options: Options,
 ) -> None:
-    """Raises ValueError when a logit is NaN: a defect, never a score."""
-    logits, values, ranked = row
+    """Raises ValueError when a score is NaN, or their number is not that of the labels."""
+    logits, values, ranked = classification
     if len(values) != len(labels) or any(map(math.isnan, values)):
-        raise ValueError("the engine gave logits that are no scores")
-    least = -math.inf if options.min_score is None else options.min_score
+        raise ValueError("the engine returned logits that give no scores")
+    min_score = -math.inf if options.min_score is None else options.min_score
     for label_id in ranked:
-        if values[label_id] >= least:
+        if values[label_id] >= min_score:
             message.scores.add(label=labels[label_id], label_id=label_id, score=values[label_id])
     message.activation = key_of(ACTIVATIONS, options.activation)
     if options.include_logits:
@@ -117,7 +128,7 @@ def _write_tokens(message: pb.Classification, item: Item, options: Options) -> N
 
 
 def timing_of(items: Sequence[Item]) -> pb.Timing:
-    """Of each figure, the largest over the items."""
+    """Where the time went: the largest value over the items, for each field."""
     now_s = time.monotonic()
     answered = [(item, item.answer) for item in items if item.answer]
     answers = {answer for _, answer in answered}
@@ -133,7 +144,7 @@ def timing_of(items: Sequence[Item]) -> pb.Timing:
 
 
 def traits_of(items: Sequence[Item]) -> EngineTraits | None:
-    """What computed the last item that has an answer; None when none has."""
+    """The traits of the engine that computed the last answer; None without an answer."""
     return next((i.answer.logits.traits for i in reversed(items) if i.answer), None)
 
 
@@ -143,7 +154,7 @@ def _microseconds(durations_s: Iterable[float]) -> int:
 
 
 def token(value: Token) -> pb.Token:
-    """A token on the wire."""
+    """The message for a token."""
     return pb.Token(
         id=value.id,
         text=value.text,
@@ -156,14 +167,14 @@ def token(value: Token) -> pb.Token:
 
 
 def engine(traits: EngineTraits) -> pb.Engine:
-    """What runs the forward pass, on the wire."""
+    """The message for the engine that runs the forward pass."""
     return pb.Engine(execution=EXECUTIONS[traits.execution], layout=LAYOUTS[traits.layout])
 
 
 def model_ref(model: ServedModel, traits: EngineTraits | None) -> pb.ModelRef:
-    """All that the numbers depend on, on the wire.
+    """The message for all that the scores depend on.
 
-    `traits` is what computed them; None, where nothing was computed, for what would.
+    `traits` are those of the engine that computed them; None means the model's current engine.
     """
     traits = traits or model.engine.traits
     return pb.ModelRef(

@@ -120,7 +120,7 @@ def _look(server: Server, channel: grpc.Channel, tally: Tally) -> None:
     if not eventually(lambda: not readers()):
         tally.wrong("a reader is left")
     [entry] = server.registry.entries()
-    if entry.served is None or len(entry.served.dispatcher._scheduler._queue):
+    if entry.served is None or entry.served.dispatcher.waiting_texts:
         tally.wrong("a text is left in the queue")
     if server.calls.waiting:
         tally.wrong("a call waits for a thread")

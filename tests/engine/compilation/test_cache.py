@@ -1,4 +1,4 @@
-"""Compiled models on disk: whole or not there at all, and nobody else's."""
+"""Compiled models on disk: complete or absent, and writable by no other user."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ CODE = b"code" * 1000
 
 
 def write(folder: Path) -> None:
-    """What a compiler would write."""
+    """Write what a compiler would."""
     (folder / "model.so").write_bytes(CODE)
     (folder / "model.json").write_text("{}")
 
@@ -27,7 +27,7 @@ def cache(tmp_path: Path) -> CompileCache:
 
 
 def test_what_is_written_is_found(cache: CompileCache) -> None:
-    """By any process with the same folder; the folder is the user's alone."""
+    """Any process with the same folder finds an artefact; only the user may read the folder."""
     assert cache.find(KEY) is None
     filled = cache.fill(KEY, write)
 
@@ -37,22 +37,22 @@ def test_what_is_written_is_found(cache: CompileCache) -> None:
     assert [path.name for path in cache.folder.iterdir()] == [KEY]
 
 
-def cut(path: Path) -> None:
-    """As after a full disk."""
+def truncate(path: Path) -> None:
+    """Damage a file as a full disk does."""
     path.write_bytes(path.read_bytes()[:-1])
 
 
 def flip(path: Path) -> None:
-    """As on a failing disk."""
+    """Damage a file as a failing disk does."""
     path.write_bytes(b"x" + path.read_bytes()[1:])
 
 
-@pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
+@pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
 @pytest.mark.parametrize("name", ["model.so", "sha256.json"])
 def test_a_damaged_artefact_is_deleted_and_written_again(
     cache: CompileCache, damage: Callable[[Path], None], name: str
 ) -> None:
-    """Its code is never run."""
+    """The cache deletes a damaged artefact instead of returning it, and can be filled again."""
     artefact = cache.fill(KEY, write)
     damage(artefact / name)
 
@@ -63,7 +63,7 @@ def test_a_damaged_artefact_is_deleted_and_written_again(
 
 
 def test_the_faster_of_two_processes_is_kept(cache: CompileCache) -> None:
-    """What a process has found, and may be loading, is not taken away from it."""
+    """The cache keeps the artefact that is there first, since a process may be loading it."""
 
     def write_late(folder: Path) -> None:
         write(folder)
@@ -77,16 +77,16 @@ def test_the_faster_of_two_processes_is_kept(cache: CompileCache) -> None:
 
 
 def test_a_damaged_artefact_does_not_stop_the_one_that_replaces_it(cache: CompileCache) -> None:
-    """Though it was there first."""
+    """A new artefact replaces a damaged one that was there first."""
     damaged = cache.fill(KEY, write)
-    cut(damaged / "model.so")
+    truncate(damaged / "model.so")
 
     assert (cache.fill(KEY, write) / "model.so").read_bytes() == CODE
 
 
 @pytest.mark.parametrize("where", ["write", "fsync"])
 def test_a_full_disk(cache: CompileCache, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line says so, and nothing is left behind."""
+    """On a full disk `fill` fails with one line, and leaves nothing behind."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -100,7 +100,7 @@ def test_a_full_disk(cache: CompileCache, where: str, monkeypatch: pytest.Monkey
 
 
 def test_a_compilation_that_fails_leaves_nothing(cache: CompileCache) -> None:
-    """The next one starts afresh."""
+    """A failed compilation leaves no file in the cache."""
 
     def fail(folder: Path) -> None:
         write(folder)
@@ -112,7 +112,7 @@ def test_a_compilation_that_fails_leaves_nothing(cache: CompileCache) -> None:
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    """The line names it."""
+    """The error names a folder that cannot be created."""
     (tmp_path / "file").touch()
     with pytest.raises(CompileError, match="file/cache: Not a directory"):
         CompileCache(tmp_path / "file" / "cache").fill(KEY, write)
@@ -120,8 +120,8 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", [".", KEY])
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
-def test_what_others_may_write_is_refused(cache: CompileCache, part: str, mode: int) -> None:
-    """It would be run with the server's rights."""
+def test_what_others_may_write_is_rejected(cache: CompileCache, part: str, mode: int) -> None:
+    """The cache rejects a folder that other users may write to: the server would run their code."""
     cache.fill(KEY, write)
     (cache.folder / part).chmod(mode)
 
@@ -132,10 +132,10 @@ def test_what_others_may_write_is_refused(cache: CompileCache, part: str, mode: 
             cache.fill(KEY, write)
 
 
-def test_what_belongs_to_others_is_refused(
+def test_what_belongs_to_others_is_rejected(
     cache: CompileCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Root's is not: root may do as it likes anyway, and fills the caches of containers."""
+    """The cache rejects folders of other users, but not root's: root fills caches of containers."""
     cache.fill(KEY, write)
     os_stat = Path.stat
 
@@ -156,23 +156,23 @@ def test_what_belongs_to_others_is_refused(
         cache.find(KEY)
 
 
-def test_the_next_one_sweeps_up_after_a_killed_one(cache: CompileCache) -> None:
-    """But not the work of one that is still alive."""
+def test_partial_artefacts_of_killed_processes_are_deleted(cache: CompileCache) -> None:
+    """The next process deletes them, but not the partial artefact of a live process."""
     (cache.folder / "partial-dead").mkdir(parents=True)
     cache.folder.chmod(0o700)
 
-    def beside(folder: Path) -> None:
+    def write_and_sweep(folder: Path) -> None:
         write(folder)
         cache.sweep()
         assert (folder / "model.so").exists()
 
-    cache.fill(KEY, beside)
+    cache.fill(KEY, write_and_sweep)
 
     assert [path.name for path in cache.folder.iterdir()] == [KEY]
 
 
 def test_the_users_own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where other programs have theirs, unless a setting names a folder."""
+    """The cache is in the user's cache folder unless a setting names another."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder("") == tmp_path / "classwire"
     monkeypatch.delenv("XDG_CACHE_HOME")

@@ -1,4 +1,4 @@
-"""From the plain engine to the compiled one, under live calls."""
+"""The changeover from the plain engine to the compiled one, during live calls."""
 
 import functools
 import logging
@@ -29,18 +29,18 @@ from tests.engine.conftest import Compiled
 from tests.parity.direct import TEXTS, Direct, largest_difference
 from tests.parity.wire import scores_by_id, text_input
 
-pytestmark = pytest.mark.timeout(300)  # the first that needs the compiled model compiles it
+pytestmark = pytest.mark.timeout(300)  # the first test that needs the compiled model compiles it
 
 
 def test_callers_go_on_while_the_engine_changes(
     compiled: Compiled, serve: Callable[..., Server], connect: Callable[[str], grpc.Channel]
 ) -> None:
-    """Answers come from the plain engine, then from the compiled one, and are right from both; they
-    say which it was, callers' texts share its batches, and GetModel has its deviation.
+    """The plain engine answers, then the compiled one, both with the right scores. Responses name
+    the engine, texts share its batches, and GetModel has its deviation.
     """
     cache = Path(compiled.config.compile_cache)
     server = serve(
-        functools.partial(launch, spawn=faults.spawn_with(faults.changes_over_when_told)),
+        functools.partial(launch, spawn=faults.spawn_with(faults.changes_over_on_signal)),
         model=(f"tiny={compiled.source.location}",),
         compile=True,
         compile_cache=str(cache),
@@ -111,7 +111,7 @@ def choose_plain(configure: Callable[..., ServerConfig]) -> Callable[..., Select
 def choose(
     configure: Callable[..., ServerConfig], choose_plain: Callable[..., Selection]
 ) -> Callable[..., Any]:
-    """Selects a plain engine, and tries to change over from it."""
+    """Selects a plain engine, and tries the changeover."""
 
     def choose(*architecture: str, **settings: Any) -> Any:
         config = configure(*architecture, **settings)
@@ -121,8 +121,8 @@ def choose(
     return choose
 
 
-def test_deterministic_code_may_be_compiled(choose: Callable[..., Any]) -> None:
-    """One text at a time, by compiled code."""
+def test_a_deterministic_engine_is_compiled(choose: Callable[..., Any]) -> None:
+    """With --deterministic the compiled engine runs one text at a time."""
     runner, deviation = choose(deterministic=True)
     assert runner.traits.execution is Execution.COMPILED
     assert type(runner).__name__ == "OneByOne"
@@ -132,7 +132,7 @@ def test_deterministic_code_may_be_compiled(choose: Callable[..., Any]) -> None:
 def test_wrong_scores_are_not_changed_over_to(
     choose: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Compiled code that computes something else is refused, and the log says by how much."""
+    """The changeover rejects compiled code with other scores, and logs the difference."""
 
     class Wrong(compilation.CompiledModel):
         def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
@@ -150,7 +150,7 @@ def test_without_a_compiler_the_plain_engine_goes_on(
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
 ) -> None:
-    """What compilation fails with is one line of the log."""
+    """A failed compilation logs one line, and the plain engine goes on."""
 
     def fail(*job: object) -> Any:
         raise CompileError("there is no C++ compiler")
@@ -166,7 +166,7 @@ def test_without_a_compiler_the_plain_engine_goes_on(
 def test_what_cannot_be_packed_is_not_compiled(
     choose: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log says why."""
+    """A model that cannot be packed is not compiled, and the log says why."""
     assert choose("xlnet") is None
     assert any("only models that can be packed are compiled" in m for m in caplog.messages)
 
@@ -174,24 +174,24 @@ def test_what_cannot_be_packed_is_not_compiled(
 def test_a_library_of_another_model(
     choose: Callable[..., Any], compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Code for other weights, under the right name, is refused."""
+    """The changeover rejects code for other weights under the right key."""
     monkeypatch.setattr(compilation, "artefact_key", lambda *_: compiled.artefact.folder.name)
     assert choose("roberta") is None
 
 
 def test_compiled_scores_may_be_no_worse(choose_plain: Callable[..., Selection]) -> None:
-    """In a lower precision compiled code must be about as near to float32 as the plain engine is,
-    or near enough; in float32, within 1e-5.
+    """In lower precision compiled scores must be about as close to float32 as the plain engine's,
+    or within the limits; in float32, within 1e-5.
     """
     lenient, strict = ServerConfig(max_score_difference=0.5), ServerConfig()
-    judge = changeover._as_good
+    accept = changeover.is_acceptable
     int8 = replace(choose_plain(precision="int8"), deviation=Deviation(100, 0.9, 0.2))
     other = Deviation(100, 0.995, 0.31)
-    assert judge(Deviation(100, 0.9, 0.29), int8, strict)
-    assert not judge(other, int8, strict)
-    assert judge(other, int8, lenient)
-    assert judge(Deviation(100, 0.895, 0.1), int8, strict)
-    assert not judge(Deviation(100, 0.885, 0.1), int8, strict)
+    assert accept(Deviation(100, 0.9, 0.29), int8, strict)
+    assert not accept(other, int8, strict)
+    assert accept(other, int8, lenient)
+    assert accept(Deviation(100, 0.895, 0.1), int8, strict)
+    assert not accept(Deviation(100, 0.885, 0.1), int8, strict)
     float32 = choose_plain()
-    assert judge(Deviation(8, 1.0, 9e-6), float32, lenient)
-    assert not judge(Deviation(8, 1.0, 2e-5), float32, lenient)
+    assert accept(Deviation(8, 1.0, 9e-6), float32, lenient)
+    assert not accept(Deviation(8, 1.0, 2e-5), float32, lenient)

@@ -1,7 +1,8 @@
-"""A compiled model computes what the plain one does, from the same weights, in many threads."""
+"""A compiled model computes the same as the plain one, from the same weights, in many threads."""
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 import torch
 import transformers
 
+from classwire_server import engine as engine_room
 from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
@@ -31,7 +33,7 @@ from tests.engine.conftest import Compiled
 
 __all__ = ["classwire"]
 
-pytestmark = pytest.mark.timeout(300)  # one of them compiles, for the others too
+pytestmark = pytest.mark.timeout(300)  # the first test compiles the model for all
 
 MIXTURES = ([20], [512], [2], [1], [2, 1], [3, 5], [7] * 9, [2, 100, 300], [30] * 20 + [60, 70])
 
@@ -45,7 +47,7 @@ def texts(lengths: list[int], seed: int = 0) -> PackedTexts:
 
 
 def test_scores_are_the_plain_ones(compiled: Compiled) -> None:
-    """For any mixture of lengths, a lone text and a lone token too."""
+    """Scores agree for any mixture of lengths, also for one text and for one token."""
     model = compiled.load()
     plain = PackedEngine(model, "cpu")
     engine = plain.with_forward(CompiledModel(compiled.artefact.folder, model, lanes=1))
@@ -57,7 +59,7 @@ def test_scores_are_the_plain_ones(compiled: Compiled) -> None:
 
 
 def test_many_threads_at_once(compiled: Compiled) -> None:
-    """More than there are lanes: some wait, none for ever, and each gets its own logits."""
+    """With more threads than lanes some wait, all end, and each gets its own logits."""
     model = compiled.load()
     plain = PackedEngine(model, "cpu")
     engine = plain.with_forward(CompiledModel(compiled.artefact.folder, model, lanes=2))
@@ -76,7 +78,7 @@ def test_many_threads_at_once(compiled: Compiled) -> None:
 
 
 def test_the_weights_are_the_models_own(compiled: Compiled) -> None:
-    """There is no second copy of them, in memory or on disk."""
+    """The library reads the model's weights: no second copy is in memory or on disk."""
     model = compiled.load()
     engine = PackedEngine(model, "cpu", forward=CompiledModel(compiled.artefact.folder, model, 1))
     before = engine.run(texts([5, 9]))
@@ -90,7 +92,7 @@ def test_the_weights_are_the_models_own(compiled: Compiled) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts the threads in /proc")
 def test_as_many_threads_as_torch_is_set_to(compiled: Compiled) -> None:
-    """In lanes, too, which are not the thread that has set it."""
+    """A lane's thread uses torch's number of threads, which another thread has set."""
     model = compiled.load()
     engine = PackedEngine(model, "cpu", forward=CompiledModel(compiled.artefact.folder, model, 1))
 
@@ -104,7 +106,7 @@ def test_as_many_threads_as_torch_is_set_to(compiled: Compiled) -> None:
 
 
 def test_an_artefact_of_another_model(compiled: Compiled, checkpoint: Callable[..., Path]) -> None:
-    """Is refused in one line."""
+    """CompiledModel rejects an artefact of another model."""
     other = ModelSource("other", str(checkpoint("distilbert")))
     model = PackedModel(load_checkpoint(other, compiled.config)[1])
 
@@ -115,7 +117,7 @@ def test_an_artefact_of_another_model(compiled: Compiled, checkpoint: Callable[.
 def test_what_was_compiled_needs_no_compiler(
     compiled: Compiled, classwire: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a container whose cache was filled when it was built."""
+    """`classwire compile` finds the cached artefact without a compiler, as in a built container."""
     monkeypatch.setenv("CXX", "no-such-compiler")
     ended = classwire(
         *("compile", "--model", f"tiny={compiled.source.location}"),
@@ -123,14 +125,14 @@ def test_what_was_compiled_needs_no_compiler(
     )
 
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith("tiny in float32: was compiled")
+    assert ended.out.startswith("tiny in float32: already compiled")
     assert ended.out.endswith(f" MB, {compiled.artefact.folder}\n")
 
 
 def test_without_a_compiler(
     compiled: Compiled, classwire: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """One line says so at once, and nothing is left behind."""
+    """Without a compiler `classwire compile` fails at once, in one line, and leaves nothing."""
     monkeypatch.setenv("CXX", "no-such-compiler")
     ended = classwire(
         *("compile", "--model", f"tiny={compiled.source.location}"),
@@ -144,7 +146,7 @@ def test_without_a_compiler(
 
 
 def test_a_wrong_setting(classwire: Run) -> None:
-    """Exits as `classwire serve` does."""
+    """`classwire compile` rejects a wrong setting with exit code 2, like `classwire serve`."""
     ended = classwire("compile", "--precision", "int3")
 
     assert ended.code == 2
@@ -152,7 +154,7 @@ def test_a_wrong_setting(classwire: Run) -> None:
 
 
 def test_the_compiling_process_ends_with_its_parent(compiled: Compiled, tmp_path: Path) -> None:
-    """With the compilers that it runs, and no half of a model stays behind."""
+    """The compiling process ends together with its compilers, and leaves no partial artefact."""
     config = ServerConfig(compile_cache=str(tmp_path))
     with subprocess.Popen(
         [sys.executable, "-P", "-m", compile_process.__name__],
@@ -163,7 +165,7 @@ def test_the_compiling_process_ends_with_its_parent(compiled: Compiled, tmp_path
         assert process.stdin is not None
         pickle.dump((compiled.source, config, Precision.INT8), process.stdin)
         process.stdin.flush()
-        # It imports torch and compiles first, beside other tests.
+        # It imports torch and compiles first, while other tests run.
         assert eventually(lambda: any(tmp_path.glob("partial-*/namespace")), 6 * PATIENCE_S)
         process.stdin.close()
         process.wait(PATIENCE_S)
@@ -178,23 +180,56 @@ def test_the_compiling_process_ends_with_its_parent(compiled: Compiled, tmp_path
             return True
         return False
 
-    assert eventually(is_gone)  # once the system has buried them
+    assert eventually(is_gone)  # once the system has reaped them
 
 
 def test_a_key_for_all_that_the_code_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code for another checkpoint, precision, torch or processor is never found."""
+    """The key changes with the checkpoint, precision, versions and processor."""
     keys = [artefact_key("a", Precision.INT8)]
     assert keys == [artefact_key("a", Precision.INT8)]
     keys += [artefact_key("b", Precision.INT8), artefact_key("a", Precision.FLOAT32)]
     for place, name, value in (
-        (compilation, "_own_code", lambda: "other"),
         (compilation, "__version__", "0"),
         (torch, "__version__", "0"),
         (transformers, "__version__", "0"),
-        (compilation, "_processor_flags", lambda: ("flags: other",)),
+        (compilation, "processor_features", lambda: ("flags: other",)),
         (torch.backends.cpu, "get_cpu_capability", lambda: "other"),
     ):
         with monkeypatch.context() as patched:
             patched.setattr(place, name, value)
             keys.append(artefact_key("a", Precision.INT8))
     assert len(set(keys)) == len(keys)
+
+
+def _edit(source: Path) -> None:
+    source.write_bytes(source.read_bytes() + b"\n")
+
+
+def _rename(source: Path) -> None:
+    source.rename(source.with_name(f"{source.stem}_{source.suffix}"))
+
+
+@pytest.mark.parametrize("change", [_edit, _rename])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "__init__.py",
+        "forward/attention.py",
+        "compilation/export.py",
+        "compilation/compiled_runner.cpp",
+    ],
+)
+def test_the_key_changes_with_each_source_of_the_engine(
+    tmp_path: Path, name: str, change: Callable[[Path], None]
+) -> None:
+    """The key depends on the contents and the name of each source, in the rooms of the engine too:
+    the server must not load native code that an older source made.
+    """
+    folder = tmp_path / "engine"
+    shutil.copytree(Path(engine_room.__file__).parent, folder)
+    key = artefact_key("a", Precision.INT8, folder)
+    assert key == artefact_key("a", Precision.INT8)
+
+    change(folder / name)
+
+    assert artefact_key("a", Precision.INT8, folder) != key

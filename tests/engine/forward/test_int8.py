@@ -1,4 +1,4 @@
-"""int8: exact integers, near the float32 model, small, and deaf to the neighbours."""
+"""int8: exact integer products, close to float32, small, and independent of the batch."""
 
 import random
 import weakref
@@ -52,7 +52,7 @@ def _logits(engine: PackedEngine, encodings: list[Encoding]) -> np.ndarray:
 @pytest.mark.parametrize("outputs", [1, 2, 5, 33, 768])
 @pytest.mark.parametrize("inputs", [1, 3, 31, 48, 768])
 def test_products_are_exact(inputs: int, outputs: int) -> None:
-    """From one row to a thousand, with the largest codes there are, every sum is the integer."""
+    """For 1 to 1,024 rows of the largest codes every sum is the exact integer."""
     generator = torch.Generator().manual_seed(inputs * 1_000 + outputs)
     levels = weight_levels()
     signs = torch.randint(0, 2, (outputs, inputs), generator=generator) * 2 - 1
@@ -65,21 +65,22 @@ def test_products_are_exact(inputs: int, outputs: int) -> None:
         assert torch.equal(actual.double(), expected), tokens
 
 
-def test_a_layer_is_near_its_original() -> None:
-    """A layer's result is within the steps of its codes, row by row, whatever their size."""
+def test_a_layer_is_close_to_its_original() -> None:
+    """The error of each row is at most 5 % of its largest activation, for any magnitude."""
     torch.manual_seed(0)
     linear = nn.Linear(96, 40)
     states = torch.randn(1, 50, 96) * torch.logspace(-6, 6, 50)[None, :, None]
     with torch.inference_mode():
         expected = linear(states) - linear.bias
         actual = Int8Linear(linear, weight_levels())(states) - linear.bias
-    steps = states.abs().amax(-1, keepdim=True) + 1e-6  # float32 loses small ones beside the bias
-    assert float(((actual - expected).abs() / steps).max()) < 0.05
+    # The bias is far larger than small rows, so float32 loses their last digits.
+    largest = states.abs().amax(-1, keepdim=True) + 1e-6
+    assert float(((actual - expected).abs() / largest).max()) < 0.05
     assert torch.isfinite(Int8Linear(linear, 64)(torch.zeros(1, 3, 96))).all()
 
 
 def test_what_is_not_finite_stays_so() -> None:
-    """Neither weights nor activations that overflowed turn into numbers that look right."""
+    """Weights and activations that are not finite give results that are not finite."""
     linear = nn.Linear(8, 4)
     with torch.inference_mode():
         linear.weight[1, 3] = torch.inf
@@ -92,7 +93,7 @@ def test_what_is_not_finite_stays_so() -> None:
 
 
 def test_rows_have_scales_of_their_own() -> None:
-    """Each row uses all levels, so a small row keeps its precision beside a large one."""
+    """Each row uses all levels, so a small row keeps its precision next to a large one."""
     exact = torch.tensor([[1.0, -0.5, 0.25], [1e4, -5e3, 0.0], [0.0, 0.0, 0.0]])
     rows, scales = int8_rows(exact, 127)
     assert rows.dtype == torch.int8
@@ -100,8 +101,10 @@ def test_rows_have_scales_of_their_own() -> None:
     assert torch.allclose(rows * scales[:, None], exact, rtol=0.01, atol=0)
 
 
-def test_weights_are_found_by_what_they_are() -> None:
-    """Equal weights are one object, others have another digest, and they go with their model."""
+def test_weights_are_found_by_their_values() -> None:
+    """Equal weights are one object, other weights have another digest, and unreferenced ones are
+    gone.
+    """
     rows, scales = int8_rows(torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), 64)
     weights = Int8Weights.of(rows, scales)
     assert Int8Weights.of(rows.clone(), scales.clone()) is weights
@@ -115,7 +118,7 @@ def test_weights_are_found_by_what_they_are() -> None:
 
 
 def test_the_weights_shrink_to_a_quarter(checkpoint: Callable[..., Path]) -> None:
-    """No linear layer and no embedding table is float32 any more."""
+    """After quantization all linear layers and embedding tables are int8."""
     model = _load(checkpoint("bert"))
     before = {name: p.numel() for name, p in model.named_parameters() if p.dim() > 1}
     quantize(model)
@@ -130,10 +133,10 @@ def test_the_weights_shrink_to_a_quarter(checkpoint: Callable[..., Path]) -> Non
     )
 
 
-def test_weights_are_let_go_one_at_a_time(
+def test_weights_are_freed_one_at_a_time(
     checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the next layer is turned, the float32 weight of the one before is gone."""
+    """The float32 weight of a layer is freed before the next layer is converted."""
     model = _load(checkpoint("bert"))
     weights = [weakref.ref(p) for p in model.parameters() if p.dim() > 1]
     alive: list[int] = []
@@ -148,8 +151,8 @@ def test_weights_are_let_go_one_at_a_time(
 
 
 @pytest.mark.parametrize("architecture", PACKABLE)
-def test_the_neighbours_change_no_bit(architecture: str, checkpoint: Callable[..., Path]) -> None:
-    """A text's logits are the same bits alone and in 50 batches, some with texts of its length."""
+def test_other_texts_change_no_bit(architecture: str, checkpoint: Callable[..., Path]) -> None:
+    """A text's logits have the same bits alone and in 50 batches, some with texts of its length."""
     model = _load(checkpoint(architecture))
     quantize(model)
     engine = PackedEngine(PackedModel(model), "cpu", Precision.INT8)
@@ -167,7 +170,7 @@ def test_the_neighbours_change_no_bit(architecture: str, checkpoint: Callable[..
 
 
 def test_a_quantized_model_can_be_exported(checkpoint: Callable[..., Path]) -> None:
-    """torch.export follows it with any number of tokens, and takes in no linear weight."""
+    """torch.export works for any number of tokens, and exports no weight of a linear layer."""
     model = _load(checkpoint("bert"))
     quantize(model)
     packed = PackedModel(model)

@@ -1,4 +1,4 @@
-"""Urgent passes go first among those that one process computes."""
+"""Urgent passes preempt the bulk passes of the same process."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,75 +15,79 @@ from tests.contract.engines import PATIENCE_S, eventually
 LONG_S = 10 * PATIENCE_S
 
 
-class Lane:
-    """A pass of bulk work, which gives way once for each of its layers."""
+class BulkPass:
+    """A bulk pass that calls an operator, a preemption point, once for each of its layers."""
 
-    def __init__(self, give_way: Callable[[], None], way: Preemption, layers: int = 1) -> None:
+    def __init__(
+        self, operator: Callable[[], None], preemption: Preemption, layers: int = 1
+    ) -> None:
         self.layers_done = 0
-        self._give_way, self._way, self._layers = give_way, way, layers
+        self._operator, self._preemption, self._layers = operator, preemption, layers
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        with self._way.bulk():
+        with self._preemption.bulk():
             for _ in range(self._layers):
-                self._give_way()
+                self._operator()
                 self.layers_done += 1
 
     def ends(self) -> bool:
-        """Whether it comes to its end."""
+        """Whether it ends in time."""
         self._thread.join(PATIENCE_S)
         return not self._thread.is_alive()
 
 
 @pytest.fixture
-def way() -> Preemption:
-    """With passes that stand still for longer than any test runs."""
+def preemption() -> Preemption:
+    """A preemption whose pauses last longer than any test."""
     return Preemption(LONG_S)
 
 
 @pytest.fixture
-def urgent(way: Preemption) -> Iterator[ExitStack]:
-    """An urgent pass, until it is closed."""
+def urgent(preemption: Preemption) -> Iterator[ExitStack]:
+    """An urgent pass that runs until it is closed."""
     with ExitStack() as stack:
-        stack.enter_context(way.urgent())
+        stack.enter_context(preemption.urgent())
         yield stack
 
 
-def test_a_lane_stands_still_for_an_urgent_pass(way: Preemption, urgent: ExitStack) -> None:
-    """Until that is over, and only one lane does: an urgent pass needs no more than its place."""
-    still = Lane(way.give_way, way)
-    assert eventually(lambda: way._still)
-    assert Lane(way.give_way, way).ends()
-    assert still.layers_done == 0
+def test_a_bulk_pass_pauses_for_an_urgent_one(preemption: Preemption, urgent: ExitStack) -> None:
+    """One bulk pass pauses until the urgent pass ends. A second bulk pass goes on: the urgent one
+    needs no more than one core.
+    """
+    paused = BulkPass(preemption.preemption_point, preemption)
+    assert eventually(lambda: preemption.is_paused)
+    assert BulkPass(preemption.preemption_point, preemption).ends()
+    assert paused.layers_done == 0
     urgent.close()
-    assert still.ends()
-    assert still.layers_done == 1
+    assert paused.ends()
+    assert paused.layers_done == 1
 
 
-def test_a_pass_stands_still_for_a_bounded_time() -> None:
-    """However long urgent passes go on, and however many layers it has."""
-    way = Preemption(max_still_s=0.05)
-    with way.urgent():
-        lane = Lane(way.give_way, way, layers=1_000)
-        assert lane.ends()
-    assert lane.layers_done == 1_000
+def test_a_pass_pauses_for_a_bounded_time() -> None:
+    """The total pause has a limit, however many urgent passes run and layers follow."""
+    preemption = Preemption(max_pause_s=0.05)
+    with preemption.urgent():
+        bulk = BulkPass(preemption.preemption_point, preemption, layers=1_000)
+        assert bulk.ends()
+    assert bulk.layers_done == 1_000
 
 
-def test_only_bulk_work_gives_way(way: Preemption, urgent: ExitStack) -> None:
-    """A pass of another kind does not, on whatever thread, nor one that comes after bulk work."""
+def test_only_bulk_passes_pause(preemption: Preemption, urgent: ExitStack) -> None:
+    """Interactive and urgent passes never pause, nor do later passes of a bulk pass's thread."""
 
     def interactive() -> None:
-        way.give_way()
+        preemption.preemption_point()
 
     def another_urgent() -> None:
-        with way.urgent():
-            way.give_way()
+        with preemption.urgent():
+            preemption.preemption_point()
 
     def after_bulk() -> None:
-        with way.bulk():
+        with preemption.bulk():
             pass
-        way.give_way()
+        preemption.preemption_point()
 
     for run in (interactive, another_urgent, after_bulk):
         thread = threading.Thread(target=run, daemon=True)
@@ -93,24 +97,26 @@ def test_only_bulk_work_gives_way(way: Preemption, urgent: ExitStack) -> None:
 
 
 def attend() -> None:
-    """The operator for attention of all packed models."""
+    """Run the attention operator of packed models."""
     states, bounds = torch.rand(1, 2, 3, 4), torch.tensor([0, 3])
     attend_within_texts(states, states, states, bounds, bounds.int(), None, None)
 
 
 def multiply() -> None:
-    """A product with weights in oneDNN's layouts."""
+    """Run a product with weights in oneDNN's layouts."""
     in_steps(lambda rows: rows, torch.rand(1, 3, 4))
 
 
 @pytest.mark.parametrize("operator", [attend, multiply])
-def test_a_layer_gives_way(operator: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it attends, and before products."""
-    way = Preemption(LONG_S)
+def test_operators_are_preemption_points(
+    operator: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bulk pass pauses before attention and before products."""
+    preemption = Preemption(LONG_S)
     for module in ("attention", "onednn"):
-        monkeypatch.setattr(f"classwire_server.engine.forward.{module}.PREEMPTION", way)
-    with way.urgent():
-        lane = Lane(operator, way)
-        assert eventually(lambda: way._still)
-        assert lane.layers_done == 0
-    assert lane.ends()
+        monkeypatch.setattr(f"classwire_server.engine.forward.{module}.PREEMPTION", preemption)
+    with preemption.urgent():
+        bulk = BulkPass(operator, preemption)
+        assert eventually(lambda: preemption.is_paused)
+        assert bulk.layers_done == 0
+    assert bulk.ends()

@@ -1,4 +1,4 @@
-"""Float32 from reordered weights: the same numbers, in memory once, where that is faster."""
+"""Float32 with reordered weights: the same numbers, one copy in memory, only where faster."""
 
 import copy
 import random
@@ -33,23 +33,23 @@ from classwire_server.engine.selection.parity import SAME
 from classwire_server.tokenization import Encoding, Text
 
 WIDE = {"hidden_size": 64, "intermediate_size": 128}
-"""Of the tiny checkpoints' sizes, large enough to be reordered."""
+"""Sizes of a tiny checkpoint whose layers are large enough to be reordered."""
 
 
 @pytest.fixture(params=["bert", "modernbert"])
 def model(request: pytest.FixtureRequest, checkpoint: Callable[..., Path]) -> PreTrainedModel:
-    """A tiny model, as it was loaded."""
+    """A tiny model, unchanged."""
     return _load(checkpoint(request.param, **WIDE))
 
 
 @pytest.fixture
 def capability(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes torch say that the processor is another one."""
+    """Sets the CPU capability that torch reports."""
 
-    def say(name: str) -> None:
+    def report(name: str) -> None:
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: name)
 
-    return say
+    return report
 
 
 def _load(folder: Path) -> PreTrainedModel:
@@ -70,8 +70,8 @@ def _layers(model: PreTrainedModel, kind: type[nn.Module]) -> int:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_layer_computes_what_it_did(bias: bool) -> None:
-    """Any number of rows, in any shape, has the results of the plain layer."""
+def test_a_layer_computes_the_same(bias: bool) -> None:
+    """A prepacked layer has the results of the plain one, for any number of rows in any shape."""
     torch.manual_seed(0)
     linear = nn.Linear(96, 72, bias=bias)
     layer = PrepackedLinear(linear)
@@ -82,7 +82,7 @@ def test_a_layer_computes_what_it_did(bias: bool) -> None:
 
 
 def test_logits_stay(model: PreTrainedModel) -> None:
-    """Texts alone, packed and stacked have the logits of the plain model."""
+    """Texts have the logits of the plain model when alone, packed and grouped."""
     encodings = _encodings(3, 8, 8, 21, 64, 130)
     alone = GroupedEngine(copy.deepcopy(model), "cpu", one_by_one=True)
     prepack(model)
@@ -96,7 +96,7 @@ def test_logits_stay(model: PreTrainedModel) -> None:
 
 
 def test_large_layers_are_replaced(model: PreTrainedModel) -> None:
-    """Every linear layer but the tiny classifier is reordered, and can be put back bit by bit."""
+    """All linear layers but the tiny classifier are reordered, and `restore` is bit-exact."""
     original = copy.deepcopy(model)
     linears = _layers(model, nn.Linear)
     prepack(model)
@@ -114,7 +114,9 @@ def test_large_layers_are_replaced(model: PreTrainedModel) -> None:
 def test_weights_are_in_memory_once(
     checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Plain weights go one at a time, the file is let go, and reordered ones go with the model."""
+    """Plain weights are freed one at a time, the file is closed, and reordered weights are freed
+    with the model.
+    """
     folder = checkpoint("bert", **WIDE)
     model = _load(folder)
     plain = [
@@ -142,8 +144,10 @@ def test_weights_are_in_memory_once(
     assert not [reference for reference in packed if reference() is not None]
 
 
-def test_weights_are_found_by_what_they_are() -> None:
-    """Equal weights are one object, others have another digest; those that are gone are missed."""
+def test_weights_are_found_by_their_values() -> None:
+    """Equal weights are one object, other weights have another digest, and unreferenced ones are
+    gone.
+    """
     weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(1))
     weights = PrepackedWeights.of(weight)
     assert PrepackedWeights.of(weight.clone()) is weights
@@ -156,7 +160,9 @@ def test_weights_are_found_by_what_they_are() -> None:
 
 
 def test_a_prepacked_model_can_be_exported(model: PreTrainedModel) -> None:
-    """torch.export follows it with any number of tokens, and takes in no reordered weight."""
+    """torch.export works for any number of tokens, and the exported program has no reordered
+    weight.
+    """
     prepack(model)
     packed = PackedModel(model)
     seen: list[tuple[torch.Tensor, ...]] = []
@@ -190,7 +196,7 @@ def test_only_where_it_is_faster(
     capability: Callable[[str], None],
     checkpoint: Callable[..., Path],
 ) -> None:
-    """Processors with AVX-512 get reordered weights for float32, others and bfloat16 do not."""
+    """Only float32 on processors with AVX-512 gets reordered weights."""
     capability(name)
     assert is_worthwhile() == expected
     model = _load(checkpoint("bert", **WIDE))
@@ -209,7 +215,7 @@ def test_the_chosen_engine_is_checked(
     few_texts: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Packed or stacked, float32 runs on reordered weights, and its deviation is theirs."""
+    """Packed or grouped, float32 runs on reordered weights, and its deviation includes them."""
     sizes = WIDE if architecture == "bert" else {"d_inner": 128}
     folder = checkpoint(architecture, **sizes)
     monkeypatch.setattr(
@@ -229,13 +235,13 @@ def test_the_chosen_engine_is_checked(
 
 
 @pytest.mark.parametrize("failure", ["wrong", "raises"])
-def test_weights_are_put_back(
+def test_weights_are_restored(
     failure: str,
     capability: Callable[[str], None],
     checkpoint: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A model that reordered weights are wrong for, or fail, is served with plain ones."""
+    """A model whose reordered weights give wrong scores, or fail, is served with plain ones."""
     original = PrepackedWeights.product
 
     def product(

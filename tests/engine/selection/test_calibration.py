@@ -48,7 +48,7 @@ def _compared(
     texts: tuple[Text, ...] = PARITY_TEXTS,
     prepare: Callable[[PreTrainedModel], None] = lambda model: None,
 ) -> Deviation:
-    """How far a checkpoint, prepared, is from itself after a change."""
+    """The deviation of a prepared checkpoint after a change."""
     checkpoint, model = load_checkpoint(ModelSource("m", str(folder)), CONFIG)
     prepare(model)
     packed = _packed(checkpoint, texts)
@@ -59,8 +59,8 @@ def _compared(
     return measure_deviation(expected, actual, checkpoint.activation, checkpoint.problem_type)
 
 
-def test_the_texts_of_our_own() -> None:
-    """There are 128, no two alike: pairs, several scripts, from one token to the model's limit."""
+def test_the_built_in_texts() -> None:
+    """There are 128 different texts: pairs, many scripts, up to the model's limit of tokens."""
     texts = calibration_texts()
     assert len(set(texts)) == len(texts) == 128
     assert sum(text.text_pair is not None for text in texts) == 10
@@ -70,11 +70,11 @@ def test_the_texts_of_our_own() -> None:
     lengths = _packed(checkpoint, texts).lengths
     assert lengths.min() <= 4
     assert lengths.max() == 512
-    assert sum(lengths) < 6_000  # of which a large model takes some seconds
+    assert sum(lengths) < 6_000  # a large model takes some seconds for them
 
 
 def test_the_user_s_file(tmp_path: Path) -> None:
-    """Each line is a text, as it stands; blank ones are skipped, and Windows' endings are fine."""
+    """Each line is a text, unchanged. Blank lines are skipped, and Windows line endings work."""
     file = tmp_path / "texts"
     file.write_bytes("\ufeffone\r\n\r\n  two words \n\t\nвосемь 🙂".encode())
     assert calibration_texts(str(file)) == (Text("one"), Text("  two words "), Text("восемь 🙂"))
@@ -84,8 +84,8 @@ def test_the_user_s_file(tmp_path: Path) -> None:
     ("content", "problem"),
     [(b"caf\xe9\n", "is not UTF-8"), (b" \n\n", "has no text"), (None, "No such file")],
 )
-def test_files_that_are_none(content: bytes | None, problem: str, tmp_path: Path) -> None:
-    """A file that is missing, empty or not UTF-8 is refused by the setting's name."""
+def test_unusable_files(content: bytes | None, problem: str, tmp_path: Path) -> None:
+    """The error for a file that is missing, empty or not UTF-8 names the setting."""
     file = tmp_path / "texts"
     if content is not None:
         file.write_bytes(content)
@@ -95,7 +95,7 @@ def test_files_that_are_none(content: bytes | None, problem: str, tmp_path: Path
 
 
 def test_agreement_and_difference() -> None:
-    """Labels are compared by the highest score, and differences are those of probabilities."""
+    """Labels are compared by the highest score, and differences are between probabilities."""
     expected = [[0.0, 0.0, 9.0], [0.0, 1.0, 0.0], [np.log(3), 0.0, -99.0], [5.0, 0.0, 0.0]]
     actual = [[0.0, 0.0, 8.0], [0.0, 1.0, 0.0], [0.0, np.log(3), -99.0], [5.0, 0.0, 0.0]]
     deviation = _deviation(expected, actual)
@@ -106,7 +106,7 @@ def test_agreement_and_difference() -> None:
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_logits_that_are_not_finite(wrong: float) -> None:
-    """One of them makes the difference infinite, and its text's label another, whatever it is."""
+    """Any of them makes the difference infinite and counts as another label."""
     expected = [[0.0, 9.0], [0.0, 9.0]]
     for row in ([0.0, wrong], [wrong, 9.0], [wrong, wrong]):
         deviation = _deviation(expected, [[0.0, 9.0], row])
@@ -114,8 +114,8 @@ def test_logits_that_are_not_finite(wrong: float) -> None:
         assert not accepts(deviation, ServerConfig(min_label_agreement=0))
 
 
-def test_regression_is_measured_by_its_spread() -> None:
-    """The largest difference is a share of the range of the float32 answers."""
+def test_regression_is_measured_relative_to_its_range() -> None:
+    """The largest difference is divided by the range of the float32 answers."""
     expected, actual = np.array([[2.0], [4.0], [12.0]]), np.array([[2.0], [4.5], [11.9]])
     deviation = measure_deviation(expected, actual, Activation.IDENTITY, ProblemType.REGRESSION)
     assert deviation.label_agreement == 1.0
@@ -131,22 +131,22 @@ def test_regression_is_measured_by_its_spread() -> None:
     [(0.99, 0.03, True), (0.98, 0.0, False), (1.0, 0.031, False)],
 )
 def test_what_is_accepted(agreement: float, difference: float, accepted: bool) -> None:
-    """Both limits count, and both can be set."""
+    """Both limits apply, and both are settings."""
     deviation = Deviation(128, agreement, difference)
     assert accepts(deviation, CONFIG) is accepted
     assert accepts(deviation, ServerConfig(min_label_agreement=0.9, max_score_difference=0.1))
 
 
 def test_int8_of_the_embedded_checkpoint_is_accepted() -> None:
-    """On all texts of our own, int8 keeps the labels and moves no score by more than 0.03."""
+    """On the built-in texts int8 keeps the labels and moves no score by more than 0.03."""
     deviation = _compared(EMBEDDED_FOLDER, quantization.quantize, calibration_texts())
     assert deviation.texts == 128
     assert deviation.max_score_difference > 0
     assert accepts(deviation, CONFIG)
 
 
-def test_perturbed_int8_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights that are not what they should be show in the measure, and are not accepted."""
+def test_perturbed_int8_weights_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong weights increase the deviation and are not accepted."""
     honest = _compared(EMBEDDED_FOLDER, quantization.quantize)
     int8_rows = quantization.int8_rows
     generator = torch.Generator().manual_seed(1)
@@ -163,10 +163,10 @@ def test_perturbed_int8_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_checkpoint_that_overflows_is_refused(
+def test_a_checkpoint_that_overflows_is_rejected(
     dtype: torch.dtype, checkpoint: Callable[..., Path]
 ) -> None:
-    """A number that float32 still holds and half precision does not: the deviation is infinite."""
+    """A weight that overflows in half precision makes the deviation infinite."""
 
     def large(model: PreTrainedModel) -> None:
         with torch.no_grad():

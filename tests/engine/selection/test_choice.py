@@ -1,4 +1,4 @@
-"""Which engine a model gets, and what callers are told about it."""
+"""The choice of a model's engine, and what the API reports about it."""
 
 import gc
 import logging
@@ -48,14 +48,14 @@ def choose(checkpoint: Callable[..., Path], few_texts: str) -> Callable[..., Sel
 
 
 @pytest.mark.parametrize("precision", list(PRECISIONS))
-def test_precision_as_asked_for(
+def test_precision_as_set(
     precision: str,
     checkpoint: Callable[..., Path],
     serve: Callable[..., Server],
     connect: Callable[[str], grpc.Channel],
     few_texts: str,
 ) -> None:
-    """A model runs in the precision asked for; model, answers and the deviation say so."""
+    """A model runs in the configured precision, which the model and the answers report."""
     model = f"bert={checkpoint('bert')}"
     server = serve(model=(model,), precision=precision, calibration=few_texts, batch_tokens=256)
     channel = connect(server.target)
@@ -72,7 +72,7 @@ def test_precision_as_asked_for(
 
 @pytest.fixture
 def rates(monkeypatch: pytest.MonkeyPatch) -> dict[Precision, float]:
-    """How long each precision takes, in place of what this machine would measure."""
+    """The time that each precision takes, instead of measurements."""
     seconds = {
         Precision.INT8: 1.0,
         Precision.BFLOAT16: 2.0,
@@ -96,7 +96,7 @@ def test_auto_takes_the_fastest(
     rates: dict[Precision, float],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The fastest is taken, what is no faster is not tried, and the log tells what each gave."""
+    """Auto takes the fastest precision, and logs each rate and its verdict."""
     caplog.set_level(logging.INFO, "classwire_server")
     assert choose(precision="auto", **LENIENT).engine.traits.precision is Precision.INT8
     assert any("int8 at 256 tokens/s" in m and "accepted" in m for m in caplog.messages)
@@ -110,32 +110,32 @@ def test_auto_takes_the_fastest(
 
 
 @pytest.mark.usefixtures("rates")
-def test_auto_refuses_what_is_too_far_off(
+def test_auto_rejects_a_large_deviation(
     choose: Callable[..., Selection], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where no lower precision is near enough, float32 it is, whatever it costs."""
+    """Auto takes float32 if no lower precision is close enough, however slow float32 is."""
     caplog.set_level(logging.INFO, "classwire_server")
     chosen = choose(precision="auto", max_score_difference=1e-9)
     assert chosen.engine.traits.precision is Precision.FLOAT32
-    assert sum("refused" in message for message in caplog.messages) == 2
+    assert sum("rejected" in message for message in caplog.messages) == 2
 
 
 @pytest.mark.usefixtures("rates")
-def test_auto_refuses_perturbed_weights(
+def test_auto_rejects_perturbed_weights(
     choose: Callable[..., Selection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An int8 model with one layer spoilt has another deviation, and is not taken."""
+    """An int8 model with one corrupt layer has a larger deviation, and auto does not take it."""
     honest = choose(precision="int8")
 
-    def spoil(model: transformers.PreTrainedModel, precision: Precision) -> None:
+    def corrupt(model: transformers.PreTrainedModel, precision: Precision) -> None:
         if precision is Precision.INT8:
             bert: Any = model.base_model
             torch.nn.init.normal_(bert.encoder.layer[0].output.dense.weight)
         convert(model, precision)
 
-    monkeypatch.setattr(selection, "convert", spoil)
-    spoilt = choose(precision="int8")
-    assert spoilt.deviation.max_score_difference > 2 * honest.deviation.max_score_difference
+    monkeypatch.setattr(selection, "convert", corrupt)
+    corrupted = choose(precision="int8")
+    assert corrupted.deviation.max_score_difference > 2 * honest.deviation.max_score_difference
     bound = 1.5 * honest.deviation.max_score_difference
     settings = {"precision": "auto", "min_label_agreement": 0.0, "max_score_difference": bound}
     assert choose(**settings).engine.traits.precision is not Precision.INT8
@@ -144,7 +144,7 @@ def test_auto_refuses_perturbed_weights(
 
 @pytest.fixture
 def overflowing(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
-    """A checkpoint that is fine in float32 and whose logits float16 cannot hold."""
+    """A checkpoint whose logits are finite in float32 and overflow in float16."""
     source = checkpoint("bert")
     model: Any = transformers.BertForSequenceClassification.from_pretrained(source)
     torch.nn.init.constant_(model.bert.encoder.layer[0].output.dense.bias, 1e6)
@@ -157,7 +157,7 @@ def overflowing(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
 def test_a_checkpoint_that_overflows(
     choose: Callable[..., Selection], overflowing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Logits that are not finite are refused by name, and never chosen by auto."""
+    """A precision with logits that are not finite is an error, and auto never takes it."""
     with pytest.raises(CheckpointError, match="its logits are not finite in float16"):
         choose(model=(f"big={overflowing}",), precision="float16")
     monkeypatch.setattr(selection, "FASTER_ON_CPU", (Precision.FLOAT16,))
@@ -168,8 +168,8 @@ def test_a_checkpoint_that_overflows(
 def test_regression_answers_that_lie_close_together(
     choose: Callable[..., Selection], checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A regression model whose answers hardly differ is packed and served: its rounding is no
-    fault of packing.
+    """A regression model whose answers hardly differ is packed and served: the tolerance allows for
+    their rounding.
     """
     source = checkpoint("bert", problem_type="regression", labels=("score",))
     model: Any = transformers.BertForSequenceClassification.from_pretrained(source)
@@ -180,14 +180,16 @@ def test_regression_answers_that_lie_close_together(
     transformers.AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path)
     chosen = choose(model=(f"close={tmp_path}",))
     assert chosen.engine.traits.layout.value == "packed"
-    assert chosen.trial.tolerance == pytest.approx(1e-5 * 3 / np.ptp(chosen.trial.logits), rel=1e-3)
-    assert chosen.trial.tolerance > 1e-3
+    assert chosen.parity_check.tolerance == pytest.approx(
+        1e-5 * 3 / np.ptp(chosen.parity_check.logits), rel=1e-3
+    )
+    assert chosen.parity_check.tolerance > 1e-3
 
 
 def test_int8_is_for_the_cpu(
     checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """int8 on another device is refused, naming the setting."""
+    """The error for int8 on another device names the setting."""
     monkeypatch.setattr(selection, "choose_device", lambda wanted: Choice("device", wanted, ""))
     config = ServerConfig(model=(f"bert={checkpoint('bert')}",), precision="int8", device="cuda:0")
     with pytest.raises(ConfigError, match=r"^--precision: int8 runs on the CPU only"):
@@ -197,10 +199,10 @@ def test_int8_is_for_the_cpu(
 def test_a_model_that_cannot_be_packed(
     choose: Callable[..., Selection], checkpoint: Callable[..., Path]
 ) -> None:
-    """A lower precision does not need packing."""
+    """A model that cannot be packed runs in a lower precision too, in groups of equal length."""
     chosen = choose(model=(f"xlnet={checkpoint('xlnet')}",), precision="bfloat16")
     assert chosen.engine.traits.layout.value == "padded"
-    assert not chosen.cost.is_shared
+    assert not chosen.profile.is_shared
     assert chosen.engine.traits.precision is Precision.BFLOAT16
     assert chosen.deviation.max_score_difference > 1e-5
     assert chosen.deviation.label_agreement > 0.8
@@ -209,8 +211,8 @@ def test_a_model_that_cannot_be_packed(
 def test_the_float32_model_is_not_kept(
     checkpoint: Callable[..., Path], few_texts: str, tmp_path: Path
 ) -> None:
-    """What int8 serves holds no float32 weight of a linear layer or a table, and not the file that
-    they came from.
+    """An int8 model keeps no float32 weight of a linear layer or embedding table, and does not keep
+    the checkpoint's file open.
     """
     folder = shutil.copytree(checkpoint("bert"), tmp_path / "bert")
     config = ServerConfig(
@@ -228,7 +230,7 @@ def test_the_float32_model_is_not_kept(
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[PackedTexts]:
-    """What packed engines have run."""
+    """The batches that packed engines have run."""
     batches: list[PackedTexts] = []
     original = PackedEngine.run
 
@@ -240,10 +242,10 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[PackedTexts]:
     return batches
 
 
-def test_batches_as_asked_for_or_as_measured(
+def test_batches_as_set_or_as_measured(
     choose: Callable[..., Selection], ran: list[PackedTexts]
 ) -> None:
-    """--batch-tokens is taken as it is; without it the measured curve decides."""
+    """--batch-tokens sets the batch size; without it the latency profile decides."""
     assert choose(batch_tokens=77).batch_tokens == 77
     ran.clear()
     batch_tokens = choose(batch_tokens=0).batch_tokens
@@ -251,10 +253,10 @@ def test_batches_as_asked_for_or_as_measured(
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
-def test_the_cost_is_that_of_what_runs(
+def test_the_profile_is_that_of_the_served_engine(
     choose: Callable[..., Selection], deterministic: bool, ran: list[PackedTexts]
 ) -> None:
-    """With --deterministic each text is a pass of its own, when passes are measured too."""
-    cost = choose(deterministic=deterministic).cost
-    assert cost.is_shared is not deterministic
+    """With --deterministic each text is a pass of its own, also while passes are measured."""
+    profile = choose(deterministic=deterministic).profile
+    assert profile.is_shared is not deterministic
     assert (len(ran[-1].lengths) == 1) is deterministic  # the last of the largest passes

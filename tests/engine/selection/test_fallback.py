@@ -1,4 +1,4 @@
-"""A model whose packed scores are not its own is not packed."""
+"""A model that packing gives wrong scores is not packed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.parity.wire import in_a_batch, scores_by_id
 from tests.workers import launch_in_process
 
 
-def _stand_still(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+def _constant(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
     return np.full(len(texts.ids), 7)
 
 
@@ -25,7 +25,7 @@ def _raise(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
     raise RuntimeError("no positions today")
 
 
-@pytest.mark.parametrize("positions", [_stand_still, _raise])
+@pytest.mark.parametrize("positions", [_constant, _raise])
 def test_fallback_keeps_parity(
     checkpoint: Callable[..., Path],
     serve: Callable[..., Server],
@@ -33,8 +33,8 @@ def test_fallback_keeps_parity(
     monkeypatch: pytest.MonkeyPatch,
     positions: Callable[[PackedEngine, PackedTexts], np.ndarray],
 ) -> None:
-    """When packing gives wrong scores, or fails, the server says PADDED and scores are right."""
-    monkeypatch.setattr(PackedEngine, "_positions", positions)
+    """If packing gives wrong scores or fails, the server reports PADDED, and scores are right."""
+    monkeypatch.setattr(PackedEngine, "position_ids", positions)
     channel = connect(serve(launch_in_process, model=(f"bert={checkpoint('bert')}",)).target)
     model = ModelServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=60).model
     assert model.engine.layout == pb.LAYOUT_PADDED

@@ -1,4 +1,4 @@
-"""What tests of workers ask a server and the system."""
+"""Requests to a server and to the operating system, for tests of workers."""
 
 import os
 import signal
@@ -18,13 +18,13 @@ from tests.contract.failures import Failure
 from tests.parity.direct import TEXTS
 
 LONG = "book " * 400
-"""What faults of workers take for a long text."""
+"""A long text, on which some faults of workers occur."""
 
 WORKER_LOST = Failure(grpc.StatusCode.UNAVAILABLE, "WORKER_LOST")
 
 
 def classify(channel: grpc.Channel, text: str) -> pb.ClassifyResponse:
-    """One call with a deadline of its own."""
+    """Call Classify with a timeout."""
     request = pb.ClassifyRequest(input=pb.TextInput(text=text))
     response: pb.ClassifyResponse = ClassifyServiceStub(channel).Classify(
         request, timeout=PATIENCE_S
@@ -33,13 +33,13 @@ def classify(channel: grpc.Channel, text: str) -> pb.ClassifyResponse:
 
 
 def health(channel: grpc.Channel, service: str = "") -> int:
-    """What a health check says."""
+    """The status that a health check returns."""
     stub: Any = HealthStub(channel)
     return int(stub.Check(HealthCheckRequest(service=service), timeout=PATIENCE_S).status)
 
 
 def encodings(tokenization: Tokenization) -> Sequence[Encoding]:
-    """Texts of many lengths, as a model would see them."""
+    """Encodings of texts of many lengths."""
     texts = [Text(text) if isinstance(text, str) else Text(*text) for text in TEXTS]
     return [tokenization.encode(text, Truncation.DROP_END, "") for text in texts]
 
@@ -54,7 +54,7 @@ def is_gone(pid: int) -> bool:
 
 
 def stop(pid: int) -> None:
-    """Let a process hang: each of its threads, until SIGCONT or SIGKILL."""
+    """Stop all threads of a process until SIGCONT or SIGKILL."""
     os.kill(pid, signal.SIGSTOP)
     threads = list(Path(f"/proc/{pid}/task").glob("*/stat"))
     assert eventually(lambda: {_state(thread) for thread in threads} == {"T"})

@@ -1,4 +1,4 @@
-"""What callers of a server see when the process that holds a model fails or ends."""
+"""Errors, health and state that callers see when a worker process fails or ends."""
 
 import functools
 import os
@@ -32,8 +32,8 @@ POISON_INPUT = Failure(grpc.StatusCode.INTERNAL, "POISON_INPUT")
 
 
 def test_health_and_state(serve: Serve, bert: str, connect: Callable[[str], grpc.Channel]) -> None:
-    """While there is no worker the server is alive and not ready, and the model's state says why;
-    afterwards all is as before.
+    """Without a worker the server is alive and not ready, and the model's state gives the reason.
+    Once a worker is back, everything is as before.
     """
     spawn = faults.Succession(worker.main)
     server = serve(functools.partial(launch, spawn=spawn), model=(bert,), batch_tokens=512)
@@ -73,7 +73,7 @@ def test_a_text_that_kills(
     connect: Callable[[str], grpc.Channel],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A text on which the device breaks twice is refused from then on; others are answered."""
+    """The server rejects a text that broke the device twice, and answers other texts."""
     server = serve_with(faults.loses_its_device_on_long_texts)
     channel = connect(server.target)
 
@@ -92,7 +92,7 @@ def test_out_of_memory(
     checkpoint: Callable[..., Path],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A batch for which there is no memory is halved; a text that never fits fails alone."""
+    """The worker halves a batch for which memory runs out; a text that never fits fails alone."""
     channel = connect(serve_with(faults.has_room_for_three_texts).target)
     texts = ["good", "bad", "a good book", "it was cold", "rude", "the staff", "fine", "no work"]
     direct = Direct.load(checkpoint("bert"))
@@ -113,7 +113,7 @@ def test_a_worker_that_hangs_does_not_keep_the_server(
     connect: Callable[[str], grpc.Channel],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A server whose worker computes for ever stops all the same, and ends it."""
+    """A server whose worker hangs can still stop, and ends the worker."""
     monkeypatch.setattr(dispatch, "CLOSE_PATIENCE_S", 0.1)
     server = serve(model=(bert,))
     engine = server.registry.served("", "model").engine
@@ -123,7 +123,7 @@ def test_a_worker_that_hangs_does_not_keep_the_server(
     call = ClassifyServiceStub(connect(server.target)).Classify.future(
         pb.ClassifyRequest(input=pb.TextInput(text="good")), timeout=PATIENCE_S
     )
-    assert eventually(lambda: sum(engine._in_flight.values()) == 1)
+    assert eventually(lambda: sum(engine.in_flight) == 1)
     server.stop(drain_timeout_s=0)
     assert is_gone(pid)
     assert call.exception(PATIENCE_S) is not None
@@ -135,7 +135,7 @@ def test_a_worker_lost_while_another_model_loads(
     checkpoint: Callable[..., Path],
     connect: Callable[[str], grpc.Channel],
 ) -> None:
-    """A server is not ready before every model is: not while one that was loaded is lost."""
+    """A server is not ready while the worker of one model is lost and another model loads."""
     engines: list[FakeEngine] = []
 
     def start(*arguments: Any) -> Any:

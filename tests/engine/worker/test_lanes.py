@@ -1,4 +1,4 @@
-"""Several lanes, and the batch that is sent ahead of them."""
+"""Several lanes, and the extra batch that waits inside the engine for one."""
 
 import math
 import time
@@ -13,12 +13,12 @@ from classwire_server.engine.worker.lanes import Lanes as Links
 from classwire_server.errors import RequestError
 from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.tokenization import Encoding
-from tests.contract.engines import COST, FakeEngine
+from tests.contract.engines import PROFILE, FakeEngine
 from tests.scheduling.submissions import answer, pending, reason
 
 
 class Lanes(FakeEngine):
-    """A FakeEngine with lanes, whose batches take, as it says, so long on the device."""
+    """A FakeEngine with several lanes that reports `inference_s` for each batch."""
 
     def __init__(self, lanes: int, inference_s: float) -> None:
         super().__init__()
@@ -31,10 +31,10 @@ class Lanes(FakeEngine):
 
 
 def busy_lane(inference_s: float, batch_tokens: int) -> tuple[Lanes, Dispatcher]:
-    """An engine whose one lane is busy with four tokens, after a batch that took so long."""
+    """An engine whose only lane is busy with four tokens, after a batch that took inference_s."""
     engine = Lanes(1, inference_s)
     dispatcher = Dispatcher(
-        engine, batch_tokens=batch_tokens, cost=COST, max_queue_tokens=100, name="test"
+        engine, batch_tokens=batch_tokens, profile=PROFILE, max_queue_tokens=100, name="test"
     )
     first = pending("first", tokens=4)
     dispatcher.submit([first])
@@ -46,10 +46,12 @@ def busy_lane(inference_s: float, batch_tokens: int) -> tuple[Lanes, Dispatcher]
 
 @pytest.mark.parametrize("texts", [2, 5])
 def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits when two lanes are free goes half into each, and runs at the same time."""
+    """The texts in the queue are divided between two free lanes, which run at the same time."""
     monkeypatch.setattr("classwire_server.scheduling.batch_sizing.SHARE_TOKENS", 1)
     engine = Lanes(2, 1.0)
-    dispatcher = Dispatcher(engine, batch_tokens=100, cost=COST, max_queue_tokens=100, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=100, profile=PROFILE, max_queue_tokens=100, name="test"
+    )
     dispatcher.submit([pending("slow") for _ in range(texts)])
 
     engine.wait_for(lambda engine: len(engine.batches) == 2)
@@ -60,9 +62,11 @@ def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyP
 
 
 def test_little_work_is_not_shared() -> None:
-    """Few tokens go together: two lanes would take as long for half of them each."""
+    """Few tokens form one batch: half of them would take a lane as long."""
     engine = Lanes(2, 1.0)
-    dispatcher = Dispatcher(engine, batch_tokens=100, cost=COST, max_queue_tokens=100, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=100, profile=PROFILE, max_queue_tokens=100, name="test"
+    )
     texts = [pending(name) for name in "ab"]
     dispatcher.submit(texts)
 
@@ -72,7 +76,7 @@ def test_little_work_is_not_shared() -> None:
 
 @pytest.mark.parametrize(("inference_s", "batches"), [(0.01, 3), (1.0, 2)])
 def test_a_batch_is_sent_ahead_if_it_starts_soon(inference_s: float, batches: int) -> None:
-    """While a lane is busy one batch more lies ready in the engine, unless it would lie long."""
+    """While a lane is busy the dispatcher sends one more batch, unless that would wait for long."""
     engine, dispatcher = busy_lane(inference_s, batch_tokens=4)
     for _ in range(2):
         dispatcher.submit([pending("slow behind", tokens=4)])
@@ -87,7 +91,7 @@ def test_a_batch_is_sent_ahead_if_it_starts_soon(inference_s: float, batches: in
 
 
 def test_little_is_not_sent_ahead() -> None:
-    """A batch smaller than the one that runs is left to grow until the lane is free."""
+    """A batch smaller than the running one stays in the queue and grows until the lane is free."""
     engine, dispatcher = busy_lane(0.01, batch_tokens=9)
     few, more = pending("a", tokens=3), pending("b", tokens=1)
     dispatcher.submit([few])
@@ -99,11 +103,13 @@ def test_little_is_not_sent_ahead() -> None:
 
 
 def test_all_lanes_count_for_the_drain_rate() -> None:
-    """A caller who is sent away is told when two lanes, not one, will have done what waits, and
-    the caller's own.
+    """The retry hint of a rejected call is the time in which two lanes, not one, compute the queue
+    and the call's own texts.
     """
     engine = Lanes(2, 2.0)
-    dispatcher = Dispatcher(engine, batch_tokens=8, cost=COST, max_queue_tokens=8, name="test")
+    dispatcher = Dispatcher(
+        engine, batch_tokens=8, profile=PROFILE, max_queue_tokens=8, name="test"
+    )
     first = pending("first", tokens=8)
     dispatcher.submit([first])
     assert answer(first)
@@ -120,18 +126,18 @@ def test_all_lanes_count_for_the_drain_rate() -> None:
     dispatcher.close()
 
 
-def test_since_when_a_batch_is_computed() -> None:
-    """A batch that lies ready has not begun before another is answered, however long that takes."""
+def test_a_batch_begins_when_a_lane_is_free() -> None:
+    """A batch that waits for a lane begins with the next answer, however long that takes."""
     links: list[Any] = [object(), object(), object()]
     lanes = Links(links, 2)
     assert lanes.oldest_s == math.inf
     first, second = lanes.take(1.0), lanes.take(2.0)
-    ready = lanes.take(3.0)
+    third = lanes.take(3.0)
     assert lanes.oldest_s == 1.0
     lanes.give(first, 10.0)
     assert lanes.oldest_s == 2.0
     lanes.give(second, 11.0)
-    assert lanes.oldest_s == 10.0  # of what lay ready
-    lanes.give(ready, 12.0)
+    assert lanes.oldest_s == 10.0  # the third began with the first answer
+    lanes.give(third, 12.0)
     assert lanes.oldest_s == math.inf
     assert len(lanes.free) == 3

@@ -1,4 +1,4 @@
-"""What becomes of batches when the process that holds a model fails or ends."""
+"""Batches in flight when their worker process fails or ends."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -15,7 +15,7 @@ from tests.engine.worker.supervised import Start
 
 
 def test_killed_while_it_computes(start: Start) -> None:
-    """Whoever has a batch in the worker hears of its end at once, and nobody gives it another; the
+    """A batch in the worker gets WorkerLost at once, the dead worker gets no further batch, and the
     next worker answers.
     """
     model = start(faults.dies_on_long_texts)
@@ -31,8 +31,8 @@ def test_killed_while_it_computes(start: Start) -> None:
 
 
 def test_ended_by_itself(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """A worker that ends by itself is replaced as well, and the reason is its exit code. A lane
-    never dies alone, which would leave its caller waiting.
+    """A worker that ends by itself is replaced too, and the failure contains its exit code. A lane
+    that fails ends its process: its caller would wait for ever.
     """
     model = start(faults.breaks_its_lane_on_long_texts)
     model.spawn.gate.clear()
@@ -49,7 +49,7 @@ def test_ended_by_itself(start: Start, caplog: pytest.LogCaptureFixture) -> None
 
 @pytest.mark.parametrize("urgent", [False, True])
 def test_a_worker_that_hangs(start: Start, caplog: pytest.LogCaptureFixture, urgent: bool) -> None:
-    """A batch without an answer for too long ends its worker; a worker that holds none may rest."""
+    """The server kills a worker that does not answer a batch within worker_timeout_s."""
     model = start(worker.main, worker_timeout_s=1)
     (hung,) = model.engine.pids
     model.hang()
@@ -64,8 +64,8 @@ def test_a_worker_that_hangs(start: Start, caplog: pytest.LogCaptureFixture, urg
 
 
 def test_a_batch_that_a_worker_did_not_get(start: Start) -> None:
-    """What is still being sent when its worker ends was not begun: another device gets it, if there
-    is one.
+    """A batch that is still being sent when its worker ends goes to another device. If there is
+    none, it gets NoWorker.
     """
     model = start(worker.main, device="cpu,cpu")
     model.spawn.gate.clear()
@@ -74,7 +74,7 @@ def test_a_batch_that_a_worker_did_not_get(start: Start) -> None:
     def send_to_a_hung_worker(caller: ThreadPoolExecutor) -> Future[Logits]:
         model.hang()
         sending = caller.submit(model.engine.infer, batch)
-        assert eventually(lambda: 1 in model.engine._in_flight.values())
+        assert eventually(lambda: 1 in model.engine.in_flight)
         model.kill()
         return sending
 
@@ -86,7 +86,9 @@ def test_a_batch_that_a_worker_did_not_get(start: Start) -> None:
 def test_a_process_that_cannot_be_killed(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As when it waits for a broken device: nobody waits for it, and another is started."""
+    """The server starts another worker without waiting for one that no signal ends, as when it is
+    blocked on a broken device.
+    """
     monkeypatch.setattr(process, "END_TIMEOUT_S", 0.1)
     model = start(worker.main, worker_timeout_s=1)
     [immortal] = model.spawn.workers
@@ -103,7 +105,7 @@ def test_a_process_that_cannot_be_killed(
 
 
 def test_an_answer_that_cannot_be_read(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its worker is replaced, or the next caller would get what is left of the answer."""
+    """The server replaces the worker: the next caller must not get the rest of the answer."""
     model = start(worker.main)
     model.spawn.gate.clear()
 

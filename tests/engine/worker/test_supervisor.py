@@ -24,18 +24,18 @@ from classwire_server.engine.worker import process
 from classwire_server.engine.worker import supervisor as supervision
 from classwire_server.engine.worker.pool import launch
 from classwire_server.engine.worker.protocol import Job, Ready
-from classwire_server.engine.worker.supervisor import Backoff, _same_again
+from classwire_server.engine.worker.supervisor import Backoff, replacement_job
 from classwire_server.errors import NoWorker, StartError, WorkerLost
 from tests import faults
-from tests.contract.engines import COST, PATIENCE_S, eventually
+from tests.contract.engines import PATIENCE_S, PROFILE, eventually
 from tests.engine.worker.callers import is_gone
 from tests.engine.worker.supervised import Start, Supervised
 from tests.faults import Succession
 
 
 def test_killed_while_idle(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """Until there is another worker nothing is begun and the reason is there to be read; the log
-    tells how one ended, and that the other is back.
+    """Until there is another worker no batch starts, and `failure` has the reason. The log says how
+    the worker ended and when the next is ready.
     """
     caplog.set_level("INFO", "classwire_server")
     model = start(worker.main, batch_tokens=0)
@@ -57,23 +57,23 @@ def test_killed_while_idle(start: Start, caplog: pytest.LogCaptureFixture) -> No
     assert model.answers()
     assert engine.failure == ""
     assert first not in engine.pids
-    lines = [record.getMessage() for record in caplog.records if "supervision" in record.name]
+    lines = [record.getMessage() for record in caplog.records if "supervisor" in record.name]
     assert lines[0] == "bert: its process was killed by SIGKILL; starting another in 0.1 s"
     assert re.fullmatch(r"bert: back, \d+\.\d s after its last process ended", lines[1])
-    assert len([line for line in caplog.messages if "tokens/s" in line]) == 1  # not measured again
+    assert len([line for line in caplog.messages if "tokens/s" in line]) == 1  # measured once
 
 
 def test_starts_that_fail(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """A worker that dies or refuses before it is ready is followed by another, later each time;
-    each try is logged with its reason.
+    """After a worker that dies or rejects its job before it is ready, the supervisor waits longer
+    each time, and logs each start with its reason.
     """
-    model = start(worker.main, faults.dies_at_once, faults.refuses, worker.main)
+    model = start(worker.main, faults.dies_at_once, faults.rejects_its_job, worker.main)
 
     model.kill()
 
     model.wait_for_start(4)
     assert model.answers()
-    lines = [record.getMessage() for record in caplog.records if "supervision" in record.name]
+    lines = [record.getMessage() for record in caplog.records if "supervisor" in record.name]
     assert [re.sub(r"/\S+: ", "", line) for line in lines if "back" not in line] == [
         "bert: its process was killed by SIGKILL; starting another in 0.1 s",
         "bert: no new process: its process was killed by SIGKILL; starting another in 0.2 s",
@@ -84,7 +84,7 @@ def test_starts_that_fail(start: Start, caplog: pytest.LogCaptureFixture) -> Non
 def test_a_start_that_hangs(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A worker that takes over and does not get ready in time is replaced too."""
+    """A replacement that does not get ready in time is replaced too."""
     monkeypatch.setattr(supervision, "START_TIMEOUT_S", 0.1)
     model = start(worker.main, faults.hangs_at_once, worker.main)
 
@@ -99,7 +99,7 @@ def test_a_start_that_hangs(
 def test_a_checkpoint_that_has_changed(
     start: Start, checkpoint: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Other files than those the server started with are not served under the same name."""
+    """A replacement does not serve other files than those the server started with."""
     folder = shutil.copytree(checkpoint("bert"), tmp_path / "changing")
     model = start(worker.main, model=(f"bert={folder}",))
     original = (folder / "config.json").read_text()
@@ -116,7 +116,7 @@ def test_a_checkpoint_that_has_changed(
 
 
 def test_one_of_two_devices_is_lost(start: Start) -> None:
-    """The other goes on; the lost one takes its share again once it is back."""
+    """The other device goes on. The lost one gets batches again once it is back."""
     model = start(worker.main, device="cpu,cpu")
     engine = model.engine
     assert engine.lanes == 2
@@ -135,8 +135,8 @@ def test_one_of_two_devices_is_lost(start: Start) -> None:
     assert engine.lanes == 2
     with ThreadPoolExecutor(1) as another:
         model.hang()
-        stuck = another.submit(model.answers)  # the first of equals is taken
-        assert eventually(lambda: 1 in engine._in_flight.values())
+        stuck = another.submit(model.answers)  # of equal loads the pool takes the first
+        assert eventually(lambda: 1 in engine.in_flight)
         assert all(model.answers() for _ in range(3))
         model.kill(signal.SIGCONT)
         assert stuck.result(PATIENCE_S)
@@ -149,15 +149,15 @@ def descriptors() -> int:
 
 
 def in_service(model: Supervised) -> None:
-    """A worker that waits for work."""
+    """The worker is idle."""
 
 
 def computing(model: Supervised) -> None:
-    """A worker that does not get on with its batches, of which there is one more than may be."""
+    """The worker hangs with batches in flight, one of them urgent, and a further one waits."""
     model.hang()
     for urgent in (False, False, True, True):
         threading.Thread(target=_give_up, args=(model, urgent), daemon=True).start()
-    assert eventually(lambda: sum(model.engine._in_flight.values()) == 4)
+    assert eventually(lambda: sum(model.engine.in_flight) == 4)
 
 
 def _give_up(model: Supervised, urgent: bool) -> None:
@@ -166,36 +166,39 @@ def _give_up(model: Supervised, urgent: bool) -> None:
 
 
 def waiting(model: Supervised) -> None:
-    """No worker, and a while until the next is started."""
-    [supervisor] = model.engine._workers
-    first_s = supervisor._backoff._next_s
+    """The worker has ended, and the supervisor waits before it starts the next."""
     model.kill()
-    assert eventually(lambda: supervisor._backoff._next_s != first_s)
+    model.wait_for(lambda: "SIGKILL" in model.engine.failure)
 
 
 def restarting(model: Supervised) -> None:
-    """A worker that takes over, and never gets ready."""
+    """A replacement starts, and never gets ready."""
     model.kill()
     assert eventually(lambda: len(model.spawn.workers) == 2)
 
 
 def spawning(model: Supervised) -> None:
-    """A worker that takes over is started only once the engine closes, and never gets ready."""
-    [supervisor] = model.engine._workers
-    is_awaited = threading.Event()
+    """A replacement starts only while the engine closes, and never gets ready."""
+    is_awaited, closing = threading.Event(), threading.Event()
+    close = model.engine.close
 
     def wait(timeout_s: float) -> bool:
         is_awaited.set()
-        return supervisor._closing.wait(timeout_s)
+        return closing.wait(timeout_s)
+
+    def announce_and_close() -> None:
+        closing.set()
+        close()
 
     model.spawn.gate = SimpleNamespace(wait=wait)  # type: ignore[assignment]
+    model.engine.close = announce_and_close  # type: ignore[method-assign]
     model.kill()
     assert is_awaited.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
 def _started_once(checkpoint: Callable[..., Path]) -> None:
-    """What the first start of a worker opens stays open."""
+    """A first worker has opened the files that stay open."""
     Supervised(Succession(worker.main), model=(f"bert={checkpoint('bert')}",)).engine.close()
 
 
@@ -204,10 +207,10 @@ def _started_once(checkpoint: Callable[..., Path]) -> None:
 def test_closing_leaves_nothing(
     bert: str, monkeypatch: pytest.MonkeyPatch, state: Callable[[Supervised], None]
 ) -> None:
-    """Whatever state a worker is in, closing ends its process and threads, and closes its files."""
+    """In every state of a worker, closing ends its process and threads and closes its files."""
     if state is waiting:
         monkeypatch.setattr(supervision, "FIRST_WAIT_S", 1_000.0)
-    monkeypatch.setattr(process, "END_TIMEOUT_S", 1_000.0)  # nothing waits for that
+    monkeypatch.setattr(process, "END_TIMEOUT_S", 1_000.0)  # closing must not wait for this
     threads, files = set(threading.enumerate()), descriptors()
     model = Supervised(Succession(worker.main, faults.hangs_at_once), model=(bert,))
     state(model)
@@ -220,22 +223,22 @@ def test_closing_leaves_nothing(
     assert descriptors() == files
 
 
-def test_a_worker_takes_over_what_the_first_found() -> None:
-    """It loads the same commit, asks nobody for it, and neither chooses nor measures anew."""
+def test_a_replacement_repeats_no_choice() -> None:
+    """A replacement loads the same commit offline, with the precision and profile of the first."""
     config = ServerConfig(device="auto", precision="auto", min_label_agreement=0.9)
     traits = EngineTraits("cuda:1", Precision.BFLOAT16, Execution.PLAIN, Layout.PACKED)
     checkpoint: Any = SimpleNamespace(revision="c0ffee")
-    ready = Ready(checkpoint, traits, Deviation(0, 1.0, 0.0), 1, 4_096, COST)
+    ready = Ready(checkpoint, traits, Deviation(0, 1.0, 0.0), 1, 4_096, PROFILE)
 
-    again = _same_again(Job(ModelSource("m", "acme/spam", "main"), config, "auto"), ready)
+    again = replacement_job(Job(ModelSource("m", "acme/spam", "main"), config, "auto"), ready)
 
     found = replace(config, offline=True, precision="bfloat16", batch_tokens=4_096)
-    assert again == Job(ModelSource("m", "acme/spam", "c0ffee"), found, "cuda:1", COST)
+    assert again == Job(ModelSource("m", "acme/spam", "c0ffee"), found, "cuda:1", PROFILE)
 
 
 @pytest.mark.parametrize("error", [OSError("no more processes"), RuntimeError("not now")])
 def test_a_worker_that_cannot_be_started(error: Exception, bert: str) -> None:
-    """Whoever waits for it hears why, whatever it is."""
+    """`launch` raises StartError with the reason, for any type of error."""
 
     def spawn(*_: Any) -> Any:
         raise error
@@ -246,9 +249,7 @@ def test_a_worker_that_cannot_be_started(error: Exception, bert: str) -> None:
 
 
 def test_waits_grow_and_shrink() -> None:
-    """Each wait is twice the last, up to half a minute; a worker that has served for a minute
-    starts anew.
-    """
+    """Each wait is twice the last, up to 30 s; after an uptime of 60 s the backoff resets."""
     backoff = Backoff()
     waits_s = [backoff.wait_s(59.0) for _ in range(10)]
     assert waits_s == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0]

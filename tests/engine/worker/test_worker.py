@@ -1,4 +1,4 @@
-"""The process that holds a model: what starts it, ends it, and computes in it."""
+"""The worker process: its start, its end, and its lanes."""
 
 import functools
 import logging
@@ -47,7 +47,7 @@ if __name__ == "__main__":
 
 
 def test_a_server_and_its_worker(bert: str) -> None:
-    """The server's own process imports no torch; when it is killed, its worker ends by itself."""
+    """The server's process imports no torch. When the server is killed, its worker ends too."""
     with subprocess.Popen(
         [sys.executable, "-c", SERVER, bert],
         stdin=subprocess.PIPE,
@@ -64,8 +64,8 @@ def test_a_server_and_its_worker(bert: str) -> None:
         assert eventually(lambda: is_gone(int(pid)))
 
 
-def test_signals_are_the_servers_business(serve: Serve, bert: str, connect: Any) -> None:
-    """A worker that gets Ctrl-C or SIGTERM, as its whole group does, goes on until it is told."""
+def test_a_worker_ignores_signals_for_its_server(serve: Serve, bert: str, connect: Any) -> None:
+    """A worker that gets SIGINT or SIGTERM with its process group goes on until the server ends."""
     server = serve(model=(bert,))
     engine = server.registry.served("", "model").engine
     assert isinstance(engine, WorkerPool)
@@ -76,7 +76,7 @@ def test_signals_are_the_servers_business(serve: Serve, bert: str, connect: Any)
 
 
 def test_a_worker_of_its_own_interpreter(bert: str, caplog: pytest.LogCaptureFixture) -> None:
-    """What a server starts by itself answers batches, and its log lines are the server's."""
+    """A worker started as in production answers batches, and the server logs its lines."""
     config = ServerConfig(model=(bert,), lanes=1, batch_tokens=512)
     launched = launch(config.sources[0], config, lambda: None)
     try:
@@ -95,15 +95,15 @@ def test_a_worker_leaves_its_core_to_its_server(serve: Serve, bert: str) -> None
     """Where both share one, calls are refused and answered while a batch is computed."""
     engine = serve(model=(bert,)).registry.served("", "model").engine
     assert isinstance(engine, WorkerPool)
-    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
     (pid,) = engine.pids
     threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
     levels = {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
-    assert levels == {min(19, ours + worker.NICENESS)}
+    assert levels == {min(19, own + worker.NICENESS)}
 
 
-def test_a_batch_that_lies_ready_for_too_long(start: Start) -> None:
-    """It is not begun once its time has passed, urgent or not, and the next one is."""
+def test_a_batch_that_waits_for_too_long(start: Start) -> None:
+    """The worker does not start a batch after its begin_by_s, urgent or not, and runs the next."""
     model = start(worker.main)
     (pid,) = model.engine.pids
     for urgent in (False, True):
@@ -119,7 +119,7 @@ def test_a_batch_that_lies_ready_for_too_long(start: Start) -> None:
 
 
 def test_a_worker_that_dies_while_it_loads(bert: str) -> None:
-    """The server does not start, and says how the process ended."""
+    """The server does not start, and its error says how the process ended."""
     server = Server(
         ServerConfig(port=0, model=(bert,)),
         functools.partial(launch, spawn=faults.spawn_with(faults.dies_at_once)),
@@ -128,8 +128,8 @@ def test_a_worker_that_dies_while_it_loads(bert: str) -> None:
         server.start()
 
 
-def test_a_refused_checkpoint_leaves_no_process(tmp_path: Path) -> None:
-    """What a worker refuses is said in one line, and the worker is gone by then."""
+def test_a_rejected_checkpoint_leaves_no_process(tmp_path: Path) -> None:
+    """The workers reject the checkpoint with an error, and have ended by then."""
     workers: list[ForkedWorker] = []
 
     def spawn(*links: Any) -> ForkedWorker:
@@ -147,9 +147,7 @@ def test_a_refused_checkpoint_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_lanes_and_threads(serve: Serve, bert: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Without settings there is a lane for each core that may be used; --lanes and --threads
-    override.
-    """
+    """By default the cores decide the number of lanes; --lanes and --threads override it."""
     caplog.set_level(logging.INFO, "classwire_server")
     server = serve(model=(bert,), lanes=3, threads=2)
     assert server.registry.served("", "model").engine.lanes == 3
@@ -161,7 +159,7 @@ def test_lanes_and_threads(serve: Serve, bert: str, caplog: pytest.LogCaptureFix
 def test_lanes_compute_at_the_same_time(
     serve: Serve, bert: str, connect: Callable[[str], grpc.Channel]
 ) -> None:
-    """Two texts that are computed only together are computed by two lanes."""
+    """Two lanes compute two texts, neither of which can be computed without the other."""
     server = serve(
         functools.partial(launch, spawn=faults.spawn_with(faults.meets_on_long_texts)),
         model=(bert,),
@@ -175,9 +173,9 @@ def test_lanes_compute_at_the_same_time(
 
 
 def test_a_batch_ahead_waits_for_a_lane(bert: str) -> None:
-    """One batch more than there are lanes may be in the worker, which computes no more at once."""
+    """A worker accepts one batch more than it has lanes, and computes only as many at once."""
     config = ServerConfig(model=(bert,), lanes=1, threads=1, batch_tokens=512)
-    spawn = faults.spawn_with(faults.refuses_company)
+    spawn = faults.spawn_with(faults.fails_on_two_at_once)
     launched = launch(config.sources[0], config, lambda: None, spawn)
     try:
         texts = encodings(launched.checkpoint.tokenization(Truncation.REJECT))
@@ -189,7 +187,7 @@ def test_a_batch_ahead_waits_for_a_lane(bert: str) -> None:
 
 
 def test_lanes_compute_at_the_same_time_and_right(bert: str) -> None:
-    """Many threads that share the lanes get each their own texts' logits."""
+    """Each of the threads that share the lanes gets the logits of its own texts."""
     config = ServerConfig(model=(bert,), lanes=2, threads=1, batch_tokens=512)
     launched = launch(config.sources[0], config, lambda: None, ForkedWorker)
     try:
@@ -210,7 +208,7 @@ def test_lanes_compute_at_the_same_time_and_right(bert: str) -> None:
 
 
 def test_urgent_batches_wait_for_no_lane(start: Start) -> None:
-    """While the only lane holds a batch, which goes on only beside another, an urgent one runs."""
+    """An urgent batch runs while the only lane is busy, with a batch that ends only with it."""
     model = start(faults.meets_on_long_texts)
 
     with ThreadPoolExecutor(1) as bulk:
@@ -220,9 +218,9 @@ def test_urgent_batches_wait_for_no_lane(start: Start) -> None:
     assert abs(held.result().values - urgent.values).max() <= 1e-5
 
 
-def test_bulk_work_stands_still_for_urgent_batches(start: Start) -> None:
-    """Between two operators of a model, and goes on afterwards with the same answer."""
-    model = start(faults.is_urgent_while_others_stand)
+def test_bulk_work_pauses_for_urgent_batches(start: Start) -> None:
+    """A bulk pass pauses between two operators, and then continues with the same answer."""
+    model = start(faults.urgent_needs_a_paused_pass)
 
     with ThreadPoolExecutor(1) as callers:
         urgent = callers.submit(model.engine.infer, [model.short], Terms(urgent=True))

@@ -1,4 +1,4 @@
-"""Servers whose metrics can be read."""
+"""Servers with metrics."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def bert(checkpoint: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def served(bert: Path) -> Iterator[Server]:
-    """A real server with a real worker, shared."""
+    """A shared server with a real worker."""
     with Server(
         ServerConfig(port=0, metrics_port=0, model=(f"tiny={bert}",), batch_tokens=512),
         launch_forked,
@@ -33,7 +33,7 @@ def served(bert: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def engine() -> Iterator[FakeEngine]:
-    """An engine that a test can hold up."""
+    """An engine that a test can block."""
     engine = FakeEngine()
     engine.deviation = Deviation(10, 0.9, 0.01)
     yield engine
@@ -42,7 +42,7 @@ def engine() -> Iterator[FakeEngine]:
 
 @pytest.fixture
 def observed(serve: Callable[..., Server], bert: Path, engine: FakeEngine) -> Observed:
-    """Starts a server with that engine: `observed(cache_mb=1)`."""
+    """Starts a server with the fake engine: `observed(cache_mb=1)`."""
 
     def start(**settings: Any) -> Server:
         given = {"model": (f"tiny={bert}",), "metrics_port": 0, **settings}

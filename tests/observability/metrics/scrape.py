@@ -1,4 +1,4 @@
-"""Metrics as Prometheus reads them: over HTTP, parsed."""
+"""Reads metrics over HTTP and parses them, as Prometheus does."""
 
 import http.client
 from collections import defaultdict
@@ -10,7 +10,7 @@ from tests.contract.engines import PATIENCE_S
 
 
 class Scrape:
-    """All samples of a server at one moment."""
+    """All samples of a server at one instant."""
 
     def __init__(self, server: Server) -> None:
         self.families: dict[str, str] = {}
@@ -22,7 +22,7 @@ class Scrape:
                 self._samples[sample.name].append((sample.labels, sample.value))
 
     def values(self, name: str, **labels: str) -> list[float]:
-        """All values of a metric with these labels, whatever its others are."""
+        """Return all values of a metric that have these labels among others."""
         return [
             value
             for its_labels, value in self._samples[name]
@@ -30,16 +30,16 @@ class Scrape:
         ]
 
     def value(self, name: str, **labels: str) -> float:
-        """The sum of these values."""
+        """Return the sum of these values."""
         return sum(self.values(name, **labels))
 
     def labels(self, name: str) -> list[dict[str, str]]:
-        """The labels of each value of a metric."""
+        """Return the labels of each value of a metric."""
         return [labels for labels, _ in self._samples[name]]
 
 
 def get(server: Server, path: str = "/metrics", verb: str = "GET") -> tuple[int, str]:
-    """What a server's port of metrics says: the status and the text."""
+    """Request a path of the metrics port. Returns the HTTP status and the body."""
     connection = http.client.HTTPConnection(server.metrics_target, timeout=PATIENCE_S)
     try:
         connection.request(verb, path)

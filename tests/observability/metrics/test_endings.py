@@ -1,4 +1,4 @@
-"""How calls end, as they are counted; and that callers make up no labels."""
+"""Metrics count calls by how they end, and callers cannot choose label values."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +22,11 @@ from tests.observability.metrics.scrape import Scrape
 
 CALLS = "classwire_calls_total"
 LARGE_BYTES = 32 << 20
-"""More than gRPC sends before it is read."""
+"""More than gRPC sends before the client reads."""
 
 
 def ended(server: Server, **labels: str) -> bool:
-    """Whether exactly one call with these labels comes to be counted."""
+    """Whether exactly one call with these labels is counted in time."""
     return eventually(lambda: Scrape(server).value(CALLS, **labels) == 1)
 
 
@@ -36,7 +36,7 @@ def text(words: str) -> pb.ClassifyRequest:
 
 
 def test_a_caller_who_leaves(observed: Observed, connect: Any, engine: FakeEngine) -> None:
-    """A call, and a stream, that were cancelled by their callers."""
+    """A call and a stream that their caller cancels count as CANCELLED."""
     server = observed()
     channel = connect(server.target)
     stub: Any = ClassifyServiceStub(channel)
@@ -53,7 +53,7 @@ def test_a_caller_who_leaves(observed: Observed, connect: Any, engine: FakeEngin
 
 
 def test_callers_who_leave_before_their_message(observed: Observed, connect: Any) -> None:
-    """They were cancelled, and did not call what is not there."""
+    """Calls cancelled before their message count as CANCELLED, not as UNIMPLEMENTED."""
     server = observed()
     method: Any = connect(server.target).stream_unary("/classwire.v1.ClassifyService/Classify")
     silent: SimpleQueue[bytes | None] = SimpleQueue()
@@ -62,23 +62,21 @@ def test_callers_who_leave_before_their_message(observed: Observed, connect: Any
 
     for call in calls:
         call.cancel()
-    for _ in calls:  # after all have left: whichever takes it would else end its call by itself
+    for _ in calls:  # only after all are cancelled; else a call would end by itself
         silent.put(None)
 
     assert eventually(lambda: Scrape(server).value(CALLS) == len(calls))
     assert Scrape(server).value(CALLS, code="CANCELLED") == len(calls)
 
 
-def test_an_answer_that_nobody_took() -> None:
-    """A call that was answered in full, of whose answer nothing but the first part could be sent
-    before its caller left, was cancelled.
-    """
-    told: SimpleQueue[grpc.StatusCode] = SimpleQueue()
+def test_a_caller_who_leaves_during_the_response() -> None:
+    """A call counts as CANCELLED if its caller leaves while gRPC still sends the response."""
+    codes: SimpleQueue[grpc.StatusCode] = SimpleQueue()
     handler: Any = grpc.unary_unary_rpc_method_handler(lambda raw, context: bytes(LARGE_BYTES))
     executor = CallExecutor(ThreadPoolExecutor(1))
     server = grpc.server(
         executor,
-        interceptors=[CallObserver({}, [lambda record, code: told.put(code)], executor)],
+        interceptors=[CallObserver({}, [lambda record, code: codes.put(code)], executor)],
         options=[("grpc.max_send_message_length", 2 * LARGE_BYTES)],
     )
     server.add_generic_rpc_handlers(
@@ -92,13 +90,13 @@ def test_an_answer_that_nobody_took() -> None:
             call = method(b"", timeout=2 * PATIENCE_S)
             call.initial_metadata()  # the answer is being sent
             call.cancel()
-            assert told.get(timeout=PATIENCE_S) is grpc.StatusCode.CANCELLED
+            assert codes.get(timeout=PATIENCE_S) is grpc.StatusCode.CANCELLED
     finally:
         server.stop(None).wait()
 
 
 def test_a_deadline(observed: Observed, connect: Any, engine: FakeEngine) -> None:
-    """A call whose time runs out while it computes."""
+    """A call whose deadline passes while it runs counts as DEADLINE_EXCEEDED."""
     server = observed()
     stub: Any = ClassifyServiceStub(connect(server.target))
 
@@ -108,11 +106,11 @@ def test_a_deadline(observed: Observed, connect: Any, engine: FakeEngine) -> Non
     assert ended(server, code="DEADLINE_EXCEEDED")
 
 
-def test_calls_that_are_let_in_nowhere(
+def test_unknown_methods_and_models(
     observed: Observed, connect: Callable[[str], grpc.Channel], tmp_path: Any
 ) -> None:
-    """Methods that no service has, with or without credentials, and models that nobody serves: each
-    is counted, and none of their names is a label.
+    """Calls of unknown methods and models are counted, with or without credentials. Their names
+    are not label values.
     """
     open_server = observed()
     callers = tmp_path / "callers.toml"
@@ -137,7 +135,7 @@ def test_calls_that_are_let_in_nowhere(
 
 
 def test_overload(observed: Observed, connect: Any, engine: FakeEngine) -> None:
-    """What is refused since the queue is full is a call with its reason, and texts with it."""
+    """A call rejected by a full queue counts once, and each of its texts counts as a failure."""
     server = observed(max_queue_tokens=8)
     stub: Any = ClassifyServiceStub(connect(server.target))
     held = stub.Classify.future(text("slow"), timeout=PATIENCE_S)

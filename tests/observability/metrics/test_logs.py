@@ -1,4 +1,4 @@
-"""Log lines: their two forms, the access log, and what never stands in them."""
+"""Log lines: their two formats, the access log, and the absence of secrets."""
 
 import io
 import json
@@ -27,16 +27,16 @@ Configure = Callable[..., io.StringIO]
 
 
 class Terminal(io.StringIO):
-    """What a person looks at."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
 
 @pytest.fixture
 def configure() -> Iterator[Configure]:
-    """Has lines written somewhere for one test: `configure("debug", "json")`."""
+    """Configures logging for one test: `configure("debug", "json")`."""
     loggers = [logging.getLogger(name) for name in ("classwire_server", "grpc")]
     before = [(logger.level, [*logger.handlers]) for logger in loggers]
 
@@ -54,17 +54,17 @@ def configure() -> Iterator[Configure]:
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
-    """JSON lines."""
+    """Parse JSON lines."""
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def log(message: str, *args: object, **extra: object) -> None:
-    """Write a line of the server's."""
+    """Write a line with a logger of the server."""
     logging.getLogger("classwire_server.test").warning(message, *args, extra=extra)
 
 
 def test_json(configure: Configure) -> None:
-    """One object a line, whatever the message holds; what is not known is not there."""
+    """Each line is one JSON object, even with line breaks in it. Empty fields are left out."""
     stream = configure()
 
     log('a "line"\nand %s', "ä", method="m", code="OK", reason="", tokens=None)
@@ -81,7 +81,7 @@ def test_json(configure: Configure) -> None:
 
 
 def test_pretty(configure: Configure) -> None:
-    """One line for people, with what else is known behind it."""
+    """A pretty line has the message, then the fields."""
     stream = configure(format="pretty")
 
     log("it is %s", "so", request_id="abc", duration_ms=1.5)
@@ -90,9 +90,9 @@ def test_pretty(configure: Configure) -> None:
     assert rest == "WARNING test: it is so request_id=abc duration_ms=1.5\n"
 
 
-def test_pretty_lines_are_of_the_server_alone(configure: Configure) -> None:
-    """What others said begins no line and drives no terminal, nor does a traceback that quotes it;
-    letters of any script stay.
+def test_pretty_lines_cannot_be_forged(configure: Configure) -> None:
+    """Line breaks and control characters in messages and tracebacks are escaped. Letters of any
+    script are kept.
     """
     stream = configure(format="pretty")
     forged = "/tmp/x\n2026-01-01T00:00:00.000Z ERROR command: fake\r\x1b[2J\u2028\x85é"
@@ -114,7 +114,7 @@ def test_pretty_lines_are_of_the_server_alone(configure: Configure) -> None:
 
 
 def test_tracebacks(configure: Configure) -> None:
-    """They stand in their line."""
+    """A JSON line holds its traceback."""
     stream = configure()
 
     try:
@@ -127,7 +127,7 @@ def test_tracebacks(configure: Configure) -> None:
 
 
 def test_auto(configure: Configure) -> None:
-    """A terminal gets lines for people, anything else gets JSON."""
+    """A terminal gets pretty lines, any other stream gets JSON."""
     people, file = configure(format="auto", stream=Terminal()), configure(format="auto")
 
     log("hello")
@@ -136,8 +136,8 @@ def test_auto(configure: Configure) -> None:
     assert lines(file)[0]["message"] == "hello"
 
 
-def test_grpc_speaks_the_same_way(configure: Configure) -> None:
-    """What gRPC complains of is JSON too."""
+def test_lines_of_grpc(configure: Configure) -> None:
+    """Lines of gRPC have the same format."""
     stream = configure()
 
     logging.getLogger("grpc._server").error("what gRPC says")
@@ -151,7 +151,7 @@ def ended_calls(stream: io.StringIO) -> list[dict[str, Any]]:
 
 
 def test_access_log(configure: Configure, observed: Observed, connect: Any) -> None:
-    """A line for each call of any service, with what was done and how long it took."""
+    """Each call of any service has a line with its result and duration."""
     stream = configure()
     server = observed(access_log=True)
     channel = connect(server.target)
@@ -186,10 +186,10 @@ def test_access_log(configure: Configure, observed: Observed, connect: Any) -> N
     assert (streamed["code"], streamed["texts"], streamed["tokens"]) == ("OK", 2, 6)
 
 
-def test_no_access_log_unless_asked_for(
+def test_the_access_log_is_off_by_default(
     configure: Configure, observed: Observed, connect: Any
 ) -> None:
-    """At thousands of calls a second it would cost too much."""
+    """Without the setting, calls have no lines: thousands per second would cost too much."""
     stream = configure("debug")
     stub: Any = ClassifyServiceStub(connect(observed().target))
 
@@ -199,7 +199,7 @@ def test_no_access_log_unless_asked_for(
 
 
 def known_to_alice(observed: Observed, folder: Path) -> tuple[Server, str]:
-    """A server with an access log that knows one caller, and her token."""
+    """Start a server with an access log and one caller. Returns it and the caller's token."""
     token = new_token("alice")
     callers = folder / "callers.toml"
     callers.write_text(f'[alice]\ntokens = ["{hash_of(token)}"]\n')
@@ -209,7 +209,7 @@ def known_to_alice(observed: Observed, folder: Path) -> tuple[Server, str]:
 def test_neither_texts_nor_credentials(
     configure: Configure, observed: Observed, connect: Any, tmp_path: Any
 ) -> None:
-    """Whatever happens to a call, no line holds its text or its token; it says who called."""
+    """However a call ends, no line holds its text or token. Its line names the caller."""
     stream = configure("debug")
     server, token = known_to_alice(observed, tmp_path)
     channel = connect(server.target)
@@ -240,17 +240,14 @@ def test_neither_texts_nor_credentials(
 
 
 @pytest.mark.parametrize("overload", OVERLOADS)
-def test_calls_refused_before_they_are_read(
+def test_calls_rejected_before_they_are_read(
     configure: Configure,
     observed: Observed,
     connect: Any,
     tmp_path: Any,
-    monkeypatch: pytest.MonkeyPatch,
     overload: Callable[[Server], None],
 ) -> None:
-    """They are counted and logged as all others, with their caller, and
-    hear their id.
-    """
+    """They are counted and logged with their caller, and their trailers have the request id."""
     stream = configure("info")
     server, token = known_to_alice(observed, tmp_path)
     overload(server)
@@ -260,11 +257,11 @@ def test_calls_refused_before_they_are_read(
 
     for request_id, metadata in (("first", known), ("second", known), ("third", ())):
         sent = (*metadata, ("x-request-id", request_id))
-        with pytest.raises(grpc.RpcError) as refused:
+        with pytest.raises(grpc.RpcError) as rejected:
             stub.Classify(request, timeout=PATIENCE_S, metadata=sent)
-        error: Any = refused.value
-        heard = [value for key, value in error.trailing_metadata() if key == "x-request-id"]
-        assert heard == [request_id]
+        error: Any = rejected.value
+        returned = [value for key, value in error.trailing_metadata() if key == "x-request-id"]
+        assert returned == [request_id]
 
     assert eventually(lambda: len(ended_calls(stream)) == 3)
     assert [

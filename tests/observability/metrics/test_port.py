@@ -1,4 +1,4 @@
-"""The port of metrics: what it answers, where it is, and its end."""
+"""The metrics port: its responses, its address, and its shutdown."""
 
 import http.client
 import socket
@@ -30,24 +30,24 @@ from tests.observability.metrics.scrape import Scrape, get
     ],
 )
 def test_one_path(served: Server, verb: str, path: str, status: int) -> None:
-    """There is one thing to get, and nothing else to do."""
+    """The port serves GET /metrics and nothing else."""
     assert get(served, path, verb)[0] == status
 
 
-def test_off_unless_asked_for(observed: Observed) -> None:
-    """Without a port there are no metrics, and calls go on all the same."""
+def test_no_port(observed: Observed) -> None:
+    """With port -1 the server serves no metrics."""
     assert observed(metrics_port=-1).metrics_target == ""
 
 
-def test_on_loopback_unless_another_address_is_given() -> None:
-    """Whoever is elsewhere has to be let in on purpose."""
+def test_the_default_address_is_loopback() -> None:
+    """Only this machine reaches the metrics, unless another address is given."""
     assert ServerConfig().metrics_host == "127.0.0.1"
     with pytest.raises(ConfigError, match="--metrics-host"):
         ServerConfig(metrics_host="")
 
 
-def test_loading_can_be_seen(observed: Observed, bert: str) -> None:
-    """Metrics are there while models load, and say so."""
+def test_metrics_while_loading(observed: Observed, bert: str) -> None:
+    """The server serves metrics while models load, and their state is loading."""
     server = Server(ServerConfig(port=0, metrics_port=0, model=(f"tiny={bert}",)))
     server.listen()
     try:
@@ -56,8 +56,8 @@ def test_loading_can_be_seen(observed: Observed, bert: str) -> None:
         server.stop(0)
 
 
-def test_it_ends_with_the_server(observed: Observed) -> None:
-    """A stopped server listens no more, though somebody holds a connection."""
+def test_the_port_closes_with_the_server(observed: Observed) -> None:
+    """A stopped server closes the port, even if a client holds a connection."""
     server = observed()
     host, _, port = server.metrics_target.rpartition(":")
     with socket.create_connection((host, int(port))):
@@ -107,12 +107,12 @@ def test_a_client_that_leaves(impatient: Exposition, capfd: pytest.CaptureFixtur
 
 
 def handlers() -> list[str]:
-    """The threads that serve a connection of the port of metrics."""
+    """Return the names of threads that serve a connection of the metrics port."""
     return [each.name for each in threading.enumerate() if "process_request" in each.name]
 
 
-def test_a_port_that_is_taken(observed: Observed, engine: FakeEngine, bert: str) -> None:
-    """The server does not start, and says which address it is."""
+def test_a_port_in_use(observed: Observed, engine: FakeEngine, bert: str) -> None:
+    """The server does not start, and its error names the address."""
     taken = observed().metrics_target
     second = Server(
         ServerConfig(port=0, metrics_port=int(taken.rpartition(":")[2]), model=(f"tiny={bert}",)),
@@ -124,16 +124,16 @@ def test_a_port_that_is_taken(observed: Observed, engine: FakeEngine, bert: str)
     second.stop(0)
 
 
-def test_servers_of_one_process_have_their_own(observed: Observed, served: Server) -> None:
-    """What one server does is not counted by another."""
+def test_two_servers_in_one_process(observed: Observed, served: Server) -> None:
+    """Each server counts only its own texts."""
     quiet = observed()
     get(served)
 
     assert Scrape(quiet).value("classwire_texts_total") == 0
 
 
-def test_both_forms(served: Server) -> None:
-    """A Prometheus that asks for OpenMetrics gets it."""
+def test_openmetrics(served: Server) -> None:
+    """A client that accepts OpenMetrics gets it."""
     connection = http.client.HTTPConnection(served.metrics_target)
     accept = "application/openmetrics-text;version=1.0.0"
     connection.request("GET", "/metrics", headers={"Accept": accept})

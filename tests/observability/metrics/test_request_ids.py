@@ -1,4 +1,4 @@
-"""The id of a call: taken or made, in its trailers however it ends, and in the lines of the log."""
+"""Request ids: every call returns one in its trailers, and log lines have it."""
 
 import logging
 import pickle
@@ -28,7 +28,7 @@ TEXT = pb.TextInput(text="I love it")
 
 
 def unary(path: str, request: Any) -> Call:
-    """A call of one message, which gives the id that came back."""
+    """Make a unary call that returns its request id."""
 
     def call(channel: grpc.Channel, metadata: Any) -> str:
         multi: Any = channel.unary_unary(path, request_serializer=lambda m: m.SerializeToString())
@@ -39,7 +39,7 @@ def unary(path: str, request: Any) -> Call:
 
 
 def stream(path: str, *requests: Any) -> Call:
-    """A call of many messages."""
+    """Make a streaming call that returns its request id."""
 
     def call(channel: grpc.Channel, metadata: Any) -> str:
         multi: Any = channel.stream_stream(
@@ -53,7 +53,7 @@ def stream(path: str, *requests: Any) -> Call:
 
 
 def id_in(call: Any) -> str:
-    """The one id in the trailers of a call."""
+    """Return the only request id in the trailers of a call."""
     [request_id] = [value for key, value in call.trailing_metadata() if key == "x-request-id"]
     return str(request_id)
 
@@ -89,7 +89,7 @@ def channel(served: Server, connect: Callable[[str], grpc.Channel]) -> grpc.Chan
 
 @pytest.mark.parametrize("call", SERVICES.values(), ids=SERVICES)
 def test_every_service(channel: grpc.Channel, call: Call) -> None:
-    """An id that is brought comes back; without one, a new one does."""
+    """The server returns the caller's id, or a new one."""
     assert call(channel, [("x-request-id", "brought/1")]) == "brought/1"
     first, second = call(channel, ()), call(channel, ())
     assert re.fullmatch("[0-9a-f]{32}", first)
@@ -100,7 +100,7 @@ def test_every_service(channel: grpc.Channel, call: Call) -> None:
     "request_id", ["", "two words", "x" * 129, "line{}", '"', "a,b", "<b>"], ids=repr
 )
 def test_ids_that_are_not_well_formed(channel: grpc.Channel, request_id: str) -> None:
-    """They are replaced: what lands in logs is short and plain."""
+    """The server replaces ids that are too long or have special characters."""
     given = SERVICES["classify"](channel, [("x-request-id", request_id)])
 
     assert re.fullmatch("[0-9a-f]{32}", given)
@@ -118,7 +118,7 @@ METADATA_OF_ONE = (("x-request-id", "mine"),)
 
 
 def test_errors(channel: grpc.Channel) -> None:
-    """A call that fails has it too, beside the details of its status."""
+    """A failed call returns its id with the status details."""
     stub: Any = ClassifyServiceStub(channel)
     wrong = pb.ClassifyRequest(input=TEXT, model="other")
 
@@ -129,7 +129,7 @@ def test_errors(channel: grpc.Channel) -> None:
 
 
 def test_a_stream_that_fails(channel: grpc.Channel) -> None:
-    """As a call does."""
+    """A failed stream returns its id."""
     call: Any = channel.stream_stream("/classwire.v1.ClassifyService/StreamClassify")
     talk = call(iter([b"\xff"]), timeout=PATIENCE_S, metadata=METADATA_OF_ONE)
 
@@ -137,7 +137,7 @@ def test_a_stream_that_fails(channel: grpc.Channel) -> None:
 
 
 def test_no_such_method(channel: grpc.Channel) -> None:
-    """A call that nobody serves has an id, and the status that gRPC gives it."""
+    """A call of an unknown method returns its id, with gRPC's own status."""
     call: Any = channel.unary_unary("/classwire.v1.ClassifyService/Nothing")
     error = ended_badly(lambda: call(b"", timeout=PATIENCE_S, metadata=METADATA_OF_ONE))
 
@@ -149,7 +149,7 @@ def test_no_such_method(channel: grpc.Channel) -> None:
 
 
 def test_a_health_check_that_fails(channel: grpc.Channel) -> None:
-    """Services that are not ours have it when they fail."""
+    """A failed health check returns its id."""
     stub: Any = HealthStub(channel)
     wrong = health_pb2.HealthCheckRequest(service="none")
 
@@ -158,8 +158,8 @@ def test_a_health_check_that_fails(channel: grpc.Channel) -> None:
     assert (error.code(), id_in(error)) == (grpc.StatusCode.NOT_FOUND, "mine")
 
 
-def test_refused_at_the_door(observed: Observed, connect: Any) -> None:
-    """A call that is refused before anything of it is read has one."""
+def test_a_draining_server(observed: Observed, connect: Any) -> None:
+    """A call that the server rejects without reading it returns its id."""
     server = observed()
     stub: Any = ModelServiceStub(connect(server.target))
     stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=PATIENCE_S)
@@ -171,8 +171,8 @@ def test_refused_at_the_door(observed: Observed, connect: Any) -> None:
     assert (error.code(), id_in(error)) == (grpc.StatusCode.UNAVAILABLE, "mine")
 
 
-def test_what_the_client_tells(observed: Observed) -> None:
-    """An error of the client has the id, also when it is pickled."""
+def test_errors_of_the_client(observed: Observed) -> None:
+    """The client's errors have the id, even after pickling."""
     with Client(observed().target) as client:
         with pytest.raises(errors.UnknownModelError) as caught:
             client.classify("I love it", model="other", metadata=dict(METADATA_OF_ONE))
@@ -186,7 +186,7 @@ def test_what_the_client_tells(observed: Observed) -> None:
 def test_the_log_of_a_defect(
     observed: Observed, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The line that an INTERNAL error leads to has the id of its call, in a stream as well."""
+    """The log line of an INTERNAL error has the id of its call, also in a stream."""
     channel = connect(observed().target)
     requests = [
         pb.StreamClassifyRequest(config=pb.StreamConfig()),

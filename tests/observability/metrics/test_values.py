@@ -1,4 +1,4 @@
-"""Every metric moves when what it counts happens."""
+"""Every metric changes when its event happens."""
 
 import os
 import signal
@@ -35,8 +35,8 @@ def text(words: str) -> pb.ClassifyRequest:
 
 
 class Busy:
-    """A server whose engine is held up by a call, with a stream, four calls in the queue, two of
-    them for the same text, and one that waits for a thread.
+    """A server with a blocked engine, a stream, four queued calls and one call that waits for a
+    thread. Two of the queued calls have the same text.
     """
 
     def __init__(self, bert: Path, ends: ExitStack) -> None:
@@ -58,8 +58,8 @@ class Busy:
         self.stub = ClassifyServiceStub(self.channel)
         self.waiting: list[Any] = []
 
-    def have_them_wait(self, ends: ExitStack) -> None:
-        """Let what was computed before be asked for again, then let everything come at once."""
+    def fill(self, ends: ExitStack) -> None:
+        """Ask for a cached text, make failing calls, then queue all calls."""
         for _ in range(2):
             self.stub.Classify(text("known"), timeout=PATIENCE_S)
         self.refused("nan")
@@ -74,22 +74,22 @@ class Busy:
         stream.read_results(1)
         for number, words in enumerate(("good", "good", "book", "love", "fine")):
             self.waiting.append(self.stub.Classify.future(text(words), timeout=PATIENCE_S))
-            assert eventually(lambda n=number: self.calls_here() > n)  # type: ignore[misc]
+            assert eventually(lambda n=number: self.waiting_calls() > n)  # type: ignore[misc]
 
-    def calls_here(self) -> float:
-        """How many calls wait, for the engine or for a thread."""
+    def waiting_calls(self) -> float:
+        """Return how many calls wait for the engine or for a thread."""
         now = Scrape(self.server)
         return now.value("classwire_queue_texts", priority="interactive") + now.value(
             "classwire_rpc_waiting_calls"
         )
 
     def refused(self, words: str) -> None:
-        """Make a call that fails."""
+        """Make a call that must fail."""
         with pytest.raises(grpc.RpcError):
             self.stub.Classify(text(words), timeout=PATIENCE_S)
 
     def draining(self) -> Scrape:
-        """What is said while the server shuts down."""
+        """Return the metrics of the server while it shuts down."""
         stopping = Thread(target=self.server.stop, args=(PATIENCE_S,))
         stopping.start()
         assert eventually(lambda: Scrape(self.server).value("classwire_draining") == 1)
@@ -101,10 +101,10 @@ class Busy:
 
 @pytest.fixture(scope="module")
 def scrapes(bert: Path) -> Iterator[dict[str, Scrape]]:
-    """What servers said at several moments."""
+    """Metrics of servers in several states."""
     with ExitStack() as ends:
         busy = Busy(bert, ends)
-        busy.have_them_wait(ends)
+        busy.fill(ends)
         seen = {"busy": Scrape(busy.server)}
         busy.waiting[4].cancel()
         assert eventually(lambda: Scrape(busy.server).value("classwire_texts_cancelled_total") == 1)
@@ -115,7 +115,7 @@ def scrapes(bert: Path) -> Iterator[dict[str, Scrape]]:
 
 
 def _restarted(bert: Path, ends: ExitStack) -> Scrape:
-    """A server with a real worker, which was killed once, and has answered before and after."""
+    """Return the metrics of a server whose worker was killed and restarted between two calls."""
     changes: SimpleQueue[None] = SimpleQueue()
 
     def launch(source: Any, config: ServerConfig, on_change: Callable[[], None]) -> Any:
@@ -138,10 +138,8 @@ def _restarted(bert: Path, ends: ExitStack) -> Scrape:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_it_moves(scrapes: dict[str, Scrape], metric: Metric) -> None:
-    """At one of the moments it is more than nothing; a histogram has counted something that took
-    more than nothing.
-    """
+def test_every_metric_changes(scrapes: dict[str, Scrape], metric: Metric) -> None:
+    """Each metric is above 0 in one of the states, as are a histogram's count, sum and buckets."""
     names = [metric.name]
     if metric.kind == "histogram":
         names = [f"{metric.name}_count", f"{metric.name}_sum", f"{metric.name}_bucket"]
@@ -150,7 +148,7 @@ def test_it_moves(scrapes: dict[str, Scrape], metric: Metric) -> None:
 
 
 def test_calls(scrapes: dict[str, Scrape]) -> None:
-    """By method, code and reason; those that are not over are not counted yet."""
+    """Calls are counted by method, code and reason when they end."""
     name, method = "classwire_calls_total", {"method": CLASSIFY}
     busy, left = scrapes["busy"], scrapes["left"]
 
@@ -164,7 +162,7 @@ def test_calls(scrapes: dict[str, Scrape]) -> None:
 
 
 def test_a_busy_port(scrapes: dict[str, Scrape]) -> None:
-    """A stream and five calls have threads, the sixth call waits for one."""
+    """A stream and five calls hold threads, and the sixth call waits for one."""
     busy = scrapes["busy"]
 
     assert busy.value("classwire_calls_in_flight") == 6
@@ -176,7 +174,7 @@ def test_a_busy_port(scrapes: dict[str, Scrape]) -> None:
 
 
 def test_a_busy_queue(scrapes: dict[str, Scrape]) -> None:
-    """What waits, by priority: the same texts count as two, and their tokens once."""
+    """Queued texts count by priority. Two equal texts count twice, but their tokens once."""
     busy = scrapes["busy"]
 
     assert busy.value("classwire_queue_texts", priority="interactive") == 4
@@ -187,8 +185,8 @@ def test_a_busy_queue(scrapes: dict[str, Scrape]) -> None:
     assert busy.value("classwire_lanes_busy") == 1
 
 
-def test_what_became_of_texts(scrapes: dict[str, Scrape]) -> None:
-    """Scored, failed by reason, expired, cancelled, retried, joined another, known before."""
+def test_outcomes_of_texts(scrapes: dict[str, Scrape]) -> None:
+    """Texts count as scored, failed, expired, cancelled, retried, coalesced or cached."""
     busy, left = scrapes["busy"], scrapes["left"]
 
     assert busy.value("classwire_texts_total") == 2
@@ -204,7 +202,7 @@ def test_what_became_of_texts(scrapes: dict[str, Scrape]) -> None:
 
 
 def test_a_restart(scrapes: dict[str, Scrape]) -> None:
-    """A worker that took over is counted, and is the one whose memory is told."""
+    """A restart is counted, and the memory is that of the new worker."""
     restarted = scrapes["restarted"]
 
     assert restarted.value("classwire_worker_restarts_total", worker="0", device="cpu") == 1
@@ -213,8 +211,8 @@ def test_a_restart(scrapes: dict[str, Scrape]) -> None:
     assert restarted.value("classwire_batch_texts_sum") == 2
 
 
-def test_what_is_known_of_the_model(scrapes: dict[str, Scrape]) -> None:
-    """What the numbers depend on stands in one line, and the measured deviation beside it."""
+def test_the_model(scrapes: dict[str, Scrape]) -> None:
+    """Metrics have the checkpoint and its engine, the measured deviation and the state."""
     busy, restarted = scrapes["busy"], scrapes["restarted"]
     [info] = restarted.labels("classwire_model_info")
 

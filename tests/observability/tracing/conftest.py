@@ -1,4 +1,4 @@
-"""Servers whose spans can be looked at."""
+"""Servers whose spans a test can read."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ numbers = itertools.count(1)
 
 
 class Caller:
-    """A call as somebody else's trace sees it: `metadata` is what it brings."""
+    """A caller with a trace of its own. `metadata` is what it sends."""
 
     def __init__(self, *, sampled: bool = True) -> None:
         self.trace_id, self.span_id = next(numbers), next(numbers)
@@ -35,18 +35,19 @@ class Caller:
 
 
 class Spans:
-    """What was exported."""
+    """The exported spans."""
 
     def __init__(self, exporter: InMemorySpanExporter) -> None:
         self._exporter = exporter
 
     def all(self) -> Sequence[ReadableSpan]:
-        """All until now."""
+        """Return all spans exported so far."""
         return self._exporter.get_finished_spans()
 
     def of(self, caller: Caller, name: str, count: int = 1) -> list[ReadableSpan]:
-        """The spans of a caller's trace that end with a name, in the order in which they began,
-        when there are so many.
+        """Wait for exactly `count` spans of a caller's trace whose name ends with `name`.
+
+        Returns them in the order of their start.
         """
 
         def found() -> list[ReadableSpan]:
@@ -62,35 +63,35 @@ class Spans:
         return found()
 
     def one(self, caller: Caller, name: str) -> ReadableSpan:
-        """The only one of that name."""
+        """Return the only span of that name."""
         [span] = self.of(caller, name)
         return span
 
 
 def context(span: ReadableSpan) -> SpanContext:
-    """Where a span is."""
+    """Return the context of a span."""
     found = span.get_span_context()
     assert found is not None
     return found
 
 
 def parent(span: ReadableSpan) -> int:
-    """The id of the span above."""
+    """Return the id of the parent span, or 0."""
     return span.parent.span_id if span.parent is not None else 0
 
 
 def id_of(span: ReadableSpan) -> int:
-    """A span's id."""
+    """Return the id of a span."""
     return context(span).span_id
 
 
 def linked(span: ReadableSpan) -> set[int]:
-    """The ids of the spans that a span is linked to."""
+    """Return the ids of the spans to which a span links."""
     return {link.context.span_id for link in span.links}
 
 
 def facts(span: ReadableSpan) -> dict[str, Any]:
-    """The attributes of a span, ours without their first name."""
+    """Return the attributes of a span, without the prefix `classwire.`."""
     attributes = span.attributes or {}
     return {name.removeprefix("classwire."): value for name, value in attributes.items()}
 
@@ -103,19 +104,19 @@ def bert(checkpoint: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def exporter() -> InMemorySpanExporter:
-    """Where spans go."""
+    """An exporter that keeps the spans in memory."""
     return InMemorySpanExporter()
 
 
 @pytest.fixture
 def spans(exporter: InMemorySpanExporter) -> Spans:
-    """What came there."""
+    """The spans of the exporter."""
     return Spans(exporter)
 
 
 @pytest.fixture
 def engine() -> Iterator[FakeEngine]:
-    """An engine that a test can hold up."""
+    """An engine that a test can block."""
     engine = FakeEngine()
     yield engine
     engine.release()
@@ -135,11 +136,11 @@ class Traced:
         return self.stub.Classify.future(one(words), timeout_s, caller.metadata)
 
     def wait_for_queued(self, texts: int) -> None:
-        """Wait until so many texts wait for the engine."""
+        """Wait until `texts` texts are queued."""
         assert eventually(lambda: self.dispatcher.waiting_texts == texts)
 
     def wait_for_joined(self, texts: int) -> None:
-        """Wait until so many texts have joined another."""
+        """Wait until `texts` texts have joined another."""
         assert eventually(lambda: self.dispatcher.backlog().events.coalesced == texts)
 
 

@@ -1,4 +1,4 @@
-"""The spans of calls: who is above whom, what they are linked to, and what they say."""
+"""The spans of calls: their parents, links and attributes."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.engine import Logits, Terms
 from classwire_server.errors import TooLate
-from classwire_server.scheduling import dispatcher as dispatch
+from classwire_server.observability.tracing.trace import Trace
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import PATIENCE_S, FakeEngine
 from tests.observability.tracing.conftest import (
@@ -35,7 +35,7 @@ def several(*texts: str) -> pb.BatchClassifyRequest:
 
 
 def test_a_call(traced: Start, spans: Spans) -> None:
-    """Below the caller's span lies the server's, and below that what became of its text."""
+    """The server's span is below the caller's; the spans of its text are below the server's."""
     caller = Caller()
     traced().begin("good book", caller).result()
 
@@ -50,8 +50,8 @@ def test_a_call(traced: Start, spans: Spans) -> None:
     assert starts == sorted(starts)
 
 
-def test_what_it_says(traced: Start, spans: Spans) -> None:
-    """The method and code by OpenTelemetry's names, the model, sizes, the id of the call."""
+def test_attributes(traced: Start, spans: Spans) -> None:
+    """A call has its method and code, its model, sizes and request id as attributes."""
     caller = Caller()
     metadata = (*caller.metadata, ("x-request-id", "mine"))
     traced().stub.Classify(one("good book"), timeout=PATIENCE_S, metadata=metadata)
@@ -73,7 +73,7 @@ def test_what_it_says(traced: Start, spans: Spans) -> None:
 
 
 def test_a_batch(traced: Start, spans: Spans) -> None:
-    """A call of several texts has one wait and one pass, where they are computed together."""
+    """Several texts of a call in one batch have one queue span and one pass."""
     caller = Caller()
     request = several("good", "book", "")
     traced().stub.BatchClassify(request, timeout=PATIENCE_S, metadata=caller.metadata)
@@ -85,7 +85,7 @@ def test_a_batch(traced: Start, spans: Spans) -> None:
 
 
 def test_calls_in_one_batch(traced: Start, spans: Spans, engine: FakeEngine) -> None:
-    """The pass is one span, below the first call, linked to all; each wait is linked to it."""
+    """The pass is one span below the first call, with links to all. Queue spans link to it."""
     server = traced()
     held, first, second = Caller(), Caller(), Caller()
     calls = [server.begin("slow", held)]
@@ -108,7 +108,7 @@ def test_calls_in_one_batch(traced: Start, spans: Spans, engine: FakeEngine) -> 
 
 
 def test_the_same_text_at_the_same_time(traced: Start, spans: Spans, engine: FakeEngine) -> None:
-    """A call that joins a text which is being computed is linked to its pass."""
+    """A call that joins a running text links to its pass."""
     server = traced()
     first, second = Caller(), Caller()
     calls = [server.begin("slow", first)]
@@ -124,8 +124,8 @@ def test_the_same_text_at_the_same_time(traced: Start, spans: Spans, engine: Fak
     assert facts(spans.one(second, CLASSIFY))["cached_texts"] == 1
 
 
-def test_an_answer_that_is_known(traced: Start, spans: Spans) -> None:
-    """It has neither wait nor pass, and says so."""
+def test_a_cached_answer(traced: Start, spans: Spans) -> None:
+    """The call has no queue span and no pass, and counts the text as cached."""
     server, caller = traced(cache_mb=1), Caller()
     for metadata in ((), caller.metadata):
         server.stub.Classify(one("good"), timeout=PATIENCE_S, metadata=metadata)
@@ -137,17 +137,17 @@ def test_an_answer_that_is_known(traced: Start, spans: Spans) -> None:
 def test_a_worker_that_is_lost(
     traced: Start, spans: Spans, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each pass that came to nothing is there, and the second wait begins where the first ended,
-    however long a thread takes to say what it knows of the first.
+    """Each failed pass has a span. The second queue span starts at the end of the first pass, even
+    if the thread is slow to trace that pass.
     """
-    said = dispatch._trace
+    batch_ran = Trace.batch_ran
 
-    def slowly(*what: Any) -> None:
-        monkeypatch.setattr(dispatch, "_trace", said)
+    def slowly(*args: Any) -> None:
+        monkeypatch.setattr(Trace, "batch_ran", batch_ran)
         time.sleep(0.1)
-        said(*what)
+        batch_ran(*args)
 
-    monkeypatch.setattr(dispatch, "_trace", slowly)
+    monkeypatch.setattr(Trace, "batch_ran", slowly)
     caller = Caller()
     with pytest.raises(grpc.RpcError):
         traced().begin("deadly", caller).result()
@@ -165,7 +165,7 @@ def test_a_worker_that_is_lost(
 def test_a_batch_that_comes_too_late(
     traced: Start, spans: Spans, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was not begun is no pass, and the wait goes on."""
+    """A batch that never ran has no span, and its texts stay in one queue span."""
     infer = engine.infer
 
     def late(encodings: Sequence[Encoding], terms: Terms) -> Logits:
@@ -182,7 +182,7 @@ def test_a_batch_that_comes_too_late(
 
 
 def test_a_defect(traced: Start, spans: Spans) -> None:
-    """A pass that failed says of what kind the error was, and no more."""
+    """The span of a failed pass has only the type of the error."""
     caller = Caller()
     with pytest.raises(grpc.RpcError):
         traced().begin("boom", caller).result()
@@ -193,7 +193,7 @@ def test_a_defect(traced: Start, spans: Spans) -> None:
 
 
 def test_an_error_of_the_caller(traced: Start, spans: Spans) -> None:
-    """It has its reason, and is no error of the server."""
+    """The span has the reason, but not the status of a server error."""
     caller = Caller()
     with pytest.raises(grpc.RpcError):
         traced().stub.Classify(
@@ -207,7 +207,7 @@ def test_an_error_of_the_caller(traced: Start, spans: Spans) -> None:
 
 
 def test_a_caller_who_leaves(traced: Start, spans: Spans, engine: FakeEngine) -> None:
-    """A call that was cancelled ends then; the pass that nobody waits for ends with it."""
+    """The span of a cancelled call ends at once; that of its pass ends later and links to it."""
     server, caller = traced(), Caller()
     call = server.begin("slow", caller)
     engine.wait_for(lambda engine: "slow" in engine.texts)
@@ -225,10 +225,12 @@ def test_a_caller_who_leaves(traced: Start, spans: Spans, engine: FakeEngine) ->
         ((("traceparent", "nonsense"),), 0),
         (Caller(sampled=False).metadata, 1),
     ],
-    ids=["by ratio", "a traceparent that is none", "by the caller"],
+    ids=["by ratio", "invalid traceparent", "by the caller"],
 )
-def test_what_is_not_traced(traced: Start, spans: Spans, metadata: object, ratio: float) -> None:
-    """A call that nobody chose has no span, whatever the share of the others."""
+def test_calls_that_are_not_traced(
+    traced: Start, spans: Spans, metadata: object, ratio: float
+) -> None:
+    """A call that is not sampled has no span."""
     server, caller = traced(ratio), Caller()
     server.stub.Classify(one("good"), timeout=PATIENCE_S, metadata=metadata)
     server.begin("book", caller).result()
@@ -238,7 +240,7 @@ def test_what_is_not_traced(traced: Start, spans: Spans, metadata: object, ratio
 
 
 def test_by_ratio(traced: Start, spans: Spans) -> None:
-    """A call that brings nothing begins a trace."""
+    """A call without a traceparent begins a trace."""
     server = traced(ratio=1)
     server.stub.Classify(one("good"), timeout=PATIENCE_S)
     server.server.stop()

@@ -1,4 +1,4 @@
-"""Applications that use OpenTelemetry, and the server in the same trace."""
+"""The server's spans in the trace of an application that uses OpenTelemetry."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,14 +15,14 @@ from tests.observability.tracing.conftest import Caller, Spans, Start, parent
 
 
 class Injecting(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
-    """Gives the current context to each call and stream, as gRPC's instrumentation does."""
+    """Adds the current context to each call and stream, as gRPC's instrumentation does."""
 
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
-        """Call on."""
+        """Add the context."""
         return continuation(_injected(details), request)
 
     def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:
-        """Call on."""
+        """Add the context."""
         return continuation(_injected(details), requests)
 
 
@@ -35,19 +35,19 @@ def _injected(details: Any) -> Any:
 
 
 def by_metadata(client: Client) -> None:
-    """Each call is given it."""
+    """Pass the context as metadata."""
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     client.classify("good", metadata=carrier)
 
 
 def by_call(client: Client) -> None:
-    """An interceptor gives it."""
+    """Let an interceptor add the context to a call."""
     client.classify("good")
 
 
 def by_stream(client: Client) -> None:
-    """An interceptor gives it to streams as well."""
+    """Let an interceptor add the context to a stream."""
     list(client.classify_stream(["good"]))
 
 
@@ -55,7 +55,7 @@ def by_stream(client: Client) -> None:
 def test_the_context_of_an_application(
     traced: Start, spans: Spans, call: Callable[[Client], None]
 ) -> None:
-    """The server's span lies below the one that is current where the client is called."""
+    """The server's span is below the application's current span."""
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("application")
     server = traced().server
     interceptors = [] if call is by_metadata else [Injecting()]

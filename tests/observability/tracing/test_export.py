@@ -1,4 +1,4 @@
-"""Spans on their way to a collector, and settings that ask for it."""
+"""The export of spans to a collector, and its settings."""
 
 import logging
 import socket
@@ -25,7 +25,7 @@ SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 
 
 class Collector:
-    """Takes what is sent by OTLP."""
+    """A collector that keeps OTLP requests."""
 
     def __init__(self) -> None:
         self.requests: SimpleQueue[Any] = SimpleQueue()
@@ -46,7 +46,7 @@ class Collector:
         return trace_service_pb2.ExportTraceServiceResponse()
 
     def close(self) -> None:
-        """Take no more."""
+        """Stop the collector."""
         self._server.stop(0).wait()
 
 
@@ -63,7 +63,7 @@ Sending = Callable[[str], None]
 
 @pytest.fixture
 def call_traced(bert: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sending]:
-    """Has a server that sends its traces to an address answer a call, and stops it."""
+    """Starts a server that sends traces to an address, makes one call, and stops the server."""
     monkeypatch.setenv("OTEL_SERVICE_NAME", "reviews")
 
     def call(address: str) -> None:
@@ -79,7 +79,7 @@ def call_traced(bert: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sending
 
 
 def test_a_collector(call_traced: Sending, collector: Collector) -> None:
-    """What was traced is there when the server has stopped, under the name that was given."""
+    """A stopped server has sent all spans, under OTEL_SERVICE_NAME."""
     call_traced(collector.address)
 
     request = collector.requests.get(timeout=PATIENCE_S)
@@ -93,7 +93,7 @@ def test_a_collector(call_traced: Sending, collector: Collector) -> None:
 def test_by_environment(
     call_traced: Sending, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OpenTelemetry's own variable says where to."""
+    """With --traces env, the address is that of OpenTelemetry's own variable."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
     call_traced("env")
 
@@ -103,7 +103,7 @@ def test_by_environment(
 def test_no_collector(
     call_traced: Sending, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Calls are answered and the server stops as ever; that nothing arrives is said once."""
+    """Without a collector, the server answers and stops as usual, and logs the failure once."""
     monkeypatch.setattr(tracing, "FLUSH_S", 0.1)
     caplog.set_level(logging.INFO, "classwire_server.observability.tracing")
     with socket.socket() as taken:  # and nobody listens
@@ -116,13 +116,13 @@ def test_no_collector(
 
 @pytest.mark.parametrize("address", ["collector:4317", "http://", "http://host/v1/traces", "on"])
 def test_no_address(address: str) -> None:
-    """What is no address of a collector is refused at start."""
+    """The server rejects an invalid collector address at start."""
     with pytest.raises(ConfigError, match=r"--traces: .* is neither http://HOST:PORT nor env"):
         ServerConfig(traces=address)
 
 
 def test_without_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said what to install; whoever asks for no traces needs none of it."""
+    """The error tells what to install. Without --traces, the packages are not needed."""
 
     def find_spec(name: str) -> None:
         raise ModuleNotFoundError(name)

@@ -1,4 +1,4 @@
-"""The spans of calls by the Open Inference Protocol."""
+"""The spans of Open Inference Protocol calls."""
 
 import threading
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ CODEC: Any = {"request_serializer": pb.ModelInferRequest.SerializeToString}
 
 
 def test_a_call(traced: Start, spans: Spans) -> None:
-    """As Classwire's own."""
+    """A call has the same spans as a Classify call."""
     caller = Caller()
     call = traced().channel.unary_unary(f"/{SERVICE}/ModelInfer", **CODEC)
     call(request("good", "book"), timeout=PATIENCE_S, metadata=caller.metadata)
@@ -26,10 +26,10 @@ def test_a_call(traced: Start, spans: Spans) -> None:
 
 
 def test_a_stream(traced: Start, spans: Spans) -> None:
-    """Each request is a message; one that is refused is over with its reason."""
+    """Each request of a stream is a message. A rejected one ends with its reason."""
     caller = Caller()
     call = traced().channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", **CODEC)
-    answered = threading.Semaphore()  # one after the other: texts of one pass have one span of it
+    answered = threading.Semaphore()  # one at a time: a shared pass would have one span
 
     def requests() -> Iterator[pb.ModelInferRequest]:
         for texts in (["good"], ["good", " "], ["book"]):
@@ -42,9 +42,9 @@ def test_a_stream(traced: Start, spans: Spans) -> None:
         answered.release()
     assert answers == 3
 
-    good, refused, also_good = spans.of(caller, "/ModelStreamInfer message", 3)
-    assert {parent(each) for each in (good, refused)} == {id_of(spans.one(caller, "StreamInfer"))}
-    assert (facts(refused)["reason"], facts(refused)["failed_texts"]) == ("EMPTY_TEXT", 1)
+    good, rejected, also_good = spans.of(caller, "/ModelStreamInfer message", 3)
+    assert {parent(each) for each in (good, rejected)} == {id_of(spans.one(caller, "StreamInfer"))}
+    assert (facts(rejected)["reason"], facts(rejected)["failed_texts"]) == ("EMPTY_TEXT", 1)
     assert "reason" not in facts(also_good)
     assert {parent(infer) for infer in spans.of(caller, "infer", 2)} == {
         id_of(good),

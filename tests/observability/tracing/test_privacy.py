@@ -1,4 +1,4 @@
-"""No span says what was in a text."""
+"""No span contains a text."""
 
 from contextlib import suppress
 
@@ -13,7 +13,7 @@ SECRET = "good book"
 
 
 def test_no_text(traced: Start, spans: Spans) -> None:
-    """Whatever becomes of it: scored, a defect that quotes it, a lost worker, too long."""
+    """No span quotes a text that is scored, fails, brings the worker down or is too long."""
     server = traced(ratio=1, max_tokens=8)
     texts = [SECRET, f"boom {SECRET}", f"nan {SECRET}", f"deadly {SECRET}", 9 * SECRET]
     for text in texts:
@@ -27,6 +27,6 @@ def test_no_text(traced: Start, spans: Spans) -> None:
         stream.read_to_end()
     server.server.stop()
 
-    said = [span.to_json() for span in spans.all()]
-    assert len(said) > 20
-    assert not [line for line in said if "book" in line]
+    exported = [span.to_json() for span in spans.all()]
+    assert len(exported) > 20
+    assert not [line for line in exported if "book" in line]

@@ -1,4 +1,4 @@
-"""The spans of streams: their own, and those of some of their messages."""
+"""The spans of streams and of their messages."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +31,7 @@ MESSAGE = f"{STREAM} message"
 
 
 def talk(server: Traced, caller: Caller, messages: int = 1) -> None:
-    """A stream of so many messages of two texts each, one after the other."""
+    """Send `messages` messages of two texts each, one at a time."""
     with Conversation(server.channel, metadata=caller.metadata) as stream:
         stream.read_started()
         for number in range(messages):
@@ -42,7 +42,7 @@ def talk(server: Traced, caller: Caller, messages: int = 1) -> None:
 
 
 def test_a_message(traced: Start, spans: Spans) -> None:
-    """It lies below the stream, and above what became of its texts."""
+    """The span of a message is below the stream's and above those of its texts."""
     caller = Caller()
     talk(traced(), caller)
 
@@ -57,7 +57,7 @@ def test_a_message(traced: Start, spans: Spans) -> None:
 
 
 def test_an_endless_stream(traced: Start, spans: Spans) -> None:
-    """Its trace has its first messages, and no more."""
+    """The trace of a stream has only its first messages."""
     caller = Caller()
     talk(traced(), caller, FIRST_MESSAGES + 2)
 
@@ -66,7 +66,7 @@ def test_an_endless_stream(traced: Start, spans: Spans) -> None:
 
 
 def test_messages_by_ratio(traced: Start, spans: Spans) -> None:
-    """What comes later is chosen as calls are, in traces of their own with a link to the stream."""
+    """Later messages are sampled like calls. Each has a trace of its own, linked to the stream."""
     server, caller = traced(ratio=1), Caller()
     talk(server, caller, FIRST_MESSAGES + 1)
     server.server.stop()
@@ -78,7 +78,7 @@ def test_messages_by_ratio(traced: Start, spans: Spans) -> None:
 
 
 def test_a_stream_that_is_not_traced(traced: Start, spans: Spans) -> None:
-    """Where its caller said so, its messages are not either."""
+    """If the caller's flag excludes a stream, its messages have no spans either."""
     server = traced(ratio=1)
     talk(server, Caller(sampled=False), 2)
     server.server.stop()
@@ -87,7 +87,7 @@ def test_a_stream_that_is_not_traced(traced: Start, spans: Spans) -> None:
 
 
 def test_bad_texts(traced: Start, spans: Spans) -> None:
-    """A message ends when all of its texts have; one of bad texts alone at once."""
+    """A message ends with its last text, or at once if all its texts are invalid."""
     caller = Caller()
     with Conversation(traced().channel, metadata=caller.metadata) as stream:
         stream.send_items(item("1", ""), item("2", "good"))
@@ -103,7 +103,7 @@ def test_bad_texts(traced: Start, spans: Spans) -> None:
 
 
 def test_a_stream_that_is_cancelled(traced: Start, spans: Spans, engine: FakeEngine) -> None:
-    """It ends, and so do the messages that nobody waits for."""
+    """The spans of a cancelled stream and its open messages end."""
     caller = Caller()
     with Conversation(traced().channel, metadata=caller.metadata) as stream:
         stream.send_items(item("1", "slow"))
@@ -114,8 +114,8 @@ def test_a_stream_that_is_cancelled(traced: Start, spans: Spans, engine: FakeEng
     engine.release()
 
 
-def test_a_message_that_nobody_will_answer(exporter: InMemorySpanExporter) -> None:
-    """One whose texts were read, and never queued since the stream ended, ends with it."""
+def test_a_message_without_an_answer(exporter: InMemorySpanExporter) -> None:
+    """A message that was read but never queued ends with its stream."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracing = Tracing(provider, ratio=1)

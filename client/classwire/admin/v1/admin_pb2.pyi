@@ -28,13 +28,13 @@ class _ChangeStage:
 class _ChangeStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeStage.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CHANGE_STAGE_UNSPECIFIED: _ChangeStage.ValueType  # 0
-    """Not said."""
+    """Never sent by a server."""
     CHANGE_STAGE_LOADING: _ChangeStage.ValueType  # 1
     """The new model's process starts, reads the checkpoint, checks itself against plain float32 one text
     at a time, and warms up.
     """
     CHANGE_STAGE_FINISHING: _ChangeStage.ValueType  # 2
-    """New calls no longer go to the old model, which answers what is in flight."""
+    """New calls no longer use the old model, which answers its calls in flight."""
     CHANGE_STAGE_DONE: _ChangeStage.ValueType  # 3
     """The change is over."""
 
@@ -42,13 +42,13 @@ class ChangeStage(_ChangeStage, metaclass=_ChangeStageEnumTypeWrapper):
     """ChangeStage is how far a change of a model is."""
 
 CHANGE_STAGE_UNSPECIFIED: ChangeStage.ValueType  # 0
-"""Not said."""
+"""Never sent by a server."""
 CHANGE_STAGE_LOADING: ChangeStage.ValueType  # 1
 """The new model's process starts, reads the checkpoint, checks itself against plain float32 one text
 at a time, and warms up.
 """
 CHANGE_STAGE_FINISHING: ChangeStage.ValueType  # 2
-"""New calls no longer go to the old model, which answers what is in flight."""
+"""New calls no longer use the old model, which answers its calls in flight."""
 CHANGE_STAGE_DONE: ChangeStage.ValueType  # 3
 """The change is over."""
 Global___ChangeStage: _TypeAlias = ChangeStage  # noqa: Y015
@@ -60,30 +60,30 @@ class _ServerState:
 class _ServerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServerState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SERVER_STATE_UNSPECIFIED: _ServerState.ValueType  # 0
-    """Not said."""
+    """Never sent by a server."""
     SERVER_STATE_LOADING: _ServerState.ValueType  # 1
     """The models that it starts with are being loaded."""
     SERVER_STATE_SERVING: _ServerState.ValueType  # 2
     """It answers calls."""
     SERVER_STATE_DRAINING: _ServerState.ValueType  # 3
-    """It answers what is in flight, and nothing else."""
+    """It answers the calls in flight and rejects new ones."""
 
 class ServerState(_ServerState, metaclass=_ServerStateEnumTypeWrapper):
     """ServerState is what a server does as a whole."""
 
 SERVER_STATE_UNSPECIFIED: ServerState.ValueType  # 0
-"""Not said."""
+"""Never sent by a server."""
 SERVER_STATE_LOADING: ServerState.ValueType  # 1
 """The models that it starts with are being loaded."""
 SERVER_STATE_SERVING: ServerState.ValueType  # 2
 """It answers calls."""
 SERVER_STATE_DRAINING: ServerState.ValueType  # 3
-"""It answers what is in flight, and nothing else."""
+"""It answers the calls in flight and rejects new ones."""
 Global___ServerState: _TypeAlias = ServerState  # noqa: Y015
 
 @_typing.final
 class LoadModelRequest(_message.Message):
-    """LoadModelRequest names a checkpoint, and the model to make of it."""
+    """LoadModelRequest names a checkpoint and the model to make of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -141,7 +141,7 @@ Global___LoadModelResponse: _TypeAlias = LoadModelResponse  # noqa: Y015
 
 @_typing.final
 class ReloadModelRequest(_message.Message):
-    """ReloadModelRequest names a model, and what is to take its place."""
+    """ReloadModelRequest names a model and the checkpoint that replaces it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -151,10 +151,10 @@ class ReloadModelRequest(_message.Message):
     name: _builtins.str
     """Name of the model. Empty means the server's default model."""
     checkpoint: _builtins.str
-    """A folder on the server's machine, or a hub id. Default: where the model came from, read anew."""
+    """A folder on the server's machine, or a hub id. Default: the model's own checkpoint, read again."""
     revision: _builtins.str
-    """Branch, tag or commit of a hub id. Default: without a checkpoint that of the model, else the
-    server's setting. No meaning for a folder.
+    """Branch, tag or commit of a hub id. Default: the model's own revision when checkpoint is empty, else
+    the server's setting. No meaning for a folder.
     """
     def __init__(
         self,
@@ -268,7 +268,7 @@ Global___SetDefaultModelRequest: _TypeAlias = SetDefaultModelRequest  # noqa: Y0
 
 @_typing.final
 class SetDefaultModelResponse(_message.Message):
-    """SetDefaultModelResponse says that it is the default."""
+    """SetDefaultModelResponse says that the model is the default."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -312,7 +312,7 @@ class DrainResponse(_message.Message):
     """Number of calls that are in flight."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """The longest that they may take from now on."""
+        """How long they may take from now on."""
 
     def __init__(
         self,
@@ -364,14 +364,14 @@ class GetStatusResponse(_message.Message):
     open_streams: _builtins.int
     """Number of open streams."""
     memory_budget_bytes: _builtins.int
-    """What all models may need together, in bytes. 0 means any."""
+    """Memory budget of all models together, in bytes. 0 means no limit."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelStatus]:
         """Its models, the default one first, then by name."""
 
     @_builtins.property
     def change(self) -> Global___Change:
-        """The change in progress. Absent means none."""
+        """The change in progress. Absent when there is none."""
 
     def __init__(
         self,
@@ -405,12 +405,12 @@ class ModelStatus(_message.Message):
     calls_in_flight: _builtins.int
     """Number of calls in flight that use it; an open stream is one."""
     waiting_texts: _builtins.int
-    """Number of texts that wait for it."""
+    """Number of texts in its queue."""
     waiting_tokens: _builtins.int
-    """Number of tokens that wait for it."""
+    """Number of tokens in its queue."""
     memory_bytes: _builtins.int
-    """What its processes need, in bytes: the most that they had held when they were ready, after loading
-    and warming up. 0 where the system does not say.
+    """Peak memory of its processes, in bytes, measured when they were ready, after loading and warming
+    up. 0 where the operating system does not report it.
     """
     @_builtins.property
     def model(self) -> _classwire_pb2.Model:
@@ -448,7 +448,7 @@ class Change(_message.Message):
     """What is being done now."""
     @_builtins.property
     def elapsed(self) -> _duration_pb2.Duration:
-        """How long the change has taken until now."""
+        """Time since the change began."""
 
     def __init__(
         self,

@@ -29,8 +29,8 @@ class AdminServiceStub(object):
     """AdminService changes what a running server serves. It listens on an address of its own.
 
     Models change one at a time: while one does, every other change ends with ABORTED/CHANGE_IN_PROGRESS.
-    A change that has begun goes on when its caller goes away. None outlives the server: what it serves
-    at its next start is up to its settings.
+    A change that has begun continues when its caller goes away. Changes do not outlive the server: its
+    settings say which models it serves at its next start.
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
     ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why it cannot be
@@ -80,8 +80,8 @@ class AdminServiceServicer(object):
     """AdminService changes what a running server serves. It listens on an address of its own.
 
     Models change one at a time: while one does, every other change ends with ABORTED/CHANGE_IN_PROGRESS.
-    A change that has begun goes on when its caller goes away. None outlives the server: what it serves
-    at its next start is up to its settings.
+    A change that has begun continues when its caller goes away. Changes do not outlive the server: its
+    settings say which models it serves at its next start.
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
     ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why it cannot be
@@ -90,28 +90,28 @@ class AdminServiceServicer(object):
     """
 
     def LoadModel(self, request, context):
-        """LoadModel adds a model. Nobody sees it before it answers calls: until then its name is that of no
-        model, and when it cannot be served nothing has changed. The last response has stage
-        CHANGE_STAGE_DONE.
+        """LoadModel adds a model. Callers see it only when it answers calls: until then its name is unknown,
+        and a load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReloadModel(self, request, context):
-        """ReloadModel replaces a model while it is used, and no call fails by it. The new one is loaded,
-        checked and warmed up beside the old one, which stays when that fails. Then it takes over: calls
-        and streams that begin from then on go to the new one; calls in flight end on the old one; its open
-        streams are not read any more, are answered what was read, and end with UNAVAILABLE/DRAINING, so
-        that their callers go on with a new one. The last response has stage CHANGE_STAGE_DONE.
+        """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
+        and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
+        model takes over. Calls and streams that begin from then on use the new model. Calls in flight end
+        on the old one. The server stops reading the old model's streams, answers what it has read, and ends
+        them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
+        CHANGE_STAGE_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """UnloadModel takes a model away: calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, those
-        in flight are answered, and streams end, as by ReloadModel. Returns when the model is gone.
+        """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, calls in
+        flight are answered, and streams end as with ReloadModel. Returns when the model is gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,8 +125,8 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Drain ends the server as SIGTERM does: what is in flight is answered, new calls end with
-        UNAVAILABLE/DRAINING, then the process exits. Returns when that has begun.
+        """Drain ends the server as SIGTERM does: it answers the calls in flight, ends new calls with
+        UNAVAILABLE/DRAINING, and exits. Returns when the drain has begun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,8 +184,8 @@ class AdminService(object):
     """AdminService changes what a running server serves. It listens on an address of its own.
 
     Models change one at a time: while one does, every other change ends with ABORTED/CHANGE_IN_PROGRESS.
-    A change that has begun goes on when its caller goes away. None outlives the server: what it serves
-    at its next start is up to its settings.
+    A change that has begun continues when its caller goes away. Changes do not outlive the server: its
+    settings say which models it serves at its next start.
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
     ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why it cannot be

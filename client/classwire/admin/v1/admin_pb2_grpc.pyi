@@ -30,8 +30,8 @@ class AdminServiceStub:
     """AdminService changes what a running server serves. It listens on an address of its own.
 
     Models change one at a time: while one does, every other change ends with ABORTED/CHANGE_IN_PROGRESS.
-    A change that has begun goes on when its caller goes away. None outlives the server: what it serves
-    at its next start is up to its settings.
+    A change that has begun continues when its caller goes away. Changes do not outlive the server: its
+    settings say which models it serves at its next start.
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
     ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why it cannot be
@@ -44,26 +44,26 @@ class AdminServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     LoadModel: _grpc.UnaryStreamMultiCallable[_admin_pb2.LoadModelRequest, _admin_pb2.LoadModelResponse]
-    """LoadModel adds a model. Nobody sees it before it answers calls: until then its name is that of no
-    model, and when it cannot be served nothing has changed. The last response has stage
-    CHANGE_STAGE_DONE.
+    """LoadModel adds a model. Callers see it only when it answers calls: until then its name is unknown,
+    and a load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
     """
     ReloadModel: _grpc.UnaryStreamMultiCallable[_admin_pb2.ReloadModelRequest, _admin_pb2.ReloadModelResponse]
-    """ReloadModel replaces a model while it is used, and no call fails by it. The new one is loaded,
-    checked and warmed up beside the old one, which stays when that fails. Then it takes over: calls
-    and streams that begin from then on go to the new one; calls in flight end on the old one; its open
-    streams are not read any more, are answered what was read, and end with UNAVAILABLE/DRAINING, so
-    that their callers go on with a new one. The last response has stage CHANGE_STAGE_DONE.
+    """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
+    and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
+    model takes over. Calls and streams that begin from then on use the new model. Calls in flight end
+    on the old one. The server stops reading the old model's streams, answers what it has read, and ends
+    them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
+    CHANGE_STAGE_DONE.
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.UnloadModelRequest, _admin_pb2.UnloadModelResponse]
-    """UnloadModel takes a model away: calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, those
-    in flight are answered, and streams end, as by ReloadModel. Returns when the model is gone.
+    """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, calls in
+    flight are answered, and streams end as with ReloadModel. Returns when the model is gone.
     """
     SetDefaultModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetDefaultModelRequest, _admin_pb2.SetDefaultModelResponse]
     """SetDefaultModel chooses the model of calls that name none."""
     Drain: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DrainRequest, _admin_pb2.DrainResponse]
-    """Drain ends the server as SIGTERM does: what is in flight is answered, new calls end with
-    UNAVAILABLE/DRAINING, then the process exits. Returns when that has begun.
+    """Drain ends the server as SIGTERM does: it answers the calls in flight, ends new calls with
+    UNAVAILABLE/DRAINING, and exits. Returns when the drain has begun.
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]
     """GetStatus says what the server serves and does at this moment."""
@@ -73,8 +73,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """AdminService changes what a running server serves. It listens on an address of its own.
 
     Models change one at a time: while one does, every other change ends with ABORTED/CHANGE_IN_PROGRESS.
-    A change that has begun goes on when its caller goes away. None outlives the server: what it serves
-    at its next start is up to its settings.
+    A change that has begun continues when its caller goes away. Changes do not outlive the server: its
+    settings say which models it serves at its next start.
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
     ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why it cannot be
@@ -84,26 +84,26 @@ class AdminServiceAsyncStub(AdminServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     LoadModel: _aio.UnaryStreamMultiCallable[_admin_pb2.LoadModelRequest, _admin_pb2.LoadModelResponse]  # type: ignore[assignment]
-    """LoadModel adds a model. Nobody sees it before it answers calls: until then its name is that of no
-    model, and when it cannot be served nothing has changed. The last response has stage
-    CHANGE_STAGE_DONE.
+    """LoadModel adds a model. Callers see it only when it answers calls: until then its name is unknown,
+    and a load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
     """
     ReloadModel: _aio.UnaryStreamMultiCallable[_admin_pb2.ReloadModelRequest, _admin_pb2.ReloadModelResponse]  # type: ignore[assignment]
-    """ReloadModel replaces a model while it is used, and no call fails by it. The new one is loaded,
-    checked and warmed up beside the old one, which stays when that fails. Then it takes over: calls
-    and streams that begin from then on go to the new one; calls in flight end on the old one; its open
-    streams are not read any more, are answered what was read, and end with UNAVAILABLE/DRAINING, so
-    that their callers go on with a new one. The last response has stage CHANGE_STAGE_DONE.
+    """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
+    and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
+    model takes over. Calls and streams that begin from then on use the new model. Calls in flight end
+    on the old one. The server stops reading the old model's streams, answers what it has read, and ends
+    them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
+    CHANGE_STAGE_DONE.
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.UnloadModelRequest, _admin_pb2.UnloadModelResponse]  # type: ignore[assignment]
-    """UnloadModel takes a model away: calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, those
-    in flight are answered, and streams end, as by ReloadModel. Returns when the model is gone.
+    """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, calls in
+    flight are answered, and streams end as with ReloadModel. Returns when the model is gone.
     """
     SetDefaultModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetDefaultModelRequest, _admin_pb2.SetDefaultModelResponse]  # type: ignore[assignment]
     """SetDefaultModel chooses the model of calls that name none."""
     Drain: _aio.UnaryUnaryMultiCallable[_admin_pb2.DrainRequest, _admin_pb2.DrainResponse]  # type: ignore[assignment]
-    """Drain ends the server as SIGTERM does: what is in flight is answered, new calls end with
-    UNAVAILABLE/DRAINING, then the process exits. Returns when that has begun.
+    """Drain ends the server as SIGTERM does: it answers the calls in flight, ends new calls with
+    UNAVAILABLE/DRAINING, and exits. Returns when the drain has begun.
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]  # type: ignore[assignment]
     """GetStatus says what the server serves and does at this moment."""
@@ -112,8 +112,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """AdminService changes what a running server serves. It listens on an address of its own.
 
     Models change one at a time: while one does, every other change ends with ABORTED/CHANGE_IN_PROGRESS.
-    A change that has begun goes on when its caller goes away. None outlives the server: what it serves
-    at its next start is up to its settings.
+    A change that has begun continues when its caller goes away. Changes do not outlive the server: its
+    settings say which models it serves at its next start.
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
     ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why it cannot be
@@ -127,9 +127,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.LoadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_pb2.LoadModelResponse], _abc.AsyncIterator[_admin_pb2.LoadModelResponse]]:
-        """LoadModel adds a model. Nobody sees it before it answers calls: until then its name is that of no
-        model, and when it cannot be served nothing has changed. The last response has stage
-        CHANGE_STAGE_DONE.
+        """LoadModel adds a model. Callers see it only when it answers calls: until then its name is unknown,
+        and a load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
         """
 
     @_abc_1.abstractmethod
@@ -138,11 +137,12 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.ReloadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_pb2.ReloadModelResponse], _abc.AsyncIterator[_admin_pb2.ReloadModelResponse]]:
-        """ReloadModel replaces a model while it is used, and no call fails by it. The new one is loaded,
-        checked and warmed up beside the old one, which stays when that fails. Then it takes over: calls
-        and streams that begin from then on go to the new one; calls in flight end on the old one; its open
-        streams are not read any more, are answered what was read, and end with UNAVAILABLE/DRAINING, so
-        that their callers go on with a new one. The last response has stage CHANGE_STAGE_DONE.
+        """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
+        and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
+        model takes over. Calls and streams that begin from then on use the new model. Calls in flight end
+        on the old one. The server stops reading the old model's streams, answers what it has read, and ends
+        them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
+        CHANGE_STAGE_DONE.
         """
 
     @_abc_1.abstractmethod
@@ -151,8 +151,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.UnloadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.UnloadModelResponse, _abc.Awaitable[_admin_pb2.UnloadModelResponse]]:
-        """UnloadModel takes a model away: calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, those
-        in flight are answered, and streams end, as by ReloadModel. Returns when the model is gone.
+        """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, calls in
+        flight are answered, and streams end as with ReloadModel. Returns when the model is gone.
         """
 
     @_abc_1.abstractmethod
@@ -169,8 +169,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.DrainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.DrainResponse, _abc.Awaitable[_admin_pb2.DrainResponse]]:
-        """Drain ends the server as SIGTERM does: what is in flight is answered, new calls end with
-        UNAVAILABLE/DRAINING, then the process exits. Returns when that has begun.
+        """Drain ends the server as SIGTERM does: it answers the calls in flight, ends new calls with
+        UNAVAILABLE/DRAINING, and exits. Returns when the drain has begun.
         """
 
     @_abc_1.abstractmethod

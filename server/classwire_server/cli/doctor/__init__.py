@@ -1,1 +1,1 @@
-"""What a machine has for a server, and what a server chooses on it."""
+"""`classwire doctor`: the machine, and the server's choices on it."""

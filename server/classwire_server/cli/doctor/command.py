@@ -1,4 +1,4 @@
-"""`classwire doctor`: what this machine has for a server, and what a server chooses on it."""
+"""`classwire doctor`: prints the machine's facts, and the server's choices with their reasons."""
 
 import dataclasses
 import json
@@ -10,8 +10,7 @@ import click
 
 from classwire.escaping import visible
 from classwire_server.cli.check import Finding, model_findings
-from classwire_server.cli.options import option
-from classwire_server.config.server_config import ServerConfig
+from classwire_server.cli.options import CONFIG, SettingsCommand
 from classwire_server.config.sources import ENVIRONMENT_PREFIX, resolve
 from classwire_server.errors import ConfigError
 
@@ -21,16 +20,16 @@ _SETTINGS = (
     *("model", "device", "precision", "compile", "compile_cache", "lanes", "threads"),
     *("batch_tokens", "min_label_agreement", "max_score_difference"),
 )
-"""All that a choice depends on; the others are read from the file and the environment, too."""
+"""The settings on which a choice depends. The file and the environment may hold all others."""
 
 
 def _doctor(config: str | None, as_json: bool, **flags: Any) -> None:
-    """Print what this machine has for a server, and what a server chooses on it.
+    """Print facts about this machine, and what a server chooses on it and why.
 
-    Use it before you size a server, and in reports of faults. It prints versions, the processor and
-    its instructions, memory, devices and the limits of cgroups. It loads each model as `classwire
-    serve` does, and prints what was chosen for it and why. It prints no secret. It reads settings
-    where `classwire serve` does.
+    Use it before you size a server, and in bug reports. It prints versions, the processor and its
+    instructions, memory, devices and cgroup limits. Then it loads each model as `classwire serve`
+    does, and prints each choice with its reason. It prints no secrets. It reads the same settings,
+    environment and file as `classwire serve`.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
@@ -52,12 +51,12 @@ def _doctor(config: str | None, as_json: bool, **flags: Any) -> None:
 
 
 def _lines(facts: Facts) -> Iterator[str]:
-    """Names in words, but for those of variables."""
+    """Yield one line per fact. Names become words, except those of environment variables."""
     named = {n if n.isupper() else n.replace("_", " "): value for n, value in facts.items()}
     width = max(map(len, named), default=0)
     for name, value in named.items():
-        shown = " ".join(value) if isinstance(value, list) else value
-        yield f"  {name:{width}}  {'none' if shown in (None, '') else shown}"
+        text = " ".join(value) if isinstance(value, list) else value
+        yield f"  {name:{width}}  {'none' if text in (None, '') else text}"
 
 
 def _reasons(finding: Finding) -> Iterator[str]:
@@ -66,14 +65,12 @@ def _reasons(finding: Finding) -> Iterator[str]:
         yield click.wrap_text(choice.why, width=88, initial_indent="    ", subsequent_indent="    ")
 
 
-doctor = click.Command(
+doctor = SettingsCommand(
     "doctor",
-    callback=_doctor,
-    help=_doctor.__doc__,
-    params=[
-        click.Option(["--config"], metavar="FILE", help="TOML file with settings."),
+    _doctor,
+    own=[
+        CONFIG,
         click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object."),
-        *(option(field) for field in dataclasses.fields(ServerConfig) if field.name in _SETTINGS),
     ],
-    context_settings={"max_content_width": 100},
+    settings=_SETTINGS,
 )

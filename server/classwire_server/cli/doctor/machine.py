@@ -1,6 +1,6 @@
-"""What there is: versions, processor, memory, devices, environment.
+"""Facts about the machine: versions, processor, memory, devices, environment.
 
-No value of a secret is in it: of the environment, only what is named here.
+They hold no secrets: only the environment variables listed here are read.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from classwire_server.errors import CompileError
 from classwire_server.registry.memory_budget import MB
 
 Facts = Mapping[str, Any]
-"""What is known, by name: texts, numbers, lists of texts, and None for what is not there."""
+"""Facts by name: texts, numbers, lists of texts, or None if there is no such thing."""
 
 PACKAGES = (
     *("classwire", "grpcio", "protobuf", "torch", "transformers", "tokenizers", "safetensors"),
@@ -35,18 +35,18 @@ FEATURES = {
     ),
     "aarch64": ("asimd", "asimddp", "sve", "i8mm", "bf16"),
 }
-"""What makes a difference to the engine, as /proc/cpuinfo names it."""
+"""Instruction sets that change the engine's speed, by their names in /proc/cpuinfo."""
 ARITHMETIC = ("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "ATEN_")
 VARIABLES = (
     *("CUDA_VISIBLE_DEVICES", "CXX", "GRPC_TRACE", "GRPC_VERBOSITY", "HF_HOME", "HF_HUB_OFFLINE"),
     *("LD_PRELOAD", "XDG_CACHE_HOME"),
 )
 NO_LIMIT_BYTES = 1 << 60
-"""Version 1 writes a number near 2**63 for no limit."""
+"""cgroup version 1 writes a number near 2**63 for no limit."""
 
 
 def machine(root: Path = Path("/")) -> dict[str, Facts]:
-    """All of it, by what it is about; `root` is where /proc and /sys are."""
+    """Return all facts by section. `root` is the folder that holds /proc and /sys."""
     return {
         "versions": versions(),
         "processor": processor(root),
@@ -58,7 +58,7 @@ def machine(root: Path = Path("/")) -> dict[str, Facts]:
 
 
 def versions() -> Facts:
-    """Of Python and of the libraries that an answer depends on."""
+    """Return the versions of Python and of the libraries that affect an answer."""
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -67,13 +67,13 @@ def versions() -> Facts:
 
 
 def processor(root: Path) -> Facts:
-    """Its name, the instructions that matter, and how much of it this process may use."""
-    said = _fields(root / "proc/cpuinfo")
-    flags = (said.get("flags") or said.get("Features") or "").split()
+    """Return the processor's name, its relevant instruction sets, and the share of this process."""
+    cpuinfo = _fields(root / "proc/cpuinfo")
+    flags = (cpuinfo.get("flags") or cpuinfo.get("Features") or "").split()
     kind = platform.machine()
     matter = FEATURES.get(kind, ())
     return {
-        "name": said.get("model name") or platform.processor() or kind,
+        "name": cpuinfo.get("model name") or platform.processor() or kind,
         "has": [feature for feature in matter if feature in flags],
         "has_not": [feature for feature in matter if feature not in flags],
         "torch_computes_with": torch.backends.cpu.get_cpu_capability(),
@@ -84,18 +84,18 @@ def processor(root: Path) -> Facts:
 
 
 def memory(root: Path) -> Facts:
-    """In MB: the machine's, and what the cgroups that hold this process allow."""
-    said = _fields(root / "proc/meminfo")
+    """Return the machine's memory and the cgroup limit of this process, in MB."""
+    meminfo = _fields(root / "proc/meminfo")
     allowed = limits(root, "memory", ["memory.max"], ["memory.limit_in_bytes"])
     return {
-        "total_mb": _mb_of(said.get("MemTotal")),
-        "available_mb": _mb_of(said.get("MemAvailable")),
+        "total_mb": _mb_of(meminfo.get("MemTotal")),
+        "available_mb": _mb_of(meminfo.get("MemAvailable")),
         "cgroup_mb": _least_mb(allowed),
     }
 
 
 def devices() -> Facts:
-    """What torch sees beside the processor."""
+    """Return the build of torch and the devices that it finds in addition to the CPU."""
     gpus = {}
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
@@ -109,7 +109,7 @@ def devices() -> Facts:
 
 
 def compiler() -> str | None:
-    """What --compile would call."""
+    """Return the C++ compiler that --compile would call, or None."""
     try:
         return check_compiler()
     except CompileError:
@@ -117,14 +117,14 @@ def compiler() -> str | None:
 
 
 def environment(variables: Mapping[str, str]) -> Facts:
-    """The variables that change how fast or how a server computes, and its settings."""
+    """Return the variables that affect speed or arithmetic, and those that are settings."""
     settings = {ENVIRONMENT_PREFIX + f.name.upper() for f in dataclasses.fields(ServerConfig)}
-    shown = {
+    relevant = {
         name: value
         for name, value in sorted(variables.items())
         if name.startswith(ARITHMETIC) or name in VARIABLES or name in settings
     }
-    return shown | ({"HF_TOKEN": "is set"} if variables.get("HF_TOKEN") else {})
+    return relevant | ({"HF_TOKEN": "is set"} if variables.get("HF_TOKEN") else {})
 
 
 def _build() -> str:
@@ -134,7 +134,7 @@ def _build() -> str:
 
 
 def _fields(path: Path) -> dict[str, str]:
-    """The first value of each `name: value` of a file of /proc."""
+    """Return the first value of each `name: value` line in a file of /proc."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,1 +1,1 @@
-"""Ahead-of-time compilation: export, cache, the process that compiles, the changeover."""
+"""Ahead-of-time compilation: export, cache, compiling process, changeover."""

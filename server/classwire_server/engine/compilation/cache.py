@@ -1,7 +1,7 @@
-"""Compiled models on disk, whole or not there at all.
+"""Compiled models on disk, each complete or absent.
 
-What lies here is run as native code, so it is taken only from a folder that nobody but its user
-(or root) writes to, and only with the checksums that were written with it.
+The server runs these files as native code. It therefore accepts only a folder that no other user
+but root may write to, and only files that match the checksums written with them.
 """
 
 import errno
@@ -26,7 +26,7 @@ _PARTIAL = "partial-"
 
 
 def cache_folder(setting: str) -> Path:
-    """The folder that --compile-cache names, or the user's own."""
+    """The folder that --compile-cache names, by default in the user's cache folder."""
     if setting:
         return Path(os.path.expanduser(setting))
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -34,15 +34,15 @@ def cache_folder(setting: str) -> Path:
 
 
 class CompileCache:
-    """Artefacts by key, each a folder. Safe for several threads and processes at once."""
+    """Artefacts by key, each a folder. Safe for concurrent threads and processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
 
     def find(self, key: str) -> Path | None:
-        """The artefact of a key, whole, or None. A damaged one is deleted.
+        """The complete artefact of a key, or None. Deletes a damaged one.
 
-        Raises CompileError when others could have written it.
+        Raises CompileError when other users could have written it.
         """
         artefact = self.folder / key
         if not artefact.is_dir():
@@ -56,10 +56,10 @@ class CompileCache:
         return None
 
     def fill(self, key: str, write: Callable[[Path], None]) -> Path:
-        """The artefact of a key, newly written by `write` into the folder that it is given.
+        """Add the artefact of a key, which `write` writes into the folder that it gets.
 
-        When another process was faster, its artefact is kept. Raises CompileError when the folder
-        cannot be written or belongs to others, and leaves nothing behind then.
+        Keeps the artefact of another process that was faster. Raises CompileError, and leaves
+        nothing behind, when the cache folder is not writable or other users may write to it.
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,14 +73,14 @@ class CompileCache:
             raise CompileError(f"{self.folder}: {error.strerror or error}") from error
 
     def sweep(self) -> None:
-        """Delete what processes left behind that were ended while they compiled."""
+        """Delete the partial artefacts of processes that ended while they compiled."""
         for partial in self.folder.glob(f"{_PARTIAL}*"):
             with suppress(OSError), _locked(partial):
                 shutil.rmtree(partial, ignore_errors=True)
 
     @contextmanager
     def _partial(self) -> Iterator[Path]:
-        """A folder that is deleted at the end, by another process if need be."""
+        """A folder that is deleted on exit. If this process is killed, `sweep` deletes it."""
         partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self.folder))
         with _locked(partial):
             try:
@@ -95,7 +95,7 @@ class CompileCache:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            if self.find(key) is None:  # was damaged, and is deleted now
+            if self.find(key) is None:  # it was damaged, and `find` has deleted it
                 partial.rename(artefact)
         _sync(self.folder)
         return artefact
@@ -103,7 +103,7 @@ class CompileCache:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder; the lock ends with the process. Raises OSError when another one holds it."""
+    """Lock a folder; the lock ends with the process. Raises OSError when it is locked already."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -127,7 +127,7 @@ def _check_owner(folder: Path) -> None:
 
 
 def _seal(folder: Path) -> None:
-    """Write the checksums of the files in a folder, and everything to the disk."""
+    """Write the checksums of the files in a folder, and flush everything to disk."""
     checksums = {path.name: _checksum(path) for path in folder.iterdir()}
     (folder / _CHECKSUMS).write_text(json.dumps(checksums, sort_keys=True), encoding="utf-8")
     for path in (*folder.iterdir(), folder):

@@ -1,4 +1,4 @@
-"""From the plain engine to the compiled one, while the plain one answers."""
+"""The changeover from the plain engine to the compiled one, while the plain one serves."""
 
 import logging
 
@@ -14,24 +14,24 @@ from classwire_server.errors import CompileError
 log = logging.getLogger(__name__)
 
 ROUNDING = 1.5
-"""The largest of many rounding errors may be so many times that of other code for the same sums."""
+"""Allowed ratio of the largest rounding errors of two programs that compute the same sums."""
 
 
 def compiled(
     selection: Selection, source: ModelSource, config: ServerConfig
 ) -> tuple[Runner, Deviation] | None:
-    """The compiled engine and its measured deviation, once its scores are found to be right.
+    """Load the compiled engine, check its scores, and return it with its deviation.
 
-    From the cache when it is there; else compiled now, which takes a minute or so. None when there
-    is no compiled engine to be had: the log says why. Runs in the worker, on one thread.
+    Compiles the model, in about a minute, if the cache does not have it. Returns None, and logs
+    why, if that fails or the scores are wrong. For one thread of the worker.
     """
     name = selection.checkpoint.name
     try:
         runner = _compiled_engine(selection, source, config)
-        deviation = selection.trial.deviation(runner)
-        if not _as_good(deviation, selection, config):
+        deviation = selection.parity_check.deviation(runner)
+        if not is_acceptable(deviation, selection, config):
             raise CompileError(f"its scores would move by {deviation.max_score_difference:.1e}")
-    except Exception as error:  # whatever it is, the plain engine goes on
+    except Exception as error:  # after any error the plain engine goes on
         why = (str(error).splitlines() or [type(error).__name__])[0]
         log.warning("%s: not compiled, goes on uncompiled: %s", name, why)
         return None
@@ -65,12 +65,14 @@ def _compiled_engine(
     return plain.with_forward(CompiledModel(folder, plain.model, lanes))
 
 
-def _as_good(compiled: Deviation, selection: Selection, config: ServerConfig) -> bool:
-    """Whether compiled scores are as near to plain float32 as those of the plain engine, or as near
-    as they must be.
+def is_acceptable(compiled: Deviation, selection: Selection, config: ServerConfig) -> bool:
+    """Whether a compiled engine with this deviation may replace the plain one.
+
+    In float32 its scores must be those of plain float32. In lower precision they must be about as
+    close as the plain engine's, or within the configured limits.
     """
     if selection.engine.traits.precision is Precision.FLOAT32:
-        return compiled.max_score_difference <= selection.trial.tolerance
+        return compiled.max_score_difference <= selection.parity_check.tolerance
     plain = selection.deviation
     least_agreement = plain.label_agreement - (1 - config.min_label_agreement)
     about_as_good = (

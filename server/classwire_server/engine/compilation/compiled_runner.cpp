@@ -1,5 +1,5 @@
-// Runs a compiled model as operators of torch, which leave Python's lock to others while they run:
-// torch's own binding holds it, and then no two lanes run at the same time.
+// Runs a compiled model as torch operators, which release Python's GIL while they run. Torch's own
+// binding holds the GIL, so that two lanes could not run at the same time.
 
 #include <torch/csrc/inductor/aoti_runner/model_container_runner_cpu.h>
 #include <torch/library.h>
@@ -21,7 +21,7 @@ static std::vector<std::string> weight_names(int64_t runner) {
   return names;
 }
 
-// The runner keeps pointers to the weights, not the weights.
+// The runner keeps pointers to the weights; the caller keeps the weights alive.
 static void set_weights(
     int64_t runner, const std::vector<std::string>& names, const std::vector<at::Tensor>& weights) {
   auto* self = reinterpret_cast<Runner*>(runner);

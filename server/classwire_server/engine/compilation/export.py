@@ -1,7 +1,7 @@
 """Ahead-of-time compilation of a packed model: one library of native code, without its weights.
 
-`torch.export` records the forward pass with any number of tokens and texts, AOTInductor turns it
-into C++. What it computes in one call needs no Python between two operators.
+`torch.export` records the forward pass for any number of tokens and texts, and AOTInductor
+translates it to C++, which needs no Python between two operators.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import uuid
 import warnings
 import weakref
 import zipfile
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,35 +26,39 @@ from classwire_server.errors import CompileError
 
 LIBRARY = "model.so"
 OPERATORS = "model.json"
-"""The operators that the library calls back; torch looks for it beside the library."""
+"""The operators that the library calls back. Torch expects it next to the library."""
 RUNNER = "runner.so"
 NAMESPACE = "namespace"
-"""Name of the runner's operators."""
+"""Contains the namespace of the runner's operators."""
 
+_ENGINE_FOLDER = Path(__file__).parent.parent
 _RUNNER_SOURCE = Path(__file__).with_name("compiled_runner.cpp")
 
 _LEAST_TOKENS, _LEAST_BOUNDS = 2, 3
-"""torch.export takes a dimension of 1 (or a lone text's 2 bounds) for a constant."""
+"""torch.export treats a dimension of 1 (or the 2 bounds of a lone text) as a constant."""
 _MOST = 1 << 20
 _SETTINGS = {
     "cpp.dynamic_threads": True,
     "aot_inductor.package_constants_in_so": False,
-    "always_keep_tensor_constants": True,  # else the values of small ones are part of the code
-    # Nothing else is compiled in that process which could use them.
+    "always_keep_tensor_constants": True,  # else small ones become part of the code
+    # The process compiles nothing else that could use precompiled headers.
     "aot_inductor.precompile_headers": False,
     "cpp_cache_precompile_headers": False,
     "compile_threads": 1,
 }
 
 
-def artefact_key(fingerprint: str, precision: Precision) -> str:
+def artefact_key(
+    fingerprint: str, precision: Precision, engine_folder: Path = _ENGINE_FOLDER
+) -> str:
     """The name of the artefact of a checkpoint: 64 hexadecimal digits.
 
-    It changes with all that changes the code: the checkpoint, the precision, the versions of what
-    writes the code, and this machine's processor, whose every instruction the code may use.
+    It changes with everything that the native code depends on: the checkpoint, the precision, the
+    versions of Classwire, torch and transformers, the sources in `engine_folder`, and this
+    machine's processor, whose every instruction the code may use.
     """
     parts = (
-        _own_code(),
+        _source_digest(engine_folder),
         fingerprint,
         precision.value,
         __version__,
@@ -63,25 +67,25 @@ def artefact_key(fingerprint: str, precision: Precision) -> str:
         platform.system(),
         platform.machine(),
         torch.backends.cpu.get_cpu_capability(),
-        *_processor_flags(),
+        *processor_features(),
     )
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
 
-@cache
-def _own_code() -> str:
-    """A hash of this package's own code: what is exported, and how, depends on all of it."""
+def _source_digest(folder: Path) -> str:
+    """A hash of the names and contents of all sources in a folder and its subfolders."""
     digest = hashlib.sha256()
-    engine = Path(__file__).parent.parent
-    for path in sorted((*engine.rglob("*.py"), *engine.rglob("*.cpp"))):
-        digest.update(path.read_bytes())
+    for path in sorted((*folder.rglob("*.py"), *folder.rglob("*.cpp"))):
+        source = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()}\n{len(source)}\n".encode())
+        digest.update(source)
     return digest.hexdigest()
 
 
 def check_compiler() -> str:
-    """What the C++ compiler says of itself, in a line.
+    """The name and version of the C++ compiler, in one line.
 
-    Raises CompileError when there is none: before any long work.
+    Raises CompileError if there is none, before any long work.
     """
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
@@ -99,10 +103,10 @@ def check_compiler() -> str:
 
 
 def compile_model(model: PackedModel, folder: Path) -> None:
-    """Compile the forward pass of a model on the CPU, and write what CompiledModel loads.
+    """Compile the forward pass of a model on the CPU, and write the files for CompiledModel.
 
     Takes from 20 seconds to a minute. Raises CompileError, and OSError when a file cannot be
-    written. Changes the environment for a while: for a process that does nothing else.
+    written. Changes environment variables meanwhile, so the process must do nothing else.
     """
     from torch._inductor import aoti_compile_and_package
     from torch._inductor.utils import fresh_cache
@@ -110,7 +114,7 @@ def compile_model(model: PackedModel, folder: Path) -> None:
     check_compiler()
     package = folder / "package.pt2"
     try:
-        # Silent: what torch warns of here is about torch's own code.
+        # Torch's warnings here are about its own code.
         with (
             _start_runner(folder) as runner,
             warnings.catch_warnings(),
@@ -122,12 +126,12 @@ def compile_model(model: PackedModel, folder: Path) -> None:
             aoti_compile_and_package(
                 exported, package_path=str(package), inductor_configs=_SETTINGS
             )
-            _, complaints = runner.communicate()
+            _, errors = runner.communicate()
             if runner.returncode:
-                raise RuntimeError(complaints.decode(errors="replace"))
+                raise RuntimeError(errors.decode(errors="replace"))
     except OSError:
         raise
-    except Exception as error:  # of export, Inductor or the compiler, each with their own
+    except Exception as error:  # export, Inductor and the compiler have many types of their own
         raise CompileError(f"cannot be compiled: {_reason(error)}") from error
     with zipfile.ZipFile(package) as archive:
         for name in archive.namelist():
@@ -139,17 +143,16 @@ def compile_model(model: PackedModel, folder: Path) -> None:
 
 
 class CompiledModel:
-    """The forward pass of a packed model as compiled code, which reads that model's own weights.
+    """The compiled forward pass of a packed model, which reads that model's own weights.
 
-    Is called as PackedModel.forward is, by up to `lanes` threads at once; more wait for each other.
-    Uses as many threads as torch is set to, and Python's lock only where an operator of ours does.
-    `artefact` holds what `compile_model` wrote for this model: its code is run, so it must come
-    from a folder that nobody else writes to. Raises CompileError when it cannot be loaded or is of
-    another model.
+    Call it like PackedModel.forward, from any thread: up to `lanes` calls run at once, more wait.
+    It uses as many threads as torch is set to, and holds the GIL only in Classwire's own operators.
+    `artefact` is the folder that `compile_model` wrote for this model. Its code is run, so no other
+    user may write to it. Raises CompileError when it cannot be loaded or belongs to another model.
     """
 
     def __init__(self, artefact: Path, model: PackedModel, lanes: int) -> None:
-        self._model = model  # keeps the weights, which the library only points to
+        self._model = model  # keeps the weights alive, to which the library only points
         weights = _weights(model)
         try:
             torch.ops.load_library(artefact / RUNNER)
@@ -173,20 +176,20 @@ class CompiledModel:
         """Logits of the texts, (texts, labels); see PackedModel.forward."""
         if ids.shape[1] < _LEAST_TOKENS:
             logits: torch.Tensor = self._model(ids, token_type_ids, position_ids, bounds)
-            return logits
-        torch.get_num_threads()  # OpenMP learns the number in each thread that asks torch for it
+            return logits  # (texts, labels)
+        torch.get_num_threads()  # sets OpenMP's number of threads on this thread
         texts = len(bounds) - 1
         if texts < _LEAST_BOUNDS - 1:
-            bounds = torch.cat((bounds, bounds[-1:]))  # an empty text beside the lone one
+            bounds = torch.cat((bounds, bounds[-1:]))  # (3,): adds an empty text to the lone one
         logits = self._run([ids, token_type_ids, position_ids, bounds])
-        return logits[:texts]
+        return logits[:texts]  # (texts, labels)
 
 
 def _start_runner(folder: Path) -> "subprocess.Popen[bytes]":
-    """Start compiling RUNNER, which takes ten seconds, beside the model."""
+    """Start compiling RUNNER, which takes ten seconds, in parallel with the model."""
     from torch._inductor.cpp_builder import get_cpp_compiler
 
-    # Operators of two artefacts may live in one process, so their names must differ.
+    # One process may hold the operators of two artefacts, so their names must differ.
     namespace = f"classwire_{uuid.uuid4().hex}"
     (folder / NAMESPACE).write_text(namespace, encoding="ascii")
     torch_folder = Path(torch.__file__).parent
@@ -217,20 +220,20 @@ def _export(model: PackedModel) -> torch.export.ExportedProgram:
         dynamic_shapes=(tokens, tokens, tokens, edges),
     )
     if others := exported.constants.keys() - _weights(model).keys():
-        raise ValueError(f"it holds constants ({', '.join(sorted(others))}) beside its weights")
+        raise ValueError(f"it has constants that are not weights: {', '.join(sorted(others))}")
     return exported
 
 
 def _weights(model: PackedModel) -> dict[str, torch.Tensor]:
-    """All that the library may read, by the names that torch.export gives."""
+    """All tensors that the library may read, by their names in torch.export."""
     return {
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),
     }
 
 
-def _processor_flags() -> tuple[str, ...]:
-    """Model and instruction sets of the processor, as far as the system tells."""
+def processor_features() -> tuple[str, ...]:
+    """Model and instruction sets of the processor, as far as the system reports them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -241,7 +244,7 @@ def _processor_flags() -> tuple[str, ...]:
 
 
 def _reason(error: Exception) -> str:
-    """The line of an error that says most."""
+    """The most informative line of an error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "No space left" in line or "error:" in line]
-    return (telling or lines or [type(error).__name__])[0]
+    informative = [line for line in lines if "No space left" in line or "error:" in line]
+    return (informative or lines or [type(error).__name__])[0]

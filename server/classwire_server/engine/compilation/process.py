@@ -1,4 +1,4 @@
-"""Compilation in a process of its own, at low priority, which ends when its parent does."""
+"""Compilation in a child process of low priority, which ends when its parent ends."""
 
 import os
 import pickle
@@ -24,7 +24,7 @@ _END_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Artefact:
-    """A compiled model in the cache; `was_there` says that nothing had to be compiled."""
+    """A compiled model in the cache; `was_there` means that the cache had it already."""
 
     folder: Path
     was_there: bool
@@ -36,11 +36,11 @@ class Artefact:
 
 
 def compile_elsewhere(source: ModelSource, config: ServerConfig, precision: Precision) -> Artefact:
-    """Fill the cache for a checkpoint in one precision, on the CPU, unless it is filled.
+    """Compile a checkpoint in one precision for the CPU, unless the cache has it.
 
-    Waits for a process that loads the checkpoint, and compiles it in a minute or so; it is ended
-    when this call is interrupted or this process ends. Raises what that process raised:
-    CompileError, or a StartError of the checkpoint. May be called on any thread.
+    Waits for a child process that loads and compiles the checkpoint, in about a minute. The child
+    ends when this call is interrupted or this process ends. Raises the child's error: CompileError,
+    or a StartError of the checkpoint. For any thread.
     """
     command = [sys.executable, "-P", "-m", __name__]
     with subprocess.Popen(
@@ -49,13 +49,13 @@ def compile_elsewhere(source: ModelSource, config: ServerConfig, precision: Prec
         stdout=subprocess.PIPE,
         stderr=None if os.environ.get("CLASSWIRE_DEBUG") else subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,  # a group, so that it ends together with the compiler it runs
+        start_new_session=True,  # a process group, to end it together with its compilers
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        with suppress(BrokenPipeError):  # its ending says more
+        with suppress(BrokenPipeError):  # the child ended; its exit code is reported below
             pickle.dump((source, config, precision), process.stdin)
-            process.stdin.flush()  # stays open: its end is the child's end
+            process.stdin.flush()  # stays open: the child ends when it closes
         answer = process.stdout.read()
     if not answer:
         with suppress(OSError):
@@ -71,7 +71,7 @@ def compile_elsewhere(source: ModelSource, config: ServerConfig, precision: Prec
 
 
 def _compile(source: ModelSource, config: ServerConfig, precision: Precision) -> tuple[Path, bool]:
-    """The folder in the cache, and whether it was there."""
+    """The artefact's folder in the cache, and whether the cache had it already."""
     from classwire_server.checkpoint.loading import load_checkpoint
     from classwire_server.engine.forward.packed import PackedModel
     from classwire_server.engine.forward.precision import convert
@@ -93,7 +93,7 @@ def _compile(source: ModelSource, config: ServerConfig, precision: Precision) ->
 
 
 def main() -> None:
-    """Compile what standard input says, and answer on standard output."""
+    """Read a job from standard input, compile it, and write the result to standard output."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # for libraries that print
     os.nice(_PRIORITY)
@@ -112,7 +112,7 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process and the compiler, cleaning up, once standard input is closed."""
+    """Clean up and end this process and its compilers once standard input closes."""
     while os.read(0, 1):
         pass
     os.killpg(0, signal.SIGTERM)

@@ -1,1 +1,1 @@
-"""The forward pass: what runs a model on a device."""
+"""The forward pass: the code that runs a model on a device."""

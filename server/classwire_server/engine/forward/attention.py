@@ -1,11 +1,11 @@
-"""Attention that stays inside each text of a packed row, and means that do.
+"""Attention that stays inside each text of a packed row, and the mean over each text.
 
-Both are custom operators of torch, so that a compiled model calls them as a plain one does. The
-layout of the row, and nothing of the model, is what they know.
+Both are custom operators of torch, so that a compiled model calls them as a plain one does. They
+know the layout of the row and nothing of the model.
 """
 
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -14,11 +14,22 @@ from transformers import AttentionInterface
 from .preemption import PREEMPTION
 
 ATTENTION = "classwire_packed"
-"""Name under which transformers' models find it."""
+"""The name under which transformers' models find this attention."""
 
 _HALF = (torch.bfloat16, torch.float16)
 
 
+class TextBounds(NamedTuple):
+    """Where the texts of a packed row are: text i is at bounds[i]:bounds[i + 1].
+
+    `cpu` is int64, (texts + 1,), on the CPU. `device` has the same values as int32 on the device.
+    """
+
+    cpu: torch.Tensor
+    device: torch.Tensor
+
+
+# Seven parameters: the schema of a torch operator has no named tuples, so each tensor is its own.
 @torch.library.custom_op("classwire::attend_within_texts", mutates_args=())
 def attend_within_texts(
     query: torch.Tensor,
@@ -31,19 +42,25 @@ def attend_within_texts(
 ) -> torch.Tensor:
     """Attention of each token to the tokens of its own text.
 
-    Query, key and value are (1, heads, tokens, size), the result is (1, tokens, heads, size). Text
-    i lies at bounds[i]:bounds[i + 1]; `bounds` is on the CPU, `device_bounds` the same, as int32,
-    on the device. `window` is the largest distance at which tokens see each other, None for any.
-    Texts of equal length that lie side by side are one product: no text's bits depend on how many.
-    On the CPU urgent passes have the right of way here; a GPU has its layers queued long before.
+    `query`, `key` and `value` are (1, heads, tokens, size); the result is (1, tokens, heads, size).
+    `bounds` and `device_bounds` are the two parts of TextBounds. `window` is the largest distance
+    between a token and one that it attends to, None for any (sliding windows: Beltagy et al. 2020,
+    arXiv:2004.05150, section 3.1). `scaling` multiplies the products of queries and keys; None is
+    1 / sqrt(size) (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1).
+
+    On a GPU in half precision the row is one call of FlashAttention for variable lengths (Dao 2023,
+    arXiv:2307.08691). Elsewhere adjacent texts of equal length are one batched product: the bits of
+    a text do not depend on their number. On the CPU urgent passes preempt here; a GPU has the
+    pass's layers queued long before.
     """
     if query.device.type == "cpu":
-        PREEMPTION.give_way()
+        PREEMPTION.preemption_point()
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
+    # Each is (tokens, heads, size) now.
     if query.is_cuda and query.dtype in _HALF:
         from torch.nn.attention.varlen import varlen_attn  # takes time and memory to import
 
-        longest = int(bounds.diff().max())  # of what is on the CPU: the device is not waited for
+        longest = int(bounds.diff().max())  # computed on the CPU, so it does not wait for the GPU
         attended: Any = varlen_attn(
             query.contiguous(),
             key.contiguous(),
@@ -55,30 +72,30 @@ def attend_within_texts(
             scale=scaling,
             window_size=(-1, -1) if window is None else (window, window),
         )
-        row: torch.Tensor = attended[None]
+        row: torch.Tensor = attended[None]  # (1, tokens, heads, size)
         return row
     output = query.new_empty(query.shape)  # (tokens, heads, size), contiguous
     start = 0
-    for length, alike in groupby(bounds.diff().tolist()):
-        texts = len(list(alike))
+    for length, equal in groupby(bounds.diff().tolist()):
+        texts = len(list(equal))
         end = start + texts * length
         if not length:
             continue
 
-        def stacked(row: torch.Tensor, a: int = start, b: int = end, n: int = texts) -> Any:
+        def grouped(row: torch.Tensor, a: int = start, b: int = end, n: int = texts) -> Any:
             return row[a:b].unflatten(0, (n, -1)).transpose(1, 2)  # (texts, heads, length, size)
 
-        stacked(output).copy_(
+        grouped(output).copy_(
             scaled_dot_product_attention(
-                stacked(query),
-                stacked(key),
-                stacked(value),
-                attn_mask=_near(length, window, query.device),
+                grouped(query),
+                grouped(key),
+                grouped(value),
+                attn_mask=_window_mask(length, window, query.device),
                 scale=scaling,
             )
         )
         start = end
-    return output[None]
+    return output[None]  # (1, tokens, heads, size)
 
 
 @attend_within_texts.register_fake
@@ -95,23 +112,24 @@ def _(
     return query.new_empty(1, tokens, heads, size)
 
 
-def _near(length: int, window: int | None, device: torch.device) -> torch.Tensor | None:
+def _window_mask(length: int, window: int | None, device: torch.device) -> torch.Tensor | None:
+    """bool, (length, length): which tokens see each other. None where all do."""
     if window is None or length <= window + 1:
         return None
-    places = torch.arange(length, device=device)
-    return (places[:, None] - places[None, :]).abs() <= window  # (length, length)
+    positions = torch.arange(length, device=device)  # (length,)
+    return (positions[:, None] - positions[None, :]).abs() <= window  # (length, length)
 
 
 @torch.library.custom_op("classwire::mean_within_texts", mutates_args=())
 def mean_within_texts(hidden: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
-    """The mean of each text's tokens: (tokens, hidden) -> (texts, hidden)."""
+    """The mean over the tokens of each text: (tokens, hidden) -> (texts, hidden)."""
     lengths: list[int] = bounds.diff().tolist()
-    return torch.stack([text.mean(dim=0) for text in hidden.split(lengths)])
+    return torch.stack([text.mean(dim=0) for text in hidden.split(lengths)])  # (texts, hidden)
 
 
 @mean_within_texts.register_fake
 def _(hidden: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
-    return hidden.new_empty(bounds.shape[0] - 1, hidden.shape[1])
+    return hidden.new_empty(bounds.shape[0] - 1, hidden.shape[1])  # (texts, hidden)
 
 
 def _attention(
@@ -121,16 +139,15 @@ def _attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    text_bounds: tuple[torch.Tensor, torch.Tensor],
+    text_bounds: TextBounds,
     scaling: float | None = None,
     sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """As transformers calls it; ModernBERT's sliding_window is one more than the distance."""
-    bounds, device_bounds = text_bounds
+    """As transformers calls it. ModernBERT's sliding_window is the distance plus one."""
     window = None if sliding_window is None else sliding_window - 1
-    output = attend_within_texts(query, key, value, bounds, device_bounds, scaling, window)
-    return output, None
+    output = attend_within_texts(query, key, value, *text_bounds, scaling, window)
+    return output, None  # (1, tokens, heads, size)
 
 
 AttentionInterface.register(ATTENTION, _attention)

@@ -1,4 +1,4 @@
-"""What torch knows of devices."""
+"""The devices that torch finds on this machine."""
 
 import torch
 
@@ -9,12 +9,12 @@ _OUT_OF_MEMORY_ON_CPU = ("can't allocate memory", "not enough memory")
 
 
 def choose_device(wanted: str) -> Choice:
-    """The device to use for a setting: "auto" takes the first of cuda:0, mps and cpu that is there.
+    """Choose the device for a setting: "auto" takes the first available of cuda:0, mps and cpu.
 
-    Raises ConfigError when the machine does not have the device asked for.
+    Raises ConfigError when the machine does not have the device.
     """
     device = resolve(wanted)
-    why = "as --device says"
+    why = "set by --device"
     if wanted == "auto":
         is_alone = device == "cpu"
         why = "torch sees neither CUDA nor MPS" if is_alone else "the first that torch sees"
@@ -22,7 +22,7 @@ def choose_device(wanted: str) -> Choice:
 
 
 def resolve(device: str) -> str:
-    """The device of a setting, by torch's name. Raises ConfigError as `choose_device` does."""
+    """Torch's name for the device of a setting. Raises ConfigError as `choose_device` does."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     mps = torch.backends.mps.is_available()
     if device == "auto":
@@ -38,7 +38,7 @@ def resolve(device: str) -> str:
 
 
 def answers(device: str) -> bool:
-    """Whether the device still computes, or is only out of memory."""
+    """Whether the device still computes. One that is only out of memory counts as yes."""
     try:
         return int(torch.ones(1, device=device).sum().item()) == 1
     except RuntimeError as error:
@@ -46,7 +46,7 @@ def answers(device: str) -> bool:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error of a forward pass says that memory ran out."""
+    """Whether an error of a forward pass means that memory ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(

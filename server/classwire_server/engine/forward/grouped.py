@@ -1,7 +1,7 @@
-"""Texts of equal length stacked into rows: for models that cannot be packed.
+"""Texts grouped by length, one batch for each length: for models that cannot be packed.
 
-Equal lengths need neither padding nor a mask, so any architecture computes what it computes for one
-text alone. On a CPU this is also faster than padding to the longest, which computes the padding.
+Texts of equal length need no padding and no mask, so any architecture computes the same as for one
+text alone. On a CPU this is also faster than padding to the longest text.
 """
 
 from inspect import signature
@@ -16,10 +16,10 @@ from classwire_server.engine.packing import PackedTexts
 
 
 class GroupedEngine:
-    """Runs any sequence classifier, one group of equally long texts at a time.
+    """Runs any sequence classifier, one group of texts of equal length at a time.
 
-    With `one_by_one` each text runs alone: plain transformers use, what other engines are measured
-    by. Safe for use by several threads at once, one for each lane; `model` is on the device.
+    With `one_by_one` each text runs alone, as in plain use of transformers: the reference for other
+    engines. `model` is on the device. Thread-safe, one thread for each lane.
     """
 
     def __init__(
@@ -37,24 +37,26 @@ class GroupedEngine:
 
     @torch.inference_mode()
     def run(self, texts: PackedTexts) -> np.ndarray:
-        """Logits of the texts, in packed order: float32, (texts, labels)."""
-        lengths = texts.lengths
-        ends = np.flatnonzero(np.diff(lengths)) + 1  # of groups of equal length
+        """Logits of the texts in packed order: float32, (texts, labels)."""
+        lengths = texts.lengths  # (texts,)
+        ends = np.flatnonzero(np.diff(lengths)) + 1  # (groups - 1,)
         if self._one_by_one:
             ends = np.arange(1, len(lengths))
         edges = [0, *ends.tolist(), len(lengths)]
         return np.concatenate(
-            [self._run_equal(texts, first, end) for first, end in pairwise(edges)]
+            [self._run_group(texts, first, end) for first, end in pairwise(edges)]
         )
 
-    def _run_equal(self, texts: PackedTexts, first: int, end: int) -> np.ndarray:
+    def _run_group(self, texts: PackedTexts, first: int, end: int) -> np.ndarray:
+        """Logits of the texts first:end, which have equal length: float32, (texts, labels)."""
+
         def rows(values: np.ndarray) -> torch.Tensor:
             equal = values[texts.bounds[first] : texts.bounds[end]].reshape(end - first, -1)
             return torch.from_numpy(equal).to(self.traits.device)  # (texts, tokens)
 
-        ids = rows(texts.ids)
+        ids = rows(texts.ids)  # (texts, tokens)
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         if self._takes_token_types:
-            inputs["token_type_ids"] = rows(texts.token_type_ids)
+            inputs["token_type_ids"] = rows(texts.token_type_ids)  # (texts, tokens)
         logits: torch.Tensor = self.model(**inputs).logits  # (texts, labels)
         return logits.float().cpu().numpy()

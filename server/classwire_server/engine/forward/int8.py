@@ -1,12 +1,11 @@
-"""Models in less than float32: linear layers and embedding tables in int8, or all in half.
+"""Models in lower precision: linear layers and embedding tables in int8, or everything in half.
 
-Of int8, weights have one scale for each output channel, activations one for each token: its own
-largest value. Sums of integers are exact, so the bits of a token depend on nothing else in the
-batch. Same scheme: ZeroQuant (Yao et al. 2022, arXiv:2206.01861, section 3.1).
+In int8, weights have one scale for each output channel and activations one for each token, from its
+largest magnitude. Sums of integers are exact, so the bits of a token do not depend on the rest of
+the batch. The scheme is that of ZeroQuant (Yao et al. 2022, arXiv:2206.01861, section 3.1).
 
-What a compiled model contains is the arithmetic around the product of integers, which the compiler
-fuses with what stands before and behind it. The product itself is a custom operator, whose weights
-stay outside (`onednn.py`).
+The compiler fuses the arithmetic around an integer product with its neighbours. The product itself
+is a custom operator, whose weights stay outside the compiled model (`onednn.py`).
 """
 
 from functools import cache
@@ -19,40 +18,39 @@ from transformers import PreTrainedModel
 from .onednn import WeightTable, in_steps
 
 ACTIVATION_LEVELS = 127
-"""A token's largest activation; codes are uint8, this far to either side of ZERO_POINT."""
+"""The code of a token's largest activation. Codes are uint8, up to this far from ZERO_POINT."""
 
 ZERO_POINT = 128
 
-_ROWS_AT_ONCE = 256  # the float32 copies made on the way stay in the cache
+_ROWS_AT_ONCE = 256  # keeps the temporary float32 copies in the cache
 _SMALLEST_SCALE = 1e-30
 
 
 def quantize(model: PreTrainedModel) -> None:
-    """Turn every linear layer and embedding table of a float32 model on the CPU into int8, in
-    place.
+    """Convert the linear layers and embedding tables of a float32 model to int8, in place.
 
-    Each float32 weight is let go before the next one is turned. Raises ValueError, the model
-    untouched, where torch has no exact integer products.
+    The model is on the CPU. Frees each float32 weight before it converts the next. Raises
+    ValueError, and leaves the model as it is, where torch has no exact integer products.
     """
     levels = weight_levels()
     names = [name for name, module in model.named_modules() if type(module) in _QUANTIZED]
-    for name in names:  # a list of modules would keep all their weights to the end
+    for name in names:  # a list of modules would keep all weights alive
         model.set_submodule(name, _int8(model.get_submodule(name), levels))
 
 
 def halve(model: PreTrainedModel, dtype: torch.dtype) -> None:
-    """Turn the parameters of a model into bfloat16 or float16, in place, one at a time.
+    """Convert the parameters of a model to bfloat16 or float16, in place, one at a time.
 
-    Buffers stay as they are, as when transformers loads a model in that dtype: rotary frequencies
-    of 8 bits would be radians off a few hundred tokens into a text. Normalisation and softmax need
-    no float32 here: torch's kernels have it inside.
+    Buffers stay float32, as when transformers loads a model in that dtype: rotary frequencies with
+    8 significant bits would be radians off after a few hundred tokens. Normalisation and softmax
+    need no float32 inputs: torch's kernels accumulate in float32.
     """
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
 
 
 class Int8Linear(nn.Module):
-    """What a linear layer computes, from int8 weights of -levels to levels."""
+    """A linear layer with int8 weights from -levels to levels."""
 
     def __init__(self, linear: nn.Linear, levels: int) -> None:
         super().__init__()
@@ -63,15 +61,15 @@ class Int8Linear(nn.Module):
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """float32, (..., inputs) -> (..., outputs)."""
         largest = states.abs().amax(-1, keepdim=True).clamp_min(_SMALLEST_SCALE)  # (..., 1)
-        # Conversion cuts off what stands behind the point: the half makes that rounding.
+        # The conversion to uint8 truncates; adding 0.5 first makes it round.
         codes = (states * (ACTIVATION_LEVELS / largest) + (ZERO_POINT + 0.5)).to(torch.uint8)
         product: torch.Tensor = int8_product(codes, self.weights.digest, self.outputs)
-        scaled = product * (largest * (1 / ACTIVATION_LEVELS))
+        scaled = product * (largest * (1 / ACTIVATION_LEVELS))  # (..., outputs)
         return scaled if self.bias is None else scaled + self.bias
 
 
 class Int8Embedding(nn.Module):
-    """An embedding table whose rows are int8 with a scale each."""
+    """An embedding table with int8 rows and one scale for each row."""
 
     rows: torch.Tensor
     scales: torch.Tensor
@@ -88,7 +86,7 @@ class Int8Embedding(nn.Module):
         """int64, (...) -> float32, (..., hidden)."""
         rows: torch.Tensor = functional.embedding(ids, self.rows)  # int8, (..., hidden)
         scales: torch.Tensor = functional.embedding(ids, self.scales)  # (..., 1)
-        return rows * scales
+        return rows * scales  # (..., hidden)
 
 
 _QUANTIZED = (nn.Linear, nn.Embedding)
@@ -102,24 +100,24 @@ def _int8(module: nn.Module, levels: int) -> nn.Module:
 
 
 def int8_rows(weight: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The rows of a float32 matrix as int8 from -levels to levels, and a scale, (rows,), for each.
+    """Quantize a float32 matrix: int8 rows from -levels to levels, and their scales, (rows,).
 
-    A row with a value that is not finite has a scale that is not finite.
+    A row with a value that is not finite gets a scale that is not finite.
     """
-    rows = torch.empty(weight.shape, dtype=torch.int8)
-    scales = torch.empty(len(weight))
+    rows = torch.empty(weight.shape, dtype=torch.int8)  # (rows, columns)
+    scales = torch.empty(len(weight))  # (rows,)
     for start in range(0, len(weight), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
-        exact = weight.detach()[part]
+        exact = weight.detach()[part]  # (rows at once, columns)
         scales[part] = (exact.abs().amax(1) / levels).clamp_min(_SMALLEST_SCALE)
         rows[part] = (exact / scales[part, None]).round().nan_to_num(0).to(torch.int8)
     return rows, scales
 
 
 class Int8Weights:
-    """Weights of one linear layer, as oneDNN keeps them.
+    """The int8 weights of one linear layer.
 
-    `packed` is in oneDNN's own layout, `scales` are float32, (outputs,); see WeightTable for the
+    `packed` is in oneDNN's own layout, `scales` are float32, (outputs,). WeightTable explains the
     digest.
     """
 
@@ -133,12 +131,12 @@ class Int8Weights:
     def of(rows: torch.Tensor, scales: torch.Tensor) -> "Int8Weights":
         """The weights with these int8 rows, (outputs, inputs), and scales, (outputs,).
 
-        The product finds them for as long as they are referenced; equal weights are one object.
+        `int8_product` finds them while they are referenced. Equal weights are one object.
         """
         return _WEIGHTS.of((rows, scales), lambda digest: Int8Weights(digest, rows, scales))
 
     def product(self, codes: torch.Tensor) -> torch.Tensor:
-        """uint8, (tokens, inputs) -> float32, (tokens, outputs), times the weights' scales."""
+        """uint8, (tokens, inputs) -> float32, (tokens, outputs), scaled by the weights' scales."""
         result: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
             codes, 1.0, ZERO_POINT, self.packed, self.scales, self._zero_points,
             None, 1.0, 0, torch.float32, "none", [], "",
@@ -151,25 +149,27 @@ _WEIGHTS: WeightTable[Int8Weights] = WeightTable()
 
 @torch.library.custom_op("classwire::int8_product", mutates_args=())
 def int8_product(codes: torch.Tensor, digest: int, outputs: int) -> torch.Tensor:
-    """Codes minus ZERO_POINT times the weights with this digest.
+    """Multiply (codes - ZERO_POINT) by the weights with this digest.
 
     uint8, (..., inputs) -> float32, (..., outputs): exact integers times the weights' scales.
-    Raises KeyError when no model of this process has such weights.
+    Raises KeyError when no model of this process has weights with this digest.
     """
     return in_steps(_WEIGHTS[digest].product, codes)
 
 
 @int8_product.register_fake
 def _(codes: torch.Tensor, digest: int, outputs: int) -> torch.Tensor:
-    return codes.new_empty(*codes.shape[:-1], outputs, dtype=torch.float32)
+    return codes.new_empty(*codes.shape[:-1], outputs, dtype=torch.float32)  # (..., outputs)
 
 
 @cache
 def weight_levels() -> int:
-    """The largest magnitude of weights whose products are exact here: 127, or 64.
+    """The largest magnitude of weights whose products are exact on this processor: 127, or 64.
 
-    Processors without VNNI add pairs of products in int16 and cut what does not fit: 255 * 127 * 2
-    does not, 255 * 64 * 2 does. Raises ValueError where torch has no exact integer products at all.
+    Processors without VNNI add pairs of products in int16 with saturation: 255 * 127 * 2 does not
+    fit, 255 * 64 * 2 does (oneDNN developer guide, "Nuances of int8 Computations",
+    https://oneapi-src.github.io/oneDNN/dev_guide_int8_computations.html). Raises ValueError where
+    torch has no exact integer products at all.
     """
     for levels in (127, 64):
         if _is_exact(levels):
@@ -178,17 +178,17 @@ def weight_levels() -> int:
 
 
 def _is_exact(levels: int) -> bool:
-    """Whether products of the largest codes are what they should be, for few and many rows."""
+    """Whether products of the largest codes are exact, for few and many rows."""
     signs = torch.tensor([1, 1, -1, -1, 1, -1, 1, 1], dtype=torch.int8)
     rows = torch.stack([signs, -signs, signs.abs(), -signs.abs()]).repeat(12, 16) * levels
-    codes = torch.tensor([[1], [255]]).expand(2, rows.shape[1]).repeat(20, 1)
+    codes = torch.tensor([[1], [255]]).expand(2, rows.shape[1]).repeat(20, 1)  # (40, 128)
     codes[2::3, ::3] = 1
-    expected = (codes - ZERO_POINT).float() @ rows.T.float()  # below 2**24: exact
+    expected = (codes - ZERO_POINT).float() @ rows.T.float()  # (40, 48), below 2**24: exact
     try:
         weights = Int8Weights(0, rows, torch.ones(len(rows)))
         return all(
             torch.equal(weights.product(codes[:tokens].to(torch.uint8)), expected[:tokens])
             for tokens in (1, 2, len(codes))
         )
-    except (AttributeError, RuntimeError):  # not built for this processor
+    except (AttributeError, RuntimeError):  # torch is not built with it for this processor
         return False

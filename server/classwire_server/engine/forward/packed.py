@@ -1,10 +1,10 @@
 """All texts of a batch in one row of tokens, without padding.
 
-The model's own modules run on the row; three things keep the texts apart. Attention is a function
-registered with transformers that runs inside each text; position ids restart with each text; and
-the hidden states are cut down to what the head reads (each text's first token, or its mean) before
-the head sees them, so that the head runs on a batch of texts as ever. Same idea: unpadding in
-ModernBERT (Warner et al. 2024, arXiv:2412.13663, section 2.1.2).
+The model's own modules run on the row. Three things keep the texts apart. Attention is a function
+registered with transformers that stays inside each text. Position ids restart with each text. And
+the hidden states are reduced to what the head reads, each text's first token or its mean, so that
+the head runs on a batch of texts as usual. The idea is that of unpadding in ModernBERT (Warner et
+al. 2024, arXiv:2412.13663, section 2.1.2).
 """
 
 import threading
@@ -20,18 +20,17 @@ from classwire_server.checkpoint.loading import first_position
 from classwire_server.engine import EngineTraits, Execution, Layout, Precision
 from classwire_server.engine.packing import PackedTexts
 
-from .attention import ATTENTION, mean_within_texts
+from .attention import ATTENTION, TextBounds, mean_within_texts
 
 Forward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""What PackedModel.forward is; a compiled model is another."""
+"""The type of PackedModel.forward and of a compiled model."""
 
 
 class PackedModel(torch.nn.Module):
-    """A classifier whose forward pass takes packed rows. Safe for use by several threads at once.
+    """A classifier whose forward pass takes packed rows. Thread-safe.
 
-    `model` is changed to packed attention, until `unpack`. Raises ValueError when its class does
-    not take a registered attention function; whether its numbers are right is for the self-check to
-    say.
+    Changes `model` to packed attention until `unpack`. Raises ValueError when the model's class
+    takes no registered attention function. The parity check decides whether the scores are right.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -45,13 +44,13 @@ class PackedModel(torch.nn.Module):
         self.padding_id: int | None = model.config.pad_token_id if self.first_position else None
         self._takes_token_types = "token_type_ids" in signature(model.forward).parameters
         self._pools_mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
-        self._row = threading.local()  # the bounds of the row that each thread works on
+        self._row = threading.local()  # the bounds of each thread's current row
         base = model.base_model
         pooler = getattr(base, "pooler", None)
         if pooler is not None:
-            self._hook = pooler.register_forward_pre_hook(self._cut_pooler_input)
+            self._hook = pooler.register_forward_pre_hook(self._reduce_pooler_input)
         else:
-            self._hook = base.register_forward_hook(self._cut_hidden_states)
+            self._hook = base.register_forward_hook(self._reduce_hidden_states)
 
     def forward(
         self,
@@ -62,46 +61,48 @@ class PackedModel(torch.nn.Module):
     ) -> torch.Tensor:
         """Logits of the texts, (texts, labels), in the model's dtype.
 
-        The first three are int64, (1, tokens), on the device; `bounds` is int64, (texts + 1,), on
-        the CPU: text i lies at bounds[i]:bounds[i + 1].
+        The first three are int64, (1, tokens), on the device. `bounds` is int64, (texts + 1,), on
+        the CPU: text i is at bounds[i]:bounds[i + 1].
         """
-        device_bounds = bounds.to(device=ids.device, dtype=torch.int32)
-        # An empty text at the end, as a compiled model may see, starts behind the last token.
-        self._row.starts = device_bounds[:-1].clamp(max=ids.shape[1] - 1)
+        device_bounds = bounds.to(device=ids.device, dtype=torch.int32)  # (texts + 1,)
+        # A compiled model may get an empty text at the end, which starts after the last token.
+        self._row.starts = device_bounds[:-1].clamp(max=ids.shape[1] - 1)  # (texts,)
         self._row.bounds = bounds
         inputs = {"input_ids": ids, "position_ids": position_ids}
         if self._takes_token_types:
             inputs["token_type_ids"] = token_type_ids
-        logits: torch.Tensor = self.model(**inputs, text_bounds=(bounds, device_bounds)).logits
-        return logits
+        text_bounds = TextBounds(bounds, device_bounds)
+        logits: torch.Tensor = self.model(**inputs, text_bounds=text_bounds).logits
+        return logits  # (texts, labels)
 
     def unpack(self) -> PreTrainedModel:
-        """Give the model back as it was."""
+        """Undo the changes to the model, and return it."""
         self._hook.remove()
         self.model.set_attn_implementation(self._own_attention)
         return self.model
 
-    def _cut(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(1, tokens, hidden) -> (texts, 1, hidden): all that the head reads of each text."""
+    def _reduce(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(1, tokens, hidden) -> (texts, 1, hidden): what the head reads of each text."""
         if self._pools_mean:
-            read: torch.Tensor = mean_within_texts(hidden[0], self._row.bounds)
+            read: torch.Tensor = mean_within_texts(hidden[0], self._row.bounds)  # (texts, hidden)
         else:
-            read = hidden[0].index_select(0, self._row.starts)
+            read = hidden[0].index_select(0, self._row.starts)  # (texts, hidden)
         return read[:, None]
 
-    def _cut_pooler_input(self, module: Any, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
-        return (self._cut(args[0]),)
+    def _reduce_pooler_input(
+        self, module: Any, args: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor]:
+        return (self._reduce(args[0]),)
 
-    def _cut_hidden_states(self, module: Any, args: Any, output: Any) -> Any:
-        output.last_hidden_state = self._cut(output.last_hidden_state)
+    def _reduce_hidden_states(self, module: Any, args: Any, output: Any) -> Any:
+        output.last_hidden_state = self._reduce(output.last_hidden_state)
         return output
 
 
 class PackedEngine:
-    """Runs a packed model. Safe for use by several threads at once, one for each lane.
+    """Runs a packed model. Thread-safe, one thread for each lane.
 
-    `model` is on the device; `forward` is what runs it, the model itself unless a compiled one is
-    given.
+    `model` is on the device. `forward` is the compiled forward pass, None for the model's own.
     """
 
     def __init__(
@@ -117,32 +118,37 @@ class PackedEngine:
         self._forward = forward or model
 
     def with_forward(self, forward: Forward) -> "PackedEngine":
-        """The same model, run by a compiled forward pass."""
+        """An engine that runs the same model by a compiled forward pass."""
         return PackedEngine(self.model, self.traits.device, self.traits.precision, forward)
 
     @torch.inference_mode()
     def run(self, texts: PackedTexts) -> np.ndarray:
-        """Logits of the texts, in packed order: float32, (texts, labels)."""
+        """Logits of the texts in packed order: float32, (texts, labels)."""
         logits: torch.Tensor = self._forward(
             self._on_device(texts.ids),
             self._on_device(texts.token_type_ids),
-            self._on_device(self._positions(texts)),
+            self._on_device(self.position_ids(texts)),
             torch.from_numpy(texts.bounds),
         )
         return logits.float().cpu().numpy()  # (texts, labels)
 
     def _on_device(self, values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(values)[None].to(self.traits.device, non_blocking=True)
+        row = torch.from_numpy(values)[None]  # (1, tokens)
+        return row.to(self.traits.device, non_blocking=True)
 
-    def _positions(self, texts: PackedTexts) -> np.ndarray:
-        """Position ids, (tokens,), which restart with each text."""
+    def position_ids(self, texts: PackedTexts) -> np.ndarray:
+        """Position ids, (tokens,), which restart with each text.
+
+        RoBERTa's rule for padding tokens inside a text is that of transformers 5.23.0,
+        models/roberta/modeling_roberta.py, `create_position_ids_from_input_ids`.
+        """
         starts = np.repeat(texts.bounds[:-1], texts.lengths)  # (tokens,)
         if self.model.padding_id is None or self.model.padding_id not in texts.ids:
             positions: np.ndarray = np.arange(len(texts.ids)) - starts + self.model.first_position
             return positions
-        # RoBERTa's kind does not count a padding token that stands in the text itself.
-        kept = texts.ids != self.model.padding_id
-        counts = np.concatenate(([0], np.cumsum(kept)))
-        inside = counts[1:] - counts[starts]  # from 1 at the first kept token of each text
+        # RoBERTa does not count a padding token that the text itself contains.
+        kept = texts.ids != self.model.padding_id  # (tokens,)
+        counts = np.concatenate(([0], np.cumsum(kept)))  # (tokens + 1,)
+        inside = counts[1:] - counts[starts]  # (tokens,), 1 at the first kept token of each text
         positions = self.model.first_position - 1 + inside * kept
         return positions

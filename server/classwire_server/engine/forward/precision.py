@@ -1,4 +1,4 @@
-"""A float32 model with the weights that a precision computes from."""
+"""Conversion of a float32 model's weights to another precision."""
 
 import torch
 from transformers import PreTrainedModel
@@ -10,15 +10,15 @@ from .prepacked import is_worthwhile, prepack
 
 
 def convert(model: PreTrainedModel, precision: Precision) -> None:
-    """Turn the weights of a float32 model into those that a precision computes from, in place.
+    """Convert the weights of a float32 model to a precision, in place, once.
 
-    For float32 itself they are reordered, where that is faster. No model is converted twice. Raises
-    ValueError, the model untouched, where torch has no exact integer products.
+    For float32 itself it reorders them where that is faster. Raises ValueError for int8, and leaves
+    the model as it is, where torch has no exact integer products.
     """
     if precision is Precision.INT8:
         quantize(model)
         for parameter in model.parameters():
-            parameter.data = parameter.data.clone()  # or the checkpoint's file would stay mapped
+            parameter.data = parameter.data.clone()  # else the checkpoint's file stays mapped
     elif precision is not Precision.FLOAT32:
         halve(model, getattr(torch, precision.value))
     elif model.device.type == "cpu" and is_worthwhile():

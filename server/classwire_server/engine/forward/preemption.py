@@ -1,7 +1,7 @@
-"""Urgent passes go first: one of bulk work stands still for them, between two of its operators.
+"""Preemption: a bulk pass pauses between two of its operators while an urgent pass runs.
 
-The operating system would give both the same share of a core, and make the urgent one twice as
-slow.
+The operating system would give both the same share of a core, and the urgent pass would take twice
+as long.
 """
 
 import threading
@@ -9,27 +9,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MAX_STILL_S = 6.0
-"""How long a pass stands still in all, so that it ends however many urgent ones there are."""
+MAX_PAUSE_S = 6.0
+"""Total pause of a bulk pass, so that it ends however many urgent passes there are."""
 
 
 class Preemption:
-    """Who goes first among the threads that compute in this process. For use by any thread.
+    """Lets urgent passes of a process preempt its bulk passes. Thread-safe.
 
-    An urgent pass takes the place of one other, so only one stands still at a time, for no longer
-    than `max_still_s` in all.
+    An urgent pass needs one core, so only one bulk pass pauses at a time; `is_paused` says whether
+    one does. A bulk pass pauses for at most `max_pause_s` in total.
     """
 
-    def __init__(self, max_still_s: float = MAX_STILL_S) -> None:
-        self.max_still_s = max_still_s
-        self._changed = threading.Condition()  # guards _urgent and _still
+    def __init__(self, max_pause_s: float = MAX_PAUSE_S) -> None:
+        self.max_pause_s = max_pause_s
+        self.is_paused = False
+        self._changed = threading.Condition()  # guards _urgent and is_paused
         self._urgent = 0
-        self._still = False
-        self._here = threading.local()  # left_s: how long this thread's pass may still stand
+        self._thread = threading.local()  # left_s: how long this thread's pass may still pause
 
     @contextmanager
     def urgent(self) -> Iterator[None]:
-        """Around an urgent pass."""
+        """Context of an urgent pass."""
         with self._changed:
             self._urgent += 1
         try:
@@ -41,29 +41,29 @@ class Preemption:
 
     @contextmanager
     def bulk(self) -> Iterator[None]:
-        """Around a pass of bulk work."""
-        self._here.left_s = self.max_still_s
+        """Context of a bulk pass, on the thread that computes it."""
+        self._thread.left_s = self.max_pause_s
         try:
             yield
         finally:
-            self._here.left_s = 0.0
+            self._thread.left_s = 0.0
 
-    def give_way(self) -> None:
-        """Between operators: stand still while an urgent pass runs, if this is one of bulk work."""
-        left_s: float = getattr(self._here, "left_s", 0.0)
-        if not self._urgent or left_s <= 0:  # without the lock: mostly there is no urgent pass
+    def preemption_point(self) -> None:
+        """Pause a bulk pass, which calls this between operators, while an urgent pass runs."""
+        left_s: float = getattr(self._thread, "left_s", 0.0)
+        if not self._urgent or left_s <= 0:  # without the lock: usually there is no urgent pass
             return
         with self._changed:
-            if self._still:
+            if self.is_paused:
                 return
-            self._still = True
+            self.is_paused = True
             began_s = time.monotonic()
             try:
                 self._changed.wait_for(lambda: not self._urgent, left_s)
             finally:
-                self._still = False
-            self._here.left_s = left_s - (time.monotonic() - began_s)
+                self.is_paused = False
+            self._thread.left_s = left_s - (time.monotonic() - began_s)
 
 
 PREEMPTION = Preemption()
-"""That of this process, which torch's operators can reach."""
+"""The preemption of this process: torch's operators can't get it as an argument."""

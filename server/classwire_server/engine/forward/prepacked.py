@@ -1,7 +1,7 @@
-"""Linear layers in float32 whose weights oneDNN has reordered beforehand.
+"""Linear layers in float32 with weights that oneDNN has reordered in advance.
 
-A plain product reorders its weights on every call. The reordered ones take the place of the plain
-ones: they are in memory once.
+A plain product reorders its weights on every call. The reordered weights replace the plain ones, so
+memory holds them once.
 """
 
 from typing import cast
@@ -13,10 +13,10 @@ from transformers import PreTrainedModel
 from .onednn import WeightTable, in_steps
 
 SMALLEST_WEIGHT = 64 * 64
-"""Inputs times outputs of a layer from which on the product outweighs the call."""
+"""Smallest inputs * outputs of a layer worth reordering: in smaller ones the call dominates."""
 
 _TYPICAL_TOKENS = 256
-"""Number of rows that the layout is chosen for; any other number works too."""
+"""Number of rows for which oneDNN chooses the layout. Any other number works too."""
 
 
 def is_worthwhile() -> bool:
@@ -32,29 +32,29 @@ def is_worthwhile() -> bool:
 def prepack(model: PreTrainedModel) -> None:
     """Reorder the weights of a float32 model's larger linear layers, in place.
 
-    Each plain weight is let go before the next one is reordered, and in the end the checkpoint's
-    file. For a model on the CPU that nobody runs meanwhile.
+    Frees each plain weight before it reorders the next, and finally the checkpoint's file. The
+    model is on the CPU, and no thread runs it meanwhile.
     """
     names = [
         name
         for name, module in model.named_modules()
         if type(module) is nn.Linear and module.weight.numel() >= SMALLEST_WEIGHT
     ]
-    for name in names:  # a list of modules would keep all their weights to the end
+    for name in names:  # a list of modules would keep all weights alive
         model.set_submodule(name, PrepackedLinear(cast(nn.Linear, model.get_submodule(name))))
     for parameter in model.parameters():
-        parameter.data = parameter.data.clone()  # or the checkpoint's file would stay mapped
+        parameter.data = parameter.data.clone()  # else the checkpoint's file stays mapped
 
 
 def restore(model: PreTrainedModel) -> None:
-    """Turn prepacked layers into plain ones again, in place: the same weights, bit by bit."""
+    """Convert prepacked layers back to plain ones, in place, with bit-identical weights."""
     for name, module in list(model.named_modules()):
         if isinstance(module, PrepackedLinear):
             model.set_submodule(name, module.plain())
 
 
 class PrepackedLinear(nn.Module):
-    """What a float32 linear layer computes, from reordered weights."""
+    """A float32 linear layer with reordered weights."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class PrepackedLinear(nn.Module):
         return result
 
     def plain(self) -> nn.Linear:
-        """The layer as it was."""
+        """The plain layer with the same weights."""
         with torch.no_grad():
             weight: torch.Tensor = self.weights.packed.to_dense()  # (outputs, inputs)
         linear = nn.Linear(weight.shape[1], self.outputs, device="meta")
@@ -79,7 +79,7 @@ class PrepackedLinear(nn.Module):
 
 
 class PrepackedWeights:
-    """Weights of one linear layer in oneDNN's own layout; see WeightTable for the digest."""
+    """The weights of one linear layer in oneDNN's own layout. WeightTable explains the digest."""
 
     def __init__(self, digest: int, weight: torch.Tensor) -> None:
         self.digest = digest
@@ -90,7 +90,10 @@ class PrepackedWeights:
 
     @staticmethod
     def of(weight: torch.Tensor) -> "PrepackedWeights":
-        """The weights of float32 (outputs, inputs), which the product finds while they are held."""
+        """The reordered weights of a float32 matrix, (outputs, inputs).
+
+        `prepacked_product` finds them while they are referenced. Equal weights are one object.
+        """
         weight = weight.contiguous()
         return _WEIGHTS.of((weight,), lambda digest: PrepackedWeights(digest, weight))
 
@@ -109,10 +112,10 @@ _WEIGHTS: WeightTable[PrepackedWeights] = WeightTable()
 def prepacked_product(
     states: torch.Tensor, bias: torch.Tensor | None, digest: int, outputs: int
 ) -> torch.Tensor:
-    """What a linear layer of the weights with this digest computes.
+    """Apply the linear layer whose weights have this digest.
 
-    float32, (..., inputs) -> (..., outputs). Raises KeyError when no model of this process has such
-    weights.
+    float32, (..., inputs) -> (..., outputs). Raises KeyError when no model of this process has
+    weights with this digest.
     """
     weights = _WEIGHTS[digest]
     return in_steps(lambda rows: weights.product(rows, bias), states)
@@ -120,4 +123,4 @@ def prepacked_product(
 
 @prepacked_product.register_fake
 def _(states: torch.Tensor, bias: torch.Tensor | None, digest: int, outputs: int) -> torch.Tensor:
-    return states.new_empty(*states.shape[:-1], outputs)
+    return states.new_empty(*states.shape[:-1], outputs)  # (..., outputs)

@@ -1,1 +1,1 @@
-"""Which engine a checkpoint gets: candidates, checked for parity and timed."""
+"""The choice of a checkpoint's engine: candidates are checked for parity and timed."""

@@ -1,4 +1,4 @@
-"""What engines are compared on, and how far apart two of them are."""
+"""The texts that engines are compared on, and the measure of their difference."""
 
 import os
 from importlib.resources import files
@@ -27,7 +27,7 @@ PARITY_TEXTS = (
     Text(" ".join(_SHORT * 8)),
     Text("A pair has two texts", "and the second one answers the first"),
 )
-"""Enough to see whether an engine computes the same function: an error of layout shows in all."""
+"""Enough to see whether an engine computes the same function: a layout error affects every text."""
 
 _PAIRS = 10
 _LINES_OF_LONG_TEXTS = (2, 2, 2, 3, 3, 3, 4, 4, 5, 6, 8, 34)  # the last is cut at 512 tokens
@@ -36,11 +36,11 @@ _SMALLEST_SPREAD = 1e-6
 
 
 def calibration_texts(path: str = "") -> tuple[Text, ...]:
-    """What precisions are compared on: the lines of the user's file, or 128 texts of our own.
+    """The texts to compare precisions on: the lines of the user's file, or 128 built-in texts.
 
-    Ours are lines of many languages and scripts, some pairs of them, and some joined to texts of
-    up to about 512 tokens. Of the user's file, UTF-8, blank lines are skipped. Raises ConfigError
-    for a file that cannot be read or has no text.
+    The built-in ones are lines in many languages and scripts, some pairs of them, and some lines
+    joined to texts of up to about 512 tokens. The user's file is UTF-8, and its blank lines are
+    skipped. Raises ConfigError for a file that cannot be read or has no text.
     """
     if path:
         return tuple(Text(line) for line in _lines_of(Path(os.path.expanduser(path))))
@@ -48,18 +48,18 @@ def calibration_texts(path: str = "") -> tuple[Text, ...]:
     step = len(lines) // _PAIRS
     pairs = (Text(lines[i * step], lines[i * step + 1]) for i in range(_PAIRS))
     edges = pairwise(accumulate(_LINES_OF_LONG_TEXTS, initial=0))
-    around = lines * 2  # more are joined than there are
-    long = (Text(" ".join(around[start:end])) for start, end in edges)
+    repeated = lines * 2  # the long texts need more lines than there are
+    long = (Text(" ".join(repeated[start:end])) for start, end in edges)
     return (*map(Text, lines), *pairs, *long)
 
 
 def measure_deviation(
     expected: np.ndarray, actual: np.ndarray, activation: Activation, problem_type: ProblemType
 ) -> Deviation:
-    """How far logits are from those of plain float32: twice (texts, labels), at least one text.
+    """Measure how far logits are from those of plain float32.
 
-    A difference that is not finite counts as infinite, and a text with such logits as one whose
-    label is another.
+    Both are (texts, labels) with at least one text. A difference that is not finite counts as
+    infinite, and logits that are not finite count as another label.
     """
     finite = np.isfinite(actual).all(axis=1)  # (texts,)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -76,7 +76,7 @@ def measure_deviation(
 
 
 def spread(answers: np.ndarray) -> float:
-    """How far apart the answers of a regression model lie."""
+    """The range of a regression model's answers, at least a small positive number."""
     return max(float(np.ptp(answers)), _SMALLEST_SPREAD)
 
 

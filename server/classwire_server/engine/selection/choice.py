@@ -1,4 +1,4 @@
-"""Which engine a checkpoint gets, decided by measurement. Runs in the worker process."""
+"""The choice of a checkpoint's engine, by measurement. Runs in the worker process."""
 
 import copy
 import logging
@@ -43,42 +43,40 @@ from .timing import median_s, sample_of
 log = logging.getLogger(__name__)
 
 SAMPLE_TOKENS = 256
-"""Size of the batch that engines are timed on."""
+"""Tokens of the batch that precisions are timed on."""
 
 TorchEngine = PackedEngine | GroupedEngine
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The engine that was chosen, and what was measured on the way.
+    """The chosen engine, and the measurements behind the choice.
 
-    `trial` is what others for the same checkpoint are compared on. `choices` tells why.
+    `parity_check` is for further engines of the same checkpoint. `choices` gives the reasons.
     """
 
     checkpoint: Checkpoint
     engine: TorchEngine
     deviation: Deviation
-    trial: ParityCheck
+    parity_check: ParityCheck
     division: Division
     batch_tokens: int
-    cost: LatencyProfile
+    profile: LatencyProfile
     deterministic: bool
     choices: tuple[Choice, ...]
 
     def finished(self, engine: Runner) -> Runner:
-        """An engine as it is to be run."""
+        """The engine as the worker runs it: one text at a time if deterministic."""
         return OneByOne(engine) if self.deterministic else engine
 
 
 def select(
-    source: ModelSource, config: ServerConfig, device: str, cost: LatencyProfile | None = None
+    source: ModelSource, config: ServerConfig, device: str, profile: LatencyProfile | None = None
 ) -> Selection:
-    """Load a checkpoint and choose its engine, warming it up on the way.
+    """Load a checkpoint, choose its engine, and warm the engine up.
 
-    What passes cost is measured unless it is known.
-
-    Raises ConfigError for a device that is not there, and CheckpointError for a checkpoint that
-    cannot be served.
+    Measures the latency profile unless one is given. Raises ConfigError for a missing device, and
+    CheckpointError for a checkpoint that cannot be served.
     """
     choices = [choose_device(device)]
     device = choices[0].value
@@ -93,55 +91,57 @@ def select(
     torch.set_num_threads(division.threads)
     checkpoint, model = load_checkpoint(source, config)
     model = model.to(device)  # type: ignore[arg-type]
-    parity = parity_check_of(
+    float32_check = parity_check_of(
         checkpoint, PARITY_TEXTS, GroupedEngine(model, device, one_by_one=True)
     )
-    engine, deviation, why = _in_float32(checkpoint, model, device, parity)
-    trial, layout = parity, engine.traits.layout
+    engine, deviation, why = _in_float32(checkpoint, model, device, float32_check)
+    parity_check, layout = float32_check, engine.traits.layout
     choices.append(Choice("layout", layout.value, why))
     faster = FASTER_ON_CPU if device == "cpu" else FASTER_ON_GPU
     others = ", ".join(precision.value for precision in faster)
-    why = f"as --precision says; auto would choose among float32, {others}"
+    why = f"set by --precision; auto would choose among float32, {others}"
     if config.precision != Precision.FLOAT32.value:
         torch.set_num_threads(division.lanes * division.threads)  # no other lane is busy yet
-        trial = parity_check_of(checkpoint, calibration_texts(config.calibration), engine)
+        parity_check = parity_check_of(checkpoint, calibration_texts(config.calibration), engine)
         _unpack(engine)
         if config.precision == "auto":
-            engine, lower, why = _in_fastest_precision(config, model, layout, device, trial)
+            engine, lower, why = _in_fastest_precision(config, model, layout, device, parity_check)
             deviation = lower or deviation
         else:
             precision = Precision(config.precision)
-            engine, deviation = _in_precision(precision, model, layout, device, trial)
+            engine, deviation = _in_precision(precision, model, layout, device, parity_check)
         torch.set_num_threads(division.threads)
     choices.append(Choice("precision", engine.traits.precision.value, why))
     if engine.traits.precision is Precision.FLOAT32 and device == "cpu":
-        reordered, choice = _prepacked(engine, model, parity)
+        reordered, choice = _prepacked(engine, model, float32_check)
         deviation = reordered or deviation
         choices.append(choice)
     if device == "cpu":
         choices += _execution(config)
-    is_measured = cost is None
-    cost = cost or _measured_cost(engine, parity, config)
-    choices.append(_batches(cost, config))
+    is_measured = profile is None
+    profile = profile or _measured_profile(engine, float32_check, config)
+    choices.append(_batches(profile, config))
     if is_measured:
         log.info("%s: batches of %s: %s", checkpoint.name, choices[-1].value, choices[-1].why)
     return Selection(
         checkpoint,
         engine,
         deviation,
-        trial,
+        parity_check,
         division,
-        config.batch_tokens or cost.best_tokens,
-        cost,
+        config.batch_tokens or profile.best_tokens,
+        profile,
         config.deterministic,
         tuple(choices),
     )
 
 
-def _measured_cost(engine: TorchEngine, trial: ParityCheck, config: ServerConfig) -> LatencyProfile:
+def _measured_profile(
+    engine: TorchEngine, parity_check: ParityCheck, config: ServerConfig
+) -> LatencyProfile:
     runner = OneByOne(engine) if config.deterministic else engine
     return measure_profile(
-        lambda tokens: runner.run(sample_of(trial.texts, tokens)),
+        lambda tokens: runner.run(sample_of(parity_check.texts, tokens)),
         config.batch_tokens or LAST_TOKENS,
         is_shared=engine.traits.layout is Layout.PACKED and not config.deterministic,
     )
@@ -150,7 +150,7 @@ def _measured_cost(engine: TorchEngine, trial: ParityCheck, config: ServerConfig
 def _execution(config: ServerConfig) -> tuple[Choice, Choice]:
     if config.compile:
         folder = cache_folder(config.compile_cache)
-        compiled = Choice("compiled", "in the background", f"as --compile says, into {folder}")
+        compiled = Choice("compiled", "in the background", f"set by --compile, into {folder}")
     else:
         compiled = Choice("compiled", "no", "without --compile")
     policy = os.environ.get("OMP_WAIT_POLICY", "active")
@@ -158,21 +158,22 @@ def _execution(config: ServerConfig) -> tuple[Choice, Choice]:
     return compiled, Choice("OMP_WAIT_POLICY", policy, why)
 
 
-def _batches(cost: LatencyProfile, config: ServerConfig) -> Choice:
-    rates = zip(cost.tokens, cost.tokens_per_s, strict=True)
+def _batches(profile: LatencyProfile, config: ServerConfig) -> Choice:
+    rates = zip(profile.tokens, profile.tokens_per_s, strict=True)
     measured = ", ".join(f"{tokens}: {rate:,.0f} tokens/s" for tokens, rate in rates)
     if config.batch_tokens:
-        why = f"as --batch-tokens says; {measured}"
+        why = f"set by --batch-tokens; {measured}"
     else:
         why = f"the smallest with {100 * NEAR_ENOUGH:g} % of the best rate; {measured}"
-    return Choice("batches", f"{config.batch_tokens or cost.best_tokens} tokens", why)
+    return Choice("batches", f"{config.batch_tokens or profile.best_tokens} tokens", why)
 
 
 def _in_float32(
-    checkpoint: Checkpoint, model: PreTrainedModel, device: str, parity: ParityCheck
+    checkpoint: Checkpoint, model: PreTrainedModel, device: str, parity_check: ParityCheck
 ) -> tuple[TorchEngine, Deviation, str]:
-    """The packed engine where its scores are those of plain float32, else the stacked one; and why
-    it is that one.
+    """Choose the packed engine if its scores are those of plain float32, else the grouped one.
+
+    Returns the engine, its deviation and the reason.
     """
     try:
         packed = PackedModel(model)
@@ -181,77 +182,85 @@ def _in_float32(
     else:
         try:
             runner = PackedEngine(packed, device)
-            deviation = parity.deviation(runner)
-            if deviation.max_score_difference <= parity.tolerance:
+            deviation = parity_check.deviation(runner)
+            if deviation.max_score_difference <= parity_check.tolerance:
                 return runner, deviation, f"scores are those of plain float32, {_within(deviation)}"
             why = f"scores would move by {deviation.max_score_difference:.1e}"
-        except Exception as error:  # any failure of a foreign model under packing: do not pack it
+        except Exception as error:  # a model that fails in any way when packed is not packed
             why = (str(error).splitlines() or [type(error).__name__])[0]
         packed.unpack()
-    why = f"cannot be packed ({why}); stacking texts of equal length"
+    why = f"cannot be packed ({why}); grouping texts of equal length"
     log.info("%s: %s", checkpoint.name, why)
-    stacked = GroupedEngine(model, device)
-    deviation = parity.deviation(stacked)
-    if deviation.max_score_difference > parity.tolerance:
+    grouped = GroupedEngine(model, device)
+    deviation = parity_check.deviation(grouped)
+    if deviation.max_score_difference > parity_check.tolerance:
         raise CheckpointError(
             f"{checkpoint.location}: its scores depend on the other texts of a batch "
             f"(by {deviation.max_score_difference:.1e})"
         )
-    return stacked, deviation, why
+    return grouped, deviation, why
 
 
 def _prepacked(
-    engine: TorchEngine, model: PreTrainedModel, parity: ParityCheck
+    engine: TorchEngine, model: PreTrainedModel, parity_check: ParityCheck
 ) -> tuple[Deviation | None, Choice]:
-    """Reorder the weights of a float32 engine's model, in place, where that is faster and its
-    scores stay.
+    """Reorder the weights of a float32 engine's model, in place, if that is faster and keeps its
+    scores.
 
-    The deviation is None where the weights are as they were.
+    The deviation is None if the weights stay as they are.
     """
     if not is_worthwhile():
-        why = "reordered ones are no faster without AVX-512"
+        why = "reordered weights are no faster without AVX-512"
         return None, Choice("float32 weights", "as stored", why)
     prepack(model)
     try:
-        deviation = parity.deviation(engine)
-        if deviation.max_score_difference <= parity.tolerance:
+        deviation = parity_check.deviation(engine)
+        if deviation.max_score_difference <= parity_check.tolerance:
             why = f"faster with AVX-512, scores {_within(deviation)}"
             return deviation, Choice("float32 weights", "reordered", why)
         why = f"scores would move by {deviation.max_score_difference:.1e}"
-    except Exception as error:  # a foreign model may read the weights of its layers
+    except Exception as error:  # a model's code may read the weights of its layers
         why = (str(error).splitlines() or [type(error).__name__])[0]
     restore(model)
-    log.info("%s: weights are not reordered (%s)", parity.checkpoint.name, why)
+    log.info("%s: weights are not reordered (%s)", parity_check.checkpoint.name, why)
     return None, Choice("float32 weights", "as stored", why)
 
 
 def _in_precision(
-    precision: Precision, model: PreTrainedModel, layout: Layout, device: str, trial: ParityCheck
+    precision: Precision,
+    model: PreTrainedModel,
+    layout: Layout,
+    device: str,
+    parity_check: ParityCheck,
 ) -> tuple[TorchEngine, Deviation]:
-    """The engine in the precision that the user names; the model is converted in place."""
+    """Build the engine in the user's precision. Converts the model in place."""
     runner = _build(model, precision, layout, device)
-    deviation = trial.deviation(runner)
+    deviation = parity_check.deviation(runner)
     if not math.isfinite(deviation.max_score_difference):
         raise CheckpointError(
-            f"{trial.checkpoint.location}: its logits are not finite in {precision.value}"
+            f"{parity_check.checkpoint.location}: its logits are not finite in {precision.value}"
         )
     return runner, deviation
 
 
 def _in_fastest_precision(
-    config: ServerConfig, model: PreTrainedModel, layout: Layout, device: str, trial: ParityCheck
+    config: ServerConfig,
+    model: PreTrainedModel,
+    layout: Layout,
+    device: str,
+    parity_check: ParityCheck,
 ) -> tuple[TorchEngine, Deviation | None, str]:
-    """The fastest engine whose scores are near enough to those of float32, and what each
-    precision gave.
+    """Build the fastest engine whose scores are close enough to those of float32.
 
-    Its deviation is None when that is float32 itself.
+    Returns the engine, its deviation, which is None for float32 itself, and the results of all
+    precisions.
     """
-    sample = sample_of(trial.texts, SAMPLE_TOKENS)
+    sample = sample_of(parity_check.texts, SAMPLE_TOKENS)
     found: list[str] = []
 
-    def note(precision: Precision, said: str) -> None:
-        found.append(f"{precision.value} {said}")
-        log.info("%s: %s", trial.checkpoint.name, found[-1])
+    def note(precision: Precision, result: str) -> None:
+        found.append(f"{precision.value} {result}")
+        log.info("%s: %s", parity_check.checkpoint.name, found[-1])
 
     float32 = _build(model, Precision.FLOAT32, layout, device)
     best_s = median_s(float32, sample)
@@ -259,7 +268,7 @@ def _in_fastest_precision(
     note(Precision.FLOAT32, f"at {len(sample.ids) / best_s:.0f} tokens/s")
     best: tuple[TorchEngine, Deviation] | None = None
     for precision in FASTER_ON_CPU if device == "cpu" else FASTER_ON_GPU:
-        engine = None  # what was refused makes room for what is tried next
+        engine = None  # frees the memory of a rejected engine before the next is built
         try:
             engine = _build(copy.deepcopy(model), precision, layout, device)
             seconds = median_s(engine, sample, at_most_s=2 * best_s)
@@ -270,10 +279,10 @@ def _in_fastest_precision(
         if seconds >= best_s:
             note(precision, f"{rate}: no faster")
             continue
-        deviation = trial.deviation(engine)
+        deviation = parity_check.deviation(engine)
         accepted = accepts(deviation, config)
         agreement = f"labels agree on {100 * deviation.label_agreement:.1f} %"
-        verdict = "accepted" if accepted else "refused"
+        verdict = "accepted" if accepted else "rejected"
         note(precision, f"{rate}, {agreement}, scores {_within(deviation)}: {verdict}")
         if accepted:
             best_s, best = seconds, (engine, deviation)
@@ -292,7 +301,7 @@ def _within(deviation: Deviation) -> str:
 def _build(
     model: PreTrainedModel, precision: Precision, layout: Layout, device: str
 ) -> TorchEngine:
-    if precision is not Precision.FLOAT32:  # whose weights stay plain while others start from them
+    if precision is not Precision.FLOAT32:  # other precisions convert copies of plain weights
         convert(model, precision)
     if layout is Layout.PACKED:
         return PackedEngine(PackedModel(model), device, precision)

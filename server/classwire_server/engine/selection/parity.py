@@ -1,4 +1,4 @@
-"""Engines on trial: the same texts through plain float32 and through another."""
+"""The parity check: runs the same texts through plain float32 and through another engine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,18 @@ from classwire_server.tokenization import Text, Truncation
 from .calibration import measure_deviation, spread
 
 SAME = 1e-5
-"""Largest difference of a score from plain float32 that a float32 engine may have."""
+"""Largest allowed difference of a float32 engine's score from plain float32."""
 
 BATCH_TOKENS = 512
-"""Tokens of a batch: activations of all texts at once would take memory that is never used again.
-"""
+"""Tokens of a batch: all texts at once would need memory that is never used again."""
 
 
 @dataclass(frozen=True, eq=False)
 class ParityCheck:
-    """Texts that engines are compared on, and what float32 says of them.
+    """The texts that engines are compared on, and their reference logits.
 
-    `logits` are float32, (texts, labels), in packed order: plain, one text at a time, or of an
-    engine that has been found to compute the same.
+    `logits` are float32, (texts, labels), in packed order. They come from plain float32, one text
+    at a time, or from an engine that has passed the check against it.
     """
 
     checkpoint: Checkpoint
@@ -36,9 +35,10 @@ class ParityCheck:
 
     @property
     def tolerance(self) -> float:
-        """The largest deviation of an engine that computes the same: 1e-5 of any score.
+        """The largest deviation of an engine that computes the same function: 1e-5 of any score.
 
-        Regression has scores of any size, and its deviation is over their spread.
+        Regression scores may have any size. Their rounding grows with it, and their deviation is
+        relative to their range.
         """
         if self.checkpoint.problem_type is not ProblemType.REGRESSION:
             return SAME
@@ -46,7 +46,7 @@ class ParityCheck:
         return SAME * max(1.0, largest) / spread(self.logits)
 
     def deviation(self, runner: Runner) -> Deviation:
-        """How far a runner's scores are from plain float32, many texts in a batch."""
+        """Measure how far a runner's scores are from plain float32, with many texts in a batch."""
         return measure_deviation(
             self.logits,
             _run(runner, self.texts),
@@ -58,9 +58,9 @@ class ParityCheck:
 def parity_check_of(
     checkpoint: Checkpoint, texts: Sequence[Text], reference: Runner
 ) -> ParityCheck:
-    """A trial on these texts, by what `reference` makes of them.
+    """Make a parity check of these texts with the logits of `reference`.
 
-    Raises CheckpointError when that is not finite.
+    Raises CheckpointError when the logits are not finite.
     """
     tokenization = checkpoint.tokenization(Truncation.DROP_END)
     packed = pack([tokenization.encode(text, None, field="") for text in texts])
@@ -71,7 +71,7 @@ def parity_check_of(
 
 
 def _run(runner: Runner, texts: PackedTexts) -> np.ndarray:
-    """Logits of all texts, in batches such as callers' texts come in."""
+    """Logits of all texts, in batches of ordinary size: float32, (texts, labels)."""
     rows = []
     first = 0
     while first < len(texts.lengths):

@@ -1,4 +1,4 @@
-"""How long an engine takes, on texts made for it."""
+"""Timing of an engine on synthetic texts."""
 
 import math
 import statistics
@@ -10,11 +10,11 @@ from classwire_server.engine.forward.runner import Runner
 from classwire_server.engine.packing import PackedTexts
 
 TEXT_TOKENS = 32
-"""Length of the texts that engines are timed on, where there are more tokens."""
+"""Largest length of the texts that engines are timed on."""
 
 
 def sample_of(texts: PackedTexts, tokens: int) -> PackedTexts:
-    """Texts of so many tokens in all, made of the start of the longest of others."""
+    """Make texts with about `tokens` tokens in total, from the start of the longest text."""
     longest = texts.ids[texts.bounds[-2] :][: min(TEXT_TOKENS, tokens)]
     length = len(longest)
     count = max(1, tokens // length)
@@ -27,8 +27,9 @@ def sample_of(texts: PackedTexts, tokens: int) -> PackedTexts:
 
 
 def median_s(runner: Runner, texts: PackedTexts, at_most_s: float = math.inf) -> float:
-    """The median time of three runs, in seconds, after one that warms up; of fewer when together
-    they take too long.
+    """The median time of up to three runs, in seconds, after a warm-up run.
+
+    Starts no further run once the runs have taken longer than `at_most_s` in total.
     """
     runner.run(texts)
     seconds: list[float] = []

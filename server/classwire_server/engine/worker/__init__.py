@@ -1,1 +1,1 @@
-"""The process that runs a model: its start, its supervision, its protocol."""
+"""The worker process that runs a model: its start, supervision and protocol."""

@@ -1,4 +1,4 @@
-"""The worker as a program: its arguments are the descriptors of its connections."""
+"""The worker as a program. Its arguments are the file descriptors of its connections."""
 
 import sys
 from multiprocessing.connection import Connection

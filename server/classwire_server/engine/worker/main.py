@@ -1,7 +1,7 @@
-"""The process that holds one model on one device, and computes what its server sends.
+"""The worker process: it holds one model on one device and computes the server's batches.
 
-It is a process of its own so that the forward pass and the server's Python threads never wait for
-each other's lock: docs/concepts/decisions/0006. It ends when its server does, however that ends.
+In a process of its own, the forward pass and the server's threads do not compete for one GIL:
+docs/concepts/decisions/0006. The worker ends when its server ends, for any reason.
 """
 
 import logging
@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import TYPE_CHECKING
 
 from classwire_server.engine import Execution
-from classwire_server.engine.forward.preemption import MAX_STILL_S, PREEMPTION
+from classwire_server.engine.forward.preemption import MAX_PAUSE_S, PREEMPTION
 from classwire_server.engine.packing import PackedTexts
 from classwire_server.errors import StartError
 
@@ -41,31 +41,31 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Turn = Callable[[Work], AbstractContextManager[None]]
-"""When a batch is computed, and what holds for as long as it is."""
+"""The context in which a batch is computed: entering it waits for the batch's turn."""
 
 NICENESS = 5
-"""How much more a worker leaves to others than its server does. On a core that both share, the
-server refuses calls while batches are computed, and still leaves a quarter of it to them.
+"""Added to the server's nice value. On a core that both share, the server can then reject calls
+while the worker computes, and the worker still gets a quarter of the core.
 """
 FAILED_EXIT_CODE = 70
-"""Of sysexits.h, EX_SOFTWARE: the device no longer answers, or a lane has failed."""
+"""EX_SOFTWARE of sysexits.h: the device no longer answers, or a lane has failed."""
 
 
 def main(control: Link, links: Sequence[Link]) -> None:
-    """Take a job from the server and work on it until the server has gone.
+    """Receive a job from the server and compute its batches until the server ends.
 
-    `links` are the connections for batches: the first for urgent ones, and of the others as many
-    are used as there are lanes, and one more.
+    `links` are the connections for batches. The first carries urgent batches; of the others, the
+    worker uses one for each lane and one more.
     """
     os.nice(NICENESS)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # meant for the server, which then ends this
+        signal.signal(number, signal.SIG_IGN)  # the server handles them, and ends this process
     job: Job = receive(control)
     threading.Thread(target=_end_with_server, args=(control,), daemon=True).start()
-    speaking = threading.Lock()  # guards sending on control
-    _forward_logs(control, speaking, job.config.log_level)
+    send_lock = threading.Lock()  # guards sending on control
+    _forward_logs(control, send_lock, job.config.log_level)
     try:
-        worker = _Worker(job, control, speaking)
+        worker = _Worker(job, control, send_lock)
     except StartError as error:
         send(control, Refused(error))
         return
@@ -78,47 +78,45 @@ def main(control: Link, links: Sequence[Link]) -> None:
 
 
 class _Worker:
-    """The engine of one job, and the lanes that use it."""
+    """The engine of one job, and the threads that run batches on it."""
 
-    def __init__(self, job: Job, control: Link, speaking: threading.Lock) -> None:
+    def __init__(self, job: Job, control: Link, send_lock: threading.Lock) -> None:
         from classwire_server.engine.selection.choice import select
 
-        from .memory import Rest, give_back
+        from .memory import IdleAction, release_memory
 
         self._control = control
-        self._speaking = speaking
+        self._send_lock = send_lock
         self._job = job
-        self._selection: Selection = select(job.source, job.config, job.device, job.cost)
+        self._selection: Selection = select(job.source, job.config, job.device, job.profile)
         self._runner: Runner = self._selection.finished(self._selection.engine)
-        give_back()
-        self._rest = Rest()
-        # So that a pass that stands still is not taken for one that hangs.
-        PREEMPTION.max_still_s = min(MAX_STILL_S, job.config.worker_timeout_s / 4)
+        release_memory()
+        self._idle = IdleAction()
+        # Well below the timeout, so that the server does not take a paused pass for a hung one.
+        PREEMPTION.max_pause_s = min(MAX_PAUSE_S, job.config.worker_timeout_s / 4)
         self._free_lanes = threading.Semaphore(self._selection.division.lanes)
 
     def work(self, links: Sequence[Link]) -> None:
-        """Say that the engine is ready, and compute batches until the server has gone."""
+        """Report the engine as ready, and compute batches until the server ends."""
         selection = self._selection
         urgent, *lanes = links
         threads = [
-            threading.Thread(target=self._serve, args=(lane, self._on_a_lane), name=f"lane-{n}")
+            threading.Thread(target=self._serve, args=(lane, self._on_lane), name=f"lane-{n}")
             for n, lane in enumerate(lanes[: selection.division.lanes + 1])
         ]
         threads.append(
-            threading.Thread(
-                target=self._serve, args=(urgent, self._beside_the_lanes), name="urgent"
-            )
+            threading.Thread(target=self._serve, args=(urgent, self._urgently), name="urgent")
         )
         for thread in threads:
             thread.start()
-        self._say(
+        self._send(
             Ready(
                 selection.checkpoint,
                 self._runner.traits,
                 selection.deviation,
                 selection.division.lanes,
                 selection.batch_tokens,
-                selection.cost,
+                selection.profile,
                 selection.choices,
             )
         )
@@ -132,15 +130,15 @@ class _Worker:
 
         found = compiled(self._selection, self._job.source, self._job.config)
         if found is not None:
-            self._runner, deviation = found  # between two batches: each reads it once
-            self._say(Changed(self._runner.traits, deviation))
+            self._runner, deviation = found  # each batch reads _runner once
+            self._send(Changed(self._runner.traits, deviation))
 
     @contextmanager
-    def _on_a_lane(self, work: Work) -> Iterator[None]:
+    def _on_lane(self, work: Work) -> Iterator[None]:
         with self._free_lanes, PREEMPTION.bulk() if work.terms.bulk else nullcontext():
             yield
 
-    def _beside_the_lanes(self, _: Work) -> AbstractContextManager[None]:
+    def _urgently(self, _: Work) -> AbstractContextManager[None]:
         return PREEMPTION.urgent()
 
     def _serve(self, link: Link, turn: Turn) -> None:
@@ -151,10 +149,10 @@ class _Worker:
                     is_late = time.monotonic() >= work.terms.begin_by_s
                     answer = Late() if is_late else self._compute(work.texts)
                 send(link, answer)
-                self._rest.worked()
+                self._idle.worked()
         except (EOFError, OSError):
-            pass  # the server has gone
-        except BaseException as error:  # a lane that dies alone would leave its caller waiting
+            pass  # the server has ended
+        except BaseException as error:  # a thread that ends alone would leave its caller waiting
             log.critical("a lane failed: %s; ending its process", type(error).__name__)
             os._exit(FAILED_EXIT_CODE)
 
@@ -163,7 +161,7 @@ class _Worker:
         began_s, started_s = time.monotonic(), time.perf_counter()
         try:
             values = run_within_memory(runner, texts)
-        except Exception as error:  # whatever it is, it is the batch's, and others go on
+        except Exception as error:  # any error fails this batch alone
             self._end_if_device_is_lost(runner.traits.device)
             log.warning("a batch of %d texts failed: %s", len(texts.lengths), type(error).__name__)
             return Failed(type(error).__name__)
@@ -176,13 +174,13 @@ class _Worker:
             log.critical("the device %s is lost; ending its process", device)
             os._exit(FAILED_EXIT_CODE)
 
-    def _say(self, message: object) -> None:
-        with self._speaking, suppress(OSError):
+    def _send(self, message: object) -> None:
+        with self._send_lock, suppress(OSError):
             send(self._control, message)
 
 
 def run_within_memory(runner: "Runner", texts: PackedTexts) -> "np.ndarray":
-    """Logits of the texts; a batch for which there is no memory is halved until there is."""
+    """Logits of the texts in packed order. Halves the batch when memory runs out."""
     import numpy as np
 
     from classwire_server.engine.forward.device import is_out_of_memory
@@ -191,7 +189,7 @@ def run_within_memory(runner: "Runner", texts: PackedTexts) -> "np.ndarray":
         return runner.run(texts)
     except Exception as error:
         why = "out of memory" if is_out_of_memory(error) else "compiled code failed"
-        # Compiled code does not say of what, so that it may be memory too.
+        # Compiled code does not report why it failed, so memory is a possible reason.
         may_fit = is_out_of_memory(error) or runner.traits.execution is Execution.COMPILED
         if not may_fit or len(texts.lengths) == 1:
             raise
@@ -200,34 +198,34 @@ def run_within_memory(runner: "Runner", texts: PackedTexts) -> "np.ndarray":
 
 
 def _end_with_server(control: Link) -> None:
-    """The server's next word is goodbye; when it has no time for one, the connection ends."""
+    """End this process when the server closes the connection: it sends nothing after the job."""
     with suppress(EOFError, OSError):
         receive(control)
     os._exit(0)
 
 
-class _Forwarding(logging.Handler):
-    """Hands log lines to the server, where all lines have one form and one place."""
+class _ForwardingHandler(logging.Handler):
+    """Sends log records to the server, which formats and writes all lines."""
 
-    def __init__(self, control: Link, speaking: threading.Lock) -> None:
+    def __init__(self, control: Link, send_lock: threading.Lock) -> None:
         super().__init__()
         self._control = control
-        self._speaking = speaking
+        self._send_lock = send_lock
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send a line, formatted: its arguments may be nothing that can be sent."""
+        """Send a record with its message formatted: pickle may not support its arguments."""
         line = logging.makeLogRecord(
             {"name": record.name, "levelno": record.levelno, "levelname": record.levelname}
         )
         line.msg = record.getMessage()
         if record.exc_info:
             line.exc_text = logging.Formatter().formatException(record.exc_info)
-        with self._speaking, suppress(OSError):
+        with self._send_lock, suppress(OSError):
             send(self._control, line)
 
 
-def _forward_logs(control: Link, speaking: threading.Lock, level: str) -> None:
+def _forward_logs(control: Link, send_lock: threading.Lock, level: str) -> None:
     logger = logging.getLogger("classwire_server")
-    logger.handlers = [_Forwarding(control, speaking)]
+    logger.handlers = [_ForwardingHandler(control, send_lock)]
     logger.propagate = False
     logger.setLevel(level.upper())

@@ -1,4 +1,4 @@
-"""Memory that is free, given back to the system."""
+"""Returning free memory to the operating system."""
 
 import ctypes
 import gc
@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-REST_S = 2.0
-"""Without work for so long, a worker holds no more than it needs to begin again."""
+IDLE_S = 2.0
+"""Idle time after which a worker returns free memory to the system."""
 
 
-def give_back() -> None:
-    """Hand free memory back, where the C library has a way to: loading leaves a lot of it. What is
-    in use then stays for good: to look for garbage in all of it would hold up batches.
+def release_memory() -> None:
+    """Return free memory to the system after loading, which leaves much of it.
+
+    Exempts all live objects from later garbage collections, which would delay batches.
     """
     gc.collect()
     gc.freeze()
@@ -21,34 +22,34 @@ def give_back() -> None:
 
 
 def trim() -> None:
-    """Hand back what malloc keeps for later; other threads go on meanwhile."""
-    with suppress(OSError, AttributeError):  # glibc's own
+    """Return the free memory that malloc keeps; other threads run meanwhile."""
+    with suppress(OSError, AttributeError):  # only glibc has malloc_trim
         ctypes.CDLL(None).malloc_trim(0)
 
 
-class Rest:
-    """Does something whenever work has been followed by `rest_s` seconds without any.
+class IdleAction:
+    """Runs an action once after each `idle_s` seconds without work.
 
-    Each lane has an arena of malloc's, which keeps what its largest batch took. `worked` may be
-    called by any thread.
+    Each lane has a malloc arena of its own, which keeps the memory of its largest batch. `worked`
+    may be called by any thread.
     """
 
-    def __init__(self, action: Callable[[], None] = trim, rest_s: float = REST_S) -> None:
+    def __init__(self, action: Callable[[], None] = trim, idle_s: float = IDLE_S) -> None:
         self._action = action
-        self._rest_s = rest_s
+        self._idle_s = idle_s
         self._worked_s = 0.0
         self._has_worked = threading.Event()
-        threading.Thread(target=self._watch, name="rest", daemon=True).start()
+        threading.Thread(target=self._watch, name="idle", daemon=True).start()
 
     def worked(self) -> None:
-        """Something was done just now."""
+        """Restart the idle time: work has just been done."""
         self._worked_s = time.monotonic()
         self._has_worked.set()
 
     def _watch(self) -> None:
         while True:
             self._has_worked.wait()
-            while (left_s := self._worked_s + self._rest_s - time.monotonic()) > 0:
+            while (left_s := self._worked_s + self._idle_s - time.monotonic()) > 0:
                 time.sleep(left_s)
             self._has_worked.clear()
             self._action()

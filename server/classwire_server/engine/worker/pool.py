@@ -1,4 +1,4 @@
-"""One model on all its devices, and how it gets there."""
+"""One model on all its devices, and how its workers are started."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -24,9 +24,9 @@ from .supervisor import Supervisor
 
 
 class WorkerPool:
-    """One model on one or several devices, each with a supervised worker process of its own.
+    """One model on one or several devices, each with its own supervised worker process.
 
-    Safe for use by any thread; see Engine for how many at once.
+    Thread-safe; Engine says how many threads may call `infer` at once.
     """
 
     def __init__(self, workers: Sequence[Supervisor], lanes: Sequence[int]) -> None:
@@ -44,7 +44,7 @@ class WorkerPool:
 
     @property
     def deviation(self) -> Deviation:
-        """How far scores are from plain float32 where they are farthest."""
+        """The largest deviation from plain float32 of any worker."""
         return max((w.deviation for w in self._workers), key=lambda d: d.max_score_difference)
 
     @property
@@ -61,27 +61,33 @@ class WorkerPool:
         return tuple(worker.pid for worker in self._workers if worker.is_up)
 
     @property
+    def in_flight(self) -> tuple[int, ...]:
+        """The number of batches in flight on each worker."""
+        with self._lock:
+            return tuple(self._in_flight.values())
+
+    @property
     def is_up(self) -> bool:
-        """Whether one of the workers is."""
+        """Whether any worker is up."""
         return any(worker.is_up for worker in self._workers)
 
     @property
     def failure(self) -> str:
-        """Why none of the workers is up; empty while one is."""
+        """Why no worker is up; empty while one is."""
         return "" if self.is_up else self._workers[0].failure
 
     def infer(self, encodings: Sequence[Encoding], terms: Terms = ANY_TIME) -> Logits:
-        """The logits of the texts, from the worker that has the least to do.
+        """Compute the logits of the texts on the worker with the least load.
 
         Raises NoWorker, TooLate and WorkerLost as Engine says, and RuntimeError when the forward
-        pass fails.
+        pass failed.
         """
         texts = pack(encodings)
         while True:
             worker = self._take(terms.urgent)
             try:
                 computed = worker.compute(texts, terms)
-            except NoWorker:  # it has ended in between; there may be another
+            except NoWorker:  # it ended in between; another may be up
                 continue
             finally:
                 with self._lock:
@@ -95,12 +101,12 @@ class WorkerPool:
             )
 
     def close(self) -> None:
-        """End the workers; what they compute at the moment is lost."""
+        """End the workers. Batches in flight are lost."""
         for worker in self._workers:
             worker.close()
 
     def _take(self, urgent: bool) -> Supervisor:
-        """The worker with the least to do of those that are up."""
+        """Take the worker with the least load of those that are up. Raises NoWorker."""
         with self._lock:
             up = [worker for worker in self._workers if worker.is_up]
             if not up:
@@ -122,9 +128,9 @@ def launch(
 ) -> Launched:
     """Start a worker for each device, and wait until all are ready.
 
-    From then on a worker that ends is replaced. `on_change` is called, on any thread, whenever
-    `is_up` of the engine may have changed. Raises StartError, with no process left, when one of
-    them cannot serve the model.
+    From then on the pool replaces workers that end. It calls `on_change`, on any thread, whenever
+    the engine's `is_up` may have changed. Raises StartError, and leaves no process behind, when a
+    worker cannot serve the model.
     """
     workers: list[Supervisor] = []
     try:
@@ -138,4 +144,4 @@ def launch(
     engine = WorkerPool(workers, [worker.lanes for worker in ready])
     smallest = min(ready, key=lambda worker: worker.batch_tokens)
     choices = tuple(choice for worker in ready for choice in worker.choices)
-    return Launched(ready[0].checkpoint, engine, smallest.batch_tokens, smallest.cost, choices)
+    return Launched(ready[0].checkpoint, engine, smallest.batch_tokens, smallest.profile, choices)

@@ -1,4 +1,4 @@
-"""One worker process of a model, as the server sees it, from its start to its end."""
+"""One worker process of a model, seen from the server, from start to end."""
 
 import logging
 import math
@@ -37,7 +37,7 @@ from .protocol import (
 log = logging.getLogger(__name__)
 
 END_TIMEOUT_S = 5.0
-"""How long a process may take to end once it has hung up, or been killed."""
+"""How long a process may take to end after it closed its connection or was killed."""
 
 
 class WorkerProcess(Protocol):
@@ -46,11 +46,11 @@ class WorkerProcess(Protocol):
     pid: int
 
     def kill(self) -> None:
-        """End it at once; does nothing when it has ended."""
+        """End it at once. Does nothing if it has ended."""
         ...
 
     def wait(self, timeout_s: float) -> int | None:
-        """Its exit code, once it has ended; None when that takes longer."""
+        """Wait for its exit code; None after timeout_s."""
         ...
 
 
@@ -59,7 +59,7 @@ Spawn = Callable[[Link, Sequence[Link]], WorkerProcess]
 
 
 class Subprocess:
-    """A fresh interpreter: it imports what a worker needs, and nothing of the server's."""
+    """A worker in a fresh Python interpreter, which imports only what a worker needs."""
 
     def __init__(self, control: Link, links: Sequence[Link]) -> None:
         descriptors = [connection.fileno() for connection in (control, *links)]
@@ -67,8 +67,9 @@ class Subprocess:
             [sys.executable, "-P", "-m", str(__package__), *map(str, descriptors)],
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
-            stdout=2,  # the server's own is for scripts, which wait for its lines
-            # Torch's threads sleep while they wait for each other: docs/decisions/0005.
+            stdout=2,  # scripts read the server's standard output
+            # Torch's threads sleep while they wait for each other:
+            # docs/concepts/decisions/0005.
             env={"OMP_WAIT_POLICY": "passive", **os.environ},
         )
         self.pid = self._process.pid
@@ -87,37 +88,37 @@ class Subprocess:
 class Worker:
     """One worker process.
 
-    The thread that made it calls `ready`, `listen` and `close`, in this order; any thread calls
-    `compute` once it is ready, and `kill`. `has_ended` is true as soon as anybody notices. Raises
-    OSError when the process cannot be started.
+    The creating thread calls `ready`, `listen` and `close`, in this order. Any thread may call
+    `kill`, and `compute` once the worker is ready. `has_ended` is true as soon as any thread
+    notices the end. The constructor raises OSError when the process cannot be started.
     """
 
     def __init__(self, job: Job, spawn: Spawn) -> None:
         self._job = job
         self.has_ended = False
-        self._ended = ""  # how
+        self._ended = ""  # how the process ended
         self._changed = threading.Condition()  # guards all below, and the lanes
-        self._killed = ""  # why, when it was the server who did it
+        self._killed = ""  # why the server killed it
         self._in_flight = 0
         self._closed = False
-        with ExitStack() as undo, ExitStack() as theirs:
+        with ExitStack() as undo, ExitStack() as remote:
             pairs = []
             for _ in range(divide(usable_cores(), job.config.lanes, job.config.threads).lanes + 3):
                 pairs.append(Pipe())
                 undo.enter_context(pairs[-1][0])
-                theirs.enter_context(pairs[-1][1])  # so that the process's end ends all reads
+                remote.enter_context(pairs[-1][1])  # so that the process's end ends all reads
             (self._control, control), *links = pairs
-            self._links = [ours for ours, _ in links]
+            self._links = [link for link, _ in links]
             self._process = spawn(control, [link for _, link in links])
             undo.pop_all()
         self.pid = self._process.pid
-        with suppress(OSError):  # `ready` says how it ended
+        with suppress(OSError):  # `ready` reports how it ended
             send(self._control, job)
 
     def ready(self, timeout_s: float = math.inf) -> Ready:
-        """Wait until the worker answers batches.
+        """Wait until the worker accepts batches.
 
-        Raises StartError when it refuses, or ends, or takes longer than timeout_s.
+        Raises StartError when it rejects the job, ends, or takes longer than timeout_s.
         """
         try:
             message = self._next_message(time.monotonic() + timeout_s)
@@ -139,12 +140,12 @@ class Worker:
         return ready
 
     def compute(self, texts: PackedTexts, terms: Terms) -> Computed:
-        """The logits of packed texts; as many threads as there are lanes, and one more, wait for no
-        other, and nor does one with an urgent batch.
+        """Compute the logits of packed texts.
 
-        Raises NoWorker when the process has ended before it had the batch, TooLate when it has not
-        begun it in time, WorkerLost when it ends before it answers, and RuntimeError when the
-        forward pass fails.
+        `lanes + 1` threads with ordinary batches and one with an urgent batch may call at the same
+        time; more wait. Raises NoWorker when the process ended before it had the batch, TooLate
+        when it did not start the batch in time, WorkerLost when it ended before it answered, and
+        RuntimeError when the forward pass failed.
         """
         lanes = self._urgent if terms.urgent else self._lanes
         with self._changed:
@@ -168,7 +169,7 @@ class Worker:
         return computed
 
     def ending(self) -> str:
-        """Wait until the process has ended; returns how. For the thread that made it."""
+        """Wait until the process has ended, and return how. For the creating thread."""
         if not self._ended:
             self.has_ended = True
             code = self._process.wait(END_TIMEOUT_S)
@@ -181,11 +182,11 @@ class Worker:
         return self._ended
 
     def listen(self) -> None:
-        """Hear what the worker says of itself until it ends; kill it when it hangs."""
+        """Handle the worker's messages until it ends; kill it when it hangs."""
         limit_s = self._job.config.worker_timeout_s
         try:
             while (oldest_s := self._oldest_s()) + limit_s > time.monotonic():
-                # What is sent from now on is not overdue before this has passed.
+                # A batch sent from now on is not overdue before this wait ends.
                 message = self._next_message(min(oldest_s, time.monotonic()) + limit_s)
                 if isinstance(message, Changed):
                     self.traits, self.deviation = message.traits, message.deviation
@@ -196,7 +197,7 @@ class Worker:
             self.kill(f"was killed, since it could not be understood: {type(error).__name__}")
 
     def kill(self, why: str = "was killed") -> None:
-        """End the process; what it computes at the moment is lost."""
+        """End the process. Batches in flight are lost."""
         self.has_ended = True
         with self._changed:
             if self._closed:
@@ -204,13 +205,13 @@ class Worker:
             self._killed = self._killed or why
             self._process.kill()
             for connection in (self._control, *self._links):
-                hang_up(connection)  # a process that waits for a broken device may not end
+                hang_up(connection)  # a process blocked on a broken device may not end
 
     def close(self) -> None:
-        """End the process, and free what belongs to it once no thread uses that any more."""
+        """End the process, and close its connections once no thread uses them."""
         self.kill()
         self.ending()
-        with self._changed:  # a connection closed while it is read might be another's by then
+        with self._changed:  # a descriptor closed while it is read might be reused by then
             self._changed.wait_for(lambda: not self._in_flight)
             self._closed = True
             for connection in (self._control, *self._links):
@@ -225,7 +226,7 @@ class Worker:
         except (EOFError, OSError):
             self.has_ended = True
             raise (WorkerLost if is_sent else NoWorker) from None
-        except BaseException as error:  # what is left of the answer must not be another caller's
+        except BaseException as error:  # the next caller must not get the rest of the answer
             self.kill(f"was killed, since its answer could not be read: {type(error).__name__}")
             if isinstance(error, Exception):
                 raise WorkerLost from error
@@ -236,7 +237,7 @@ class Worker:
             return min(self._lanes.oldest_s, self._urgent.oldest_s)
 
     def _next_message(self, until_s: float) -> Any:
-        """The next message that is no line of the log; None when there is none until then."""
+        """The next message other than a log record; None if there is none by until_s."""
         while (left_s := until_s - time.monotonic()) > 0:
             if self._control.poll(None if math.isinf(left_s) else left_s):
                 message = receive(self._control)

@@ -1,8 +1,8 @@
-"""What a server and the worker process of a model say to each other.
+"""The messages between the server and the worker process of a model.
 
-Both run the same code and trust each other: messages are pickled. A worker has one control
-connection and, for each batch that it may hold, one connection on which batches and logits take
-turns; the first of these is for urgent batches.
+Both run the same code and trust each other, so messages are pickled. A worker has one control
+connection, and one connection for each batch that it may hold. On the latter a batch and its logits
+alternate; the first is for urgent batches.
 """
 
 import pickle
@@ -27,39 +27,37 @@ Link = Connection
 
 @dataclass(frozen=True)
 class Job:
-    """The first word of the server: what to serve, on which device, and what passes cost there if
-    that is known.
-    """
+    """The server's first message: what to serve, on which device, and its profile if known."""
 
     source: ModelSource
     config: ServerConfig
     device: str
-    cost: LatencyProfile | None = None
+    profile: LatencyProfile | None = None
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The worker answers batches: `lanes` at the same time, best of `batch_tokens` each."""
+    """The worker accepts batches: `lanes` at the same time, of about `batch_tokens` each."""
 
     checkpoint: Checkpoint
     traits: EngineTraits
     deviation: Deviation
     lanes: int
     batch_tokens: int
-    cost: LatencyProfile
+    profile: LatencyProfile
     choices: tuple[Choice, ...] = ()
 
 
 @dataclass(frozen=True)
 class Refused:
-    """The worker cannot serve what it was asked to."""
+    """The worker cannot serve the job's model."""
 
     error: StartError
 
 
 @dataclass(frozen=True)
 class Changed:
-    """From now on another engine computes."""
+    """Another engine computes from now on."""
 
     traits: EngineTraits
     deviation: Deviation
@@ -67,7 +65,7 @@ class Changed:
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """A batch, and how it is to be computed."""
+    """A batch, and how to compute it."""
 
     texts: PackedTexts
     terms: Terms
@@ -85,29 +83,29 @@ class Computed:
 
 @dataclass(frozen=True)
 class Late:
-    """A batch was not begun by the time that its terms name."""
+    """The worker had not started the batch by `begin_by_s`."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A batch has no logits. `problem` holds nothing of its texts."""
+    """The forward pass of a batch failed. `problem` contains none of its texts."""
 
     problem: str
 
 
 def send(connection: Link, message: object) -> None:
-    """Send one message. Raises OSError when the other side has gone."""
+    """Send one message. Raises OSError when the other side has closed."""
     connection.send_bytes(pickle.dumps(message, protocol=5))
 
 
 def receive(connection: Link) -> Any:
-    """Wait for one message. Raises EOFError or OSError when the other side has gone."""
+    """Wait for one message. Raises EOFError or OSError when the other side has closed."""
     return pickle.loads(connection.recv_bytes())
 
 
 def hang_up(connection: Link) -> None:
-    """End a connection for both sides, and for threads that wait for it; it stays to be closed."""
-    ours = socket.socket(fileno=connection.fileno())
-    with suppress(OSError):  # the other side has gone
-        ours.shutdown(socket.SHUT_RDWR)
-    ours.detach()
+    """Shut a connection down for both sides, which wakes waiting threads. Does not close it."""
+    shared = socket.socket(fileno=connection.fileno())
+    with suppress(OSError):  # the other side has closed
+        shared.shutdown(socket.SHUT_RDWR)
+    shared.detach()

@@ -1,4 +1,4 @@
-"""The worker of one device, kept running: started, watched, and started again when it ends."""
+"""Keeps the worker of one device running: starts it, watches it, and replaces it when it ends."""
 
 import logging
 import threading
@@ -19,32 +19,32 @@ log = logging.getLogger(__name__)
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 30.0
 STEADY_S = 60.0
-"""A worker that has served for so long was not lost for the reason that the one before was."""
+"""Uptime of a worker after which the restart backoff resets."""
 START_TIMEOUT_S = 600.0
-"""How long a worker may take to get ready when it takes over; the first may take any time, since
-somebody waits for it.
+"""How long a replacement may take until it is ready. The first worker may take any time, since the
+caller of `launch` waits for it.
 """
 
 
 class Backoff:
-    """How long to wait before a worker is started again: twice as long as the last time."""
+    """Exponential backoff between two starts of a worker."""
 
     def __init__(self) -> None:
         self._next_s = FIRST_WAIT_S
 
     def wait_s(self, served_s: float) -> float:
-        """The next wait, in seconds, after a worker that has served for so long."""
+        """The next wait, in seconds, after a worker that was up for served_s."""
         wait_s = FIRST_WAIT_S if served_s >= STEADY_S else self._next_s
         self._next_s = min(2 * wait_s, LONGEST_WAIT_S)
         return wait_s
 
 
 class Supervisor:
-    """Keeps a worker running from now until `close`, on a thread of its own.
+    """Keeps a worker running until `close`, on a thread of its own.
 
-    `on_change` is called on that thread whenever `is_up` may have changed. Once `ready` has
-    returned everything else may be called, by any thread; `close` may be called at any time.
-    `restarts` counts the workers that took over from another.
+    It calls `on_change` on that thread whenever `is_up` may have changed. Any thread may call
+    `close` at any time, and the other members once `ready` has returned. `restarts` counts the
+    workers that replaced another.
     """
 
     def __init__(self, job: Job, spawn: Spawn, on_change: Callable[[], None]) -> None:
@@ -59,38 +59,38 @@ class Supervisor:
         self._ending = ""  # how the last worker ended
         self._ended_s = 0.0
         self._closing = threading.Event()
-        self._lock = threading.Lock()  # guards _started, and makes _closing seen by who sets it
+        self._lock = threading.Lock()  # guards _started; `close` sets _closing under it
         self._started: Worker | None = None
         self._thread = threading.Thread(target=self._run, name=f"worker-{self._name}", daemon=True)
         self._thread.start()
 
     def ready(self) -> Ready:
-        """Wait until the first worker answers batches.
+        """Wait until the first worker accepts batches.
 
-        Raises StartError when it refuses, or ends; no other is started then.
+        Raises StartError when it rejects the job or ends. No other is started then.
         """
         return self._first.result()
 
     @property
     def is_up(self) -> bool:
-        """Whether there is a worker that answers batches."""
+        """Whether there is a worker that accepts batches."""
         return not self._worker.has_ended
 
     @property
     def failure(self) -> str:
-        """How the worker ended, while there is no other; else empty."""
+        """How the worker ended, while there is no replacement; else empty."""
         if self.is_up:
             return ""
         return f"its process {self._ending or 'has ended'}; another is being started"
 
     @property
     def pid(self) -> int:
-        """The process id of the worker that answers batches, or was the last to do so."""
+        """The process id of the current worker, or of the last one."""
         return self._worker.pid
 
     @property
     def traits(self) -> EngineTraits:
-        """What would run the next batch, or ran the last."""
+        """What runs the batches of the current worker, or ran those of the last one."""
         return self._worker.traits
 
     @property
@@ -103,7 +103,7 @@ class Supervisor:
         return self._worker.compute(texts, terms)
 
     def close(self) -> None:
-        """End the worker, whatever it does at the moment, and start no other."""
+        """End the worker, even while it computes, and start no other."""
         with self._lock:
             self._closing.set()
             if self._started is not None:
@@ -130,10 +130,10 @@ class Supervisor:
                 return
 
     def _start(self) -> tuple[Worker, Ready]:
-        """A worker that answers batches. Raises StartError."""
+        """Start a worker and wait until it is ready. Raises StartError."""
         try:
             worker = Worker(self._job, self._spawn)
-        except Exception as error:  # whatever it is, somebody waits for the worker
+        except Exception as error:  # any error must reach the caller of `ready`
             problem = f"{self._job.source.location}: cannot start a worker: {error}"
             raise StartError(problem) from error
         with self._lock:
@@ -143,7 +143,7 @@ class Supervisor:
         try:
             if not self._first.done():
                 ready = worker.ready()
-                self._job = _same_again(self._job, ready)
+                self._job = replacement_job(self._job, ready)
                 return worker, ready
             ready = worker.ready(START_TIMEOUT_S)
             if ready.checkpoint.fingerprint != self._first.result().checkpoint.fingerprint:
@@ -154,7 +154,7 @@ class Supervisor:
         return worker, ready
 
     def _serve(self, worker: Worker, ready: Ready) -> float:
-        """Let a worker compute until it has ended; returns for how many seconds it has."""
+        """Let a worker compute until it ends, and return its uptime in seconds."""
         began_s = time.monotonic()
         self._worker = worker
         if not self._first.done():
@@ -163,27 +163,27 @@ class Supervisor:
             self.restarts += 1
             down_s = began_s - self._ended_s
             log.info("%s: back, %.1f s after its last process ended", self._name, down_s)
-            self._tell()
+            self._notify()
         worker.listen()
         self._ended_s = time.monotonic()
         self._ending = worker.ending()
-        self._tell()
+        self._notify()
         worker.close()
         return self._ended_s - began_s
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self._closing.is_set():
             return
         try:
             self._on_change()
-        except Exception:  # whatever it is, there has to be a worker
-            log.exception("%s: not everybody could be told of its state", self._name)
+        except Exception:  # the supervisor must go on in any case
+            log.exception("%s: the change of its state could not be reported", self._name)
 
 
-def _same_again(job: Job, ready: Ready) -> Job:
-    """The job of those that take over from a worker: the same files, arithmetic and size of batch.
+def replacement_job(job: Job, ready: Ready) -> Job:
+    """The job of the workers that replace one: the same files, precision and batch size.
 
-    They find and measure nothing anew, so that they are sooner there, and ask nobody for files.
+    A replacement repeats no choice or measurement and downloads nothing, so it starts sooner.
     """
     return replace(
         job,
@@ -195,5 +195,5 @@ def _same_again(job: Job, ready: Ready) -> Job:
             batch_tokens=ready.batch_tokens,
         ),
         device=ready.traits.device,
-        cost=ready.cost,
+        profile=ready.profile,
     )

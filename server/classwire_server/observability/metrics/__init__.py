@@ -1,1 +1,1 @@
-"""What operators see: counted where it happens or read when they ask, and served as metrics."""
+"""Prometheus metrics: some counted as events happen, others read at each scrape."""

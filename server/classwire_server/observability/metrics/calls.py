@@ -1,4 +1,4 @@
-"""Calls that have ended, counted as they do."""
+"""Counts the calls that have ended."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from .families import Family, family
 
 
 class CallCounts:
-    """Counts calls by how they ended. Safe for use by any thread."""
+    """Counts ended calls by method, code and reason. Safe for use by any thread."""
 
     def __init__(self) -> None:
         self._ended: Counter[tuple[str, str, str]] = Counter()
@@ -23,8 +23,8 @@ class CallCounts:
         self._lock = threading.Lock()  # guards both
 
     def ended(self, record: CallRecord, code: grpc.StatusCode) -> None:
-        """Count a call that has ended just now."""
-        took_s = time.monotonic() - record.began_s
+        """Count a call that ends now."""
+        duration_s = time.monotonic() - record.began_s
         method, is_stream = record.method
         with self._lock:
             self._ended[method, code.name, record.reason] += 1
@@ -33,10 +33,10 @@ class CallCounts:
             seconds = self._seconds.get((method, code.name))
             if seconds is None:
                 seconds = self._seconds[method, code.name] = Histogram()
-            seconds.add(took_s)
+            seconds.add(duration_s)
 
     def collect(self) -> Iterator[Family]:
-        """Their metrics."""
+        """Yield the metrics of calls."""
         with self._lock:
             ended = list(self._ended.items())
             seconds = [

@@ -1,7 +1,6 @@
-"""Every metric: its name, meaning and labels. `docs/reference/metrics.md` is made of this.
+"""Defines every metric: name, type, help and labels. They make `docs/reference/metrics.md`.
 
-No label takes a value that a caller makes up: methods are those of the port's services, models
-those of the settings.
+No label value comes from a caller: methods are those of the services, models those of the server.
 """
 
 from .model_definitions import MODEL_GROUPS, Metric
@@ -9,61 +8,60 @@ from .model_definitions import MODEL_GROUPS, Metric
 CALLS = Metric(
     "classwire_calls_total",
     "counter",
-    "Calls that have ended, of all services on the port: with the status that the caller had, and "
-    "the reason of the contract, empty where there is none. Methods that no service has are "
-    "unknown.",
+    "Ended calls of all services on the port, by status code and error reason. The reason is empty "
+    "if the error has none. The method is unknown if no service has it.",
     ("method", "code", "reason"),
 )
 CALL_SECONDS = Metric(
     "classwire_call_duration_seconds",
     "histogram",
-    "Calls of one message, from when gRPC brought them to their end, the wait for a thread too.",
+    "Duration of calls, except streams, from their arrival at the server until they end. Includes "
+    "the wait for an RPC thread.",
     ("method", "code"),
 )
 CALLS_IN_FLIGHT = Metric(
     "classwire_calls_in_flight",
     "gauge",
-    "Calls that are being served, open streams too; health and reflection are not counted.",
+    "Calls in flight, including open streams, without health and reflection.",
 )
-RPC_THREADS = Metric("classwire_rpc_threads", "gauge", "Threads that serve calls (--rpc-threads).")
+RPC_THREADS = Metric("classwire_rpc_threads", "gauge", "RPC threads (--rpc-threads).")
 RPC_THREADS_BUSY = Metric(
     "classwire_rpc_threads_busy",
     "gauge",
-    "Threads that serve a call now; each open stream holds one.",
+    "RPC threads that serve a call now. Each open stream holds one.",
 )
-RPC_WAITING = Metric("classwire_rpc_waiting_calls", "gauge", "Calls that wait for a thread.")
+RPC_WAITING = Metric("classwire_rpc_waiting_calls", "gauge", "Calls queued for an RPC thread.")
 STREAMS_OPEN = Metric("classwire_streams_open", "gauge", "Open streams.")
-STREAMS_LIMIT = Metric(
-    "classwire_streams_limit", "gauge", "Largest number of open streams (--max-streams)."
-)
+STREAMS_LIMIT = Metric("classwire_streams_limit", "gauge", "Maximum open streams (--max-streams).")
 STREAM_ITEMS = Metric(
     "classwire_stream_items_total",
     "counter",
-    "Texts of streams: read from callers, and sent back with their outcome. What lies between them "
-    "is unanswered, or was given up with its stream.",
+    "Stream items read from clients, and outcomes sent back. The difference is items not yet "
+    "answered, and items whose stream ended first.",
     ("direction",),
 )
 
 BUILD_INFO = Metric(
-    "classwire_build_info", "gauge", "1; which server this is.", ("version", "python", "grpcio")
+    "classwire_build_info",
+    "gauge",
+    "Always 1. The labels give the versions of the server.",
+    ("version", "python", "grpcio"),
 )
-DRAINING = Metric(
-    "classwire_draining", "gauge", "1 from when the server begins to shut down, else 0."
-)
+DRAINING = Metric("classwire_draining", "gauge", "1 while the server shuts down, else 0.")
 
 PROCESS = (
-    Metric("process_resident_memory_bytes", "gauge", "Memory of the server's own process."),
-    Metric("process_virtual_memory_bytes", "gauge", "Address space of the server's own process."),
-    Metric("process_cpu_seconds_total", "counter", "Processor time of the server's own process."),
+    Metric("process_resident_memory_bytes", "gauge", "Resident memory of the server process."),
+    Metric("process_virtual_memory_bytes", "gauge", "Virtual memory of the server process."),
+    Metric("process_cpu_seconds_total", "counter", "Processor time of the server process."),
     Metric(
         "process_start_time_seconds",
         "gauge",
-        "When the server's own process started, in seconds since 1970.",
+        "Start time of the server process, in seconds since 1970.",
     ),
-    Metric("process_open_fds", "gauge", "Open files and sockets of the server's own process."),
-    Metric("process_max_fds", "gauge", "Open files and sockets that it may have."),
+    Metric("process_open_fds", "gauge", "Open files and sockets of the server process."),
+    Metric("process_max_fds", "gauge", "Maximum open files and sockets of the server process."),
 )
-"""What prometheus-client knows of a process. On Linux."""
+"""Metrics of prometheus-client's own collector. Only on Linux."""
 
 GROUPS = {
     "Calls": (
@@ -78,8 +76,8 @@ GROUPS = {
         STREAM_ITEMS,
     ),
     **MODEL_GROUPS,
-    "The server": (BUILD_INFO, DRAINING, *PROCESS),
+    "Server": (BUILD_INFO, DRAINING, *PROCESS),
 }
-"""All metrics, as the documentation shows them."""
+"""All metrics by group, as in the documentation."""
 
 METRICS = tuple(metric for group in GROUPS.values() for metric in group)

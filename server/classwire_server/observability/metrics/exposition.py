@@ -1,4 +1,4 @@
-"""The port that metrics are served on."""
+"""Serves the metrics over HTTP."""
 
 import io
 from collections.abc import Callable, Iterable
@@ -12,14 +12,14 @@ from classwire_server.config.endpoints import cannot_listen, target_of
 
 PATH = "/metrics"
 TIMEOUT_S = 10.0
-"""How long a client may take to send its request, and to read the response."""
+"""Time for a client to send its request, and to read the response."""
 
 
 class Exposition:
-    """Serves the metrics of a registry by prometheus-client's HTTP server until it is closed.
+    """Serves the metrics of a registry with prometheus-client's HTTP server.
 
-    Raises StartError when it cannot listen at the address. `port` is the one that was bound. The
-    server closes the connection of a client that is silent, or does not read, for `timeout_s`.
+    Raises StartError if it cannot listen on the address. `port` is the bound port. The server
+    closes connections whose client sends or reads nothing for `timeout_s`.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class Exposition:
         self.port = self._server.server_port
 
     def close(self) -> None:
-        """Stop listening; open connections end by themselves."""
+        """Stop listening. Open connections end by themselves."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
 
 class _Handler(WSGIRequestHandler):
-    """Logs nothing, since lines of its own would break a JSON log."""
+    """Logs nothing, because its lines would break a JSON log."""
 
     def handle(self) -> None:
         with suppress(TimeoutError, ConnectionError):

@@ -1,4 +1,4 @@
-"""Metrics with their values, in the form that prometheus-client writes."""
+"""Builds prometheus-client's metric families from definitions and values."""
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
@@ -13,11 +13,11 @@ from .model_definitions import Metric
 
 Family: TypeAlias = metrics_core.Metric
 Sample = tuple[Sequence[str], float | Histogram]
-"""The values of a metric's labels, and its own."""
+"""The label values, in the order of the definition, and the metric's value."""
 
 
 def family(metric: Metric, samples: Iterable[Sample]) -> Family:
-    """A metric with its values."""
+    """Return a metric with its samples."""
     if metric.kind == "histogram":
         histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
         for labels, value in samples:
@@ -25,15 +25,15 @@ def family(metric: Metric, samples: Iterable[Sample]) -> Family:
             histogram.add_metric(labels, _buckets(value), value.sum)
         return histogram
     kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    single = kind(metric.name, metric.help, labels=metric.labels)
+    plain = kind(metric.name, metric.help, labels=metric.labels)
     for labels, value in samples:
         assert not isinstance(value, Histogram)
-        single.add_metric(labels, value)
-    return single
+        plain.add_metric(labels, value)
+    return plain
 
 
-def alone(metric: Metric, value: float) -> Family:
-    """A metric without labels."""
+def single(metric: Metric, value: float) -> Family:
+    """Return a metric without labels."""
     return family(metric, [((), value)])
 
 

@@ -1,4 +1,4 @@
-"""What each model does and has done, read when it is asked for."""
+"""Metrics of each model, read at each scrape."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,13 +12,13 @@ from classwire_server.scheduling.backlog import Backlog
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scheduling.model_statistics import Figures
 
-from . import model_definitions as table
+from . import model_definitions as definitions
 from .families import Family, Sample, family
 from .model_definitions import Metric
 
 
-class _Seen(NamedTuple):
-    """A loaded model, as it is at one moment of the monotonic clock."""
+class _Snapshot(NamedTuple):
+    """The state of a loaded model at one instant of the monotonic clock."""
 
     name: str
     model: ServedModel
@@ -27,117 +27,128 @@ class _Seen(NamedTuple):
     now_s: float
 
 
-_VALUES: dict[Metric, Callable[[_Seen], float | Histogram]] = {
-    table.SCORED: lambda seen: seen.figures.texts,
-    table.TEXT_TOKENS: lambda seen: seen.figures.tokens,
-    table.TEXTS_EXPIRED: lambda seen: seen.backlog.events.expired,
-    table.TEXTS_CANCELLED: lambda seen: seen.backlog.events.cancelled,
-    table.TEXTS_RETRIED: lambda seen: seen.backlog.events.retried,
-    table.TEXTS_COALESCED: lambda seen: seen.backlog.events.coalesced,
-    table.TOKENIZE_SECONDS: lambda seen: seen.figures.tokenize,
-    table.DRAIN_RATE: lambda seen: seen.backlog.tokens_per_s,
-    table.INFERENCE_SECONDS: lambda seen: seen.figures.pass_s,
-    table.BATCH_TEXTS: lambda seen: seen.figures.pass_texts,
-    table.BATCH_TOKENS: lambda seen: seen.figures.pass_tokens,
-    table.BATCH_FILL: lambda seen: seen.figures.pass_fill,
-    table.BATCH_CAPACITY: lambda seen: seen.model.dispatcher.batch_tokens,
-    table.LANES: lambda seen: seen.model.engine.lanes,
-    table.LANES_BUSY: lambda seen: seen.backlog.busy_lanes,
-    table.CACHE_HITS: lambda seen: seen.backlog.events.cached,
-    table.CACHE_ENTRIES: lambda seen: seen.backlog.cache_entries,
-    table.CACHE_BYTES: lambda seen: seen.backlog.cache_bytes,
-    table.SCORE_DEVIATION: lambda seen: seen.model.engine.deviation.max_score_difference,
-    table.LABEL_AGREEMENT: lambda seen: seen.model.engine.deviation.label_agreement,
+_VALUES: dict[Metric, Callable[[_Snapshot], float | Histogram]] = {
+    definitions.SCORED: lambda snapshot: snapshot.figures.texts,
+    definitions.TEXT_TOKENS: lambda snapshot: snapshot.figures.tokens,
+    definitions.TEXTS_EXPIRED: lambda snapshot: snapshot.backlog.events.expired,
+    definitions.TEXTS_CANCELLED: lambda snapshot: snapshot.backlog.events.cancelled,
+    definitions.TEXTS_RETRIED: lambda snapshot: snapshot.backlog.events.retried,
+    definitions.TEXTS_COALESCED: lambda snapshot: snapshot.backlog.events.coalesced,
+    definitions.TOKENIZE_SECONDS: lambda snapshot: snapshot.figures.tokenize,
+    definitions.DRAIN_RATE: lambda snapshot: snapshot.backlog.tokens_per_s,
+    definitions.INFERENCE_SECONDS: lambda snapshot: snapshot.figures.pass_s,
+    definitions.BATCH_TEXTS: lambda snapshot: snapshot.figures.pass_texts,
+    definitions.BATCH_TOKENS: lambda snapshot: snapshot.figures.pass_tokens,
+    definitions.BATCH_FILL: lambda snapshot: snapshot.figures.pass_fill,
+    definitions.BATCH_CAPACITY: lambda snapshot: snapshot.model.dispatcher.batch_tokens,
+    definitions.LANES: lambda snapshot: snapshot.model.engine.lanes,
+    definitions.LANES_BUSY: lambda snapshot: snapshot.backlog.busy_lanes,
+    definitions.CACHE_HITS: lambda snapshot: snapshot.backlog.events.cached,
+    definitions.CACHE_ENTRIES: lambda snapshot: snapshot.backlog.cache_entries,
+    definitions.CACHE_BYTES: lambda snapshot: snapshot.backlog.cache_bytes,
+    definitions.SCORE_DEVIATION: lambda snapshot: (
+        snapshot.model.engine.deviation.max_score_difference
+    ),
+    definitions.LABEL_AGREEMENT: lambda snapshot: snapshot.model.engine.deviation.label_agreement,
 }
-"""What is one value for each model."""
+"""The metrics with one value per model."""
 
 
 class ModelMetrics:
-    """Collects what is known of all models; those that are not loaded have a state alone."""
+    """Collects the metrics of all models. A model that is not loaded has only a state."""
 
     def __init__(self, registry: Registry, config: ServerConfig) -> None:
         self._registry = registry
         self._config = config
 
     def collect(self) -> Iterator[Family]:
-        """Their metrics."""
+        """Yield these metrics."""
         entries = self._registry.entries()
         states = {entry.source.name: entry.state()[0] for entry in entries}
         models = {entry.source.name: entry.served for entry in entries if entry.served}
         yield family(
-            table.MODEL_STATE,
+            definitions.MODEL_STATE,
             [
                 ((name, state.value), float(state is its_state))
                 for name, its_state in states.items()
                 for state in ModelState
             ],
         )
-        all_seen = [_seen(name, model) for name, model in models.items()]
+        snapshots = [_snapshot(name, model) for name, model in models.items()]
         for metric, value in _VALUES.items():
-            yield family(metric, [((seen.name,), value(seen)) for seen in all_seen])
-        yield family(table.TEXT_FAILURES, _each(all_seen, _failures))
-        yield from _queues(all_seen)
+            yield family(metric, [((snapshot.name,), value(snapshot)) for snapshot in snapshots])
+        yield family(definitions.TEXT_FAILURES, _each(snapshots, _failures))
+        yield from _queues(snapshots)
         yield family(
-            table.QUEUE_CAPACITY, [((name,), self._config.max_queue_tokens) for name in models]
+            definitions.QUEUE_CAPACITY,
+            [((name,), self._config.max_queue_tokens) for name in models],
         )
         yield family(
-            table.CACHE_CAPACITY, [((name,), round(self._config.cache_mb * 1e6)) for name in models]
+            definitions.CACHE_CAPACITY,
+            [((name,), round(self._config.cache_mb * 1e6)) for name in models],
         )
-        yield family(table.MODEL_INFO, [(_info(seen), 1) for seen in all_seen])
+        yield family(definitions.MODEL_INFO, [(_info(snapshot), 1) for snapshot in snapshots])
 
 
-def _seen(name: str, model: ServedModel) -> _Seen:
+def _snapshot(name: str, model: ServedModel) -> _Snapshot:
     dispatcher = model.dispatcher
-    return _Seen(name, model, dispatcher.statistics.read(), dispatcher.backlog(), time.monotonic())
+    return _Snapshot(
+        name, model, dispatcher.statistics.read(), dispatcher.backlog(), time.monotonic()
+    )
 
 
 def _each(
-    all_seen: Sequence[_Seen], samples: Callable[[_Seen], Iterator[tuple[str, float | Histogram]]]
+    snapshots: Sequence[_Snapshot],
+    samples: Callable[[_Snapshot], Iterator[tuple[str, float | Histogram]]],
 ) -> Iterator[Sample]:
-    """Samples of a metric that has one more label than the model's name."""
-    for seen in all_seen:
-        for label, value in samples(seen):
-            yield (seen.name, label), value
+    """Yield the samples of a metric with one label in addition to the model."""
+    for snapshot in snapshots:
+        for label, value in samples(snapshot):
+            yield (snapshot.name, label), value
 
 
-def _failures(seen: _Seen) -> Iterator[tuple[str, float | Histogram]]:
+def _failures(snapshot: _Snapshot) -> Iterator[tuple[str, float | Histogram]]:
     for reason in Reason:
-        yield reason, seen.figures.reasons[reason]
+        yield reason, snapshot.figures.reasons[reason]
 
 
-def _queues(all_seen: Sequence[_Seen]) -> Iterator[Family]:
+def _queues(snapshots: Sequence[_Snapshot]) -> Iterator[Family]:
     waiting = {
-        (seen.name, priority.value): (seen, priority, seen.backlog.of(priority))
-        for seen in all_seen
+        (snapshot.name, priority.value): (snapshot, priority, snapshot.backlog.of(priority))
+        for snapshot in snapshots
         for priority in Priority
     }
     yield family(
-        table.QUEUE_SECONDS,
-        [(labels, seen.figures.waits[priority]) for labels, (seen, priority, _) in waiting.items()],
-    )
-    yield family(
-        table.QUEUE_TOKENS,
+        definitions.QUEUE_SECONDS,
         [
-            (labels, seen.backlog.waiting_tokens[priority])
-            for labels, (seen, priority, _) in waiting.items()
+            (labels, snapshot.figures.waits[priority])
+            for labels, (snapshot, priority, _) in waiting.items()
         ],
     )
     yield family(
-        table.QUEUE_TEXTS, [(labels, texts.texts) for labels, (_, _, texts) in waiting.items()]
+        definitions.QUEUE_TOKENS,
+        [
+            (labels, snapshot.backlog.waiting_tokens[priority])
+            for labels, (snapshot, priority, _) in waiting.items()
+        ],
     )
     yield family(
-        table.QUEUE_AGE,
+        definitions.QUEUE_TEXTS,
+        [(labels, texts.texts) for labels, (_, _, texts) in waiting.items()],
+    )
+    yield family(
+        definitions.QUEUE_AGE,
         [
-            (labels, 0.0 if texts.since_s is None else max(0.0, seen.now_s - texts.since_s))
-            for labels, (seen, _, texts) in waiting.items()
+            (labels, 0.0 if texts.since_s is None else max(0.0, snapshot.now_s - texts.since_s))
+            for labels, (snapshot, _, texts) in waiting.items()
         ],
     )
 
 
-def _info(seen: _Seen) -> tuple[str, ...]:
-    checkpoint, traits = seen.model.checkpoint, seen.model.engine.traits
+def _info(snapshot: _Snapshot) -> tuple[str, ...]:
+    checkpoint, traits = snapshot.model.checkpoint, snapshot.model.engine.traits
     return (
-        seen.name,
+        snapshot.name,
         checkpoint.location,
         checkpoint.fingerprint,
         checkpoint.architecture,

@@ -1,4 +1,4 @@
-"""All metrics of one server, and the port that they are served on."""
+"""All metrics of one server, and their port."""
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -17,8 +17,9 @@ from .workers import WorkerMetrics
 
 
 class Metrics:
-    """Counts calls by `calls`, reads all else when it is asked for, and serves it from `listen`
-    until `close`.
+    """Serves all metrics from `listen` until `close`.
+
+    `calls` counts calls as they end. All other values are read at each scrape.
     """
 
     def __init__(
@@ -39,12 +40,12 @@ class Metrics:
         ProcessCollector(registry=self._collectors)
 
     def listen(self) -> None:
-        """Bind the port. Raises StartError when the address cannot be had."""
+        """Bind the port. Raises StartError if that fails."""
         host = self._config.metrics_host
         self._exposition = Exposition(self._collectors, host, self._config.metrics_port)
         self.target = target_of(host, self._exposition.port)
 
     def close(self) -> None:
-        """Serve nothing any more."""
+        """Stop serving."""
         if self._exposition is not None:
             self._exposition.close()

@@ -1,1 +1,1 @@
-"""Traces for OpenTelemetry: imported only where they are asked for."""
+"""OpenTelemetry traces. Imported only if traces are enabled."""

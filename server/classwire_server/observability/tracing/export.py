@@ -1,4 +1,4 @@
-"""Spans on their way to a collector, by OTLP over gRPC."""
+"""Sends spans to a collector, by OTLP over gRPC."""
 
 import logging
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class Reporting(SpanExporter):
-    """Exports by another, and says in the log when it begins to fail, and when it works again."""
+    """Wraps an exporter. Logs when it starts to fail, and when it works again."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self._works = True
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send spans; those that cannot be sent are given up."""
+        """Send spans. Drops those that cannot be sent."""
         result = self._exporter.export(spans)
         works = result is SpanExportResult.SUCCESS
         if works != self._works:
@@ -33,25 +33,25 @@ class Reporting(SpanExporter):
             if works:
                 log.info("traces reach the collector again")
             else:
-                log.warning("traces do not reach the collector; they are given up until they do")
+                log.warning("traces do not reach the collector; dropping them until they do")
         return result
 
     def shutdown(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self._exporter.shutdown()
 
 
 def tracing_to_collector(settings: TracingSettings) -> Tracing:
-    """Traces that are sent, in batches and on a thread of their own, to where the settings say.
+    """Return traces that go to the collector of the settings, in batches, on a thread of their own.
 
-    All else is OpenTelemetry's own to set, by its variables.
+    OpenTelemetry's variables control everything else.
     """
-    # What it says of each failed attempt is said once, above.
+    # OpenTelemetry logs each failed attempt; `Reporting` logs the change once.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     endpoint = None if settings.traces == ENVIRONMENT else settings.traces
     named = Resource({"service.name": "classwire", "service.version": __version__})
     provider = TracerProvider(
-        sampler=ALWAYS_ON,  # whose spans begin at all, is decided before
+        sampler=ALWAYS_ON,  # Tracing decides which calls have spans
         resource=Resource.create().merge(named).merge(OTELResourceDetector().detect()),
         shutdown_on_exit=False,
     )

@@ -1,11 +1,13 @@
-"""What all spans share: how their times are told, and what counts as a failure."""
+"""What all spans share: their start, their clock, and what counts as a failure."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
 
 import grpc
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
 from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
@@ -22,31 +24,45 @@ FAULTS = frozenset(
         grpc.StatusCode.DATA_LOSS,
     )
 )
-"""The codes that OpenTelemetry counts as errors of a server; the others are its caller's."""
+"""The codes that OpenTelemetry counts as server errors. All others are errors of the caller."""
+
+
+@dataclass(frozen=True)
+class SpanStart:
+    """How a span begins. `began_s` is an instant of the monotonic clock."""
+
+    name: str
+    began_s: float
+    attributes: Attributes
+    context: Context = field(default_factory=Context)
+    kind: SpanKind = SpanKind.INTERNAL
+    links: Sequence[Link] = ()
 
 
 class Clock:
-    """From instants of the monotonic clock to nanoseconds since 1970, as they were related when it
-    was made.
+    """Converts instants of the monotonic clock to nanoseconds since 1970.
+
+    The offset between the two clocks is that of its creation.
     """
 
     def __init__(self) -> None:
         self._offset_ns = time.time_ns() - time.monotonic_ns()
 
     def ns(self, instant_s: float) -> int:
-        """When that was."""
+        """Return the instant in nanoseconds since 1970."""
         return round(instant_s * 1e9) + self._offset_ns
 
 
 def fail(span: Span, kind: str, why: str) -> None:
-    """Say that something failed, in words of ours: an exception's own may quote a text."""
+    """Mark a span as failed. `why` is never an exception's message, which may quote a text."""
     span.set_attribute("error.type", kind)
     span.set_status(Status(StatusCode.ERROR, why or None))
 
 
 def reason_of(error: BaseException | None) -> Reason | None:
-    """Why a text failed: what is no error of ours is a defect. None where it did not, or nobody
-    waits for it any more.
+    """Return why a text failed; INTERNAL for exceptions other than RequestError.
+
+    Returns None if it did not fail, or its caller has cancelled it.
     """
     if error is None or isinstance(error, CancelledError):
         return None

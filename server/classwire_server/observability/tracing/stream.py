@@ -1,32 +1,32 @@
-"""What is told of a stream, which may be endless: a span of its own, and some of its messages."""
+"""The trace of a stream: its own span, and the traces of some of its messages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import grpc
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Tracer, set_span_in_context
+from opentelemetry.trace import Tracer, set_span_in_context
 
 from classwire.contract.reasons import CODES, Reason
 from classwire_server.errors import RequestError
 from classwire_server.rpc.call_record import CallRecord, TextsRead
 
-from .spans import FAULTS, fail, reason_of
+from .spans import FAULTS, SpanStart, fail, reason_of
 from .trace import Trace
 
 if TYPE_CHECKING:
     from classwire_server.scheduling.batch import Pending
 
 FIRST_MESSAGES = 16
-"""So many messages of a traced stream are part of its trace."""
+"""How many messages of a traced stream are part of its trace."""
 
 
 class StreamTrace:
     """A stream, traced or not.
 
-    The first messages of a traced stream lie below its span. All that come later, and those of a
-    stream that is not traced itself, are chosen as calls are, each with a trace of its own: so no
-    trace is endless.
+    The first messages of a traced stream are below its span. Later messages, and those of an
+    untraced stream, are sampled like calls, and each has a trace of its own. So no trace grows
+    without end.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class StreamTrace:
         self._open: set[MessageTrace] = set()
 
     def texts_read(self, read: TextsRead) -> Trace | None:
-        """A message was read: returns what is told of its texts from now on, if anything."""
+        """Note that a message was read. Returns the trace of its texts, or None."""
         self._messages += 1
         above = self._trace
         if above is not None:
@@ -55,14 +55,22 @@ class StreamTrace:
             context, links = Context(), [above.link] if above is not None else []
         else:
             return None
-        message = MessageTrace(
-            self._tracer, self._record, self._messages, read, context, links, self._open.discard
+        start = SpanStart(
+            f"{self._record.method.name} message",
+            read.began_s,
+            {
+                "classwire.request_id": self._record.request_id,
+                "classwire.message": self._messages,
+            },
+            context,
+            links=links,
         )
+        message = MessageTrace(self._tracer, start, read, self._open.discard)
         self._open.add(message)
         return message.texts_read(read)
 
     def call_ended(self, record: "CallRecord", code: grpc.StatusCode) -> None:
-        """The stream is over, and with it messages that nobody will answer."""
+        """End the stream's span, and those of messages that will get no answer."""
         for message in tuple(self._open):
             message.end()
         if self._trace is not None:
@@ -71,40 +79,30 @@ class StreamTrace:
 
 
 class MessageTrace(Trace):
-    """A message of a stream, until the last of its texts has its answer or error."""
+    """A message of a stream. Ends when the last of its texts has an answer or error."""
 
     def __init__(
         self,
         tracer: Tracer,
-        record: "CallRecord",
-        number: int,
+        start: SpanStart,
         read: TextsRead,
-        context: Context,
-        links: Sequence[Link],
         when_over: Callable[["MessageTrace"], None],
     ) -> None:
-        super().__init__(
-            tracer,
-            f"{record.method.name} message",
-            read.began_s,
-            context=context,
-            links=links,
-            attributes={"classwire.request_id": record.request_id, "classwire.message": number},
-        )
+        super().__init__(tracer, start)
         self._when_over = when_over
         self._texts, self._tokens = read.texts, read.tokens
         self._left = read.texts - read.bad
         self._reason: Reason | None = None
 
     def texts_read(self, read: TextsRead) -> Trace:
-        """Its texts were read; where none is left that waits, it is over."""
+        """Add the span of reading its texts. Ends the message if no text is queued."""
         super().texts_read(read)
         if not self._left:
             self.end()
         return self
 
     def text_ended(self, text: "Pending") -> None:
-        """One more of them has its answer or error."""
+        """Note that a text ended. Ends the message after its last text."""
         super().text_ended(text)
         self._left -= 1
         self._reason = reason_of(text.error) or self._reason
@@ -112,12 +110,12 @@ class MessageTrace(Trace):
             self.end()
 
     def refused(self, error: RequestError) -> None:
-        """None of them will wait for the engine."""
+        """End the message: the server rejected it before it queued its texts."""
         self._reason = error.reason
         self.end()
 
     def end(self) -> None:
-        """It is over; one text that failed says why it failed."""
+        """End the span, with the reason of a text that failed."""
         if self._reason is not None and grpc.StatusCode[CODES[self._reason]] in FAULTS:
             fail(self.span, self._reason, self._reason)
         self._when_over(self)

@@ -1,4 +1,4 @@
-"""What is told of one call, or of one message of a stream: its span, and those below it."""
+"""The trace of one call, or of one message of a stream: its span and the spans below it."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import grpc
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanKind, Tracer, set_span_in_context
+from opentelemetry.trace import Link, Span, Tracer, set_span_in_context
 
 from classwire_server.errors import RequestError, WorkerLost
 from classwire_server.rpc.call_record import CallRecord, TextsRead
 
-from .spans import FAULTS, Attributes, Clock, fail, reason_of
+from .spans import FAULTS, Attributes, Clock, SpanStart, fail, reason_of
 
 if TYPE_CHECKING:
     from classwire_server.scheduling.batch import Batch, Pending
@@ -22,46 +22,36 @@ FINGERPRINT_DIGITS = 12
 
 
 class Trace:
-    """The span of a call, or of a message of a stream, and those of its texts.
+    """The span of a call, or of a message of a stream, and the spans of its texts.
 
-    Texts are read on one thread; they end, and are computed, on those of one dispatcher.
+    One thread reads the texts. The threads of one dispatcher run and end them.
     """
 
-    def __init__(
-        self,
-        tracer: Tracer,
-        name: str,
-        began_s: float,
-        *,
-        context: Context,
-        attributes: Attributes,
-        kind: SpanKind = SpanKind.INTERNAL,
-        links: Sequence[Link] = (),
-    ) -> None:
+    def __init__(self, tracer: Tracer, start: SpanStart) -> None:
         self._tracer = tracer
         self._clock = Clock()
         self.span: Span = tracer.start_span(
-            name,
-            context,
-            kind,
-            attributes,
-            links,
-            self._clock.ns(began_s),
+            start.name,
+            start.context,
+            start.kind,
+            start.attributes,
+            start.links,
+            self._clock.ns(start.began_s),
         )
-        self.read: TextsRead | None = None  # last
-        self.lost_s = 0.0  # when a worker was last lost with texts of it
+        self.read: TextsRead | None = None  # the latest message
+        self.lost_s = 0.0  # when a worker with some of its texts was last lost
         self._cached = 0
         self._failed = 0
         self._is_over = False
 
     @property
     def link(self) -> Link:
-        """To it."""
+        """A link to its span."""
         return Link(self.span.get_span_context())
 
     @property
     def model(self) -> Attributes:
-        """What its texts are computed by."""
+        """The attributes of the model that runs its texts."""
         if self.read is None:
             return {}
         checkpoint = self.read.checkpoint
@@ -72,7 +62,7 @@ class Trace:
         }
 
     def texts_read(self, read: TextsRead) -> "Trace | None":
-        """Texts were read: returns what is told of them from now on."""
+        """Add the span of reading texts. Returns the trace of these texts."""
         self.read = read
         self._failed += read.bad
         self.child(
@@ -84,18 +74,18 @@ class Trace:
         return self
 
     def text_ended(self, text: "Pending") -> None:
-        """A text that waited for the engine has its answer or error."""
+        """Count a queued text that now has its answer or error."""
         self._cached += text.cached
         self._failed += reason_of(text.error) is not None
 
     def refused(self, error: RequestError) -> None:
-        """None of its texts will wait for the engine; the end of the call says why."""
+        """Do nothing: the end of the call has the reason."""
 
     def batch_ran(
         self, batch: "Batch", passes: "Sequence[ForwardPass]", taken_s: float, ended_s: float
     ) -> None:
-        """A batch was computed: a span for each pass, below the first traced call in it, with links
-        to all. Tells every trace in the batch how long its texts waited.
+        """Add a span for each forward pass of a batch, below its first traced call, with links to
+        all. Adds to each traced call the time that its texts were queued.
         """
         rows = iter(batch.rows)
         for done in passes:
@@ -116,7 +106,7 @@ class Trace:
         links: Iterable[Link] = (),
         failure: str = "",
     ) -> Span:
-        """A span below this one, of something that is over."""
+        """Add a span below this one, already ended, and return it."""
         span = self._tracer.start_span(
             name,
             set_span_in_context(self.span, Context()),
@@ -130,7 +120,7 @@ class Trace:
         return span
 
     def call_ended(self, record: "CallRecord", code: grpc.StatusCode) -> None:
-        """The call is over."""
+        """End the span of the call."""
         reason = record.reason
         attributes = {
             "rpc.response.status_code": code.name,
@@ -185,7 +175,7 @@ def _trace_pass(
 
 
 def _trace_wait(trace: Trace, texts: "Sequence[Pending]", until_s: float, infer: Span) -> None:
-    """The wait of a call's texts; those that joined a pass that ran did not wait."""
+    """Add the time that a call's texts were queued, 0 if they joined a running pass."""
     since_s = min(text.queued_s for text in texts)
     if any(text.deaths for text in texts):
         since_s = max(since_s, trace.lost_s)

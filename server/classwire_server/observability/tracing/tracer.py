@@ -1,4 +1,4 @@
-"""Which calls are traced, and to whom it is told."""
+"""Decides which calls to trace, and begins and ends their traces."""
 
 import random
 import threading
@@ -13,6 +13,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from classwire_server import __version__
 
+from .spans import SpanStart
 from .stream import StreamTrace
 from .trace import Trace
 
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
     from classwire_server.rpc.call_record import CallRecord
 
 FLUSH_S = 3.0
-"""How long the last spans may take to leave."""
+"""Time to send the last spans at shutdown."""
 _PARENT = ("traceparent", "tracestate")
 
 
 class Tracing:
-    """Begins the traces of calls, on any thread, and ends them.
+    """Begins and ends the traces of calls, on any thread.
 
-    A caller's `traceparent` says whether its call is traced; of the others, this `ratio` is. Spans
-    go to `provider`, which is to take all; `give_up` makes it stop where it does not end in time.
+    The sampled flag of a caller's `traceparent` decides whether its call is traced. Of all other
+    calls, `ratio` is the share to trace. Spans go to `provider`, which must sample all. `close`
+    calls `give_up` if the provider does not shut down in time.
     """
 
     def __init__(
@@ -41,27 +43,27 @@ class Tracing:
         self._propagator = TraceContextTextMapPropagator()
 
     def begin(self, record: "CallRecord", metadata: Iterable[tuple[str, str | bytes]]) -> None:
-        """A call has come."""
+        """Begin the trace of a call, if it is chosen."""
         context = self._context(metadata)
         parent = get_current_span(context).get_span_context() if context else None
         if parent is None or not parent.is_valid:
-            is_traced, is_refused = self._is_chosen(), False
+            is_traced, is_excluded = self._is_chosen(), False
         else:
             is_traced = parent.trace_flags.sampled
-            is_refused = not is_traced
+            is_excluded = not is_traced
         trace = self._trace(record, context) if is_traced else None
-        if record.method.is_stream and not is_refused:
+        if record.method.is_stream and not is_excluded:
             record.trace = StreamTrace(self._tracer, record, trace, self._is_chosen)
         else:
             record.trace = trace
 
     def ended(self, record: "CallRecord", code: grpc.StatusCode) -> None:
-        """A call is over."""
+        """End the trace of a call."""
         if record.trace is not None:
             record.trace.call_ended(record, code)
 
     def close(self) -> None:
-        """Let the last spans leave, if they do so in time."""
+        """Send the last spans, for at most FLUSH_S."""
         closing = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         closing.start()
         closing.join(FLUSH_S)
@@ -72,15 +74,15 @@ class Tracing:
         return random.random() < self._ratio
 
     def _context(self, metadata: Iterable[tuple[str, str | bytes]]) -> Context | None:
-        brought = {key: value for key, value in metadata if key in _PARENT}
-        return self._propagator.extract(brought, Context()) if brought else None
+        found = {key: value for key, value in metadata if key in _PARENT}
+        return self._propagator.extract(found, Context()) if found else None
 
     def _trace(self, record: "CallRecord", context: Context | None) -> Trace:
-        return Trace(
-            self._tracer,
+        start = SpanStart(
             record.method.name,
             record.began_s,
-            context=context or Context(),
-            kind=SpanKind.SERVER,
-            attributes={"rpc.system.name": "grpc", "rpc.method": record.method.name},
+            {"rpc.system.name": "grpc", "rpc.method": record.method.name},
+            context or Context(),
+            SpanKind.SERVER,
         )
+        return Trace(self._tracer, start)

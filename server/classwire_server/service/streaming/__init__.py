@@ -1,1 +1,1 @@
-"""Streams: many texts by one call, in a window."""
+"""Streams: many texts in one call, within a window."""

@@ -9,18 +9,19 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import RequestError
 from classwire_server.registry.registry import Registry
 from classwire_server.rpc.call import Call, parse
-from classwire_server.service.items import Item, read_items
+from classwire_server.service.items import Item, Submission, read_items
+from classwire_server.service.requests import ClassifyRequest, text_of
 
 from .config import StreamConfig
 from .lifetime import StreamLimits
-from .messages import items_of, portions, results_of, started
+from .messages import items_of, results_of, split, started
 from .session import StreamSession
 
 MAX_ID_BYTES = 128
 
 
 class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
-    """The state of one stream: its config, and the items that are unanswered."""
+    """A StreamSession that has a config and unanswered items, each with an id."""
 
     def __init__(
         self, registry: Registry, requests: Iterator[bytes], call: Call, limits: StreamLimits
@@ -28,7 +29,7 @@ class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
         super().__init__(requests, call, limits)
         self._registry = registry.seen_by(call.caller)
         self._config: StreamConfig | None = None
-        self._unanswered: dict[str, Item] = {}  # in the order in which they were read
+        self._unanswered: dict[str, Item] = {}  # in the order of reading
 
     def _read(self) -> None:
         config = StreamConfig.parse(next(self._requests, b""), self._registry, self._call)
@@ -44,9 +45,9 @@ class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
     def _write(self) -> Iterator[pb.StreamClassifyResponse]:
         config = self._wait_for_config()
         if config is not None:
-            yield from self._sent(started(config))
-            for items in self._ready(config):
-                yield from self._sent(results_of(config, items), len(items))
+            yield from self._send(started(config))
+            for items in self._results(config):
+                yield from self._send(results_of(config, items), len(items))
 
     def _withdraw(self) -> None:
         with self._changed:
@@ -55,25 +56,21 @@ class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
             config.model.dispatcher.withdraw(unanswered)
 
     def _accept(self, request: pb.StreamClassifyRequest, config: StreamConfig) -> None:
-        """Read the items of a message, up to one with a bad id, and let them wait for the engine.
+        """Read the items of a message, up to the first bad id, and queue them for the engine.
 
-        Raises RequestError when the message must end the stream.
+        Raises RequestError when the message ends the stream.
         """
         read_s = time.monotonic()
         model = config.model
         messages = items_of(request, model.limits.stream_items_per_message)
         ids = [message.id for message in messages]
         count, bad_id = self._good_ids(ids)
+        texts = [text_of(message.input) for message in messages[:count]]
+        deadline_s = read_s + config.item_timeout_s
         items = read_items(
-            model,
-            config.options,
-            [message.input for message in messages[:count]],
+            ClassifyRequest.of(model, config.options, texts),
+            Submission(self._call.caller, self._inbox, read_s, deadline_s, flow=self),
             "items.items[{place}].input.{name}",
-            self._inbox,
-            read_s,
-            read_s + config.item_timeout_s,
-            self._call.caller,
-            flow=self,
         )
         with self._changed:
             if not self._reading:
@@ -82,9 +79,9 @@ class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
                 item.id = item_id
                 self._unanswered[item_id] = item
             self._enter_window(count)
-        unread = [item for item in items if item.error]
-        if unread:
-            self._inbox.put(unread)
+        bad = [item for item in items if item.error]
+        if bad:
+            self._inbox.put(bad)
         model.dispatcher.submit_when_room(
             [item for item in items if not item.error], lambda: self._over
         )
@@ -92,7 +89,7 @@ class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
             raise bad_id
 
     def _good_ids(self, ids: Sequence[str]) -> tuple[int, RequestError | None]:
-        """How many ids there are before the first bad one, and what is wrong with that."""
+        """The number of ids before the first bad one, and the error of the bad one."""
         with self._changed:
             taken = set(self._unanswered).intersection(ids)
         for place, item_id in enumerate(ids):
@@ -117,8 +114,8 @@ class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
             self._changed.wait_for(lambda: self._config is not None or not self._reading)
             return self._config
 
-    def _ready(self, config: StreamConfig) -> Iterator[list[Item]]:
-        """The items of each message of results, as soon as they are known, to the stream's end."""
+    def _results(self, config: StreamConfig) -> Iterator[list[Item]]:
+        """The ended items of each results message, as soon as they end, until the stream ends."""
         ended: list[Item] = []
         while True:
             with self._changed:
@@ -129,7 +126,7 @@ class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
                 for item in ended:
                     del self._unanswered[item.id]
                 is_last = not self._reading and not self._unanswered
-            yield from portions(ended, config.results_per_message)
+            yield from split(ended, config.results_per_message)
             if is_last:
                 return
             ended = [*self._inbox.get()]

@@ -1,4 +1,4 @@
-"""The first message of a stream, checked."""
+"""The config of a stream, its first message, checked."""
 
 import math
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from classwire_server.errors import RequestError
 from classwire_server.registry.registry import Registry, ServedModel
 from classwire_server.rpc.call import Call, parse
 from classwire_server.scheduling.batch import Priority
-from classwire_server.service.requests import Options, parse_enum, parse_options
+from classwire_server.service.requests import Options, max_texts, parse_enum, parse_options
 
-LONGEST_TIMEOUT_S = 315_576_000_000
-"""The longest that a protobuf Duration may be."""
+MAX_TIMEOUT_S = 315_576_000_000
+"""Maximum of a protobuf Duration."""
 
 
 class Ordering(Enum):
@@ -33,7 +33,7 @@ ORDERINGS: Mapping[Any, Ordering] = {
 
 @dataclass(frozen=True, eq=False)
 class StreamConfig:
-    """What a stream asks for; `item_timeout_s` is math.inf for none."""
+    """The settings of one stream; `item_timeout_s` is math.inf for no timeout."""
 
     model: ServedModel
     options: Options
@@ -42,7 +42,7 @@ class StreamConfig:
 
     @classmethod
     def parse(cls, raw: bytes, registry: Registry, call: Call) -> Self:
-        """The config that a stream starts with. Raises RequestError when it doesn't, or can't."""
+        """Read the first message. Raises RequestError unless it is a valid config."""
         first = parse(pb.StreamClassifyRequest, raw)
         if first.WhichOneof("event") != "config":
             raise RequestError(
@@ -58,14 +58,9 @@ class StreamConfig:
 
     @property
     def results_per_message(self) -> int:
-        """As many as items come in a message, and no more than a batch may have."""
-        limits = self.model.limits
-        texts = (
-            limits.max_texts_per_call_with_tokens
-            if self.options.include_tokens
-            else limits.max_texts_per_call
-        )
-        return min(limits.stream_items_per_message, texts)
+        """Maximum number of results in one message."""
+        limit = self.model.limits.stream_items_per_message
+        return min(limit, max_texts(self.model, self.options))
 
 
 def _item_timeout_s(config: pb.StreamConfig) -> float:
@@ -73,7 +68,7 @@ def _item_timeout_s(config: pb.StreamConfig) -> float:
         return math.inf
     timeout = config.item_timeout
     seconds = timeout.seconds + timeout.nanos / 1e9
-    if not 0 < seconds <= LONGEST_TIMEOUT_S or not 0 <= timeout.nanos < 1_000_000_000:
+    if not 0 < seconds <= MAX_TIMEOUT_S or not 0 <= timeout.nanos < 1_000_000_000:
         raise RequestError(
             Reason.BAD_OPTION,
             "item_timeout is not a positive duration",

@@ -9,10 +9,12 @@ from classwire.contract.reasons import Reason
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import RequestError
 
-LEAST_DRAIN_S = 1.0
-"""What a stream that has to end is left at least, so that its status can leave."""
-EARLIEST_AGE = 0.9
-"""Streams end at different ages, from this share of the limit on, lest all come back at once."""
+MIN_DRAIN_S = 1.0
+"""Minimum time to end a stream, so that its status can be sent."""
+MIN_AGE_SHARE = 0.9
+"""Streams end at random ages from this share of the limit on, so that they do not all reconnect at
+once.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,27 +27,27 @@ class StreamLimits:
 
     @classmethod
     def of(cls, config: ServerConfig) -> Self:
-        """The limits that the settings give."""
+        """The limits in the settings."""
         return cls(
             config.stream_idle_timeout_s or math.inf,
             config.max_connection_age_s or math.inf,
-            max(config.drain_timeout_s, LEAST_DRAIN_S),
+            max(config.drain_timeout_s, MIN_DRAIN_S),
         )
 
 
 class StreamLifetime:
-    """What the limits say of one stream, as time goes by.
+    """Applies the limits to one stream.
 
-    A stream is idle while nothing is unanswered, from its last result on, and while its caller does
-    not read what is being sent. Not safe for use by several threads.
+    A stream is idle from its last result on while it has no unanswered item. It is also idle while
+    its caller does not read the message being sent. Not thread-safe.
     """
 
     def __init__(self, limits: StreamLimits, now_s: float) -> None:
         self._limits = limits
-        self._old_s = now_s + limits.max_age_s * random.uniform(EARLIEST_AGE, 1.0)
+        self._max_age_at_s = now_s + limits.max_age_s * random.uniform(MIN_AGE_SHARE, 1.0)
         self._idle_since_s = now_s
         self._sending_since_s = math.inf
-        self._ends_by_s = math.inf
+        self._abort_at_s = math.inf
 
     @property
     def is_sending(self) -> bool:
@@ -53,42 +55,46 @@ class StreamLifetime:
         return self._sending_since_s < math.inf
 
     def sending(self, now_s: float) -> None:
-        """A message is being sent."""
+        """Note that gRPC begins to send a message."""
         self._sending_since_s = now_s
 
     def sent(self, now_s: float) -> None:
-        """The message has been sent."""
+        """Note that gRPC has sent the message."""
         self._idle_since_s = now_s
         self._sending_since_s = math.inf
 
-    def must_be_cut(self, now_s: float) -> bool:
-        """Whether there is no more waiting for the caller."""
-        idle_s = now_s - self._sending_since_s
-        return idle_s >= self._limits.idle_timeout_s or now_s >= self._ends_by_s
+    def must_abort(self, now_s: float) -> bool:
+        """Whether the stream must end without waiting for its caller any longer."""
+        sending_s = now_s - self._sending_since_s
+        return sending_s >= self._limits.idle_timeout_s or now_s >= self._abort_at_s
 
-    def why_end(self, now_s: float, *, answered: bool) -> RequestError | None:
-        """Why the stream has to end; None while it has not. `answered`: nothing is unanswered."""
+    def end_error(self, now_s: float, *, answered: bool) -> RequestError | None:
+        """The error with which the stream must end; None while it may go on.
+
+        `answered` says that every item has its answer.
+        """
         limits = self._limits
-        if now_s >= self._old_s:
-            failure = _draining("is as old as streams may be", "max_age_s", limits.max_age_s)
+        if now_s >= self._max_age_at_s:
+            error = _draining("has reached its maximum age", "max_age_s", limits.max_age_s)
         elif answered and now_s - self._idle_since_s >= limits.idle_timeout_s:
-            failure = _draining("was idle", "idle_timeout_s", limits.idle_timeout_s)
+            error = _draining("was idle", "idle_timeout_s", limits.idle_timeout_s)
         else:
             return None
-        self._ends_by_s = min(self._ends_by_s, now_s + limits.drain_timeout_s)
-        return failure
+        self._abort_at_s = min(self._abort_at_s, now_s + limits.drain_timeout_s)
+        return error
 
-    def next_s(self, now_s: float, *, answered: bool) -> float:
-        """No limit passes before this instant."""
-        if self._ends_by_s < math.inf:
-            return self._ends_by_s
+    def next_check_s(self, now_s: float, *, answered: bool) -> float:
+        """The earliest instant at which a limit may be reached."""
+        if self._abort_at_s < math.inf:
+            return self._abort_at_s
         idle_since_s = now_s
         if self.is_sending:
             idle_since_s = self._sending_since_s
         elif answered:
             idle_since_s = self._idle_since_s
-        return min(self._old_s, idle_since_s + self._limits.idle_timeout_s)
+        return min(self._max_age_at_s, idle_since_s + self._limits.idle_timeout_s)
 
 
-def _draining(why: str, limit: str, seconds: float) -> RequestError:
-    return RequestError(Reason.DRAINING, f"the stream {why}", metadata={limit: f"{seconds:g}"})
+def _draining(problem: str, limit: str, limit_s: float) -> RequestError:
+    message = f"the stream {problem}"
+    return RequestError(Reason.DRAINING, message, metadata={limit: f"{limit_s:g}"})

@@ -1,4 +1,4 @@
-"""The messages of a stream, taken apart and put together."""
+"""The messages of a stream: requests read, responses written."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,10 @@ from .config import StreamConfig
 
 
 def items_of(request: pb.StreamClassifyRequest, limit: int) -> Sequence[pb.StreamItem]:
-    """The items of a message. Raises RequestError when there are none to be, or over the limit."""
+    """The items of a message.
+
+    Raises RequestError BAD_STREAM_START for a second config, TOO_MANY_ITEMS over the limit.
+    """
     if request.WhichOneof("event") != "items":
         raise RequestError(
             Reason.BAD_STREAM_START, "a stream has one config, then items", field="config"
@@ -40,21 +43,21 @@ def started(config: StreamConfig) -> pb.StreamClassifyResponse:
     )
 
 
-def portions(items: Sequence[Item], limit: int) -> Iterator[list[Item]]:
-    """Items for one message each: at most `limit`, and all computed by the same traits."""
-    portion: list[Item] = []
+def split(items: Sequence[Item], limit: int) -> Iterator[list[Item]]:
+    """Split items into messages: at most `limit` each, all computed by an engine of one kind."""
+    message: list[Item] = []
     for item in items:
-        before, traits = traits_of(portion), traits_of([item])
-        if len(portion) == limit or (before and traits and before != traits):
-            yield portion
-            portion = []
-        portion.append(item)
-    if portion:
-        yield portion
+        before, traits = traits_of(message), traits_of([item])
+        if len(message) == limit or (before and traits and before != traits):
+            yield message
+            message = []
+        message.append(item)
+    if message:
+        yield message
 
 
 def results_of(config: StreamConfig, items: Sequence[Item]) -> pb.StreamClassifyResponse:
-    """A message of results."""
+    """The message with the results of items that have ended."""
     response = pb.StreamClassifyResponse()
     results = response.results
     outcomes = (results.results.add(id=item.id).outcome for item in items)

@@ -1,4 +1,4 @@
-"""The streams of a server, of whatever protocol."""
+"""The open streams of a server, of both protocols."""
 
 import threading
 from collections.abc import Iterator
@@ -16,31 +16,34 @@ from .session import Response, StreamSession
 
 
 class Streams:
-    """Lets streams in up to a number, and ends them in time. Safe for use by any thread."""
+    """Limits how many streams are open and how long each lasts. Any thread may call it."""
 
     def __init__(self, gate: Gate, config: ServerConfig) -> None:
         self.limits = StreamLimits.of(config)
         self.max_streams = config.max_streams
         self._gate = gate
         self._open: set[StreamSession[Any]] = set()
-        self._read_items = 0  # of streams that are over
+        self._read_items = 0  # of ended streams, as below
         self._sent_items = 0
-        self._lock = threading.Lock()  # guards all that changes
+        self._lock = threading.Lock()  # guards the three above
         self._timers = Timers()
 
     @property
     def open(self) -> int:
-        """How many are open."""
+        """Number of open streams."""
         return len(self._open)
 
     def items(self) -> tuple[int, int]:
-        """How many texts all streams until now have read, and how many they have sent back."""
+        """Texts that all streams have read until now, and texts whose results they have sent."""
         with self._lock:
             read = self._read_items + sum(session.read_items for session in self._open)
             return read, self._sent_items + sum(session.sent_items for session in self._open)
 
     def serve(self, session: StreamSession[Response], call: Call) -> Iterator[Response]:
-        """All responses of a new stream. Raises RequestError as it does, or TOO_MANY_STREAMS."""
+        """All responses of a new stream.
+
+        Raises RequestError TOO_MANY_STREAMS at `max_streams`, and what `session.responses` raises.
+        """
         self._enter(session)
         call.when_over(lambda: self._leave(session))
         call.when_over(self._gate.listen(session.drain))
@@ -54,7 +57,7 @@ class Streams:
                 return
         raise RequestError(
             Reason.TOO_MANY_STREAMS,
-            "the server has as many streams as it takes",
+            "the server has the maximum number of open streams",
             metadata={"max_streams": str(self.max_streams)},
             retry_after_s=1.0,
         )
