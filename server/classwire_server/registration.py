@@ -1,4 +1,4 @@
-"""All services of the port, registered with a gRPC server."""
+"""All services of the port, as handlers for a gRPC server."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,7 +17,8 @@ from .open_inference.service import InferenceService
 from .registry.registry import Registry
 from .rpc.authentication import AuthenticationInterceptor
 from .rpc.call import Call, UnaryHandlers, bidirectional, parsed
-from .rpc.call_pool import CallExecutor, CallPool
+from .rpc.call_executor import CallExecutor
+from .rpc.call_pool import CallPool
 from .rpc.call_record import Method
 from .rpc.health import Health
 from .rpc.receive_timeout import ReceiveTimeout
@@ -34,11 +35,11 @@ MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 FILES: tuple[Any, ...] = (pb, oip, health_pb2, reflection_pb2)
 PROBES = ("ServerLive", "ServerReady", "ModelReady")
 HEALTH_TIMEOUT_S = 10.0
-"""How long a call for health may take to send its message."""
+"""How long a caller of a health service may take to send its message."""
 
 
-def guards(config: ServerConfig, executor: CallExecutor) -> list[grpc.ServerInterceptor]:
-    """What all calls pass, whatever their service."""
+def interceptors(config: ServerConfig, executor: CallExecutor) -> list[grpc.ServerInterceptor]:
+    """The interceptors of all calls: authentication, where the config names callers."""
     if not config.callers:
         return []
     opened = []
@@ -50,7 +51,7 @@ def guards(config: ServerConfig, executor: CallExecutor) -> list[grpc.ServerInte
 
 
 def methods(files: Iterable[Any] = FILES) -> dict[str, Method]:
-    """All methods that calls may name, by path."""
+    """All methods of the services in these files, by path."""
     services = [each for file in files for each in file.DESCRIPTOR.services_by_name.values()]
     return {
         f"/{service.full_name}/{method.name}": Method(
@@ -62,14 +63,14 @@ def methods(files: Iterable[Any] = FILES) -> dict[str, Method]:
 
 
 def call_services(config: ServerConfig) -> tuple[str, ...]:
-    """The services whose calls models answer."""
+    """The names of the services that need models: all but health and reflection."""
     return (CLASSIFY_SERVICE, MODEL_SERVICE) + (INFERENCE_SERVICE,) * config.open_inference
 
 
 def calls(
     registry: Registry, gate: Gate, pool: CallPool, streams: Streams, config: ServerConfig
 ) -> list[grpc.GenericRpcHandler]:
-    """The handlers of the services whose calls models answer, on threads of `pool`."""
+    """The handlers of the services that need models, for calls that run on `pool`."""
     classify = ClassifyService(registry, streams)
     models = ModelService(registry, config)
     inference = InferenceService(registry, streams, config)
@@ -109,8 +110,9 @@ def calls(
 def health_calls(
     health: Health, threads: int, config: ServerConfig
 ) -> list[grpc.GenericRpcHandler]:
-    """The handlers of the services that tell health, for a pool of so many threads: calls can't
-    starve it, and it answers while the server drains.
+    """The handlers of the health services, for a pool with `threads` threads of its own.
+
+    So other calls can't starve health checks, and they are answered while the server drains.
     """
     received = ReceiveTimeout(HEALTH_TIMEOUT_S, threads - 1)
     handlers = [_health(health, received)]
@@ -154,8 +156,8 @@ def _health(health: Health, received: ReceiveTimeout) -> grpc.GenericRpcHandler:
     def watch(requests: Iterator[bytes], context: grpc.ServicerContext, send: Any) -> None:
         health.watch(service_of(requests, context), Call.of(context), send)
 
-    # Without it each watcher would hold a thread. gRPC's documents do not name it; its own package
-    # grpcio-health-checking uses it for the same.
+    # Without it each watcher would hold a thread. It is undocumented, but gRPC's own package
+    # grpcio-health-checking relies on it.
     watch.experimental_non_blocking = True  # type: ignore[attr-defined]
     codec: Any = {"response_serializer": health_pb2.HealthCheckResponse.SerializeToString}
     return grpc.method_handlers_generic_handler(

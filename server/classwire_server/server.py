@@ -1,4 +1,4 @@
-"""The composition root: builds a server of its parts, listens, loads, drains, stops."""
+"""The composition root: builds a server from its parts, listens, loads, drains, stops."""
 
 import logging
 import sys
@@ -21,11 +21,12 @@ from .errors import StartError
 from .gate import Gate
 from .observability import logs
 from .observability.metrics.server import Metrics
-from .registration import HEALTH_SERVICE, call_services, calls, guards, health_calls, methods
+from .registration import HEALTH_SERVICE, call_services, calls, health_calls, interceptors, methods
 from .registry.loader import Launch, Loader
 from .registry.registry import ModelState, Registry
 from .rpc import reflection
-from .rpc.call_pool import CallExecutor, CallPool, Entrance, OnPool
+from .rpc.call_executor import AdmittingServices, CallExecutor, PooledServices
+from .rpc.call_pool import CallPool
 from .rpc.health import LIVENESS, Health, model_health
 from .rpc.observer import CallObserver
 from .rpc.rejection import Listener
@@ -39,24 +40,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEALTH_THREADS = 8
-"""So many callers may let the threads of health wait for a message; one more ends the first."""
+"""Threads for health checks. Callers who send no message can hold all but one of them."""
 
 SWITCH_INTERVAL_S = 0.0005
-"""How long a thread waits for Python's lock before it asks for it. One gRPC thread brings all
-calls, and needs the lock for each; Python's default is ten times as long.
+"""How long a thread holds Python's lock while others wait for it. gRPC's one thread needs the lock
+for each call; Python's default is ten times as long.
 """
 
 
 class Server:
-    """One server: its port, its models, its health.
+    """One server: its ports, its models, its health.
 
     Call `listen`, `load` and `stop` in this order, from any thread; `start` does the first two. As
     a context manager it starts and stops. It makes all threads of its process switch more often
     (SWITCH_INTERVAL_S). `launch` starts the engines of models. `on_drain` runs when an operator
-    drains the server; its default stops the server. `tracing` replaces what the settings name.
+    drains the server; the default stops the server. `tracing` replaces that of the settings.
 
-    `registry` has the models, `calls` the threads that serve calls, `gate` the calls in flight,
-    `streams` the open streams, and `loader` loads further models.
+    `registry` holds the models, `loader` loads more of them, `calls` is the thread pool of calls,
+    `gate` counts the calls in flight, and `streams` the open streams.
     """
 
     def __init__(
@@ -120,14 +121,14 @@ class Server:
             options=grpc_options(config),
             interceptors=[
                 CallObserver(methods(), listeners, executor, begin),
-                *guards(config, executor),
+                *interceptors(config, executor),
             ],
         )
         served = calls(self.registry, self.gate, self.calls, self.streams, config)
         health = health_calls(self._health, HEALTH_THREADS, config)
         handlers: list[grpc.GenericRpcHandler] = [
-            Entrance(served, self.gate, self.calls, executor),
-            OnPool(health, self._health_checks, executor),
+            AdmittingServices(served, self.gate, self.calls, executor),
+            PooledServices(health, self._health_checks, executor),
         ]
         if config.reflection:
             services = (*call_services(config), HEALTH_SERVICE)
@@ -153,12 +154,12 @@ class Server:
         return self._admin.target if self._admin is not None else ""
 
     def start(self) -> None:
-        """Listen and load. Raises StartError, with nothing left running."""
+        """Listen and load. Raises StartError, and then nothing is left running."""
         self.listen()
         self.load()
 
     def listen(self) -> None:
-        """Bind the ports: alive, and not ready. Raises StartError if it can't bind one."""
+        """Bind the ports; the server is then alive and not ready. Raises StartError if it can't."""
         config = self.config
         if config.host:
             check_port(config.host, config.port)
@@ -205,8 +206,8 @@ class Server:
     def stop(self, drain_timeout_s: float | None = None) -> None:
         """Drain, then stop: health is NOT_SERVING, calls in flight finish, new ones get DRAINING.
 
-        Waits at most drain_timeout_s (default: the config's) for calls in flight, then cancels
-        them. The second call does nothing.
+        Waits at most `drain_timeout_s` (default: the config's) for calls in flight, then cancels
+        them. Further calls do nothing.
         """
         with self._lock:
             if self._stopped:
@@ -258,15 +259,15 @@ class Server:
         threading.Thread(target=self.stop, name="drain", daemon=True).start()
 
     def _state_changed(self) -> None:
-        """An engine may have gone down or come up, or the models have changed."""
+        """Called when an engine goes down or comes up, or the models change."""
         with self._lock:
             self._publish_health()
 
     def _publish_health(self) -> None:
-        """Publish which models are ready, and whether all are. The caller holds the lock."""
-        serving = self._loaded and not self._stopped
+        """Publish the health of each model and service. The caller holds the lock."""
+        is_serving = self._loaded and not self._stopped
         ready = {
-            model_health(entry.source.name): serving and entry.state()[0] is ModelState.READY
+            model_health(entry.source.name): is_serving and entry.state()[0] is ModelState.READY
             for entry in self.registry.entries()
         }
         ready |= dict.fromkeys(("", *call_services(self.config)), all(ready.values()))

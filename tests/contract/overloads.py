@@ -1,4 +1,4 @@
-"""Servers with more to do than there is time for."""
+"""Ways to overload a server."""
 
 from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
@@ -7,17 +7,17 @@ from tests.contract.engines import eventually
 
 
 def no_time() -> RequestError:
-    """What a call hears that has too little time."""
+    """The error of a call that has too little time left."""
     return RequestError(Reason.OVERLOADED, "too little time", retry_after_s=1.0)
 
 
 def fill(server: Server) -> None:
-    """Let no call wait, as if others held all threads, and all places before them."""
+    """Reject all calls, as if all threads were busy and the queue was full."""
     server.calls.admit = no_time  # type: ignore[method-assign]
 
 
-def hold_up(server: Server) -> None:
-    """Let no model answer in time, once all are loaded."""
+def delay(server: Server) -> None:
+    """Wait until all models are loaded, then have none of them answer in time."""
     registry = server.registry
     assert eventually(lambda: all(entry.served for entry in registry.entries()))
     for entry in registry.entries():
@@ -26,4 +26,4 @@ def hold_up(server: Server) -> None:
         dispatcher.reject = no_time  # type: ignore[method-assign]
 
 
-OVERLOADS = (fill, hold_up)
+OVERLOADS = (fill, delay)

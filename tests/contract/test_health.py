@@ -1,4 +1,4 @@
-"""Health and reflection, on the same port, whatever the server is busy with."""
+"""Tests for health and reflection, which share the port with calls."""
 
 import queue
 import threading
@@ -52,13 +52,13 @@ def health(channel: grpc.Channel, service: str = "") -> int:
 
 @pytest.mark.parametrize("service", [*READINESS, LIVENESS])
 def test_serving(channel: grpc.Channel, service: str) -> None:
-    """A server that has warmed up is ready, each of its services, and each of its models."""
+    """After the warm-up the server, its services and its models are SERVING."""
     assert health(channel, service) == SERVING
 
 
 @pytest.mark.parametrize("service", ["classwire.model.other", "classwire.v1.NoService"])
 def test_unknown_services(channel: grpc.Channel, service: str) -> None:
-    """A service or model that is not there has no health."""
+    """A check of an unknown service or model gets NOT_FOUND."""
     with pytest.raises(grpc.RpcError) as caught:
         health(channel, service)
 
@@ -67,7 +67,7 @@ def test_unknown_services(channel: grpc.Channel, service: str) -> None:
 
 
 def test_ready_only_after_the_warm_up(bert: Path, connect: Connect) -> None:
-    """Alive as soon as the port is bound, ready once the engine is there, not while draining."""
+    """The server is alive once it listens, ready once its model is loaded, not ready in a drain."""
     seen: list[dict[str, int]] = []
 
     def launch(source: ModelSource, config: ServerConfig, on_change: Any) -> Launched:
@@ -94,7 +94,7 @@ def test_ready_only_after_the_warm_up(bert: Path, connect: Connect) -> None:
 
 
 def test_models_that_cannot_be_loaded(tmp_path: Path, connect: Connect) -> None:
-    """A server whose model is not there never says SERVING, and stops."""
+    """A server that can't load its model is never SERVING, and stops."""
     server = Server(ServerConfig(port=0, model=(f"tiny={tmp_path}",)))
     server.listen()
     assert health(connect(server.target)) == NOT_SERVING
@@ -107,7 +107,7 @@ def test_models_that_cannot_be_loaded(tmp_path: Path, connect: Connect) -> None:
 
 
 def test_watch(fake: Callable[..., Server], connect: Connect) -> None:
-    """A watcher hears what is, and every change."""
+    """A watcher gets the status, and each change."""
     server = fake(FakeEngine())
     stub: Any = HealthStub(connect(server.target))
     watching = stub.Watch(HealthCheckRequest(service="classwire.model.tiny"), timeout=PATIENCE_S)
@@ -124,38 +124,38 @@ def test_watch(fake: Callable[..., Server], connect: Connect) -> None:
 
 
 def test_a_watcher_that_does_not_read(fake: Callable[..., Server], connect: Connect) -> None:
-    """It keeps nobody from hearing, leaving or stopping, and is let go after a while."""
+    """It blocks neither other watchers nor `stop`; the server cancels its call after a while."""
     server = fake(FakeEngine())
     channel = connect(server.target)
     stub: Any = HealthStub(channel)
     early = stub.Watch(HealthCheckRequest(), timeout=PATIENCE_S)
     assert next(early).status == SERVING
-    with Connection(server.port, PATIENCE_S, window_bytes=0) as deaf:
-        deaf.send(request("/grpc.health.v1.Health/Watch"))
-        deaf.send_data(messages(b""), end=True)
-        deaf.read_until(HEADERS)
+    with Connection(server.port, PATIENCE_S, window_bytes=0) as blocked:
+        blocked.send(request("/grpc.health.v1.Health/Watch"))
+        blocked.send_data(messages(b""), end=True)
+        blocked.read_until(HEADERS)
         early.cancel()
 
         assert health(channel) == SERVING
         late = stub.Watch(HealthCheckRequest(), timeout=PATIENCE_S)
         assert next(late).status == SERVING
-        deaf.read_until(HEADERS)
+        blocked.read_until(HEADERS)
 
-        assert deaf.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
+        assert blocked.trailer("grpc-status") == str(grpc.StatusCode.CANCELLED.value[0])
         server.stop()
         assert next(late).status == NOT_SERVING
     assert eventually(lambda: not any(t.name == "health-watch" for t in threading.enumerate()))
 
 
 def test_watchers_that_do_not_read(fake: Callable[..., Server], connect: Connect) -> None:
-    """However many there are of one connection, all are let go as one is."""
+    """The server cancels all watchers of a connection with the first that does not read."""
     server = fake(FakeEngine())
     stub: Any = HealthStub(connect(server.target))
-    with Connection(server.port, PATIENCE_S, window_bytes=0) as deaf:
+    with Connection(server.port, PATIENCE_S, window_bytes=0) as blocked:
         for stream in range(1, 80, 2):
-            deaf.send(request("/grpc.health.v1.Health/Watch", stream))
-            deaf.send(Frame(DATA, END_STREAM, stream, messages(b"")))
-        deaf.read_until(HEADERS)
+            blocked.send(request("/grpc.health.v1.Health/Watch", stream))
+            blocked.send(Frame(DATA, END_STREAM, stream, messages(b"")))
+        blocked.read_until(HEADERS)
 
         late = stub.Watch(HealthCheckRequest(), timeout=PATIENCE_S)
         assert next(late).status == SERVING
@@ -165,17 +165,15 @@ def test_watchers_that_do_not_read(fake: Callable[..., Server], connect: Connect
 def test_watchers_of_many_connections_that_do_not_read(
     fake: Callable[..., Server], connect: Connect
 ) -> None:
-    """They do not keep another from hearing for as long as one of them would, times their number:
-    the longest that the others wait is bounded.
-    """
+    """Another watcher still gets its status: each of them delays it by SEND_TIMEOUT_S at most."""
     server = fake(FakeEngine())
     stub: Any = HealthStub(connect(server.target))
     with ExitStack() as ends:
         for _ in range(6 * round(PATIENCE_S)):
-            deaf = ends.enter_context(Connection(server.port, PATIENCE_S, window_bytes=0))
-            deaf.send(request("/grpc.health.v1.Health/Watch"))
-            deaf.send_data(messages(b""), end=True)
-        deaf.read_until(HEADERS)
+            blocked = ends.enter_context(Connection(server.port, PATIENCE_S, window_bytes=0))
+            blocked.send(request("/grpc.health.v1.Health/Watch"))
+            blocked.send_data(messages(b""), end=True)
+        blocked.read_until(HEADERS)
 
         late = stub.Watch(HealthCheckRequest(), timeout=PATIENCE_S)
         assert next(late).status == SERVING
@@ -185,7 +183,7 @@ def test_watchers_of_many_connections_that_do_not_read(
 def test_health_answers_while_every_thread_is_busy(
     fake: Callable[..., Server], connect: Connect
 ) -> None:
-    """Streams, calls that fill the pool, watchers: none of them starves Check."""
+    """Streams, watchers, and calls that fill the pool do not starve checks."""
     engine = FakeEngine()
     server = fake(engine, rpc_threads=6, max_streams=2)
     channel = connect(server.target)
@@ -212,7 +210,7 @@ def test_health_answers_while_every_thread_is_busy(
 
 
 def test_streams_do_not_starve_calls(fake: Callable[..., Server], connect: Connect) -> None:
-    """With every stream open and idle, calls are still answered."""
+    """The server answers calls while as many streams as allowed are open and idle."""
     channel = connect(fake(FakeEngine(), rpc_threads=6, max_streams=2).target)
     with Conversation(channel) as first, Conversation(channel) as second:
         first.read_started()
@@ -252,7 +250,7 @@ def test_reflection(channel: grpc.Channel) -> None:
 
 
 def test_reflection_knows_the_contract(channel: grpc.Channel) -> None:
-    """Tools can fetch the definition of what they call."""
+    """Reflection returns the file that defines a service."""
     request = ServerReflectionRequest(file_containing_symbol="classwire.v1.ClassifyService")
 
     stub: Any = ServerReflectionStub(channel)
@@ -262,7 +260,7 @@ def test_reflection_knows_the_contract(channel: grpc.Channel) -> None:
 
 
 def test_reflection_can_be_turned_off(fake: Callable[..., Server], connect: Connect) -> None:
-    """Without reflection nobody lists anything."""
+    """Without reflection its calls get UNIMPLEMENTED."""
     channel = connect(fake(FakeEngine(), reflection=False).target)
 
     with pytest.raises(grpc.RpcError) as caught:
@@ -272,8 +270,8 @@ def test_reflection_can_be_turned_off(fake: Callable[..., Server], connect: Conn
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_open_reflection_streams_starve_nobody(channel: grpc.Channel) -> None:
-    """A tool that leaves its reflection stream open holds no thread of calls or health."""
+def test_open_reflection_streams(channel: grpc.Channel) -> None:
+    """Open reflection streams hold no thread of health checks."""
     ended = threading.Event()
 
     def idle() -> Iterator[ServerReflectionRequest]:
@@ -295,8 +293,8 @@ def test_open_reflection_streams_starve_nobody(channel: grpc.Channel) -> None:
 def test_busy_reflection_streams_end(
     fake: Callable[..., Server], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stream that goes on asking ends as a silent one does: others want its thread."""
-    monkeypatch.setattr(reflection, "PATIENCE_S", 0.1)
+    """The timeout ends a stream that still sends requests."""
+    monkeypatch.setattr(reflection, "STREAM_TIMEOUT_S", 0.1)
     stub: Any = ServerReflectionStub(connect(fake(FakeEngine()).target))
     asked = threading.Semaphore(1)
 
@@ -316,34 +314,32 @@ def test_busy_reflection_streams_end(
     assert stream.code() is grpc.StatusCode.CANCELLED
 
 
-def test_reflection_streams_beyond_those_that_may_wait(
-    fake: Callable[..., Server], connect: Connect
-) -> None:
-    """They are refused at once, with a time to come back."""
+def test_too_many_reflection_streams(fake: Callable[..., Server], connect: Connect) -> None:
+    """The server rejects them at once with OVERLOADED, and answers health checks."""
     channel = connect(fake(FakeEngine()).target)
     stub: Any = ServerReflectionStub(channel)
     outbox: queue.SimpleQueue[ServerReflectionRequest | None] = queue.SimpleQueue()
     most = reflection.THREADS + reflection.MAX_WAITING
     held = [stub.ServerReflectionInfo(iter(outbox.get, None)) for _ in range(most + 1)]
-    refused: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for stream in held:
-        stream.add_done_callback(refused.put)
+        stream.add_done_callback(ended.put)
 
-    failure = refused.get(timeout=PATIENCE_S)
+    rejected = ended.get(timeout=PATIENCE_S)
 
-    told = refusal(lambda: next(failure))
-    assert told.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert told.reason == "OVERLOADED"
+    failure = refusal(lambda: next(rejected))
+    assert failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert failure.reason == "OVERLOADED"
     assert health(channel) == SERVING
     for stream in held:
         stream.cancel()
         outbox.put(None)
 
 
-def test_calls_of_health_without_a_message_end(
+def test_health_checks_without_a_message(
     fake: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody keeps the memory of a call by sending nothing."""
+    """The server cancels a health check that sends no message in time."""
     monkeypatch.setattr(registration, "HEALTH_TIMEOUT_S", 0.1)
     server = fake(FakeEngine())
     with Connection(server.port, PATIENCE_S) as silent:
@@ -354,25 +350,25 @@ def test_calls_of_health_without_a_message_end(
 
 
 def test_calls_of_one_connection_are_bounded(fake: Callable[..., Server]) -> None:
-    """Its caller is told how many, and what is more is no call."""
+    """The server resets further streams of the connection with ENHANCE_YOUR_CALM."""
     server = fake(FakeEngine(), rpc_threads=8, max_streams=1, max_waiting_calls=2)
     silent = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
     with Connection(server.port, PATIENCE_S) as greedy:
         for stream in range(1, 2 * 30, 2):
             greedy.send(request(silent, stream))
-        refused = greedy.read_until(RST_STREAM)
+        reset = greedy.read_until(RST_STREAM)
 
-        assert refused.stream == 2 * 20 + 1
-        assert int.from_bytes(refused.payload, "big") == ENHANCE_YOUR_CALM
+        assert reset.stream == 2 * 20 + 1
+        assert int.from_bytes(reset.payload, "big") == ENHANCE_YOUR_CALM
 
 
 def test_silent_reflection_streams_end(
     fake: Callable[..., Server], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many as there are threads, some of which were answered: all end, and the next caller of
-    reflection is answered.
+    """When silent streams hold all threads, the timeout ends them, and the next stream gets its
+    answer.
     """
-    monkeypatch.setattr(reflection, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(reflection, "STREAM_TIMEOUT_S", 0.1)
     channel = connect(fake(FakeEngine()).target)
     outbox: queue.SimpleQueue[ServerReflectionRequest] = queue.SimpleQueue()
     stub: Any = ServerReflectionStub(channel)

@@ -1,7 +1,8 @@
-"""More callers than there are threads and places: who is served, who is told to come back."""
+"""More callers than threads and places: which calls the server serves, and which it rejects."""
 
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any
@@ -12,6 +13,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.rpc import receive_timeout
 from classwire_server.rpc.call_pool import CallPool
 from classwire_server.rpc.server_options import LOOKAHEAD_BYTES
 from classwire_server.server import HEALTH_THREADS, Server
@@ -19,7 +21,7 @@ from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
 from tests.contract.failures import SECRET, Failure, refusal
 from tests.contract.test_health import health
-from tests.http2 import DATA, END_STREAM, HEADERS, Connection, messages, request
+from tests.http2 import DATA, END_STREAM, HEADERS, Connection, Frame, messages, request
 
 Connect = Callable[[str], grpc.Channel]
 
@@ -36,8 +38,8 @@ SLOW = pb.ClassifyRequest(input=pb.TextInput(text=f"slow {SECRET}"))
 
 
 def test_streams_beyond_every_thread(fake: Callable[..., Server], connect: Connect) -> None:
-    """As many streams as there are threads and fifty more, half of which say nothing: those that
-    have places keep them, the others are told to come back; calls and health are answered.
+    """With fifty more streams than threads, half of them silent, the first `max_streams` stay open
+    and the others get TOO_MANY_STREAMS; the server answers calls and health checks.
     """
     server = fake(FakeEngine(), rpc_threads=12, max_streams=8)
     channel = connect(server.target)
@@ -63,8 +65,8 @@ def test_streams_beyond_every_thread(fake: Callable[..., Server], connect: Conne
 
 
 def test_calls_beyond_those_that_may_wait(fake: Callable[..., Server], connect: Connect) -> None:
-    """While every thread is busy, so many calls wait; more are told at once when to come back,
-    and health answers. Those that wait are answered.
+    """While all threads are busy, `max_waiting_calls` calls wait and get their answers; the server
+    rejects more at once, with a retry time, and answers health checks.
     """
     engine = FakeEngine()
     server = fake(engine, rpc_threads=5, max_streams=1, max_waiting_calls=10)
@@ -94,7 +96,7 @@ def test_calls_beyond_those_that_may_wait(fake: Callable[..., Server], connect: 
 
 
 def test_bytes_of_calls_that_wait(fake: Callable[..., Server], connect: Connect) -> None:
-    """Of a call that waits for a thread gRPC takes no more than of any that nobody reads."""
+    """Of a call that waits for a thread, gRPC takes at most LOOKAHEAD_BYTES."""
     engine = FakeEngine()
     server = fake(engine, rpc_threads=5, max_streams=1)
     stub = ClassifyServiceStub(connect(server.target))
@@ -118,7 +120,7 @@ def test_bytes_of_calls_that_wait(fake: Callable[..., Server], connect: Connect)
 
 
 def test_the_wait_for_a_thread_is_measured() -> None:
-    """Nobody waits where a thread is free; where none is, the time is known from those before."""
+    """`wait_s` is 0 while a thread is free, else it follows from the calls before."""
     pool = CallPool(1, max_waiting=100)
     assert pool.submit(int).result(PATIENCE_S) == 0
     waits_s = []
@@ -143,28 +145,25 @@ def test_the_wait_for_a_thread_is_measured() -> None:
     pool.shutdown()
 
 
-def test_refused_calls_are_told_to_come_back_later_and_later() -> None:
-    """The more calls the pool has just rejected, the longer is the time to come back."""
-    pool = CallPool(1, max_waiting=4)
-    for _ in range(2):
-        held = threading.Event()
-        calls: list[Future[Any]] = [pool.submit(held.wait, PATIENCE_S)]
-        calls += [pool.submit(int) for _ in range(3)]
-        held.set()
-        for call in calls:
-            call.result(PATIENCE_S)
-
-    assert pool._interval_s > 0
-    pool._interval_s = 1.0  # longer than the least time to come back
-
+def test_the_retry_time_grows_with_each_rejection() -> None:
+    """The more calls the pool has rejected recently, the longer is `retry_after_s`."""
+    clock: Iterator[int] = itertools.count()
+    pool = CallPool(1, max_waiting=4, clock=lambda: float(next(clock)))
+    held = threading.Event()
+    calls: list[Future[Any]] = [pool.submit(held.wait, PATIENCE_S)]
+    calls += [pool.submit(int) for _ in range(3)]
+    held.set()
+    for call in calls:
+        call.result(PATIENCE_S)
     held.clear()
     calls = [pool.submit(held.wait, PATIENCE_S)]
     assert eventually(lambda: pool.busy == 1)
     calls += [pool.submit(int) for _ in range(4)]
+    clock = itertools.repeat(next(clock))
 
-    refused = [pool.admit() for _ in range(40)]
+    rejections = [pool.admit() for _ in range(40)]
 
-    waits_s = [error.retry_after_s or 0 for error in refused if error is not None]
+    waits_s = [error.retry_after_s or 0 for error in rejections if error is not None]
     assert len(waits_s) == 40
     assert waits_s == sorted(waits_s)
     assert waits_s[-1] > 5 * waits_s[0] > 0
@@ -173,9 +172,7 @@ def test_refused_calls_are_told_to_come_back_later_and_later() -> None:
 
 
 def test_callers_who_send_no_message(fake: Callable[..., Server], connect: Connect) -> None:
-    """Calls that are opened and never made hold threads for a while and no longer: others are
-    answered then.
-    """
+    """The server cancels calls without a message after a timeout, and then answers others."""
     server = fake(FakeEngine(), rpc_threads=5, max_streams=1, default_timeout_s=0.5)
     channel = connect(server.target)
     with Connection(server.port, PATIENCE_S) as connection:
@@ -193,11 +190,11 @@ def test_callers_who_send_no_message(fake: Callable[..., Server], connect: Conne
 
 
 @pytest.mark.parametrize("last", HEALTH)
-def test_nobody_who_sends_no_message_takes_health_away(
+def test_silent_callers_do_not_starve_health_checks(
     fake: Callable[..., Server], connect: Connect, last: str
 ) -> None:
-    """Callers who ask for health and do not tell whose lose their threads, the first of them first;
-    one who tells in time gets an answer.
+    """While silent calls hold the threads of the health services, the server cancels the oldest. It
+    answers other checks, and a call whose message comes later.
     """
     server = fake(FakeEngine())
     paths = HEALTH * 20
@@ -216,9 +213,34 @@ def test_nobody_who_sends_no_message_takes_health_away(
         slow.read_until(DATA)
 
 
+def test_late_messages_of_health_checks(
+    fake: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More checks than threads, whose messages all come late: the server answers each of them."""
+    monkeypatch.setattr(receive_timeout, "MIN_WAIT_S", 2 * PATIENCE_S)
+    server = fake(FakeEngine())
+    others = health_threads()
+    streams = range(1, 4 * HEALTH_THREADS, 2)
+    with Connection(server.port, PATIENCE_S) as connection:
+        connection.send(*(request(HEALTH[0], stream) for stream in streams))
+        assert eventually(lambda: len(health_threads() - others) == HEALTH_THREADS)
+
+        for stream in streams:
+            connection.send(Frame(DATA, END_STREAM, stream, messages(b"")))
+
+        for _ in streams:
+            connection.read_until(HEADERS, END_STREAM)
+            assert connection.trailer("grpc-status") == str(grpc.StatusCode.OK.value[0])
+
+
+def health_threads() -> set[threading.Thread]:
+    """The threads of health checks."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("health_")}
+
+
 @pytest.mark.parametrize("path", [CLASSIFY, *HEALTH])
 def test_calls_of_no_message(fake: Callable[..., Server], path: str) -> None:
-    """A call that ends before its message is as gRPC has it: no such kind of call."""
+    """A call that ends before its message gets UNIMPLEMENTED, gRPC's status for such calls."""
     server = fake(FakeEngine())
     with Connection(server.port, PATIENCE_S) as connection:
         connection.send(request(path))

@@ -266,10 +266,10 @@ def test_a_failing_timer_stops_no_other(
     assert other.wait(PATIENCE_S)
     assert again.wait(PATIENCE_S)
     assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == [
-        "an alarm failed and is tried again: ValueError"
+        "a timer failed and is tried again: ValueError"
     ]
 
 
 def ringing() -> set[threading.Thread]:
     """The threads of timers."""
-    return {thread for thread in threading.enumerate() if thread.name == "alarms"}
+    return {thread for thread in threading.enumerate() if thread.name == "timers"}

@@ -1,4 +1,4 @@
-"""On which threads calls run."""
+"""Tests for the threads on which calls run."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,12 +7,12 @@ import pytest
 
 from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
-from classwire_server.rpc.call_pool import CallExecutor
+from classwire_server.rpc.call_executor import CallExecutor
 from tests.contract.engines import PATIENCE_S
 
 
-def test_each_call_runs_on_the_pool_that_is_chosen_for_it() -> None:
-    """A choice is for the next call alone, of the same thread."""
+def test_each_call_runs_on_the_pool_chosen_for_it() -> None:
+    """A choice applies to the next call of the same thread, and to no other."""
     default, other = ThreadPoolExecutor(1, "default"), ThreadPoolExecutor(1, "other")
     executor = CallExecutor(default)
 
@@ -37,7 +37,7 @@ def test_each_call_runs_on_the_pool_that_is_chosen_for_it() -> None:
 
 
 def test_a_rejection_that_fails(caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged, and does not end the thread that brings calls."""
+    """The executor logs it and raises nothing: gRPC's thread goes on."""
     executor = CallExecutor(ThreadPoolExecutor(1))
     executor.reject(RequestError(Reason.OVERLOADED, "full"))
     assert executor.submit(int, "no number").done()

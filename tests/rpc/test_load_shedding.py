@@ -1,4 +1,4 @@
-"""When the server sheds calls, on a clock of the test's own."""
+"""Tests for load shedding, with instants that the tests choose."""
 
 import math
 
@@ -17,27 +17,28 @@ IN_TIME_S = 0.9 * MAX_DELAY * LEFT_S
 START_S = 100.0
 
 
-def made() -> LoadShedding:
-    """A controller."""
+def make() -> LoadShedding:
+    """A new controller."""
     return LoadShedding(THREADS, MAX_WAITING)
 
 
 def begin(shedding: LoadShedding, calls: int, now_s: float, *, delay_s: float = LATE_S) -> None:
-    """Have so many calls begin."""
+    """Have a number of calls begin at an instant."""
     for _ in range(calls):
         shedding.begins(delay_s, LEFT_S, now_s)
 
 
 def bound(shedding: LoadShedding, now_s: float) -> int:
-    """How many calls may wait."""
+    """How many calls may wait at an instant."""
     return next(
         waiting for waiting in range(MAX_WAITING + 1) if not shedding.admits(waiting, now_s)
     )
 
 
 def offer(shedding: LoadShedding, seconds: float, now_s: float, share_in_time: float) -> int:
-    """Offer 10,000 calls a second, of which those admitted begin at once, so many of them in time;
-    returns how many were admitted.
+    """Offer 10,000 calls a second, and return how many of them were admitted.
+
+    Admitted calls begin at once, a share of them in time and the others late.
     """
     admitted = in_time = 0
     for number in range(round(seconds * 10_000)):
@@ -51,10 +52,10 @@ def offer(shedding: LoadShedding, seconds: float, now_s: float, share_in_time: f
 
 
 def test_late_calls_shorten_the_queue() -> None:
-    """Each late call lowers the bound of the queue, down to a few calls; each call in time adds one
-    to it, up to what it was.
+    """Each late call lowers the bound of the queue, down to a minimum; each call in time raises it
+    by one, up to the maximum.
     """
-    shedding = made()
+    shedding = make()
     assert bound(shedding, START_S) == MAX_WAITING
     begin(shedding, 1, START_S)
     assert bound(shedding, START_S) < MAX_WAITING
@@ -68,8 +69,8 @@ def test_late_calls_shorten_the_queue() -> None:
 
 
 def test_calls_that_are_all_late() -> None:
-    """The server admits a few of them in a second, however many come."""
-    shedding = made()
+    """The server admits PROBES of them a second, however many come."""
+    shedding = make()
     begin(shedding, 10 * PROBES, START_S)
 
     assert offer(shedding, 2.0, START_S, share_in_time=0.0) == 2 * PROBES
@@ -77,8 +78,8 @@ def test_calls_that_are_all_late() -> None:
 
 
 def test_few_late_calls() -> None:
-    """A few late calls have no others rejected, nor have late ones among as many in time."""
-    shedding = made()
+    """The server sheds nothing for few late calls, or for late calls among enough calls in time."""
+    shedding = make()
     begin(shedding, PROBES, START_S)
     assert shedding.admits(0, START_S)
     for _ in range(1_000):
@@ -88,22 +89,22 @@ def test_few_late_calls() -> None:
     assert not shedding.is_shedding
 
 
-def test_calls_of_which_few_begin_in_time() -> None:
-    """The server admits them in proportion to those that begin in time."""
-    shedding = made()
+def test_few_calls_in_time() -> None:
+    """The server admits calls in proportion to those that begin in time."""
+    shedding = make()
     share = 1 / (2 * IN_PROPORTION)
     begin(shedding, 1_000, START_S)
     offer(shedding, 5.0, START_S, share)
 
     admitted = offer(shedding, 2.0, START_S + 5.0, share)
 
-    # With half of the calls in proportion it is the probes and as many again.
+    # Half of those admitted are in proportion to the calls in time, the other half are probes.
     assert math.isclose(admitted, 2 * 2 * PROBES, rel_tol=0.1)
 
 
-def test_calls_that_begin_in_time_again() -> None:
-    """Then all are admitted within two seconds."""
-    shedding = made()
+def test_recovery() -> None:
+    """Two seconds after calls begin in time again, the server admits all."""
+    shedding = make()
     begin(shedding, 1_000, START_S)
     assert offer(shedding, 2.0, START_S, share_in_time=1.0) < 20_000
     assert offer(shedding, 1.0, START_S + 2.0, share_in_time=1.0) == 10_000
@@ -111,8 +112,8 @@ def test_calls_that_begin_in_time_again() -> None:
 
 
 def test_no_load_ends_it() -> None:
-    """When no late call has begun for a while there is nothing to shed."""
-    shedding = made()
+    """The server stops shedding when no call has begun for a while."""
+    shedding = make()
     begin(shedding, 2 * PROBES, START_S)
     assert shedding.admits(0, START_S)
     assert not shedding.admits(0, START_S)
@@ -121,17 +122,17 @@ def test_no_load_ends_it() -> None:
 
 
 def test_calls_without_time() -> None:
-    """A call whose caller has gone is late, however short its delay was."""
-    shedding = made()
+    """A call with no time left is late, however short its delay was."""
+    shedding = make()
     for _ in range(2 * PROBES):
         shedding.begins(0.0, 0.0, START_S)
     assert shedding.admits(0, START_S)
     assert shedding.is_shedding
 
 
-def test_patient_callers() -> None:
-    """A call with a long deadline may wait for long."""
-    shedding = made()
+def test_long_deadlines() -> None:
+    """A call with a long deadline, or none, is in time after a long delay."""
+    shedding = make()
     for _ in range(2 * PROBES):
         shedding.begins(10 * IN_TIME_S, 10 * LEFT_S, START_S)
         shedding.begins(10 * IN_TIME_S, math.inf, START_S)

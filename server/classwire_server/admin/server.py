@@ -1,4 +1,4 @@
-"""The admin service, on an address of its own."""
+"""The gRPC server of the admin service, on an address of its own."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +11,12 @@ from classwire.contract.reasons import Reason
 from classwire_server.config.endpoints import check_port, target_of
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ChangeRefused, Refusal, RequestError, StartError
-from classwire_server.registration import guards, methods
-from classwire_server.rpc.call import ADMISSION, Call, parse
-from classwire_server.rpc.call_pool import CallExecutor
+from classwire_server.registration import interceptors, methods
+from classwire_server.rpc.call import PRINCIPAL, Call, parse
+from classwire_server.rpc.call_executor import CallExecutor
 from classwire_server.rpc.observer import CallObserver
 from classwire_server.rpc.receive_timeout import ReceiveTimeout
-from classwire_server.rpc.rejection import Listener, refuse
+from classwire_server.rpc.rejection import Listener, reject
 from classwire_server.rpc.server_options import FAREWELL_S, grpc_options
 from classwire_server.rpc.status import request_error
 from classwire_server.security.certificates import Certificates
@@ -24,19 +24,19 @@ from classwire_server.security.certificates import Certificates
 from .service import AdminService
 
 THREADS = 8
-"""Calls at a time. A change of models holds one, and others must still get its progress."""
+"""Maximum calls at a time. A change of models holds a thread; others ask for its progress."""
 RECEIVE_TIMEOUT_S = 5.0
-"""How long a call may take to send its message."""
+"""How long a caller may take to send its message."""
 
 Receive = Callable[[Iterator[bytes], grpc.ServicerContext], bytes]
-"""Returns the message of a call whose caller may administer."""
+"""Returns the message of a call, and ends the call when its caller may not administer."""
 
 
 class AdminServer:
-    """Serves the admin service on its own address, from `listen` until `close`.
+    """Serves the admin service on its own address, from `listen` until `close`. Thread-safe.
 
-    TLS is that of `certificates`. Callers authenticate as on the server's port, and need the right
-    to administer. Called by any thread.
+    It uses TLS when there are `certificates`. Callers authenticate as on the server's port, and
+    need the right to administer. `target` is the address as `host:port`, empty before `listen`.
     """
 
     def __init__(
@@ -47,7 +47,6 @@ class AdminServer:
         listeners: Sequence[Listener],
     ) -> None:
         self.target = ""
-        """Where it listens, as `host:port`."""
         self._config = config
         self._service = service
         self._received = ReceiveTimeout(RECEIVE_TIMEOUT_S)
@@ -59,13 +58,13 @@ class AdminServer:
             options=grpc_options(config),
             interceptors=[
                 CallObserver(methods((pb,)), listeners, executor),
-                *guards(config, executor),
+                *interceptors(config, executor),
             ],
         )
         self._grpc.add_generic_rpc_handlers((_handlers(service, self._receive),))
 
     def listen(self) -> None:
-        """Bind the port. Raises StartError when the address cannot be had."""
+        """Bind the port, and serve. Raises StartError when it can't bind the address."""
         host, port = self._config.admin_host, self._config.admin_port
         check_port(host, port)
         address = target_of(host, port)
@@ -81,22 +80,22 @@ class AdminServer:
         self._grpc.start()
 
     def allow(self) -> None:
-        """Accept changes: the models that the server starts with are loaded."""
+        """Accept changes of models. Called once the server has loaded its first models."""
         self._service.allow_changes()
 
     def forbid(self) -> None:
-        """Reject changes from now on: the server ends."""
+        """Reject changes of models from now on. Called when the server stops."""
         self._service.forbid_changes()
 
     def close(self) -> None:
-        """Let the last answers leave, and end."""
+        """Send the last responses, and stop."""
         self._grpc.stop(FAREWELL_S).wait()
         self._pool.shutdown(wait=False)
 
     def _receive(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        """The message of a call; the call ends where its caller may not administer."""
-        if not ADMISSION.get().caller.may_administer:  # before anything can be waited for
-            refuse(context, RequestError(Reason.NOT_ALLOWED, "the caller may not administer"))
+        """The message of a call. Ends the call when its caller may not administer."""
+        if not PRINCIPAL.get().caller.may_administer:  # before the wait for its message
+            reject(context, RequestError(Reason.NOT_ALLOWED, "the caller may not administer"))
         return self._received.message(requests, context)
 
 
@@ -112,11 +111,11 @@ def _handlers(service: AdminService, receive: Receive) -> grpc.GenericRpcHandler
                 for message in method(parse(request_type, raw), call):
                     yield message.SerializeToString()
                 return
-            except ChangeRefused as refused:
-                failure = refused
-            except Exception as error:  # whatever it is, the caller gets a status
+            except ChangeRefused as error:
+                failure = error
+            except Exception as error:  # the caller gets a status, and never an exception's text
                 failure = request_error(error)
-            refuse(context, failure)
+            reject(context, failure)
 
         return handle
 

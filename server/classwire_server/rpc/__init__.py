@@ -1,1 +1,1 @@
-"""All that knows grpcio: how a call is received, bounded, observed and ended."""
+"""Everything that uses grpcio: how the server receives, bounds, observes and ends calls."""

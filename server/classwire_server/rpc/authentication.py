@@ -1,4 +1,4 @@
-"""Who may call, asked before anything else of a call: of every service on the port."""
+"""Authentication of calls to every service of the port, before anything else."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -14,26 +14,26 @@ from classwire_server.security.authenticator import (
 )
 from classwire_server.security.certificate_names import names_in
 
-from .call import ADMISSION
-from .call_pool import CallExecutor
+from .call import PRINCIPAL
+from .call_executor import CallExecutor
 from .call_record import RECORD
 from .interceptor import Behavior, Handler, around
 from .rejection import WireStatus, end
 
 
 class AuthenticationInterceptor(grpc.ServerInterceptor):
-    """Lets in the calls of those whom `access` knows, and all calls of what is open.
+    """Rejects calls that `authenticator` does not authenticate, except to what is open.
 
-    `opened` are services by name, and methods as in `package.Service/Method`.
+    `opened` names services, and methods as `package.Service/Method`.
 
-    A token is looked at on gRPC's own thread, so that a call with a bad one, or none, never holds a
-    thread. A certificate can be seen only where the call is served.
+    gRPC's own thread checks tokens, so a call with a bad token, or none, never takes a thread of a
+    pool. Certificates are visible only on the thread that serves the call.
     """
 
     def __init__(
-        self, access: Authenticator, opened: Collection[str], executor: CallExecutor
+        self, authenticator: Authenticator, opened: Collection[str], executor: CallExecutor
     ) -> None:
-        self._access = access
+        self._authenticator = authenticator
         self._open = frozenset(opened)
         self._executor = executor
 
@@ -42,51 +42,48 @@ class AuthenticationInterceptor(grpc.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Any],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
-        """The handler of a call, or one that refuses it."""
+        """The handler of a call, or one that rejects it."""
         details: Any = handler_call_details
         method = details.method.removeprefix("/")
         if method in self._open or method.partition("/")[0] in self._open:
             return continuation(details)
         try:
             token = _token(details.invocation_metadata or ())
-            admission = self._access.by_token(token) if token else None
-            if admission is None and not self._access.knows_certificates:
+            principal = self._authenticator.by_token(token) if token else None
+            if principal is None and not self._authenticator.knows_certificates:
                 raise missing_credentials()
         except RequestError as failure:
             return self._executor.reject_with(WireStatus.of(failure))
-        if admission is not None:
-            _let_in(admission)
+        if principal is not None:
+            _set_principal(principal)
             return continuation(details)
         handler = continuation(details)
-        return handler and around(handler, self._certified)
+        return handler and around(handler, self._with_certificate)
 
-    def _certified(self, behavior: Behavior) -> Behavior:
-        """What asks for a certificate before it does anything."""
+    def _with_certificate(self, behavior: Behavior) -> Behavior:
+        """A behavior that first authenticates the caller by its certificate."""
 
-        def certified(request: Any, context: grpc.ServicerContext, *send: Any) -> Any:
+        def authenticated(request: Any, context: grpc.ServicerContext, *send: Any) -> Any:
             try:
-                admission = self._access.by_certificate(_names(context))
+                principal = self._authenticator.by_certificate(_names(context))
             except RequestError as failure:
                 end(context, failure)
                 raise
-            _let_in(admission)
+            _set_principal(principal)
             return behavior(request, context, *send)
 
-        return certified
+        return authenticated
 
 
-def _let_in(admission: Principal) -> None:
-    """Say in the context of a call as whom it is let in."""
-    ADMISSION.set(admission)
+def _set_principal(principal: Principal) -> None:
+    """Store the caller of the current call in its context."""
+    PRINCIPAL.set(principal)
     if (record := RECORD.get()) is not None:
-        record.caller = admission.caller.name
+        record.caller = principal.caller.name
 
 
 def _token(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:
-    """The bearer token of a call; None where it has none.
-
-    Raises RequestError BAD_CREDENTIALS for what is none.
-    """
+    """The bearer token of a call, or None. Raises RequestError BAD_CREDENTIALS when malformed."""
     values = [value for key, value in metadata if key == "authorization"]
     if not values:
         return None
@@ -97,5 +94,5 @@ def _token(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:
 
 
 def _names(context: grpc.ServicerContext) -> frozenset[str]:
-    shown: Any = context.auth_context()
-    return names_in(*shown.get("x509_pem_cert", (b"",)))
+    properties: Any = context.auth_context()
+    return names_in(*properties.get("x509_pem_cert", (b"",)))

@@ -1,7 +1,7 @@
-"""From gRPC's handlers to ours: raw bytes in and out, one deadline, errors in one form.
+"""gRPC handlers of the server's methods: raw bytes in and out, one deadline, errors in one form.
 
-Handlers take raw bytes and parse them themselves, since grpcio would answer INTERNAL for bytes that
-are no message.
+Handlers take raw bytes and parse them themselves, since grpcio answers INTERNAL for bytes that are
+no message.
 """
 
 import math
@@ -28,63 +28,66 @@ from .status import request_error
 
 Request = TypeVar("Request", bound=Message)
 
-ADMISSION: ContextVar[Principal] = ContextVar("ADMISSION", default=OPEN)
-"""As whom the call of this context was let in."""
+PRINCIPAL: ContextVar[Principal] = ContextVar("PRINCIPAL", default=OPEN)
+"""The authenticated caller of this context's call."""
 
 
 @dataclass(frozen=True)
 class Call:
     """One call of a caller.
 
-    `received_s` and `deadline_s` are instants of the monotonic clock; the deadline is the caller's
-    own or the server's default, whichever comes first.
+    `received_s` and `deadline_s` are instants of the monotonic clock. The deadline is the earlier
+    of the caller's and the server's default.
     """
 
     received_s: float
     deadline_s: float
-    admission: Principal
+    principal: Principal
     _context: grpc.ServicerContext
 
     @staticmethod
     def of(context: grpc.ServicerContext, default_timeout_s: float = math.inf) -> "Call":
-        """The call that belongs to a gRPC context that has just begun."""
+        """The call of a gRPC context that has just begun."""
         now_s = time.monotonic()
         return Call(
-            now_s, now_s + remaining_s(context, default_timeout_s), ADMISSION.get(), context
+            now_s, now_s + remaining_s(context, default_timeout_s), PRINCIPAL.get(), context
         )
 
     @property
     def caller(self) -> Caller:
         """Who calls."""
-        return self.admission.caller
+        return self.principal.caller
 
-    def is_beside(self, other: "Call") -> bool:
-        """Whether both came by one connection; of a Unix socket's that cannot be told."""
+    def shares_connection(self, other: "Call") -> bool:
+        """Whether both calls came by one connection. False for Unix sockets: gRPC does not tell."""
         peer: str = self._context.peer()
         return not peer.startswith("unix:") and peer == other._context.peer()
 
     def when_over(self, callback: Callable[[], None]) -> None:
-        """Run a callback once, on a thread of gRPC's, when the call is over; at once when it is.
+        """Run a callback once, on gRPC's thread, when the call is over; at once when it is already.
 
-        What a stream holds is given back so: grpcio drops the generator of a call that is over.
+        Streams release here what they hold: grpcio does not finish the generator of a call that is
+        over.
         """
         if not self._context.add_callback(callback):
             callback()
 
     def cancel(self) -> None:
-        """End the call without a word; on any thread."""
+        """End the call with CANCELLED, on any thread."""
         self._context.cancel()
 
 
 def remaining_s(context: grpc.ServicerContext, default_timeout_s: float) -> float:
-    """How much time a call has left that begins now."""
+    """How much time a call that begins now has left, in seconds."""
     own_s = context.time_remaining()
     return default_timeout_s if own_s is None else min(default_timeout_s, own_s)
 
 
 class UnaryHandlers:
-    """Makes the handlers of unary RPCs. `gate` counts their work and may reject it, `pool` runs it,
-    and a call without a deadline has `default_timeout_s`.
+    """Makes the handlers of unary RPCs.
+
+    `gate` counts their calls and may reject them, `pool` runs them, and `default_timeout_s` bounds
+    them.
     """
 
     def __init__(self, gate: Gate, pool: CallPool, default_timeout_s: float) -> None:
@@ -101,16 +104,16 @@ class UnaryHandlers:
     ) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """The handler of one RPC.
 
-        `reject_late` gives the error of a call that has too little time left, in seconds. Such a
-        call ends before the server reads it, and so does one whose caller has gone. To gRPC the
-        request is a stream, so that a timeout can bound the wait for its one message.
+        `reject_late` returns the error of a call that has too little time left, in seconds. The
+        server does not read such a call, nor a call whose caller has gone. To gRPC the request is a
+        stream, so that a timeout can bound the wait for its one message.
         """
 
         def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            is_there = context.is_active()
-            left_s = remaining_s(context, self._default_timeout_s) if is_there else 0.0
+            is_active = context.is_active()
+            left_s = remaining_s(context, self._default_timeout_s) if is_active else 0.0
             if (error := self._pool.begin(left_s, reject_late)) is not None:
-                end(context, error if is_there else None)
+                end(context, error if is_active else None)
             raw = self._received.message(requests, context)
             call = Call.of(context, self._default_timeout_s)
             try:
@@ -121,7 +124,7 @@ class UnaryHandlers:
                     self._gate.leave()
             except CancelledError:
                 failure = None
-            except Exception as error:  # the caller gets a status, never an exception's text
+            except Exception as error:  # the caller gets a status, and never an exception's text
                 failure = request_error(error)
             end(context, failure)
             return b""
@@ -152,7 +155,7 @@ def bidirectional(
 
 
 def parsed(message_type: type[Request], raw: bytes, context: grpc.ServicerContext) -> Request:
-    """A message of a service that is not ours; the call ends where its bytes are none."""
+    """A message of a standard service. Ends the call when the bytes are not such a message."""
     try:
         return parse(message_type, raw)
     except RequestError as error:
@@ -161,7 +164,7 @@ def parsed(message_type: type[Request], raw: bytes, context: grpc.ServicerContex
 
 
 def parse(message_type: type[Request], raw: bytes) -> Request:
-    """A message from its bytes. Raises RequestError BAD_ENCODING."""
+    """A message parsed from its bytes. Raises RequestError BAD_ENCODING."""
     try:
         return message_type.FromString(raw)
     except DecodeError:

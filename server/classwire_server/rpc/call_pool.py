@@ -1,81 +1,79 @@
-"""The threads that serve calls, and which calls may wait for one."""
+"""The threads that serve calls, and the bounded queue in front of them."""
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
-
-import grpc
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
 
 from classwire.contract.reasons import Reason
 from classwire_server.aggregates import DecayingSum
-from classwire_server.errors import Refusal, RequestError, draining, expired_in_queue
-from classwire_server.gate import Gate
+from classwire_server.errors import RequestError, expired_in_queue
 
-from .interceptor import Handler
 from .load_shedding import LoadShedding
-from .rejection import Rejection, WireStatus, WireStatuses
-
-logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-REMEMBERED = 0.9
-"""What is left of a measurement when the next one has come."""
-_DONE: Future[Any] = Future()  # a new one for each call would take a tenth of a rejection
-_DONE.set_result(None)
-LEAST_RETRY_S = 0.001
-SHEDDING_RETRY_S = 0.1
-"""When to come back at the earliest while the server sheds calls."""
-LEAST_IN_TIME_PER_S = 50.0
-"""What a server is taken to serve that has not served any call in time lately."""
+INTERVAL_WEIGHT = 0.9
+"""Weight of the old mean interval between two calls when the pool measures the next one."""
+MIN_RETRY_S = 0.001
+SHEDDING_MIN_RETRY_S = 0.1
+"""Minimum `retry_after_s` while the pool sheds calls."""
+MIN_IN_TIME_PER_S = 50.0
+"""Rate of calls in time that the pool assumes when it has measured fewer."""
 
 
 class CallPool(ThreadPoolExecutor):
     """Threads for calls, and a bounded queue in front of them. Thread-safe.
 
-    `busy` counts calls that have a thread, `waiting` those that wait for one.
+    `busy` counts calls that have a thread, `waiting` calls that wait for one. `clock` returns
+    seconds, and never goes back.
     """
 
-    def __init__(self, threads: int, max_waiting: int, name: str = "rpc") -> None:
+    def __init__(
+        self,
+        threads: int,
+        max_waiting: int,
+        name: str = "rpc",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(threads, thread_name_prefix=name)
         self.waiting = 0
         self.busy = 0
+        self._clock = clock
         self._shedding = LoadShedding(threads, max_waiting)
         self._last_s: float | None = None  # when a call began while others waited behind it
         self._interval_s = 0.0
-        self._refused = DecayingSum()
+        self._rejected = DecayingSum()
         self._lock = threading.Lock()  # guards all of the above
         self._begun = threading.local()  # how long this thread's call has waited
 
     @property
     def wait_s(self) -> float:
-        """How long a call would wait for a thread, as measured, in seconds."""
+        """Estimated time that a new call waits for a thread, in seconds."""
         return self.waiting * self._interval_s
 
     @property
     def is_shedding(self) -> bool:
-        """Whether most calls are rejected, since those before them began late."""
+        """Whether the pool rejects most calls, because earlier ones began late."""
         return self._shedding.is_shedding
 
     def admit(self) -> RequestError | None:
-        """The error of a call that comes now; None where it may wait for a thread.
+        """The error of a call that comes now; None when it may wait for a thread.
 
-        The time to come back is what the calls that wait and those just rejected need.
+        `retry_after_s` is the time that the waiting calls and the recently rejected ones need.
         """
-        now_s = time.monotonic()
+        now_s = self._clock()
         with self._lock:
             if self._shedding.admits(self.waiting, now_s):
                 return None
-            least_s, interval_s = LEAST_RETRY_S, self._interval_s
-            if self._shedding.is_shedding:  # many that begin are late, and are no measure
-                least_s = SHEDDING_RETRY_S
-                interval_s = 1 / max(LEAST_IN_TIME_PER_S, self._shedding.in_time_per_s)
-            refused = self._refused.add(1, now_s)
-            retry_after_s = max(least_s, (self.waiting + refused) * interval_s)
+            min_s, interval_s = MIN_RETRY_S, self._interval_s
+            if self._shedding.is_shedding:  # the interval would also measure calls that begin late
+                min_s = SHEDDING_MIN_RETRY_S
+                interval_s = 1 / max(MIN_IN_TIME_PER_S, self._shedding.in_time_per_s)
+            rejected = self._rejected.add(1, now_s)
+            retry_after_s = max(min_s, (self.waiting + rejected) * interval_s)
         return RequestError(
             Reason.OVERLOADED,
             "more calls wait than can be served",
@@ -86,18 +84,19 @@ class CallPool(ThreadPoolExecutor):
     def begin(
         self, left_s: float, reject_late: Callable[[float], RequestError | None]
     ) -> RequestError | None:
-        """The error of this thread's call, which begins with so much time left (none where its
-        caller has gone); None where `reject_late` has none either.
+        """Begin this thread's call with `left_s` seconds left, 0 when its caller has gone.
+
+        Returns EXPIRED_IN_QUEUE when no time is left, else what `reject_late(left_s)` returns.
         """
         error = reject_late(left_s) if left_s > 0 else expired_in_queue()
         with self._lock:
             left_s = left_s if error is None else 0.0
-            self._shedding.begins(self._begun.waited_s, left_s, time.monotonic())
+            self._shedding.begins(self._begun.waited_s, left_s, self._clock())
         return error
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Serve a call as soon as there is a thread."""
-        came_s = time.monotonic()
+        """Serve a call as soon as a thread is free."""
+        came_s = self._clock()
 
         def serve() -> T:
             self._has_thread(came_s)
@@ -117,106 +116,13 @@ class CallPool(ThreadPoolExecutor):
             raise
 
     def _has_thread(self, came_s: float) -> None:
-        now_s = time.monotonic()
+        now_s = self._clock()
         self._begun.waited_s = now_s - came_s
         with self._lock:
             self.waiting -= 1
             self.busy += 1
             if self._last_s is not None:
                 interval_s = now_s - self._last_s
-                kept_s = REMEMBERED * (self._interval_s or interval_s)
-                self._interval_s = kept_s + (1 - REMEMBERED) * interval_s
+                old_s = INTERVAL_WEIGHT * (self._interval_s or interval_s)
+                self._interval_s = old_s + (1 - INTERVAL_WEIGHT) * interval_s
             self._last_s = now_s if self.waiting else None
-
-
-class Inline(Executor):
-    """Runs rejections at once, on the thread that submits them. Their futures have no result."""
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[Any]:
-        """Run it."""
-        try:
-            fn(*args, **kwargs)
-        except Exception:  # it would end the thread that brings calls, and so the server
-            logger.exception("a call can't be rejected")
-        return _DONE
-
-
-class CallExecutor(ThreadPoolExecutor):
-    """What a gRPC server runs calls on: each on the pool that is chosen for it.
-
-    gRPC asks for the handler of a call and then submits the call, both on one thread. So the
-    generic handler that finds it chooses the pool. Other calls run on `default`.
-    """
-
-    def __init__(self, default: Executor) -> None:
-        super().__init__(1)  # starts no thread
-        self._default = default
-        self._inline = Inline()
-        self._chosen = threading.local()
-        self._statuses = WireStatuses()
-
-    def choose(self, pool: Executor | None) -> None:
-        """Run the call that comes on this pool; None for the default."""
-        self._chosen.pool = pool
-
-    def reject(self, error: Refusal) -> Rejection:
-        """A handler that ends the call that comes, on gRPC's own thread: it needs no other."""
-        return self.reject_with(self._statuses.of(error))
-
-    def reject_with(self, wire_status: WireStatus) -> Rejection:
-        """The same with a status."""
-        self.choose(self._inline)
-        return Rejection(wire_status)
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a call."""
-        pool = getattr(self._chosen, "pool", None) or self._default
-        self._chosen.pool = None
-        return pool.submit(fn, *args, **kwargs)
-
-
-class OnPool(grpc.GenericRpcHandler):
-    """Handlers of services whose calls run on a pool."""
-
-    def __init__(
-        self, services: Sequence[grpc.GenericRpcHandler], pool: Executor, executor: CallExecutor
-    ) -> None:
-        self._services = services
-        self._pool = pool
-        self._executor = executor
-
-    def service(self, details: grpc.HandlerCallDetails) -> Handler:
-        """The handler of a call; None where there is no such method."""
-        for service in self._services:
-            handler = service.service(details)
-            if handler is not None:
-                self._executor.choose(self._pool)
-                return handler
-        return None
-
-
-class Entrance(grpc.GenericRpcHandler):
-    """Rejects calls while the server drains, and calls that their pool does not admit.
-
-    A rejected call takes no thread, and nothing of it is read.
-    """
-
-    def __init__(
-        self,
-        services: Sequence[grpc.GenericRpcHandler],
-        gate: Gate,
-        pool: CallPool,
-        executor: CallExecutor,
-    ) -> None:
-        self._services = OnPool(services, pool, executor)
-        self._gate = gate
-        self._pool = pool
-        self._executor = executor
-
-    def service(self, details: grpc.HandlerCallDetails) -> Handler:
-        """The handler of a call; None where there is no such method."""
-        handler = self._services.service(details)
-        if handler is None:
-            return None
-        error = self._pool.admit() if self._gate.is_open else draining()
-        return handler if error is None else self._executor.reject(error)

@@ -1,4 +1,4 @@
-"""One call as operators see it: by which id it is found, what it was about, how it ended."""
+"""What logs, metrics and traces know of one call: its id, its texts, its end."""
 
 import itertools
 import random
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from classwire_server.checkpoint.loading import Checkpoint
 
 REQUEST_ID = "x-request-id"
-"""The metadata that brings a call's id, and takes it back."""
+"""The metadata key of a call's id, in both directions."""
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 
 
 class Method(NamedTuple):
-    """A method, as `package.Service/Method`, and whether its answer is a stream."""
+    """A method as `package.Service/Method`, and whether its response is a stream."""
 
     name: str
     is_stream: bool
@@ -31,7 +31,7 @@ class Method(NamedTuple):
 class TextsRead(NamedTuple):
     """Texts of one message, read and tokenized between two instants of the monotonic clock.
 
-    `bad` of them ended with an error while they were read.
+    `bad` counts texts that ended with an error meanwhile.
     """
 
     checkpoint: "Checkpoint"
@@ -44,23 +44,23 @@ class TextsRead(NamedTuple):
 
 
 class CallTrace(Protocol):
-    """What a call tells its trace. Called by the thread that serves the call."""
+    """Receives the events of one call, on the thread that serves the call."""
 
     def texts_read(self, read: TextsRead) -> TextTrace | None:
-        """The call has read texts; returns the trace of these texts, if they have one."""
+        """Record texts that the call has read; returns their trace, if they have one."""
 
     def call_ended(self, record: "CallRecord", code: grpc.StatusCode) -> None:
-        """The call has ended with this status."""
+        """Record the status that the call ended with."""
 
 
 @dataclass(slots=True, eq=False)
 class CallRecord:
-    """What is known of a call so far, by the threads that serve it.
+    """What the server knows of a call so far. The threads that serve the call write it.
 
-    `began_s` is an instant of the monotonic clock; `reason` is why it fails, empty where it does
-    not; `is_done` says that all its answers were given. `caller` is the name of who calls, where
-    that is asked; `texts` and `tokens` are those that were read and could be tokenized.
-    `defects` numbers those of ours that it met; `trace` is there where it is traced.
+    `began_s` is an instant of the monotonic clock. `reason` is why the call fails, else empty.
+    `is_done` is true once all responses were given. `caller` is the caller's name, empty without
+    authentication. `texts` and `tokens` count what was read and could be tokenized. `defects`
+    numbers the server's defects in this call. `trace` is None when the call is not traced.
     """
 
     method: Method
@@ -76,18 +76,18 @@ class CallRecord:
     trace: CallTrace | None = None
 
     def texts_read(self, model: str, texts: int, tokens: int) -> None:
-        """Texts for a model were read."""
+        """Count texts that were read for a model."""
         self.model = model
         self.texts += texts
         self.tokens += tokens
 
 
 RECORD: ContextVar[CallRecord | None] = ContextVar("RECORD", default=None)
-"""The call that this context serves."""
+"""The record of this context's call."""
 
 
 def request_id_in(metadata: Iterable[tuple[str, str | bytes]]) -> str:
-    """The id that a call brings, if it is well formed; else a new one."""
+    """The id in a call's metadata when it is well formed, else a new one."""
     for key, value in metadata:
         if key == REQUEST_ID and isinstance(value, str) and _WELL_FORMED.fullmatch(value):
             return value
@@ -100,12 +100,12 @@ def new_request_id() -> str:
 
 
 def current_request_id() -> str:
-    """The id of the call that this context serves; empty outside of calls."""
+    """The id of this context's call; empty outside of calls."""
     record = RECORD.get()
     return record.request_id if record is not None else ""
 
 
 def new_defect_id() -> str:
-    """An id for a defect: that of the call that this context serves, and a number."""
+    """An id for a defect: the id of this context's call, and a number."""
     record = RECORD.get()
     return new_request_id() if record is None else f"{record.request_id}-{next(record.defects)}"

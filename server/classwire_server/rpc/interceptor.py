@@ -1,4 +1,4 @@
-"""Handlers around handlers."""
+"""Handlers that wrap other handlers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,13 +12,13 @@ Behavior = Callable[..., Any]
 
 
 def around(handler: Handler, wrap: Callable[[Behavior], Behavior]) -> Handler:
-    """A handler that does what `wrap` makes of what another does, on the same threads."""
+    """A handler of the same kind as `handler`, whose behavior is wrapped."""
     kinds = [
         "stream" if streaming else "unary"
         for streaming in (handler.request_streaming, handler.response_streaming)
     ]
     behavior = getattr(handler, "_".join(kinds))
     wrapped: Any = wrap(behavior)
-    vars(wrapped).update(vars(behavior))  # what it says of threads
+    vars(wrapped).update(vars(behavior))  # keeps `experimental_non_blocking`
     make = getattr(grpc, f"{'_'.join(kinds)}_rpc_method_handler")
     return make(wrapped, handler.request_deserializer, handler.response_serializer)

@@ -1,9 +1,10 @@
-"""Which calls the server sheds before it reads them: a controller on queue delay. Pure.
+"""Decides which calls the server sheds before it reads them, by their queue delay. Pure.
 
-The delay of a call is measured against the time that it has left when it begins, since callers
-differ in their deadlines. Late calls shorten the queue. Where no queue is short enough, since calls
-wait before the server sees them, calls are admitted only in proportion to those that begin in time
-("adaptive throttling", Site Reliability Engineering, chapter 21).
+Callers differ in their deadlines, so a call is late when its delay is a large share of the time
+that it has left. Late calls lower the bound of the queue. Calls also wait before the server sees
+them, in gRPC, where the server can't shorten the queue. So while most calls begin late, the server
+admits calls only in proportion to those that begin in time ("adaptive throttling", Site Reliability
+Engineering, chapter 21).
 """
 
 import math
@@ -11,36 +12,38 @@ import math
 from classwire_server.aggregates import DECAY_S, DecayingSum
 
 MAX_DELAY = 0.25
-"""The delay that a call may have had when it begins, as a share of the time that it has left."""
+"""Maximum delay of a call in time, as a share of the time that it has left when it begins."""
 DECREASE = 0.9
-"""What a late call leaves of the queue's bound. A call in time adds one to it."""
+"""Factor by which a late call lowers the bound of the queue. A call in time adds 1 to the bound."""
 MIN_WAITING = 1 / 16
-"""The least bound, in calls for each thread: a thread that becomes free is to find a call."""
+"""Minimum bound in calls per thread, so that a free thread finds a call."""
 IN_PROPORTION = 3
-"""While the server sheds, it admits so many calls for each that begins in time."""
+"""Calls that the server admits per call that begins in time, while it sheds."""
 PROBES = 50
-"""It admits so many more in a second, which show when it can stop. It sheds once more than that
-begin late.
+"""Calls per second that the server admits on top of these: they show when to stop shedding. The
+server starts to shed when more calls than IN_PROPORTION and PROBES allow have begun lately.
 """
 
 
 class LoadShedding:
-    """Bounds the queue before a number of threads. Instants are those of the monotonic clock. Not
-    thread-safe.
+    """Bounds the queue of a thread pool. Instants are of the monotonic clock. Not thread-safe.
+
+    `is_shedding` is whether most calls begin late. `in_time_per_s` is the recent rate of calls that
+    began in time.
     """
 
     def __init__(self, threads: int, max_waiting: int) -> None:
         self.is_shedding = False
-        self.in_time_per_s = 0.0  # calls that began in time, lately
+        self.in_time_per_s = 0.0
         self._max_waiting = max_waiting
         self._min_waiting = min(math.ceil(MIN_WAITING * threads), max_waiting)
         self._bound = float(max_waiting)
         self._begun = DecayingSum()
         self._in_time = DecayingSum()
-        self._admitted_s = 0.0  # when the last call was admitted while the server shed
+        self._admitted_s = 0.0  # when the server last admitted a call while it shed
 
     def admits(self, waiting: int, now_s: float) -> bool:
-        """Whether a call that comes now is admitted, while so many wait."""
+        """Whether the server admits a call that comes now, when `waiting` calls wait."""
         if waiting >= self._bound:
             return False
         in_time = self._in_time.add(0, now_s)
@@ -54,8 +57,9 @@ class LoadShedding:
         return True
 
     def begins(self, delay_s: float, left_s: float, now_s: float) -> None:
-        """A call begins now, after a delay, with so much time left: none where its caller has gone,
-        or the time is less than its answer needs.
+        """Count a call that begins now, after `delay_s`, with `left_s` seconds left.
+
+        `left_s` is 0 when its caller has gone, or its answer needs more time than is left.
         """
         self._begun.add(1, now_s)
         if left_s > 0 and delay_s <= MAX_DELAY * left_s:

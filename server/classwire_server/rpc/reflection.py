@@ -1,4 +1,4 @@
-"""What services the port has, told to tools that know none of them."""
+"""The reflection service: tools without the .proto files get the services of the port."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,23 +9,25 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from classwire_server.gate import Gate
 
 from .call import parsed
-from .call_pool import CallExecutor, CallPool, Entrance
+from .call_executor import AdmittingServices, CallExecutor
+from .call_pool import CallPool
 from .receive_timeout import ReceiveTimeout
 
 REFLECTION_SERVICE: str = reflection.SERVICE_NAME
 THREADS = 8
 MAX_WAITING = 16
-PATIENCE_S = 10.0
-"""How long a stream may last."""
+STREAM_TIMEOUT_S = 10.0
+"""Maximum duration of a stream."""
 
 
 def calls(
     gate: Gate, pool: CallPool, executor: CallExecutor, services: Iterable[str]
 ) -> grpc.GenericRpcHandler:
-    """The handler of reflection of these services. It has a pool of its own, since each of its
-    streams holds a thread while it is open. Tools begin it anew where it has ended.
+    """The handler of reflection, which lists `services` and itself.
+
+    `pool` is its own, since each open stream holds a thread. Tools reopen a stream that has ended.
     """
-    received = ReceiveTimeout(PATIENCE_S)
+    received = ReceiveTimeout(STREAM_TIMEOUT_S)
     servicer = reflection.ReflectionServicer((*services, REFLECTION_SERVICE))
 
     def info(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
@@ -39,4 +41,4 @@ def calls(
     service = grpc.method_handlers_generic_handler(
         REFLECTION_SERVICE, {"ServerReflectionInfo": handler}
     )
-    return Entrance([service], gate, pool, executor)
+    return AdmittingServices([service], gate, pool, executor)

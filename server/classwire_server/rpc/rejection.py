@@ -1,4 +1,4 @@
-"""Calls that end with an error: before they have a thread, or on the one that serves them."""
+"""Ends calls with an error, before they have a thread or on the thread that serves them."""
 
 import math
 import time
@@ -17,17 +17,17 @@ from .call_record import RECORD, REQUEST_ID, CallRecord
 from .status import request_error, status
 
 Listener = Callable[[CallRecord, grpc.StatusCode], None]
-"""Is told of a call that is over, on a thread of gRPC's that must not wait."""
+"""Called once a call is over, on gRPC's own thread. Must not block."""
 
 LISTENERS: ContextVar[Sequence[Listener]] = ContextVar("LISTENERS", default=())
-"""Who is told of the call that this context serves."""
+"""The listeners of this context's call."""
 
-SAME_REFUSAL_S = 0.01
-"""Calls that are rejected within this time get the same status: making one is what costs most."""
+SAME_REJECTION_S = 0.01
+"""Calls rejected within this time get the same status, which is the costly part of a rejection."""
 
 
 class WireStatus(NamedTuple):
-    """An error as it goes over the wire; without a reason where it is none of the contract."""
+    """An error as it goes over the wire. `reason` is empty for errors outside the contract."""
 
     code: grpc.StatusCode
     details: str
@@ -36,24 +36,22 @@ class WireStatus(NamedTuple):
 
     @staticmethod
     def of(error: Refusal) -> "WireStatus":
-        """How an error goes over the wire."""
-        told = rpc_status.to_status(status(error))
-        return WireStatus(told.code, told.details, error.reason, tuple(told.trailing_metadata))
+        """The status of an error."""
+        made = rpc_status.to_status(status(error))
+        return WireStatus(made.code, made.details, error.reason, tuple(made.trailing_metadata))
 
 
 class WireStatuses:
-    """What calls hear that are refused by one part of the server: within a short time the same for
-    the same reason. Not safe for use by several threads.
-    """
+    """Cache of the statuses of rejected calls, by reason, for SAME_REJECTION_S. Not thread-safe."""
 
     def __init__(self) -> None:
         self._made: dict[Reason | AdminReason, tuple[WireStatus, float]] = {}
 
     def of(self, error: Refusal) -> WireStatus:
-        """The error of a call that is refused now, or that of one before it."""
+        """The status of an error, or that of a recent error with the same reason."""
         now_s = time.monotonic()
         wire_status, made_s = self._made.get(error.reason, _NEVER)
-        if wire_status is None or now_s - made_s > SAME_REFUSAL_S:
+        if wire_status is None or now_s - made_s > SAME_REJECTION_S:
             wire_status = WireStatus.of(error)
             self._made[error.reason] = wire_status, now_s
         return wire_status
@@ -63,10 +61,10 @@ _NEVER: tuple[WireStatus | None, float] = (None, -math.inf)
 
 
 class Rejection(grpc.RpcMethodHandler):  # type: ignore[type-arg]
-    """A handler that ends calls of any kind with one error, with nothing read.
+    """A handler that ends calls of any kind with one error, and reads nothing of them.
 
-    To gRPC its requests are a stream, so that nothing waits for a message. It does not block, and
-    the thread that brings calls may run it. Immutable.
+    To gRPC its requests are a stream, so that gRPC does not wait for a message. It does not block,
+    so gRPC's own thread may run it. Immutable.
     """
 
     request_streaming, response_streaming = True, False
@@ -76,10 +74,10 @@ class Rejection(grpc.RpcMethodHandler):  # type: ignore[type-arg]
         self._status = wire_status
 
     def stream_unary(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        """End a call, and tell the listeners of its context once it is over."""
+        """End a call, and call the listeners of its context once it is over."""
         record = RECORD.get()
-        is_watched = context.trailing_metadata()  # by the observer, around an interceptor's handler
-        if record is None or is_watched:
+        is_observed = context.trailing_metadata()  # the observer has set its id
+        if record is None or is_observed:
             _abort(context, self._status)
         else:
             record.reason = self._status.reason
@@ -92,13 +90,13 @@ class Rejection(grpc.RpcMethodHandler):  # type: ignore[type-arg]
 
 
 def end(context: grpc.ServicerContext, failure: Exception | None) -> None:
-    """End a call on its own thread; without a failure its caller has gone."""
+    """End a call on its own thread; `failure` is None when the caller has gone."""
     if failure is None:
         context.abort(gone(context), "the caller has gone")
-    refuse(context, request_error(failure))
+    reject(context, request_error(failure))
 
 
-def refuse(context: grpc.ServicerContext, error: Refusal) -> None:
+def reject(context: grpc.ServicerContext, error: Refusal) -> None:
     """End a call on its own thread with an error."""
     _abort(context, WireStatus.of(error))
 

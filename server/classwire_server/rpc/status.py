@@ -1,4 +1,4 @@
-"""Errors in the form they have on the wire."""
+"""Errors in their form on the wire."""
 
 import logging
 
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 def request_error(error: BaseException) -> RequestError:
-    """What the caller sees: the error itself, or INTERNAL with an id that finds the log line: the
-    call's own, and a number.
+    """The error that the caller gets: a RequestError itself, INTERNAL for anything else.
 
-    A defect's own text stays in the log, and there only its type and place: it may quote the input.
+    INTERNAL carries the id of a log line with the type and place of the defect. Neither holds the
+    exception's text, which may quote the input.
     """
     if isinstance(error, RequestError):
         return error
@@ -33,12 +33,12 @@ def request_error(error: BaseException) -> RequestError:
 
 
 def reason_of(error: BaseException | None) -> Reason:
-    """Why something failed: what is no error of ours is a defect."""
+    """The reason of a failure; INTERNAL unless it is a RequestError."""
     return error.reason if isinstance(error, RequestError) else Reason.INTERNAL
 
 
 def _place(error: BaseException) -> str:
-    """Where an error was raised: the innermost frames as file:line, innermost last."""
+    """Where an error was raised: up to four frames as file:line, innermost last."""
     frames = []
     traceback = error.__traceback__
     while traceback is not None:
@@ -48,7 +48,7 @@ def _place(error: BaseException) -> str:
 
 
 def duration(seconds: float) -> Duration:
-    """A protobuf Duration of so many seconds, to the microsecond."""
+    """A protobuf Duration, rounded to the microsecond."""
     result = Duration()
     result.FromMicroseconds(round(seconds * 1e6))
     return result

@@ -12,7 +12,7 @@ import pytest
 from classwire.contract.tokens import hash_of, new_token
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
-from classwire_server.rpc.call_pool import CallExecutor
+from classwire_server.rpc.call_executor import CallExecutor
 from classwire_server.rpc.observer import CallObserver
 from classwire_server.server import Server
 from tests.contract.conversation import Conversation

@@ -56,7 +56,7 @@ class StreamSession(ABC, Generic[Response]):
 
         Returns the instant of the next check.
         """
-        principal = self._call.admission
+        principal = self._call.principal
         if principal.is_over():
             self._stop_reading(bad_credentials())
         with self._changed:
