@@ -1,4 +1,4 @@
-"""What stands between a server and its ceilings: shares of a pass, hand-overs, memory, calls.
+"""Measures what a server loses against its ceilings: shares of a pass, hand-overs, memory, calls.
 
     python -m benchmarks.obstacles [--work FOLDER]
 

@@ -1,10 +1,10 @@
-"""What it costs to refuse a call: processor time of the server, beside that of gRPC alone.
+"""The cost of rejecting a call: processor time of the server, compared with gRPC alone.
 
     python -m benchmarks.refusals [--rounds 10] [--calls 3000]
 
-Classwire's threads are all held by calls that send nothing, so that it refuses every other call
-with OVERLOADED and a time to come back. gRPC alone is a server without the method that is called.
-They take turns; processor time is that of the whole process, so that what gRPC does counts too.
+Calls that send nothing hold all of Classwire's threads, so it rejects every other call with
+OVERLOADED and a retry delay. gRPC alone is a server without the method that is called. They take
+turns. Processor time is that of the whole process, so gRPC's own work counts too.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from .served import CLASSWIRE, ECHO, Served
 
 FEW_THREADS = ("--rpc-threads", "5", "--max-streams", "1", "--max-waiting-calls", "64")
 HOLDERS = 96
-"""Calls that send nothing: more than threads and places in the line."""
+"""Calls that send nothing: more than threads and places in the queue."""
 IN_FLIGHT = 32
 TIMEOUT_S = 20.0
 SERVICE = "/classwire.v1.ClassifyService"
@@ -33,14 +33,14 @@ REQUEST = pb.ClassifyRequest(input=pb.TextInput(text="A book to keep.")).Seriali
 
 
 class Refusing(NamedTuple):
-    """A server, and a method of it whose calls are refused."""
+    """A server, and a method whose calls it rejects."""
 
     server: Served
     method: Any
 
 
 class Subject(NamedTuple):
-    """What refuses calls, with this code."""
+    """A server that rejects calls with this code."""
 
     name: str
     refusing: Refusing

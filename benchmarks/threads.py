@@ -1,10 +1,10 @@
-"""Lanes and threads: how a CPU's cores are best divided, when they are idle and when they are busy.
+"""Compares lanes and threads: how to divide a CPU's cores, idle and busy.
 
     python -m benchmarks.threads [--tokens 128] [--rounds 5]
 
-Each division of the cores runs in a process of its own, alone and beside another process that
-computes; they take turns. One text of so many tokens in each lane, BERT-base with random weights,
-packed, float32, plain.
+Each division of the cores runs in a process of its own, alone and next to another process that
+computes. They take turns. Each lane computes one text of `--tokens` tokens with BERT-base: random
+weights, packed, float32, plain.
 """
 
 import argparse
@@ -30,7 +30,7 @@ BUSY = "while True: pass"
 
 @dataclass(frozen=True)
 class Division:
-    """So many lanes of so many threads, which spin or sleep while they wait for each other."""
+    """Lanes of `threads` threads each, which spin or sleep while they wait for each other."""
 
     lanes: int
     threads: int
@@ -38,7 +38,7 @@ class Division:
 
     @property
     def name(self) -> str:
-        """As a row of the table says it."""
+        """The name in the table."""
         if self.threads == 1:
             return f"{self.lanes} lanes of one thread"
         return f"one lane of {self.threads} threads, {self.waiting}"

@@ -27,7 +27,7 @@ Classwire is [Apache-2.0](../../LICENSE). So is the checkpoint that comes with t
 ([its card](../../server/classwire_server/models/stars-en/README.md)). Neither wheel contains
 code of other projects.
 
-The tables list what an installation brings besides, in the versions of `requirements.lock`, on
+The tables list what pip installs with Classwire, in the versions of `requirements.lock`, on
 Linux with torch's CPU build. torch's CUDA build brings NVIDIA's libraries, under NVIDIA's own
 terms. On other systems a few small packages differ. A test fails on a licence that
 `scripts/licences.py` does not allow. Written by `python -m scripts.licences`.
