@@ -96,8 +96,8 @@ def main() -> None:
                     full[division, busy].append(statistics.median(together))
     print(
         f"BERT-base, texts of {tokens} tokens, {len(CORES)} cores, {arguments.rounds} rounds\n\n"
-        "| cores divided into | a lone text, ms | beside a busy process, ms | all lanes, tokens/s "
-        "| beside a busy process, tokens/s |\n|---|---:|---:|---:|---:|"
+        "| cores divided into | a lone text, ms | with a busy process, ms | all lanes, tokens/s "
+        "| with a busy process, tokens/s |\n|---|---:|---:|---:|---:|"
     )
     for division in DIVISIONS:
         times = [f"{1e3 * statistics.median(lone[division, busy]):.0f}" for busy in (False, True)]
