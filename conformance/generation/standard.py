@@ -152,7 +152,7 @@ def compression_vectors(models: Mapping[str, Reference]) -> list[Json]:
 
 
 def unimplemented_vectors() -> list[Json]:
-    """The group `unimplemented`: gRPC's own words, without details of ours."""
+    """The group `unimplemented`: gRPC's own messages, without Classwire's error details."""
     methods = {
         "a method that does not exist": f"{CLASSIFY}Twice",
         "a name in lower case": BATCH_CLASSIFY.lower(),

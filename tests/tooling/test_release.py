@@ -1,4 +1,4 @@
-"""`make release`: what is refused, and what a release is made of, on a copy of the checkout."""
+"""`make release` on a copy of the checkout: what it rejects, and what a release contains."""
 
 import json
 import os

@@ -28,7 +28,7 @@ INPUT_REASONS: Sequence[Reason] = (
 
 EXPECTED = {*map(str, INPUT_REASONS), "OK", "answered", str(Reason.EXPIRED_IN_QUEUE)}
 UNKNOWN_SERVICE = "Check", "NOT_FOUND"
-"""What the health service says of services that are not there, without a reason of ours."""
+"""The health service's error for unknown services, without a reason of the contract."""
 FRAMES = "frames"
 TRANSPORTS = "parsing http/2", "metadata", "header key", "compression bit", "decompress"
 """Words of gRPC's own core, when it can make nothing of what came."""
