@@ -317,7 +317,7 @@ def differences(
     theirs: Sequence[FileDescriptorProto | DescriptorProto],
     path: str,
 ) -> Iterator[str]:
-    """Where Classwire's messages and enums differ from Triton's: name, number, type, label, oneof."""
+    """Where Classwire's messages and enums are not Triton's: name, number, type, label, oneof."""
     is_file = isinstance(ours, FileDescriptorProto)
     kinds = "message_type" if is_file else "nested_type"
     known = {message.name: message for owner in theirs for message in getattr(owner, kinds)}
