@@ -1,4 +1,4 @@
-"""The way of texts through the server, the same for unary calls, batches and streams."""
+"""Tokenizes the texts of a message and waits for their answers, for every kind of call."""
 
 import math
 import time

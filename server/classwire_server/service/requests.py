@@ -1,4 +1,4 @@
-"""Requests -> the server's own types, checked."""
+"""Checks request messages and converts them to the server's own types."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ PRIORITIES: Mapping[Any, Priority] = {
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a call, with every default filled in but `truncation` (None: the model's)."""
+    """The options of a call. Every default is filled in except `truncation` (None: the model's)."""
 
     top_k: int
     min_score: float | None
@@ -53,7 +53,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class ClassifyRequest:
-    """The texts of one message, for one model; a text that breaks a rule is its RequestError."""
+    """The texts of one message for one model. A RequestError replaces a text that breaks a rule."""
 
     model: ServedModel
     options: Options

@@ -1,4 +1,4 @@
-"""Items that have ended -> responses: scores or errors, timing, and what computed them."""
+"""Converts items that have ended to response messages: scores or errors, timing, engine."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""The config of a stream, its first message, checked."""
+"""Reads and checks the config of a stream, its first message."""
 
 import math
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """The base of every stream: one thread reads requests, another writes responses.
 
 The reader stops at the window, so HTTP/2 slows the sender. A text leaves the window when gRPC has
-sent its result. So a caller that stops reading holds at most a window of texts, and only for the
-idle timeout.
+sent its result. So a caller that stops reading makes the server hold at most the texts of a
+window and one more message, and only for the idle timeout.
 """
 
 import threading
