@@ -7,9 +7,10 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
-from .._session import Session
-from ..results import StreamItem, StreamResult, TextInput
-from ..v1 import classwire_pb2 as pb
+from classwire._session import Session
+from classwire.results import StreamItem, StreamResult, TextInput
+from classwire.v1 import classwire_pb2 as pb
+
 from .state import StreamState
 
 Source = Iterator[str | TextInput | StreamItem] | AsyncIterator[str | TextInput | StreamItem]

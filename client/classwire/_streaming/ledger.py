@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
-from .. import _requests
-from ..contract.reasons import Reason
-from ..errors import InvalidInputError
-from ..results import Outcome, StreamResult
-from ..v1 import classwire_pb2 as pb
+from classwire import _requests
+from classwire.contract.reasons import Reason
+from classwire.errors import InvalidInputError
+from classwire.results import Outcome, StreamResult
+from classwire.v1 import classwire_pb2 as pb
 
 MAX_ID_BYTES = 128
 

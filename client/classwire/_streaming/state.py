@@ -20,10 +20,11 @@ from dataclasses import dataclass
 
 from google.protobuf import duration_pb2
 
-from .. import _requests, _responses
-from ..errors import ClasswireError, InternalError, InvalidInputError
-from ..results import StreamItem, StreamResult, TextInput
-from ..v1 import classwire_pb2 as pb
+from classwire import _requests, _responses
+from classwire.errors import ClasswireError, InternalError, InvalidInputError
+from classwire.results import StreamItem, StreamResult, TextInput
+from classwire.v1 import classwire_pb2 as pb
+
 from .ledger import Ledger
 from .reconnection import Reconnection
 

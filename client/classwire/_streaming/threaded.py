@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from .._session import Session
-from ..results import StreamItem, StreamResult, TextInput
-from ..v1 import classwire_pb2 as pb
+from classwire._session import Session
+from classwire.results import StreamItem, StreamResult, TextInput
+from classwire.v1 import classwire_pb2 as pb
+
 from .state import StreamState
 
 JOIN_TIMEOUT_S = 1.0

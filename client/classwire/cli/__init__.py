@@ -40,7 +40,7 @@ class _Commands(click.Group):
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        from .._version import __version__
+        from classwire._version import __version__
 
         click.echo(f"classwire {__version__}")
         context.exit()

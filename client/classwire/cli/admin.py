@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._environment import Security
-from ..escaping import visible
+from classwire._environment import Security
+from classwire.escaping import visible
+
 from .credentials import security_of, security_options
 from .failures import Failure, WrongUse
 
 if TYPE_CHECKING:
-    from ..admin.v1 import admin_pb2 as pb
+    from classwire.admin.v1 import admin_pb2 as pb
 
 DEFAULT_TARGET = "127.0.0.1:50052"
 ANSWER_TIMEOUT_S = 30.0
@@ -46,11 +47,11 @@ class Admin:
         """A stub, and the metadata of its calls. Raises Failure if no server answers."""
         import grpc
 
-        from .._channel import channel_options
-        from .._credentials import Credentials
-        from .._status import from_rpc_error
-        from ..admin.v1.admin_pb2_grpc import AdminServiceStub
-        from ..errors import UnavailableError
+        from classwire._channel import channel_options
+        from classwire._credentials import Credentials
+        from classwire._status import from_rpc_error
+        from classwire.admin.v1.admin_pb2_grpc import AdminServiceStub
+        from classwire.errors import UnavailableError
 
         shown = Credentials(credentials=None, **self.security.arguments())
         shown.check(self.target)
@@ -112,7 +113,7 @@ def admin() -> None:
 @admin_options
 def load(*, admin: Admin, model: str, revision: str) -> None:
     """Add a model: a folder on the server's machine, or a hub id."""
-    from ..admin.v1 import admin_pb2 as pb
+    from classwire.admin.v1 import admin_pb2 as pb
 
     name, separator, checkpoint = model.partition("=")
     if not separator:
@@ -134,7 +135,7 @@ def reload(*, admin: Admin, name: str, checkpoint: str, revision: str) -> None:
     Default of CHECKPOINT: the model's own, read again. If the server cannot serve the new
     checkpoint, it keeps the old one.
     """
-    from ..admin.v1 import admin_pb2 as pb
+    from classwire.admin.v1 import admin_pb2 as pb
 
     request = pb.ReloadModelRequest(name=name, checkpoint=checkpoint, revision=revision)
     _show_progress(admin.follow("ReloadModel", request))
@@ -152,7 +153,7 @@ def reload(*, admin: Admin, name: str, checkpoint: str, revision: str) -> None:
 @admin_options
 def unload(*, admin: Admin, name: str, new_default: str) -> None:
     """Unload the model NAME when its calls in flight are answered."""
-    from ..admin.v1 import admin_pb2 as pb
+    from classwire.admin.v1 import admin_pb2 as pb
 
     admin.call("UnloadModel", pb.UnloadModelRequest(name=name, new_default=new_default))
     click.echo(f"{name} is unloaded")
@@ -163,7 +164,7 @@ def unload(*, admin: Admin, name: str, new_default: str) -> None:
 @admin_options
 def default(*, admin: Admin, name: str) -> None:
     """Make NAME the default model, for calls that name no model."""
-    from ..admin.v1 import admin_pb2 as pb
+    from classwire.admin.v1 import admin_pb2 as pb
 
     admin.call("SetDefaultModel", pb.SetDefaultModelRequest(name=name))
     click.echo(f"{name} is the default")
@@ -173,7 +174,7 @@ def default(*, admin: Admin, name: str) -> None:
 @admin_options
 def drain(*, admin: Admin) -> None:
     """Answer the calls in flight, then stop the server, as SIGTERM does."""
-    from ..admin.v1 import admin_pb2 as pb
+    from classwire.admin.v1 import admin_pb2 as pb
 
     begun = admin.call("Drain", pb.DrainRequest())
     click.echo(
@@ -186,7 +187,7 @@ def drain(*, admin: Admin) -> None:
 @admin_options
 def status(*, admin: Admin, as_json: bool) -> None:
     """Show models, queues and memory of the server."""
-    from ..admin.v1 import admin_pb2 as pb
+    from classwire.admin.v1 import admin_pb2 as pb
 
     now = admin.call("GetStatus", pb.GetStatusRequest())
     if as_json:
@@ -263,8 +264,8 @@ def _print_status(now: "pb.GetStatusResponse") -> None:
 
 def _name(value: int, prefix: str) -> str:
     """The word for a value of an enum."""
-    from ..admin.v1 import admin_pb2 as pb
-    from ..v1 import classwire_pb2
+    from classwire.admin.v1 import admin_pb2 as pb
+    from classwire.v1 import classwire_pb2
 
     enums = {
         "CHANGE_STAGE_": pb.ChangeStage,

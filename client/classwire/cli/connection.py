@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._environment import VARIABLES, Security
+from classwire._environment import VARIABLES, Security
+
 from .credentials import security_of, security_options
 from .failures import Failure, WrongUse
 
 if TYPE_CHECKING:
-    from .. import Client
+    from classwire import Client
 
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -54,7 +55,7 @@ class Connection:
         The client waits for a server that goes away. With `contact` the command fails at once if no
         server answers at first.
         """
-        from .. import (
+        from classwire import (
             Client,
             DeadlineExceededError,
             InvalidInputError,

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .._environment import VARIABLES, Security
+from classwire._environment import VARIABLES, Security
+
 from .failures import WrongUse
 
 _FILE = click.Path(exists=True, dir_okay=False)

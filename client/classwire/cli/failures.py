@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..escaping import visible
+from classwire.escaping import visible
 
 if TYPE_CHECKING:
-    from .. import ClasswireError
+    from classwire import ClasswireError
 
 FAILED = 1
 """The server or the machine failed, or one of several texts has an error."""
@@ -40,7 +40,7 @@ class Interrupted(Failure):
 
 def explain(error: Exception) -> tuple[str, int]:
     """Return the line and the exit code for an error that ended a command."""
-    from .. import ClasswireError, InvalidInputError, UnknownModelError
+    from classwire import ClasswireError, InvalidInputError, UnknownModelError
 
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "classwire"

@@ -10,7 +10,8 @@ from typing import Any, BinaryIO
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from .. import ClasswireError, Outcome
+from classwire import ClasswireError, Outcome
+
 from .connection import Connection
 from .failures import WrongUse
 from .ordering import classify_rows

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..escaping import visible
+from classwire.escaping import visible
+
 from .connection import Connection, connection_options
 from .failures import FAILED
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .. import Model
-    from .._requests import OffsetUnit, Truncation
+    from classwire import Model
+    from classwire._requests import OffsetUnit, Truncation
 
 _UNKNOWN = "–"
 """For what the server does not know before the model is loaded."""

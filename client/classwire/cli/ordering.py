@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from .. import ClasswireError, Client, Outcome, StreamItem
+from classwire import ClasswireError, Client, Outcome, StreamItem
+
 from .rows import Row
 
 Emit = Callable[[Row, Outcome], None]

@@ -4,7 +4,8 @@ import dataclasses
 import json
 from typing import Any
 
-from .. import Classification, ClasswireError, LabelScore, Outcome, TextInput
+from classwire import Classification, ClasswireError, LabelScore, Outcome, TextInput
+
 from .failures import field_name
 
 

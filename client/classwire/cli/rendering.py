@@ -8,8 +8,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from .. import Classification, LabelScore, Token
-from ..escaping import visible
+from classwire import Classification, LabelScore, Token
+from classwire.escaping import visible
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LONGEST_BAR = 40

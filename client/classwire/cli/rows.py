@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import ClasswireError, InvalidInputError, Reason, TextInput
+from classwire import ClasswireError, InvalidInputError, Reason, TextInput
+
 from .failures import WrongUse
 
 MAX_LINE_BYTES = 16 * 2**20

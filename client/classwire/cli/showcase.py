@@ -7,7 +7,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text as Line
 
-from .. import Classification, ClasswireError, Client, Outcome, Reason
+from classwire import Classification, ClasswireError, Client, Outcome, Reason
+
 from .connection import Connection
 from .rendering import bar_lines, fitted, print_lines, stage_lines
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .. import ClasswireError, Client, InvalidInputError, Outcome, TextInput
+from classwire import ClasswireError, Client, InvalidInputError, Outcome, TextInput
+
 from .connection import Connection
 from .failures import WrongUse, described
 from .ordering import classify_rows

@@ -40,7 +40,7 @@ def new(
 
     The server keeps only a salted hash, in the file of `classwire serve --callers`.
     """
-    from ..contract.tokens import NAME, hash_of, new_token
+    from classwire.contract.tokens import NAME, hash_of, new_token
 
     if not NAME.fullmatch(name):
         raise WrongUse(f"the name {name!r} is not of the form [a-z0-9-]{{1,63}}")

@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..escaping import visible
+from classwire.escaping import visible
+
 from .rendering import fitted
 from .top_metrics import Window
 

@@ -11,9 +11,9 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from ..contract import reasons
-from ..contract.reasons import DOMAIN, Reason
-from ..v1 import classwire_pb2 as pb
+from classwire.contract import reasons
+from classwire.contract.reasons import DOMAIN, Reason
+from classwire.v1 import classwire_pb2 as pb
 
 CODES: Mapping[Reason, grpc.StatusCode] = {
     reason: grpc.StatusCode[name] for reason, name in reasons.CODES.items()

@@ -10,8 +10,9 @@ from typing import TypeAlias
 
 import grpc
 
-from ..contract.reasons import Reason
-from ..v1 import classwire_pb2 as pb
+from classwire.contract.reasons import Reason
+from classwire.v1 import classwire_pb2 as pb
+
 from .failures import Failure
 
 Answer: TypeAlias = Callable[[str, str | None], Mapping[str, float]]

@@ -11,9 +11,10 @@ from typing import Self
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from ..contract.reasons import Reason
-from ..v1 import classwire_pb2 as pb
-from ..v1 import classwire_pb2_grpc as pb_grpc
+from classwire.contract.reasons import Reason
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1 import classwire_pb2_grpc as pb_grpc
+
 from .failures import Failure
 from .script import Answer, Script
 from .services import ClassifyService, ModelService

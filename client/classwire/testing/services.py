@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 
 import grpc
 
-from ..contract.reasons import Reason
-from ..v1 import classwire_pb2 as pb
-from ..v1 import classwire_pb2_grpc as pb_grpc
+from classwire.contract.reasons import Reason
+from classwire.v1 import classwire_pb2 as pb
+from classwire.v1 import classwire_pb2_grpc as pb_grpc
+
 from .failures import Failure, trailers
 from .script import Request, Script
 
