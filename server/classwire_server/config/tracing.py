@@ -26,7 +26,7 @@ class TracingSettings:
     )
     trace_ratio: float = setting(
         0.01,
-        "Share of calls to trace, from 0 to 1. For calls with a traceparent, its sampled flag "
+        "Share of calls to trace, from 0 to 1. If a call has traceparent metadata, its sampled flag "
         "decides instead.",
     )
 
