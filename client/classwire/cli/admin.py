@@ -131,8 +131,8 @@ def load(*, admin: Admin, model: str, revision: str) -> None:
 def reload(*, admin: Admin, name: str, checkpoint: str, revision: str) -> None:
     """Replace the checkpoint of model NAME without downtime.
 
-    Without CHECKPOINT, the server reads the model's own checkpoint again. If the server cannot serve the new
-    checkpoint, it keeps the old one.
+    Without CHECKPOINT, the server reads the model's own checkpoint again. If the server cannot
+    serve the new checkpoint, it keeps the old one.
     """
     from ..admin.v1 import admin_pb2 as pb
 

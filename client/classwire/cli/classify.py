@@ -31,7 +31,8 @@ from .failures import FAILED
 @click.option(
     "--priority",
     type=click.Choice(["interactive", "bulk"]),
-    help="Interactive texts run before bulk texts.  [default: interactive for TEXT, bulk for lines and files]",
+    help="Interactive texts run before bulk texts.  "
+    "[default: interactive for TEXT, bulk for lines and files]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each text.")
 @click.option("--stages", is_flag=True, help="Show tokens, logits and scores.")

@@ -45,8 +45,8 @@ class NetworkSettings:
     )
     max_connection_age_s: float = setting(
         1_800.0,
-        "Maximum age of connections and streams, in seconds. The server then ends them, and clients "
-        "reconnect, possibly to new servers. 0: no limit.",
+        "Maximum age of connections and streams, in seconds. The server then ends them, and "
+        "clients reconnect, possibly to new servers. 0: no limit.",
     )
     drain_timeout_s: float = setting(
         30.0, "On shutdown, maximum seconds to wait for calls in flight; then the server ends them."
