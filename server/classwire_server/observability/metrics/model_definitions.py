@@ -86,9 +86,10 @@ QUEUE_CAPACITY = Metric(
     ("model",),
 )
 DRAIN_RATE = Metric(
-    "classwire_drain_rate_tokens_per_secondgaugeThroughput of the engine while it is busy, "
-    "measured on the latest batches; 0 before the first. The server rejects calls whose deadline "
-    "it cannot meet at this rate.",
+    "classwire_drain_rate_tokens_per_second",
+    "gauge",
+    "Throughput of the engine while it is busy, measured on the latest batches; 0 before the "
+    "first. The server rejects calls whose deadline it cannot meet at this rate.",
     ("model",),
 )
 
@@ -164,8 +165,10 @@ MODEL_STATE = Metric(
     ("model", "state"),
 )
 SCORE_DEVIATION = Metric(
-    "classwire_model_score_deviationgaugeMaximum difference of any score from uncompiled float32, "
-    "one text at a time. Measured at start.",
+    "classwire_model_score_deviation",
+    "gauge",
+    "Maximum difference of any score from uncompiled float32, one text at a time. Measured at "
+    "start.",
     ("model",),
 )
 LABEL_AGREEMENT = Metric(
