@@ -56,7 +56,7 @@ class Reason(StrEnum):
     NOT_ALLOWED = "NOT_ALLOWED"
     """The server knows the caller, but the caller lacks the right to do this."""
     INTERNAL = "INTERNAL"
-    """A defect of the server. The metadata's `id` finds the log line."""
+    """A bug in the server. The log line has the `id` of the error's metadata."""
 
 
 CODES: Mapping[Reason, str] = {

@@ -743,7 +743,7 @@ class TokenizeRequest(_message.Message):
     model: _builtins.str
     """Name of the model. Empty means the server's default model."""
     truncation: Global___Truncation.ValueType
-    """What to do with more tokens than the model takes. Default: the server's setting."""
+    """What to do with a text of more than Model.max_tokens tokens. Default: the server's setting."""
     offset_unit: Global___OffsetUnit.ValueType
     """Unit of Token.start and Token.end. Default: OFFSET_UNIT_UNICODE."""
     @_builtins.property
@@ -831,7 +831,7 @@ class ClassifyOptions(_message.Message):
     activation: Global___Activation.ValueType
     """How logits become scores. Default: the model's own (Model.activation)."""
     truncation: Global___Truncation.ValueType
-    """What to do with more tokens than the model takes. Default: the server's setting."""
+    """What to do with a text of more than Model.max_tokens tokens. Default: the server's setting."""
     include_logits: _builtins.bool
     """Whether to return the logits. Default: false."""
     include_tokens: _builtins.bool

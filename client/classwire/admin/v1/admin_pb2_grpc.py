@@ -34,8 +34,9 @@ class AdminServiceStub(object):
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
     ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why the server
-    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb, in_use_mb and budget_mb),
-    FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata has model).
+    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb,
+    in_use_mb and budget_mb), FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata
+    has model).
     """
 
     def __init__(self, channel):
@@ -85,13 +86,14 @@ class AdminServiceServicer(object):
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
     ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why the server
-    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb, in_use_mb and budget_mb),
-    FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata has model).
+    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb,
+    in_use_mb and budget_mb), FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata
+    has model).
     """
 
     def LoadModel(self, request, context):
-        """LoadModel adds a model. Until the model can answer calls, they end with NOT_FOUND/UNKNOWN_MODEL. A load
-        that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
+        """LoadModel adds a model. Calls to the model end with NOT_FOUND/UNKNOWN_MODEL until it is ready. A
+        load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,8 +102,8 @@ class AdminServiceServicer(object):
     def ReloadModel(self, request, context):
         """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
         and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
-        model takes over. Calls and streams that begin from then on use the new model. Calls in flight end
-        on the old one. The server stops reading the old model's streams, answers what it has read, and ends
+        model takes over. Calls and streams that begin from then on use the new model. Calls in flight
+        stay on the old one. The server stops reading the old model's streams, answers what it has read, and ends
         them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
         CHANGE_STAGE_DONE.
         """
@@ -110,8 +112,9 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, calls in
-        flight are answered, and streams end as with ReloadModel. Returns when the server has removed the model.
+        """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL. The
+        server answers calls in flight, and ends streams as with ReloadModel. Returns when the server has
+        removed the model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,8 +192,9 @@ class AdminService(object):
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
     ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why the server
-    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb, in_use_mb and budget_mb),
-    FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata has model).
+    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb,
+    in_use_mb and budget_mb), FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata
+    has model).
     """
 
     @staticmethod

@@ -35,8 +35,9 @@ class AdminServiceStub:
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
     ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why the server
-    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb, in_use_mb and budget_mb),
-    FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata has model).
+    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb,
+    in_use_mb and budget_mb), FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata
+    has model).
     """
 
     @_typing.overload
@@ -44,20 +45,21 @@ class AdminServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     LoadModel: _grpc.UnaryStreamMultiCallable[_admin_pb2.LoadModelRequest, _admin_pb2.LoadModelResponse]
-    """LoadModel adds a model. Until the model can answer calls, they end with NOT_FOUND/UNKNOWN_MODEL. A load
-    that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
+    """LoadModel adds a model. Calls to the model end with NOT_FOUND/UNKNOWN_MODEL until it is ready. A
+    load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
     """
     ReloadModel: _grpc.UnaryStreamMultiCallable[_admin_pb2.ReloadModelRequest, _admin_pb2.ReloadModelResponse]
     """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
     and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
-    model takes over. Calls and streams that begin from then on use the new model. Calls in flight end
-    on the old one. The server stops reading the old model's streams, answers what it has read, and ends
+    model takes over. Calls and streams that begin from then on use the new model. Calls in flight
+    stay on the old one. The server stops reading the old model's streams, answers what it has read, and ends
     them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
     CHANGE_STAGE_DONE.
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.UnloadModelRequest, _admin_pb2.UnloadModelResponse]
-    """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, calls in
-    flight are answered, and streams end as with ReloadModel. Returns when the server has removed the model.
+    """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL. The
+    server answers calls in flight, and ends streams as with ReloadModel. Returns when the server has
+    removed the model.
     """
     SetDefaultModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetDefaultModelRequest, _admin_pb2.SetDefaultModelResponse]
     """SetDefaultModel chooses the model of calls that name none."""
@@ -78,26 +80,28 @@ class AdminServiceAsyncStub(AdminServiceStub):
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
     ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why the server
-    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb, in_use_mb and budget_mb),
-    FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata has model).
+    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb,
+    in_use_mb and budget_mb), FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata
+    has model).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     LoadModel: _aio.UnaryStreamMultiCallable[_admin_pb2.LoadModelRequest, _admin_pb2.LoadModelResponse]  # type: ignore[assignment]
-    """LoadModel adds a model. Until the model can answer calls, they end with NOT_FOUND/UNKNOWN_MODEL. A load
-    that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
+    """LoadModel adds a model. Calls to the model end with NOT_FOUND/UNKNOWN_MODEL until it is ready. A
+    load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
     """
     ReloadModel: _aio.UnaryStreamMultiCallable[_admin_pb2.ReloadModelRequest, _admin_pb2.ReloadModelResponse]  # type: ignore[assignment]
     """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
     and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
-    model takes over. Calls and streams that begin from then on use the new model. Calls in flight end
-    on the old one. The server stops reading the old model's streams, answers what it has read, and ends
+    model takes over. Calls and streams that begin from then on use the new model. Calls in flight
+    stay on the old one. The server stops reading the old model's streams, answers what it has read, and ends
     them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
     CHANGE_STAGE_DONE.
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.UnloadModelRequest, _admin_pb2.UnloadModelResponse]  # type: ignore[assignment]
-    """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, calls in
-    flight are answered, and streams end as with ReloadModel. Returns when the server has removed the model.
+    """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL. The
+    server answers calls in flight, and ends streams as with ReloadModel. Returns when the server has
+    removed the model.
     """
     SetDefaultModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetDefaultModelRequest, _admin_pb2.SetDefaultModelResponse]  # type: ignore[assignment]
     """SetDefaultModel chooses the model of calls that name none."""
@@ -117,8 +121,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
     ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why the server
-    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb, in_use_mb and budget_mb),
-    FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata has model).
+    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb,
+    in_use_mb and budget_mb), FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata
+    has model).
     """
 
     @_abc_1.abstractmethod
@@ -127,8 +132,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.LoadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_pb2.LoadModelResponse], _abc.AsyncIterator[_admin_pb2.LoadModelResponse]]:
-        """LoadModel adds a model. Until the model can answer calls, they end with NOT_FOUND/UNKNOWN_MODEL. A load
-        that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
+        """LoadModel adds a model. Calls to the model end with NOT_FOUND/UNKNOWN_MODEL until it is ready. A
+        load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
         """
 
     @_abc_1.abstractmethod
@@ -139,8 +144,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_admin_pb2.ReloadModelResponse], _abc.AsyncIterator[_admin_pb2.ReloadModelResponse]]:
         """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
         and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
-        model takes over. Calls and streams that begin from then on use the new model. Calls in flight end
-        on the old one. The server stops reading the old model's streams, answers what it has read, and ends
+        model takes over. Calls and streams that begin from then on use the new model. Calls in flight
+        stay on the old one. The server stops reading the old model's streams, answers what it has read, and ends
         them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
         CHANGE_STAGE_DONE.
         """
@@ -151,8 +156,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.UnloadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.UnloadModelResponse, _abc.Awaitable[_admin_pb2.UnloadModelResponse]]:
-        """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, calls in
-        flight are answered, and streams end as with ReloadModel. Returns when the server has removed the model.
+        """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL. The
+        server answers calls in flight, and ends streams as with ReloadModel. Returns when the server has
+        removed the model.
         """
 
     @_abc_1.abstractmethod
