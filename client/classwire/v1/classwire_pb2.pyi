@@ -1122,8 +1122,8 @@ class Token(_message.Message):
     text: _builtins.str
     """The vocabulary's entry, such as "##ing"."""
     start: _builtins.int
-    """Where the token starts in the text (or in the pair's second text, when sequence_index is 1), in units
-    of offset_unit. 0 for special tokens.
+    """Where the token starts in the text (or in the pair's second text, when sequence_index is 1), in
+    units of offset_unit. 0 for special tokens.
     """
     end: _builtins.int
     """Where the token ends, exclusive, in the same unit. 0 for special tokens."""
@@ -1132,8 +1132,8 @@ class Token(_message.Message):
     token_type_id: _builtins.int
     """The token type id (segment) that the model receives; 0 where the model takes none."""
     sequence_index: _builtins.int
-    """0 for the text, 1 for the second text of a pair. A special token has the index of the text that it
-    ends.
+    """0 for the text, 1 for the second text of a pair. A special token has the index of the last token
+    before it that is not special, or 0.
     """
     def __init__(
         self,

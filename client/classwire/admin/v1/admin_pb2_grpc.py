@@ -103,9 +103,9 @@ class AdminServiceServicer(object):
         """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
         and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
         model takes over. Calls and streams that begin from then on use the new model. Calls in flight
-        stay on the old one. The server stops reading the old model's streams, answers what it has read, and ends
-        them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
-        CHANGE_STAGE_DONE.
+        stay on the old one. The server stops reading the old model's streams, answers what it has read,
+        and ends them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has
+        stage CHANGE_STAGE_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,9 +52,9 @@ class AdminServiceStub:
     """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
     and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
     model takes over. Calls and streams that begin from then on use the new model. Calls in flight
-    stay on the old one. The server stops reading the old model's streams, answers what it has read, and ends
-    them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
-    CHANGE_STAGE_DONE.
+    stay on the old one. The server stops reading the old model's streams, answers what it has read,
+    and ends them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has
+    stage CHANGE_STAGE_DONE.
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.UnloadModelRequest, _admin_pb2.UnloadModelResponse]
     """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL. The
@@ -94,9 +94,9 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
     and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
     model takes over. Calls and streams that begin from then on use the new model. Calls in flight
-    stay on the old one. The server stops reading the old model's streams, answers what it has read, and ends
-    them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
-    CHANGE_STAGE_DONE.
+    stay on the old one. The server stops reading the old model's streams, answers what it has read,
+    and ends them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has
+    stage CHANGE_STAGE_DONE.
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.UnloadModelRequest, _admin_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL. The
@@ -145,9 +145,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
         and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
         model takes over. Calls and streams that begin from then on use the new model. Calls in flight
-        stay on the old one. The server stops reading the old model's streams, answers what it has read, and ends
-        them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
-        CHANGE_STAGE_DONE.
+        stay on the old one. The server stops reading the old model's streams, answers what it has read,
+        and ends them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has
+        stage CHANGE_STAGE_DONE.
         """
 
     @_abc_1.abstractmethod
