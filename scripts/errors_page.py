@@ -16,14 +16,14 @@ from .pages import ROOT, between
 PAGE = ROOT / "docs" / "reference" / "errors.md"
 
 ACTIONS: Mapping[StrEnum, tuple[str, str]] = {
-    Reason.EMPTY_TEXT: ("Leave the text out.", "path of the text"),
+    Reason.EMPTY_TEXT: ("Do not send the text.", "path of the text"),
     Reason.TEXT_TOO_LARGE: ("Shorten the text. `ModelLimits` has the limit.", "path of the text"),
-    Reason.TOO_MANY_TOKENS: ("Shorten the text, or ask for truncation.", "path of the text"),
+    Reason.TOO_MANY_TOKENS: ("Shorten the text, or set `truncation`.", "path of the text"),
     Reason.UNKNOWN_ENUM: ("Use a value that this server knows.", "path of the option"),
     Reason.BAD_OPTION: ("Correct the value.", "path of the option"),
     Reason.TOO_MANY_ITEMS: ("Send fewer items in each message.", "`inputs` or `items.items`"),
     Reason.BAD_ID: ("Give each unanswered item its own id.", "path of the id"),
-    Reason.BAD_STREAM_START: ("Send one config, first.", "`config`"),
+    Reason.BAD_STREAM_START: ("Send exactly one config, as the first message.", "`config`"),
     Reason.BAD_ENCODING: ("Encode each text as UTF-8.", ""),
     Reason.UNKNOWN_MODEL: ("Choose a model from `ListModels`.", "`model`"),
     Reason.OVERLOADED: ("Wait for `retry_after`, then retry.", ""),

@@ -27,7 +27,7 @@ label values:
 | `code` | a status code, such as `RESOURCE_EXHAUSTED` |
 | `reason` | [an error's reason](errors.md) |
 | `priority` | `interactive` or `bulk` |
-| `worker` | the number of a device, from 0 |
+| `worker` | the number of the worker process, from 0; one worker for each device |
 """
 
 

@@ -102,8 +102,8 @@ def admin() -> None:
     """Change the models of a running server, or drain it.
 
     The commands call the admin service, which `classwire serve --admin-port` starts on a port of
-    its own. Changes last until the server stops: at its next start it serves the models of its
-    settings.
+    its own. The server does not save changes: at its next start it serves the models of
+    its settings.
     """
 
 
@@ -130,10 +130,10 @@ def load(*, admin: Admin, model: str, revision: str) -> None:
 @revision_option
 @admin_options
 def reload(*, admin: Admin, name: str, checkpoint: str, revision: str) -> None:
-    """Replace the model NAME by CHECKPOINT, without an interruption.
+    """Replace the checkpoint of model NAME without downtime.
 
-    Default of CHECKPOINT: the model's own, read again. If the server cannot serve the new
-    checkpoint, it keeps the old one.
+    Without CHECKPOINT, the server reads the model's own checkpoint again. If the server cannot
+    serve the new checkpoint, it keeps the old one.
     """
     from classwire.admin.v1 import admin_pb2 as pb
 
@@ -173,7 +173,7 @@ def default(*, admin: Admin, name: str) -> None:
 @admin.command()
 @admin_options
 def drain(*, admin: Admin) -> None:
-    """Answer the calls in flight, then stop the server, as SIGTERM does."""
+    """Stop the server after its calls in flight, as SIGTERM does."""
     from classwire.admin.v1 import admin_pb2 as pb
 
     begun = admin.call("Drain", pb.DrainRequest())

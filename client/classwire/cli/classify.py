@@ -31,7 +31,8 @@ from .failures import FAILED
 @click.option(
     "--priority",
     type=click.Choice(["interactive", "bulk"]),
-    help="Interactive texts go first.  [default: interactive for TEXT, bulk for lines and files]",
+    help="Interactive texts run before bulk texts.  "
+    "[default: interactive for TEXT, bulk for lines and files]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each text.")
 @click.option("--stages", is_flag=True, help="Show tokens, logits and scores.")
@@ -69,11 +70,11 @@ def classify(
     resume: bool,
     **scoring: Any,
 ) -> None:
-    """Score texts, and show each label's score as a bar, highest first.
+    """Score texts, and show the labels by score, highest first.
 
     Without TEXT, or with -, each line of standard input is a text. With --file each row of a file
-    is a text. An output line of --file contains "row", the number of its data row from 0, and "id",
-    the value of --id-column.
+    is a text. Each output line of --file contains "row", the number of its data row, counted from
+    0. With --id-column it also contains "id", the value of that column.
 
     --resume continues the --output of an interrupted run. It removes an incomplete last line, and
     does not classify again the rows that are already there. Use the same options as before.

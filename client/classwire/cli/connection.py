@@ -33,9 +33,7 @@ class Connection:
     model: str | None
     """Name of the model; None means the server's default."""
     timeout_s: float | None
-    """Longest time in seconds for a call, for a text of a stream, and without a server; None means
-    the defaults.
-    """
+    """Timeout in seconds of each call, or of each text of a stream; None means the defaults."""
     security: Security = field(default_factory=Security)
 
     @property
@@ -115,7 +113,7 @@ def connection_options(command: Callable[..., None]) -> Callable[..., None]:
         envvar=VARIABLES["timeout_s"],
         show_envvar=True,
         type=click.FloatRange(min=0, min_open=True),
-        help="Longest time in seconds for a call, for a text of a stream, and without a server.  "
+        help="Timeout in seconds of each call, or of each text of a stream.  "
         f"[default: {DEFAULT_TIMEOUT_S:g}; for a text of a stream {DEFAULT_ITEM_TIMEOUT_S:g}]",
     )
     @security_options

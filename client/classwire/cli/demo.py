@@ -14,7 +14,7 @@ from .connection import Connection, connection_options
 @connection_options
 @click.pass_context
 def demo(context: click.Context, *, connection: Connection, device: str) -> None:
-    """Start a server, classify by unary call, batch and stream, stop it.
+    """Start a server, make each kind of call, and stop it.
 
     The server uses its embedded checkpoint. With --target or CLASSWIRE_TARGET, the demo uses the
     server there instead of its own.

@@ -11,7 +11,7 @@ from .failures import WrongUse
 
 @click.group()
 def token() -> None:
-    """Make tokens, by which a server identifies its callers."""
+    """Create tokens that identify callers to a server."""
 
 
 @token.command()

@@ -63,13 +63,13 @@ class _TruncationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Truncation
     TRUNCATION_REJECT: _Truncation.ValueType  # 1
     """The server rejects the text with INVALID_ARGUMENT/TOO_MANY_TOKENS."""
     TRUNCATION_DROP_END: _Truncation.ValueType  # 2
-    """Tokens are dropped from the end."""
+    """The server removes tokens from the end."""
     TRUNCATION_DROP_START: _Truncation.ValueType  # 3
-    """Tokens are dropped from the start."""
+    """The server removes tokens from the start."""
 
 class Truncation(_Truncation, metaclass=_TruncationEnumTypeWrapper):
-    """Truncation is what happens to a text of more tokens than the model takes. Pairs lose tokens from the
-    longer text first.
+    """Truncation is what the server does with a text of more than Model.max_tokens tokens. In a pair, it
+    removes tokens from the longer text first.
     """
 
 TRUNCATION_UNSPECIFIED: Truncation.ValueType  # 0
@@ -77,9 +77,9 @@ TRUNCATION_UNSPECIFIED: Truncation.ValueType  # 0
 TRUNCATION_REJECT: Truncation.ValueType  # 1
 """The server rejects the text with INVALID_ARGUMENT/TOO_MANY_TOKENS."""
 TRUNCATION_DROP_END: Truncation.ValueType  # 2
-"""Tokens are dropped from the end."""
+"""The server removes tokens from the end."""
 TRUNCATION_DROP_START: Truncation.ValueType  # 3
-"""Tokens are dropped from the start."""
+"""The server removes tokens from the start."""
 Global___Truncation: _TypeAlias = Truncation  # noqa: Y015
 
 class _OffsetUnit:
@@ -121,8 +121,8 @@ class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.Val
     PRIORITY_INTERACTIVE: _Priority.ValueType  # 1
     """A person or a program waits for the answer. Runs before bulk work."""
     PRIORITY_BULK: _Priority.ValueType  # 2
-    """Throughput matters more than the latency of one answer. Yields to interactive work, which never
-    starves it.
+    """Throughput matters more than the latency of one answer. Runs after interactive work, but always gets
+    some of the device.
     """
 
 class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
@@ -133,8 +133,8 @@ PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
 PRIORITY_INTERACTIVE: Priority.ValueType  # 1
 """A person or a program waits for the answer. Runs before bulk work."""
 PRIORITY_BULK: Priority.ValueType  # 2
-"""Throughput matters more than the latency of one answer. Yields to interactive work, which never
-starves it.
+"""Throughput matters more than the latency of one answer. Runs after interactive work, but always gets
+some of the device.
 """
 Global___Priority: _TypeAlias = Priority  # noqa: Y015
 
@@ -149,7 +149,7 @@ class _OrderingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ordering.Val
     ORDERING_AS_COMPLETED: _Ordering.ValueType  # 1
     """The server sends each result as soon as it has it."""
     ORDERING_IN_ORDER: _Ordering.ValueType  # 2
-    """The order of the items. A slow item delays the results of the items after it."""
+    """The server sends results in the order of the items. A slow item delays those after it."""
 
 class Ordering(_Ordering, metaclass=_OrderingEnumTypeWrapper):
     """Ordering is the order in which the results of a stream come back."""
@@ -159,7 +159,7 @@ ORDERING_UNSPECIFIED: Ordering.ValueType  # 0
 ORDERING_AS_COMPLETED: Ordering.ValueType  # 1
 """The server sends each result as soon as it has it."""
 ORDERING_IN_ORDER: Ordering.ValueType  # 2
-"""The order of the items. A slow item delays the results of the items after it."""
+"""The server sends results in the order of the items. A slow item delays those after it."""
 Global___Ordering: _TypeAlias = Ordering  # noqa: Y015
 
 class _Precision:
@@ -227,22 +227,22 @@ class _LayoutEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Layout.ValueTy
     LAYOUT_UNSPECIFIED: _Layout.ValueType  # 0
     """Never sent by a server."""
     LAYOUT_PACKED: _Layout.ValueType  # 1
-    """One row of tokens without padding; attention stays inside each text."""
+    """All texts in one row of tokens, without padding. Attention does not cross from text to text."""
     LAYOUT_PADDED: _Layout.ValueType  # 2
-    """One row for each text. The server groups texts by length and runs each group by itself, so the
-    rows of a group are equally long and need no padding.
+    """One row for each text. The server groups texts by length and runs each group separately. The
+    rows of a group have the same length and need no padding.
     """
 
 class Layout(_Layout, metaclass=_LayoutEnumTypeWrapper):
-    """Layout is how the texts of a batch lie side by side."""
+    """Layout is how the texts of a batch are arranged in memory."""
 
 LAYOUT_UNSPECIFIED: Layout.ValueType  # 0
 """Never sent by a server."""
 LAYOUT_PACKED: Layout.ValueType  # 1
-"""One row of tokens without padding; attention stays inside each text."""
+"""All texts in one row of tokens, without padding. Attention does not cross from text to text."""
 LAYOUT_PADDED: Layout.ValueType  # 2
-"""One row for each text. The server groups texts by length and runs each group by itself, so the
-rows of a group are equally long and need no padding.
+"""One row for each text. The server groups texts by length and runs each group separately. The
+rows of a group have the same length and need no padding.
 """
 Global___Layout: _TypeAlias = Layout  # noqa: Y015
 
@@ -259,10 +259,10 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     MODEL_STATE_READY: _ModelState.ValueType  # 2
     """Answers calls."""
     MODEL_STATE_FAILED: _ModelState.ValueType  # 3
-    """Could not be loaded; Model.failure says why."""
+    """Could not be loaded, or has no running worker process. Model.failure says why."""
 
 class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
-    """ModelState is where a model is in its life."""
+    """ModelState is the state of a model."""
 
 MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
 """Never sent by a server."""
@@ -271,7 +271,7 @@ MODEL_STATE_LOADING: ModelState.ValueType  # 1
 MODEL_STATE_READY: ModelState.ValueType  # 2
 """Answers calls."""
 MODEL_STATE_FAILED: ModelState.ValueType  # 3
-"""Could not be loaded; Model.failure says why."""
+"""Could not be loaded, or has no running worker process. Model.failure says why."""
 Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
 class _ProblemType:
@@ -304,7 +304,7 @@ Global___ProblemType: _TypeAlias = ProblemType  # noqa: Y015
 
 @_typing.final
 class TextInput(_message.Message):
-    """TextInput is the only way text enters: one text, or a pair of texts that is classified together."""
+    """TextInput is one text, or a pair of texts that the model classifies together."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -313,8 +313,8 @@ class TextInput(_message.Message):
     text: _builtins.str
     """The text, UTF-8. Neither empty nor only white space; at most ModelLimits.max_text_bytes bytes."""
     text_pair: _builtins.str
-    """The second text of a pair (a hypothesis, an answer, a document). Absent for single texts; when
-    present, under the same rules as text.
+    """The second text of a pair (a hypothesis, an answer, a document). Absent for single texts. If
+    present, the rules of text apply.
     """
     def __init__(
         self,
@@ -416,12 +416,12 @@ class BatchClassifyRequest(_message.Message):
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextInput]:
         """The texts, at most ModelLimits.max_texts_per_call (or max_texts_per_call_with_tokens, when
-        options.include_tokens is set). None is legal, and has no outcomes.
+        options.include_tokens is set). An empty list is legal, and gets no outcomes.
         """
 
     @_builtins.property
     def options(self) -> Global___ClassifyOptions:
-        """How to score and what to return, for all texts. Absent means every default."""
+        """How to score and what to return, for all texts. Absent means the default of every option."""
 
     def __init__(
         self,
@@ -457,7 +457,7 @@ class BatchClassifyResponse(_message.Message):
 
     @_builtins.property
     def timing(self) -> Global___Timing:
-        """Where the time went; where the texts were computed in several batches, the largest of each."""
+        """Where the time went. Each field is the maximum over all texts."""
 
     def __init__(
         self,
@@ -528,8 +528,8 @@ class StreamConfig(_message.Message):
 
     @_builtins.property
     def item_timeout(self) -> _duration_pb2.Duration:
-        """The longest time from reading an item to its answer. An item that is still queued by then ends with
-        DEADLINE_EXCEEDED/EXPIRED_IN_QUEUE. Positive; absent means no limit.
+        """The longest time from reading an item to its answer. An item that is still queued then ends with
+        DEADLINE_EXCEEDED/EXPIRED_IN_QUEUE. Must be positive. Absent means no limit.
         """
 
     def __init__(
@@ -550,7 +550,7 @@ Global___StreamConfig: _TypeAlias = StreamConfig  # noqa: Y015
 
 @_typing.final
 class StreamItems(_message.Message):
-    """StreamItems are texts to classify. Several items in a message are what makes a stream fast."""
+    """StreamItems are texts to classify. A stream is faster with several items in each message."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -636,7 +636,7 @@ Global___StreamClassifyResponse: _TypeAlias = StreamClassifyResponse  # noqa: Y0
 
 @_typing.final
 class StreamStarted(_message.Message):
-    """StreamStarted says that the stream's config was accepted, and its limits."""
+    """StreamStarted says that the server accepted the StreamConfig, and gives the stream's limits."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -677,7 +677,7 @@ class StreamResults(_message.Message):
     TIMING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamResult]:
-        """The results, at least 1; in the order of the items when ORDERING_IN_ORDER was asked for."""
+        """The results, at least 1; in the order of the items if the ordering is ORDERING_IN_ORDER."""
 
     @_builtins.property
     def model(self) -> Global___ModelRef:
@@ -685,7 +685,7 @@ class StreamResults(_message.Message):
 
     @_builtins.property
     def timing(self) -> Global___Timing:
-        """Where the time went; over all results of the message, the largest of each."""
+        """Where the time went. Each field is the maximum over all results of the message."""
 
     def __init__(
         self,
@@ -714,7 +714,7 @@ class StreamResult(_message.Message):
     """The id of the item."""
     @_builtins.property
     def outcome(self) -> Global___Outcome:
-        """What became of it."""
+        """Its scores or its error."""
 
     def __init__(
         self,
@@ -732,7 +732,7 @@ Global___StreamResult: _TypeAlias = StreamResult  # noqa: Y015
 
 @_typing.final
 class TokenizeRequest(_message.Message):
-    """TokenizeRequest asks what the model would see."""
+    """TokenizeRequest asks for the tokens that the model would see."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -743,7 +743,7 @@ class TokenizeRequest(_message.Message):
     model: _builtins.str
     """Name of the model. Empty means the server's default model."""
     truncation: Global___Truncation.ValueType
-    """What to do with more tokens than the model takes. Default: the server's setting."""
+    """What to do with a text of more than Model.max_tokens tokens. Default: the server's setting."""
     offset_unit: Global___OffsetUnit.ValueType
     """Unit of Token.start and Token.end. Default: OFFSET_UNIT_UNICODE."""
     @_builtins.property
@@ -768,7 +768,7 @@ Global___TokenizeRequest: _TypeAlias = TokenizeRequest  # noqa: Y015
 
 @_typing.final
 class TokenizeResponse(_message.Message):
-    """TokenizeResponse is what the model would see."""
+    """TokenizeResponse has the tokens that the model would see."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -777,7 +777,7 @@ class TokenizeResponse(_message.Message):
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     truncated_tokens: _builtins.int
-    """Number of tokens that truncation took away. 0 means the whole text is there."""
+    """Number of tokens that truncation removed. 0 means that it removed none."""
     @_builtins.property
     def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___Token]:
         """The tokens, special tokens included, in the order of the model's input."""
@@ -831,7 +831,7 @@ class ClassifyOptions(_message.Message):
     activation: Global___Activation.ValueType
     """How logits become scores. Default: the model's own (Model.activation)."""
     truncation: Global___Truncation.ValueType
-    """What to do with more tokens than the model takes. Default: the server's setting."""
+    """What to do with a text of more than Model.max_tokens tokens. Default: the server's setting."""
     include_logits: _builtins.bool
     """Whether to return the logits. Default: false."""
     include_tokens: _builtins.bool
@@ -892,8 +892,8 @@ Global___Engine: _TypeAlias = Engine  # noqa: Y015
 
 @_typing.final
 class ModelRef(_message.Message):
-    """ModelRef names all that the numbers depend on: the same ModelRef and text give the same scores, within
-    the deviation that Model.deviation states.
+    """ModelRef identifies what the scores depend on. The same ModelRef and text give the same scores, within
+    Model.deviation.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -930,7 +930,7 @@ Global___ModelRef: _TypeAlias = ModelRef  # noqa: Y015
 
 @_typing.final
 class Outcome(_message.Message):
-    """Outcome is what became of one text of a batch or stream."""
+    """Outcome is the scores or the error of one text of a batch or stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -942,7 +942,7 @@ class Outcome(_message.Message):
 
     @_builtins.property
     def error(self) -> Global___ItemError:
-        """Why there are none."""
+        """Why there are no scores."""
 
     def __init__(
         self,
@@ -962,7 +962,7 @@ Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
 class ItemError(_message.Message):
-    """ItemError is the error of one text: the same facts as a status with details, in plain fields."""
+    """ItemError is the error of one text. It has the content of a status and its details, in plain fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -999,14 +999,14 @@ class ItemError(_message.Message):
     message: _builtins.str
     """What is wrong, in English, for people. Never contains the text."""
     field: _builtins.str
-    """Path of the field that is wrong, such as "inputs[3].text". Empty when no field is."""
+    """Path of the wrong field, such as "inputs[3].text". Empty if the error names no field."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values that the message mentions, such as "max_tokens"."""
 
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
-        """How long to wait before a retry. Absent when a retry would not help, or needs no wait."""
+        """How long to wait before a retry. Absent if a retry would not help, or needs no wait."""
 
     def __init__(
         self,
@@ -1043,10 +1043,10 @@ class Classification(_message.Message):
     token_count: _builtins.int
     """Number of tokens that the model saw, special tokens included."""
     truncated_tokens: _builtins.int
-    """Number of tokens that truncation took away. 0 means that the model saw the whole text."""
+    """Number of tokens that truncation removed. 0 means that the model saw the whole text."""
     @_builtins.property
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
-        """The scores, highest first, ties by label_id."""
+        """The scores, highest first; equal scores in the order of label_id."""
 
     @_builtins.property
     def logits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
@@ -1122,17 +1122,19 @@ class Token(_message.Message):
     text: _builtins.str
     """The vocabulary's entry, such as "##ing"."""
     start: _builtins.int
-    """Where the token starts in the text (or in the pair's second text, when sequence_index is 1), in the
-    offset_unit asked for. 0 for special tokens.
+    """Where the token starts in the text (or in the pair's second text, when sequence_index is 1), in
+    units of offset_unit. 0 for special tokens.
     """
     end: _builtins.int
     """Where the token ends, exclusive, in the same unit. 0 for special tokens."""
     special: _builtins.bool
-    """Whether the tokenizer added the token: it stands for no part of the text and has no span."""
+    """Whether the tokenizer added the token. A special token is no part of the text and has no span."""
     token_type_id: _builtins.int
     """The token type id (segment) that the model receives; 0 where the model takes none."""
     sequence_index: _builtins.int
-    """0 for the text, 1 for the second text of a pair; for special tokens, that of the text they close."""
+    """0 for the text, 1 for the second text of a pair. A special token has the index of the last token
+    before it that is not special, or 0.
+    """
     def __init__(
         self,
         *,
@@ -1154,8 +1156,8 @@ Global___Token: _TypeAlias = Token  # noqa: Y015
 
 @_typing.final
 class Timing(_message.Message):
-    """Timing says where the time of a call went, in microseconds of the server's clock. Values over
-    4,294,967,295 are given as that.
+    """Timing says where the time of a call went, in microseconds of the server's clock. The
+    maximum of each value is 4,294,967,295.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1180,7 +1182,7 @@ class Timing(_message.Message):
     batch_tokens: _builtins.int
     """Number of tokens in that batch."""
     cached: _builtins.bool
-    """Whether any answer came from a cache or from the same text already in flight."""
+    """Whether any result came from the cache or from an equal text that was already in flight."""
     def __init__(
         self,
         *,
@@ -1366,7 +1368,7 @@ class ServerLimits(_message.Message):
     """Largest number of streams open at the same time."""
     @_builtins.property
     def default_timeout(self) -> _duration_pb2.Duration:
-        """How long a call without a deadline of its own may take."""
+        """Timeout of calls without a deadline."""
 
     def __init__(
         self,
@@ -1414,9 +1416,9 @@ class Model(_message.Message):
     is_default: _builtins.bool
     """Whether it answers calls that name no model."""
     state: Global___ModelState.ValueType
-    """Where it is in its life."""
+    """State of the model."""
     failure: _builtins.str
-    """Why it could not be loaded, in English, for people. Empty unless MODEL_STATE_FAILED."""
+    """Why the model cannot answer calls, in English, for people. Empty unless MODEL_STATE_FAILED."""
     checkpoint: _builtins.str
     """The checkpoint: a hub id, or the last part of a folder's path."""
     revision: _builtins.str
@@ -1491,7 +1493,7 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class Deviation(_message.Message):
-    """Deviation is a measured difference from plain float32."""
+    """Deviation is a measured difference from plain float32: EXECUTION_PLAIN, one text at a time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1503,7 +1505,7 @@ class Deviation(_message.Message):
     label_agreement: _builtins.float
     """Share of texts whose highest label is the same, 0 to 1. 1 for regression."""
     max_score_difference: _builtins.float
-    """Largest difference of any score (for regression: over the spread of the float32 answers)."""
+    """Largest difference of any score (for regression: divided by the range of the float32 scores)."""
     def __init__(
         self,
         *,
@@ -1521,7 +1523,7 @@ Global___Deviation: _TypeAlias = Deviation  # noqa: Y015
 
 @_typing.final
 class ModelLimits(_message.Message):
-    """ModelLimits are the limits of calls to one model. Within them an answer stays under 4 MiB."""
+    """ModelLimits are the limits of calls to one model. Within them, a response has less than 4 MiB."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1535,7 +1537,7 @@ class ModelLimits(_message.Message):
     max_texts_per_call_with_tokens: _builtins.int
     """The same, when options.include_tokens is set."""
     max_text_bytes: _builtins.int
-    """Largest text, in bytes of UTF-8; for pairs, of each."""
+    """Largest text, in bytes of UTF-8. For pairs it applies to each text."""
     stream_window_items: _builtins.int
     """Number of unanswered items after which the server stops reading a stream."""
     stream_items_per_message: _builtins.int

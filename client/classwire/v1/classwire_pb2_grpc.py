@@ -78,24 +78,24 @@ class ClassifyServiceServicer(object):
 
     def BatchClassify(self, request, context):
         """BatchClassify scores many texts with one model and one set of options. Each text has an outcome
-        of its own: one bad text never fails its neighbours.
+        of its own: an error of one text does not affect the others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamClassify(self, request_iterator, context):
-        """StreamClassify scores texts for as long as the caller sends them. The first request is a config,
-        the first response says how many items may be unanswered. Backpressure is HTTP/2's own: the server
-        stops reading at its window. Any stream may end with UNAVAILABLE at any time; callers send the
-        unanswered items again on a new stream.
+        """StreamClassify scores texts for as long as the caller sends them. The first request is a
+        StreamConfig. The first response is StreamStarted, with the maximum number of unanswered items. At
+        that number the server stops reading, and HTTP/2 flow control holds the caller back. Any stream may
+        end with UNAVAILABLE at any time; callers send the unanswered items again on a new stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Tokenize(self, request, context):
-        """Tokenize returns exactly what the model would see for a text, after the truncation asked for.
+        """Tokenize returns exactly what the model would see for a text, after truncation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,7 +250,7 @@ class ClassifyService(object):
 
 
 class ModelServiceStub(object):
-    """ModelService says what is served and within which limits.
+    """ModelService describes the server, its models and their limits.
     """
 
     def __init__(self, channel):
@@ -277,7 +277,7 @@ class ModelServiceStub(object):
 
 
 class ModelServiceServicer(object):
-    """ModelService says what is served and within which limits.
+    """ModelService describes the server, its models and their limits.
     """
 
     def ListModels(self, request, context):
@@ -328,7 +328,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """ModelService says what is served and within which limits.
+    """ModelService describes the server, its models and their limits.
     """
 
     @staticmethod

@@ -42,16 +42,16 @@ class ClassifyServiceStub:
     """Classify scores one text, or one pair of texts."""
     BatchClassify: _grpc.UnaryUnaryMultiCallable[_classwire_pb2.BatchClassifyRequest, _classwire_pb2.BatchClassifyResponse]
     """BatchClassify scores many texts with one model and one set of options. Each text has an outcome
-    of its own: one bad text never fails its neighbours.
+    of its own: an error of one text does not affect the others.
     """
     StreamClassify: _grpc.StreamStreamMultiCallable[_classwire_pb2.StreamClassifyRequest, _classwire_pb2.StreamClassifyResponse]
-    """StreamClassify scores texts for as long as the caller sends them. The first request is a config,
-    the first response says how many items may be unanswered. Backpressure is HTTP/2's own: the server
-    stops reading at its window. Any stream may end with UNAVAILABLE at any time; callers send the
-    unanswered items again on a new stream.
+    """StreamClassify scores texts for as long as the caller sends them. The first request is a
+    StreamConfig. The first response is StreamStarted, with the maximum number of unanswered items. At
+    that number the server stops reading, and HTTP/2 flow control holds the caller back. Any stream may
+    end with UNAVAILABLE at any time; callers send the unanswered items again on a new stream.
     """
     Tokenize: _grpc.UnaryUnaryMultiCallable[_classwire_pb2.TokenizeRequest, _classwire_pb2.TokenizeResponse]
-    """Tokenize returns exactly what the model would see for a text, after the truncation asked for."""
+    """Tokenize returns exactly what the model would see for a text, after truncation."""
 
 @_typing.type_check_only
 class ClassifyServiceAsyncStub(ClassifyServiceStub):
@@ -67,16 +67,16 @@ class ClassifyServiceAsyncStub(ClassifyServiceStub):
     """Classify scores one text, or one pair of texts."""
     BatchClassify: _aio.UnaryUnaryMultiCallable[_classwire_pb2.BatchClassifyRequest, _classwire_pb2.BatchClassifyResponse]  # type: ignore[assignment]
     """BatchClassify scores many texts with one model and one set of options. Each text has an outcome
-    of its own: one bad text never fails its neighbours.
+    of its own: an error of one text does not affect the others.
     """
     StreamClassify: _aio.StreamStreamMultiCallable[_classwire_pb2.StreamClassifyRequest, _classwire_pb2.StreamClassifyResponse]  # type: ignore[assignment]
-    """StreamClassify scores texts for as long as the caller sends them. The first request is a config,
-    the first response says how many items may be unanswered. Backpressure is HTTP/2's own: the server
-    stops reading at its window. Any stream may end with UNAVAILABLE at any time; callers send the
-    unanswered items again on a new stream.
+    """StreamClassify scores texts for as long as the caller sends them. The first request is a
+    StreamConfig. The first response is StreamStarted, with the maximum number of unanswered items. At
+    that number the server stops reading, and HTTP/2 flow control holds the caller back. Any stream may
+    end with UNAVAILABLE at any time; callers send the unanswered items again on a new stream.
     """
     Tokenize: _aio.UnaryUnaryMultiCallable[_classwire_pb2.TokenizeRequest, _classwire_pb2.TokenizeResponse]  # type: ignore[assignment]
-    """Tokenize returns exactly what the model would see for a text, after the truncation asked for."""
+    """Tokenize returns exactly what the model would see for a text, after truncation."""
 
 class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
     """ClassifyService turns text into labelled scores.
@@ -101,7 +101,7 @@ class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_classwire_pb2.BatchClassifyResponse, _abc.Awaitable[_classwire_pb2.BatchClassifyResponse]]:
         """BatchClassify scores many texts with one model and one set of options. Each text has an outcome
-        of its own: one bad text never fails its neighbours.
+        of its own: an error of one text does not affect the others.
         """
 
     @_abc_1.abstractmethod
@@ -110,10 +110,10 @@ class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_classwire_pb2.StreamClassifyRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_classwire_pb2.StreamClassifyResponse], _abc.AsyncIterator[_classwire_pb2.StreamClassifyResponse]]:
-        """StreamClassify scores texts for as long as the caller sends them. The first request is a config,
-        the first response says how many items may be unanswered. Backpressure is HTTP/2's own: the server
-        stops reading at its window. Any stream may end with UNAVAILABLE at any time; callers send the
-        unanswered items again on a new stream.
+        """StreamClassify scores texts for as long as the caller sends them. The first request is a
+        StreamConfig. The first response is StreamStarted, with the maximum number of unanswered items. At
+        that number the server stops reading, and HTTP/2 flow control holds the caller back. Any stream may
+        end with UNAVAILABLE at any time; callers send the unanswered items again on a new stream.
         """
 
     @_abc_1.abstractmethod
@@ -122,12 +122,12 @@ class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _classwire_pb2.TokenizeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_classwire_pb2.TokenizeResponse, _abc.Awaitable[_classwire_pb2.TokenizeResponse]]:
-        """Tokenize returns exactly what the model would see for a text, after the truncation asked for."""
+        """Tokenize returns exactly what the model would see for a text, after truncation."""
 
 def add_ClassifyServiceServicer_to_server(servicer: ClassifyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class ModelServiceStub:
-    """ModelService says what is served and within which limits."""
+    """ModelService describes the server, its models and their limits."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -142,7 +142,7 @@ class ModelServiceStub:
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
-    """ModelService says what is served and within which limits."""
+    """ModelService describes the server, its models and their limits."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_classwire_pb2.ListModelsRequest, _classwire_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -153,7 +153,7 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """GetServerInfo describes the server itself."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ModelService says what is served and within which limits."""
+    """ModelService describes the server, its models and their limits."""
 
     @_abc_1.abstractmethod
     def ListModels(

@@ -39,8 +39,8 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
     SIGTERM or Ctrl-C drains the server, which then exits with 0. A second signal exits at once.
 
     With --check, the server does not serve. It checks everything that a start needs, prints one
-    line for each check, and for each model the choices made and why. Its exit code is that of a
-    real start.
+    line for each check, and for each model the choices made and why. It exits with 0 if every
+    check passes, else with the exit code of a failed start.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:

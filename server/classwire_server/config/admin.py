@@ -19,8 +19,8 @@ class AdminSettings(SecuritySettings):
     )
     admin_host: str = setting(
         "127.0.0.1",
-        "Address of the admin service. Beyond loopback it needs TLS and --callers, or --insecure. "
-        "With --callers, only callers with admin = true may use it.",
+        "Address of the admin service. A non-loopback address needs --insecure, or both TLS and "
+        "--callers. With --callers, only callers with admin = true may use it.",
     )
     memory_budget_mb: int = setting(
         0,

@@ -36,8 +36,8 @@ class EngineSettings:
     )
     deterministic: bool = setting(
         False,
-        "Run each text in a forward pass of its own, so that its scores are the same to the bit in "
-        "any batch. Slower.",
+        "Run each text in its own forward pass, so that its scores are bit-identical whatever "
+        "other texts are queued. Slower.",
     )
     compile: bool = setting(
         False,
@@ -56,6 +56,6 @@ class EngineSettings:
     )
     worker_timeout_s: float = setting(
         60.0,
-        "Maximum time for a batch, in seconds. After it, the server kills the model's process and "
-        "starts another.",
+        "Maximum time for a batch, in seconds. After it, the server kills the worker process of "
+        "the model and starts another.",
     )

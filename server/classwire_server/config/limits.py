@@ -29,8 +29,8 @@ class LimitSettings:
     )
     max_texts_per_call: int = setting(
         256,
-        "Maximum texts in a batch call, lower where the response would exceed 4 MiB. Larger "
-        "batches get TOO_MANY_ITEMS.",
+        "Maximum texts in a batch call. The server lowers it for models whose response could "
+        "exceed 4 MiB. Larger batches get TOO_MANY_ITEMS.",
     )
     max_message_bytes: int = setting(
         20_971_520,
@@ -38,8 +38,8 @@ class LimitSettings:
     )
     max_metadata_bytes: int = setting(
         16_384,
-        "Maximum bytes of a call's metadata, counting 32 extra for each pair. Larger metadata gets "
-        "RESOURCE_EXHAUSTED from gRPC.",
+        "Maximum bytes of a call's metadata. Each key-value pair counts its size plus 32 "
+        "bytes. Larger metadata gets RESOURCE_EXHAUSTED from gRPC.",
     )
 
 
@@ -55,7 +55,7 @@ class SchedulingSettings:
     )
     default_timeout_s: float = setting(
         30.0,
-        "Timeout of calls without a deadline, in seconds. Texts that still wait get "
+        "Timeout of calls without a deadline, in seconds. Texts that are still queued after it get "
         "EXPIRED_IN_QUEUE.",
     )
     max_queue_tokens: int = setting(
@@ -64,7 +64,7 @@ class SchedulingSettings:
         "get OVERLOADED.",
     )
     cache_mb: float = setting(
-        0.0, "Memory for cached answers of each model, in MB (LRU). 0: no cache."
+        0.0, "Size of the LRU cache of each model's answers, in MB. 0: no cache."
     )
 
 
@@ -75,8 +75,8 @@ class StreamSettings:
     max_streams: int = setting(32, "Maximum open streams. Further streams get TOO_MANY_STREAMS.")
     stream_window_items: int = setting(
         256,
-        "Maximum unanswered items of a stream. At the limit, the server reads no more of it until "
-        "it has answered some.",
+        "Maximum unanswered items of a stream. At the limit, the server stops reading the stream "
+        "until it has answered some items.",
     )
     stream_items_per_message: int = setting(
         64,
@@ -85,6 +85,6 @@ class StreamSettings:
     )
     stream_idle_timeout_s: float = setting(
         600.0,
-        "Seconds after which the server ends an idle stream: one with no unanswered items and no "
-        "new ones, or whose client does not read. 0: never.",
+        "Seconds after which the server ends an idle stream. A stream is idle if it has no "
+        "unanswered items and no new ones, or if its client does not read. 0: never.",
     )

@@ -13,21 +13,23 @@ class NetworkSettings:
 
     host: str = setting(
         "127.0.0.1",
-        "Address to listen on. An address beyond loopback needs TLS or --insecure. Empty: only "
+        "Address to listen on. A non-loopback address needs TLS or --insecure. Empty: only "
         "--unix-socket.",
     )
     port: int = setting(
         50051, "Port to listen on. 0: any free port, which the server prints at start."
     )
-    unix_socket: str = setting("", "Path of a Unix domain socket to listen on as well.")
+    unix_socket: str = setting(
+        "", "Path of a Unix domain socket to listen on, in addition to --host."
+    )
     reflection: bool = setting(True, "Serve gRPC reflection.")
     open_inference: bool = setting(
         True, "Serve the Open Inference Protocol, for Triton clients, on the same port."
     )
     compression: str = setting(
         "none",
-        "Compression of responses to clients that accept it: none or gzip. Requests may use gzip "
-        "either way.",
+        "Compression of responses to clients that accept it: none or gzip. Clients may "
+        "always compress requests with gzip.",
         choices=COMPRESSIONS,
     )
     keepalive_time_s: float = setting(
@@ -43,8 +45,8 @@ class NetworkSettings:
     )
     max_connection_age_s: float = setting(
         1_800.0,
-        "Maximum age of connections and streams, in seconds. Clients reconnect after it, so they "
-        "find new servers. 0: no limit.",
+        "Maximum age of connections and streams, in seconds. The server then ends them, and "
+        "clients reconnect, possibly to new servers. 0: no limit.",
     )
     drain_timeout_s: float = setting(
         30.0, "On shutdown, maximum seconds to wait for calls in flight; then the server ends them."

@@ -15,7 +15,7 @@ class SecuritySettings:
 
     insecure: bool = setting(
         False,
-        "Allow addresses beyond loopback without TLS, where others on the network can read calls.",
+        "Allow non-loopback addresses without TLS. Others on the network can then read calls.",
     )
     tls_cert: str = setting(
         "", "File of the server's certificate chain (PEM). The server reloads it when it changes."

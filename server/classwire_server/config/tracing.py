@@ -26,8 +26,8 @@ class TracingSettings:
     )
     trace_ratio: float = setting(
         0.01,
-        "Share of calls to trace, from 0 to 1. For calls with a traceparent, its sampled flag "
-        "decides instead.",
+        "Share of calls to trace, from 0 to 1. If a call has traceparent metadata, its sampled "
+        "flag decides instead.",
     )
 
     def check_tracing(self) -> None:

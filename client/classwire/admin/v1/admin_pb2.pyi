@@ -39,7 +39,7 @@ class _ChangeStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeSta
     """The change is over."""
 
 class ChangeStage(_ChangeStage, metaclass=_ChangeStageEnumTypeWrapper):
-    """ChangeStage is how far a change of a model is."""
+    """ChangeStage is a step in a change of a model."""
 
 CHANGE_STAGE_UNSPECIFIED: ChangeStage.ValueType  # 0
 """Never sent by a server."""
@@ -69,7 +69,7 @@ class _ServerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServerSta
     """It answers the calls in flight and rejects new ones."""
 
 class ServerState(_ServerState, metaclass=_ServerStateEnumTypeWrapper):
-    """ServerState is what a server does as a whole."""
+    """ServerState is the state of a server as a whole."""
 
 SERVER_STATE_UNSPECIFIED: ServerState.ValueType  # 0
 """Never sent by a server."""
@@ -83,7 +83,7 @@ Global___ServerState: _TypeAlias = ServerState  # noqa: Y015
 
 @_typing.final
 class LoadModelRequest(_message.Message):
-    """LoadModelRequest names a checkpoint and the model to make of it."""
+    """LoadModelRequest names a checkpoint and the new model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -113,7 +113,7 @@ Global___LoadModelRequest: _TypeAlias = LoadModelRequest  # noqa: Y015
 
 @_typing.final
 class LoadModelResponse(_message.Message):
-    """LoadModelResponse says how far the change is."""
+    """LoadModelResponse reports the progress of the change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -173,7 +173,7 @@ Global___ReloadModelRequest: _TypeAlias = ReloadModelRequest  # noqa: Y015
 
 @_typing.final
 class ReloadModelResponse(_message.Message):
-    """ReloadModelResponse says how far the change is."""
+    """ReloadModelResponse reports the progress of the change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -210,8 +210,8 @@ class UnloadModelRequest(_message.Message):
     name: _builtins.str
     """Name of the model. Required."""
     new_default: _builtins.str
-    """Name of another model, which becomes the default. Required for the default model: without it the
-    call ends with FAILED_PRECONDITION/IS_DEFAULT. Default: the default stays.
+    """Name of another model, which becomes the default. Required if name is the default model: without
+    it the call ends with FAILED_PRECONDITION/IS_DEFAULT. Empty: the default model does not change.
     """
     def __init__(
         self,
@@ -229,7 +229,7 @@ Global___UnloadModelRequest: _TypeAlias = UnloadModelRequest  # noqa: Y015
 
 @_typing.final
 class UnloadModelResponse(_message.Message):
-    """UnloadModelResponse says that the model is gone."""
+    """UnloadModelResponse says that the server has removed the model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -302,7 +302,7 @@ Global___DrainRequest: _TypeAlias = DrainRequest  # noqa: Y015
 
 @_typing.final
 class DrainResponse(_message.Message):
-    """DrainResponse says that the server has begun to end."""
+    """DrainResponse says that the drain has begun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -312,7 +312,7 @@ class DrainResponse(_message.Message):
     """Number of calls that are in flight."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long they may take from now on."""
+        """Maximum time for these calls from now on; then the server ends them."""
 
     def __init__(
         self,
@@ -347,7 +347,7 @@ Global___GetStatusRequest: _TypeAlias = GetStatusRequest  # noqa: Y015
 
 @_typing.final
 class GetStatusResponse(_message.Message):
-    """GetStatusResponse is the server at one moment."""
+    """GetStatusResponse is the current state of the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -358,7 +358,7 @@ class GetStatusResponse(_message.Message):
     CHANGE_FIELD_NUMBER: _builtins.int
     MEMORY_BUDGET_BYTES_FIELD_NUMBER: _builtins.int
     state: Global___ServerState.ValueType
-    """What the server does as a whole."""
+    """State of the server as a whole."""
     calls_in_flight: _builtins.int
     """Number of calls in flight, of all services of the serving port; an open stream is one."""
     open_streams: _builtins.int
@@ -393,7 +393,7 @@ Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
 
 @_typing.final
 class ModelStatus(_message.Message):
-    """ModelStatus is a model at one moment."""
+    """ModelStatus is the current state of a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

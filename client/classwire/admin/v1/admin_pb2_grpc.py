@@ -26,16 +26,17 @@ if _version_not_supported:
 
 
 class AdminServiceStub(object):
-    """AdminService changes what a running server serves. It listens on an address of its own.
+    """AdminService changes the models of a running server. It listens on a separate address.
 
-    Models change one at a time: while one does, every other change ends with ABORTED/CHANGE_IN_PROGRESS.
-    A change that has begun continues when its caller goes away. Changes do not outlive the server: its
-    settings say which models it serves at its next start.
+    Only one model changes at a time. During a change, every other change ends with
+    ABORTED/CHANGE_IN_PROGRESS. A change continues if its caller cancels or disconnects. The server does
+    not save changes: at its next start it serves the models of its settings.
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
-    ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why it cannot be
-    served), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb, in_use_mb and budget_mb),
-    FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata has model).
+    ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why the server
+    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb,
+    in_use_mb and budget_mb), FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata
+    has model).
     """
 
     def __init__(self, channel):
@@ -77,21 +78,22 @@ class AdminServiceStub(object):
 
 
 class AdminServiceServicer(object):
-    """AdminService changes what a running server serves. It listens on an address of its own.
+    """AdminService changes the models of a running server. It listens on a separate address.
 
-    Models change one at a time: while one does, every other change ends with ABORTED/CHANGE_IN_PROGRESS.
-    A change that has begun continues when its caller goes away. Changes do not outlive the server: its
-    settings say which models it serves at its next start.
+    Only one model changes at a time. During a change, every other change ends with
+    ABORTED/CHANGE_IN_PROGRESS. A change continues if its caller cancels or disconnects. The server does
+    not save changes: at its next start it serves the models of its settings.
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
-    ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why it cannot be
-    served), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb, in_use_mb and budget_mb),
-    FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata has model).
+    ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why the server
+    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb,
+    in_use_mb and budget_mb), FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata
+    has model).
     """
 
     def LoadModel(self, request, context):
-        """LoadModel adds a model. Callers see it only when it answers calls: until then its name is unknown,
-        and a load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
+        """LoadModel adds a model. Calls to the model end with NOT_FOUND/UNKNOWN_MODEL until it is ready. A
+        load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,18 +102,19 @@ class AdminServiceServicer(object):
     def ReloadModel(self, request, context):
         """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
         and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
-        model takes over. Calls and streams that begin from then on use the new model. Calls in flight end
-        on the old one. The server stops reading the old model's streams, answers what it has read, and ends
-        them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
-        CHANGE_STAGE_DONE.
+        model takes over. Calls and streams that begin from then on use the new model. Calls in flight
+        stay on the old one. The server stops reading the old model's streams, answers what it has read,
+        and ends them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has
+        stage CHANGE_STAGE_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, calls in
-        flight are answered, and streams end as with ReloadModel. Returns when the model is gone.
+        """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL. The
+        server answers calls in flight, and ends streams as with ReloadModel. Returns when the server has
+        removed the model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,7 +136,7 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
-        """GetStatus says what the server serves and does at this moment.
+        """GetStatus returns the current state of the server and its models.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,16 +184,17 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService(object):
-    """AdminService changes what a running server serves. It listens on an address of its own.
+    """AdminService changes the models of a running server. It listens on a separate address.
 
-    Models change one at a time: while one does, every other change ends with ABORTED/CHANGE_IN_PROGRESS.
-    A change that has begun continues when its caller goes away. Changes do not outlive the server: its
-    settings say which models it serves at its next start.
+    Only one model changes at a time. During a change, every other change ends with
+    ABORTED/CHANGE_IN_PROGRESS. A change continues if its caller cancels or disconnects. The server does
+    not save changes: at its next start it serves the models of its settings.
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
-    ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why it cannot be
-    served), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb, in_use_mb and budget_mb),
-    FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata has model).
+    ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why the server
+    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb,
+    in_use_mb and budget_mb), FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata
+    has model).
     """
 
     @staticmethod

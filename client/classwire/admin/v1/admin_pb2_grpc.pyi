@@ -27,16 +27,17 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """AdminService changes what a running server serves. It listens on an address of its own.
+    """AdminService changes the models of a running server. It listens on a separate address.
 
-    Models change one at a time: while one does, every other change ends with ABORTED/CHANGE_IN_PROGRESS.
-    A change that has begun continues when its caller goes away. Changes do not outlive the server: its
-    settings say which models it serves at its next start.
+    Only one model changes at a time. During a change, every other change ends with
+    ABORTED/CHANGE_IN_PROGRESS. A change continues if its caller cancels or disconnects. The server does
+    not save changes: at its next start it serves the models of its settings.
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
-    ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why it cannot be
-    served), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb, in_use_mb and budget_mb),
-    FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata has model).
+    ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why the server
+    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb,
+    in_use_mb and budget_mb), FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata
+    has model).
     """
 
     @_typing.overload
@@ -44,20 +45,21 @@ class AdminServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     LoadModel: _grpc.UnaryStreamMultiCallable[_admin_pb2.LoadModelRequest, _admin_pb2.LoadModelResponse]
-    """LoadModel adds a model. Callers see it only when it answers calls: until then its name is unknown,
-    and a load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
+    """LoadModel adds a model. Calls to the model end with NOT_FOUND/UNKNOWN_MODEL until it is ready. A
+    load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
     """
     ReloadModel: _grpc.UnaryStreamMultiCallable[_admin_pb2.ReloadModelRequest, _admin_pb2.ReloadModelResponse]
     """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
     and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
-    model takes over. Calls and streams that begin from then on use the new model. Calls in flight end
-    on the old one. The server stops reading the old model's streams, answers what it has read, and ends
-    them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
-    CHANGE_STAGE_DONE.
+    model takes over. Calls and streams that begin from then on use the new model. Calls in flight
+    stay on the old one. The server stops reading the old model's streams, answers what it has read,
+    and ends them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has
+    stage CHANGE_STAGE_DONE.
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.UnloadModelRequest, _admin_pb2.UnloadModelResponse]
-    """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, calls in
-    flight are answered, and streams end as with ReloadModel. Returns when the model is gone.
+    """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL. The
+    server answers calls in flight, and ends streams as with ReloadModel. Returns when the server has
+    removed the model.
     """
     SetDefaultModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetDefaultModelRequest, _admin_pb2.SetDefaultModelResponse]
     """SetDefaultModel chooses the model of calls that name none."""
@@ -66,38 +68,40 @@ class AdminServiceStub:
     UNAVAILABLE/DRAINING, and exits. Returns when the drain has begun.
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]
-    """GetStatus says what the server serves and does at this moment."""
+    """GetStatus returns the current state of the server and its models."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """AdminService changes what a running server serves. It listens on an address of its own.
+    """AdminService changes the models of a running server. It listens on a separate address.
 
-    Models change one at a time: while one does, every other change ends with ABORTED/CHANGE_IN_PROGRESS.
-    A change that has begun continues when its caller goes away. Changes do not outlive the server: its
-    settings say which models it serves at its next start.
+    Only one model changes at a time. During a change, every other change ends with
+    ABORTED/CHANGE_IN_PROGRESS. A change continues if its caller cancels or disconnects. The server does
+    not save changes: at its next start it serves the models of its settings.
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
-    ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why it cannot be
-    served), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb, in_use_mb and budget_mb),
-    FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata has model).
+    ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why the server
+    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb,
+    in_use_mb and budget_mb), FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata
+    has model).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     LoadModel: _aio.UnaryStreamMultiCallable[_admin_pb2.LoadModelRequest, _admin_pb2.LoadModelResponse]  # type: ignore[assignment]
-    """LoadModel adds a model. Callers see it only when it answers calls: until then its name is unknown,
-    and a load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
+    """LoadModel adds a model. Calls to the model end with NOT_FOUND/UNKNOWN_MODEL until it is ready. A
+    load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
     """
     ReloadModel: _aio.UnaryStreamMultiCallable[_admin_pb2.ReloadModelRequest, _admin_pb2.ReloadModelResponse]  # type: ignore[assignment]
     """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
     and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
-    model takes over. Calls and streams that begin from then on use the new model. Calls in flight end
-    on the old one. The server stops reading the old model's streams, answers what it has read, and ends
-    them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
-    CHANGE_STAGE_DONE.
+    model takes over. Calls and streams that begin from then on use the new model. Calls in flight
+    stay on the old one. The server stops reading the old model's streams, answers what it has read,
+    and ends them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has
+    stage CHANGE_STAGE_DONE.
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.UnloadModelRequest, _admin_pb2.UnloadModelResponse]  # type: ignore[assignment]
-    """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, calls in
-    flight are answered, and streams end as with ReloadModel. Returns when the model is gone.
+    """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL. The
+    server answers calls in flight, and ends streams as with ReloadModel. Returns when the server has
+    removed the model.
     """
     SetDefaultModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetDefaultModelRequest, _admin_pb2.SetDefaultModelResponse]  # type: ignore[assignment]
     """SetDefaultModel chooses the model of calls that name none."""
@@ -106,19 +110,20 @@ class AdminServiceAsyncStub(AdminServiceStub):
     UNAVAILABLE/DRAINING, and exits. Returns when the drain has begun.
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]  # type: ignore[assignment]
-    """GetStatus says what the server serves and does at this moment."""
+    """GetStatus returns the current state of the server and its models."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AdminService changes what a running server serves. It listens on an address of its own.
+    """AdminService changes the models of a running server. It listens on a separate address.
 
-    Models change one at a time: while one does, every other change ends with ABORTED/CHANGE_IN_PROGRESS.
-    A change that has begun continues when its caller goes away. Changes do not outlive the server: its
-    settings say which models it serves at its next start.
+    Only one model changes at a time. During a change, every other change ends with
+    ABORTED/CHANGE_IN_PROGRESS. A change continues if its caller cancels or disconnects. The server does
+    not save changes: at its next start it serves the models of its settings.
 
     Errors carry a google.rpc.ErrorInfo as those of classwire.v1 do, with the same reasons and these:
-    ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why it cannot be
-    served), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb, in_use_mb and budget_mb),
-    FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata has model).
+    ALREADY_EXISTS/MODEL_EXISTS, FAILED_PRECONDITION/BAD_CHECKPOINT (the message says why the server
+    cannot serve the checkpoint), FAILED_PRECONDITION/OVER_MEMORY_BUDGET (the metadata has needs_mb,
+    in_use_mb and budget_mb), FAILED_PRECONDITION/IS_DEFAULT, ABORTED/CHANGE_IN_PROGRESS (the metadata
+    has model).
     """
 
     @_abc_1.abstractmethod
@@ -127,8 +132,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.LoadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_pb2.LoadModelResponse], _abc.AsyncIterator[_admin_pb2.LoadModelResponse]]:
-        """LoadModel adds a model. Callers see it only when it answers calls: until then its name is unknown,
-        and a load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
+        """LoadModel adds a model. Calls to the model end with NOT_FOUND/UNKNOWN_MODEL until it is ready. A
+        load that fails changes nothing. The last response has stage CHANGE_STAGE_DONE.
         """
 
     @_abc_1.abstractmethod
@@ -139,10 +144,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_admin_pb2.ReloadModelResponse], _abc.AsyncIterator[_admin_pb2.ReloadModelResponse]]:
         """ReloadModel replaces a model while it is used; no call fails because of it. The server loads, checks
         and warms up the new model while the old one serves; if that fails, the old one stays. Then the new
-        model takes over. Calls and streams that begin from then on use the new model. Calls in flight end
-        on the old one. The server stops reading the old model's streams, answers what it has read, and ends
-        them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has stage
-        CHANGE_STAGE_DONE.
+        model takes over. Calls and streams that begin from then on use the new model. Calls in flight
+        stay on the old one. The server stops reading the old model's streams, answers what it has read,
+        and ends them with UNAVAILABLE/DRAINING, so that their callers open new ones. The last response has
+        stage CHANGE_STAGE_DONE.
         """
 
     @_abc_1.abstractmethod
@@ -151,8 +156,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.UnloadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.UnloadModelResponse, _abc.Awaitable[_admin_pb2.UnloadModelResponse]]:
-        """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL, calls in
-        flight are answered, and streams end as with ReloadModel. Returns when the model is gone.
+        """UnloadModel removes a model. Calls that begin from now on end with NOT_FOUND/UNKNOWN_MODEL. The
+        server answers calls in flight, and ends streams as with ReloadModel. Returns when the server has
+        removed the model.
         """
 
     @_abc_1.abstractmethod
@@ -179,6 +185,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.GetStatusResponse, _abc.Awaitable[_admin_pb2.GetStatusResponse]]:
-        """GetStatus says what the server serves and does at this moment."""
+        """GetStatus returns the current state of the server and its models."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -9,7 +9,7 @@ CALLS = Metric(
     "classwire_calls_total",
     "counter",
     "Ended calls of all services on the port, by status code and error reason. The reason is empty "
-    "if the error has none. The method is unknown if no service has it.",
+    "for OK and for errors without a reason. The method is `unknown` if no service has it.",
     ("method", "code", "reason"),
 )
 CALL_SECONDS = Metric(
@@ -22,7 +22,7 @@ CALL_SECONDS = Metric(
 CALLS_IN_FLIGHT = Metric(
     "classwire_calls_in_flight",
     "gauge",
-    "Calls in flight, including open streams, without health and reflection.",
+    "Calls in flight, including open streams, except health checks and reflection.",
 )
 RPC_THREADS = Metric("classwire_rpc_threads", "gauge", "RPC threads (--rpc-threads).")
 RPC_THREADS_BUSY = Metric(
@@ -36,8 +36,8 @@ STREAMS_LIMIT = Metric("classwire_streams_limit", "gauge", "Maximum open streams
 STREAM_ITEMS = Metric(
     "classwire_stream_items_total",
     "counter",
-    "Stream items read from clients, and outcomes sent back. The difference is items not yet "
-    "answered, and items whose stream ended first.",
+    "Stream items that the server has read (read) and outcomes that it has sent (sent). The "
+    "difference is unanswered items, and items whose stream ended before their answer.",
     ("direction",),
 )
 

@@ -24,8 +24,8 @@ TEXT_TOKENS = Metric(
 TEXT_FAILURES = Metric(
     "classwire_text_failures_total",
     "counter",
-    "Failed texts, by error reason. A failed request of the Open Inference Protocol counts once. "
-    "Series of all reasons exist from the start.",
+    "Failed texts, by error reason. A failed request of the Open Inference Protocol counts as one "
+    "text. Series of all reasons exist from the start.",
     ("model", "reason"),
 )
 TEXTS_EXPIRED = Metric(
@@ -43,7 +43,8 @@ TEXTS_CANCELLED = Metric(
 TEXTS_RETRIED = Metric(
     "classwire_texts_retried_total",
     "counter",
-    "Texts queued again because their worker was lost, or a text in their batch was late.",
+    "Texts queued again because their worker was lost, or because the deadline of a text in their "
+    "batch passed before the batch ran.",
     ("model",),
 )
 TEXTS_COALESCED = Metric(
@@ -87,8 +88,8 @@ QUEUE_CAPACITY = Metric(
 DRAIN_RATE = Metric(
     "classwire_drain_rate_tokens_per_second",
     "gauge",
-    "Throughput of the busy engine, measured on the latest batches; 0 before the first. The server "
-    "rejects calls whose deadline cannot be met at this rate.",
+    "Throughput of the engine while it is busy, measured on the latest batches; 0 before the "
+    "first. The server rejects calls whose deadline it cannot meet at this rate.",
     ("model",),
 )
 
@@ -107,7 +108,8 @@ BATCH_TOKENS = Metric(
 BATCH_FILL = Metric(
     "classwire_batch_fill_ratio",
     "histogram",
-    "Tokens in a forward pass divided by its capacity. Above 1 for a single long text.",
+    "Tokens in a forward pass divided by the batch capacity. Above 1 only for a text longer than "
+    "the capacity, which runs alone.",
     ("model",),
     SHARES,
 )
@@ -143,7 +145,7 @@ MODEL_INFO = Metric(
     "classwire_model_info",
     "gauge",
     "Always 1. The labels give the checkpoint and its engine. They change when the model is "
-    "replaced, or when a compiled engine takes over.",
+    "replaced, and when the server switches to a compiled engine.",
     (
         "model",
         "checkpoint",
@@ -158,19 +160,22 @@ MODEL_INFO = Metric(
 MODEL_STATE = Metric(
     "classwire_model_state",
     "gauge",
-    "1 for the current state of the model, else 0. States: loading, ready, failed.",
+    "1 for the current state of the model, else 0. States: loading, ready, failed. A model is "
+    "failed while no worker process is up, including during a restart.",
     ("model", "state"),
 )
 SCORE_DEVIATION = Metric(
     "classwire_model_score_deviation",
     "gauge",
-    "Maximum difference of any score from plain float32, measured at start.",
+    "Maximum difference of any score from uncompiled float32, one text at a time. Measured at "
+    "start.",
     ("model",),
 )
 LABEL_AGREEMENT = Metric(
     "classwire_model_label_agreement_ratio",
     "gauge",
-    "Share of texts with the same top label as in plain float32, measured at start.",
+    "Share of texts with the same top label as in uncompiled float32, one text at a time. Measured "
+    "at start.",
     ("model",),
 )
 
