@@ -4,7 +4,7 @@ from .panel import Panel, Query, Row
 from .queries import CALL_SECONDS, CLASSIFY, mean, quantile, rate, share_failed, share_overloaded
 
 WELL = Row(
-    "Is it well?",
+    "Is it healthy?",
     [
         Panel(
             "Servers up",
