@@ -74,7 +74,8 @@ def test_without_the_server_serve_names_the_package(
     ended = classwire(*command)
     assert (ended.code, ended.out) == (1, "")
     assert ended.complaint == (
-        "the server is not installed; install it with: pip install 'classwire[server]'"
+        "the server is not installed; install it with: pip install 'classwire[server]', "
+        "or in a checkout: pip install ."
     )
 
 

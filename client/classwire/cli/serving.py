@@ -34,7 +34,9 @@ class ServerCommand(click.Command):
         try:
             command: click.Command = getattr(import_module(module), name)
         except ModuleNotFoundError as error:
-            install = "install it with: pip install 'classwire[server]'"
+            install = (
+                "install it with: pip install 'classwire[server]', or in a checkout: pip install ."
+            )
             if (error.name or "").partition(".")[0] == "classwire_server":
                 raise Failure(f"the server is not installed; {install}") from error
             raise Failure(f"the server's package {error.name} is missing; {install}") from error

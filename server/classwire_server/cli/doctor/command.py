@@ -45,7 +45,8 @@ def _doctor(config: str | None, as_json: bool, **flags: Any) -> None:
         click.echo(json.dumps(found | {"models": listed}, indent=2, ensure_ascii=False))
         return
     for title, facts in found.items():
-        click.echo("\n".join([title.capitalize(), *_lines(facts), ""]))
+        lines = list(_lines(facts)) or ["  none"]
+        click.echo("\n".join([title.capitalize(), *lines, ""]))
     for finding in models:
         click.echo("\n".join([visible(str(finding)), *_reasons(finding)]))
 
