@@ -179,7 +179,7 @@ _TABLES: tuple[tuple[str, Sequence[str], Callable[[Window], Iterator[Row]]], ...
 
 def _table(title: str, columns: Sequence[str], *, wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column(Text(title, "bold"), width=24 if wide else 14, no_wrap=True)
+    table.add_column(Text(title, "bold"), width=24 if wide else 13, no_wrap=True)
     for column in columns:
         left = column in ("state", "class", "of")
         table.add_column(
