@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.instrument import children
+from classwire import Client
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server.cli.serve import serve
@@ -23,6 +24,9 @@ from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import refusal
 from tests.engine.worker.callers import is_gone, stop
 from tests.signals import send_to_other_thread
+
+READY_TIMEOUT_S = 60.0
+"""How long a server may take to load a tiny model on a busy machine."""
 
 LONG = "book " * 500
 
@@ -223,14 +227,17 @@ def test_a_reader_that_leaves(
 ) -> None:
     """The server goes on if the reader of its standard output leaves, as `head -1` does."""
     process = launch("--port", "0", "--model", f"tiny={bert}")
-    channel = connect(process.address())
+    address = process.address()
+    channel = connect(address)
     assert process.popen.stdout is not None
     process.popen.stdout.close()
 
-    assert eventually(lambda: "standard output: Broken pipe" in process.log), process.log
-
     request = pb.ClassifyRequest(input=pb.TextInput(text="book"))
-    assert ClassifyServiceStub(channel).Classify(request, timeout=PATIENCE_S).result.scores
+    stub = ClassifyServiceStub(channel)
+    with Client(address) as client:
+        client.wait_until_ready(READY_TIMEOUT_S)
+    assert stub.Classify(request, timeout=PATIENCE_S).result.scores
+    assert eventually(lambda: "standard output: Broken pipe" in process.log), process.log
     process.popen.send_signal(signal.SIGTERM)
     assert process.wait() == 0
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status
 
 from classwire.v1 import classwire_pb2 as pb
@@ -71,6 +71,18 @@ def failure_of(error: grpc.RpcError) -> Failure:
         message=error.details() or "",
         retry_after_s=retry.retry_delay.ToTimedelta().total_seconds(),
     )
+
+
+def reason_in(error: grpc.RpcError) -> str:
+    """The reason in a status's details, whatever its code: a proxy that resets the call behind the
+    trailers replaces the code.
+    """
+    assert isinstance(error, grpc.Call)
+    details = dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
+    assert isinstance(details, bytes)
+    info = error_details_pb2.ErrorInfo()
+    assert any(each.Unpack(info) for each in status_pb2.Status.FromString(details).details)
+    return str(info.reason)
 
 
 def item_failure(outcome: pb.Outcome) -> Failure:

@@ -16,7 +16,7 @@ from tests.chaos.known import Known
 from tests.chaos.servers import Forked, Replica
 from tests.contract.conversation import Conversation
 from tests.contract.engines import FakeEngine, eventually
-from tests.contract.failures import failure_of
+from tests.contract.failures import reason_in
 from tests.proxies.conftest import StartProxy
 from tests.proxies.proxy import HAProxy, Nginx, Proxy
 
@@ -84,7 +84,7 @@ def test_new_connections_fail_no_call(
         with pytest.raises(grpc.RpcError) as caught:
             stream.read()
 
-    assert failure_of(caught.value).reason == "DRAINING"
+    assert reason_in(caught.value) == "DRAINING"
 
 
 @pytest.mark.parametrize("kind", [HAProxy], indirect=True, ids=["haproxy"])
