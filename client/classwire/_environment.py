@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -73,9 +74,12 @@ def arguments_from_env() -> dict[str, Any]:
 
 def _number(name: str, value: str) -> float:
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
-        raise _wrong(name, "a number") from None
+        number = math.nan
+    if not number > 0:
+        raise _wrong(name, "a positive number")
+    return number
 
 
 def _flag(name: str, value: str) -> bool:

@@ -153,12 +153,21 @@ def metadata(given: Metadata | None) -> Pairs:
         return ()
     if not isinstance(given, Mapping):
         raise TypeError(f"metadata must be a mapping, not a {type(given).__name__}")
-    pairs = tuple(
-        (key, value)
-        for key, values in given.items()
-        for value in ([values] if isinstance(values, (str, bytes)) else values)
-    )
+    pairs: list[tuple[str, str | bytes]] = []
+    for key, values in given.items():
+        if not isinstance(key, str):
+            raise TypeError(f"a key of metadata must be a str, not {type(key).__name__}")
+        if not isinstance(values, (str, bytes, Sequence)):
+            raise TypeError(
+                f"the value of {key!r} must be a str, bytes or a sequence of them, "
+                f"not {type(values).__name__}"
+            )
+        pairs += [(key, value) for value in _several(values)]
     for key, value in pairs:
+        if not isinstance(value, (str, bytes)):
+            raise TypeError(
+                f"the value of {key!r} must be a str or bytes, not {type(value).__name__}"
+            )
         binary = key.endswith("-bin")
         if not _METADATA_KEY.fullmatch(key):
             problem = f"the key {key!r} has characters other than 0-9 a-z _ . -"
@@ -171,7 +180,11 @@ def metadata(given: Metadata | None) -> Pairs:
         else:
             continue
         raise InvalidInputError(problem, reason=Reason.BAD_OPTION, field="metadata")
-    return pairs
+    return tuple(pairs)
+
+
+def _several(values: str | bytes | Sequence[str] | Sequence[bytes]) -> Sequence[str | bytes]:
+    return [values] if isinstance(values, (str, bytes)) else values
 
 
 def count(value: int, option: str) -> int:

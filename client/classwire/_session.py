@@ -63,7 +63,7 @@ class Session:
     def close(self) -> bool:
         """Mark as closed; return whether there is a channel of this process to close."""
         was_open, self._closed = not self._closed, True
-        if not was_open or self._pid != os.getpid():
+        if not was_open or self.is_forked:
             return False
         for told in tuple(self._told_of_close):
             told()
@@ -91,7 +91,16 @@ class Session:
         """Raise UnusableClientError if the client cannot make a call."""
         if self._closed:
             raise UnusableClientError("the client is closed")
-        if self._pid != os.getpid():
+        self.check_process()
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is a fork of the one that made the client."""
+        return self._pid != os.getpid()
+
+    def check_process(self) -> None:
+        """Raise UnusableClientError in a forked process."""
+        if self.is_forked:
             raise UnusableClientError(
                 f"the client was made in process {self._pid} and gRPC does not survive a fork: "
                 f"make a new one in process {os.getpid()}"
@@ -169,7 +178,7 @@ class Session:
         state = "open"
         if self._closed:
             state = "closed"
-        elif self._pid != os.getpid():
+        elif self.is_forked:
             state = f"of process {self._pid}"
         return f"({self.target!r}, {state})"
 

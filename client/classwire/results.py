@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -155,6 +155,8 @@ def raise_for_errors(outcomes: Iterable[Outcome | StreamResult]) -> list[Classif
     for each in outcomes:
         outcome = each.outcome if isinstance(each, StreamResult) else each
         if isinstance(outcome, ClasswireError):
+            if isinstance(outcomes, Generator):
+                outcomes.close()  # else the error's traceback would keep the stream open
             raise outcome
         classifications.append(outcome)
     return classifications

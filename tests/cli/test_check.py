@@ -1,5 +1,6 @@
 """`classwire serve --check`: checks everything that a start needs, without serving."""
 
+import codecs
 import datetime
 import functools
 import socket
@@ -171,6 +172,31 @@ def test_a_certificate_that_clients_reject(
         assert inspect_certificate(str(pair.cert), str(pair.key)).names == ()
 
 
+@pytest.mark.parametrize("what", ["curve", "byte order mark"])
+def test_a_certificate_that_only_openssl_takes(tmp_path: Path, what: str) -> None:
+    """A certificate that gRPC can't use is an error: gRPC itself would report nothing."""
+    key = ec.generate_private_key(ec.SECP256K1() if what == "curve" else ec.SECP256R1())
+    name, now = x509.Name([]), datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=2))
+        .sign(key, hashes.SHA256())
+    )
+    pair = Pair(tmp_path / "server.pem", tmp_path / "server.key")
+    mark = b"" if what == "curve" else codecs.BOM_UTF8
+    pair.cert.write_bytes(mark + certificate.public_bytes(Encoding.PEM))
+    pair.key.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    with pytest.raises(ConfigError, match=f"gRPC can't use .*{what}"):
+        inspect_certificate(str(pair.cert), str(pair.key))
+
+
 def test_tls_files_that_do_not_match(look: Callable[..., list[Finding]], tmp_path: Path) -> None:
     """The key of another certificate, and files without an authority, are failures."""
     authority = trustme.CA()
@@ -182,6 +208,9 @@ def test_tls_files_that_do_not_match(look: Callable[..., list[Finding]], tmp_pat
     found = look(**mixed, tls_client_ca=str(pair.key), **gone)
     assert failed(found) == ["certificate", "authorities of callers", "model gone"]
     assert "the key is not the certificate's" in found[1].detail
+    rsa_key = authority.issue_cert(HOST, key_type=trustme.KeyType.RSA).private_key_pem.bytes()
+    other.key.write_bytes(rsa_key)
+    assert "the key is not the certificate's" in look(**mixed, **gone)[1].detail
 
     leaf_alone = tmp_path / "leaf.pem"
     leaf_alone.write_bytes(authority.issue_cert(HOST).cert_chain_pems[0].bytes())

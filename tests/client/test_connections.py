@@ -273,5 +273,22 @@ def test_metadata_that_cannot_be_sent(
         client.classify("text", metadata=metadata)
     assert raised.value.field == "metadata"
     assert not server.requests
-    with pytest.raises(TypeError, match="not a list"):
-        client.classify("text", metadata=[("key", "value")])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ([("key", "value")], "must be a mapping, not a list"),
+        ({1: "x"}, "a key of metadata must be a str, not int"),
+        ({b"key": "x"}, "a key of metadata must be a str, not bytes"),
+        (
+            {"key": None},
+            "the value of 'key' must be a str, bytes or a sequence of them, not NoneType",
+        ),
+        ({"key": [1]}, "the value of 'key' must be a str or bytes, not int"),
+    ],
+)
+def test_metadata_of_a_wrong_type(client: Any, metadata: Any, said: str) -> None:
+    """Metadata of a wrong type raises an error that says what is wrong."""
+    with pytest.raises(TypeError, match=said):
+        client.classify("text", metadata=metadata)

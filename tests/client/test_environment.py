@@ -83,7 +83,14 @@ def test_tls(given: Callable[..., None], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("TIMEOUT_S", "soon"), ("TLS", "maybe"), ("ALLOW_PLAINTEXT_TOKEN", "2")]
+    ("name", "value"),
+    [
+        ("TIMEOUT_S", "soon"),
+        ("TIMEOUT_S", "-1"),
+        ("TIMEOUT_S", "nan"),
+        ("TLS", "maybe"),
+        ("ALLOW_PLAINTEXT_TOKEN", "2"),
+    ],
 )
 def test_a_variable_without_a_meaning(given: Callable[..., None], name: str, value: str) -> None:
     """An invalid variable raises an error that names it."""

@@ -1,6 +1,7 @@
 """Outcomes and the ids of calls."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -99,3 +100,21 @@ def test_a_client_shows_target_and_state(
     client.close()
     assert f"({server.target!r}, closed)" in repr(client)
     assert "secret" not in repr(client)
+
+
+def test_raise_for_errors_closes_a_stream(client: Any) -> None:
+    """An error that the caller keeps does not keep the stream open."""
+    is_closed = threading.Event()
+
+    def texts() -> Iterator[str]:
+        try:
+            yield " "
+            while True:
+                yield "a"
+        finally:
+            is_closed.set()
+
+    with pytest.raises(InvalidInputError) as raised:
+        raise_for_errors(client.classify_stream(texts()))
+    assert raised.value.reason is Reason.EMPTY_TEXT
+    assert is_closed.wait(5.0)

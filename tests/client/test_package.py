@@ -123,6 +123,30 @@ def test_the_channel_is_pinged() -> None:
     assert options["grpc.max_receive_message_length"] == 64 << 20
 
 
+def test_a_stream_used_in_a_forked_process() -> None:
+    """A fork that goes on with a stream of its parent gets an error at once, and can close it."""
+    program = """
+import os, signal, sys
+from classwire import Client, UnusableClientError
+with Client(sys.argv[1]) as client:
+    for use in (list, lambda results: results.close()):
+        results = client.classify_stream(str(n) for n in range(5_000))
+        next(results)
+        child = os.fork()
+        if not child:
+            signal.alarm(10)
+            try:
+                use(results)
+            except UnusableClientError as error:
+                os._exit(7)
+            os._exit(1)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), sum(1 for _ in results))
+"""
+    with FakeServer(["yes"]) as server:
+        assert run(program, server.target) == "7 4999\n1 4999\n"
+
+
 def test_a_client_used_in_a_forked_process() -> None:
     """After a real fork the child gets an error at once, and the parent's client still works."""
     program = """

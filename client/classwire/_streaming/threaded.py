@@ -63,6 +63,7 @@ class ThreadedStream:
                 for thread in threads:
                     thread.start()
                 while True:
+                    self._session.check_process()  # a fork has none of the threads
                     with self._can_take:
                         while not self._can_take.wait_for(
                             lambda: self._state.has_outcome or self._state.is_over, SIGNAL_LAG_S
@@ -180,6 +181,8 @@ class ThreadedStream:
             condition.notify_all()
 
     def _close(self, threads: list[threading.Thread]) -> None:
+        if self._session.is_forked:  # a thread of the parent may hold the lock, for ever
+            return
         with self._can_take:
             self._closed = True
             self._notify_all()

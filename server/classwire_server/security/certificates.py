@@ -1,10 +1,13 @@
 """The files of the server's certificate, its key and its clients' authorities."""
 
+import codecs
 import ssl
 import time
 from typing import Any, NamedTuple
 
 import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from classwire_server.config.files import contents
 from classwire_server.config.security import SecuritySettings
@@ -86,6 +89,29 @@ def check_pair(cert: str, key: str) -> None:
         context.load_cert_chain(cert, key, password=_no_password)
     except (OSError, ValueError) as error:
         raise ConfigError("tls_cert", f"{cert} and {key}: {_why(error)}") from None
+    if problem := _unknown_to_grpc(contents("tls_cert", cert)):
+        raise ConfigError("tls_cert", f"{cert}: gRPC can't use {problem}")
+
+
+def _unknown_to_grpc(pem: bytes) -> str:
+    """Return what OpenSSL takes in a certificate and gRPC's BoringSSL does not, or nothing."""
+    if pem.startswith(codecs.BOM_UTF8):
+        return "a file that begins with a byte order mark"
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        key = certificate.public_key()
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        usage = None
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return ""  # left to gRPC
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        return ""
+    if not isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1):
+        return f"a key of the curve {key.curve.name}"
+    if usage is not None and not usage.digital_signature:
+        return "an EC key whose usage has no digital signature: it is not for servers"
+    return ""
 
 
 def check_authorities(path: str) -> None:
@@ -110,6 +136,7 @@ def _why(error: Exception) -> str:
     """Return an error of OpenSSL in words, without the position in its source."""
     if not isinstance(error, ssl.SSLError):
         return str(error)
-    if error.reason == "KEY_VALUES_MISMATCH":
+    # The second is OpenSSL's reason for a key of another algorithm.
+    if error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
         return "the key is not the certificate's"
     return (error.reason or "not PEM").lower().replace("_", " ")

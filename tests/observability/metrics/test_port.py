@@ -143,3 +143,13 @@ def test_openmetrics(served: Server) -> None:
 
     assert response.headers["Content-Type"].startswith("application/openmetrics-text")
     assert text.endswith("# EOF\n")
+
+
+def test_a_burst_of_connections() -> None:
+    """Many connections at once are made at once: none waits until its SYN is repeated."""
+    exposition = Exposition(CollectorRegistry(), "127.0.0.1", 0)
+    address = ("127.0.0.1", exposition.port)
+    connections = [socket.create_connection(address, timeout=0.9) for _ in range(60)]
+    for connection in connections:
+        connection.close()
+    exposition.close()

@@ -14,6 +14,9 @@ PATH = "/metrics"
 TIMEOUT_S = 10.0
 """Time for a client to send its request, and to read the response."""
 
+BACKLOG = 128
+"""Connections that may wait to be accepted."""
+
 
 class Exposition:
     """Serves the metrics of a registry with prometheus-client's HTTP server.
@@ -31,6 +34,8 @@ class Exposition:
             raise cannot_listen(target_of(host, port), error) from None
         self._server.RequestHandlerClass = type("Handler", (_Handler,), {"timeout": timeout_s})
         self._server.set_app(_only_at_path(self._server.get_app()))
+        # With the default of 5, a burst of connections waits a second for its SYN to be repeated.
+        self._server.socket.listen(BACKLOG)
         self.port = self._server.server_port
 
     def close(self) -> None:
