@@ -126,8 +126,9 @@ class Server:
         )
         served = calls(self.registry, self.gate, self.calls, self.streams, config)
         health = health_calls(self._health, HEALTH_THREADS, config)
+        self._admitting = AdmittingServices(served, self.gate, self.calls, executor)
         handlers: list[grpc.GenericRpcHandler] = [
-            AdmittingServices(served, self.gate, self.calls, executor),
+            self._admitting,
             PooledServices(health, self._health_checks, executor),
         ]
         if config.reflection:
@@ -222,6 +223,8 @@ class Server:
         drained = self.gate.wait_until_empty(drain_timeout_s)
         if not drained:
             log.warning("calls are still in flight after %g s; cancelling them", drain_timeout_s)
+        if drained:
+            self._admitting.wait_until_quiet(FAREWELL_S)
         self._grpc.stop(FAREWELL_S if drained else 0).wait()
         for entry in self.registry.entries():
             if entry.served is not None:

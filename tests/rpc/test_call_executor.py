@@ -1,13 +1,19 @@
 """Tests for the threads on which calls run."""
 
+import math
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import grpc
 import pytest
 
 from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
-from classwire_server.rpc.call_executor import CallExecutor
+from classwire_server.gate import Gate
+from classwire_server.rpc.call_executor import QUIET_S, AdmittingServices, CallExecutor
+from classwire_server.rpc.call_pool import CallPool
 from tests.contract.engines import PATIENCE_S
 
 
@@ -42,3 +48,39 @@ def test_a_rejection_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     executor.reject(RequestError(Reason.OVERLOADED, "full"))
     assert executor.submit(int, "no number").done()
     assert "can't be rejected" in caplog.text
+
+
+@pytest.mark.parametrize(("calls", "waits"), [(0, 0), (1, 1), (3, 3), (99, 7)])
+def test_a_stop_waits_until_no_call_comes(
+    calls: int, waits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait ends once no call has come for QUIET_S of a drain, at the latest at its timeout."""
+
+    class Services(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> Any:
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: request)
+
+    now_s, left, waited = 1_000.0, calls, 0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    pool = CallPool(1, max_waiting=1)
+    gate = Gate()
+    admitting = AdmittingServices([Services()], gate, pool, CallExecutor(pool))
+    admitting.service(None)  # type: ignore[arg-type]
+    gate.close()
+
+    def come() -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            admitting.service(None)  # type: ignore[arg-type]
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_s, waited
+        now_s, waited = now_s + seconds, waited + 1
+        come()
+
+    come()
+    admitting.wait_until_quiet(6.5 * QUIET_S, lambda: now_s, sleep)
+
+    assert waited == waits
+    assert math.isclose(now_s, 1_000.0 + min(waits, 6.5) * QUIET_S)

@@ -1,7 +1,9 @@
 """Runs each call on its pool, and rejections on gRPC's own thread."""
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
@@ -19,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+QUIET_S = 0.2
+"""If no call has come for this long during a drain, gRPC has brought all that were sent."""
 
 _DONE: Future[Any] = Future()  # a new one for each call would take a tenth of a rejection
 _DONE.set_result(None)
@@ -107,11 +112,29 @@ class AdmittingServices(grpc.GenericRpcHandler):
         self._gate = gate
         self._pool = pool
         self._executor = executor
+        self._last_late_call_s = -math.inf
 
     def service(self, details: grpc.HandlerCallDetails) -> Handler:
         """The handler of a call; None where no service has the method."""
         handler = self._services.service(details)
         if handler is None:
             return None
-        error = self._pool.admit() if self._gate.is_open else draining()
+        if not self._gate.is_open:
+            self._last_late_call_s = time.monotonic()
+            return self._executor.reject(draining())
+        error = self._pool.admit()
         return handler if error is None else self._executor.reject(error)
+
+    def wait_until_quiet(
+        self,
+        timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Wait until no call has come during the drain for QUIET_S, for at most `timeout_s`.
+
+        When a gRPC server stops, it cancels without a status the calls that it has not brought yet.
+        """
+        end_s = clock() + timeout_s
+        while (left_s := min(self._last_late_call_s + QUIET_S, end_s) - clock()) > 0:
+            sleep(left_s)
