@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from classwire_server import engine as engine_room
 from classwire_server.checkpoint.loading import load_checkpoint
@@ -188,15 +187,16 @@ def test_a_key_for_all_that_the_code_depends_on(monkeypatch: pytest.MonkeyPatch)
     keys = [artefact_key("a", Precision.INT8)]
     assert keys == [artefact_key("a", Precision.INT8)]
     keys += [artefact_key("b", Precision.INT8), artefact_key("a", Precision.FLOAT32)]
-    for place, name, value in (
-        (compilation, "__version__", "0"),
-        (torch, "__version__", "0"),
-        (transformers, "__version__", "0"),
-        (compilation, "processor_features", lambda: ("flags: other",)),
-        (torch.backends.cpu, "get_cpu_capability", lambda: "other"),
+    # Patches what the module itself refers to.
+    for name, value in (
+        ("__version__", "0"),
+        ("torch.__version__", "0"),
+        ("transformers.__version__", "0"),
+        ("processor_features", lambda: ("flags: other",)),
+        ("torch.backends.cpu.get_cpu_capability", lambda: "other"),
     ):
         with monkeypatch.context() as patched:
-            patched.setattr(place, name, value)
+            patched.setattr(f"{compilation.__name__}.{name}", value)
             keys.append(artefact_key("a", Precision.INT8))
     assert len(set(keys)) == len(keys)
 
