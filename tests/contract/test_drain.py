@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import grpc
+import pytest
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.rpc.call_executor import AdmittingServices
 from classwire_server.server import Server
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually, readers
@@ -94,3 +96,21 @@ def test_the_drain_is_bounded(fake: Callable[..., Server], connect: Connect) -> 
         assert not stopping.done()
         engine.release()
         stopping.result(PATIENCE_S)
+
+
+def test_calls_that_come_before_the_port_closes_get_draining(
+    fake: Callable[..., Server], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no call in flight, a drain still answers calls until none comes."""
+    server = fake(FakeEngine())
+    stub = ClassifyServiceStub(connect(server.target))
+    reasons: list[str] = []
+
+    def wait(admitting: AdmittingServices, timeout_s: float) -> None:
+        failure = refusal(lambda: stub.Classify(request("book"), timeout=PATIENCE_S))
+        reasons.append(failure.reason)
+
+    monkeypatch.setattr(AdmittingServices, "wait_until_quiet", wait)
+    server.stop()
+
+    assert reasons == ["DRAINING"]

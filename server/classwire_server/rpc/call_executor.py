@@ -112,7 +112,7 @@ class AdmittingServices(grpc.GenericRpcHandler):
         self._gate = gate
         self._pool = pool
         self._executor = executor
-        self._last_late_call_s = -math.inf
+        self._last_rejected_s = -math.inf
 
     def service(self, details: grpc.HandlerCallDetails) -> Handler:
         """The handler of a call; None where no service has the method."""
@@ -120,7 +120,7 @@ class AdmittingServices(grpc.GenericRpcHandler):
         if handler is None:
             return None
         if not self._gate.is_open:
-            self._last_late_call_s = time.monotonic()
+            self._last_rejected_s = time.monotonic()
             return self._executor.reject(draining())
         error = self._pool.admit()
         return handler if error is None else self._executor.reject(error)
@@ -136,5 +136,5 @@ class AdmittingServices(grpc.GenericRpcHandler):
         When a gRPC server stops, it cancels without a status the calls that it has not brought yet.
         """
         end_s = clock() + timeout_s
-        while (left_s := min(self._last_late_call_s + QUIET_S, end_s) - clock()) > 0:
+        while (left_s := min(self._last_rejected_s + QUIET_S, end_s) - clock()) > 0:
             sleep(left_s)
