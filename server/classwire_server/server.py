@@ -221,10 +221,10 @@ class Server:
             drain_timeout_s = self.config.drain_timeout_s
         self.gate.close()
         drained = self.gate.wait_until_empty(drain_timeout_s)
-        if not drained:
-            log.warning("calls are still in flight after %g s; cancelling them", drain_timeout_s)
         if drained:
             self._admitting.wait_until_quiet(FAREWELL_S)
+        else:
+            log.warning("calls are still in flight after %g s; cancelling them", drain_timeout_s)
         self._grpc.stop(FAREWELL_S if drained else 0).wait()
         for entry in self.registry.entries():
             if entry.served is not None:
