@@ -81,5 +81,5 @@ class FaultyEngine:
         self, source: ModelSource, config: ServerConfig, on_change: Callable[[], None]
     ) -> Launched:
         """Return the loader for a Server: a real checkpoint, and this engine."""
-        checkpoint, _ = load_checkpoint(source, config)
+        checkpoint, *_ = load_checkpoint(source, config)
         return Launched(checkpoint, self, BATCH_TOKENS, PROFILE)

@@ -220,6 +220,66 @@ def _xlnet() -> Any:
     return _word_piece(), config, transformers.XLNetForSequenceClassification
 
 
+def _gpt2() -> Any:
+    tokenizer = _byte_level()
+    config = transformers.GPT2Config(
+        n_embd=32, n_layer=2, n_head=4, n_positions=MAX_TOKENS, pad_token_id=1
+    )
+    return _fast(tokenizer, pad_token="<pad>"), config, transformers.GPT2ForSequenceClassification
+
+
+def _sentence_ends(pair: str) -> Any:
+    """A tokenizer whose single texts end with an end token."""
+    tokenizer = _byte_level()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair=pair, special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return _fast(tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+
+
+def _bart() -> Any:
+    config = transformers.BartConfig(
+        d_model=32, encoder_layers=2, decoder_layers=2, encoder_ffn_dim=64, decoder_ffn_dim=64,
+        encoder_attention_heads=4, decoder_attention_heads=4, max_position_embeddings=MAX_TOKENS,
+    )  # fmt: skip
+    tokenizer = _sentence_ends("<s> $A </s> </s> $B </s>")
+    return tokenizer, config, transformers.BartForSequenceClassification
+
+
+def _mpnet() -> Any:
+    config = transformers.MPNetConfig(**_SIZES, max_position_embeddings=MAX_TOKENS + 2)
+    tokenizer = _sentence_ends("<s> $A </s> </s> $B </s>")
+    return tokenizer, config, transformers.MPNetForSequenceClassification
+
+
+def _phi3() -> Any:
+    factors = [float(n + 1) for n in range(4)]
+    config = transformers.Phi3Config(
+        **_SIZES,
+        max_position_embeddings=MAX_TOKENS,
+        original_max_position_embeddings=24,
+        rope_parameters={
+            "rope_type": "longrope", "rope_theta": 10_000.0, "original_max_position_embeddings": 24,
+            "short_factor": [1.0] * 4, "long_factor": factors,
+        },
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+    )  # fmt: skip
+    return _sentence_ends("<s> $A $B </s>"), config, transformers.Phi3ForSequenceClassification
+
+
+def _big_bird() -> Any:
+    config = transformers.BigBirdConfig(
+        **_SIZES,
+        max_position_embeddings=MAX_TOKENS,
+        attention_type="block_sparse",
+        block_size=4,
+        num_random_blocks=1,
+    )
+    return _word_piece(), config, transformers.BigBirdForSequenceClassification
+
+
 ARCHITECTURES: dict[str, Callable[[], Any]] = {
     "bert": _bert,
     "minilm": _minilm,
@@ -230,5 +290,12 @@ ARCHITECTURES: dict[str, Callable[[], Any]] = {
     "modernbert": _modernbert,
     "modernbert-mean": _modernbert_mean,
     "xlnet": _xlnet,
+    "gpt2": _gpt2,
+    "bart": _bart,
+    "mpnet": _mpnet,
+    "phi3": _phi3,
+    "big-bird": _big_bird,
 }
-"""All but the last can be packed; XLNet's relative attention needs the grouped engine."""
+"""The last two change while they run: Phi-3's frequencies follow the length of the text, and
+BigBird's attention is sparse for long texts only.
+"""

@@ -123,7 +123,8 @@ class Tokenization:
 
     `rust_json` is the tokenizer in the format of tokenizer.json, `max_tokens` the longest encoding
     that the model accepts, `uses_token_types` whether the model receives token type ids (else they
-    are all 0). Raises ConfigError if `max_tokens` leaves no room for a text.
+    are all 0), `takes_pairs` whether it accepts pairs. Raises ConfigError if `max_tokens` leaves no
+    room for a text.
     """
 
     def __init__(
@@ -133,11 +134,13 @@ class Tokenization:
         max_tokens: int,
         uses_token_types: bool,
         default_truncation: Truncation,
+        takes_pairs: bool = True,
     ) -> None:
         self.max_tokens = max_tokens
         self.default_truncation = default_truncation
         self._json = rust_json
         self._uses_token_types = uses_token_types
+        self._takes_pairs = takes_pairs
         self._untruncated = _load(rust_json)
         special = self._untruncated.num_special_tokens_to_add(is_pair=True)
         if max_tokens <= special:
@@ -156,11 +159,11 @@ class Tokenization:
     def encode(self, source: Text, truncation: Truncation | None, field: str) -> Encoding:
         """Encode one text or pair, with spans.
 
-        Raises RequestError TOO_MANY_TOKENS, naming `field`, if the text is longer than the model
-        accepts and truncation is REJECT.
+        Raises RequestError, naming `field`: TOO_MANY_TOKENS if the text is longer than the model
+        accepts and truncation is REJECT, BAD_OPTION for a pair if the model takes none.
         """
         [encoding] = self.encode_all([source], truncation, spans=True)
-        if isinstance(encoding, RequestError):
+        if isinstance(encoding, RequestError) and encoding.field == "text":
             encoding.field = field
         if isinstance(encoding, Exception):
             raise encoding
@@ -171,8 +174,8 @@ class Tokenization:
     ) -> list[Encoding | Exception]:
         """Encode texts or pairs; one that fails has its exception in its place.
 
-        A text with too many tokens has the error that `encode` raises, with `field` relative to its
-        input.
+        A text with too many tokens, or a pair for a model that takes none, has the error that
+        `encode` raises, with `field` relative to its input.
         """
         truncation = truncation or self.default_truncation
         return [
@@ -187,6 +190,9 @@ class Tokenization:
     ) -> Encoding | Exception:
         if isinstance(rust, Exception):
             return rust
+        if source.text_pair is not None and not self._takes_pairs:
+            problem = "the model takes single texts, and this is a pair"
+            return RequestError(Reason.BAD_OPTION, problem, field="text_pair")
         tokens = len(rust)
         if tokens > self.max_tokens:
             if truncation is Truncation.REJECT:

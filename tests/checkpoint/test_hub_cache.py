@@ -43,7 +43,7 @@ def test_revisions(
     config = ServerConfig(
         model=(text,), revision=default_revision, cache_dir=str(cache), offline=True
     )
-    loaded, _ = load_checkpoint(config.sources[0], config)
+    loaded, *_ = load_checkpoint(config.sources[0], config)
     assert loaded.labels == labels
     assert loaded.revision == COMMITS[revision]
     assert loaded.location == "acme/stars"

@@ -20,7 +20,7 @@ from classwire_server.errors import CheckpointError
 
 def _load(folder: Path, **settings: Any) -> Checkpoint:
     config = ServerConfig(model=(f"model={folder}",), **settings)
-    checkpoint, _ = load_checkpoint(config.sources[0], config)
+    checkpoint, *_ = load_checkpoint(config.sources[0], config)
     return checkpoint
 
 
@@ -174,7 +174,7 @@ def test_weights_are_converted_to_float32(
 ) -> None:
     """The model is float32, whatever the format of its weights."""
     config = ServerConfig(model=(f"model={checkpoint('bert', dtype=dtype)}",))
-    _, model = load_checkpoint(config.sources[0], config)
+    _, model, _ = load_checkpoint(config.sources[0], config)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert not model.training
 

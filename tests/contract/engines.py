@@ -116,7 +116,7 @@ class FakeEngine:
     ) -> Launched:
         """The `launch` of a Server: a real checkpoint with this engine."""
         self._on_change.append(on_change)
-        checkpoint, _ = load_checkpoint(source, config)
+        checkpoint, *_ = load_checkpoint(source, config)
         return Launched(checkpoint, self, config.batch_tokens or 1_024, PROFILE)
 
 

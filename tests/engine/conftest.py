@@ -31,7 +31,8 @@ class Compiled:
 
     def load(self) -> PackedModel:
         """The plain model."""
-        return PackedModel(load_checkpoint(self.source, self.config)[1])
+        checkpoint, model, _ = load_checkpoint(self.source, self.config)
+        return PackedModel(model, checkpoint.input_names)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The reference scores: direct use of transformers, which the server must match."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ class Direct:
         """Logits of one text or pair: (labels,)."""
         texts = text if isinstance(text, tuple) else (text,)
         inputs = self.tokenizer(*texts, return_tensors="pt")
-        logits: torch.Tensor = self.model(**inputs).logits[0]
+        logits: torch.Tensor = copy.deepcopy(self.model)(**inputs).logits[0]  # may change itself
         return logits
 
     def scores(self, text: Pairable) -> list[float]:

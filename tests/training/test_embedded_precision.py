@@ -27,13 +27,13 @@ def test_int8_is_within_half_a_point() -> None:
     """Shares of exact hits and of hits off by one are within 0.5 points of float32's."""
     reviews = split_by_group(load_reviews(Path(DATA))).test
     source = ModelSource("embedded", str(EMBEDDED_FOLDER))
-    checkpoint, model = load_checkpoint(source, ServerConfig())
+    checkpoint, model, _ = load_checkpoint(source, ServerConfig())
     tokenization = checkpoint.tokenization(Truncation.DROP_END)
     encodings = [tokenization.encode(Text(r.full_text), None, field="") for r in reviews]
     truth = np.array([review.label for review in reviews])
 
     def predicted(precision: Precision) -> np.ndarray:
-        engine = PackedEngine(PackedModel(model), "cpu", precision)
+        engine = PackedEngine(PackedModel(model, checkpoint.input_names), "cpu", precision)
         labels = np.concatenate(list(_labels(engine, encodings)))
         engine.model.unpack()
         return labels

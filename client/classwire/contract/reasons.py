@@ -22,7 +22,7 @@ class Reason(StrEnum):
     UNKNOWN_ENUM = "UNKNOWN_ENUM"
     """An enum field has a number that the server does not know."""
     BAD_OPTION = "BAD_OPTION"
-    """An option is NaN or out of range."""
+    """An option is NaN or out of range, or the model takes no pairs of texts."""
     TOO_MANY_ITEMS = "TOO_MANY_ITEMS"
     """A batch, or a message of a stream, has more items than the limit."""
     BAD_ID = "BAD_ID"

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
@@ -20,12 +20,10 @@ from classwire_server.tokenization import Tokenization, Truncation, check_tokeni
 from .fingerprint import fingerprint
 from .labels import labels_of
 from .path_safety import check_contained
+from .token_limit import token_limit
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-FALLBACK_MAX_TOKENS = 512
-"""The limit for checkpoints whose tokenizer and config name none."""
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class ProblemType(Enum):
@@ -41,9 +39,10 @@ class Checkpoint:
     """A checkpoint without its weights.
 
     `tokenizer_json` is its tokenizer in the format of tokenizer.json, `max_tokens` the longest
-    encoding it accepts, `uses_token_types` whether it receives token type ids. `labels` are in the
-    order of their ids. `revision` is the hub's commit, or empty for a folder. `fingerprint` is 64
-    hexadecimal digits.
+    encoding it accepts. `input_names` are the inputs that its tokenizer returns and its model
+    takes. `takes_pairs` is false if its model fails on a pair. `labels` are in the order of their
+    ids. `revision` is the hub's commit, or empty for a folder. `fingerprint` is 64 hexadecimal
+    digits.
     """
 
     name: str
@@ -52,25 +51,33 @@ class Checkpoint:
     architecture: str
     tokenizer_json: str
     max_tokens: int
-    uses_token_types: bool
+    input_names: frozenset[str]
     labels: tuple[str, ...]
     problem_type: ProblemType
     activation: Activation
     fingerprint: str
+    takes_pairs: bool = True
 
     def tokenization(self, default_truncation: Truncation) -> Tokenization:
         """A Tokenization for the checkpoint. Raises ConfigError as Tokenization does."""
         return Tokenization(
             self.tokenizer_json,
             max_tokens=self.max_tokens,
-            uses_token_types=self.uses_token_types,
+            uses_token_types="token_type_ids" in self.input_names,
             default_truncation=default_truncation,
+            takes_pairs=self.takes_pairs,
         )
 
 
-def load_checkpoint(
-    source: ModelSource, config: ServerConfig
-) -> "tuple[Checkpoint, PreTrainedModel]":
+class LoadedCheckpoint(NamedTuple):
+    """A checkpoint with its model and tokenizer, as transformers loads them."""
+
+    checkpoint: Checkpoint
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+
+
+def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoint:
     """Load a checkpoint from a folder, the hub's cache or the hub.
 
     The model is in evaluation mode, on the CPU, in float32 whatever the format of its weights.
@@ -121,22 +128,21 @@ def load_checkpoint(
         tokenizer, model.get_input_embeddings().num_embeddings, source.location
     )
     problem_type, activation = problem_of(model_config.problem_type, model_config.num_labels)
-    takes = inspect.signature(model.forward).parameters
     checkpoint = Checkpoint(
         name=source.name,
         location=source.public_location,
         revision="" if source.is_folder else (commit or source.revision),
         architecture=type(model).__name__,
         tokenizer_json=rust_json,
-        max_tokens=_max_tokens(model, tokenizer, config),
-        uses_token_types="token_type_ids" in tokenizer.model_input_names
-        and "token_type_ids" in takes,
+        max_tokens=token_limit(model, tokenizer, config.max_tokens),
+        input_names=frozenset(tokenizer.model_input_names)
+        & inspect.signature(model.forward).parameters.keys(),
         labels=labels_of(model_config, source.location),
         problem_type=problem_type,
         activation=activation,
         fingerprint=fingerprint(raw_config, rust_json, model.state_dict()),
     )
-    return checkpoint, model.eval()
+    return LoadedCheckpoint(checkpoint, model.eval(), tokenizer)
 
 
 def locate(source: ModelSource) -> str:
@@ -180,21 +186,3 @@ def _raw_config(location: str, options: dict[str, Any]) -> tuple[dict[str, Any],
         raise CheckpointError(f"{location}: has no config.json")
     config: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
     return config, extract_commit_hash(path, None)
-
-
-def _max_tokens(model: Any, tokenizer: Any, config: ServerConfig) -> int:
-    limits = [config.max_tokens] if config.max_tokens else []
-    if tokenizer.model_max_length < 1 << 24:  # transformers writes 1e30 for "unknown"
-        limits.append(tokenizer.model_max_length)
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions and positions > 0:
-        limits.append(positions - first_position(model))
-    return int(min(limits, default=FALLBACK_MAX_TOKENS))
-
-
-def first_position(model: Any) -> int:
-    """The position id of a text's first token: 0, or the padding id plus 1 in RoBERTa models."""
-    embeddings: Any = getattr(model.base_model, "embeddings", None)
-    if hasattr(embeddings, "create_position_ids_from_input_ids"):
-        return int(embeddings.padding_idx) + 1
-    return 0

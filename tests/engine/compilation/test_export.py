@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 from classwire_server import engine as engine_room
-from classwire_server.checkpoint.loading import load_checkpoint
+from classwire_server.checkpoint.loading import Checkpoint, ProblemType, load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Execution, Precision
@@ -25,6 +26,7 @@ from classwire_server.engine.compilation.export import CompiledModel, artefact_k
 from classwire_server.engine.forward.packed import PackedEngine, PackedModel
 from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import CompileError
+from classwire_server.scoring import Activation
 from classwire_server.tokenization import Encoding, Text
 from tests.cli.conftest import Run, classwire
 from tests.contract.engines import PATIENCE_S, eventually
@@ -107,7 +109,8 @@ def test_as_many_threads_as_torch_is_set_to(compiled: Compiled) -> None:
 def test_an_artefact_of_another_model(compiled: Compiled, checkpoint: Callable[..., Path]) -> None:
     """CompiledModel rejects an artefact of another model."""
     other = ModelSource("other", str(checkpoint("distilbert")))
-    model = PackedModel(load_checkpoint(other, compiled.config)[1])
+    checkpoint, plain, _ = load_checkpoint(other, compiled.config)
+    model = PackedModel(plain, checkpoint.input_names)
 
     with pytest.raises(CompileError, match="cannot be loaded"):
         CompiledModel(compiled.artefact.folder, model, 1)
@@ -182,11 +185,30 @@ def test_the_compiling_process_ends_with_its_parent(compiled: Compiled, tmp_path
     assert eventually(is_gone)  # once the system has reaped them
 
 
+_CHECKPOINT = Checkpoint(
+    name="tiny",
+    location="tiny",
+    revision="",
+    architecture="Bert",
+    tokenizer_json="{}",
+    max_tokens=8,
+    input_names=frozenset({"token_type_ids"}),
+    labels=("a", "b"),
+    problem_type=ProblemType.SINGLE_LABEL,
+    activation=Activation.SOFTMAX,
+    fingerprint="a",
+)
+
+
 def test_a_key_for_all_that_the_code_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key changes with the checkpoint, precision, versions and processor."""
-    keys = [artefact_key("a", Precision.INT8)]
-    assert keys == [artefact_key("a", Precision.INT8)]
-    keys += [artefact_key("b", Precision.INT8), artefact_key("a", Precision.FLOAT32)]
+    """The key changes with the checkpoint, its inputs, precision, versions and processor."""
+    keys = [artefact_key(_CHECKPOINT, Precision.INT8)]
+    assert keys == [artefact_key(_CHECKPOINT, Precision.INT8)]
+    keys += [
+        artefact_key(replace(_CHECKPOINT, fingerprint="b"), Precision.INT8),
+        artefact_key(replace(_CHECKPOINT, input_names=frozenset()), Precision.INT8),
+        artefact_key(_CHECKPOINT, Precision.FLOAT32),
+    ]
     # Patches what the module itself refers to.
     for name, value in (
         ("__version__", "0"),
@@ -197,7 +219,7 @@ def test_a_key_for_all_that_the_code_depends_on(monkeypatch: pytest.MonkeyPatch)
     ):
         with monkeypatch.context() as patched:
             patched.setattr(f"{compilation.__name__}.{name}", value)
-            keys.append(artefact_key("a", Precision.INT8))
+            keys.append(artefact_key(_CHECKPOINT, Precision.INT8))
     assert len(set(keys)) == len(keys)
 
 
@@ -227,9 +249,9 @@ def test_the_key_changes_with_each_source_of_the_engine(
     """
     folder = tmp_path / "engine"
     shutil.copytree(Path(engine_room.__file__).parent, folder)
-    key = artefact_key("a", Precision.INT8, folder)
-    assert key == artefact_key("a", Precision.INT8)
+    key = artefact_key(_CHECKPOINT, Precision.INT8, folder)
+    assert key == artefact_key(_CHECKPOINT, Precision.INT8)
 
     change(folder / name)
 
-    assert artefact_key("a", Precision.INT8, folder) != key
+    assert artefact_key(_CHECKPOINT, Precision.INT8, folder) != key

@@ -155,7 +155,7 @@ def test_other_texts_change_no_bit(architecture: str, checkpoint: Callable[..., 
     """A text's logits have the same bits alone and in 50 batches, some with texts of its length."""
     model = _load(checkpoint(architecture))
     quantize(model)
-    engine = PackedEngine(PackedModel(model), "cpu", Precision.INT8)
+    engine = PackedEngine(PackedModel(model, frozenset()), "cpu", Precision.INT8)
     rng = random.Random(7)
     own = [_random_encoding(rng, tokens) for tokens in (3, 8, 21, 64, 130)]
     alone = [_logits(engine, [encoding])[0] for encoding in own]
@@ -173,7 +173,7 @@ def test_a_quantized_model_can_be_exported(checkpoint: Callable[..., Path]) -> N
     """torch.export works for any number of tokens, and exports no weight of a linear layer."""
     model = _load(checkpoint("bert"))
     quantize(model)
-    packed = PackedModel(model)
+    packed = PackedModel(model, frozenset())
     seen: list[tuple[torch.Tensor, ...]] = []
 
     def recorded(*inputs: torch.Tensor) -> torch.Tensor:

@@ -27,6 +27,7 @@ from classwire_server.engine.forward.prepacked import (
     prepacked_product,
     restore,
 )
+from classwire_server.engine.forward.runner import OneByOne
 from classwire_server.engine.packing import pack
 from classwire_server.engine.selection import choice as selection
 from classwire_server.engine.selection.parity import SAME
@@ -84,13 +85,13 @@ def test_a_layer_computes_the_same(bias: bool) -> None:
 def test_logits_stay(model: PreTrainedModel) -> None:
     """Texts have the logits of the plain model when alone, packed and grouped."""
     encodings = _encodings(3, 8, 8, 21, 64, 130)
-    alone = GroupedEngine(copy.deepcopy(model), "cpu", one_by_one=True)
+    alone = OneByOne(GroupedEngine(copy.deepcopy(model), frozenset(), "cpu"))
     prepack(model)
     for texts in [pack(encodings), *(pack([encoding]) for encoding in encodings)]:
         expected = alone.run(texts)
         bound = 1e-5 * np.abs(expected).max()
-        assert np.abs(GroupedEngine(model, "cpu").run(texts) - expected).max() <= bound
-        packed = PackedModel(model)
+        assert np.abs(GroupedEngine(model, frozenset(), "cpu").run(texts) - expected).max() <= bound
+        packed = PackedModel(model, frozenset())
         assert np.abs(PackedEngine(packed, "cpu").run(texts) - expected).max() <= bound
         packed.unpack()
 
@@ -164,7 +165,7 @@ def test_a_prepacked_model_can_be_exported(model: PreTrainedModel) -> None:
     weight.
     """
     prepack(model)
-    packed = PackedModel(model)
+    packed = PackedModel(model, frozenset())
     seen: list[tuple[torch.Tensor, ...]] = []
 
     def recorded(*inputs: torch.Tensor) -> torch.Tensor:

@@ -49,13 +49,14 @@ def _compared(
     prepare: Callable[[PreTrainedModel], None] = lambda model: None,
 ) -> Deviation:
     """The deviation of a prepared checkpoint after a change."""
-    checkpoint, model = load_checkpoint(ModelSource("m", str(folder)), CONFIG)
+    checkpoint, model, _ = load_checkpoint(ModelSource("m", str(folder)), CONFIG)
     prepare(model)
     packed = _packed(checkpoint, texts)
-    reference = PackedEngine(PackedModel(model), "cpu")
+    names = checkpoint.input_names
+    reference = PackedEngine(PackedModel(model, names), "cpu")
     expected = reference.run(packed)
     change(reference.model.unpack())
-    actual = PackedEngine(PackedModel(model), "cpu", Precision.INT8).run(packed)
+    actual = PackedEngine(PackedModel(model, names), "cpu", Precision.INT8).run(packed)
     return measure_deviation(expected, actual, checkpoint.activation, checkpoint.problem_type)
 
 
@@ -66,7 +67,7 @@ def test_the_built_in_texts() -> None:
     assert sum(text.text_pair is not None for text in texts) == 10
     for script in "яτעهहবதไ这で배🎉":
         assert any(script in text.text for text in texts), script
-    checkpoint, _ = load_checkpoint(ModelSource("m", str(EMBEDDED_FOLDER)), CONFIG)
+    checkpoint, *_ = load_checkpoint(ModelSource("m", str(EMBEDDED_FOLDER)), CONFIG)
     lengths = _packed(checkpoint, texts).lengths
     assert lengths.min() <= 4
     assert lengths.max() == 512

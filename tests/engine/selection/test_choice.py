@@ -218,7 +218,7 @@ def test_the_float32_model_is_not_kept(
     config = ServerConfig(
         model=(f"bert={folder}",), precision="int8", batch_tokens=256, calibration=few_texts
     )
-    _, float32 = load_checkpoint(config.sources[0], config)
+    _, float32, _ = load_checkpoint(config.sources[0], config)
     weights = sum(parameter.numel() for parameter in float32.parameters())
     del float32
     chosen = select(config.sources[0], config, "cpu")

@@ -56,7 +56,7 @@ def _compiled_engine(
         raise CompileError("only models that can be packed are compiled")
     if plain.traits.device != "cpu":
         raise CompileError("only the CPU's engine is compiled")
-    key = artefact_key(selection.checkpoint.fingerprint, plain.traits.precision)
+    key = artefact_key(selection.checkpoint, plain.traits.precision)
     folder = CompileCache(cache_folder(config.compile_cache)).find(key)
     if folder is None:
         log.info("%s: compiling in the background", selection.checkpoint.name)

@@ -20,6 +20,7 @@ import torch
 import transformers
 
 from classwire import __version__
+from classwire_server.checkpoint.loading import Checkpoint
 from classwire_server.engine import Precision
 from classwire_server.engine.forward.packed import PackedModel
 from classwire_server.errors import CompileError
@@ -49,7 +50,7 @@ _SETTINGS = {
 
 
 def artefact_key(
-    fingerprint: str, precision: Precision, engine_folder: Path = _ENGINE_FOLDER
+    checkpoint: Checkpoint, precision: Precision, engine_folder: Path = _ENGINE_FOLDER
 ) -> str:
     """The name of the artefact of a checkpoint: 64 hexadecimal digits.
 
@@ -59,7 +60,8 @@ def artefact_key(
     """
     parts = (
         _source_digest(engine_folder),
-        fingerprint,
+        checkpoint.fingerprint,
+        *sorted(checkpoint.input_names),
         precision.value,
         __version__,
         torch.__version__,

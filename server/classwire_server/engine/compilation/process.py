@@ -78,15 +78,15 @@ def _compile(source: ModelSource, config: ServerConfig, precision: Precision) ->
 
     from .export import artefact_key, check_compiler, compile_model
 
-    checkpoint, model = load_checkpoint(source, config)
+    checkpoint, model, _ = load_checkpoint(source, config)
     cache = CompileCache(cache_folder(config.compile_cache))
-    key = artefact_key(checkpoint.fingerprint, precision)
+    key = artefact_key(checkpoint, precision)
     if found := cache.find(key):
         return found, True
     check_compiler()
     try:
         convert(model, precision)
-        packed = PackedModel(model)
+        packed = PackedModel(model, checkpoint.input_names)
     except ValueError as error:
         raise CompileError(f"{checkpoint.architecture} cannot be compiled: {error}") from error
     return cache.fill(key, lambda folder: compile_model(packed, folder)), False

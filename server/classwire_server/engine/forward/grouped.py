@@ -1,10 +1,10 @@
 """Texts grouped by length, one batch for each length: for models that cannot be packed.
 
-Texts of equal length need no padding and no mask, so any architecture computes the same as for one
-text alone. On a CPU this is also faster than padding to the longest text.
+Texts of equal length need no padding, so any architecture computes the same as for one text alone.
+On a CPU this is also faster than padding to the longest text.
 """
 
-from inspect import signature
+from collections.abc import Set
 from itertools import pairwise
 
 import numpy as np
@@ -18,45 +18,65 @@ from classwire_server.engine.packing import PackedTexts
 class GroupedEngine:
     """Runs any sequence classifier, one group of texts of equal length at a time.
 
-    With `one_by_one` each text runs alone, as in plain use of transformers: the reference for other
-    engines. `model` is on the device. Thread-safe, one thread for each lane.
+    `model` is on the device, `input_names` are those of the checkpoint. Thread-safe, one thread for
+    each lane.
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
+        input_names: Set[str],
         device: str,
         precision: Precision = Precision.FLOAT32,
-        *,
-        one_by_one: bool = False,
     ) -> None:
         self.traits = EngineTraits(device, precision, Execution.PLAIN, Layout.PADDED)
         self.model = model
-        self._one_by_one = one_by_one or model.config.pad_token_id is None
-        self._takes_token_types = "token_type_ids" in signature(model.forward).parameters
+        self._input_names = input_names
+        config = model.config.get_text_config()
+        # Without a padding token, the models that read a text's last token take one text at a time.
+        self._one_by_one = config.pad_token_id is None
+        end_id = config.eos_token_id  # one id, several, or none
+        self._end_ids = [] if end_id is None else np.atleast_1d(end_id)
 
     @torch.inference_mode()
     def run(self, texts: PackedTexts) -> np.ndarray:
         """Logits of the texts in packed order: float32, (texts, labels)."""
         lengths = texts.lengths  # (texts,)
-        ends = np.flatnonzero(np.diff(lengths)) + 1  # (groups - 1,)
+        edges = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
         if self._one_by_one:
-            ends = np.arange(1, len(lengths))
-        edges = [0, *ends.tolist(), len(lengths)]
+            edges = list(range(len(lengths) + 1))
         return np.concatenate(
             [self._run_group(texts, first, end) for first, end in pairwise(edges)]
         )
 
     def _run_group(self, texts: PackedTexts, first: int, end: int) -> np.ndarray:
-        """Logits of the texts first:end, which have equal length: float32, (texts, labels)."""
+        """Logits of the texts first:end, which have equal length: float32, (texts, labels).
 
-        def rows(values: np.ndarray) -> torch.Tensor:
-            equal = values[texts.bounds[first] : texts.bounds[end]].reshape(end - first, -1)
-            return torch.from_numpy(equal).to(self.traits.device)  # (texts, tokens)
+        Models that read the last end token, such as BART, reject a batch whose texts have different
+        numbers of them, so these run apart.
+        """
+        group = slice(texts.bounds[first], texts.bounds[end])
+        ids = texts.ids[group].reshape(end - first, -1)  # (texts, tokens)
+        type_ids = texts.token_type_ids[group].reshape(end - first, -1)  # (texts, tokens)
+        end_tokens = np.isin(ids, self._end_ids).sum(axis=1)  # (texts,)
+        order = np.argsort(end_tokens, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(end_tokens[order])) + 1)
+        logits = np.concatenate([self._logits(ids[part], type_ids[part]) for part in parts])
+        result = np.empty_like(logits)
+        result[order] = logits
+        return result
 
-        ids = rows(texts.ids)  # (texts, tokens)
-        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        if self._takes_token_types:
-            inputs["token_type_ids"] = rows(texts.token_type_ids)  # (texts, tokens)
-        logits: torch.Tensor = self.model(**inputs).logits  # (texts, labels)
+    def _logits(self, ids: np.ndarray, type_ids: np.ndarray) -> np.ndarray:
+        """(texts, tokens) -> float32, (texts, labels)."""
+        inputs = {
+            "input_ids": ids,
+            "attention_mask": np.ones_like(ids),
+            "token_type_ids": type_ids,
+        }
+        fed = {
+            name: torch.from_numpy(values).to(self.traits.device)
+            for name, values in inputs.items()
+            if name == "input_ids" or name in self._input_names
+        }
+        logits: torch.Tensor = self.model(**fed).logits  # (texts, labels)
         return logits.float().cpu().numpy()

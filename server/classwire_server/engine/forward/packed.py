@@ -8,15 +8,14 @@ al. 2024, arXiv:2412.13663, section 2.1.2).
 """
 
 import threading
-from collections.abc import Callable
-from inspect import signature
+from collections.abc import Callable, Set
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from classwire_server.checkpoint.loading import first_position
+from classwire_server.checkpoint.token_limit import first_position
 from classwire_server.engine import EngineTraits, Execution, Layout, Precision
 from classwire_server.engine.packing import PackedTexts
 
@@ -29,11 +28,12 @@ Forward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], tor
 class PackedModel(torch.nn.Module):
     """A classifier whose forward pass takes packed rows. Thread-safe.
 
-    Changes `model` to packed attention until `unpack`. Raises ValueError when the model's class
-    takes no registered attention function. The parity check decides whether the scores are right.
+    `input_names` are those of the checkpoint. Changes `model` to packed attention until `unpack`.
+    Raises ValueError when the model's class takes no registered attention function. The parity
+    check decides whether the scores are right.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, input_names: Set[str]) -> None:
         super().__init__()
         self._own_attention = model.config._attn_implementation
         model.set_attn_implementation(ATTENTION)
@@ -42,7 +42,7 @@ class PackedModel(torch.nn.Module):
         self.model = model
         self.first_position: int = first_position(model)
         self.padding_id: int | None = model.config.pad_token_id if self.first_position else None
-        self._takes_token_types = "token_type_ids" in signature(model.forward).parameters
+        self._feeds_token_types = "token_type_ids" in input_names
         self._pools_mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
         self._row = threading.local()  # the bounds of each thread's current row
         base = model.base_model
@@ -69,7 +69,7 @@ class PackedModel(torch.nn.Module):
         self._row.starts = device_bounds[:-1].clamp(max=ids.shape[1] - 1)  # (texts,)
         self._row.bounds = bounds
         inputs = {"input_ids": ids, "position_ids": position_ids}
-        if self._takes_token_types:
+        if self._feeds_token_types:
             inputs["token_type_ids"] = token_type_ids
         text_bounds = TextBounds(bounds, device_bounds)
         logits: torch.Tensor = self.model(**inputs, text_bounds=text_bounds).logits

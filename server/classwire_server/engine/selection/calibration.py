@@ -22,11 +22,9 @@ _SHORT = (
     "The room was clean and the staff were kind, but breakfast ended far too early for us.",
     "这本书非常好。 Muy recomendable, lo leería otra vez",
 )
-PARITY_TEXTS = (
-    *(Text(text) for text in _SHORT),
-    Text(" ".join(_SHORT * 8)),
-    Text("A pair has two texts", "and the second one answers the first"),
-)
+LONG_TEXT = Text(" ".join(_SHORT * 8))
+PAIR = Text("A pair has two texts", "and the second one answers the first")
+PARITY_TEXTS = (*map(Text, _SHORT), LONG_TEXT, PAIR)
 """Enough to see whether an engine computes the same function: a layout error affects every text."""
 
 _PAIRS = 10

@@ -23,9 +23,6 @@ from classwire_server.engine import (
 from classwire_server.engine.compilation.cache import cache_folder
 from classwire_server.engine.cores import Division, cores_choice, divide, divide_gpu, usable_cores
 from classwire_server.engine.forward.device import choose_device
-from classwire_server.engine.forward.grouped import GroupedEngine
-from classwire_server.engine.forward.packed import PackedEngine, PackedModel
-from classwire_server.engine.forward.precision import convert
 from classwire_server.engine.forward.prepacked import is_worthwhile, prepack, restore
 from classwire_server.engine.forward.runner import OneByOne, Runner
 from classwire_server.engine.latency_profile import (
@@ -36,16 +33,16 @@ from classwire_server.engine.latency_profile import (
 )
 from classwire_server.errors import CheckpointError, ConfigError
 
-from .calibration import PARITY_TEXTS, accepts, calibration_texts
-from .parity import ParityCheck, parity_check_of
+from .calibration import accepts, calibration_texts
+from .direct_use import DirectUse
+from .layouts import Build, TorchEngine, choose_layout, unpack
+from .parity import ParityCheck, check_by_direct_use, check_by_engine
 from .timing import median_s, sample_of
 
 log = logging.getLogger(__name__)
 
 SAMPLE_TOKENS = 256
 """Tokens of the batch that precisions are timed on."""
-
-TorchEngine = PackedEngine | GroupedEngine
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,27 +86,27 @@ def select(
     if config.precision == Precision.INT8.value and device != "cpu":
         raise ConfigError("precision", f"int8 runs on the CPU only, and the device is {device}")
     torch.set_num_threads(division.threads)
-    checkpoint, model = load_checkpoint(source, config)
+    checkpoint, model, tokenizer = load_checkpoint(source, config)
     model = model.to(device)  # type: ignore[arg-type]
-    float32_check = parity_check_of(
-        checkpoint, PARITY_TEXTS, GroupedEngine(model, device, one_by_one=True)
-    )
-    engine, deviation, why = _in_float32(checkpoint, model, device, float32_check)
-    parity_check, layout = float32_check, engine.traits.layout
-    choices.append(Choice("layout", layout.value, why))
+    float32_check = check_by_direct_use(checkpoint, DirectUse(model, tokenizer))
+    checkpoint = float32_check.checkpoint
+    layout = choose_layout(model, device, division.lanes, float32_check)
+    build, engine, deviation = layout.build, layout.engine, layout.deviation
+    parity_check = float32_check
+    choices.append(Choice("layout", build.layout, layout.why))
     faster = FASTER_ON_CPU if device == "cpu" else FASTER_ON_GPU
     others = ", ".join(precision.value for precision in faster)
     why = f"set by --precision; auto would choose among float32, {others}"
     if config.precision != Precision.FLOAT32.value:
         torch.set_num_threads(division.lanes * division.threads)  # no other lane is busy yet
-        parity_check = parity_check_of(checkpoint, calibration_texts(config.calibration), engine)
-        _unpack(engine)
+        parity_check = check_by_engine(checkpoint, calibration_texts(config.calibration), engine)
+        unpack(engine)
         if config.precision == "auto":
-            engine, lower, why = _in_fastest_precision(config, model, layout, device, parity_check)
+            engine, lower, why = _in_fastest_precision(config, model, build, parity_check)
             deviation = lower or deviation
         else:
             precision = Precision(config.precision)
-            engine, deviation = _in_precision(precision, model, layout, device, parity_check)
+            engine, deviation = _in_precision(precision, model, build, parity_check)
         torch.set_num_threads(division.threads)
     choices.append(Choice("precision", engine.traits.precision.value, why))
     if engine.traits.precision is Precision.FLOAT32 and device == "cpu":
@@ -168,39 +165,6 @@ def _batches(profile: LatencyProfile, config: ServerConfig) -> Choice:
     return Choice("batches", f"{config.batch_tokens or profile.best_tokens} tokens", why)
 
 
-def _in_float32(
-    checkpoint: Checkpoint, model: PreTrainedModel, device: str, parity_check: ParityCheck
-) -> tuple[TorchEngine, Deviation, str]:
-    """Choose the packed engine if its scores are those of plain float32, else the grouped one.
-
-    Returns the engine, its deviation and the reason.
-    """
-    try:
-        packed = PackedModel(model)
-    except ValueError as error:
-        why = str(error)
-    else:
-        try:
-            runner = PackedEngine(packed, device)
-            deviation = parity_check.deviation(runner)
-            if deviation.max_score_difference <= parity_check.tolerance:
-                return runner, deviation, f"scores are those of plain float32, {_within(deviation)}"
-            why = f"scores would move by {deviation.max_score_difference:.1e}"
-        except Exception as error:  # a model that fails in any way when packed is not packed
-            why = (str(error).splitlines() or [type(error).__name__])[0]
-        packed.unpack()
-    why = f"cannot be packed ({why}); grouping texts of equal length"
-    log.info("%s: %s", checkpoint.name, why)
-    grouped = GroupedEngine(model, device)
-    deviation = parity_check.deviation(grouped)
-    if deviation.max_score_difference > parity_check.tolerance:
-        raise CheckpointError(
-            f"{checkpoint.location}: its scores depend on the other texts of a batch "
-            f"(by {deviation.max_score_difference:.1e})"
-        )
-    return grouped, deviation, why
-
-
 def _prepacked(
     engine: TorchEngine, model: PreTrainedModel, parity_check: ParityCheck
 ) -> tuple[Deviation | None, Choice]:
@@ -229,12 +193,11 @@ def _prepacked(
 def _in_precision(
     precision: Precision,
     model: PreTrainedModel,
-    layout: Layout,
-    device: str,
+    build: Build,
     parity_check: ParityCheck,
 ) -> tuple[TorchEngine, Deviation]:
     """Build the engine in the user's precision. Converts the model in place."""
-    runner = _build(model, precision, layout, device)
+    runner = build.engine(model, precision)
     deviation = parity_check.deviation(runner)
     if not math.isfinite(deviation.max_score_difference):
         raise CheckpointError(
@@ -246,8 +209,7 @@ def _in_precision(
 def _in_fastest_precision(
     config: ServerConfig,
     model: PreTrainedModel,
-    layout: Layout,
-    device: str,
+    build: Build,
     parity_check: ParityCheck,
 ) -> tuple[TorchEngine, Deviation | None, str]:
     """Build the fastest engine whose scores are close enough to those of float32.
@@ -262,15 +224,15 @@ def _in_fastest_precision(
         found.append(f"{precision.value} {result}")
         log.info("%s: %s", parity_check.checkpoint.name, found[-1])
 
-    float32 = _build(model, Precision.FLOAT32, layout, device)
+    float32 = build.engine(model, Precision.FLOAT32)
     best_s = median_s(float32, sample)
-    _unpack(float32)
+    unpack(float32)
     note(Precision.FLOAT32, f"at {len(sample.ids) / best_s:.0f} tokens/s")
     best: tuple[TorchEngine, Deviation] | None = None
-    for precision in FASTER_ON_CPU if device == "cpu" else FASTER_ON_GPU:
+    for precision in FASTER_ON_CPU if build.device == "cpu" else FASTER_ON_GPU:
         engine = None  # frees the memory of a rejected engine before the next is built
         try:
-            engine = _build(copy.deepcopy(model), precision, layout, device)
+            engine = build.engine(copy.deepcopy(model), precision)
             seconds = median_s(engine, sample, at_most_s=2 * best_s)
         except (RuntimeError, ValueError) as error:  # a device may lack a precision's operators
             note(precision, f"does not run: {error}")
@@ -290,24 +252,9 @@ def _in_fastest_precision(
         f"the fastest that agrees on {100 * config.min_label_agreement:g} % of labels and has "
         f"scores within {config.max_score_difference:g}: {'; '.join(found)}"
     )
-    engine, lower = best or (_build(model, Precision.FLOAT32, layout, device), None)
+    engine, lower = best or (build.engine(model, Precision.FLOAT32), None)
     return engine, lower, why
 
 
 def _within(deviation: Deviation) -> str:
     return f"within {deviation.max_score_difference:.1e}"
-
-
-def _build(
-    model: PreTrainedModel, precision: Precision, layout: Layout, device: str
-) -> TorchEngine:
-    if precision is not Precision.FLOAT32:  # other precisions convert copies of plain weights
-        convert(model, precision)
-    if layout is Layout.PACKED:
-        return PackedEngine(PackedModel(model), device, precision)
-    return GroupedEngine(model, device, precision)
-
-
-def _unpack(engine: TorchEngine) -> None:
-    if isinstance(engine, PackedEngine):
-        engine.model.unpack()

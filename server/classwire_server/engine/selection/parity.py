@@ -1,9 +1,11 @@
-"""The parity check: runs the same texts through plain float32 and through another engine."""
+"""The parity check: the same texts in direct use of transformers and through an engine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from classwire_server.checkpoint.loading import Checkpoint, ProblemType
 from classwire_server.engine import Deviation
@@ -12,21 +14,23 @@ from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import CheckpointError
 from classwire_server.tokenization import Text, Truncation
 
-from .calibration import measure_deviation, spread
+from .calibration import LONG_TEXT, PAIR, PARITY_TEXTS, measure_deviation, spread
+from .direct_use import DirectUse
 
 SAME = 1e-5
 """Largest allowed difference of a float32 engine's score from plain float32."""
 
 BATCH_TOKENS = 512
 """Tokens of a batch: all texts at once would need memory that is never used again."""
+_MOST_TOKENS_TRIED = 4_096
 
 
 @dataclass(frozen=True, eq=False)
 class ParityCheck:
     """The texts that engines are compared on, and their reference logits.
 
-    `logits` are float32, (texts, labels), in packed order. They come from plain float32, one text
-    at a time, or from an engine that has passed the check against it.
+    `logits` are float32, (texts, labels), in packed order. They come from direct use, or from an
+    engine that has passed the check against it.
     """
 
     checkpoint: Checkpoint
@@ -46,37 +50,100 @@ class ParityCheck:
         return SAME * max(1.0, largest) / spread(self.logits)
 
     def deviation(self, runner: Runner) -> Deviation:
-        """Measure how far a runner's scores are from plain float32, with many texts in a batch."""
+        """Measure how far a runner's scores are from the reference, with many texts in a batch."""
+        return self._measured(_run(runner, self.texts))
+
+    def deviation_in_any_order(self, runner: Runner, lanes: int) -> Deviation:
+        """Measure the largest deviation of several runs, on `lanes` threads at once.
+
+        Half of the runs begin with the shortest texts, half with the longest, so a model that
+        changes with the texts that it has run deviates.
+        """
+        orders = [False, True] * ((lanes + 1) // 2)
+        with ThreadPoolExecutor(lanes) as threads:
+            runs = threads.map(lambda falling: _run(runner, self.texts, falling), orders)
+            return max(map(self._measured, runs), key=lambda found: found.max_score_difference)
+
+    def _measured(self, logits: np.ndarray) -> Deviation:
         return measure_deviation(
-            self.logits,
-            _run(runner, self.texts),
-            self.checkpoint.activation,
-            self.checkpoint.problem_type,
+            self.logits, logits, self.checkpoint.activation, self.checkpoint.problem_type
         )
 
 
-def parity_check_of(
-    checkpoint: Checkpoint, texts: Sequence[Text], reference: Runner
-) -> ParityCheck:
-    """Make a parity check of these texts with the logits of `reference`.
+def check_by_direct_use(checkpoint: Checkpoint, direct: DirectUse) -> ParityCheck:
+    """Make the check that every engine of a checkpoint has to pass.
 
-    Raises CheckpointError when the logits are not finite.
+    The check's checkpoint has what only its model knows: whether it takes pairs, and its token
+    limit where its files are wrong. Raises CheckpointError when direct use fails too, and when its
+    logits are not finite or change from call to call.
     """
+    limit, generator = checkpoint.max_tokens, torch.get_rng_state()
+    special = Text(f"What do these mean? {direct.special_tokens}")
+    answers = {text: direct.attempt(text, limit) for text in (*PARITY_TEXTS, special)}
+    if isinstance(answers[LONG_TEXT], str):
+        limit = _longest(direct, limit)
+        answers[LONG_TEXT] = direct.attempt(LONG_TEXT, limit)
+    for text in PARITY_TEXTS:  # a special token may stand for an image, so that text may fail
+        if isinstance(problem := answers[text], str) and text is not PAIR:
+            raise CheckpointError(f"{checkpoint.location}: fails in direct use too: {problem}")
+    takes_pairs = not isinstance(answers[PAIR], str)
+    checkpoint = replace(checkpoint, max_tokens=limit, takes_pairs=takes_pairs)
+    logits = {text: answer for text, answer in answers.items() if not isinstance(answer, str)}
+    packed = _packed(checkpoint, list(logits))
+    check = _finite(ParityCheck(checkpoint, packed, np.stack(list(logits.values()))[packed.order]))
+    if not torch.equal(generator, torch.get_rng_state()):
+        again = direct.attempt(LONG_TEXT, limit)
+        if isinstance(again, str) or not np.allclose(again, logits[LONG_TEXT], SAME, SAME):
+            raise CheckpointError(
+                f"{checkpoint.location}: its scores change from call to call, in direct use too: "
+                "its model draws random numbers without a seed"
+            )
+    return check
+
+
+def check_by_engine(checkpoint: Checkpoint, texts: Sequence[Text], engine: Runner) -> ParityCheck:
+    """Make a check of these texts with the logits of an engine that has passed a check.
+
+    Leaves pairs out for a model that takes none. Raises CheckpointError when the logits are not
+    finite.
+    """
+    taken = [text for text in texts if text.text_pair is None or checkpoint.takes_pairs]
+    packed = _packed(checkpoint, taken)
+    return _finite(ParityCheck(checkpoint, packed, _run(engine, packed)))
+
+
+def _packed(checkpoint: Checkpoint, texts: Sequence[Text]) -> PackedTexts:
     tokenization = checkpoint.tokenization(Truncation.DROP_END)
-    packed = pack([tokenization.encode(text, None, field="") for text in texts])
-    logits = _run(reference, packed)
-    if not np.isfinite(logits).all():
-        raise CheckpointError(f"{checkpoint.location}: its logits are not finite")
-    return ParityCheck(checkpoint, packed, logits)
+    return pack([tokenization.encode(text, None, field="") for text in texts])
 
 
-def _run(runner: Runner, texts: PackedTexts) -> np.ndarray:
+def _finite(check: ParityCheck) -> ParityCheck:
+    if not np.isfinite(check.logits).all():
+        raise CheckpointError(f"{check.checkpoint.location}: its logits are not finite")
+    return check
+
+
+def _longest(direct: DirectUse, rejected: int) -> int:
+    """The largest number of tokens of a text that direct use accepts; 0 if there is none."""
+    accepted, rejected = 0, min(rejected, _MOST_TOKENS_TRIED)
+    while rejected - accepted > 1:
+        tokens = (accepted + rejected) // 2
+        if isinstance(direct.attempt(LONG_TEXT, tokens), str):
+            rejected = tokens
+        else:
+            accepted = tokens
+    return accepted
+
+
+def _run(runner: Runner, texts: PackedTexts, is_falling: bool = False) -> np.ndarray:
     """Logits of all texts, in batches of ordinary size: float32, (texts, labels)."""
-    rows = []
+    batches: list[tuple[int, int]] = []
     first = 0
     while first < len(texts.lengths):
         room = texts.bounds[first] + BATCH_TOKENS
         end = max(first + 1, int(np.searchsorted(texts.bounds, room, side="right")) - 1)
-        rows.append(runner.run(texts.texts(first, end)))
+        batches.append((first, end))
         first = end
-    return np.concatenate(rows)
+    in_order = sorted(batches, reverse=is_falling)
+    logits = {batch: runner.run(texts.texts(*batch)) for batch in in_order}
+    return np.concatenate([logits[batch] for batch in batches])
