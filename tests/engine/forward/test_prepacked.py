@@ -29,6 +29,7 @@ from classwire_server.engine.forward.prepacked import (
 )
 from classwire_server.engine.packing import pack
 from classwire_server.engine.selection import choice as selection
+from classwire_server.engine.selection import precisions
 from classwire_server.engine.selection.parity import SAME
 from classwire_server.tokenization import Encoding, Text
 
@@ -219,7 +220,7 @@ def test_the_chosen_engine_is_checked(
     sizes = WIDE if architecture == "bert" else {"d_inner": 128}
     folder = checkpoint(architecture, **sizes)
     monkeypatch.setattr(
-        selection,
+        precisions,
         "median_s",
         lambda engine, *_, **__: 1.0 if engine.traits.precision is Precision.FLOAT32 else 2.0,
     )

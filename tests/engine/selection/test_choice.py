@@ -22,6 +22,7 @@ from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.forward.precision import convert
 from classwire_server.engine.packing import PackedTexts
 from classwire_server.engine.selection import choice as selection
+from classwire_server.engine.selection import precisions
 from classwire_server.engine.selection.choice import Selection, select
 from classwire_server.errors import CheckpointError, ConfigError
 from classwire_server.server import Server
@@ -84,7 +85,7 @@ def rates(monkeypatch: pytest.MonkeyPatch) -> dict[Precision, float]:
         runner.run(sample)
         return seconds[runner.traits.precision]
 
-    monkeypatch.setattr(selection, "median_s", measured)
+    monkeypatch.setattr(precisions, "median_s", measured)
     return seconds
 
 
@@ -160,7 +161,7 @@ def test_a_checkpoint_that_overflows(
     """A precision with logits that are not finite is an error, and auto never takes it."""
     with pytest.raises(CheckpointError, match="its logits are not finite in float16"):
         choose(model=(f"big={overflowing}",), precision="float16")
-    monkeypatch.setattr(selection, "FASTER_ON_CPU", (Precision.FLOAT16,))
+    monkeypatch.setattr(precisions, "FASTER_ON_CPU", (Precision.FLOAT16,))
     chosen = choose(model=(f"big={overflowing}",), precision="auto", **LENIENT)
     assert chosen.engine.traits.precision is Precision.FLOAT32
 

@@ -1,10 +1,9 @@
 """The choice of a checkpoint's engine, by measurement. Runs in the worker process."""
 
-import copy
 import logging
-import math
 import os
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from transformers import PreTrainedModel
@@ -26,7 +25,6 @@ from classwire_server.engine.forward.device import choose_device
 from classwire_server.engine.forward.grouped import GroupedEngine
 from classwire_server.engine.forward.packed import PackedEngine, PackedModel
 from classwire_server.engine.forward.precision import convert
-from classwire_server.engine.forward.prepacked import is_worthwhile, prepack, restore
 from classwire_server.engine.forward.runner import OneByOne, Runner
 from classwire_server.engine.latency_profile import (
     LAST_TOKENS,
@@ -36,16 +34,12 @@ from classwire_server.engine.latency_profile import (
 )
 from classwire_server.errors import CheckpointError, ConfigError
 
-from .calibration import PARITY_TEXTS, accepts, calibration_texts
+from .calibration import PARITY_TEXTS, calibration_texts
 from .parity import ParityCheck, parity_check_of
-from .timing import median_s, sample_of
+from .precisions import TorchEngine, in_fastest_precision, in_precision, prepacked, within
+from .timing import sample_of
 
 log = logging.getLogger(__name__)
-
-SAMPLE_TOKENS = 256
-"""Tokens of the batch that precisions are timed on."""
-
-TorchEngine = PackedEngine | GroupedEngine
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +98,17 @@ def select(
         torch.set_num_threads(division.lanes * division.threads)  # no other lane is busy yet
         parity_check = parity_check_of(checkpoint, calibration_texts(config.calibration), engine)
         _unpack(engine)
+        build = partial(_build, layout=layout, device=device)
         if config.precision == "auto":
-            engine, lower, why = _in_fastest_precision(config, model, layout, device, parity_check)
+            engine, lower, why = in_fastest_precision(config, model, build, device, parity_check)
             deviation = lower or deviation
         else:
             precision = Precision(config.precision)
-            engine, deviation = _in_precision(precision, model, layout, device, parity_check)
+            engine, deviation = in_precision(precision, model, build, parity_check)
         torch.set_num_threads(division.threads)
     choices.append(Choice("precision", engine.traits.precision.value, why))
     if engine.traits.precision is Precision.FLOAT32 and device == "cpu":
-        reordered, choice = _prepacked(engine, model, float32_check)
+        reordered, choice = prepacked(engine, model, float32_check)
         deviation = reordered or deviation
         choices.append(choice)
     if device == "cpu":
@@ -184,7 +179,7 @@ def _in_float32(
             runner = PackedEngine(packed, device)
             deviation = parity_check.deviation(runner)
             if deviation.max_score_difference <= parity_check.tolerance:
-                return runner, deviation, f"scores are those of plain float32, {_within(deviation)}"
+                return runner, deviation, f"scores are those of plain float32, {within(deviation)}"
             why = f"scores would move by {deviation.max_score_difference:.1e}"
         except Exception as error:  # a model that fails in any way when packed is not packed
             why = (str(error).splitlines() or [type(error).__name__])[0]
@@ -199,103 +194,6 @@ def _in_float32(
             f"(by {deviation.max_score_difference:.1e})"
         )
     return grouped, deviation, why
-
-
-def _prepacked(
-    engine: TorchEngine, model: PreTrainedModel, parity_check: ParityCheck
-) -> tuple[Deviation | None, Choice]:
-    """Reorder the weights of a float32 engine's model, in place, if that is faster and keeps its
-    scores.
-
-    The deviation is None if the weights stay as they are.
-    """
-    if not is_worthwhile():
-        why = "reordered weights are no faster without AVX-512"
-        return None, Choice("float32 weights", "as stored", why)
-    prepack(model)
-    try:
-        deviation = parity_check.deviation(engine)
-        if deviation.max_score_difference <= parity_check.tolerance:
-            why = f"faster with AVX-512, scores {_within(deviation)}"
-            return deviation, Choice("float32 weights", "reordered", why)
-        why = f"scores would move by {deviation.max_score_difference:.1e}"
-    except Exception as error:  # a model's code may read the weights of its layers
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-    restore(model)
-    log.info("%s: weights are not reordered (%s)", parity_check.checkpoint.name, why)
-    return None, Choice("float32 weights", "as stored", why)
-
-
-def _in_precision(
-    precision: Precision,
-    model: PreTrainedModel,
-    layout: Layout,
-    device: str,
-    parity_check: ParityCheck,
-) -> tuple[TorchEngine, Deviation]:
-    """Build the engine in the user's precision. Converts the model in place."""
-    runner = _build(model, precision, layout, device)
-    deviation = parity_check.deviation(runner)
-    if not math.isfinite(deviation.max_score_difference):
-        raise CheckpointError(
-            f"{parity_check.checkpoint.location}: its logits are not finite in {precision.value}"
-        )
-    return runner, deviation
-
-
-def _in_fastest_precision(
-    config: ServerConfig,
-    model: PreTrainedModel,
-    layout: Layout,
-    device: str,
-    parity_check: ParityCheck,
-) -> tuple[TorchEngine, Deviation | None, str]:
-    """Build the fastest engine whose scores are close enough to those of float32.
-
-    Returns the engine, its deviation, which is None for float32 itself, and the results of all
-    precisions.
-    """
-    sample = sample_of(parity_check.texts, SAMPLE_TOKENS)
-    found: list[str] = []
-
-    def note(precision: Precision, result: str) -> None:
-        found.append(f"{precision.value} {result}")
-        log.info("%s: %s", parity_check.checkpoint.name, found[-1])
-
-    float32 = _build(model, Precision.FLOAT32, layout, device)
-    best_s = median_s(float32, sample)
-    _unpack(float32)
-    note(Precision.FLOAT32, f"at {len(sample.ids) / best_s:.0f} tokens/s")
-    best: tuple[TorchEngine, Deviation] | None = None
-    for precision in FASTER_ON_CPU if device == "cpu" else FASTER_ON_GPU:
-        engine = None  # frees the memory of a rejected engine before the next is built
-        try:
-            engine = _build(copy.deepcopy(model), precision, layout, device)
-            seconds = median_s(engine, sample, at_most_s=2 * best_s)
-        except (RuntimeError, ValueError) as error:  # a device may lack a precision's operators
-            note(precision, f"does not run: {error}")
-            continue
-        rate = f"at {len(sample.ids) / seconds:.0f} tokens/s"
-        if seconds >= best_s:
-            note(precision, f"{rate}: no faster")
-            continue
-        deviation = parity_check.deviation(engine)
-        accepted = accepts(deviation, config)
-        agreement = f"labels agree on {100 * deviation.label_agreement:.1f} %"
-        verdict = "accepted" if accepted else "rejected"
-        note(precision, f"{rate}, {agreement}, scores {_within(deviation)}: {verdict}")
-        if accepted:
-            best_s, best = seconds, (engine, deviation)
-    why = (
-        f"the fastest that agrees on {100 * config.min_label_agreement:g} % of labels and has "
-        f"scores within {config.max_score_difference:g}: {'; '.join(found)}"
-    )
-    engine, lower = best or (_build(model, Precision.FLOAT32, layout, device), None)
-    return engine, lower, why
-
-
-def _within(deviation: Deviation) -> str:
-    return f"within {deviation.max_score_difference:.1e}"
 
 
 def _build(
