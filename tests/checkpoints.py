@@ -220,6 +220,21 @@ def _xlnet() -> Any:
     return _word_piece(), config, transformers.XLNetForSequenceClassification
 
 
+def _deberta_v2() -> Any:
+    config = transformers.DebertaV2Config(
+        **_SIZES,
+        max_position_embeddings=MAX_TOKENS,
+        relative_attention=True,
+        position_buckets=16,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        pos_att_type=["p2c", "c2p"],
+        position_biased_input=False,
+        type_vocab_size=0,
+    )
+    return _word_piece(), config, transformers.DebertaV2ForSequenceClassification
+
+
 ARCHITECTURES: dict[str, Callable[[], Any]] = {
     "bert": _bert,
     "minilm": _minilm,
@@ -230,5 +245,6 @@ ARCHITECTURES: dict[str, Callable[[], Any]] = {
     "modernbert": _modernbert,
     "modernbert-mean": _modernbert_mean,
     "xlnet": _xlnet,
+    "deberta-v2": _deberta_v2,
 }
-"""All but the last can be packed; XLNet's relative attention needs the grouped engine."""
+"""All but the last two can be packed; relative attention needs the grouped engine."""

@@ -11,14 +11,7 @@ from transformers import PreTrainedModel
 from classwire_server.checkpoint.loading import Checkpoint, load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import (
-    FASTER_ON_CPU,
-    FASTER_ON_GPU,
-    Choice,
-    Deviation,
-    Layout,
-    Precision,
-)
+from classwire_server.engine import Choice, Deviation, Layout, Precision
 from classwire_server.engine.compilation.cache import cache_folder
 from classwire_server.engine.cores import Division, cores_choice, divide, divide_gpu, usable_cores
 from classwire_server.engine.forward.device import choose_device
@@ -36,7 +29,8 @@ from classwire_server.errors import CheckpointError, ConfigError
 
 from .calibration import PARITY_TEXTS, calibration_texts
 from .parity import ParityCheck, parity_check_of
-from .precisions import TorchEngine, in_fastest_precision, in_precision, prepacked, within
+from .precisions import TorchEngine, in_first_precision, in_precision, prepacked, within
+from .processor import faster_than_float32, this_processor
 from .timing import sample_of
 
 log = logging.getLogger(__name__)
@@ -91,16 +85,18 @@ def select(
     engine, deviation, why = _in_float32(checkpoint, model, device, float32_check)
     parity_check, layout = float32_check, engine.traits.layout
     choices.append(Choice("layout", layout.value, why))
-    faster = FASTER_ON_CPU if device == "cpu" else FASTER_ON_GPU
-    others = ", ".join(precision.value for precision in faster)
-    why = f"set by --precision; auto would choose among float32, {others}"
-    if config.precision != Precision.FLOAT32.value:
-        torch.set_num_threads(division.lanes * division.threads)  # no other lane is busy yet
+    faster = faster_than_float32(device, this_processor())
+    tried = ", ".join(precision.value for precision in (*faster, Precision.FLOAT32))
+    why = f"set by --precision; auto would try {tried}"
+    if config.precision == "auto" and not faster:
+        why = "neither int8 nor bfloat16 is faster on this processor"
+    elif config.precision != Precision.FLOAT32.value:
+        torch.set_num_threads(1)  # the deviation must not depend on the number of cores
         parity_check = parity_check_of(checkpoint, calibration_texts(config.calibration), engine)
         _unpack(engine)
         build = partial(_build, layout=layout, device=device)
         if config.precision == "auto":
-            engine, lower, why = in_fastest_precision(config, model, build, device, parity_check)
+            engine, lower, why = in_first_precision(faster, config, model, build, parity_check)
             deviation = lower or deviation
         else:
             precision = Precision(config.precision)

@@ -3,18 +3,12 @@
 import copy
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from transformers import PreTrainedModel
 
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import (
-    FASTER_ON_CPU,
-    FASTER_ON_GPU,
-    Choice,
-    Deviation,
-    Precision,
-)
+from classwire_server.engine import Choice, Deviation, Precision
 from classwire_server.engine.forward.grouped import GroupedEngine
 from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.forward.prepacked import is_worthwhile, prepack, restore
@@ -22,12 +16,8 @@ from classwire_server.errors import CheckpointError
 
 from .calibration import accepts
 from .parity import ParityCheck
-from .timing import median_s, sample_of
 
 log = logging.getLogger(__name__)
-
-SAMPLE_TOKENS = 256
-"""Tokens of the batch that precisions are timed on."""
 
 TorchEngine = PackedEngine | GroupedEngine
 
@@ -54,7 +44,7 @@ def prepacked(
             return deviation, Choice("float32 weights", "reordered", why)
         why = f"scores would move by {deviation.max_score_difference:.1e}"
     except Exception as error:  # a model's code may read the weights of its layers
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = _reason(error)
     restore(model)
     log.info("%s: weights are not reordered (%s)", parity_check.checkpoint.name, why)
     return None, Choice("float32 weights", "as stored", why)
@@ -63,68 +53,75 @@ def prepacked(
 def in_precision(
     precision: Precision, model: PreTrainedModel, build: Build, parity_check: ParityCheck
 ) -> tuple[TorchEngine, Deviation]:
-    """Build the engine in the user's precision. Converts the model in place."""
-    engine = build(model, precision)
-    deviation = parity_check.deviation(engine)
-    if not math.isfinite(deviation.max_score_difference):
+    """Build the engine in the user's precision. Converts the model in place.
+
+    Raises CheckpointError, which gives the reason, when the model does not run in it.
+    """
+    location = parity_check.checkpoint.location
+    try:
+        engine = build(model, precision)
+        deviation = parity_check.deviation(engine)
+    except Exception as error:  # a model's code may read or assume anything of its layers
         raise CheckpointError(
-            f"{parity_check.checkpoint.location}: its logits are not finite in {precision.value}"
-        )
+            f"{location}: does not run in {precision.value}: {_reason(error)}"
+        ) from error
+    if not math.isfinite(deviation.max_score_difference):
+        raise CheckpointError(f"{location}: its logits are not finite in {precision.value}")
     return engine, deviation
 
 
-def in_fastest_precision(
+def in_first_precision(
+    precisions: Iterable[Precision],
     config: ServerConfig,
     model: PreTrainedModel,
     build: Build,
-    device: str,
     parity_check: ParityCheck,
 ) -> tuple[TorchEngine, Deviation | None, str]:
-    """Build the fastest engine whose scores are close enough to those of float32.
+    """Build the engine in the first of these precisions whose scores are close enough to those of
+    float32; in float32 if there is none.
 
-    Returns the engine, its deviation, which is None for float32 itself, and the results of all
-    precisions.
+    Returns the engine, its deviation, which is None for float32, and the results of those tried.
     """
-    sample = sample_of(parity_check.texts, SAMPLE_TOKENS)
     found: list[str] = []
-
-    def note(precision: Precision, result: str) -> None:
-        found.append(f"{precision.value} {result}")
-        log.info("%s: %s", parity_check.checkpoint.name, found[-1])
-
-    float32 = build(model, Precision.FLOAT32)
-    best_s = median_s(float32, sample)
-    if isinstance(float32, PackedEngine):
-        float32.model.unpack()
-    note(Precision.FLOAT32, f"at {len(sample.ids) / best_s:.0f} tokens/s")
-    best: tuple[TorchEngine, Deviation] | None = None
-    for precision in FASTER_ON_CPU if device == "cpu" else FASTER_ON_GPU:
-        engine = None  # frees the memory of a rejected engine before the next is built
-        try:
-            engine = build(copy.deepcopy(model), precision)
-            seconds = median_s(engine, sample, at_most_s=2 * best_s)
-        except (RuntimeError, ValueError) as error:  # a device may lack a precision's operators
-            note(precision, f"does not run: {error}")
-            continue
-        rate = f"at {len(sample.ids) / seconds:.0f} tokens/s"
-        if seconds >= best_s:
-            note(precision, f"{rate}: no faster")
-            continue
-        deviation = parity_check.deviation(engine)
-        accepted = accepts(deviation, config)
-        agreement = f"labels agree on {100 * deviation.label_agreement:.1f} %"
-        verdict = "accepted" if accepted else "rejected"
-        note(precision, f"{rate}, {agreement}, scores {within(deviation)}: {verdict}")
-        if accepted:
-            best_s, best = seconds, (engine, deviation)
+    chosen = None
+    for precision in precisions:
+        chosen, result = _if_close_enough(precision, config, model, build, parity_check)
+        found.append(result)
+        log.info("%s: %s", parity_check.checkpoint.name, result)
+        if chosen is not None:
+            break
+    engine, deviation = chosen or (build(model, Precision.FLOAT32), None)
     why = (
-        f"the fastest that agrees on {100 * config.min_label_agreement:g} % of labels and has "
+        f"the first that agrees on {100 * config.min_label_agreement:g} % of labels and has "
         f"scores within {config.max_score_difference:g}: {'; '.join(found)}"
     )
-    engine, lower = best or (build(model, Precision.FLOAT32), None)
-    return engine, lower, why
+    return engine, deviation, why
+
+
+def _if_close_enough(
+    precision: Precision,
+    config: ServerConfig,
+    model: PreTrainedModel,
+    build: Build,
+    parity_check: ParityCheck,
+) -> tuple[tuple[TorchEngine, Deviation] | None, str]:
+    """Build the engine of a copy of the model. Returns it if auto may take it, and the result."""
+    try:
+        engine = build(copy.deepcopy(model), precision)
+        deviation = parity_check.deviation(engine)
+    except Exception as error:  # the model's code, torch or the device may not support it
+        return None, f"{precision.value} does not run: {_reason(error)}"
+    is_accepted = accepts(deviation, config)
+    agreement = f"labels agree on {100 * deviation.label_agreement:.1f} %"
+    verdict = "accepted" if is_accepted else "rejected"
+    result = f"{precision.value}: {agreement}, scores {within(deviation)}, {verdict}"
+    return ((engine, deviation) if is_accepted else None), result
 
 
 def within(deviation: Deviation) -> str:
     """A deviation's largest score difference, in words."""
     return f"within {deviation.max_score_difference:.1e}"
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
