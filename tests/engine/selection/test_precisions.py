@@ -108,22 +108,25 @@ def test_auto_rejects_perturbed_weights(choose: Choose, monkeypatch: pytest.Monk
 @pytest.mark.usefixtures("fastest")
 @pytest.mark.parametrize("layout", ["packed", "padded"])
 def test_the_choice_is_the_same_each_time(
-    choose: Choose, checkpoint: Callable[..., Path], layout: str
+    choose: Choose, checkpoint: Callable[..., Path], tmp_path: Path, layout: str
 ) -> None:
     """Starts choose the same precision and measure the same deviation, to the last bit, whatever
     the number of lanes and threads.
     """
-    sizes: dict[str, Any] = {"hidden_size": 192, "num_attention_heads": 6}
-    folder = checkpoint("bert", **sizes) if layout == "packed" else checkpoint("xlnet")
+    calibration = tmp_path / "texts.txt"
+    calibration.write_text("I really love this book", "utf-8")  # few rows: threads split the sums
+    sizes = {"hidden_size": 192, "pooler_hidden_size": 192}
+    folder = checkpoint("bert" if layout == "packed" else "deberta-v2", **sizes)
+    settings: dict[str, Any] = {
+        "model": (f"m={folder}",),
+        "calibration": str(calibration),
+        **LENIENT,
+    }
     divisions = ((1, 1), (1, 2), (2, 1), (1, 3), (2, 2))
     found = {
         (chosen.engine.traits.precision, chosen.engine.traits.layout.value, chosen.deviation)
         for lanes, threads in divisions
-        for chosen in [
-            choose(
-                model=(f"m={folder}",), precision="auto", lanes=lanes, threads=threads, **LENIENT
-            )
-        ]
+        for chosen in [choose(precision="auto", lanes=lanes, threads=threads, **settings)]
     }
     ((precision, chosen_layout, _),) = found
     assert (precision, chosen_layout) == (Precision.INT8, layout)
