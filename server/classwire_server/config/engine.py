@@ -18,8 +18,9 @@ class EngineSettings:
     )
     precision: str = setting(
         "float32",
-        "Precision of the forward pass: float32, bfloat16, float16, int8 or auto. auto chooses the "
-        "fastest one within --min-label-agreement and --max-score-difference.",
+        "Precision of the forward pass: float32, bfloat16, float16, int8 or auto. auto takes the "
+        "fastest one for this kind of processor within --min-label-agreement and "
+        "--max-score-difference. Name one where servers have different processors.",
         choices=PRECISIONS,
     )
     calibration: str = setting(

@@ -28,7 +28,7 @@ class Precision(Enum):
 
 FASTER_ON_CPU = (Precision.INT8, Precision.BFLOAT16)
 FASTER_ON_GPU = (Precision.BFLOAT16, Precision.FLOAT16)
-"""Precisions that `--precision auto` tries as well as float32."""
+"""Precisions that `--precision auto` tries before float32, in this order."""
 
 
 class Execution(Enum):

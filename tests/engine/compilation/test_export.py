@@ -109,8 +109,8 @@ def test_as_many_threads_as_torch_is_set_to(compiled: Compiled) -> None:
 def test_an_artefact_of_another_model(compiled: Compiled, checkpoint: Callable[..., Path]) -> None:
     """CompiledModel rejects an artefact of another model."""
     other = ModelSource("other", str(checkpoint("distilbert")))
-    checkpoint, plain, _ = load_checkpoint(other, compiled.config)
-    model = PackedModel(plain, checkpoint.input_names)
+    loaded = load_checkpoint(other, compiled.config)
+    model = PackedModel(loaded.model, loaded.checkpoint.input_names)
 
     with pytest.raises(CompileError, match="cannot be loaded"):
         CompiledModel(compiled.artefact.folder, model, 1)

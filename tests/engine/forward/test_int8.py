@@ -15,6 +15,7 @@ from classwire_server.engine import Precision
 from classwire_server.engine.forward import int8 as quantization
 from classwire_server.engine.forward.int8 import (
     ZERO_POINT,
+    Int8Embedding,
     Int8Linear,
     Int8Weights,
     int8_product,
@@ -198,3 +199,22 @@ def test_a_quantized_model_can_be_exported(checkpoint: Callable[..., Path]) -> N
     others = pack([_random_encoding(rng, tokens) for tokens in (3, 3, 11, 30, 31)])
     actual = engine.with_forward(exported.module()).run(others)
     assert np.array_equal(actual, engine.run(others))
+
+
+def test_weights_that_a_models_code_reads() -> None:
+    """A converted layer or table gives code that reads its weight the float32 values that it
+    computes with.
+    """
+    torch.manual_seed(0)
+    linear, table = nn.Linear(96, 40), nn.Embedding(50, 96)
+    levels = weight_levels()
+    with torch.inference_mode():
+        layer, rows = Int8Linear(linear, levels), Int8Embedding(table)
+        pairs = ((layer.weight, linear.weight, levels), (rows.weight, table.weight, 127))
+        for actual, exact, steps in pairs:
+            assert actual.dtype == torch.float32
+            half_a_step = exact.abs().amax(1, keepdim=True) / steps / 2
+            assert ((actual - exact).abs() <= 1.001 * half_a_step).all()
+        states = torch.eye(96)  # its codes are exact
+        assert torch.allclose(layer(states) - layer.bias, layer.weight.T, rtol=1e-5, atol=1e-6)
+        assert torch.equal(rows(torch.arange(50)), rows.weight)

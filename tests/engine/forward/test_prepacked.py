@@ -219,13 +219,13 @@ def test_the_chosen_engine_is_checked(
     """Packed or grouped, float32 runs on reordered weights, and its deviation includes them."""
     sizes = WIDE if architecture == "bert" else {"d_inner": 128}
     folder = checkpoint(architecture, **sizes)
-    monkeypatch.setattr(
-        selection,
-        "median_s",
-        lambda engine, *_, **__: 1.0 if engine.traits.precision is Precision.FLOAT32 else 2.0,
-    )
+    monkeypatch.setattr(selection, "faster_than_float32", lambda *_: (Precision.BFLOAT16,))
     config = ServerConfig(
-        model=(f"m={folder}",), precision=precision, batch_tokens=64, calibration=few_texts
+        model=(f"m={folder}",),
+        precision=precision,
+        batch_tokens=64,
+        calibration=few_texts,
+        max_score_difference=1e-9,
     )
     capability("AVX512")
     chosen = selection.select(config.sources[0], config, "cpu")

@@ -1,7 +1,6 @@
 """The choice of a model's engine, and what the API reports about it."""
 
 import gc
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +18,10 @@ from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Choice, Precision
 from classwire_server.engine.forward.packed import PackedEngine
-from classwire_server.engine.forward.precision import convert
 from classwire_server.engine.packing import PackedTexts
 from classwire_server.engine.selection import choice as selection
 from classwire_server.engine.selection.choice import Selection, select
-from classwire_server.errors import CheckpointError, ConfigError
+from classwire_server.errors import ConfigError
 from classwire_server.server import Server
 
 PRECISIONS = {
@@ -32,19 +30,6 @@ PRECISIONS = {
     "float16": pb.PRECISION_FLOAT16,
     "int8": pb.PRECISION_INT8,
 }
-
-
-@pytest.fixture
-def choose(checkpoint: Callable[..., Path], few_texts: str) -> Callable[..., Selection]:
-    """Selects the engine of a tiny BERT in the test's own process."""
-
-    def choose(**settings: Any) -> Selection:
-        model = f"bert={checkpoint('bert')}"
-        settings = {"model": (model,), "batch_tokens": 256, "calibration": few_texts, **settings}
-        config = ServerConfig(**settings)
-        return select(config.sources[0], config, "cpu")
-
-    return choose
 
 
 @pytest.mark.parametrize("precision", list(PRECISIONS))
@@ -68,101 +53,6 @@ def test_precision_as_set(
     assert (difference <= 1e-5) == (precision == "float32")
     assert served.deviation.label_agreement > 0.8
     assert sum(score.score for score in answer.result.scores) == pytest.approx(1, abs=1e-6)
-
-
-@pytest.fixture
-def rates(monkeypatch: pytest.MonkeyPatch) -> dict[Precision, float]:
-    """The time that each precision takes, instead of measurements."""
-    seconds = {
-        Precision.INT8: 1.0,
-        Precision.BFLOAT16: 2.0,
-        Precision.FLOAT16: 3.0,
-        Precision.FLOAT32: 4.0,
-    }
-
-    def measured(runner: Any, sample: PackedTexts, at_most_s: float = 0.0) -> float:
-        runner.run(sample)
-        return seconds[runner.traits.precision]
-
-    monkeypatch.setattr(selection, "median_s", measured)
-    return seconds
-
-
-LENIENT = {"min_label_agreement": 0.0, "max_score_difference": 1.0}
-
-
-def test_auto_takes_the_fastest(
-    choose: Callable[..., Selection],
-    rates: dict[Precision, float],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Auto takes the fastest precision, and logs each rate and its verdict."""
-    caplog.set_level(logging.INFO, "classwire_server")
-    assert choose(precision="auto", **LENIENT).engine.traits.precision is Precision.INT8
-    assert any("int8 at 256 tokens/s" in m and "accepted" in m for m in caplog.messages)
-    assert "bert: bfloat16 at 128 tokens/s: no faster" in caplog.messages
-    rates[Precision.BFLOAT16] = 0.5
-    assert choose(precision="auto", **LENIENT).engine.traits.precision is Precision.BFLOAT16
-    rates[Precision.FLOAT32] = 0.1
-    chosen = choose(precision="auto", **LENIENT)
-    assert chosen.engine.traits.precision is Precision.FLOAT32
-    assert 0 < chosen.deviation.max_score_difference <= 1e-5
-
-
-@pytest.mark.usefixtures("rates")
-def test_auto_rejects_a_large_deviation(
-    choose: Callable[..., Selection], caplog: pytest.LogCaptureFixture
-) -> None:
-    """Auto takes float32 if no lower precision is close enough, however slow float32 is."""
-    caplog.set_level(logging.INFO, "classwire_server")
-    chosen = choose(precision="auto", max_score_difference=1e-9)
-    assert chosen.engine.traits.precision is Precision.FLOAT32
-    assert sum("rejected" in message for message in caplog.messages) == 2
-
-
-@pytest.mark.usefixtures("rates")
-def test_auto_rejects_perturbed_weights(
-    choose: Callable[..., Selection], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An int8 model with one corrupt layer has a larger deviation, and auto does not take it."""
-    honest = choose(precision="int8")
-
-    def corrupt(model: transformers.PreTrainedModel, precision: Precision) -> None:
-        if precision is Precision.INT8:
-            bert: Any = model.base_model
-            torch.nn.init.normal_(bert.encoder.layer[0].output.dense.weight)
-        convert(model, precision)
-
-    monkeypatch.setattr(selection, "convert", corrupt)
-    corrupted = choose(precision="int8")
-    assert corrupted.deviation.max_score_difference > 2 * honest.deviation.max_score_difference
-    bound = 1.5 * honest.deviation.max_score_difference
-    settings = {"precision": "auto", "min_label_agreement": 0.0, "max_score_difference": bound}
-    assert choose(**settings).engine.traits.precision is not Precision.INT8
-    monkeypatch.undo()
-
-
-@pytest.fixture
-def overflowing(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
-    """A checkpoint whose logits are finite in float32 and overflow in float16."""
-    source = checkpoint("bert")
-    model: Any = transformers.BertForSequenceClassification.from_pretrained(source)
-    torch.nn.init.constant_(model.bert.encoder.layer[0].output.dense.bias, 1e6)
-    model.save_pretrained(tmp_path)
-    transformers.AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.usefixtures("rates")
-def test_a_checkpoint_that_overflows(
-    choose: Callable[..., Selection], overflowing: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A precision with logits that are not finite is an error, and auto never takes it."""
-    with pytest.raises(CheckpointError, match="its logits are not finite in float16"):
-        choose(model=(f"big={overflowing}",), precision="float16")
-    monkeypatch.setattr(selection, "FASTER_ON_CPU", (Precision.FLOAT16,))
-    chosen = choose(model=(f"big={overflowing}",), precision="auto", **LENIENT)
-    assert chosen.engine.traits.precision is Precision.FLOAT32
 
 
 def test_regression_answers_that_lie_close_together(

@@ -6,6 +6,7 @@ On a CPU this is also faster than padding to the longest text.
 
 from collections.abc import Set
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class GroupedEngine:
         # Without a padding token, the models that read a text's last token take one text at a time.
         self._one_by_one = config.pad_token_id is None
         end_id = config.eos_token_id  # one id, several, or none
-        self._end_ids = [] if end_id is None else np.atleast_1d(end_id)
+        self._end_ids: Any = [] if end_id is None else end_id
 
     @torch.inference_mode()
     def run(self, texts: PackedTexts) -> np.ndarray:

@@ -8,7 +8,7 @@ The compiler fuses the arithmetic around an integer product with its neighbours.
 is a custom operator, whose weights stay outside the compiled model (`onednn.py`).
 """
 
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 from torch import nn
@@ -21,6 +21,9 @@ ACTIVATION_LEVELS = 127
 """The code of a token's largest activation. Codes are uint8, up to this far from ZERO_POINT."""
 
 ZERO_POINT = 128
+
+ALL_LEVELS = 127
+"""The largest magnitude of an int8 weight."""
 
 _ROWS_AT_ONCE = 256  # keeps the temporary float32 copies in the cache
 _SMALLEST_SCALE = 1e-30
@@ -67,6 +70,14 @@ class Int8Linear(nn.Module):
         scaled = product * (largest * (1 / ACTIVATION_LEVELS))  # (..., outputs)
         return scaled if self.bias is None else scaled + self.bias
 
+    @cached_property
+    def weight(self) -> torch.Tensor:
+        """The plain weight, float32, (outputs, inputs), for a model's code that reads it.
+
+        Takes memory from the first time on.
+        """
+        return self.weights.dense()
+
 
 class Int8Embedding(nn.Module):
     """An embedding table with int8 rows and one scale for each row."""
@@ -78,7 +89,7 @@ class Int8Embedding(nn.Module):
         super().__init__()
         self.num_embeddings = embedding.num_embeddings
         self.padding_idx = embedding.padding_idx
-        rows, scales = int8_rows(embedding.weight, levels=127)
+        rows, scales = int8_rows(embedding.weight, levels=ALL_LEVELS)
         self.register_buffer("rows", rows)  # (embeddings, hidden)
         self.register_buffer("scales", scales[:, None])  # (embeddings, 1)
 
@@ -87,6 +98,14 @@ class Int8Embedding(nn.Module):
         rows: torch.Tensor = functional.embedding(ids, self.rows)  # int8, (..., hidden)
         scales: torch.Tensor = functional.embedding(ids, self.scales)  # (..., 1)
         return rows * scales  # (..., hidden)
+
+    @cached_property
+    def weight(self) -> torch.Tensor:
+        """The plain table, float32, (embeddings, hidden), for a model's code that reads it.
+
+        Takes memory from the first time on.
+        """
+        return self.rows * self.scales
 
 
 _QUANTIZED = (nn.Linear, nn.Embedding)
@@ -125,6 +144,7 @@ class Int8Weights:
         self.digest = digest
         self.packed: torch.Tensor = torch.ops.onednn.qlinear_prepack(rows, None)
         self.scales = scales
+        self._inputs = rows.shape[1]
         self._zero_points = torch.zeros(len(scales), dtype=torch.int32)
 
     @staticmethod
@@ -142,6 +162,11 @@ class Int8Weights:
             None, 1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
         return result
+
+    def dense(self) -> torch.Tensor:
+        """The weights in float32, (outputs, inputs)."""
+        codes = torch.eye(self._inputs, dtype=torch.uint8) + ZERO_POINT  # (inputs, inputs)
+        return self.product(codes).T.contiguous()
 
 
 _WEIGHTS: WeightTable[Int8Weights] = WeightTable()
@@ -171,7 +196,7 @@ def weight_levels() -> int:
     https://oneapi-src.github.io/oneDNN/dev_guide_int8_computations.html). Raises ValueError where
     torch has no exact integer products at all.
     """
-    for levels in (127, 64):
+    for levels in (ALL_LEVELS, 64):
         if _is_exact(levels):
             return levels
     raise ValueError("torch has no exact int8 products on this machine")

@@ -1,29 +1,18 @@
 """The choice of a checkpoint's engine, by measurement. Runs in the worker process."""
 
-import copy
 import logging
-import math
 import os
 from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedModel
 
 from classwire_server.checkpoint.loading import Checkpoint, load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine import (
-    FASTER_ON_CPU,
-    FASTER_ON_GPU,
-    Choice,
-    Deviation,
-    Layout,
-    Precision,
-)
+from classwire_server.engine import Choice, Deviation, Layout, Precision
 from classwire_server.engine.compilation.cache import cache_folder
 from classwire_server.engine.cores import Division, cores_choice, divide, divide_gpu, usable_cores
 from classwire_server.engine.forward.device import choose_device
-from classwire_server.engine.forward.prepacked import is_worthwhile, prepack, restore
 from classwire_server.engine.forward.runner import OneByOne, Runner
 from classwire_server.engine.latency_profile import (
     LAST_TOKENS,
@@ -31,18 +20,17 @@ from classwire_server.engine.latency_profile import (
     LatencyProfile,
     measure_profile,
 )
-from classwire_server.errors import CheckpointError, ConfigError
+from classwire_server.errors import ConfigError
 
-from .calibration import accepts, calibration_texts
+from .calibration import calibration_texts
 from .direct_use import DirectUse
-from .layouts import Build, TorchEngine, choose_layout, unpack
+from .layouts import TorchEngine, choose_layout, unpack
 from .parity import ParityCheck, check_by_direct_use, check_by_engine
-from .timing import median_s, sample_of
+from .precisions import in_first_precision, in_precision, prepacked
+from .processor import faster_than_float32, this_processor
+from .timing import sample_of
 
 log = logging.getLogger(__name__)
-
-SAMPLE_TOKENS = 256
-"""Tokens of the batch that precisions are timed on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,26 +79,28 @@ def select(
     float32_check = check_by_direct_use(checkpoint, DirectUse(model, tokenizer))
     checkpoint = float32_check.checkpoint
     layout = choose_layout(model, device, division.lanes, float32_check)
-    build, engine, deviation = layout.build, layout.engine, layout.deviation
-    parity_check = float32_check
-    choices.append(Choice("layout", build.layout, layout.why))
-    faster = FASTER_ON_CPU if device == "cpu" else FASTER_ON_GPU
-    others = ", ".join(precision.value for precision in faster)
-    why = f"set by --precision; auto would choose among float32, {others}"
-    if config.precision != Precision.FLOAT32.value:
-        torch.set_num_threads(division.lanes * division.threads)  # no other lane is busy yet
+    engine, deviation, parity_check = layout.engine, layout.deviation, float32_check
+    choices.append(Choice("layout", layout.build.layout, layout.why))
+    faster = faster_than_float32(device, this_processor())
+    tried = ", ".join(precision.value for precision in (*faster, Precision.FLOAT32))
+    why = f"set by --precision; auto would try {tried}"
+    if config.precision == "auto" and not faster:
+        why = "neither int8 nor bfloat16 is faster on this processor"
+    elif config.precision != Precision.FLOAT32.value:
+        torch.set_num_threads(1)  # the deviation must not depend on the number of cores
         parity_check = check_by_engine(checkpoint, calibration_texts(config.calibration), engine)
         unpack(engine)
+        build = layout.build.engine
         if config.precision == "auto":
-            engine, lower, why = _in_fastest_precision(config, model, build, parity_check)
+            engine, lower, why = in_first_precision(faster, config, model, build, parity_check)
             deviation = lower or deviation
         else:
             precision = Precision(config.precision)
-            engine, deviation = _in_precision(precision, model, build, parity_check)
+            engine, deviation = in_precision(precision, model, build, parity_check)
         torch.set_num_threads(division.threads)
     choices.append(Choice("precision", engine.traits.precision.value, why))
     if engine.traits.precision is Precision.FLOAT32 and device == "cpu":
-        reordered, choice = _prepacked(engine, model, float32_check)
+        reordered, choice = prepacked(engine, model, float32_check)
         deviation = reordered or deviation
         choices.append(choice)
     if device == "cpu":
@@ -163,98 +153,3 @@ def _batches(profile: LatencyProfile, config: ServerConfig) -> Choice:
     else:
         why = f"the smallest with {100 * NEAR_ENOUGH:g} % of the best rate; {measured}"
     return Choice("batches", f"{config.batch_tokens or profile.best_tokens} tokens", why)
-
-
-def _prepacked(
-    engine: TorchEngine, model: PreTrainedModel, parity_check: ParityCheck
-) -> tuple[Deviation | None, Choice]:
-    """Reorder the weights of a float32 engine's model, in place, if that is faster and keeps its
-    scores.
-
-    The deviation is None if the weights stay as they are.
-    """
-    if not is_worthwhile():
-        why = "reordered weights are no faster without AVX-512"
-        return None, Choice("float32 weights", "as stored", why)
-    prepack(model)
-    try:
-        deviation = parity_check.deviation(engine)
-        if deviation.max_score_difference <= parity_check.tolerance:
-            why = f"faster with AVX-512, scores {_within(deviation)}"
-            return deviation, Choice("float32 weights", "reordered", why)
-        why = f"scores would move by {deviation.max_score_difference:.1e}"
-    except Exception as error:  # a model's code may read the weights of its layers
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-    restore(model)
-    log.info("%s: weights are not reordered (%s)", parity_check.checkpoint.name, why)
-    return None, Choice("float32 weights", "as stored", why)
-
-
-def _in_precision(
-    precision: Precision,
-    model: PreTrainedModel,
-    build: Build,
-    parity_check: ParityCheck,
-) -> tuple[TorchEngine, Deviation]:
-    """Build the engine in the user's precision. Converts the model in place."""
-    runner = build.engine(model, precision)
-    deviation = parity_check.deviation(runner)
-    if not math.isfinite(deviation.max_score_difference):
-        raise CheckpointError(
-            f"{parity_check.checkpoint.location}: its logits are not finite in {precision.value}"
-        )
-    return runner, deviation
-
-
-def _in_fastest_precision(
-    config: ServerConfig,
-    model: PreTrainedModel,
-    build: Build,
-    parity_check: ParityCheck,
-) -> tuple[TorchEngine, Deviation | None, str]:
-    """Build the fastest engine whose scores are close enough to those of float32.
-
-    Returns the engine, its deviation, which is None for float32 itself, and the results of all
-    precisions.
-    """
-    sample = sample_of(parity_check.texts, SAMPLE_TOKENS)
-    found: list[str] = []
-
-    def note(precision: Precision, result: str) -> None:
-        found.append(f"{precision.value} {result}")
-        log.info("%s: %s", parity_check.checkpoint.name, found[-1])
-
-    float32 = build.engine(model, Precision.FLOAT32)
-    best_s = median_s(float32, sample)
-    unpack(float32)
-    note(Precision.FLOAT32, f"at {len(sample.ids) / best_s:.0f} tokens/s")
-    best: tuple[TorchEngine, Deviation] | None = None
-    for precision in FASTER_ON_CPU if build.device == "cpu" else FASTER_ON_GPU:
-        engine = None  # frees the memory of a rejected engine before the next is built
-        try:
-            engine = build.engine(copy.deepcopy(model), precision)
-            seconds = median_s(engine, sample, at_most_s=2 * best_s)
-        except (RuntimeError, ValueError) as error:  # a device may lack a precision's operators
-            note(precision, f"does not run: {error}")
-            continue
-        rate = f"at {len(sample.ids) / seconds:.0f} tokens/s"
-        if seconds >= best_s:
-            note(precision, f"{rate}: no faster")
-            continue
-        deviation = parity_check.deviation(engine)
-        accepted = accepts(deviation, config)
-        agreement = f"labels agree on {100 * deviation.label_agreement:.1f} %"
-        verdict = "accepted" if accepted else "rejected"
-        note(precision, f"{rate}, {agreement}, scores {_within(deviation)}: {verdict}")
-        if accepted:
-            best_s, best = seconds, (engine, deviation)
-    why = (
-        f"the fastest that agrees on {100 * config.min_label_agreement:g} % of labels and has "
-        f"scores within {config.max_score_difference:g}: {'; '.join(found)}"
-    )
-    engine, lower = best or (build.engine(model, Precision.FLOAT32), None)
-    return engine, lower, why
-
-
-def _within(deviation: Deviation) -> str:
-    return f"within {deviation.max_score_difference:.1e}"
