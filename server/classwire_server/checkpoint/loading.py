@@ -15,11 +15,13 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import CheckpointError
 from classwire_server.scoring import Activation
-from classwire_server.tokenization import Tokenization, Truncation, check_tokenizer
+from classwire_server.tokenization import Tokenization, Truncation
 
 from .fingerprint import fingerprint
 from .labels import labels_of
 from .path_safety import check_contained
+from .tokenizer import SavedTokenizer, describe_tokenizer, save_tokenizer
+from .tokenizer_files import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,17 +42,16 @@ class ProblemType(Enum):
 class Checkpoint:
     """A checkpoint without its weights.
 
-    `tokenizer_json` is its tokenizer in the format of tokenizer.json, `max_tokens` the longest
-    encoding it accepts, `uses_token_types` whether it receives token type ids. `labels` are in the
-    order of their ids. `revision` is the hub's commit, or empty for a folder. `fingerprint` is 64
-    hexadecimal digits.
+    `max_tokens` is the longest encoding it accepts, `uses_token_types` whether it receives token
+    type ids. `labels` are in the order of their ids. `revision` is the hub's commit, or empty for a
+    folder. `fingerprint` is 64 hexadecimal digits.
     """
 
     name: str
     location: str
     revision: str
     architecture: str
-    tokenizer_json: str
+    tokenizer: SavedTokenizer
     max_tokens: int
     uses_token_types: bool
     labels: tuple[str, ...]
@@ -61,10 +62,11 @@ class Checkpoint:
     def tokenization(self, default_truncation: Truncation) -> Tokenization:
         """A Tokenization for the checkpoint. Raises ConfigError as Tokenization does."""
         return Tokenization(
-            self.tokenizer_json,
+            self.tokenizer.load(),
             max_tokens=self.max_tokens,
             uses_token_types=self.uses_token_types,
             default_truncation=default_truncation,
+            known_ids=self.tokenizer.known_ids,
         )
 
 
@@ -96,7 +98,7 @@ def load_checkpoint(
         raw_config, commit = _raw_config(location, options)
         options["revision"] = commit or options["revision"]  # all files of one commit
         model_config = transformers.AutoConfig.from_pretrained(location, **options)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
+        tokenizer = load_tokenizer(location, options)
         model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
             location,
             dtype="float32",
@@ -117,9 +119,8 @@ def load_checkpoint(
             f"{source.location}: weights are missing ({names}); "
             "it has no trained sequence-classification head or is incomplete"
         )
-    rust_json = check_tokenizer(
-        tokenizer, model.get_input_embeddings().num_embeddings, source.location
-    )
+    saved = save_tokenizer(tokenizer, model, source.location)
+    described = describe_tokenizer(tokenizer, saved, location, options)
     problem_type, activation = problem_of(model_config.problem_type, model_config.num_labels)
     takes = inspect.signature(model.forward).parameters
     checkpoint = Checkpoint(
@@ -127,14 +128,14 @@ def load_checkpoint(
         location=source.public_location,
         revision="" if source.is_folder else (commit or source.revision),
         architecture=type(model).__name__,
-        tokenizer_json=rust_json,
+        tokenizer=saved,
         max_tokens=_max_tokens(model, tokenizer, config),
         uses_token_types="token_type_ids" in tokenizer.model_input_names
         and "token_type_ids" in takes,
         labels=labels_of(model_config, source.location),
         problem_type=problem_type,
         activation=activation,
-        fingerprint=fingerprint(raw_config, rust_json, model.state_dict()),
+        fingerprint=fingerprint(raw_config, described, model.state_dict()),
     )
     return checkpoint, model.eval()
 

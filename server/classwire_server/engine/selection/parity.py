@@ -10,7 +10,7 @@ from classwire_server.engine import Deviation
 from classwire_server.engine.forward.runner import Runner
 from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import CheckpointError
-from classwire_server.tokenization import Text, Truncation
+from classwire_server.tokenization import Encoding, Text, Truncation
 
 from .calibration import measure_deviation, spread
 
@@ -60,10 +60,15 @@ def parity_check_of(
 ) -> ParityCheck:
     """Make a parity check of these texts with the logits of `reference`.
 
-    Raises CheckpointError when the logits are not finite.
+    Leaves out texts that the model cannot take. Raises CheckpointError when it can take none, or
+    when the logits are not finite.
     """
     tokenization = checkpoint.tokenization(Truncation.DROP_END)
-    packed = pack([tokenization.encode(text, None, field="") for text in texts])
+    encodings = tokenization.encode_all(texts, None, spans=False)
+    usable = [encoding for encoding in encodings if isinstance(encoding, Encoding)]
+    if not usable:
+        raise CheckpointError(f"{checkpoint.location}: it can take none of the texts that check it")
+    packed = pack(usable)
     logits = _run(reference, packed)
     if not np.isfinite(logits).all():
         raise CheckpointError(f"{checkpoint.location}: its logits are not finite")

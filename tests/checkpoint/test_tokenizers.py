@@ -1,0 +1,192 @@
+"""Tokenizers of every kind give the ids that their own call in transformers gives."""
+
+import logging
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+
+from classwire_server.checkpoint.loading import Checkpoint
+from classwire_server.errors import RequestError
+from classwire_server.tokenization import Encoding, Text, Truncation
+from tests.checkpoint.conftest import Make
+from tests.checkpoint.tokenizers import PYTHON, SENTENCEPIECE, SPECIAL, WORD_PIECES, load
+
+TEXTS = (
+    Text("the book was very good"),
+    Text("The Hotel, it was not clean!\n ok"),
+    Text("love it", "hate it, the cold hotel"),
+    Text("good </s> [SEP] bad"),
+    Text("好 é 🙂"),
+)
+LONG = (Text("the book " * 50), Text("good " * 60, "bad hotel " * 40))
+
+Inputs = tuple[list[int], list[int]]
+
+
+def direct(folder: Path, text: Text, side: str = "right", **options: Any) -> Inputs:
+    """The ids and token type ids that a user of transformers gets."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.truncation_side = side
+    made = tokenizer(*text, **options)
+    ids = made["input_ids"]
+    return ids, made.get("token_type_ids", [0] * len(ids))
+
+
+def served(
+    checkpoint: Checkpoint, texts: tuple[Text, ...], truncation: Truncation | None = None
+) -> list[Inputs]:
+    """The ids and token type ids that the server's process makes."""
+    received: Checkpoint = pickle.loads(pickle.dumps(checkpoint))
+    tokenization = received.tokenization(Truncation.REJECT)
+    encodings = tokenization.encode_all(texts, truncation, spans=False)
+    found = [each for each in encodings if isinstance(each, Encoding)]
+    assert len(found) == len(texts)
+    return [(list(each.ids), list(each.token_type_ids)) for each in found]
+
+
+@pytest.mark.parametrize("kind", SENTENCEPIECE)
+def test_sentencepiece_models_alone(
+    make: Make, pieces: bytes, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The Rust library serves a folder whose only tokenizer file is a sentencepiece model."""
+    folder = make(kind, {SENTENCEPIECE[kind]: pieces})
+
+    with caplog.at_level(logging.INFO, "classwire_server"):
+        loaded = load(folder)
+
+    assert loaded.tokenization(Truncation.REJECT).has_spans
+    assert "runs in Python" not in caplog.text
+    assert [ids for ids, _ in served(loaded, TEXTS)] == [direct(folder, text)[0] for text in TEXTS]
+
+
+@pytest.mark.parametrize("kind", PYTHON)
+def test_tokenizers_in_python(make: Make, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A tokenizer that is only in Python gives the ids of its own call, whole and truncated, and
+    one line of the log says that it is slower.
+    """
+    folder = make(kind, PYTHON[kind].files, **PYTHON[kind].config)
+
+    with caplog.at_level(logging.INFO, "classwire_server"):
+        loaded = load(folder)
+
+    assert [record.message for record in caplog.records if "Python" in record.message] == [
+        f"{folder}: its tokenizer ({kind}) runs in Python: slower than others, and without spans "
+        "of tokens"
+    ]
+    whole = [direct(folder, text) for text in TEXTS]
+    if not loaded.uses_token_types:
+        whole = [(ids, [0] * len(ids)) for ids, _ in whole]
+    assert served(loaded, TEXTS) == whole
+    for truncation, side in ((Truncation.DROP_END, "right"), (Truncation.DROP_START, "left")):
+        cut = [direct(folder, t, side, truncation="longest_first", max_length=64) for t in LONG]
+        assert [ids for ids, _ in served(loaded, LONG, truncation)] == [ids for ids, _ in cut]
+
+
+def test_a_long_text_for_a_tokenizer_in_python(make: Make) -> None:
+    """A text over the limit is TOO_MANY_TOKENS with its number of tokens, or is truncated with the
+    number of tokens that are missing.
+    """
+    kind = PYTHON["BertweetTokenizer"]
+    folder = make("BertweetTokenizer", kind.files, **kind.config)
+    tokenization = load(folder).tokenization(Truncation.REJECT)
+    tokens = len(direct(folder, LONG[0])[0])
+
+    [rejected] = tokenization.encode_all(LONG[:1], None, spans=False)
+    [cut] = tokenization.encode_all(LONG[:1], Truncation.DROP_END, spans=False)
+
+    assert isinstance(rejected, RequestError)
+    assert rejected.reason == "TOO_MANY_TOKENS"
+    assert rejected.metadata == {"tokens": str(tokens), "max_tokens": "64"}
+    assert isinstance(cut, Encoding)
+    assert (len(cut.ids), cut.truncated_tokens) == (64, tokens - 64)
+
+
+IN_A_PROCESS = """
+import pickle, sys
+from classwire_server.tokenization import Text, Truncation
+checkpoint = pickle.load(sys.stdin.buffer)
+assert "transformers" not in sys.modules
+tokenization = checkpoint.tokenization(Truncation.REJECT)
+[encoding] = tokenization.encode_all([Text("good book")], None, spans=False)
+assert len(encoding.ids) > 2
+assert "transformers" in sys.modules
+assert "torch" not in sys.modules
+"""
+
+
+def test_the_servers_process_loads_no_torch(make: Make) -> None:
+    """A Python tokenizer brings transformers into the server's process when it is first used, and
+    no torch.
+    """
+    kind = PYTHON["BertweetTokenizer"]
+    loaded = load(make("BertweetTokenizer", kind.files, **kind.config))
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", IN_A_PROCESS],
+        input=pickle.dumps(loaded),
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr.decode()) == (0, "")
+
+
+def test_the_fingerprint_of_a_tokenizer_in_python(make: Make, tmp_path: Path) -> None:
+    """It depends on vocabulary, options and added tokens, and not on the folder's place."""
+    kind = PYTHON["BertweetTokenizer"]
+    folder = make("BertweetTokenizer", kind.files, **kind.config)
+    first = load(folder).fingerprint
+    assert load(Path(shutil.copytree(folder, tmp_path / "copy"))).fingerprint == first
+
+    found = {first}
+    changes: list[tuple[str, Callable[[str], str]]] = [
+        ("vocab.txt", lambda text: text.replace("good 1\nbad 1", "bad 1\ngood 1")),
+        ("bpe.codes", lambda text: text.replace("o k</w>", "o t</w>")),
+        ("tokenizer_config.json", lambda text: text.replace("true", "false")),
+    ]
+    for name, change in changes:
+        before = (folder / name).read_text()
+        (folder / name).write_text(change(before))
+        found.add(load(folder).fingerprint)
+        (folder / name).write_text(before)
+    (folder / "added_tokens.json").write_text('{"<new>": 70}')
+    found.add(load(folder).fingerprint)
+    assert len(found) == 5
+
+
+def test_split_special_tokens(make: Make) -> None:
+    """split_special_tokens of tokenizer_config.json is honoured, and is part of the fingerprint."""
+    files = {"vocab.txt": WORD_PIECES}
+    plain = load(make("BertTokenizer", files))
+    folder = make("BertTokenizerFast", files, split_special_tokens=True)
+    split = load(folder)
+
+    text = Text("good [SEP] bad")
+    [(ids, _)] = served(split, (text,))
+    assert ids == direct(folder, text)[0]
+    assert ids != served(plain, (text,))[0][0]
+    assert split.fingerprint != plain.fingerprint
+
+
+def test_a_rust_tokenizer_whose_own_call_gives_other_ids(make: Make, monkeypatch: Any) -> None:
+    """A tokenizer whose call adds to what its tokenizer.json does is served by its call."""
+
+    class Shouting(transformers.BertTokenizer):
+        def __call__(self, text: str, *others: Any, **options: Any) -> Any:
+            return super().__call__(f"very {text}", *others, **options)
+
+    Shouting.__module__ = "transformers.models.bert.tokenization_bert"
+    Shouting.__qualname__ = Shouting.__name__ = "BertTokenizer"
+    monkeypatch.setattr(transformers.models.bert.tokenization_bert, "BertTokenizer", Shouting)
+    monkeypatch.setattr(transformers, "BertTokenizer", Shouting)
+    folder = make("BertTokenizer", {"vocab.txt": WORD_PIECES})
+
+    loaded = load(folder)
+
+    assert served(loaded, TEXTS[:2]) == [direct(folder, text) for text in TEXTS[:2]]
+    assert SPECIAL.index("[CLS]") == served(loaded, TEXTS[:1])[0][0][0]
