@@ -1,6 +1,7 @@
 """Text to Encoding: with many threads, and at the limits of the model's length."""
 
 import json
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,14 @@ import tokenizers
 import transformers
 
 from classwire_server.errors import ConfigError, RequestError
-from classwire_server.tokenization import Encoding, OffsetUnit, Text, Tokenization, Truncation
+from classwire_server.tokenization import (
+    Encoding,
+    OffsetUnit,
+    Text,
+    Tokenization,
+    Truncation,
+    python,
+)
 from classwire_server.tokenization.rust import RustTokenizer
 
 TEXTS = [Text("I really love this book " * repeats, "or not") for repeats in (1, 3, 30, 200)]
@@ -252,3 +260,27 @@ def test_special_tokens_in_a_text_are_split(
     assert ids(True) == expected(True)
     assert ids(False) == expected(False)
     assert ids(True).count(reference.sep_token_id) == 1
+
+
+class RememberingTokenizer:
+    """A tokenizer of `transformers` that remembers words; its only id is their number."""
+
+    def __init__(self) -> None:
+        self.cache: dict[str, str] = {}
+
+    def __call__(self, text: str, *_: Any, **__: Any) -> dict[str, list[int]]:
+        """Tokenize a text of one word."""
+        self.cache[text] = text
+        return {"input_ids": [len(self.cache)]}
+
+
+def test_words_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tokenizer that keeps each word that it has ever seen forgets them at a limit."""
+    monkeypatch.setattr(python, "MAX_CACHED_WORDS", 3)
+    tokenizer = python.PythonTokenizer(pickle.dumps(RememberingTokenizer()))
+
+    found = tokenizer.encode([Text(str(number)) for number in range(6)], spans=False)
+
+    assert [each.ids for each in found if not isinstance(each, Exception)] == [
+        [1], [2], [3], [4], [1], [2]
+    ]  # fmt: skip

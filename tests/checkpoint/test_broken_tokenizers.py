@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tokenizers
 
 from classwire_server.errors import CheckpointError
 from classwire_server.tokenization import Text, Truncation
@@ -106,3 +107,14 @@ def test_python_code_of_the_checkpoint(
     )
     with pytest.raises(CheckpointError, match="does not run in the server's process"):
         load(folder, trust_remote_code=True)
+
+
+def test_an_unknown_token_that_only_tokenizer_json_names(make: Make) -> None:
+    """A word that becomes the unknown token of tokenizer.json is unknown, also where
+    tokenizer_config.json names none.
+    """
+    model = tokenizers.models.WordLevel({"[UNK]": 0, "Good": 1}, unk_token="[UNK]")
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = tokenizers.normalizers.Lowercase()
+    folder = make("PreTrainedTokenizerFast", {"tokenizer.json": tokenizer.to_str()})
+    assert "knows none of the words" in error(folder)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -187,8 +188,10 @@ def test_a_rust_tokenizer_whose_own_call_gives_other_ids(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tokenizer whose call gives other ids than its tokenizer.json is served by its call."""
-    for module in (transformers.models.bert, transformers.models.bert.tokenization_bert):
-        monkeypatch.setattr(module, "BertTokenizer", BertTokenizer)
+    monkeypatch.setattr(transformers.models.bert.tokenization_bert, "BertTokenizer", BertTokenizer)
+    monkeypatch.setattr(
+        transformers.AutoTokenizer, "from_pretrained", BertTokenizer.from_pretrained
+    )
     folder = make("BertTokenizer", {"vocab.txt": WORD_PIECES})
     very = WORD_PIECES.split("\n").index("very")
 
@@ -196,3 +199,22 @@ def test_a_rust_tokenizer_whose_own_call_gives_other_ids(
 
     assert {ids[1] for ids, _ in found} == {very}
     assert found == [direct(folder, text) for text in TEXTS]
+
+
+def test_threads_do_not_disturb_each_other(make: Make) -> None:
+    """Threads that truncate in different ways do not change each other's encodings, though a
+    tokenizer in Python keeps its way of truncating in itself.
+    """
+    kind = PYTHON["BertweetTokenizer"]
+    folder = make("BertweetTokenizer", kind.files, **kind.config)
+    tokenization = load(folder).tokenization(Truncation.REJECT)
+    ways = {Truncation.DROP_END: "right", Truncation.DROP_START: "left"}
+    expected = {
+        (text, way): direct(folder, text, side, truncation="longest_first", max_length=64)[0]
+        for text in LONG
+        for way, side in ways.items()
+    }
+
+    with ThreadPoolExecutor(4) as pool:
+        made = [(job, pool.submit(tokenization.encode, *job, field="")) for job in [*expected] * 20]
+        assert all(answer.result().ids == expected[job] for job, answer in made)

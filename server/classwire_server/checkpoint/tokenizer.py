@@ -48,19 +48,17 @@ def save_tokenizer(tokenizer: Any, model: Any, checkpoint: str) -> SavedTokenize
     run in another process.
     """
     vocabulary: Mapping[str, int] = tokenizer.get_vocab()
-    special = set(tokenizer.all_special_ids)
+    rust = getattr(tokenizer, "backend_tokenizer", None)
+    rust_json = "" if rust is None else rust.to_str()
+    special = _special_ids(tokenizer, rust_json)
     words = [word for word, id_ in vocabulary.items() if id_ not in special]
     if not words:
         raise CheckpointError(f"{checkpoint}: its tokenizer is broken: it has only special tokens")
-    if not any(_is_known(tokenizer, word, special) for word in words):
-        raise CheckpointError(
-            f"{checkpoint}: its tokenizer is broken: it knows none of the words in its vocabulary"
-        )
+    _check_words(tokenizer, words, special, checkpoint)
     known_ids = _known_ids(vocabulary, model, checkpoint)
-    rust = getattr(tokenizer, "backend_tokenizer", None)
-    if rust is not None:
+    if rust_json:
         split = bool(tokenizer.split_special_tokens)
-        saved = SavedTokenizer(rust.to_str(), split, known_ids=known_ids)
+        saved = SavedTokenizer(rust_json, split, known_ids=known_ids)
         words.sort(key=vocabulary.__getitem__)
         if _agree(saved.load(), tokenizer, _texts(tokenizer, words), checkpoint):
             return saved
@@ -78,25 +76,44 @@ def _known_ids(vocabulary: Mapping[str, int], model: Any, checkpoint: str) -> in
         table = model.get_input_embeddings()
     except (NotImplementedError, AttributeError):  # canine hashes any id
         table = None
-    known = getattr(table, "num_embeddings", None) or getattr(model.config, "vocab_size", None)
-    unknown = sum(known is not None and id_ >= known for id_ in vocabulary.values())
-    if not unknown:
+    rows: int | None = getattr(table, "num_embeddings", None)
+    known: int | None = rows or getattr(model.config, "vocab_size", None)
+    if known is None or not (unknown := sum(id_ >= known for id_ in vocabulary.values())):
         return None
     log.warning(
         "%s: its tokenizer has %d tokens that its model does not know; texts with them fail",
         checkpoint,
         unknown,
     )
-    return int(known)
+    return known
 
 
-def _is_known(tokenizer: Any, word: str, special: set[int]) -> bool:
-    """Whether an entry of the vocabulary, given as text, becomes anything but unknown tokens."""
-    try:
-        made = tokenizer(_as_text(tokenizer, word), add_special_tokens=False, verbose=False)
-    except Exception:  # not every entry of a vocabulary is text
-        return False
-    return any(id_ not in special for id_ in made["input_ids"])
+def _special_ids(tokenizer: Any, rust_json: str) -> set[int]:
+    """The ids of special tokens and of the unknown token, which stand for no text of their own."""
+    added = tokenizer.added_tokens_decoder.items()
+    model = json.loads(rust_json)["model"] if rust_json else {}
+    unknown = tokenizer.get_vocab().get(model.get("unk_token"), model.get("unk_id"))
+    return {unknown, *tokenizer.all_special_ids, *(id_ for id_, token in added if token.special)}
+
+
+def _check_words(tokenizer: Any, words: Sequence[str], special: set[int], checkpoint: str) -> None:
+    """Raises CheckpointError unless one of the words, given as text, becomes a token that is not
+    special.
+    """
+    why = "it knows none of the words in its vocabulary"
+    for word in words:
+        try:
+            made = tokenizer(_as_text(tokenizer, word))
+        except Exception as error:  # not every entry of a vocabulary is text
+            why = f"it fails on the words of its vocabulary ({_first_line(error)})"
+            continue
+        if any(id_ not in special for id_ in made["input_ids"]):
+            return
+    raise CheckpointError(f"{checkpoint}: its tokenizer is broken: {why}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _as_text(tokenizer: Any, word: str) -> str:
@@ -120,13 +137,12 @@ def _agree(rust: Tokenizer, tokenizer: Any, texts: Iterator[Text], checkpoint: s
     """Whether a Rust tokenizer gives the ids and token type ids that calls of `tokenizer` give."""
     for text in texts:
         try:
-            expected = tokenizer(*text, verbose=False)
+            expected = tokenizer(*text)
         except Exception as error:
             if text.text_pair is not None:
                 continue  # it takes no pairs
-            why = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(
-                f"{checkpoint}: its tokenizer fails on words of its own vocabulary ({why})"
+                f"{checkpoint}: its tokenizer fails on its own words ({_first_line(error)})"
             ) from error
         [made] = rust.encode([text], spans=False)
         if isinstance(made, Exception) or made.ids != expected["input_ids"]:
@@ -173,13 +189,10 @@ def describe_tokenizer(
 
 
 _NO_OPTIONS = {
-    "name_or_path",
-    "is_local",
-    "local_files_only",
-    "added_tokens_decoder",
-    "chat_template",
+    *("name_or_path", "is_local", "local_files_only"),
+    *("added_tokens_decoder", "chat_template", "vocab", "merges"),
 }
-"""Arguments of a tokenizer that change no ids, or that its added tokens repeat."""
+"""Arguments of a tokenizer that change no ids, or repeat its files or added tokens."""
 
 
 def _plain(value: Any) -> Any:

@@ -58,7 +58,8 @@ def vocabulary_files(tokenizer: Any, location: str, options: Mapping[str, Any]) 
             path = cached_file(location, name, **options)
         except OSError:  # not every file is needed
             continue
-        digests[name] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        if path is not None:
+            digests[name] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return digests
 
 

@@ -31,6 +31,9 @@ class PythonTokenizer:
     longest_token_bytes = 0
 
     def __init__(self, pickled: bytes) -> None:
+        from transformers import logging
+
+        logging.set_verbosity_error()  # it warns of each pair that is truncated
         self._tokenizer: Any = pickle.loads(pickled)
         self._lock = threading.Lock()  # guards _tokenizer
 
@@ -61,9 +64,7 @@ class PythonTokenizer:
         with self._lock:
             try:
                 self._tokenizer.truncation_side = side
-                made = self._tokenizer(
-                    *source, return_attention_mask=False, verbose=False, **options
-                )
+                made = self._tokenizer(*source, return_attention_mask=False, **options)
             except Exception as error:
                 return error
             finally:

@@ -57,7 +57,7 @@ class RustTokenizer:
 
     def id_to_token(self, id_: int) -> str:
         """The entry of the vocabulary for an id."""
-        return self._untruncated.id_to_token(id_)
+        return self._untruncated.id_to_token(id_) or ""
 
     def _truncating_tokenizer(
         self, truncation: Truncation, max_tokens: int
