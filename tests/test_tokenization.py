@@ -1,6 +1,7 @@
 """Text to Encoding: with many threads, and at the limits of the model's length."""
 
 import json
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +12,20 @@ import tokenizers
 import transformers
 
 from classwire_server.errors import ConfigError, RequestError
-from classwire_server.tokenization import Encoding, OffsetUnit, Text, Tokenization, Truncation
+from classwire_server.tokenization import (
+    Encoding,
+    OffsetUnit,
+    Text,
+    Tokenization,
+    Truncation,
+    python,
+)
+from classwire_server.tokenization.rust import RustTokenizer
 
 TEXTS = [Text("I really love this book " * repeats, "or not") for repeats in (1, 3, 30, 200)]
 
 
-class RustTokenizer:
+class ReplaceableTokenizer:
     """A Rust tokenizer whose methods a test can replace in a subclass."""
 
     _load = tokenizers.Tokenizer.from_str
@@ -28,7 +37,7 @@ class RustTokenizer:
         return getattr(self.rust, name)
 
     @classmethod
-    def from_str(cls, rust_json: str) -> "RustTokenizer":
+    def from_str(cls, rust_json: str) -> "ReplaceableTokenizer":
         """Load a tokenizer from its tokenizer.json."""
         return cls(cls._load(rust_json))
 
@@ -42,7 +51,7 @@ def rust_json(checkpoint: Callable[..., Path]) -> str:
 def tokenization(rust_json: str, max_tokens: int = 32, token_types: bool = True) -> Tokenization:
     """A tokenization that rejects long texts by default."""
     return Tokenization(
-        rust_json,
+        RustTokenizer(rust_json),
         max_tokens=max_tokens,
         uses_token_types=token_types,
         default_truncation=Truncation.REJECT,
@@ -151,7 +160,7 @@ def test_a_panic_of_the_tokenizer_fails_its_own_text(
     """A panic in Rust becomes an Exception, for the text that caused it."""
     panic = type("PanicException", (BaseException,), {})
 
-    class Panicking(RustTokenizer):
+    class Panicking(ReplaceableTokenizer):
         def encode_batch_fast(self, inputs: list[str]) -> object:
             if "bad" in inputs:
                 raise panic("caller's text")
@@ -176,7 +185,7 @@ def test_interruptions_are_not_swallowed(rust_json: str, monkeypatch: pytest.Mon
     interrupt.
     """
 
-    class Interrupted(RustTokenizer):
+    class Interrupted(ReplaceableTokenizer):
         def encode_batch(self, _: object) -> None:
             raise KeyboardInterrupt
 
@@ -184,3 +193,94 @@ def test_interruptions_are_not_swallowed(rust_json: str, monkeypatch: pytest.Mon
     tokenizer = tokenization(rust_json)
     with pytest.raises(KeyboardInterrupt):
         tokenizer.encode(TEXTS[0], None, "input.text")
+
+
+def test_a_text_without_tokens() -> None:
+    """A text of which the tokenizer leaves nothing is EMPTY_TEXT, and fails no other text."""
+    letters = tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0, "b": 1}, []))  # no unknown token
+    tokenizer = tokenization(letters.to_str())
+
+    empty, good = tokenizer.encode_all([Text("xyz"), Text("abx")], None, spans=False)
+
+    assert isinstance(empty, RequestError)
+    assert (empty.reason, empty.field) == ("EMPTY_TEXT", "text")
+    assert "no token" in str(empty)
+    assert isinstance(good, Encoding)
+    assert list(good.ids) == [0, 1]
+
+
+def test_special_tokens_alone_are_an_input(rust_json: str) -> None:
+    """A text that becomes special tokens alone is encoded, as transformers does it."""
+    encoding = tokenization(rust_json).encode(Text("\u200b"), None, "input.text")
+
+    assert all(token.special for token in encoding.tokens(OffsetUnit.UNICODE))
+
+
+def test_a_token_that_the_model_does_not_know(rust_json: str) -> None:
+    """A text with an id beyond the model's embeddings fails alone, and its error names no token."""
+    ids = tokenization(rust_json).encode(Text("love"), None, "input.text").ids
+    limited = Tokenization(
+        RustTokenizer(rust_json),
+        max_tokens=32,
+        uses_token_types=True,
+        default_truncation=Truncation.REJECT,
+        known_ids=max(ids),
+    )
+
+    bad, good = limited.encode_all([Text("love"), Text("")], None, spans=False)
+
+    assert isinstance(bad, RequestError)
+    assert (bad.reason, bad.field) == ("INTERNAL", "")
+    assert "more tokens than its model" in str(bad)
+    assert isinstance(good, Encoding)
+
+
+@pytest.mark.parametrize("truncation", [None, Truncation.DROP_END])
+def test_special_tokens_in_a_text_are_split(
+    checkpoint: Callable[..., Path], truncation: Truncation | None
+) -> None:
+    """With split_special_tokens a special token that a text has written out is ordinary text."""
+    reference = transformers.AutoTokenizer.from_pretrained(checkpoint("bert"))
+    text = "good [SEP] bad" * (1 if truncation is None else 20)
+
+    def ids(split: bool) -> list[int]:
+        tokenizer = RustTokenizer(reference.backend_tokenizer.to_str(), split_special_tokens=split)
+        made = Tokenization(
+            tokenizer,
+            max_tokens=32,
+            uses_token_types=True,
+            default_truncation=Truncation.REJECT,
+        ).encode(Text(text), truncation, "input.text")
+        return list(made.ids)
+
+    def expected(split: bool) -> list[int]:
+        made = reference(text, split_special_tokens=split, truncation=True, max_length=32)
+        return list(made["input_ids"])
+
+    assert ids(True) == expected(True)
+    assert ids(False) == expected(False)
+    assert ids(True).count(reference.sep_token_id) == 1
+
+
+class RememberingTokenizer:
+    """A tokenizer of `transformers` that remembers words; its only id is their number."""
+
+    def __init__(self) -> None:
+        self.cache: dict[str, str] = {}
+
+    def __call__(self, text: str, *_: Any, **__: Any) -> dict[str, list[int]]:
+        """Tokenize a text of one word."""
+        self.cache[text] = text
+        return {"input_ids": [len(self.cache)]}
+
+
+def test_words_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tokenizer that keeps each word that it has ever seen forgets them at a limit."""
+    monkeypatch.setattr(python, "MAX_CACHED_WORDS", 3)
+    tokenizer = python.PythonTokenizer(pickle.dumps(RememberingTokenizer()))
+
+    found = tokenizer.encode([Text(str(number)) for number in range(6)], spans=False)
+
+    assert [each.ids for each in found if not isinstance(each, Exception)] == [
+        [1], [2], [3], [4], [1], [2]
+    ]  # fmt: skip

@@ -134,31 +134,6 @@ def test_an_architecture_that_classifies_nothing(folder: Path) -> None:
     _error(folder)
 
 
-def test_a_tokenizer_with_more_tokens_than_the_model(folder: Path) -> None:
-    """The loader rejects a tokenizer with ids outside of the embedding table."""
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    tokenizer.add_tokens(["<brand-new>"])
-    tokenizer.save_pretrained(folder)
-    assert "ids that its model does not know" in _error(folder)
-
-
-def test_a_tokenizer_that_knows_no_word(folder: Path) -> None:
-    """The loader rejects a vocabulary of special tokens alone."""
-    for file in ("tokenizer.json", "vocab.txt"):
-        (folder / file).unlink(missing_ok=True)
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    (folder / "vocab.txt").write_text("\n".join(special))
-    assert "its tokenizer is broken" in _error(folder)
-
-
-def test_no_tokenizer(folder: Path) -> None:
-    """The loader rejects a checkpoint without a tokenizer file."""
-    for file in folder.iterdir():
-        if file.name not in {"config.json", "model.safetensors"}:
-            file.unlink()
-    _error(folder)
-
-
 def test_logits_that_are_not_finite(folder: Path, serve: Callable[..., Any]) -> None:
     """The server does not start with weights that give NaN."""
     model = transformers.BertForSequenceClassification.from_pretrained(folder)
@@ -372,13 +347,13 @@ def test_shards_outside_of_the_folder_are_not_read(
 
 def test_tokenizer_files_are_those_of_the_folder(folder: Path, tmp_path: Path) -> None:
     """Paths in tokenizer_config.json have no effect."""
-    before = _load(folder).tokenizer_json
+    before = _load(folder).tokenizer.rust_json
     other = tmp_path / "other.json"
     other.write_text("{}")
     path = folder / "tokenizer_config.json"
     names = dict.fromkeys(("tokenizer_file", "vocab_file", "name_or_path"), str(other))
     path.write_text(json.dumps(json.loads(path.read_text()) | names))
-    assert _load(folder).tokenizer_json == before
+    assert _load(folder).tokenizer.rust_json == before
 
 
 def test_an_adapter(folder: Path) -> None:

@@ -14,7 +14,7 @@ class Reason(StrEnum):
     """Why a call, or one text of it, failed. Each docstring says when the server uses it."""
 
     EMPTY_TEXT = "EMPTY_TEXT"
-    """The text is missing, empty or only white space."""
+    """The text is missing, empty or only white space, or the tokenizer leaves no token of it."""
     TEXT_TOO_LARGE = "TEXT_TOO_LARGE"
     """The text has more bytes than the model's limit."""
     TOO_MANY_TOKENS = "TOO_MANY_TOKENS"
@@ -22,7 +22,7 @@ class Reason(StrEnum):
     UNKNOWN_ENUM = "UNKNOWN_ENUM"
     """An enum field has a number that the server does not know."""
     BAD_OPTION = "BAD_OPTION"
-    """An option is NaN or out of range, or the model takes no pairs of texts."""
+    """An option is NaN or out of range, or the model cannot do what it asks: pairs, spans."""
     TOO_MANY_ITEMS = "TOO_MANY_ITEMS"
     """A batch, or a message of a stream, has more items than the limit."""
     BAD_ID = "BAD_ID"

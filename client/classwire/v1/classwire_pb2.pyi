@@ -835,7 +835,9 @@ class ClassifyOptions(_message.Message):
     include_logits: _builtins.bool
     """Whether to return the logits. Default: false."""
     include_tokens: _builtins.bool
-    """Whether to return the tokens that the model saw. Default: false."""
+    """Whether to return the tokens that the model saw. Default: false.
+    INVALID_ARGUMENT/BAD_OPTION if the model's tokenizer has no spans of tokens.
+    """
     offset_unit: Global___OffsetUnit.ValueType
     """Unit of Token.start and Token.end. Default: OFFSET_UNIT_UNICODE."""
     priority: Global___Priority.ValueType
@@ -1443,7 +1445,10 @@ class Model(_message.Message):
     ASCII only, without the keys _name_or_path, transformers_version, dtype and torch_dtype) and a
     newline; the tokenizer's tokenizer.json re-serialised in the same way, without the keys truncation
     and padding, and a newline; then for each weight in the order of the names' bytes: name, space,
-    dimensions joined by "x", newline, and the values as little-endian float32 in row-major order.
+    dimensions joined by "x", newline, and the values as little-endian float32 in row-major order. A
+    tokenizer that splits special tokens in texts also has the key split_special_tokens, with the value
+    true. For a tokenizer in Python, an object with these keys stands in place of tokenizer.json: class,
+    options, added_tokens, and files with the SHA-256 of each file of its vocabulary by name.
     """
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -96,6 +96,7 @@ class ClassifyServiceServicer(object):
 
     def Tokenize(self, request, context):
         """Tokenize returns exactly what the model would see for a text, after truncation.
+        INVALID_ARGUMENT/BAD_OPTION if the model's tokenizer has no spans of tokens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,9 @@ class ClassifyServiceStub:
     end with UNAVAILABLE at any time; callers send the unanswered items again on a new stream.
     """
     Tokenize: _grpc.UnaryUnaryMultiCallable[_classwire_pb2.TokenizeRequest, _classwire_pb2.TokenizeResponse]
-    """Tokenize returns exactly what the model would see for a text, after truncation."""
+    """Tokenize returns exactly what the model would see for a text, after truncation.
+    INVALID_ARGUMENT/BAD_OPTION if the model's tokenizer has no spans of tokens.
+    """
 
 @_typing.type_check_only
 class ClassifyServiceAsyncStub(ClassifyServiceStub):
@@ -76,7 +78,9 @@ class ClassifyServiceAsyncStub(ClassifyServiceStub):
     end with UNAVAILABLE at any time; callers send the unanswered items again on a new stream.
     """
     Tokenize: _aio.UnaryUnaryMultiCallable[_classwire_pb2.TokenizeRequest, _classwire_pb2.TokenizeResponse]  # type: ignore[assignment]
-    """Tokenize returns exactly what the model would see for a text, after truncation."""
+    """Tokenize returns exactly what the model would see for a text, after truncation.
+    INVALID_ARGUMENT/BAD_OPTION if the model's tokenizer has no spans of tokens.
+    """
 
 class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
     """ClassifyService turns text into labelled scores.
@@ -122,7 +126,9 @@ class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _classwire_pb2.TokenizeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_classwire_pb2.TokenizeResponse, _abc.Awaitable[_classwire_pb2.TokenizeResponse]]:
-        """Tokenize returns exactly what the model would see for a text, after truncation."""
+        """Tokenize returns exactly what the model would see for a text, after truncation.
+        INVALID_ARGUMENT/BAD_OPTION if the model's tokenizer has no spans of tokens.
+        """
 
 def add_ClassifyServiceServicer_to_server(servicer: ClassifyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

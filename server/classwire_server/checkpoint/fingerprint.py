@@ -9,16 +9,18 @@ _CONFIG_KEYS_LEFT_OUT = ("_name_or_path", "transformers_version", "dtype", "torc
 _TOKENIZER_KEYS_LEFT_OUT = ("truncation", "padding")
 
 
-def fingerprint(config: Mapping[str, Any], tokenizer_json: str, weights: Mapping[str, Any]) -> str:
+def fingerprint(
+    config: Mapping[str, Any], tokenizer: Mapping[str, Any], weights: Mapping[str, Any]
+) -> str:
     """SHA-256, 64 hexadecimal digits, in the canonical form that `Model.fingerprint` documents.
 
-    `config` is config.json as stored, `weights` are float32 CPU tensors by name. The result does
-    not depend on the checkpoint's location, the format of its weights, or the version that wrote
-    it.
+    `config` is config.json as stored, `tokenizer` is tokenizer.json or the description of a Python
+    tokenizer, `weights` are float32 CPU tensors by name. The result does not depend on the
+    checkpoint's location, the format of its weights, or the version that wrote it.
     """
     digest = hashlib.sha256(b"classwire-fingerprint-v1\n")
     digest.update(_canonical(config, _CONFIG_KEYS_LEFT_OUT))
-    digest.update(_canonical(json.loads(tokenizer_json), _TOKENIZER_KEYS_LEFT_OUT))
+    digest.update(_canonical(tokenizer, _TOKENIZER_KEYS_LEFT_OUT))
     for name in sorted(weights, key=str.encode):
         values = weights[name].detach().float().contiguous().numpy()
         shape = "x".join(map(str, values.shape))

@@ -15,12 +15,14 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import CheckpointError
 from classwire_server.scoring import Activation
-from classwire_server.tokenization import Tokenization, Truncation, check_tokenizer
+from classwire_server.tokenization import Tokenization, Truncation
 
 from .fingerprint import fingerprint
 from .labels import labels_of
 from .path_safety import check_contained
 from .token_limit import token_limit
+from .tokenizer import SavedTokenizer, describe_tokenizer, save_tokenizer
+from .tokenizer_files import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -38,18 +40,17 @@ class ProblemType(Enum):
 class Checkpoint:
     """A checkpoint without its weights.
 
-    `tokenizer_json` is its tokenizer in the format of tokenizer.json, `max_tokens` the longest
-    encoding it accepts. `input_names` are the inputs that its tokenizer returns and its model
-    takes. `takes_pairs` is false if its model fails on a pair. `labels` are in the order of their
-    ids. `revision` is the hub's commit, or empty for a folder. `fingerprint` is 64 hexadecimal
-    digits.
+    `max_tokens` is the longest encoding it accepts. `input_names` are the inputs that its tokenizer
+    returns and its model takes. `takes_pairs` is false if its model fails on a pair. `labels` are
+    in the order of their ids. `revision` is the hub's commit, or empty for a folder. `fingerprint`
+    is 64 hexadecimal digits.
     """
 
     name: str
     location: str
     revision: str
     architecture: str
-    tokenizer_json: str
+    tokenizer: SavedTokenizer
     max_tokens: int
     input_names: frozenset[str]
     labels: tuple[str, ...]
@@ -61,11 +62,12 @@ class Checkpoint:
     def tokenization(self, default_truncation: Truncation) -> Tokenization:
         """A Tokenization for the checkpoint. Raises ConfigError as Tokenization does."""
         return Tokenization(
-            self.tokenizer_json,
+            self.tokenizer.load(),
             max_tokens=self.max_tokens,
             uses_token_types="token_type_ids" in self.input_names,
             default_truncation=default_truncation,
             takes_pairs=self.takes_pairs,
+            known_ids=self.tokenizer.known_ids,
         )
 
 
@@ -103,7 +105,7 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
         raw_config, commit = _raw_config(location, options)
         options["revision"] = commit or options["revision"]  # all files of one commit
         model_config = transformers.AutoConfig.from_pretrained(location, **options)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
+        tokenizer = load_tokenizer(location, options)
         model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
             location,
             dtype="float32",
@@ -124,23 +126,22 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
             f"{source.location}: weights are missing ({names}); "
             "it has no trained sequence-classification head or is incomplete"
         )
-    rust_json = check_tokenizer(
-        tokenizer, model.get_input_embeddings().num_embeddings, source.location
-    )
+    saved = save_tokenizer(tokenizer, model, source.location)
+    described = describe_tokenizer(tokenizer, saved, location, options)
     problem_type, activation = problem_of(model_config.problem_type, model_config.num_labels)
     checkpoint = Checkpoint(
         name=source.name,
         location=source.public_location,
         revision="" if source.is_folder else (commit or source.revision),
         architecture=type(model).__name__,
-        tokenizer_json=rust_json,
+        tokenizer=saved,
         max_tokens=token_limit(model, tokenizer, config.max_tokens),
         input_names=frozenset(tokenizer.model_input_names)
         & inspect.signature(model.forward).parameters.keys(),
         labels=labels_of(model_config, source.location),
         problem_type=problem_type,
         activation=activation,
-        fingerprint=fingerprint(raw_config, rust_json, model.state_dict()),
+        fingerprint=fingerprint(raw_config, described, model.state_dict()),
     )
     return LoadedCheckpoint(checkpoint, model.eval(), tokenizer)
 

@@ -18,6 +18,7 @@ from .requests import (
     TRUNCATIONS,
     ClassifyRequest,
     Options,
+    check_spans,
     check_text,
     max_texts,
     parse_enum,
@@ -77,6 +78,7 @@ class ClassifyService:
     def tokenize(self, request: pb.TokenizeRequest, call: Call) -> pb.TokenizeResponse:
         """The tokens of a text, as the model gets them."""
         model = self._model(request.model, call)
+        check_spans(model, "model")
         truncation = parse_enum(request.truncation, TRUNCATIONS, "truncation")
         unit = parse_enum(request.offset_unit, OFFSET_UNITS, "offset_unit") or OffsetUnit.UNICODE
         rate = call.caller.rate
@@ -87,7 +89,7 @@ class ClassifyService:
             rate.take(len(encoding.ids), call.received_s)
         except RequestError as error:
             rate.take(tokens_made(error), call.received_s)
-            error.field = f"input.{error.field}"
+            error.field = error.field and f"input.{error.field}"
             raise
         return pb.TokenizeResponse(
             tokens=map(token, encoding.tokens(unit)),
@@ -101,7 +103,7 @@ class ClassifyService:
 
 
 def _options(model: ServedModel, options: pb.ClassifyOptions) -> Options:
-    return parse_options(options, model.checkpoint.activation, Priority.INTERACTIVE, "options")
+    return parse_options(options, model, Priority.INTERACTIVE, "options")
 
 
 def _check_size(texts: int, limit: int) -> None:

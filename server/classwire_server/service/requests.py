@@ -81,14 +81,14 @@ def parse_enum(value: int, known: Mapping[Any, E], field: str) -> E | None:
 
 
 def parse_options(
-    options: pb.ClassifyOptions, model_activation: Activation, priority: Priority, field: str
+    options: pb.ClassifyOptions, model: ServedModel, priority: Priority, field: str
 ) -> Options:
     """The options of a call; `priority` is the default, `field` the path of the options.
 
     Raises RequestError UNKNOWN_ENUM or BAD_OPTION, naming the field.
     """
     activation = parse_enum(options.activation, ACTIVATIONS, f"{field}.activation")
-    activation = activation or model_activation
+    activation = activation or model.checkpoint.activation
     min_score = options.min_score if options.HasField("min_score") else None
     if min_score is not None:
         bounded = activation is not Activation.IDENTITY
@@ -98,6 +98,8 @@ def parse_options(
                 f"min_score is not a finite number{' within 0 and 1' if bounded else ''}",
                 field=f"{field}.min_score",
             )
+    if options.include_tokens:
+        check_spans(model, f"{field}.include_tokens")
     unit = parse_enum(options.offset_unit, OFFSET_UNITS, f"{field}.offset_unit")
     return Options(
         top_k=options.top_k,
@@ -109,6 +111,16 @@ def parse_options(
         offset_unit=unit or OffsetUnit.UNICODE,
         priority=PRIORITIES.get(options.priority, priority),
     )
+
+
+def check_spans(model: ServedModel, field: str) -> None:
+    """Raises RequestError BAD_OPTION, naming the field, if a model's tokens have no spans."""
+    if not model.tokenization.has_spans:
+        raise RequestError(
+            Reason.BAD_OPTION,
+            "the model's tokenizer does not say where in the text a token is",
+            field=field,
+        )
 
 
 def max_texts(model: ServedModel, options: Options) -> int:

@@ -17,6 +17,7 @@ import torch
 
 from classwire_server import engine as engine_room
 from classwire_server.checkpoint.loading import Checkpoint, ProblemType, load_checkpoint
+from classwire_server.checkpoint.tokenizer import SavedTokenizer
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Execution, Precision
@@ -190,7 +191,7 @@ _CHECKPOINT = Checkpoint(
     location="tiny",
     revision="",
     architecture="Bert",
-    tokenizer_json="{}",
+    tokenizer=SavedTokenizer(),
     max_tokens=8,
     input_names=frozenset({"token_type_ids"}),
     labels=("a", "b"),

@@ -12,7 +12,7 @@ from classwire_server.engine import Deviation
 from classwire_server.engine.forward.runner import Runner
 from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import CheckpointError
-from classwire_server.tokenization import Text, Truncation
+from classwire_server.tokenization import Encoding, Text, Truncation
 
 from .calibration import LONG_TEXT, PAIR, PARITY_TEXTS, measure_deviation, spread
 from .direct_use import DirectUse
@@ -79,19 +79,20 @@ def check_by_direct_use(checkpoint: Checkpoint, direct: DirectUse) -> ParityChec
     """
     limit, generator = checkpoint.max_tokens, torch.get_rng_state()
     special = Text(f"What do these mean? {direct.special_tokens}")
-    answers = {text: direct.attempt(text, limit) for text in (*PARITY_TEXTS, special)}
-    if isinstance(answers[LONG_TEXT], str):
+    usable = _encodings(checkpoint, [*PARITY_TEXTS, special])
+    answers = {text: direct.attempt(text, limit) for text in usable}
+    if isinstance(answers.get(LONG_TEXT), str):
         limit = _longest(direct, limit)
         answers[LONG_TEXT] = direct.attempt(LONG_TEXT, limit)
-    for text in PARITY_TEXTS:  # a special token may stand for an image, so that text may fail
-        if isinstance(problem := answers[text], str) and text is not PAIR:
+    for text in set(PARITY_TEXTS) - {PAIR}:  # a special token may stand for an image
+        if isinstance(problem := answers.get(text), str):
             raise CheckpointError(f"{checkpoint.location}: fails in direct use too: {problem}")
-    takes_pairs = not isinstance(answers[PAIR], str)
+    takes_pairs = not isinstance(answers.get(PAIR), str)
     checkpoint = replace(checkpoint, max_tokens=limit, takes_pairs=takes_pairs)
     logits = {text: answer for text, answer in answers.items() if not isinstance(answer, str)}
-    packed = _packed(checkpoint, list(logits))
+    packed = pack(list(_encodings(checkpoint, list(logits)).values()))
     check = _finite(ParityCheck(checkpoint, packed, np.stack(list(logits.values()))[packed.order]))
-    if not torch.equal(generator, torch.get_rng_state()):
+    if LONG_TEXT in logits and not torch.equal(generator, torch.get_rng_state()):
         again = direct.attempt(LONG_TEXT, limit)
         if isinstance(again, str) or not np.allclose(again, logits[LONG_TEXT], SAME, SAME):
             raise CheckpointError(
@@ -108,13 +109,21 @@ def check_by_engine(checkpoint: Checkpoint, texts: Sequence[Text], engine: Runne
     finite.
     """
     taken = [text for text in texts if text.text_pair is None or checkpoint.takes_pairs]
-    packed = _packed(checkpoint, taken)
+    packed = pack(list(_encodings(checkpoint, taken).values()))
     return _finite(ParityCheck(checkpoint, packed, _run(engine, packed)))
 
 
-def _packed(checkpoint: Checkpoint, texts: Sequence[Text]) -> PackedTexts:
-    tokenization = checkpoint.tokenization(Truncation.DROP_END)
-    return pack([tokenization.encode(text, None, field="") for text in texts])
+def _encodings(checkpoint: Checkpoint, texts: Sequence[Text]) -> dict[Text, Encoding]:
+    """The texts that can be encoded. Raises CheckpointError if there is none."""
+    encodings = checkpoint.tokenization(Truncation.DROP_END).encode_all(texts, None, spans=False)
+    usable = {
+        text: encoding
+        for text, encoding in zip(texts, encodings, strict=True)
+        if isinstance(encoding, Encoding)
+    }
+    if not usable:
+        raise CheckpointError(f"{checkpoint.location}: its tokenizer finds no token in any text")
+    return usable
 
 
 def _finite(check: ParityCheck) -> ParityCheck:

@@ -50,9 +50,7 @@ class StreamConfig:
             )
         config = first.config
         model = registry.use(config.model, "config.model", call.when_over)
-        options = parse_options(
-            config.options, model.checkpoint.activation, Priority.BULK, "config.options"
-        )
+        options = parse_options(config.options, model, Priority.BULK, "config.options")
         in_order = parse_enum(config.ordering, ORDERINGS, "config.ordering") is Ordering.IN_ORDER
         return cls(model, options, in_order, _item_timeout_s(config))
 

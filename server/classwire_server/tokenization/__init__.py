@@ -1,25 +1,13 @@
-"""Text to Encoding: the ids that the model receives, and the span of each token in the text.
-
-It calls the Rust tokenizer directly, on its own copies: `transformers` sets truncation on a shared
-object, which is not safe with several threads.
-"""
+"""Text to Encoding: the ids that the model receives, and the span of each token in the text."""
 
 import itertools
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
-
-import tokenizers
+from typing import Any, NamedTuple, Protocol
 
 from classwire.contract.reasons import Reason
-
-from .errors import CheckpointError, ConfigError, RequestError
-
-# While the model uses all cores, the tokenizer's own threads take a third more CPU time.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+from classwire_server.errors import ConfigError, RequestError
 
 
 class Truncation(Enum):
@@ -56,6 +44,54 @@ class Token:
     special: bool
     token_type_id: int
     sequence_index: int
+
+
+class Encoded(Protocol):
+    """What a tokenizer returns for one text, special tokens included."""
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """The ids of the tokens."""
+        ...
+
+    @property
+    def type_ids(self) -> Sequence[int]:
+        """The token type id of each token."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """The tokenizer of a checkpoint; any thread may call it.
+
+    `has_spans` says whether its results also have the spans of the tokens, as those of the Rust
+    tokenizers have.
+    """
+
+    has_spans: bool
+
+    @property
+    def longest_token_bytes(self) -> int:
+        """Size of the longest entry of the vocabulary, in UTF-8 bytes."""
+        ...
+
+    @property
+    def special_tokens_of_a_pair(self) -> int:
+        """Number of special tokens that a pair of texts gets."""
+        ...
+
+    def encode(self, sources: Sequence[Text], *, spans: bool) -> Sequence[Encoded | Exception]:
+        """Encode whole texts or pairs; one that fails has its exception in its place."""
+        ...
+
+    def truncate(
+        self, source: Text, truncation: Truncation, max_tokens: int, *, spans: bool
+    ) -> Encoded | Exception:
+        """Encode the part of a text or pair that `max_tokens` have room for."""
+        ...
+
+    def id_to_token(self, id_: int) -> str:
+        """The entry of the vocabulary for an id."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -121,48 +157,52 @@ def tokens_made(outcome: Encoding | Exception) -> int:
 class Tokenization:
     """Tokenizes texts for one model; safe for use by several threads at once.
 
-    `rust_json` is the tokenizer in the format of tokenizer.json, `max_tokens` the longest encoding
-    that the model accepts, `uses_token_types` whether the model receives token type ids (else they
-    are all 0), `takes_pairs` whether it accepts pairs. Raises ConfigError if `max_tokens` leaves no
-    room for a text.
+    `max_tokens` is the longest encoding that the model accepts, `uses_token_types` whether the
+    model receives token type ids (else they are all 0), `takes_pairs` whether it accepts pairs.
+    `known_ids` is the number of ids that the model has embeddings for, None if it has one for each
+    id of the tokenizer. Raises ConfigError if `max_tokens` leaves no room for a text.
     """
 
     def __init__(
         self,
-        rust_json: str,
+        tokenizer: Tokenizer,
         *,
         max_tokens: int,
         uses_token_types: bool,
         default_truncation: Truncation,
         takes_pairs: bool = True,
+        known_ids: int | None = None,
     ) -> None:
         self.max_tokens = max_tokens
         self.default_truncation = default_truncation
-        self._json = rust_json
+        self._tokenizer = tokenizer
         self._uses_token_types = uses_token_types
         self._takes_pairs = takes_pairs
-        self._untruncated = _load(rust_json)
-        special = self._untruncated.num_special_tokens_to_add(is_pair=True)
+        self._known_ids = known_ids
+        special = tokenizer.special_tokens_of_a_pair
         if max_tokens <= special:
             raise ConfigError(
                 "max_tokens", f"{max_tokens} leaves no room for text after {special} special tokens"
             )
-        self._truncating: dict[Truncation, tokenizers.Tokenizer] = {}
-        self._lock = threading.Lock()  # guards _truncating
+
+    @property
+    def has_spans(self) -> bool:
+        """Whether encodings can have spans."""
+        return self._tokenizer.has_spans
 
     @property
     def longest_token_bytes(self) -> int:
         """Size of the longest entry of the vocabulary, in UTF-8 bytes."""
-        vocabulary = self._untruncated.get_vocab(with_added_tokens=True)
-        return max((len(text.encode()) for text in vocabulary), default=0)
+        return self._tokenizer.longest_token_bytes
 
     def encode(self, source: Text, truncation: Truncation | None, field: str) -> Encoding:
-        """Encode one text or pair, with spans.
+        """Encode one text or pair, with spans if the tokenizer has them.
 
-        Raises RequestError, naming `field`: TOO_MANY_TOKENS if the text is longer than the model
-        accepts and truncation is REJECT, BAD_OPTION for a pair if the model takes none.
+        Raises RequestError, naming `field` or text_pair: TOO_MANY_TOKENS if the text is longer than
+        the model accepts and truncation is REJECT; BAD_OPTION for a pair if the model takes none;
+        EMPTY_TEXT if it has no token; INTERNAL if it has a token that the model does not know.
         """
-        [encoding] = self.encode_all([source], truncation, spans=True)
+        [encoding] = self.encode_all([source], truncation, spans=self.has_spans)
         if isinstance(encoding, RequestError) and encoding.field == "text":
             encoding.field = field
         if isinstance(encoding, Exception):
@@ -174,26 +214,29 @@ class Tokenization:
     ) -> list[Encoding | Exception]:
         """Encode texts or pairs; one that fails has its exception in its place.
 
-        A text with too many tokens, or a pair for a model that takes none, has the error that
-        `encode` raises, with `field` relative to its input.
+        The errors are those that `encode` raises, with `field` relative to their input.
         """
         truncation = truncation or self.default_truncation
         return [
-            self._encoding(source, rust, truncation, spans)
-            for source, rust in zip(
-                sources, _encode(self._untruncated, sources, spans), strict=True
+            self._encoding(source, encoded, truncation, spans)
+            for source, encoded in zip(
+                sources, self._tokenizer.encode(sources, spans=spans), strict=True
             )
         ]
 
     def _encoding(
-        self, source: Text, rust: Any, truncation: Truncation, spans: bool
+        self, source: Text, encoded: Encoded | Exception, truncation: Truncation, spans: bool
     ) -> Encoding | Exception:
-        if isinstance(rust, Exception):
-            return rust
+        if isinstance(encoded, Exception):
+            return encoded
         if source.text_pair is not None and not self._takes_pairs:
             problem = "the model takes single texts, and this is a pair"
             return RequestError(Reason.BAD_OPTION, problem, field="text_pair")
-        tokens = len(rust)
+        tokens = len(encoded.ids)
+        if tokens == 0:
+            return RequestError(
+                Reason.EMPTY_TEXT, "the tokenizer leaves no token of the text", field="text"
+            )
         if tokens > self.max_tokens:
             if truncation is Truncation.REJECT:
                 return RequestError(
@@ -202,77 +245,16 @@ class Tokenization:
                     field="text",
                     metadata={"tokens": str(tokens), "max_tokens": str(self.max_tokens)},
                 )
-            [rust] = _encode(self._truncating_tokenizer(truncation), [source], spans)
-            if isinstance(rust, Exception):
-                return rust
-        ids = rust.ids
-        type_ids = rust.type_ids if self._uses_token_types else [0] * len(ids)
-        origin = (rust, self._untruncated) if spans else ()
+            encoded = self._tokenizer.truncate(source, truncation, self.max_tokens, spans=spans)
+            if isinstance(encoded, Exception):
+                return encoded
+        ids = encoded.ids
+        if self._known_ids is not None and max(ids) >= self._known_ids:
+            return RequestError(
+                Reason.INTERNAL,
+                "the text has a token without an embedding: the checkpoint's tokenizer has more "
+                "tokens than its model",
+            )
+        type_ids = encoded.type_ids if self._uses_token_types else [0] * len(ids)
+        origin = (encoded, self._tokenizer) if spans else ()
         return Encoding(ids, type_ids, tokens - len(ids), source, *origin)
-
-    def _truncating_tokenizer(self, truncation: Truncation) -> tokenizers.Tokenizer:
-        with self._lock:
-            if truncation not in self._truncating:
-                tokenizer = _load(self._json)
-                tokenizer.enable_truncation(
-                    self.max_tokens,
-                    strategy="longest_first",
-                    direction="right" if truncation is Truncation.DROP_END else "left",
-                )
-                self._truncating[truncation] = tokenizer
-            return self._truncating[truncation]
-
-
-def _encode(tokenizer: tokenizers.Tokenizer, sources: Sequence[Text], spans: bool) -> list[Any]:
-    """Rust's encodings of the texts; one that fails has its exception in its place."""
-    encode = tokenizer.encode_batch if spans else tokenizer.encode_batch_fast
-    inputs = [source.text if source.text_pair is None else tuple(source) for source in sources]
-    try:
-        return list(encode(inputs))
-    except BaseException as error:
-        # A panic in Rust is a BaseException, which the handlers above would not catch.
-        panicked = type(error).__name__ == "PanicException"
-        if not panicked and not isinstance(error, Exception):
-            raise
-        if len(sources) == 1:
-            return [RuntimeError("the tokenizer panicked") if panicked else error]
-    return [result for source in sources for result in _encode(tokenizer, [source], spans)]
-
-
-def _load(rust_json: str) -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer.from_str(rust_json)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
-_SAMPLES = ("I really love this book", "Ce livre est bon.", "这本书很好", "1234 5678")
-
-
-def check_tokenizer(tokenizer: Any, vocabulary_rows: int, checkpoint: str) -> str:
-    """Check that a transformers tokenizer can be served, and return its tokenizer.json.
-
-    `vocabulary_rows` is the number of rows of the model's embedding table. Raises CheckpointError
-    if the tokenizer has no Rust form, has ids outside of that table, or knows none of a few samples
-    of text.
-    """
-    rust = getattr(tokenizer, "backend_tokenizer", None)
-    if rust is None:
-        raise CheckpointError(f"{checkpoint}: its tokenizer has no fast (Rust) form")
-    largest_id = max(rust.get_vocab(with_added_tokens=True).values(), default=-1)
-    if largest_id >= vocabulary_rows:
-        raise CheckpointError(f"{checkpoint}: its tokenizer has ids that its model does not know")
-    rust_json: str = rust.to_str()
-    unknown_id = tokenizer.unk_token_id
-    plain = _load(rust_json)
-    known = [
-        id_
-        for sample in _SAMPLES
-        for id_ in plain.encode(sample, add_special_tokens=False).ids
-        if id_ != unknown_id
-    ]
-    if not known:
-        raise CheckpointError(
-            f"{checkpoint}: its tokenizer is broken: it knows none of the words tried"
-        )
-    return rust_json

@@ -1,0 +1,78 @@
+"""Tokenizes with a tokenizer of `transformers`, for those that are written in Python.
+
+`transformers` is imported when the first of them is loaded. It loads no torch for a tokenizer.
+"""
+
+import pickle
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from . import Text, Truncation
+
+MAX_CACHED_WORDS = 100_000
+"""Some tokenizers keep every word they have ever seen; from this number on they forget them."""
+
+
+class Ids(NamedTuple):
+    """The ids and token type ids of one text."""
+
+    ids: list[int]
+    type_ids: list[int]
+
+
+class PythonTokenizer:
+    """A pickled tokenizer of `transformers`, with the ids that a call of it returns.
+
+    It encodes one text at a time, since truncation is set on the object. It has no spans.
+    """
+
+    has_spans = False
+    longest_token_bytes = 0
+
+    def __init__(self, pickled: bytes) -> None:
+        from transformers import logging
+
+        logging.set_verbosity_error()  # it warns of each pair that is truncated
+        self._tokenizer: Any = pickle.loads(pickled)
+        self._lock = threading.Lock()  # guards _tokenizer
+
+    @property
+    def special_tokens_of_a_pair(self) -> int:
+        """Number of special tokens that a pair gets; that a text gets, if it takes no pairs."""
+        try:
+            return int(self._tokenizer.num_special_tokens_to_add(pair=True))
+        except ValueError:
+            return int(self._tokenizer.num_special_tokens_to_add(pair=False))
+
+    def encode(self, sources: Sequence[Text], *, spans: bool) -> list[Ids | Exception]:
+        """Encode whole texts or pairs; one that fails has its exception in its place."""
+        return [self._encode(source) for source in sources]
+
+    def truncate(
+        self, source: Text, truncation: Truncation, max_tokens: int, *, spans: bool
+    ) -> Ids | Exception:
+        """Encode the part of a text or pair that `max_tokens` have room for."""
+        side = "right" if truncation is Truncation.DROP_END else "left"
+        return self._encode(source, side, truncation="longest_first", max_length=max_tokens)
+
+    def id_to_token(self, id_: int) -> str:
+        """The entry of the vocabulary for an id."""
+        return str(self._tokenizer.convert_ids_to_tokens(id_))
+
+    def _encode(self, source: Text, side: str = "right", **options: Any) -> Ids | Exception:
+        with self._lock:
+            try:
+                self._tokenizer.truncation_side = side
+                made = self._tokenizer(*source, return_attention_mask=False, **options)
+            except Exception as error:
+                return error
+            finally:
+                self._forget_words()
+        ids = made["input_ids"]
+        return Ids(ids, made.get("token_type_ids") or [0] * len(ids))
+
+    def _forget_words(self) -> None:
+        words = getattr(self._tokenizer, "cache", None)
+        if isinstance(words, dict) and len(words) > MAX_CACHED_WORDS:
+            words.clear()
