@@ -58,11 +58,7 @@ def main() -> int:
     results["seconds"] = round(time.monotonic() - began_s)
     arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
-    found = [
-        line
-        for precision in LIMITS
-        for line in faults(results.get(precision, []), accepted)
-    ]
+    found = [line for precision in LIMITS for line in faults(results.get(precision, []), accepted)]
     print("\n".join(found))
     for precision in LIMITS:
         if precision in results:

@@ -32,9 +32,7 @@ def finding(
     wrong, refused, deviation = _compared(truth, observed, tolerance)
     found["deviation"] = deviation
     if truth["limit"] is not None and observed["max_tokens"] > truth["limit"]:
-        wrong.append(
-            f"accepts {observed['max_tokens']} tokens, the model takes {truth['limit']}"
-        )
+        wrong.append(f"accepts {observed['max_tokens']} tokens, the model takes {truth['limit']}")
     if wrong:
         return found | {"verdict": WRONG, "reason": "; ".join(wrong)}
     if refused:
@@ -90,6 +88,5 @@ def faults(findings: Sequence[Finding], accepted: Mapping[str, str]) -> list[str
     return [
         f"{each['type']}: {each['verdict']}: {each['reason']}"
         for each in findings
-        if each["verdict"] == WRONG
-        or (each["verdict"] == REFUSED and each["type"] not in accepted)
+        if each["verdict"] == WRONG or (each["verdict"] == REFUSED and each["type"] not in accepted)
     ]

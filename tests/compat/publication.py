@@ -1,6 +1,6 @@
 """Write the table of model types into docs/reference/checkpoints.md.
 
-    python -m tests.compat.publication compat.json
+python -m tests.compat.publication compat.json
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Tiny configs: sizes by the names that configs use, and what single types need besides."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,7 +101,9 @@ SIZES: dict[str, Any] = {
 }
 """The value of a field wherever a config has one that is not None."""
 
+_GROUPED_HEADS = {"head_dim": 8, "num_key_value_heads": 2}
 _BART = {"decoder_start_token_id": 2, "forced_eos_token_id": 2}
+_HYBRIDS = ["linear_attention", "hybrid"] * 2
 _HYBRID = ["linear_attention", "full_attention"]
 
 OVERRIDES: dict[str, dict[str, Any]] = {
@@ -113,17 +116,27 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "canine": {
         "num_hash_buckets": 64, "num_hash_functions": 4, "local_transformer_stride": 16,
     },
+    "cohere_compass_text": {
+        "layer_types": ["sliding_attention", "full_attention"],
+        "rope_parameters": {
+            kind: {"rope_type": "default", "rope_theta": 10_000.0}
+            for kind in ("sliding_attention", "full_attention")
+        },
+    },
     "convbert": {"head_ratio": 2, "conv_kernel_size": 3},
     "deepseek_v3": {"num_key_value_heads": 4},
     "deepseek_v2": {"num_experts_per_tok": 2, "num_key_value_heads": 4},
     "doge": {"keep_window_size": 64},
     "electra": {"embedding_size": 16},
     "esm": {"token_dropout": True},
+    "esmc": {"num_key_value_heads": 4},
     "falcon": {"new_decoder_architecture": False},
     "funnel": {"block_sizes": [1, 1]},
     "gemma3": {"mm_tokens_per_image": 4},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "gptj": {"rotary_dim": 4},
+    "hunyuan_v1_dense": _GROUPED_HEADS,
+    "hunyuan_v1_moe": _GROUPED_HEADS,
     "jamba": {
         "attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2,
         "expert_layer_offset": 1, "use_mamba_kernels": False, "mamba_dt_rank": 4,
@@ -132,14 +145,17 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "coordinate_size": 5, "shape_size": 6, "input_size": 32, "visual_embed": False,
     },
     "layoutlmv2": {"coordinate_size": 5, "shape_size": 6},
+    "lilt": {"hidden_size": 48},
     "longformer": {"attention_window": 16},
     "luke": {"entity_vocab_size": 16, "entity_emb_size": 16},
     "markuplm": {"xpath_unit_hidden_size": 8},
     "mbart": _BART,
     "minicpm3": {"num_key_value_heads": 4, "dim_model_base": 16},
+    "ministral": _GROUPED_HEADS,
     "mistral4": {"num_key_value_heads": 4},
     "mobilebert": {"intra_bottleneck_size": 16, "embedding_size": 16, "true_hidden_size": 16},
     "mvp": _BART,
+    "nemotron": _GROUPED_HEADS,
     "nystromformer": {"num_landmarks": 64, "segment_means_seq_len": 64},
     "perceiver": {
         "d_latents": 32, "num_latents": 8, "num_self_attends_per_block": 2,
@@ -150,6 +166,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "attn_layers": ["local", "lsh"], "axial_pos_shape": [8, 8],
         "axial_pos_embds_dim": [16, 16], "local_attn_chunk_length": 8,
         "lsh_attn_chunk_length": 8, "num_buckets": 4, "hash_seed": 0,
+        "pad_token_id": 0,
     },
     "roc_bert": {
         "pronunciation_vocab_size": 48, "shape_vocab_size": 48, "pronunciation_embed_dim": 8,
@@ -162,13 +179,14 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "mt5": {"decoder_start_token_id": 0},
     "umt5": {"decoder_start_token_id": 0},
     "xlnet": {"mem_len": None},
+    "xmod": {"default_language": "en_XX"},
     "zamba": {
-        "layers_block_type": ["linear_attention", "hybrid"], "use_mamba_kernels": False,
+        "layers_block_type": _HYBRIDS, "num_hidden_layers": 4, "use_mamba_kernels": False,
         "mamba_dt_rank": 4, "attention_hidden_size": 64, "attention_head_dim": 16,
         "num_key_value_heads": 4,
     },
     "zamba2": {
-        "layers_block_type": ["linear_attention", "hybrid"], "use_mamba_kernels": False,
+        "layers_block_type": _HYBRIDS, "num_hidden_layers": 4, "use_mamba_kernels": False,
         "num_key_value_heads": 4,
     },
 }  # fmt: skip
@@ -181,6 +199,9 @@ def tiny_config(model_type: str, tokenizer: Any) -> PreTrainedConfig:
     """Return the smallest useful config of a type for a tokenizer, with LABELS."""
     rows = len(tokenizer) + SPARE_ROWS
     ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id", None) for role in _ROLES}
+    for role, other in (("bos", "cls"), ("eos", "sep")):
+        if ids[f"{role}_token_id"] is None:
+            ids[f"{role}_token_id"] = ids[f"{other}_token_id"]
     fields = _fields(model_type, transformers.CONFIG_MAPPING[model_type](), rows, ids)
     fields["id2label"] = dict(enumerate(LABELS))
     fields["label2id"] = {label: index for index, label in enumerate(LABELS)}
@@ -190,7 +211,7 @@ def tiny_config(model_type: str, tokenizer: Any) -> PreTrainedConfig:
 def _fields(
     model_type: str, default: PreTrainedConfig, rows: int, ids: Mapping[str, int | None]
 ) -> dict[str, Any]:
-    stored = default.to_dict()
+    stored = {field.name: getattr(default, field.name) for field in dataclasses.fields(default)}
     fields = {name: SIZES[name] for name in SIZES if stored.get(name) is not None}
     fields |= {name: rows - SPARE_ROWS for name in stored if _is_picture_token(name)}
     fields |= {name: id_ for name, id_ in ids.items() if name in stored}

@@ -62,9 +62,7 @@ def observed(*answers: Any, batch: Any = None, max_tokens: int = 64) -> dict[str
         (truth(spread=0.01), observed({**ANSWER, "scores": [0.2, 0.8]}), WRONG, "off by"),
     ],
 )
-def test_verdicts(
-    known: dict[str, Any], seen: dict[str, Any], verdict: str, reason: str
-) -> None:
+def test_verdicts(known: dict[str, Any], seen: dict[str, Any], verdict: str, reason: str) -> None:
     """One score that is off, by any call, makes a type wrong; an error where direct use gives
     scores makes it refused; scores that hardly differ make it flat.
     """

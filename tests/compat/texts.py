@@ -1,4 +1,4 @@
-"""The texts of a type: of several lengths, with special tokens written out, at the limit, a pair."""
+"""The texts of a type: of several lengths, with special tokens, at the limit, and a pair."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +58,9 @@ def of_length(model_type: str, tokenizer: Any, tokens: int) -> str | None:
     if model_type in FOREIGN:
         source = AMINO_ACIDS[:20] * (tokens // 20 + 1)
     else:
-        source = " ".join(PROSE[:4]) + " " + "The staff lost my book twice a day. " * (tokens // 6 + 1)
+        source = (
+            " ".join(PROSE[:4]) + " " + "The staff lost my book twice a day. " * (tokens // 6 + 1)
+        )
     for end in range(1, len(source) + 1):
         text = source[:end]
         if not text.endswith(" ") and len(tokenizer(text).input_ids) == tokens:

@@ -44,7 +44,14 @@ FRAMED = Manner(
 )  # fmt: skip
 _XLM = Manner(
     "{bos} $A {sep}", "{bos} $A {sep} $B {sep}",
-    {"bos": "<s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>", "cls": "</s>"},
+    {
+        "bos": "<s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>", "cls": "</s>",
+        "mask": "<special1>",
+    },
+)  # fmt: skip
+_EUROBERT = Manner(
+    "{bos} $A {eos}", "{bos} $A {eos} $B {eos}",
+    {"bos": "<|begin_of_text|>", "eos": "<|end_of_text|>", "pad": "<|pad|>", "mask": "<|mask|>"},
 )  # fmt: skip
 _GLM = Manner(
     "[gMASK] <sop> $A", "[gMASK] <sop> $A $B:1",
@@ -60,7 +67,7 @@ MANNERS: dict[str, Manner] = {
     "bloom": PADDED,
     "deepseek_v2": OPENED,
     "deepseek_v3": OPENED,
-    "eurobert": OPENED,
+    "eurobert": _EUROBERT,
     "glm": _GLM,
     "glm4": _GLM,
     "ministral3": OPENED,
@@ -112,6 +119,16 @@ STAND_INS: dict[str, tuple[str | Manner, str]] = {
 }
 """What stands in for the tokenizer of a type, and why."""
 
+_FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+FIRST: dict[str, tuple[str, ...]] = {
+    "LukeTokenizer": _FAIRSEQ,
+    "MPNetTokenizer": ("<s>", "<pad>", "</s>", "[UNK]", "<mask>"),
+    "PegasusTokenizer": ("<pad>", "</s>", "<mask_1>", "<mask_2>", "<unk>"),
+    "ReformerTokenizer": ("<unk>", "</s>"),
+    "RobertaTokenizer": _FAIRSEQ,
+}
+"""The first tokens of the published vocabularies of a class, where its own default differs."""
+
 _LLAMA = {"add_bos_token": True, "pad_token": "</s>"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "LlamaTokenizer": _LLAMA,
@@ -145,28 +162,27 @@ def make_tokenizer(model_type: str, folder: Path) -> tuple[Any, str]:
 
 def of_class(tokenizer_class: Any, **options: Any) -> Any:
     """Return a Rust tokenizer of a class, with a small vocabulary of the class's kind."""
+    first = FIRST.get(tokenizer_class.__name__, ())
+    if first and tokenizer_class.model is models.Unigram:
+        return tokenizer_class(vocab=vocabularies.unigrams([(token, 0.0) for token in first]))
     state = json.loads(tokenizer_class().backend_tokenizer.to_str())
     model = state["model"]
-    if model["type"] == "WordPiece":
-        return tokenizer_class(vocab=vocabularies.word_pieces(_tokens(model)), **options)
     if model["type"] == "Unigram":
         special = [(token, score) for token, score in model["vocab"]]
         return tokenizer_class(vocab=vocabularies.unigrams(special), **options)
+    special = first or sorted(model["vocab"], key=model["vocab"].__getitem__)
+    if model["type"] == "WordPiece":
+        return tokenizer_class(vocab=vocabularies.word_pieces(special), **options)
     splitting = json.dumps([state["pre_tokenizer"], state["normalizer"]], ensure_ascii=False)
     if "ByteLevel" in splitting:
-        vocabulary, merges = vocabularies.byte_pairs(_tokens(model))
+        vocabulary, merges = vocabularies.byte_pairs(special)
     elif model["end_of_word_suffix"]:
-        vocabulary, merges = vocabularies.ended_pairs(_tokens(model), model["end_of_word_suffix"])
+        vocabulary, merges = vocabularies.ended_pairs(special, model["end_of_word_suffix"])
     elif vocabularies.SPACE in splitting:
-        vocabulary, merges = vocabularies.spaced_pairs(_tokens(model))
+        vocabulary, merges = vocabularies.spaced_pairs(special)
     else:  # the class brings its whole vocabulary
         return tokenizer_class(**options)
     return tokenizer_class(vocab=vocabulary, merges=merges, **options)
-
-
-def _tokens(model: dict[str, Any]) -> list[str]:
-    vocabulary: dict[str, int] = model["vocab"]
-    return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
 def byte_level(manner: Manner) -> Any:

@@ -1,4 +1,4 @@
-"""Small vocabularies, the same in every process: words, their letters, and merges that join them."""
+"""Small vocabularies, the same in every process: words, letters, and merges that join them."""
 
 import io
 import re

@@ -22,18 +22,21 @@ _KEPT = ("A_log", "dt_proj", "dt_bias", "alibi", "inv_freq", "slope_rate")
 def fill(model: nn.Module, gain: float, seed: int = 0) -> None:
     """Set random weights and biases; norms and the rates of state spaces stay as they are."""
     generator = torch.Generator().manual_seed(seed)
+    tables = {id(each.weight) for each in model.modules() if isinstance(each, nn.Embedding)}
     for name, parameter in model.named_parameters():
         if any(part in name for part in _KEPT) or not parameter.is_floating_point():
             continue
         if parameter.dim() > 1:
-            parameter.normal_(std=_deviation(name, parameter, gain), generator=generator)
+            if id(parameter) in tables:
+                deviation = 0.5 if "pos" in name or "type" in name or "wpe" in name else 1.0
+            else:
+                deviation = _deviation(parameter, gain)
+            parameter.normal_(std=deviation, generator=generator)
         elif name.endswith("bias") and "norm" not in name.lower():
             parameter.normal_(std=0.1, generator=generator)
 
 
-def _deviation(name: str, parameter: torch.Tensor, gain: float) -> float:
-    if "embed" in name or "wte" in name or "wpe" in name:
-        return 0.5 if "pos" in name or "type" in name or "wpe" in name else 1.0
+def _deviation(parameter: torch.Tensor, gain: float) -> float:
     if parameter.dim() == 3 and min(parameter.shape) > 1:  # experts
         return float(gain / max(parameter.shape[1:]) ** 0.5)
     return float(gain / parameter.shape[1:].numel() ** 0.5)

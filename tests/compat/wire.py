@@ -103,7 +103,7 @@ def _scores(found: pb.Classification) -> Answer:
 
 def _refused(error: Any) -> str:
     try:
-        code, reason, message, metadata = refusal(error)
+        _, reason, message, metadata = refusal(error)
     except KeyError:  # gRPC's own error has no details
         return f"{error.code().name}: {error.details()}"
     return f"{reason}: {metadata.get('problem') or message}"
