@@ -10,6 +10,7 @@ a wrong score, and for a refusal that refusals.toml does not list.
 import argparse
 import functools
 import json
+import logging
 import sys
 import time
 import tomllib
@@ -49,6 +50,9 @@ def main() -> int:
         "versions": {name: version(name) for name in ("transformers", "torch", "tokenizers")},
         "refusals": accepted,
     }
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    log = logging.FileHandler(arguments.work / "server.log", "w")
+    logging.getLogger("classwire_server").addHandler(log)
     began_s = time.monotonic()
     results["float32"] = sweep(folder, arguments.only, "float32", say)
     if arguments.precisions:

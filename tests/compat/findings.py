@@ -59,21 +59,23 @@ def _compared(
     refused: list[str] = []
     largest = 0.0
     for kind, answers in observed["answers"].items():
+        off: dict[str, float] = {}
         for text, answer in zip(truth["texts"], answers, strict=True):
-            what = f"{kind}, {text['kind']}"
             if "cannot_run" in text:
                 if "scores" in answer:
-                    wrong.append(f"{what}: answered, though direct use cannot run it")
+                    wrong.append(f"{kind}: answers a {text['kind']} that direct use cannot run")
             elif "error" in answer:
                 refused.append(f"{text['kind']}: {answer['error']}")
             elif list(answer["labels"]) != truth["labels"]:
-                wrong.append(f"{what}: labels are {answer['labels']}")
+                wrong.append(f"{kind}: the labels are {answer['labels']}")
             else:
                 pairs = zip(answer["scores"], text["scores"], strict=True)
                 deviation = max(abs(one - other) for one, other in pairs)
                 largest = max(largest, deviation)
                 if not deviation <= tolerance:
-                    wrong.append(f"{what}: off by {deviation:.2g}")
+                    off[text["kind"]] = max(off.get(text["kind"], 0.0), deviation)
+        if off:
+            wrong.append(f"{kind}: {', '.join(off)} off by up to {max(off.values()):.2g}")
     return wrong, refused, largest
 
 

@@ -28,7 +28,7 @@ def observe(target: str, admin_target: str, name: str, folder: str, texts: Any) 
         try:
             operator.load(name, folder)
         except grpc.RpcError as error:
-            return {"load_error": _refused(error)}
+            return {"load_error": _refused(error).replace(f"{folder}: ", "")}
         try:
             model = ModelServiceStub(channel).GetModel(pb.GetModelRequest(name=name)).model
             inputs = [pb.TextInput(text=t["text"], text_pair=t["text_pair"]) for t in texts]
