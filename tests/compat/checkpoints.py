@@ -6,7 +6,7 @@ import json
 import selectors
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def folder_of(work: Path) -> Path:
     return work / "-".join([*versions, digest.hexdigest()[:12]])
 
 
-def made(folder: Path, types: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def made(folder: Path, types: Sequence[str]) -> Generator[tuple[str, dict[str, Any]]]:
     """Yield each type with its truth, as soon as it is made.
 
     A process that ends early, or is silent for PATIENCE_S, costs the type it was at.

@@ -168,8 +168,8 @@ def of_class(tokenizer_class: Any, **options: Any) -> Any:
     state = json.loads(tokenizer_class().backend_tokenizer.to_str())
     model = state["model"]
     if model["type"] == "Unigram":
-        special = [(token, score) for token, score in model["vocab"]]
-        return tokenizer_class(vocab=vocabularies.unigrams(special), **options)
+        scored = [(token, score) for token, score in model["vocab"]]
+        return tokenizer_class(vocab=vocabularies.unigrams(scored), **options)
     special = first or sorted(model["vocab"], key=model["vocab"].__getitem__)
     if model["type"] == "WordPiece":
         return tokenizer_class(vocab=vocabularies.word_pieces(special), **options)

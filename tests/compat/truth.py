@@ -22,7 +22,7 @@ import torch
 import transformers
 
 from . import texts, weights
-from .sizes import POSITIONS, tiny_config
+from .sizes import LABELS, POSITIONS, tiny_config
 from .tokenizer_kinds import make_tokenizer
 
 FILE = "truth.json"
@@ -97,7 +97,7 @@ def make(model_type: str, folder: Path) -> dict[str, Any]:
         "model": type(model).__name__,
         "tokenizer": type(direct.tokenizer).__name__,
         "stand_in": stand_in,
-        "labels": [config.id2label[index] for index in range(config.num_labels)],
+        "labels": list(LABELS),
         "spread": spread,
         "limit": limit,
         "texts": [direct.record(sample) for sample in samples],
