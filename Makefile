@@ -13,7 +13,7 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve real-weights test check style types contract leaks proto lock \
-	train-embedded reference bench chaos \
+	train-embedded reference bench chaos compat \
 	conformance conformance-vectors wheels test-wheels test-grpcio test-tritonclient \
 	docs dashboards picture replay-image release audit clean
 
@@ -95,6 +95,9 @@ bench: setup ## Measure engines and servers against the targets (ARGS=--short: a
 chaos: setup ## Test servers under load, faults and malformed messages (ARGS: names of trials, --short)
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
+compat: setup ## Serve every model type of transformers and compare scores (ARGS: --precisions, --only TYPE)
+	@$(BIN)/python -m tests.compat $(ARGS)
+
 conformance: setup ## Run the conformance vectors in every installed language (ARGS: --only go,ruby)
 	@$(BIN)/python -m conformance $(ARGS)
 
@@ -134,5 +137,5 @@ audit: setup ## Look up every locked version in the advisory database
 	@$(BIN)/uv tool run pip-audit --strict --disable-pip --no-deps --requirement requirements.lock
 
 clean: ## Remove .venv and everything built
-	@rm -rf .venv .conformance dist site .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .compat .conformance dist site .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

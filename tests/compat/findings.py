@@ -1,0 +1,94 @@
+"""What the sweep finds for a type: right, wrong or refused, and what the types add up to. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+RIGHT, WRONG, REFUSED = "right", "wrong", "refused"
+FLAT, NOT_RUN = "flat", "not run"
+VERDICTS = (RIGHT, WRONG, REFUSED, FLAT, NOT_RUN)
+TOLERANCE = 1e-5
+DIFFERENT = 0.1
+"""By how much the scores of a type's texts must differ, so that a right answer means something."""
+
+Finding = Mapping[str, Any]
+"""`type`, `verdict` and `reason`; for a served one also `deviation`, `layout` and `precision`."""
+
+
+def finding(
+    model_type: str,
+    truth: Mapping[str, Any],
+    observed: Mapping[str, Any],
+    tolerance: float = TOLERANCE,
+) -> dict[str, Any]:
+    """Compare what the server answered with the truth of a type."""
+    found: dict[str, Any] = {"type": model_type, "reason": "", "deviation": None}
+    found |= {name: truth.get(name, "") for name in ("tokenizer", "stand_in")}
+    found |= {name: observed.get(name, "") for name in ("layout", "precision")}
+    if why := cannot_run(truth):
+        return found | {"verdict": NOT_RUN, "reason": why}
+    if "load_error" in observed:
+        return found | {"verdict": REFUSED, "reason": observed["load_error"]}
+    wrong, refused, deviation = _compared(truth, observed, tolerance)
+    found["deviation"] = deviation
+    if truth["limit"] is not None and observed["max_tokens"] > truth["limit"]:
+        wrong.append(f"accepts {observed['max_tokens']} tokens, the model takes {truth['limit']}")
+    if wrong:
+        return found | {"verdict": WRONG, "reason": "; ".join(wrong)}
+    if refused:
+        return found | {"verdict": REFUSED, "reason": "; ".join(dict.fromkeys(refused))}
+    if truth["spread"] < DIFFERENT:
+        reason = f"scores of different texts differ by {truth['spread']:.2g} only"
+        return found | {"verdict": FLAT, "reason": reason}
+    return found | {"verdict": RIGHT}
+
+
+def cannot_run(truth: Mapping[str, Any]) -> str:
+    """Return why direct use can't run a type, else ""."""
+    if "cannot_run" in truth:
+        return str(truth["cannot_run"])
+    reasons = [text.get("cannot_run") for text in truth["texts"]]
+    return str(reasons[0]) if all(reasons) else ""
+
+
+def _compared(
+    truth: Mapping[str, Any], observed: Mapping[str, Any], tolerance: float
+) -> tuple[list[str], list[str], float]:
+    """What is wrong, what is refused, and the largest deviation of a score."""
+    wrong: list[str] = []
+    refused: list[str] = []
+    largest = 0.0
+    for kind, answers in observed["answers"].items():
+        off: dict[str, float] = {}
+        for text, answer in zip(truth["texts"], answers, strict=True):
+            if "cannot_run" in text:
+                if "scores" in answer:
+                    wrong.append(f"{kind}: answers a {text['kind']} that direct use cannot run")
+            elif "error" in answer:
+                refused.append(f"{text['kind']}: {answer['error']}")
+            elif list(answer["labels"]) != truth["labels"]:
+                wrong.append(f"{kind}: the labels are {answer['labels']}")
+            else:
+                pairs = zip(answer["scores"], text["scores"], strict=True)
+                deviation = max(abs(one - other) for one, other in pairs)
+                largest = max(largest, deviation)
+                if not deviation <= tolerance:
+                    off[text["kind"]] = max(off.get(text["kind"], 0.0), deviation)
+        if off:
+            wrong.append(f"{kind}: {', '.join(off)} off by up to {max(off.values()):.2g}")
+    return wrong, refused, largest
+
+
+def counts(findings: Iterable[Finding]) -> dict[str, int]:
+    """Return the number of types by verdict."""
+    by_verdict = Counter(each["verdict"] for each in findings)
+    return {verdict: by_verdict[verdict] for verdict in VERDICTS if by_verdict[verdict]}
+
+
+def faults(findings: Sequence[Finding], accepted: Mapping[str, str]) -> list[str]:
+    """Return a line for each wrong type, and for each refused one that is not accepted."""
+    return [
+        f"{each['type']}: {each['verdict']}: {each['reason']}"
+        for each in findings
+        if each["verdict"] == WRONG or (each["verdict"] == REFUSED and each["type"] not in accepted)
+    ]
