@@ -12,7 +12,7 @@ import transformers
 from classwire_server.engine import Precision
 from classwire_server.engine.forward.precision import convert
 from classwire_server.engine.selection import choice as selection
-from classwire_server.engine.selection.calibration import PARITY_TEXTS
+from classwire_server.engine.selection import layouts
 from classwire_server.engine.selection.choice import Selection
 from classwire_server.engine.selection.processor import Processor
 from classwire_server.errors import CheckpointError
@@ -71,7 +71,7 @@ def test_auto_without_fast_instructions(choose: Choose, processor: OnProcessor) 
     processor("avx2")
     chosen = choose(precision="auto", **LENIENT)
     assert chosen.engine.traits.precision is Precision.FLOAT32
-    assert chosen.deviation.texts == len(PARITY_TEXTS)
+    assert chosen.deviation.texts == len(chosen.parity_check.texts.lengths)
     (why,) = [choice.why for choice in chosen.choices if choice.what == "precision"]
     assert why == "neither int8 nor bfloat16 is faster on this processor"
 
@@ -97,7 +97,7 @@ def test_auto_rejects_perturbed_weights(choose: Choose, monkeypatch: pytest.Monk
             torch.nn.init.normal_(bert.encoder.layer[0].output.dense.weight)
         convert(model, precision)
 
-    monkeypatch.setattr(selection, "convert", corrupt)
+    monkeypatch.setattr(layouts, "convert", corrupt)
     corrupted = choose(precision="int8")
     assert corrupted.deviation.max_score_difference > 2 * honest.deviation.max_score_difference
     bound = 1.5 * honest.deviation.max_score_difference
@@ -146,7 +146,7 @@ def test_auto_goes_on_after_any_failure(
             raise error
         convert(model, precision)
 
-    monkeypatch.setattr(selection, "convert", fail)
+    monkeypatch.setattr(layouts, "convert", fail)
     chosen = choose(precision="auto", **LENIENT)
     assert chosen.engine.traits.precision is Precision.BFLOAT16
     line = (str(error).splitlines() or ["MemoryError"])[0]

@@ -35,8 +35,8 @@ class GroupedEngine:
         self._input_names = input_names
         config = model.config.get_text_config()
         # Without a padding token, the models that read a text's last token take one text at a time.
-        self._one_by_one = config.pad_token_id is None
-        end_id = config.eos_token_id  # one id, several, or none
+        self._one_by_one = getattr(config, "pad_token_id", None) is None
+        end_id = getattr(config, "eos_token_id", None)  # one id, several, or none
         self._end_ids: Any = [] if end_id is None else end_id
 
     @torch.inference_mode()

@@ -76,6 +76,9 @@ def choose_layout(
     layouts = list(_LAYOUTS)
     if keeps_state(model):
         problems.append("its config names a feature that changes the model while it runs")
+    if parity_check.draws_random_numbers:
+        problems.append("it draws random numbers, which lanes would share")
+    if problems:
         layouts = [_ISOLATED]
     for layout in layouts:
         build = Build(layout, checkpoint.input_names, device)
