@@ -65,8 +65,11 @@ def parity_check_of(
     tokenization = checkpoint.tokenization(Truncation.DROP_END)
     packed = pack([tokenization.encode(text, None, field="") for text in texts])
     logits = _run(reference, packed)
-    if not np.isfinite(logits).all():
-        raise CheckpointError(f"{checkpoint.location}: its logits are not finite")
+    if bad := int((~np.isfinite(logits)).any(axis=1).sum()):
+        raise CheckpointError(
+            f"{checkpoint.location}: its logits are not finite for {bad} of {len(texts)} sample "
+            "texts; look for NaN in its weights"
+        )
     return ParityCheck(checkpoint, packed, logits)
 
 
