@@ -3,7 +3,6 @@
 A merged adapter is a checkpoint of its own: nothing after the loader knows that it was one.
 """
 
-import copy
 import importlib.util
 import json
 import warnings
@@ -11,16 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import CheckpointError, telling_line
 
 from .broken_files import damage, pickle_problems, texts_broken_in, weights_in
 from .path_safety import base_of
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 CONFIG = "adapter_config.json"
 KINDS = ("ADALORA", "IA3", "LOHA", "LOKR", "LORA")
@@ -57,8 +53,11 @@ class Parts:
         """The commit of a checkpoint from the hub, from that of its base."""
         return commit
 
-    def labels(self, config: Any) -> dict[str, Any]:
-        """The settings of labels that replace those of the base's config."""
+    def labels(self, config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of labels that replace those of the base's config.
+
+        `options` are those of transformers for reading the base.
+        """
         return {}
 
     def completed(self, report: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -74,12 +73,11 @@ class Parts:
 class Adapter(Parts):
     """An adapter that has been read and not merged yet; `base` and `revision` are its base model's.
 
-    `folder` is on this machine, `weights` are by name, and `trusts_code` allows code of the base.
+    `folder` is on this machine, and `weights` are by name.
     """
 
     folder: Path
-    weights: Mapping[str, "Tensor"]
-    trusts_code: bool
+    weights: Mapping[str, Any]
 
     @property
     def tokenizer(self) -> str:
@@ -91,7 +89,7 @@ class Adapter(Parts):
         """The commit of the adapter, by which the hub's cache names its folder."""
         return self.folder.name
 
-    def labels(self, config: Any) -> dict[str, Any]:
+    def labels(self, config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         """Those of a config.json in the adapter's folder.
 
         Without one, a head with another number of labels than the base model has numbers for names,
@@ -105,7 +103,7 @@ class Adapter(Parts):
                 f"{self.name}: its base model is quantised ({kind}), and an adapter is merged into "
                 "plain weights only"
             )
-        rows = self._head_rows(config)
+        rows = self._head_rows(options)
         if (self.folder / "config.json").is_file():
             own = transformers.AutoConfig.from_pretrained(self.folder)
             if rows not in (None, own.num_labels):
@@ -113,9 +111,9 @@ class Adapter(Parts):
                     f"{self.name}: its head has {rows} labels, and its config.json {own.num_labels}"
                 )
             return {key: getattr(own, key) for key in ("id2label", "label2id", "problem_type")}
-        if rows in (None, config.num_labels):
+        if rows is None:
             return {}
-        names = {number: f"LABEL_{number}" for number in range(rows or 0)}
+        names = {number: f"LABEL_{number}" for number in range(rows)}
         return {"id2label": names, "label2id": {name: number for number, name in names.items()}}
 
     def completed(self, report: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -154,10 +152,17 @@ class Adapter(Parts):
             raise CheckpointError(f"{self.name}: cannot be merged into that: {problem}")
         return model
 
-    def _head_rows(self, config: Any) -> int | None:
-        """The number of labels that the adapter's own head has; None if it has no head."""
-        for name in _names_by_labels(config, trust_remote_code=self.trusts_code):
-            if (weights := self.weights.get(_PREFIX + name)) is not None:
+    def _head_rows(self, options: Mapping[str, Any]) -> int | None:
+        """The number of labels of the adapter's own head; None if it fits the base model's."""
+        import transformers
+
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(
+            self.base, device_map="meta", ignore_mismatched_sizes=True, **options
+        )
+        shapes = {name: weights.shape for name, weights in model.state_dict().items()}
+        for name, weights in self.weights.items():
+            shape = shapes.get(name.removeprefix(_PREFIX), weights.shape)
+            if shape != weights.shape:
                 return int(weights.shape[0])
         return None
 
@@ -183,7 +188,7 @@ def parts_of(parts: Parts, options: Mapping[str, Any], config: ServerConfig) -> 
         if _folder_of(base, {**options, "revision": revision}) is not None:
             raise CheckpointError(f"{parts.name}: its base model {named} is an adapter itself")
     name = f"{parts.name}, an adapter to {named}"
-    return Adapter(name, base, revision, folder, _weights(folder), config.trust_remote_code)
+    return Adapter(name, base, revision, folder, _weights(folder))
 
 
 def _folder_of(place: str, options: Mapping[str, Any]) -> Path | None:
@@ -230,30 +235,8 @@ def _weights_file(folder: Path) -> Path:
     return folder / (_PICKLE if has_pickle else _SAFETENSORS)
 
 
-def _weights(folder: Path) -> "dict[str, Tensor]":
-    path = _weights_file(folder)
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+def _weights(folder: Path) -> dict[str, Any]:
+    import peft
 
-        return load_file(path)
-    import torch
-
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    weights: dict[str, Any] = peft.load_peft_weights(str(folder), device="cpu")
     return weights
-
-
-def _names_by_labels(config: Any, *, trust_remote_code: bool) -> Iterator[str]:
-    """Yield the weights whose shape depends on the number of labels, without allocating any."""
-    import torch
-    import transformers
-
-    shapes = []
-    for further in (0, 1):
-        sized = copy.deepcopy(config)
-        sized.num_labels += further
-        with torch.device("meta"):
-            model = transformers.AutoModelForSequenceClassification.from_config(
-                sized, trust_remote_code=trust_remote_code
-            )
-        shapes.append({name: weights.shape for name, weights in model.named_parameters()})
-    yield from (name for name, shape in shapes[0].items() if shapes[1][name] != shape)

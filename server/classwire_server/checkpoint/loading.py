@@ -101,7 +101,7 @@ def load_checkpoint(
         raw_config, commit = _raw_config(parts.base, options)
         options["revision"] = commit or options["revision"]  # all files of one commit
         model_config = transformers.AutoConfig.from_pretrained(parts.base, **options)
-        labels = parts.labels(model_config)
+        labels = parts.labels(model_config, options)
         for key, value in labels.items():
             setattr(model_config, key, value)
         tokenizer = transformers.AutoTokenizer.from_pretrained(parts.tokenizer, **options)
