@@ -37,8 +37,8 @@ $(SERVING): requirements.lock pyproject.toml client/pyproject.toml
 # The development tools too.
 $(INSTALLED): $(SERVING)
 	@echo "Installing the development tools into .venv, in the versions of requirements.lock"
-	@$(INSTALL) -e ./client -e '.[dev,tracing,train,bench]'
-	@$(BIN)/python -m scripts.locked dev,tracing,train,bench
+	@$(INSTALL) -e ./client -e '.[adapters,dev,tracing,train,bench]'
+	@$(BIN)/python -m scripts.locked adapters,dev,tracing,train,bench
 	@touch $@
 
 demo: $(SERVING) ## Start a server, classify a sentence with each kind of call, stop the server

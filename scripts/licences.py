@@ -20,6 +20,7 @@ SECTIONS = {
     "`classwire`": ("classwire", ""),
     "`classwire-server`, in addition": ("classwire-server", ""),
     "`classwire-server[tracing]`, in addition": ("classwire-server", "tracing"),
+    "`classwire-server[adapters]`, in addition": ("classwire-server", "adapters"),
 }
 HEAD = """# Licences
 

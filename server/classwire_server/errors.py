@@ -7,6 +7,7 @@ ClasswireServerError
 ├── NoWorker       no process is up to run a batch
 ├── TooLate        a deadline in a batch passed before the batch began
 ├── WorkerLost     the process that held a batch has ended
+├── BadLogits      the model's own logits for a text give no scores
 ├── CompileError   a model cannot be compiled; the server runs it uncompiled, which is slower
 └── StartError     the server cannot start with its settings; one line for people
     ├── ConfigError      a setting is wrong; names it
@@ -14,12 +15,17 @@ ClasswireServerError
     └── CheckpointError  a checkpoint cannot be served
 """
 
+import os
+import re
+import traceback
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from classwire.contract.reasons import AdminReason, Reason
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_MAX_LINE = 300
 
 
 class ClasswireServerError(Exception):
@@ -100,6 +106,10 @@ class WorkerLost(ClasswireServerError):
     """
 
 
+class BadLogits(ClasswireServerError):
+    """The model itself computed NaN for a text: its weights, or their precision, are the cause."""
+
+
 class CompileError(ClasswireServerError):
     """A model cannot be compiled, or its compiled form not loaded; one line for people."""
 
@@ -158,3 +168,21 @@ def worker_lost() -> RequestError:
 def poison_input() -> RequestError:
     """The error of a text on which the model's process ended twice."""
     return RequestError(Reason.POISON_INPUT, "the model's process ended twice on this text")
+
+
+def telling_line(error: BaseException) -> str:
+    """The first line of an exception's text that is not a heading of the lines below it.
+
+    A text of at most one word tells nothing without its place in the code, which is then added. At
+    most 300 characters.
+    """
+    lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
+    while len(lines) > 1 and lines[0].endswith(":"):
+        lines.pop(0)
+    line = re.sub(r"^\w+(Error|Exception): ", "", lines[0]) if lines else ""
+    if " " not in line:
+        line = f"{type(error).__name__} {line}".strip()
+        if frames := traceback.extract_tb(error.__traceback__):
+            place = frames[-1]
+            line += f" in {os.path.basename(place.filename)}, line {place.lineno}: {place.line}"
+    return line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 1]}…"

@@ -41,11 +41,11 @@ def broken(checkpoint: Callable[..., Path], blue: Path, tmp_path_factory: Any) -
     (headless / "model.safetensors").unlink()
     unlabelled = shutil.copytree(blue, folder / "unlabelled")
     config = json.loads((blue / "config.json").read_text())
-    (unlabelled / "config.json").write_text(json.dumps(config | {"id2label": {"0": 0, "1": 1}}))
+    (unlabelled / "config.json").write_text(json.dumps(config | {"id2label": dict.fromkeys("01")}))
     return {
         "no such folder": folder / "nowhere",
         "label 0 of its id2label": unlabelled,
-        "no file named": headless,
+        "has no weights": headless,
         "not finite": checkpoint(
             "bert", fill=lambda name, weights: torch.nn.init.constant_(weights, float("nan"))
         ),

@@ -109,7 +109,7 @@ def test_no_call_fails_during_swaps(
 
 
 @pytest.mark.parametrize(
-    "problem", ["no such folder", "no file named", "not finite", "label 0 of its id2label"]
+    "problem", ["no such folder", "has no weights", "not finite", "label 0 of its id2label"]
 )
 def test_a_broken_checkpoint_leaves_the_old_one(
     server: Server, operator: Operator, broken: dict[str, Path], problem: str

@@ -53,8 +53,10 @@ def test_no_such_folder(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
-    """The loader rejects a folder without config.json."""
-    assert "config.json" in _error(tmp_path)
+    """The loader rejects a folder without config.json, and says so of an empty one."""
+    assert "the folder is empty" in _error(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    assert "has no config.json" in _error(tmp_path)
 
 
 def test_no_weights(folder: Path) -> None:
@@ -99,7 +101,7 @@ def test_labels_that_leave_an_id_out(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("label", "problem"),
     [
-        (1, "is not a text"),
+        (["good"], "is not a text"),
         (None, "is not a text"),
         ({"x": 1}, "is not a text"),
         ("", "is empty"),
@@ -270,7 +272,9 @@ def test_safetensors_only(folder: Path) -> None:
     _load(folder, safetensors_only=True)
     torch.save(_weights(folder), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    assert "no file named model.safetensors" in _error(folder, safetensors_only=True)
+    assert "its weights are pytorch_model.bin, which --safetensors-only rejects" in _error(
+        folder, safetensors_only=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -354,9 +358,3 @@ def test_tokenizer_files_are_those_of_the_folder(folder: Path, tmp_path: Path) -
     names = dict.fromkeys(("tokenizer_file", "vocab_file", "name_or_path"), str(other))
     path.write_text(json.dumps(json.loads(path.read_text()) | names))
     assert _load(folder).tokenizer.rust_json == before
-
-
-def test_an_adapter(folder: Path) -> None:
-    """The loader rejects an adapter, which would load another checkpoint."""
-    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "/elsewhere"}')
-    assert "is an adapter" in _error(folder)

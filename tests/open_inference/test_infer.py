@@ -204,7 +204,7 @@ def test_timeouts(
 def test_defects_are_no_scores(
     fake: Callable[..., Server], connect: Callable[[str], grpc.Channel]
 ) -> None:
-    """A NaN logit is INTERNAL."""
+    """A NaN logit is INTERNAL, which names the text and the model's logits."""
     stub = Stub(connect(fake(FakeEngine()).target))
 
     with pytest.raises(grpc.RpcError) as caught:
@@ -212,4 +212,7 @@ def test_defects_are_no_scores(
 
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert str(caught.value.details()).startswith(
+        "text[1]: the model's logits for this text are NaN"
+    )
     assert not math.isnan(output(stub.ModelInfer(request("fine")), "scores").sum())

@@ -18,7 +18,7 @@ LISTED = "torch (2.14.0)\nAvailable versions: 2.14.0, 2.13.0+cpu, 2.13.0, 2.12.1
 def test_what_is_installed_is_what_the_lock_names() -> None:
     """The lock names every direct and indirect requirement in its installed version."""
     locked = pins(LOCK.read_text(encoding="utf-8").splitlines())
-    found = needed(["classwire", "classwire-server[dev,tracing,train,bench]"])
+    found = needed(["classwire", "classwire-server[adapters,dev,tracing,train,bench]"])
     assert list(problems(locked, found)) == []
     assert {
         "grpcio",
@@ -27,6 +27,7 @@ def test_what_is_installed_is_what_the_lock_names() -> None:
         "opentelemetry-sdk",
         "scikit-learn",
         "onnx",
+        "peft",
     } <= found.keys()
 
 

@@ -25,7 +25,7 @@ def test_the_page_of_licences_is_up_to_date() -> None:
     assert licences.PAGE.read_text("utf-8") == licences.page(), "run: python -m scripts.licences"
 
 
-@pytest.mark.parametrize("extra", ["", "tracing"])
+@pytest.mark.parametrize("extra", ["", "adapters", "tracing"])
 def test_every_licence_is_allowed(extra: str) -> None:
     """Every dependency has a licence of the allowed list."""
     needed = runtime("classwire-server", extra)

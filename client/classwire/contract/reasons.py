@@ -56,7 +56,7 @@ class Reason(StrEnum):
     NOT_ALLOWED = "NOT_ALLOWED"
     """The server knows the caller, but the caller lacks the right to do this."""
     INTERNAL = "INTERNAL"
-    """A bug in the server. The log line has the `id` of the error's metadata."""
+    """A bug in the server, or weights that give NaN. The log line has the metadata's `id`."""
 
 
 CODES: Mapping[Reason, str] = {

@@ -15,12 +15,12 @@ _NOT_PRINTED = {"Cc", "Zl", "Zp"}
 
 
 def labels_of(config: Any, location: str) -> tuple[str, ...]:
-    """The labels in a model's config, in the order of their ids.
+    """The labels in a model's config, in the order of their ids; numbers become text.
 
     Raises CheckpointError, naming the id, if a label is missing or not printable.
     """
     try:
-        labels = tuple(config.id2label[i] for i in range(config.num_labels))
+        labels = tuple(_as_printed(config.id2label[i]) for i in range(config.num_labels))
     except KeyError as error:
         raise CheckpointError(f"{location}: its id2label has no label {error}") from None
     for number, label in enumerate(labels):
@@ -31,6 +31,11 @@ def labels_of(config: Any, location: str) -> tuple[str, ...]:
             f"{location}: its labels are larger than {MAX_LABELS_BYTES:,} bytes together"
         )
     return labels
+
+
+def _as_printed(label: Any) -> Any:
+    """A number as the text that it is printed as, anything else unchanged."""
+    return str(label) if isinstance(label, int | float) else label
 
 
 def _problem(label: Any) -> str:

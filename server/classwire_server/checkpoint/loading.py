@@ -11,15 +11,17 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from classwire_server.config.model_source import ModelSource
+from classwire_server.config.model_source import HUB_ID, ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import CheckpointError
 from classwire_server.scoring import Activation
 from classwire_server.tokenization import Tokenization, Truncation
 
+from .adapters import Parts, parts_of
 from .fingerprint import fingerprint
 from .labels import labels_of
 from .path_safety import check_contained
+from .problems import check_weights, explain
 from .token_limit import token_limit
 from .tokenizer import SavedTokenizer, describe_tokenizer, save_tokenizer
 from .tokenizer_files import load_tokenizer
@@ -92,47 +94,46 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    location = locate(source)
-    if source.is_folder:
-        check_contained(Path(location))
+    place = locate(source)
     options: dict[str, Any] = {
         "revision": source.revision or None,
         "cache_dir": config.cache_dir or None,
         "local_files_only": config.offline,
         "trust_remote_code": config.trust_remote_code,
     }
+    parts = Parts(source.location, place, options["revision"])
     try:
-        raw_config, commit = _raw_config(location, options)
+        if source.is_folder:
+            check_contained(Path(place))
+        parts = parts_of(parts, options, config)
+        options["revision"] = parts.revision
+        raw_config, commit = _raw_config(parts.base, options)
         options["revision"] = commit or options["revision"]  # all files of one commit
-        model_config = transformers.AutoConfig.from_pretrained(location, **options)
-        tokenizer = load_tokenizer(location, options)
+        model_config = transformers.AutoConfig.from_pretrained(parts.base, **options)
+        labels = parts.labels(model_config, options)
+        for key, value in labels.items():
+            setattr(model_config, key, value)
+        tokenizer = load_tokenizer(parts.tokenizer, options)
         model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
-            location,
+            parts.base,
             dtype="float32",
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # the report names them
             use_safetensors=config.safetensors_only or None,
+            **labels,
             **options,
         )
-    except Exception as error:  # each library below raises its own errors for a bad checkpoint
-        if "trust_remote_code" in str(error) and not config.trust_remote_code:
-            problem = "it has its own Python code, which runs only with --trust-remote-code"
-        else:
-            problem = _first_line(error)
-        raise CheckpointError(f"{source.location}: {problem}") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        names = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-        raise CheckpointError(
-            f"{source.location}: weights are missing ({names}); "
-            "it has no trained sequence-classification head or is incomplete"
-        )
+        check_weights(parts.completed(report), model, parts.name)
+        model = parts.merged_into(model)
+    except Exception as error:  # each library above raises its own errors for a bad checkpoint
+        raise explain(error, parts.name, parts.base, options, config) from error
     saved = save_tokenizer(tokenizer, model, source.location)
-    described = describe_tokenizer(tokenizer, saved, location, options)
+    described = describe_tokenizer(tokenizer, saved, parts.tokenizer, options)
     problem_type, activation = problem_of(model_config.problem_type, model_config.num_labels)
     checkpoint = Checkpoint(
         name=source.name,
         location=source.public_location,
-        revision="" if source.is_folder else (commit or source.revision),
+        revision="" if source.is_folder else parts.commit(commit or source.revision),
         architecture=type(model).__name__,
         tokenizer=saved,
         max_tokens=token_limit(model, tokenizer, config.max_tokens),
@@ -141,17 +142,31 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
         labels=labels_of(model_config, source.location),
         problem_type=problem_type,
         activation=activation,
-        fingerprint=fingerprint(raw_config, described, model.state_dict()),
+        fingerprint=fingerprint(
+            raw_config | json.loads(json.dumps(labels)), described, model.state_dict()
+        ),
     )
     return LoadedCheckpoint(checkpoint, model.eval(), tokenizer)
 
 
 def locate(source: ModelSource) -> str:
-    """A folder's path or a hub id. Raises CheckpointError for a path without a folder."""
+    """A folder's path or a hub id.
+
+    Raises CheckpointError for a file, a folder that the server may not read, and a path without a
+    folder.
+    """
+    path = os.path.expanduser(source.location)
+    problem = ""
     if source.is_folder:
-        return os.path.expanduser(source.location)
-    if _looks_like_a_path(source.location):
-        raise CheckpointError(f"{source.location}: no such folder")
+        if os.access(path, os.R_OK | os.X_OK):
+            return path
+        problem = "cannot be read: the server lacks the permission"
+    elif os.path.exists(path):
+        problem = "is a file; name the folder that has it"
+    elif not HUB_ID.fullmatch(source.location):
+        problem = "no such folder"
+    if problem:
+        raise CheckpointError(f"{source.location}: {problem}")
     return source.location
 
 
@@ -167,15 +182,6 @@ def problem_of(problem_type: str | None, labels: int) -> tuple[ProblemType, Acti
     return ProblemType.SINGLE_LABEL, Activation.SOFTMAX
 
 
-def _looks_like_a_path(location: str) -> bool:
-    return location.startswith((".", "/", "~")) or location.count("/") > 1
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
-
-
 def _raw_config(location: str, options: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     """config.json as stored, and the hub's commit that it belongs to."""
     from transformers.utils import cached_file
@@ -184,6 +190,6 @@ def _raw_config(location: str, options: dict[str, Any]) -> tuple[dict[str, Any],
     options = {key: value for key, value in options.items() if key != "trust_remote_code"}
     path = cached_file(location, "config.json", **options)
     if path is None:
-        raise CheckpointError(f"{location}: has no config.json")
+        raise FileNotFoundError("has no config.json")
     config: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
     return config, extract_commit_hash(path, None)

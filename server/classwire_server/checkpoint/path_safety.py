@@ -9,20 +9,22 @@ import errno
 import json
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
+from classwire_server.config.model_source import HUB_ID
 from classwire_server.errors import CheckpointError
 
 
 def check_contained(folder: Path) -> None:
     """Raise CheckpointError for a file that leads out of a checkpoint's folder, naming it."""
-    if (folder / "adapter_config.json").exists():
-        raise CheckpointError(f"{folder}: is an adapter to another checkpoint, not a whole one")
     here = folder.resolve()
     allowed = [here]
     if here.parent.name == "snapshots":  # the hub's cache, whose files are links to its blobs
         allowed.append(here.parents[1] / "blobs")
-    for path in (*_links(here), *_shards(here)):
+    indices = sorted(here.glob("*.index.json"))
+    for path in (*_links(here), *chain.from_iterable(map(shards, indices))):
         name = os.path.relpath(path, here)
         if _is_loop(path):
             raise CheckpointError(f"{folder}: {name} is a link that leads to itself")
@@ -46,13 +48,37 @@ def _links(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _shards(folder: Path) -> Iterator[Path]:
-    """The weight files that the indices name."""
-    for index in folder.glob("*.index.json"):
-        try:
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            yield from (folder / name for name in sorted(names))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise CheckpointError(
-                f"{folder}: {index.name} is not a valid index of weights"
-            ) from None
+def shards(index: Path) -> Iterator[Path]:
+    """The weight files that an index names. Raises CheckpointError if it is not an index."""
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        yield from (index.parent / name for name in sorted(names))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(
+            f"{index.parent}: {index.name} is not a valid index of weights"
+        ) from None
+
+
+def base_of(name: str, adapter: Path, base: Any, bases: str) -> str:
+    """The folder or hub id of an adapter's base model, from what its config says.
+
+    An adapter names any path, so a folder counts only if it lies in the adapter's own folder, or in
+    `bases`, the folder that the operator names. Raises CheckpointError, which begins with `name`.
+    """
+    if not isinstance(base, str) or not base:
+        raise CheckpointError(f"{name}: its adapter_config.json names no base model")
+    # transformers reads a path from the current folder before it asks the hub.
+    found = next(filter(os.path.exists, (os.path.join(adapter, base), base)), None)
+    if found is None and HUB_ID.fullmatch(base):
+        return base
+    if found is None or not os.path.isdir(found):
+        raise CheckpointError(f"{name}: its base model {base}: no such folder")
+    folder = Path(found).resolve()
+    allowed = [adapter, *([Path(bases).expanduser()] if bases else [])]
+    if not any(folder.is_relative_to(place.resolve()) for place in allowed):
+        raise CheckpointError(
+            f"{name}: its base model {base} lies outside of its folder; "
+            "--adapter-bases names a folder of base models"
+        )
+    check_contained(folder)
+    return str(folder)

@@ -24,6 +24,7 @@ _SETTINGS = (
     "revision",
     "offline",
     "cache_dir",
+    "adapter_bases",
     "trust_remote_code",
     "precision",
     "compile_cache",

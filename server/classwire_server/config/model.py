@@ -23,6 +23,11 @@ class ModelSettings:
     cache_dir: str = setting(
         "", "Folder of the hub cache. Default: the cache of transformers (HF_HOME)."
     )
+    adapter_bases: str = setting(
+        "",
+        "Folder of base models. An adapter may name a folder in it as its base model, or one in "
+        "its own folder, or a hub id.",
+    )
     trust_remote_code: bool = setting(
         False, "Run Python code from the checkpoint. Use it only with checkpoints that you trust."
     )

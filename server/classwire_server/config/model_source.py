@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from classwire_server.errors import ConfigError
 
 MODEL_NAME = re.compile(r"[a-z0-9._-]{1,63}")
+HUB_ID = re.compile(r"(\w([\w.-]*\w)?/)?\w([\w.-]*\w)?")
+"""What the hub allows as an id. Anything else can only be a path."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ModelSource:
     def public_location(self) -> str:
         """The part of the location that callers may see: a hub id, or a folder's last part."""
         path = _path(self.location)
-        is_path = os.path.exists(path) or self.location.startswith(("/", "~", "."))
+        is_path = os.path.exists(path) or not HUB_ID.fullmatch(self.location)
         return _last_part(path) if is_path else self.location
 
     @staticmethod

@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError
 import numpy as np
 
 from classwire.contract.reasons import Reason
-from classwire_server.errors import RequestError
+from classwire_server.errors import BadLogits, RequestError
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.status import request_error
 from classwire_server.scoring import ranking, scores
@@ -37,14 +37,16 @@ def infer_response(
 ) -> pb.ModelInferResponse:
     """The response to a request whose texts have ended.
 
-    Raises the error of the first text that failed, and ValueError when a score is NaN.
+    Raises the error of the first text that failed. A text whose scores are NaN has failed.
     """
     raise_first(items)
     labels = model.checkpoint.labels
     logits = logits_of(items) if items else np.empty((0, len(labels)), np.float32)
     values = scores(logits, model.checkpoint.activation)  # (texts, labels)
-    if values.shape[1] != len(labels) or np.isnan(values).any():
-        raise ValueError("the engine returned logits that give no scores")
+    if values.shape[1] != len(labels):
+        raise ValueError(f"{values.shape[1]} logits for {len(labels)} labels")
+    if (bad := np.isnan(values).any(axis=1)).any():
+        raise _with_place(request_error(BadLogits()), int(bad.argmax()))
     ranked = ranking(values)
     response = pb.ModelInferResponse(
         model_name=model.checkpoint.name, model_version=VERSION, id=request_id

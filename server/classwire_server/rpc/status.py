@@ -8,7 +8,7 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 from classwire.contract.reasons import ADMIN_CODES, CODES, DOMAIN, AdminReason, Reason
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.errors import Refusal, RequestError
+from classwire_server.errors import BadLogits, Refusal, RequestError
 
 from .call_record import new_defect_id
 
@@ -25,10 +25,11 @@ def request_error(error: BaseException) -> RequestError:
         return error
     defect_id = new_defect_id()
     log.error("defect %s: %s at %s", defect_id, type(error).__name__, _place(error))
+    what = "a defect of the server"
+    if isinstance(error, BadLogits):
+        what = "the model's logits for this text are NaN, a defect of its weights or precision"
     return RequestError(
-        Reason.INTERNAL,
-        f"a defect of the server, logged as {defect_id}",
-        metadata={"id": defect_id},
+        Reason.INTERNAL, f"{what}, logged as {defect_id}", metadata={"id": defect_id}
     )
 
 

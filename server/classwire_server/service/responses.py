@@ -12,6 +12,7 @@ import numpy as np
 
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.engine import EngineTraits, Execution, Layout, Precision
+from classwire_server.errors import BadLogits
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.status import item_error, reason_of, request_error
 from classwire_server.scheduling.model_statistics import Outcome
@@ -107,10 +108,12 @@ def _write_scores(
     labels: Sequence[str],
     options: Options,
 ) -> None:
-    """Raises ValueError when a score is NaN, or their number is not that of the labels."""
+    """Raises BadLogits for NaN, and ValueError when there are not as many scores as labels."""
     logits, values, ranked = classification
-    if len(values) != len(labels) or any(map(math.isnan, values)):
-        raise ValueError("the engine returned logits that give no scores")
+    if len(values) != len(labels):
+        raise ValueError(f"{len(values)} logits for {len(labels)} labels")
+    if any(map(math.isnan, values)):
+        raise BadLogits
     min_score = -math.inf if options.min_score is None else options.min_score
     for label_id in ranked:
         if values[label_id] >= min_score:

@@ -13,6 +13,7 @@ from classwire_server.engine import Precision
 from classwire_server.engine.forward.precision import convert
 from classwire_server.engine.selection import choice as selection
 from classwire_server.engine.selection import layouts
+from classwire_server.engine.selection.calibration import PARITY_TEXTS
 from classwire_server.engine.selection.choice import Selection
 from classwire_server.engine.selection.processor import Processor
 from classwire_server.errors import CheckpointError
@@ -71,7 +72,7 @@ def test_auto_without_fast_instructions(choose: Choose, processor: OnProcessor) 
     processor("avx2")
     chosen = choose(precision="auto", **LENIENT)
     assert chosen.engine.traits.precision is Precision.FLOAT32
-    assert chosen.deviation.texts == len(chosen.parity_check.texts.lengths)
+    assert chosen.deviation.texts == len(PARITY_TEXTS) + 1  # and one of special tokens
     (why,) = [choice.why for choice in chosen.choices if choice.what == "precision"]
     assert why == "neither int8 nor bfloat16 is faster on this processor"
 

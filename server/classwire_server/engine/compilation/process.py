@@ -14,7 +14,7 @@ from pathlib import Path
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Precision
-from classwire_server.errors import ClasswireServerError, CompileError
+from classwire_server.errors import ClasswireServerError, CompileError, telling_line
 
 from .cache import CompileCache, cache_folder
 
@@ -106,7 +106,7 @@ def main() -> None:
     except ClasswireServerError as error:
         result = error
     except Exception as error:
-        result = CompileError(f"cannot be compiled: {type(error).__name__}: {error}")
+        result = CompileError(f"cannot be compiled: {telling_line(error)}")
     with answers:
         pickle.dump(result, answers)
 

@@ -131,8 +131,11 @@ def _encodings(checkpoint: Checkpoint, texts: Sequence[Text]) -> dict[Text, Enco
 
 
 def _finite(check: ParityCheck) -> ParityCheck:
-    if not np.isfinite(check.logits).all():
-        raise CheckpointError(f"{check.checkpoint.location}: its logits are not finite")
+    if bad := int((~np.isfinite(check.logits)).any(axis=1).sum()):
+        raise CheckpointError(
+            f"{check.checkpoint.location}: its logits are not finite for {bad} of "
+            f"{len(check.logits)} sample texts; look for NaN in its weights"
+        )
     return check
 
 

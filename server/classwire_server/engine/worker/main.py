@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from classwire_server.engine import Execution
 from classwire_server.engine.forward.preemption import MAX_PAUSE_S, PREEMPTION
 from classwire_server.engine.packing import PackedTexts
-from classwire_server.errors import StartError
+from classwire_server.errors import StartError, telling_line
 
 from .protocol import (
     Changed,
@@ -71,7 +71,7 @@ def main(control: Link, links: Sequence[Link]) -> None:
         return
     except Exception as error:
         log.exception("%s: the engine could not start", job.source.name)
-        problem = f"{job.source.location}: the engine could not start ({type(error).__name__})"
+        problem = f"{job.source.location}: the engine could not start: {telling_line(error)}"
         send(control, Refused(StartError(problem)))
         return
     worker.work(links)
