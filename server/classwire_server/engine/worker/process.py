@@ -2,6 +2,7 @@
 
 import logging
 import math
+import mmap
 import os
 import signal
 import subprocess
@@ -30,14 +31,18 @@ from .protocol import (
     Refused,
     Work,
     hang_up,
+    memory_file,
     receive,
     send,
+    send_memory,
 )
 
 log = logging.getLogger(__name__)
 
 END_TIMEOUT_S = 5.0
 """How long a process may take to end after it closed its connection or was killed."""
+SETTLED_S = 1.0
+"""Uptime of a worker before it gets a `settled` batch."""
 
 
 class WorkerProcess(Protocol):
@@ -100,20 +105,25 @@ class Worker:
         self._changed = threading.Condition()  # guards all below, and the lanes
         self._killed = ""  # why the server killed it
         self._in_flight = 0
+        self._held = 0  # batches in flight when a thread first noticed the end
         self._closed = False
-        with ExitStack() as undo, ExitStack() as remote:
-            pairs = []
-            for _ in range(divide(usable_cores(), job.config.lanes, job.config.threads).lanes + 3):
-                pairs.append(Pipe())
-                undo.enter_context(pairs[-1][0])
-                remote.enter_context(pairs[-1][1])  # so that the process's end ends all reads
-            (self._control, control), *links = pairs
-            self._links = [link for link, _ in links]
-            self._process = spawn(control, [link for _, link in links])
-            undo.pop_all()
-        self.pid = self._process.pid
-        with suppress(OSError):  # `ready` reports how it ended
-            send(self._control, job)
+        with memory_file() as descriptor:
+            self._begun = mmap.mmap(descriptor, mmap.PAGESIZE)
+            with ExitStack() as undo, ExitStack() as remote:
+                pairs = []
+                lanes = divide(usable_cores(), job.config.lanes, job.config.threads).lanes
+                for _ in range(lanes + 3):
+                    pairs.append(Pipe())
+                    undo.enter_context(pairs[-1][0])
+                    remote.enter_context(pairs[-1][1])  # so that the process's end ends all reads
+                (self._control, control), *links = pairs
+                self._links = [link for link, _ in links]
+                self._process = spawn(control, [link for _, link in links])
+                undo.pop_all()
+            self.pid = self._process.pid
+            with suppress(OSError):  # `ready` reports how it ended
+                send(self._control, job)
+                send_memory(self._control, descriptor)
 
     def ready(self, timeout_s: float = math.inf) -> Ready:
         """Wait until the worker accepts batches.
@@ -137,18 +147,22 @@ class Worker:
         urgent, *links = self._links
         self._urgent = Lanes([urgent], 1)
         self._lanes = Lanes(links[: ready.lanes + 1], ready.lanes)
+        self._ready_s = time.monotonic()
         return ready
 
     def compute(self, texts: PackedTexts, terms: Terms) -> Computed:
         """Compute the logits of packed texts.
 
         `lanes + 1` threads with ordinary batches and one with an urgent batch may call at the same
-        time; more wait. Raises NoWorker when the process ended before it had the batch, TooLate
-        when it did not start the batch in time, WorkerLost when it ended before it answered, and
-        RuntimeError when the forward pass failed.
+        time; more wait. Raises NoWorker when the process ended before it began the batch, TooLate
+        when it did not begin the batch in time, WorkerLost when it began it and ended before it
+        answered, and RuntimeError when the forward pass failed.
         """
         lanes = self._urgent if terms.urgent else self._lanes
         with self._changed:
+            if terms.settled:
+                left_s = self._ready_s + SETTLED_S - time.monotonic()
+                self._changed.wait_for(lambda: self.has_ended, left_s)
             self._changed.wait_for(lambda: lanes.free)
             if self.has_ended:
                 raise NoWorker
@@ -203,6 +217,7 @@ class Worker:
             if self._closed:
                 return
             self._killed = self._killed or why
+            self._changed.notify_all()
             self._process.kill()
             for connection in (self._control, *self._links):
                 hang_up(connection)  # a process blocked on a broken device may not end
@@ -216,21 +231,29 @@ class Worker:
             self._closed = True
             for connection in (self._control, *self._links):
                 connection.close()
+            self._begun.close()
 
     def _answer(self, link: Link, work: Work) -> Any:
-        is_sent = False
+        number = self._links.index(link)
+        self._begun[number] = False
         try:
             send(link, work)
-            is_sent = True
             return receive(link)
         except (EOFError, OSError):
-            self.has_ended = True
-            raise (WorkerLost if is_sent else NoWorker) from None
+            lost = self._lost()
+            raise (lost if self._begun[number] else NoWorker) from None
         except BaseException as error:  # the next caller must not get the rest of the answer
             self.kill(f"was killed, since its answer could not be read: {type(error).__name__}")
             if isinstance(error, Exception):
-                raise WorkerLost from error
+                raise self._lost() from error
             raise
+
+    def _lost(self) -> WorkerLost:
+        """Note that the process has ended; returns the error of a batch that it had begun."""
+        with self._changed:
+            self.has_ended = True
+            self._held = self._held or self._in_flight
+            return WorkerLost(is_alone=self._held == 1)
 
     def _oldest_s(self) -> float:
         with self._changed:
