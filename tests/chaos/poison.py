@@ -58,12 +58,16 @@ def run(plan: Plan) -> Report:
                 texts = [known.text(n) for n in numbers]
                 texts[PLACE] = f"{poisons[number]} " * 400
                 for again in (False, True):
-                    before = len(spawn.workers)
+                    before = _deaths(spawn)
                     outcomes = ask(client, texts)
-                    deaths = len(spawn.workers) - before
+                    deaths = _deaths(spawn) - before
                     plan.say(f"{kind}: {deaths} deaths")
                     _judge(report, kind, again, known, numbers, outcomes, deaths)
     return report
+
+
+def _deaths(spawn: Succession) -> int:
+    return sum(worker.wait(0) is not None for worker in spawn.workers)
 
 
 def _judge(
