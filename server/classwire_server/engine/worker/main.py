@@ -5,7 +5,6 @@ docs/concepts/decisions/0006. The worker ends when its server ends, for any reas
 """
 
 import logging
-import mmap
 import os
 import signal
 import threading
@@ -20,6 +19,7 @@ from classwire_server.engine.packing import PackedTexts
 from classwire_server.errors import StartError
 
 from .protocol import (
+    Begun,
     Changed,
     Computed,
     Failed,
@@ -30,7 +30,6 @@ from .protocol import (
     Refused,
     Work,
     receive,
-    receive_memory,
     send,
 )
 
@@ -63,12 +62,11 @@ def main(control: Link, links: Sequence[Link]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the server handles them, and ends this process
     job: Job = receive(control)
-    begun = receive_memory(control)
     threading.Thread(target=_end_with_server, args=(control,), daemon=True).start()
     send_lock = threading.Lock()  # guards sending on control
     _forward_logs(control, send_lock, job.config.log_level)
     try:
-        worker = _Worker(job, control, send_lock, begun)
+        worker = _Worker(job, control, send_lock)
     except StartError as error:
         send(control, Refused(error))
         return
@@ -83,16 +81,13 @@ def main(control: Link, links: Sequence[Link]) -> None:
 class _Worker:
     """The engine of one job, and the threads that run batches on it."""
 
-    def __init__(
-        self, job: Job, control: Link, send_lock: threading.Lock, begun: mmap.mmap
-    ) -> None:
+    def __init__(self, job: Job, control: Link, send_lock: threading.Lock) -> None:
         from classwire_server.engine.selection.choice import select
 
         from .memory import IdleAction, release_memory
 
         self._control = control
         self._send_lock = send_lock
-        self._begun = begun
         self._job = job
         self._selection: Selection = select(job.source, job.config, job.device, job.profile)
         self._runner: Runner = self._selection.finished(self._selection.engine)
@@ -107,13 +102,11 @@ class _Worker:
         selection = self._selection
         urgent, *lanes = links
         threads = [
-            threading.Thread(
-                target=self._serve, args=(n + 1, lane, self._on_lane), name=f"lane-{n}"
-            )
+            threading.Thread(target=self._serve, args=(lane, self._on_lane), name=f"lane-{n}")
             for n, lane in enumerate(lanes[: selection.division.lanes + 1])
         ]
         threads.append(
-            threading.Thread(target=self._serve, args=(0, urgent, self._urgently), name="urgent")
+            threading.Thread(target=self._serve, args=(urgent, self._urgently), name="urgent")
         )
         for thread in threads:
             thread.start()
@@ -149,14 +142,14 @@ class _Worker:
     def _urgently(self, _: Work) -> AbstractContextManager[None]:
         return PREEMPTION.urgent()
 
-    def _serve(self, number: int, link: Link, turn: Turn) -> None:
+    def _serve(self, link: Link, turn: Turn) -> None:
         try:
             while True:
                 work: Work = receive(link)
                 with turn(work):
                     answer: Late | Computed | Failed = Late()
                     if time.monotonic() < work.terms.begin_by_s:
-                        self._begun[number] = True
+                        send(link, Begun())
                         answer = self._compute(work.texts)
                 send(link, answer)
                 self._idle.worked()

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import mmap
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from classwire_server.errors import NoWorker, StartError, TooLate, WorkerLost
 
 from .lanes import Lanes
 from .protocol import (
+    Begun,
     Changed,
     Computed,
     Failed,
@@ -31,10 +31,8 @@ from .protocol import (
     Refused,
     Work,
     hang_up,
-    memory_file,
     receive,
     send,
-    send_memory,
 )
 
 log = logging.getLogger(__name__)
@@ -107,23 +105,19 @@ class Worker:
         self._in_flight = 0
         self._held = 0  # batches in flight when a thread first noticed the end
         self._closed = False
-        with memory_file() as descriptor:
-            self._begun = mmap.mmap(descriptor, mmap.PAGESIZE)
-            with ExitStack() as undo, ExitStack() as remote:
-                pairs = []
-                lanes = divide(usable_cores(), job.config.lanes, job.config.threads).lanes
-                for _ in range(lanes + 3):
-                    pairs.append(Pipe())
-                    undo.enter_context(pairs[-1][0])
-                    remote.enter_context(pairs[-1][1])  # so that the process's end ends all reads
-                (self._control, control), *links = pairs
-                self._links = [link for link, _ in links]
-                self._process = spawn(control, [link for _, link in links])
-                undo.pop_all()
-            self.pid = self._process.pid
-            with suppress(OSError):  # `ready` reports how it ended
-                send(self._control, job)
-                send_memory(self._control, descriptor)
+        with ExitStack() as undo, ExitStack() as remote:
+            pairs = []
+            for _ in range(divide(usable_cores(), job.config.lanes, job.config.threads).lanes + 3):
+                pairs.append(Pipe())
+                undo.enter_context(pairs[-1][0])
+                remote.enter_context(pairs[-1][1])  # so that the process's end ends all reads
+            (self._control, control), *links = pairs
+            self._links = [link for link, _ in links]
+            self._process = spawn(control, [link for _, link in links])
+            undo.pop_all()
+        self.pid = self._process.pid
+        with suppress(OSError):  # `ready` reports how it ended
+            send(self._control, job)
 
     def ready(self, timeout_s: float = math.inf) -> Ready:
         """Wait until the worker accepts batches.
@@ -231,17 +225,17 @@ class Worker:
             self._closed = True
             for connection in (self._control, *self._links):
                 connection.close()
-            self._begun.close()
 
     def _answer(self, link: Link, work: Work) -> Any:
-        number = self._links.index(link)
-        self._begun[number] = False
+        has_begun = False
         try:
             send(link, work)
-            return receive(link)
+            while isinstance(message := receive(link), Begun):
+                has_begun = True
+            return message
         except (EOFError, OSError):
             lost = self._lost()
-            raise (lost if self._begun[number] else NoWorker) from None
+            raise (lost if has_begun else NoWorker) from None
         except BaseException as error:  # the next caller must not get the rest of the answer
             self.kill(f"was killed, since its answer could not be read: {type(error).__name__}")
             if isinstance(error, Exception):

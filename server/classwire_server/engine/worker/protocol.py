@@ -1,21 +1,13 @@
 """The messages between the server and the worker process of a model.
 
 Both run the same code and trust each other, so messages are pickled. A worker has one control
-connection, and one connection for each batch that it may hold. On the latter a batch and its logits
-alternate; the first is for urgent batches.
-
-The control connection brings the job, and then a page of shared memory with a byte for each of the
-other connections: the worker sets it when it begins a batch. So the server knows which batches had
-begun when a worker has ended. A message would wake a thread of the server for every batch.
+connection, and one connection for each batch that it may hold. On the latter a batch, its begin and
+its logits alternate; the first is for urgent batches.
 """
 
-import mmap
-import os
 import pickle
 import socket
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -79,6 +71,11 @@ class Work:
     terms: Terms
 
 
+@dataclass(frozen=True)
+class Begun:
+    """The worker begins the batch, which from now on may be the cause of the worker's end."""
+
+
 @dataclass(frozen=True, eq=False)
 class Computed:
     """Logits of a batch in packed order: float32, (texts, labels)."""
@@ -109,42 +106,6 @@ def send(connection: Link, message: object) -> None:
 def receive(connection: Link) -> Any:
     """Wait for one message. Raises EOFError or OSError when the other side has closed."""
     return pickle.loads(connection.recv_bytes())
-
-
-@contextmanager
-def memory_file() -> Iterator[int]:
-    """The descriptor of a page of zeros, in memory where the system can, for `mmap`."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("classwire")
-    else:
-        descriptor, path = tempfile.mkstemp()
-        os.unlink(path)
-    try:
-        os.truncate(descriptor, mmap.PAGESIZE)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def send_memory(connection: Link, descriptor: int) -> None:
-    """Send a `memory_file`. Raises OSError when the other side has closed."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as same:
-        socket.send_fds(same, [b"m"], [descriptor])
-
-
-def receive_memory(connection: Link) -> mmap.mmap:
-    """Wait for a `memory_file` and map it: both sides see each other's changes.
-
-    Raises EOFError or OSError when the other side has closed.
-    """
-    with socket.socket(fileno=os.dup(connection.fileno())) as same:
-        _, descriptors, _, _ = socket.recv_fds(same, 1, 1)
-    if not descriptors:
-        raise EOFError
-    try:
-        return mmap.mmap(descriptors[0], mmap.PAGESIZE)
-    finally:
-        os.close(descriptors[0])
 
 
 def hang_up(connection: Link) -> None:
