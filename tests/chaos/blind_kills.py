@@ -61,7 +61,9 @@ def kill_blindly(plan: Plan, report: Report) -> None:
         with inside(plan, Succession(dies_on_long_texts), batch_tokens=256) as server:
             ledger = ledger or Ledger(Known.ask(server.target, 200, (5, 30)))
             _round(server, each, ledger, counts, drawn)
-        plan.say(f"server {number + 1}: killed blindly {each.kills} times")
+        plan.say(
+            f"server {number + 1}: {counts.kills} blind kills, {counts.innocents} innocent texts"
+        )
     assert ledger is not None
     guilty = sum(each.has_guilty for each in rounds)
     what = f"{counts.kills} blind kills, half of them right after a restart"
