@@ -63,7 +63,7 @@ class FaultyEngine:
             self.busy.set()
             self._released.wait()
         if any(POISON in text for text in texts):
-            raise WorkerLost
+            raise WorkerLost(is_alone=True)
         if any(BOOM in text for text in texts):
             raise ValueError("a defect of the engine")
         rows = [[np.nan] * len(FAULTY_LOGITS) if NAN in t else FAULTY_LOGITS for t in texts]

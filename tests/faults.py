@@ -75,6 +75,30 @@ def dies_on_long_texts(control: Link, links: Sequence[Link]) -> None:
     _serve(control, links, run)
 
 
+def dies_on_two_long_texts(control: Link, links: Sequence[Link]) -> None:
+    """The process is killed while it computes two long texts at the same time."""
+    together = threading.Barrier(2)
+
+    def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+        if _is_long(texts):
+            together.wait(PATIENCE_S)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return _run(self, texts)
+
+    _serve(control, links, run)
+
+
+def stops_on_long_texts(control: Link, links: Sequence[Link]) -> None:
+    """The process hangs while it computes a long text."""
+
+    def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+        if _is_long(texts):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return _run(self, texts)
+
+    _serve(control, links, run)
+
+
 def logs_when_idle(control: Link, links: Sequence[Link]) -> None:
     """No fault: the worker's idle action logs a line."""
 

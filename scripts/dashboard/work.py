@@ -158,7 +158,7 @@ ERRORS = Row(
         ),
         Panel(
             "After a worker was lost",
-            "Texts queued again, and texts that brought a worker down twice.",
+            "Texts queued again, and texts that got POISON_INPUT.",
             "cps",
             [
                 rate("classwire_texts_retried_total", "retried {{model}}"),
@@ -168,6 +168,12 @@ ERRORS = Row(
                     selector='MODEL, reason="POISON_INPUT"',
                 ),
             ],
+        ),
+        Panel(
+            "Texts that ended workers",
+            "Texts that the server rejects with POISON_INPUT now.",
+            "short",
+            [Query("sum by (model) (classwire_poison_inputs{MODEL})", "{{model}}")],
         ),
     ],
 )

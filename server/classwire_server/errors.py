@@ -4,9 +4,9 @@ ClasswireServerError
 ├── Refusal        the server rejects a call, or one text of it
 │   ├── RequestError     the caller's error; carries a `Reason`
 │   └── ChangeRefused    an operator's change of the models; carries an `AdminReason`
-├── NoWorker       no process is up to run a batch
+├── NoWorker       no process was up to run a batch, or it ended before it began the batch
 ├── TooLate        a deadline in a batch passed before the batch began
-├── WorkerLost     the process that held a batch has ended
+├── WorkerLost     a process ended while it ran a batch
 ├── BadLogits      the model's own logits for a text give no scores
 ├── CompileError   a model cannot be compiled; the server runs it uncompiled, which is slower
 └── StartError     the server cannot start with its settings; one line for people
@@ -92,7 +92,7 @@ class ChangeRefused(Refusal):
 
 
 class NoWorker(ClasswireServerError):
-    """A batch was never begun: no process of the model is up."""
+    """A batch was never begun: no process of the model is up, or its process ended before."""
 
 
 class TooLate(ClasswireServerError):
@@ -100,10 +100,14 @@ class TooLate(ClasswireServerError):
 
 
 class WorkerLost(ClasswireServerError):
-    """The model's process ended, or was killed, while it held a batch.
+    """The model's process ended, or was killed, after it had begun a batch.
 
-    The batch may be the cause.
+    The batch may be the cause. `is_alone` says that the process held no other batch.
     """
+
+    def __init__(self, *, is_alone: bool = False) -> None:
+        super().__init__()
+        self.is_alone = is_alone
 
 
 class BadLogits(ClasswireServerError):
@@ -166,7 +170,7 @@ def worker_lost() -> RequestError:
 
 
 def poison_input() -> RequestError:
-    """The error of a text on which the model's process ended twice."""
+    """The error of a text that two processes of the model did not survive, each with it alone."""
     return RequestError(Reason.POISON_INPUT, "the model's process ended twice on this text")
 
 

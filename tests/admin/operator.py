@@ -53,6 +53,16 @@ class Operator:
         """Call SetDefaultModel."""
         self._stub.SetDefaultModel(pb.SetDefaultModelRequest(name=name), **self._how)
 
+    def poison(self, model: str = "") -> list[pb.PoisonInputs]:
+        """Call ListPoisonInputs."""
+        request = pb.ListPoisonInputsRequest(model=model)
+        return list(self._stub.ListPoisonInputs(request, **self._how).poison_inputs)
+
+    def clear_poison(self, model: str = "") -> int:
+        """Call ClearPoisonInputs, and return the number of texts."""
+        request = pb.ClearPoisonInputsRequest(model=model)
+        return int(self._stub.ClearPoisonInputs(request, **self._how).count)
+
     def drain(self) -> pb.DrainResponse:
         """Call Drain."""
         answer: pb.DrainResponse = self._stub.Drain(pb.DrainRequest(), **self._how)

@@ -70,7 +70,7 @@ def test_a_rejected_caller_holds_no_thread(tmp_path: Path) -> None:
         channel = left.enter_context(grpc.insecure_channel(server.admin_target))
         left.callback(over.set)
         how = {"metadata": [("authorization", f"Bearer {token}")]}
-        for method in ("GetStatus", "LoadModel"):
+        for method in ("GetStatus", "LoadModel", "ListPoisonInputs", "ClearPoisonInputs"):
             call: Any = channel.stream_unary(f"/classwire.admin.v1.AdminService/{method}")
             error = call.future(silence(), **how).exception(PATIENCE_S)
             assert refusal(error)[:2] == ("PERMISSION_DENIED", "NOT_ALLOWED")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from classwire import Client, PoisonInputError
 from classwire_server.server import Server
 from tests.cli.conftest import Run, classwire  # noqa: F401
 from tests.contract.engines import FakeEngine, eventually
@@ -48,6 +49,29 @@ def test_the_commands(
     assert classwire("admin", "unload", "other", "--default", "m").out == "other is unloaded\n"
     assert classwire("admin", "drain").out.startswith("draining: 0 calls in flight")
     assert eventually(lambda: all(engine.closed for engine in engines))
+
+
+def test_poison(
+    serve: Callable[..., Server],
+    classwire: Run,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    red: Path,
+) -> None:
+    """`admin poison` shows a row for each model with such texts, and `--clear` their number."""
+    server = serve(FakeEngine((0, 1)).launch, model=(f"m={red}",), admin_port=0)
+    monkeypatch.setenv("CLASSWIRE_ADMIN_TARGET", server.admin_target)
+    assert classwire("admin", "poison").out == "no poison texts\n"
+    with Client(server.target) as client, pytest.raises(PoisonInputError):
+        client.classify("a deadly secret")
+
+    for arguments in ((), ("m",)):
+        shown = classwire("admin", "poison", *arguments).out
+        assert "secret" not in shown
+        assert shown.splitlines()[-1].split()[:2] == ["m", "1"]
+    assert classwire("admin", "poison", "x").code == 2
+    assert classwire("admin", "poison", "--clear").out == "1 poison text cleared\n"
+    assert classwire("admin", "poison", "m", "--clear").out == "0 poison texts cleared\n"
+    assert classwire("admin", "poison").out == "no poison texts\n"
 
 
 def test_errors_are_one_line(

@@ -58,12 +58,16 @@ def run(plan: Plan) -> Report:
                 texts = [known.text(n) for n in numbers]
                 texts[PLACE] = f"{poisons[number]} " * 400
                 for again in (False, True):
-                    before = len(spawn.workers)
+                    before = _deaths(spawn)
                     outcomes = ask(client, texts)
-                    deaths = len(spawn.workers) - before
+                    deaths = _deaths(spawn) - before
                     plan.say(f"{kind}: {deaths} deaths")
                     _judge(report, kind, again, known, numbers, outcomes, deaths)
     return report
+
+
+def _deaths(spawn: Succession) -> int:
+    return sum(worker.wait(0) is not None for worker in spawn.workers)
 
 
 def _judge(
@@ -83,9 +87,9 @@ def _judge(
     )
     reason = str(poison.reason) if isinstance(poison, ClasswireError) else "answered"
     what = f"64 texts in {kind}{', the second time' if again else ''}"
-    asked = f"63 right answers, 1 POISON_INPUT, {0 if again else 2} deaths of the process"
+    asked = f"63 right answers, 1 POISON_INPUT, {0 if again else 3} deaths of the process"
     found = f"{right} right answers, 1 {reason}, {deaths} deaths"
-    is_met = right == TEXTS - 1 and reason == "POISON_INPUT" and deaths == (0 if again else 2)
+    is_met = right == TEXTS - 1 and reason == "POISON_INPUT" and deaths == (0 if again else 3)
     report.add(what, asked, found, is_met)
 
 

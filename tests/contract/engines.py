@@ -50,6 +50,7 @@ class FakeEngine:
         self.batches: list[list[str]] = []
         self.urgent: list[bool] = []
         self.bulk: list[bool] = []
+        self.settled: list[bool] = []
         self.closed = False
         self._logits = logits
         self._released = threading.Event()
@@ -70,13 +71,14 @@ class FakeEngine:
             self.batches.append(texts)
             self.urgent.append(terms.urgent)
             self.bulk.append(terms.bulk)
+            self.settled.append(terms.settled)
             self._changed.notify_all()
         if any("slow" in text for text in texts):
             assert self._released.wait(PATIENCE_S)
         if any("boom" in text for text in texts):
             raise ValueError(f"cannot compute {texts}")
         if any("deadly" in text for text in texts):
-            raise WorkerLost
+            raise WorkerLost(is_alone=True)
         rows = [[np.nan] * len(self._logits) if "nan" in t else self._logits for t in texts]
         return Logits(np.array(rows, dtype=np.float32), self.traits, 0.0, time.monotonic())
 

@@ -12,7 +12,7 @@ from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import RequestError
 from classwire_server.scheduling.batch import Batch, Pending, Priority, key_of
 from classwire_server.scheduling.execution import ForwardPass
-from classwire_server.scheduling.scheduler import Scheduler
+from classwire_server.scheduling.scheduler import Bounds, Scheduler
 from classwire_server.tokenization import Encoding, Text
 
 TRAITS = EngineTraits("cpu", Precision.FLOAT32, Execution.PLAIN, Layout.PADDED)
@@ -70,8 +70,7 @@ class Simulation:
             profile=LatencyProfile(
                 (16, 16_384), (pass_s + 16 * token_s, pass_s + 16_384 * token_s)
             ),
-            max_queue_tokens=max_queue_tokens,
-            cache_bytes=cache_bytes,
+            bounds=Bounds(max_queue_tokens, cache_bytes),
         )
         self.now_s = START_S
         self.pass_s = pass_s

@@ -6,7 +6,7 @@ import pytest
 
 from classwire_server.scheduling.batch import Batch, Pending, Priority
 from classwire_server.scheduling.execution import ForwardPass
-from classwire_server.scheduling.scheduler import Scheduler
+from classwire_server.scheduling.scheduler import Bounds, Scheduler
 from tests.scheduling.simulation import PROFILE, logits, waiting
 
 NOW_S = 50.0
@@ -15,9 +15,7 @@ NOW_S = 50.0
 @pytest.fixture
 def scheduler() -> Scheduler:
     """A scheduler for one lane, without a cache."""
-    return Scheduler(
-        lanes=1, batch_tokens=1_000, profile=PROFILE, max_queue_tokens=10_000, cache_bytes=0
-    )
+    return Scheduler(lanes=1, batch_tokens=1_000, profile=PROFILE, bounds=Bounds(10_000))
 
 
 def take(scheduler: Scheduler) -> Batch:
@@ -125,9 +123,7 @@ def test_the_cache_answers_known_texts() -> None:
     """The cache answers a known text at once, even with a full queue. It keeps no failure and no
     NaN.
     """
-    scheduler = Scheduler(
-        lanes=1, batch_tokens=10, profile=PROFILE, max_queue_tokens=10, cache_bytes=10_000
-    )
+    scheduler = Scheduler(lanes=1, batch_tokens=10, profile=PROFILE, bounds=Bounds(10, 10_000))
     good, bad, nan = waiting(), waiting(), waiting()
     for text in (good, bad, nan):
         scheduler.add([text], NOW_S)

@@ -11,6 +11,7 @@ import pytest
 from classwire_server.engine import Logits
 from classwire_server.errors import RequestError
 from classwire_server.scheduling.dispatcher import Dispatcher
+from classwire_server.scheduling.scheduler import Bounds
 from tests.contract.engines import LOGITS, PATIENCE_S, PROFILE, FakeEngine, eventually
 from tests.scheduling.submissions import answer, failure, occupy, pending, reason
 
@@ -26,9 +27,7 @@ def engine() -> Iterator[FakeEngine]:
 @pytest.fixture
 def dispatcher(engine: FakeEngine) -> Iterator[Dispatcher]:
     """A dispatcher with room for ten tokens, in batches of four."""
-    dispatcher = Dispatcher(
-        engine, batch_tokens=4, profile=PROFILE, max_queue_tokens=10, name="test"
-    )
+    dispatcher = Dispatcher(engine, batch_tokens=4, profile=PROFILE, bounds=Bounds(10), name="test")
     yield dispatcher
     engine.release()
     dispatcher.close()
@@ -98,9 +97,7 @@ def test_too_few_rows(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> No
     """Too few rows of logits fail the texts, not the thread."""
     nothing = Logits(np.zeros((0, 5), np.float32), engine.traits, 0.0, 0.0)
     monkeypatch.setattr(engine, "infer", lambda *_: nothing)
-    dispatcher = Dispatcher(
-        engine, batch_tokens=4, profile=PROFILE, max_queue_tokens=10, name="test"
-    )
+    dispatcher = Dispatcher(engine, batch_tokens=4, profile=PROFILE, bounds=Bounds(10), name="test")
     texts = [pending("a"), pending("b")]
     dispatcher.submit(texts)
 
@@ -202,9 +199,7 @@ def test_close_ends_every_text(engine: FakeEngine) -> None:
     """On close, texts in flight are answered, queued and later ones are DRAINING, and the engine
     closes.
     """
-    dispatcher = Dispatcher(
-        engine, batch_tokens=4, profile=PROFILE, max_queue_tokens=10, name="test"
-    )
+    dispatcher = Dispatcher(engine, batch_tokens=4, profile=PROFILE, bounds=Bounds(10), name="test")
     slow = occupy(dispatcher, engine)
     waiting, without_room, late = pending("waiting", tokens=10), pending("room"), pending("late")
     dispatcher.submit([waiting])

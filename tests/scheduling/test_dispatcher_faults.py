@@ -11,8 +11,10 @@ import pytest
 
 from classwire_server.engine import ANY_TIME, Logits, Terms
 from classwire_server.errors import NoWorker, RequestError, TooLate, WorkerLost
+from classwire_server.scheduling import dispatcher as dispatch
 from classwire_server.scheduling.batch import Pending, Priority
 from classwire_server.scheduling.dispatcher import Dispatcher
+from classwire_server.scheduling.scheduler import Bounds
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import PATIENCE_S, PROFILE, FakeEngine, eventually
 from tests.scheduling.submissions import again, answer, failure, occupy, pending, reason
@@ -36,9 +38,8 @@ def dispatcher(engine: FakeEngine) -> Iterator[Dispatcher]:
         engine,
         batch_tokens=4,
         profile=PROFILE,
-        max_queue_tokens=100,
+        bounds=Bounds(100, 10_000),
         name="test",
-        cache_bytes=10_000,
     )
     yield dispatcher
     engine.release()
@@ -86,7 +87,7 @@ def test_a_worker_is_lost_before_the_batch_begins(
     engine.come_back()
     dispatcher.wake()
 
-    assert all(answer(text) and not text.deaths for text in texts)
+    assert all(answer(text) and not text.is_suspect for text in texts)
     assert engine.batches == [["a", "b"]]
 
 
@@ -121,8 +122,8 @@ def test_a_deadline_passes_while_the_batch_waits_for_its_lane(
 
 
 def test_poison(dispatcher: Dispatcher, engine: FakeEngine) -> None:
-    """After the worker ended, each text of its batch runs once more, alone. The text that ends the
-    worker again is poison; the others are answered.
+    """After the worker ended, each text of its batch runs again, alone. The text that ends the
+    worker twice more is poison; the others are answered. Its last trial needs a settled worker.
     """
     occupy(dispatcher, engine)
     deadly = pending("deadly")
@@ -136,7 +137,33 @@ def test_poison(dispatcher: Dispatcher, engine: FakeEngine) -> None:
     same = again(deadly)
     dispatcher.submit([same])
     assert reason(same) == "POISON_INPUT"
-    assert engine.batches == [["slow"], ["a", "deadly", "b"], ["a"], ["deadly"], ["b"]]
+    alone = [["a"], ["deadly"], ["b"], ["deadly"]]
+    assert engine.batches == [["slow"], ["a", "deadly", "b"], *alone]
+    assert engine.settled == [False] * 5 + [True]
+    assert dispatcher.poison_inputs().count == 1
+    assert dispatcher.clear_poison() == 1
+    assert dispatcher.poison_inputs().count == 0
+
+
+def test_close_convicts_nobody(
+    dispatcher: Dispatcher, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last trial of a text whose worker `close` ends was not lost through the text."""
+    tried, closed = threading.Semaphore(0), threading.Event()
+
+    def lose(encodings: Sequence[Encoding], terms: Terms) -> Logits:
+        tried.release()
+        assert not terms.settled or closed.wait(PATIENCE_S)
+        raise WorkerLost(is_alone=True)
+
+    monkeypatch.setattr(dispatch, "CLOSE_PATIENCE_S", 0.1)
+    monkeypatch.setattr(engine, "infer", lose)
+    monkeypatch.setattr(engine, "close", closed.set)
+    text = pending("text")
+    dispatcher.submit([text])
+    assert all(tried.acquire(timeout=PATIENCE_S) for _ in range(2))
+    dispatcher.close()
+    assert reason(text) == "DRAINING"
 
 
 def test_no_time_to_run_again(dispatcher: Dispatcher, engine: FakeEngine) -> None:
@@ -217,7 +244,7 @@ def test_many_at_once(engine: FakeEngine) -> None:
     """With concurrent callers and a worker that comes and goes, each text ends once."""
     engine.lanes = 2
     dispatcher = Dispatcher(
-        engine, batch_tokens=8, profile=PROFILE, max_queue_tokens=200, name="test"
+        engine, batch_tokens=8, profile=PROFILE, bounds=Bounds(200), name="test"
     )
     words = ("text", "text", "text", "boom", "deadly")
 

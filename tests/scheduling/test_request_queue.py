@@ -203,7 +203,7 @@ def test_tokens_before_a_bulk_call() -> None:
 def test_take_all() -> None:
     """`take_all` returns all texts and leaves the queue empty."""
     queue, suspect = RequestQueue(1_000), waiting()
-    suspect.deaths = 1
+    suspect.is_suspect = True
     texts = [waiting(), waiting(3, BULK, flow="a"), suspect]
     fill(queue, *texts, waiting(same_as=texts[0]))
     assert set(texts) < set(queue.take_all())

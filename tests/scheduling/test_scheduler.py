@@ -16,7 +16,7 @@ from classwire_server.scheduling.batch_sizing import (
     TRAFFIC_S,
 )
 from classwire_server.scheduling.execution import ForwardPass
-from classwire_server.scheduling.scheduler import Scheduler
+from classwire_server.scheduling.scheduler import Bounds, Scheduler
 from tests.scheduling.simulation import ENOUGH_TOKENS, FULL_TOKENS, PROFILE, QUICK, logits, waiting
 
 BULK = Priority.BULK
@@ -35,8 +35,7 @@ def make(
         lanes=lanes,
         batch_tokens=batch_tokens,
         profile=profile,
-        max_queue_tokens=100_000,
-        cache_bytes=cache_bytes,
+        bounds=Bounds(100_000, cache_bytes),
     )
     if tokens_per_s:
         scheduler.add([waiting(100, BULK)], 0.0)

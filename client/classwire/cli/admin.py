@@ -2,9 +2,10 @@
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -198,6 +199,30 @@ def status(*, admin: Admin, as_json: bool) -> None:
     _print_status(now)
 
 
+@admin.command()
+@click.argument("model", default="")
+@click.option("--clear", is_flag=True, help="Let the server run these texts again.")
+@admin_options
+def poison(*, admin: Admin, model: str, clear: bool) -> None:
+    """Show how many texts the server rejects with POISON_INPUT.
+
+    These texts ended the model's process twice. Without MODEL, the command covers all models. It
+    never shows a text.
+    """
+    from classwire.admin.v1 import admin_pb2 as pb
+
+    if clear:
+        request = pb.ClearPoisonInputsRequest(model=model)
+        cleared = admin.call("ClearPoisonInputs", request).count
+        click.echo(f"{cleared} poison text{'s' * (cleared != 1)} cleared")
+        return
+    found = admin.call("ListPoisonInputs", pb.ListPoisonInputsRequest(model=model))
+    if found.poison_inputs:
+        _print_poison(found.poison_inputs)
+    else:
+        click.echo("no poison texts")
+
+
 def _show_progress(answers: Iterator[Any]) -> None:
     """Show each stage of a change on standard error, then the model on standard output."""
     with ExitStack() as ends:
@@ -260,6 +285,20 @@ def _print_status(now: "pb.GetStatusResponse") -> None:
             each.model.fingerprint[:12],
         )
     out.print(shown)
+
+
+def _print_poison(found: "Iterable[pb.PoisonInputs]") -> None:
+    from .inspection import columns
+    from .rendering import console
+
+    shown = columns("model", "poison texts", "first", "last", right=(1,))
+    for each in found:
+        times = (
+            f"{time.ToDatetime(UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+            for time in (each.first_time, each.last_time)
+        )
+        shown.add_row(visible(each.model), str(each.count), *times)
+    console().print(shown)
 
 
 def _name(value: int, prefix: str) -> str:

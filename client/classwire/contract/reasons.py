@@ -48,7 +48,7 @@ class Reason(StrEnum):
     WORKER_LOST = "WORKER_LOST"
     """The engine's worker process was lost. Safe to retry."""
     POISON_INPUT = "POISON_INPUT"
-    """Two worker processes ended while they ran this text. Never retry it."""
+    """Two worker processes ended while they ran only this text. Never retry it."""
     MISSING_CREDENTIALS = "MISSING_CREDENTIALS"
     """The server requires credentials and the call has none."""
     BAD_CREDENTIALS = "BAD_CREDENTIALS"

@@ -138,5 +138,7 @@ def _handlers(service: AdminService, receive: Receive) -> grpc.GenericRpcHandler
             "SetDefaultModel": unary(service.set_default_model, pb.SetDefaultModelRequest),
             "Drain": unary(service.drain, pb.DrainRequest),
             "GetStatus": unary(service.get_status, pb.GetStatusRequest),
+            "ListPoisonInputs": unary(service.list_poison_inputs, pb.ListPoisonInputsRequest),
+            "ClearPoisonInputs": unary(service.clear_poison_inputs, pb.ClearPoisonInputsRequest),
         },
     )

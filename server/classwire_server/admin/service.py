@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from classwire.admin.v1 import admin_pb2 as pb
 from classwire.contract.reasons import Reason
 from classwire_server.config.model_source import MODEL_NAME, ModelSource
@@ -13,7 +15,7 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError, RequestError, draining
 from classwire_server.gate import Gate
 from classwire_server.registry.memory_budget import MB
-from classwire_server.registry.registry import Entry, Registry
+from classwire_server.registry.registry import Entry, Registry, ServedModel
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import duration
 from classwire_server.service.models import describe
@@ -126,6 +128,40 @@ class AdminService:
             memory_budget_bytes=self._config.memory_budget_mb * MB,
         )
 
+    def list_poison_inputs(
+        self, request: pb.ListPoisonInputsRequest, call: Call
+    ) -> pb.ListPoisonInputsResponse:
+        """Return how many texts of each model are poison, and since when."""
+        response = pb.ListPoisonInputsResponse()
+        for name, served in self._served(request.model):
+            inputs = served.dispatcher.poison_inputs()
+            if inputs.count:
+                response.poison_inputs.add(
+                    model=name,
+                    count=inputs.count,
+                    first_time=_time_of(inputs.first_s),
+                    last_time=_time_of(inputs.last_s),
+                )
+        return response
+
+    def clear_poison_inputs(
+        self, request: pb.ClearPoisonInputsRequest, call: Call
+    ) -> pb.ClearPoisonInputsResponse:
+        """Let poisonous texts run again."""
+        models = self._served(request.model)
+        count = sum(served.dispatcher.clear_poison() for _, served in models)
+        return pb.ClearPoisonInputsResponse(count=count)
+
+    def _served(self, name: str) -> list[tuple[str, ServedModel]]:
+        """A loaded model, or all of them for an empty name."""
+        if name:
+            return [(name, self._registry.served(name, "model"))]
+        return [
+            (entry.source.name, entry.served)
+            for entry in self._registry.entries()
+            if entry.served is not None
+        ]
+
     def _state(self) -> Any:
         if not self._gate.is_open:
             return pb.SERVER_STATE_DRAINING
@@ -204,6 +240,13 @@ def _progress(change: Change) -> pb.Change:
         stage=STAGES[change.stage],
         elapsed=duration(time.monotonic() - change.began_s),
     )
+
+
+def _time_of(instant_s: float) -> Timestamp:
+    """The time of an instant of the monotonic clock."""
+    result = Timestamp()
+    result.FromMicroseconds(round((time.time() - time.monotonic() + instant_s) * 1e6))
+    return result
 
 
 def _named(name: str) -> str:

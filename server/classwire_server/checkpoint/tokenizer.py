@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from classwire_server.errors import CheckpointError
+from classwire_server.errors import CheckpointError, telling_line
 from classwire_server.tokenization import Text, Tokenizer
 from classwire_server.tokenization.python import PythonTokenizer
 from classwire_server.tokenization.rust import RustTokenizer
@@ -105,15 +105,11 @@ def _check_words(tokenizer: Any, words: Sequence[str], special: set[int], checkp
         try:
             made = tokenizer(_as_text(tokenizer, word))
         except Exception as error:  # not every entry of a vocabulary is text
-            why = f"it fails on the words of its vocabulary ({_first_line(error)})"
+            why = f"it fails on the words of its vocabulary ({telling_line(error)})"
             continue
         if any(id_ not in special for id_ in made["input_ids"]):
             return
     raise CheckpointError(f"{checkpoint}: its tokenizer is broken: {why}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _as_text(tokenizer: Any, word: str) -> str:
@@ -142,7 +138,7 @@ def _agree(rust: Tokenizer, tokenizer: Any, texts: Iterator[Text], checkpoint: s
             if text.text_pair is not None:
                 continue  # it takes no pairs
             raise CheckpointError(
-                f"{checkpoint}: its tokenizer fails on its own words ({_first_line(error)})"
+                f"{checkpoint}: its tokenizer fails on its own words ({telling_line(error)})"
             ) from error
         [made] = rust.encode([text], spans=False)
         if isinstance(made, Exception) or made.ids != expected["input_ids"]:

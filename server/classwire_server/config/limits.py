@@ -66,6 +66,11 @@ class SchedulingSettings:
     cache_mb: float = setting(
         0.0, "Size of the LRU cache of each model's answers, in MB. 0: no cache."
     )
+    poison_expiry_s: float = setting(
+        600.0,
+        "Seconds after which a text that got POISON_INPUT may run once more, alone. If a worker "
+        "then ends on it, the text gets POISON_INPUT for as long again.",
+    )
 
 
 @dataclass(frozen=True)

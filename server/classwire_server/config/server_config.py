@@ -132,6 +132,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("worker_timeout_s", 0.1, 86_400),
     ("max_queue_tokens", 1, 1 << 30),
     ("cache_mb", 0, 1 << 20),
+    ("poison_expiry_s", 1, 86_400),
     ("keepalive_time_s", 1, 86_400),
     ("keepalive_timeout_s", 1, 3_600),
     ("min_ping_interval_s", 1, 3_600),

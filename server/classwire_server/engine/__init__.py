@@ -84,12 +84,14 @@ class Terms:
 
     An `urgent` batch starts at once, next to all others. It may preempt a `bulk` batch. No batch
     starts after `begin_by_s`, an instant of the monotonic clock, which all processes of a machine
-    share.
+    share. A `settled` batch waits until its worker has been up for a second, so that what ends
+    workers at their start does not meet it.
     """
 
     urgent: bool = False
     bulk: bool = False
     begin_by_s: float = math.inf
+    settled: bool = False
 
 
 ANY_TIME = Terms()
@@ -159,7 +161,7 @@ class Engine(Protocol):
         """Compute the logits of the texts.
 
         Each row depends on its own text alone. Raises NoWorker and TooLate if the batch never
-        started, and WorkerLost if its worker ended while it held the batch. Any other exception
+        started, and WorkerLost if its worker ended after it had started it. Any other exception
         means that no text of the batch has an answer.
         """
         ...

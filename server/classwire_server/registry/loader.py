@@ -9,6 +9,7 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Launched
 from classwire_server.scheduling.dispatcher import Dispatcher
+from classwire_server.scheduling.scheduler import Bounds
 from classwire_server.tokenization import Truncation
 
 from .limits import limits_of
@@ -77,8 +78,9 @@ class Loader:
                 engine,
                 batch_tokens=launched.batch_tokens,
                 profile=launched.profile,
-                max_queue_tokens=config.max_queue_tokens,
-                cache_bytes=round(config.cache_mb * 1e6),
+                bounds=Bounds(
+                    config.max_queue_tokens, round(config.cache_mb * 1e6), config.poison_expiry_s
+                ),
                 name=source.name,
             ),
             limits_of(

@@ -70,7 +70,7 @@ class Pending:
     the text belongs to, None for a call. A text ends once: with an `answer` and its `row` in it, or
     with an `error`. The dispatcher then puts it into `inbox`, in a list with the others of that
     inbox that ended at the same time. `cached` is true if the answer was computed for another text
-    with the same key. `deaths` counts how often the model's process ended while it held the text.
+    with the same key. A suspect runs alone, since the model's process ended while it computed it.
     `is_queued` is true while the text is in the queue, where it costs `cost_tokens`: 0 if another
     queued text with its key pays. `trace` is the trace of its call.
     """
@@ -85,7 +85,7 @@ class Pending:
     row: int = 0
     error: BaseException | None = None
     cached: bool = False
-    deaths: int = 0
+    is_suspect: bool = False
     key: Key = (b"", b"")
     is_queued: bool = False
     cost_tokens: int = 0
@@ -106,13 +106,15 @@ class Pending:
 class Batch:
     """Texts that are computed together: those with the same key share a row.
 
-    `tokens` counts each row once. An urgent batch does not wait for a lane.
+    `tokens` counts each row once. An urgent batch does not wait for a lane. The text of a
+    last trial becomes poison if its worker ends once more.
     """
 
     rows: list[list[Pending]]
     priority: Priority
     tokens: int
     is_urgent: bool = False
+    is_last_trial: bool = False
 
     @property
     def begin_by_s(self) -> float:

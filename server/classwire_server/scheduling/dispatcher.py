@@ -23,7 +23,8 @@ from .backlog import Backlog
 from .batch import Batch, Pending, Priority, key_of
 from .execution import ForwardPass, compute
 from .model_statistics import Statistics
-from .scheduler import Scheduler
+from .poison import PoisonInputs
+from .scheduler import Bounds, Scheduler
 
 CLOSE_PATIENCE_S = 5.0
 """How long `close` waits for batches in flight."""
@@ -46,9 +47,8 @@ class Dispatcher:
         *,
         batch_tokens: int,
         profile: LatencyProfile,
-        max_queue_tokens: int,
+        bounds: Bounds,
         name: str,
-        cache_bytes: int = 0,
     ) -> None:
         self.batch_tokens = batch_tokens
         self.statistics = Statistics(batch_tokens)
@@ -57,8 +57,7 @@ class Dispatcher:
             lanes=engine.lanes,
             batch_tokens=batch_tokens,
             profile=profile,
-            max_queue_tokens=max_queue_tokens,
-            cache_bytes=cache_bytes,
+            bounds=bounds,
         )
         self._closed = False
         self._lock = threading.Lock()  # guards _scheduler and _closed
@@ -100,6 +99,16 @@ class Dispatcher:
         """A snapshot of the pending work."""
         with self._lock:
             return self._scheduler.backlog()
+
+    def poison_inputs(self) -> PoisonInputs:
+        """The texts that are poison now."""
+        with self._lock:
+            return self._scheduler.poison_inputs(time.monotonic())
+
+    def clear_poison(self) -> int:
+        """Let poisonous texts run again as any other; returns their number."""
+        with self._lock:
+            return self._scheduler.clear_poison()
 
     def submit(self, texts: Sequence[Pending]) -> None:
         """Queue a call's texts, all of one priority and deadline, or none of them.
@@ -221,7 +230,8 @@ class Dispatcher:
         """Give each text of a batch its answer or error, or queue it again."""
         encodings = [row[0].encoding for row in batch.rows]
         taken_s = time.monotonic()
-        terms = Terms(batch.is_urgent, batch.priority is Priority.BULK, batch.begin_by_s)
+        is_bulk = batch.priority is Priority.BULK
+        terms = Terms(batch.is_urgent, is_bulk, batch.begin_by_s, batch.is_last_trial)
         try:
             passes = compute(self._engine, encodings, terms)
         except (NoWorker, TooLate, WorkerLost) as error:
@@ -230,7 +240,10 @@ class Dispatcher:
             if not isinstance(error, TooLate):
                 _trace(batch, [ForwardPass(len(batch.rows), batch.tokens, error)], taken_s)
             with self._lock:
-                self._scheduler.run_again(batch, has_died=isinstance(error, WorkerLost))
+                if isinstance(error, WorkerLost) and not self._closed:  # `close` ends workers too
+                    self._scheduler.lost(batch, time.monotonic(), is_alone=error.is_alone)
+                else:
+                    self._scheduler.run_again(batch)
                 if self._closed:
                     self._scheduler.close()
                 self._deadline.notify()

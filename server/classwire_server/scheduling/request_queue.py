@@ -98,7 +98,7 @@ class RequestQueue:
         same[pending] = None
         pending.is_queued = True
         self._size += 1
-        if pending.deaths:
+        if pending.is_suspect:
             self._suspects.append(pending)
         else:
             self._fair_queues[pending.priority].add(pending)
@@ -167,7 +167,7 @@ class RequestQueue:
         self._discard(pending)
         other = next(iter(self._by_key.get(pending.key, ())), None)
         if other is not None and pending.cost_tokens:  # the other is now the one to compute
-            if other.deaths:
+            if other.is_suspect:
                 other.cost_tokens = pending.cost_tokens
             else:
                 self._fair_queues[other.priority].transfer_cost(other, pending.cost_tokens)
@@ -209,7 +209,7 @@ class RequestQueue:
         del same[pending]
         if not same:
             del self._by_key[pending.key]
-        if not pending.deaths:
+        if not pending.is_suspect:
             self._fair_queues[pending.priority].discard(pending)
         if len(self._deadlines) > 2 * self._size + 64:  # free texts that left before their deadline
             self._deadlines = [entry for entry in self._deadlines if entry[2].is_queued]

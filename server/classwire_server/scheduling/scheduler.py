@@ -6,7 +6,7 @@ monotonic clock.
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from classwire_server.engine.latency_profile import LatencyProfile
@@ -25,9 +25,20 @@ from .batch_sizing import BatchSizing
 from .batching import Batching
 from .execution import ForwardPass
 from .in_flight import InFlight
-from .poison import MAX_DEATHS, PoisonTracker
+from .poison import PoisonInputs, PoisonTracker
 from .request_queue import RequestQueue
 from .result_cache import ResultCache
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the scheduler of one engine may hold: tokens in its queue, bytes in its cache, and a
+    poisonous text for `poison_expiry_s`.
+    """
+
+    max_queue_tokens: int
+    cache_bytes: int = 0
+    poison_expiry_s: float = 600.0
 
 
 class Scheduler:
@@ -43,17 +54,16 @@ class Scheduler:
         lanes: int,
         batch_tokens: int,
         profile: LatencyProfile,
-        max_queue_tokens: int,
-        cache_bytes: int,
+        bounds: Bounds,
     ) -> None:
         self.ended: list[Pending] = []
         self._events = Events()
-        self._queue = RequestQueue(max_queue_tokens)
+        self._queue = RequestQueue(bounds.max_queue_tokens)
         self._in_flight = InFlight(lanes)
         self._admission = Admission(lanes, batch_tokens, profile)
         self._batch_sizing = BatchSizing(batch_tokens, profile, self._admission)
-        self._cache = ResultCache(cache_bytes)
-        self._poison = PoisonTracker()
+        self._cache = ResultCache(bounds.cache_bytes)
+        self._poison = PoisonTracker(bounds.poison_expiry_s)
         self._batching = Batching(
             self._queue, self._in_flight, self._admission, self._batch_sizing, self.end
         )
@@ -88,6 +98,7 @@ class Scheduler:
         already are admitted, to expire. Raises RequestError OVERLOADED.
         """
         queue = self._queue
+        self._poison.expire(now_s)
         self._admission.called(len(texts), sum(text.tokens for text in texts))
         new = [text for text in distinct(texts) if not self._is_known(text.key)]
         if not new or new[0].deadline_s <= now_s or not (len(queue) or self._in_flight):
@@ -123,10 +134,11 @@ class Scheduler:
         """Queue texts. Texts with a known answer end at once, and texts with a row in flight join
         it.
         """
+        self._poison.expire(now_s)
         for text in texts:
             self._batch_sizing.arrived(text.priority, now_s)
             text.queued_s = now_s
-            text.deaths = self._poison.deaths(text.key)
+            text.is_suspect = self._poison.is_suspect(text.key)
             if answer := self._cache.get(text.key):
                 text.cached = True
                 self._events.cached += 1
@@ -157,7 +169,7 @@ class Scheduler:
         """End all queued texts whose deadline has passed."""
         for text in self._queue.expire(now_s):
             self._events.expired += 1
-            self.end([text], worker_lost() if text.deaths else expired_in_queue())
+            self.end([text], worker_lost() if text.is_suspect else expired_in_queue())
 
     def close(self) -> None:
         """End all queued texts as DRAINING."""
@@ -175,7 +187,10 @@ class Scheduler:
 
     def take(self, now_s: float) -> Batch | None:
         """Take the next batch for a lane; it counts as in flight."""
-        return self._batching.take(now_s)
+        batch = self._batching.take(now_s)
+        if batch is not None:
+            batch.is_last_trial = self._poison.is_last_trial(batch.rows[0][0].key)
+        return batch
 
     def take_urgent(self, now_s: float) -> Batch | None:
         """Take an interactive batch that needs no lane; it counts as in flight."""
@@ -189,20 +204,38 @@ class Scheduler:
             self._finish_pass(done, list(islice(rows, done.texts)), now_s)
             self._measure(done, is_urgent=batch.is_urgent)
 
-    def run_again(self, batch: Batch, *, has_died: bool) -> None:
-        """Queue the texts of a batch again.
+    def lost(self, batch: Batch, now_s: float, *, is_alone: bool) -> None:
+        """Queue the texts of a batch again: the model's process ended while it computed them.
 
-        `has_died` says that the model's process ended while it held them. Any of them may be the
-        cause: each runs alone from now on, and after MAX_DEATHS never again.
+        Any of them may be the cause, so each runs alone from now on. The only text of a batch that
+        the process held alone counts the death, and may end as POISON_INPUT.
         """
+        for row in batch.rows:
+            key = row[0].key
+            self._poison.died(key, now_s, is_alone=is_alone and len(batch.rows) == 1)
+            for text in row:
+                text.is_suspect = True
+            if self._poison.is_poison(key):
+                self.end(row, poison_input())
+        self.run_again(batch)
+
+    def run_again(self, batch: Batch) -> None:
+        """Queue the texts of a batch again that have no answer or error."""
         self._in_flight.leave(batch)
         for row in batch.rows:
-            if has_died:
-                self._count_death(row)
             for text in row:
                 if not text.ended:
                     self._events.retried += 1
                     self._queue.add(text)
+
+    def poison_inputs(self, now_s: float) -> PoisonInputs:
+        """The texts that are poison now."""
+        self._poison.expire(now_s)
+        return self._poison.inputs()
+
+    def clear_poison(self) -> int:
+        """Let poisonous texts run again as any other; returns their number."""
+        return self._poison.clear()
 
     def _finish_s(
         self, priority: Priority, sizes_tokens: Sequence[int], deadline_s: float
@@ -240,15 +273,6 @@ class Scheduler:
                 self._admission.measured_urgent(tokens)
             else:
                 self._admission.measured(tokens, inference_s)
-
-    def _count_death(self, row: Sequence[Pending]) -> None:
-        """Count a death of the process for a row; the last one ends its texts as POISON_INPUT."""
-        deaths = 1 + max(text.deaths for text in row)
-        for text in row:
-            text.deaths = deaths
-        self._poison.died(row[0].key, deaths)
-        if deaths >= MAX_DEATHS:
-            self.end(row, poison_input())
 
     def _answer(self, row: Iterable[Pending], answer: Answer, number: int) -> None:
         for text in row:

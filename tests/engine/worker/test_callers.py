@@ -73,7 +73,7 @@ def test_a_text_that_kills(
     connect: Callable[[str], grpc.Channel],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The server rejects a text that broke the device twice, and answers other texts."""
+    """The server rejects a text that broke the device twice alone, and answers other texts."""
     server = serve_with(faults.loses_its_device_on_long_texts)
     channel = connect(server.target)
 
@@ -84,6 +84,36 @@ def test_a_text_that_kills(
     assert classify(channel, "good").result.scores
     lost = "the device cpu is lost; ending its process"
     assert [message for message in caplog.messages if message == lost] == [lost] * 2
+
+
+def test_a_text_that_was_innocent(
+    serve: Serve, bert: str, connect: Callable[[str], grpc.Channel]
+) -> None:
+    """Workers that end from outside, first with a text among others and then with the text alone,
+    do not convict it: the third worker answers it.
+    """
+    spawn = faults.Succession(faults.dies_on_long_texts, faults.dies_on_long_texts, worker.main)
+    server = serve(functools.partial(launch, spawn=spawn), model=(bert,), batch_tokens=2_048)
+    channel = connect(server.target)
+    request = pb.BatchClassifyRequest(inputs=[pb.TextInput(text=text) for text in ("good", LONG)])
+    response = ClassifyServiceStub(channel).BatchClassify(request, timeout=PATIENCE_S)
+    assert all(outcome.classification.scores for outcome in response.outcomes)
+    assert len(spawn.workers) == 3
+
+
+def test_a_conviction_expires(
+    serve: Serve, bert: str, connect: Callable[[str], grpc.Channel]
+) -> None:
+    """After --poison-expiry-s the text runs once more, and a worker that survives acquits it."""
+    spawn = faults.Succession(faults.dies_on_long_texts, faults.dies_on_long_texts, worker.main)
+    server = serve(functools.partial(launch, spawn=spawn), model=(bert,), poison_expiry_s=1)
+    channel = connect(server.target)
+    assert refusal(lambda: classify(channel, LONG)) == POISON_INPUT
+    dispatcher = server.registry.served("", "model").dispatcher
+    assert eventually(lambda: dispatcher.poison_inputs().count == 0)
+    assert eventually(lambda: server.registry.served("", "model").engine.is_up)
+    assert classify(channel, LONG).result.scores
+    assert len(spawn.workers) == 3
 
 
 def test_out_of_memory(

@@ -12,6 +12,7 @@ from classwire_server.engine import ANY_TIME, Logits, Terms
 from classwire_server.engine.worker.lanes import Lanes as Links
 from classwire_server.errors import RequestError
 from classwire_server.scheduling.dispatcher import Dispatcher
+from classwire_server.scheduling.scheduler import Bounds
 from classwire_server.tokenization import Encoding
 from tests.contract.engines import PROFILE, FakeEngine
 from tests.scheduling.submissions import answer, pending, reason
@@ -34,7 +35,7 @@ def busy_lane(inference_s: float, batch_tokens: int) -> tuple[Lanes, Dispatcher]
     """An engine whose only lane is busy with four tokens, after a batch that took inference_s."""
     engine = Lanes(1, inference_s)
     dispatcher = Dispatcher(
-        engine, batch_tokens=batch_tokens, profile=PROFILE, max_queue_tokens=100, name="test"
+        engine, batch_tokens=batch_tokens, profile=PROFILE, bounds=Bounds(100), name="test"
     )
     first = pending("first", tokens=4)
     dispatcher.submit([first])
@@ -50,7 +51,7 @@ def test_work_is_shared_among_idle_lanes(texts: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("classwire_server.scheduling.batch_sizing.SHARE_TOKENS", 1)
     engine = Lanes(2, 1.0)
     dispatcher = Dispatcher(
-        engine, batch_tokens=100, profile=PROFILE, max_queue_tokens=100, name="test"
+        engine, batch_tokens=100, profile=PROFILE, bounds=Bounds(100), name="test"
     )
     dispatcher.submit([pending("slow") for _ in range(texts)])
 
@@ -65,7 +66,7 @@ def test_little_work_is_not_shared() -> None:
     """Few tokens form one batch: half of them would take a lane as long."""
     engine = Lanes(2, 1.0)
     dispatcher = Dispatcher(
-        engine, batch_tokens=100, profile=PROFILE, max_queue_tokens=100, name="test"
+        engine, batch_tokens=100, profile=PROFILE, bounds=Bounds(100), name="test"
     )
     texts = [pending(name) for name in "ab"]
     dispatcher.submit(texts)
@@ -107,9 +108,7 @@ def test_all_lanes_count_for_the_drain_rate() -> None:
     and the call's own texts.
     """
     engine = Lanes(2, 2.0)
-    dispatcher = Dispatcher(
-        engine, batch_tokens=8, profile=PROFILE, max_queue_tokens=8, name="test"
-    )
+    dispatcher = Dispatcher(engine, batch_tokens=8, profile=PROFILE, bounds=Bounds(8), name="test")
     first = pending("first", tokens=8)
     dispatcher.submit([first])
     assert answer(first)

@@ -1,5 +1,6 @@
 """Batches in flight when their worker process fails or ends."""
 
+import signal
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -16,14 +17,15 @@ from tests.engine.worker.supervised import Start
 
 def test_killed_while_it_computes(start: Start) -> None:
     """A batch in the worker gets WorkerLost at once, the dead worker gets no further batch, and the
-    next worker answers.
+    next worker answers. The worker held this batch alone.
     """
     model = start(faults.dies_on_long_texts)
     model.spawn.gate.clear()
 
-    with pytest.raises(WorkerLost):
+    with pytest.raises(WorkerLost) as lost:
         model.engine.infer([model.long])
 
+    assert lost.value.is_alone
     assert not model.engine.is_up
     model.spawn.gate.set()
     model.wait_for_start(2)
@@ -47,15 +49,70 @@ def test_ended_by_itself(start: Start, caplog: pytest.LogCaptureFixture) -> None
     assert model.answers()
 
 
+def test_killed_with_two_batches(start: Start) -> None:
+    """Each batch gets WorkerLost, and neither was alone, although one of them gets it first."""
+    model = start(faults.dies_on_two_long_texts, worker.main, lanes=2)
+
+    with ThreadPoolExecutor(2) as callers:
+        lost = [callers.submit(model.engine.infer, [model.long]).exception for _ in range(2)]
+        errors = [error(PATIENCE_S) for error in lost]
+
+    assert [isinstance(error, WorkerLost) and error.is_alone for error in errors] == [False] * 2
+    assert all(isinstance(error, WorkerLost) for error in errors)
+
+
+def test_killed_before_it_began(start: Start) -> None:
+    """A batch that was sent and not begun gets NoWorker, urgent or not: it is not the cause."""
+    model = start(worker.main)
+    model.spawn.gate.clear()
+    model.hang()
+    with ThreadPoolExecutor(3) as callers:
+        kinds = (Terms(), Terms(), Terms(urgent=True))
+        sent = [callers.submit(model.engine.infer, [model.short], terms) for terms in kinds]
+        assert eventually(lambda: sum(model.engine.in_flight) == 3)
+        model.kill()
+        assert all(isinstance(each.exception(PATIENCE_S), NoWorker) for each in sent)
+
+
+def test_each_device_counts_for_itself(start: Start) -> None:
+    """A worker that ends with one batch held it alone, whatever the workers of others hold."""
+    model = start(faults.dies_on_long_texts, device="cpu,cpu")
+    model.hang()
+    with ThreadPoolExecutor(1) as another:
+        held = another.submit(model.engine.infer, [model.short])  # the pool takes the first
+        assert eventually(lambda: sum(model.engine.in_flight) == 1)
+        with pytest.raises(WorkerLost) as lost:
+            model.engine.infer([model.long])
+        assert lost.value.is_alone
+        model.kill(signal.SIGCONT)
+        assert held.result(PATIENCE_S).values.shape == (1, 5)
+
+
+def test_a_settled_batch_waits(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new worker answers others meanwhile. The batch gets NoWorker if the worker ends first."""
+    monkeypatch.setattr(process, "SETTLED_S", 1_000.0)
+    model = start(worker.main)
+    model.spawn.gate.clear()
+    with ThreadPoolExecutor(1) as callers:
+        waiting = callers.submit(model.engine.infer, [model.short], Terms(settled=True))
+        assert model.answers()
+        assert not waiting.done()
+        model.kill()
+        assert isinstance(waiting.exception(PATIENCE_S), NoWorker)
+    monkeypatch.setattr(process, "SETTLED_S", 0.0)
+    model.spawn.gate.set()
+    model.wait_for_start(2)
+    assert model.engine.infer([model.short], Terms(settled=True)).values.shape == (1, 5)
+
+
 @pytest.mark.parametrize("urgent", [False, True])
 def test_a_worker_that_hangs(start: Start, caplog: pytest.LogCaptureFixture, urgent: bool) -> None:
     """The server kills a worker that does not answer a batch within worker_timeout_s."""
-    model = start(worker.main, worker_timeout_s=1)
+    model = start(faults.stops_on_long_texts, worker_timeout_s=1)
     (hung,) = model.engine.pids
-    model.hang()
 
     with pytest.raises(WorkerLost):
-        model.engine.infer([model.short], Terms(urgent))
+        model.engine.infer([model.long], Terms(urgent))
 
     model.wait_for_start(2)
     assert is_gone(hung)
@@ -96,7 +153,7 @@ def test_a_process_that_cannot_be_killed(
 
     with monkeypatch.context() as patched:
         patched.setattr(immortal, "kill", lambda: None)
-        with pytest.raises(WorkerLost):
+        with pytest.raises(NoWorker):
             model.answers()
         model.wait_for_start(2)
 

@@ -194,6 +194,7 @@ def test_outcomes_of_texts(scrapes: dict[str, Scrape]) -> None:
     assert busy.value("classwire_text_failures_total", reason="POISON_INPUT") == 1
     assert busy.value("classwire_text_failures_total", reason="EXPIRED_IN_QUEUE") == 1
     assert busy.value("classwire_text_failures_total") == 3
+    assert busy.value("classwire_poison_inputs") == 1
     assert busy.value("classwire_texts_expired_total") == 1
     assert busy.value("classwire_texts_retried_total") == 1
     assert busy.value("classwire_texts_coalesced_total") == 1

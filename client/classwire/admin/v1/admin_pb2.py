@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from classwire.v1 import classwire_pb2 as classwire_dot_v1_dot_classwire__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63lasswire/admin/v1/admin.proto\x12\x12\x63lasswire.admin.v1\x1a\x1c\x63lasswire/v1/classwire.proto\x1a\x1egoogle/protobuf/duration.proto\"F\n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\"g\n\x11LoadModelResponse\x12.\n\x05stage\x18\x01 \x01(\x0e\x32\x1f.classwire.admin.v1.ChangeStage\x12\"\n\x05model\x18\x02 \x01(\x0b\x32\x13.classwire.v1.Model\"H\n\x12ReloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\"i\n\x13ReloadModelResponse\x12.\n\x05stage\x18\x01 \x01(\x0e\x32\x1f.classwire.admin.v1.ChangeStage\x12\"\n\x05model\x18\x02 \x01(\x0b\x32\x13.classwire.v1.Model\"7\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bnew_default\x18\x02 \x01(\t\"\x15\n\x13UnloadModelResponse\"&\n\x16SetDefaultModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x19\n\x17SetDefaultModelResponse\"\x0e\n\x0c\x44rainRequest\"T\n\rDrainResponse\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x01 \x01(\r\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10GetStatusRequest\"\xec\x01\n\x11GetStatusResponse\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x1f.classwire.admin.v1.ServerState\x12/\n\x06models\x18\x02 \x03(\x0b\x32\x1f.classwire.admin.v1.ModelStatus\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x03 \x01(\r\x12\x14\n\x0copen_streams\x18\x04 \x01(\r\x12*\n\x06\x63hange\x18\x05 \x01(\x0b\x32\x1a.classwire.admin.v1.Change\x12\x1b\n\x13memory_budget_bytes\x18\x06 \x01(\x04\"\x8f\x01\n\x0bModelStatus\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.classwire.v1.Model\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x02 \x01(\r\x12\x15\n\rwaiting_texts\x18\x03 \x01(\r\x12\x16\n\x0ewaiting_tokens\x18\x04 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\"s\n\x06\x43hange\x12\r\n\x05model\x18\x01 \x01(\t\x12.\n\x05stage\x18\x02 \x01(\x0e\x32\x1f.classwire.admin.v1.ChangeStage\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration*x\n\x0b\x43hangeStage\x12\x1c\n\x18\x43HANGE_STAGE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43HANGE_STAGE_LOADING\x10\x01\x12\x1a\n\x16\x43HANGE_STAGE_FINISHING\x10\x02\x12\x15\n\x11\x43HANGE_STAGE_DONE\x10\x03*z\n\x0bServerState\x12\x1c\n\x18SERVER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SERVER_STATE_LOADING\x10\x01\x12\x18\n\x14SERVER_STATE_SERVING\x10\x02\x12\x19\n\x15SERVER_STATE_DRAINING\x10\x03\x32\xc5\x04\n\x0c\x41\x64minService\x12Z\n\tLoadModel\x12$.classwire.admin.v1.LoadModelRequest\x1a%.classwire.admin.v1.LoadModelResponse0\x01\x12`\n\x0bReloadModel\x12&.classwire.admin.v1.ReloadModelRequest\x1a\'.classwire.admin.v1.ReloadModelResponse0\x01\x12^\n\x0bUnloadModel\x12&.classwire.admin.v1.UnloadModelRequest\x1a\'.classwire.admin.v1.UnloadModelResponse\x12j\n\x0fSetDefaultModel\x12*.classwire.admin.v1.SetDefaultModelRequest\x1a+.classwire.admin.v1.SetDefaultModelResponse\x12L\n\x05\x44rain\x12 .classwire.admin.v1.DrainRequest\x1a!.classwire.admin.v1.DrainResponse\x12]\n\tGetStatus\x12$.classwire.admin.v1.GetStatusRequest\x1a%.classwire.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x42q\n\x16\x64\x65v.classwire.admin.v1P\x01Z@github.com/classwire/classwire/gen/go/classwire/admin/v1;adminv1\xaa\x02\x12\x43lasswire.Admin.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63lasswire/admin/v1/admin.proto\x12\x12\x63lasswire.admin.v1\x1a\x1c\x63lasswire/v1/classwire.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"F\n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\"g\n\x11LoadModelResponse\x12.\n\x05stage\x18\x01 \x01(\x0e\x32\x1f.classwire.admin.v1.ChangeStage\x12\"\n\x05model\x18\x02 \x01(\x0b\x32\x13.classwire.v1.Model\"H\n\x12ReloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\"i\n\x13ReloadModelResponse\x12.\n\x05stage\x18\x01 \x01(\x0e\x32\x1f.classwire.admin.v1.ChangeStage\x12\"\n\x05model\x18\x02 \x01(\x0b\x32\x13.classwire.v1.Model\"7\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bnew_default\x18\x02 \x01(\t\"\x15\n\x13UnloadModelResponse\"&\n\x16SetDefaultModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x19\n\x17SetDefaultModelResponse\"\x0e\n\x0c\x44rainRequest\"T\n\rDrainResponse\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x01 \x01(\r\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10GetStatusRequest\"\xec\x01\n\x11GetStatusResponse\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x1f.classwire.admin.v1.ServerState\x12/\n\x06models\x18\x02 \x03(\x0b\x32\x1f.classwire.admin.v1.ModelStatus\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x03 \x01(\r\x12\x14\n\x0copen_streams\x18\x04 \x01(\r\x12*\n\x06\x63hange\x18\x05 \x01(\x0b\x32\x1a.classwire.admin.v1.Change\x12\x1b\n\x13memory_budget_bytes\x18\x06 \x01(\x04\"(\n\x17ListPoisonInputsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"S\n\x18ListPoisonInputsResponse\x12\x37\n\rpoison_inputs\x18\x01 \x03(\x0b\x32 .classwire.admin.v1.PoisonInputs\"\x8b\x01\n\x0cPoisonInputs\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12.\n\nfirst_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\")\n\x18\x43learPoisonInputsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"*\n\x19\x43learPoisonInputsResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"\x8f\x01\n\x0bModelStatus\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.classwire.v1.Model\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x02 \x01(\r\x12\x15\n\rwaiting_texts\x18\x03 \x01(\r\x12\x16\n\x0ewaiting_tokens\x18\x04 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\"s\n\x06\x43hange\x12\r\n\x05model\x18\x01 \x01(\t\x12.\n\x05stage\x18\x02 \x01(\x0e\x32\x1f.classwire.admin.v1.ChangeStage\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration*x\n\x0b\x43hangeStage\x12\x1c\n\x18\x43HANGE_STAGE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43HANGE_STAGE_LOADING\x10\x01\x12\x1a\n\x16\x43HANGE_STAGE_FINISHING\x10\x02\x12\x15\n\x11\x43HANGE_STAGE_DONE\x10\x03*z\n\x0bServerState\x12\x1c\n\x18SERVER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SERVER_STATE_LOADING\x10\x01\x12\x18\n\x14SERVER_STATE_SERVING\x10\x02\x12\x19\n\x15SERVER_STATE_DRAINING\x10\x03\x32\xab\x06\n\x0c\x41\x64minService\x12Z\n\tLoadModel\x12$.classwire.admin.v1.LoadModelRequest\x1a%.classwire.admin.v1.LoadModelResponse0\x01\x12`\n\x0bReloadModel\x12&.classwire.admin.v1.ReloadModelRequest\x1a\'.classwire.admin.v1.ReloadModelResponse0\x01\x12^\n\x0bUnloadModel\x12&.classwire.admin.v1.UnloadModelRequest\x1a\'.classwire.admin.v1.UnloadModelResponse\x12j\n\x0fSetDefaultModel\x12*.classwire.admin.v1.SetDefaultModelRequest\x1a+.classwire.admin.v1.SetDefaultModelResponse\x12L\n\x05\x44rain\x12 .classwire.admin.v1.DrainRequest\x1a!.classwire.admin.v1.DrainResponse\x12]\n\tGetStatus\x12$.classwire.admin.v1.GetStatusRequest\x1a%.classwire.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12r\n\x10ListPoisonInputs\x12+.classwire.admin.v1.ListPoisonInputsRequest\x1a,.classwire.admin.v1.ListPoisonInputsResponse\"\x03\x90\x02\x01\x12p\n\x11\x43learPoisonInputs\x12,.classwire.admin.v1.ClearPoisonInputsRequest\x1a-.classwire.admin.v1.ClearPoisonInputsResponseBq\n\x16\x64\x65v.classwire.admin.v1P\x01Z@github.com/classwire/classwire/gen/go/classwire/admin/v1;adminv1\xaa\x02\x12\x43lasswire.Admin.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,38 +37,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\026dev.classwire.admin.v1P\001Z@github.com/classwire/classwire/gen/go/classwire/admin/v1;adminv1\252\002\022Classwire.Admin.V1'
   _globals['_ADMINSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\220\002\001'
-  _globals['_CHANGESTAGE']._serialized_start=1245
-  _globals['_CHANGESTAGE']._serialized_end=1365
-  _globals['_SERVERSTATE']._serialized_start=1367
-  _globals['_SERVERSTATE']._serialized_end=1489
-  _globals['_LOADMODELREQUEST']._serialized_start=116
-  _globals['_LOADMODELREQUEST']._serialized_end=186
-  _globals['_LOADMODELRESPONSE']._serialized_start=188
-  _globals['_LOADMODELRESPONSE']._serialized_end=291
-  _globals['_RELOADMODELREQUEST']._serialized_start=293
-  _globals['_RELOADMODELREQUEST']._serialized_end=365
-  _globals['_RELOADMODELRESPONSE']._serialized_start=367
-  _globals['_RELOADMODELRESPONSE']._serialized_end=472
-  _globals['_UNLOADMODELREQUEST']._serialized_start=474
-  _globals['_UNLOADMODELREQUEST']._serialized_end=529
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=531
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=552
-  _globals['_SETDEFAULTMODELREQUEST']._serialized_start=554
-  _globals['_SETDEFAULTMODELREQUEST']._serialized_end=592
-  _globals['_SETDEFAULTMODELRESPONSE']._serialized_start=594
-  _globals['_SETDEFAULTMODELRESPONSE']._serialized_end=619
-  _globals['_DRAINREQUEST']._serialized_start=621
-  _globals['_DRAINREQUEST']._serialized_end=635
-  _globals['_DRAINRESPONSE']._serialized_start=637
-  _globals['_DRAINRESPONSE']._serialized_end=721
-  _globals['_GETSTATUSREQUEST']._serialized_start=723
-  _globals['_GETSTATUSREQUEST']._serialized_end=741
-  _globals['_GETSTATUSRESPONSE']._serialized_start=744
-  _globals['_GETSTATUSRESPONSE']._serialized_end=980
-  _globals['_MODELSTATUS']._serialized_start=983
-  _globals['_MODELSTATUS']._serialized_end=1126
-  _globals['_CHANGE']._serialized_start=1128
-  _globals['_CHANGE']._serialized_end=1243
-  _globals['_ADMINSERVICE']._serialized_start=1492
-  _globals['_ADMINSERVICE']._serialized_end=2073
+  _globals['_ADMINSERVICE'].methods_by_name['ListPoisonInputs']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ListPoisonInputs']._serialized_options = b'\220\002\001'
+  _globals['_CHANGESTAGE']._serialized_start=1634
+  _globals['_CHANGESTAGE']._serialized_end=1754
+  _globals['_SERVERSTATE']._serialized_start=1756
+  _globals['_SERVERSTATE']._serialized_end=1878
+  _globals['_LOADMODELREQUEST']._serialized_start=149
+  _globals['_LOADMODELREQUEST']._serialized_end=219
+  _globals['_LOADMODELRESPONSE']._serialized_start=221
+  _globals['_LOADMODELRESPONSE']._serialized_end=324
+  _globals['_RELOADMODELREQUEST']._serialized_start=326
+  _globals['_RELOADMODELREQUEST']._serialized_end=398
+  _globals['_RELOADMODELRESPONSE']._serialized_start=400
+  _globals['_RELOADMODELRESPONSE']._serialized_end=505
+  _globals['_UNLOADMODELREQUEST']._serialized_start=507
+  _globals['_UNLOADMODELREQUEST']._serialized_end=562
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=564
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=585
+  _globals['_SETDEFAULTMODELREQUEST']._serialized_start=587
+  _globals['_SETDEFAULTMODELREQUEST']._serialized_end=625
+  _globals['_SETDEFAULTMODELRESPONSE']._serialized_start=627
+  _globals['_SETDEFAULTMODELRESPONSE']._serialized_end=652
+  _globals['_DRAINREQUEST']._serialized_start=654
+  _globals['_DRAINREQUEST']._serialized_end=668
+  _globals['_DRAINRESPONSE']._serialized_start=670
+  _globals['_DRAINRESPONSE']._serialized_end=754
+  _globals['_GETSTATUSREQUEST']._serialized_start=756
+  _globals['_GETSTATUSREQUEST']._serialized_end=774
+  _globals['_GETSTATUSRESPONSE']._serialized_start=777
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1013
+  _globals['_LISTPOISONINPUTSREQUEST']._serialized_start=1015
+  _globals['_LISTPOISONINPUTSREQUEST']._serialized_end=1055
+  _globals['_LISTPOISONINPUTSRESPONSE']._serialized_start=1057
+  _globals['_LISTPOISONINPUTSRESPONSE']._serialized_end=1140
+  _globals['_POISONINPUTS']._serialized_start=1143
+  _globals['_POISONINPUTS']._serialized_end=1282
+  _globals['_CLEARPOISONINPUTSREQUEST']._serialized_start=1284
+  _globals['_CLEARPOISONINPUTSREQUEST']._serialized_end=1325
+  _globals['_CLEARPOISONINPUTSRESPONSE']._serialized_start=1327
+  _globals['_CLEARPOISONINPUTSRESPONSE']._serialized_end=1369
+  _globals['_MODELSTATUS']._serialized_start=1372
+  _globals['_MODELSTATUS']._serialized_end=1515
+  _globals['_CHANGE']._serialized_start=1517
+  _globals['_CHANGE']._serialized_end=1632
+  _globals['_ADMINSERVICE']._serialized_start=1881
+  _globals['_ADMINSERVICE']._serialized_end=2692
 # @@protoc_insertion_point(module_scope)

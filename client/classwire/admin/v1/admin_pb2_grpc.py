@@ -75,6 +75,16 @@ class AdminServiceStub(object):
                 request_serializer=classwire_dot_admin_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=classwire_dot_admin_dot_v1_dot_admin__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.ListPoisonInputs = channel.unary_unary(
+                '/classwire.admin.v1.AdminService/ListPoisonInputs',
+                request_serializer=classwire_dot_admin_dot_v1_dot_admin__pb2.ListPoisonInputsRequest.SerializeToString,
+                response_deserializer=classwire_dot_admin_dot_v1_dot_admin__pb2.ListPoisonInputsResponse.FromString,
+                _registered_method=True)
+        self.ClearPoisonInputs = channel.unary_unary(
+                '/classwire.admin.v1.AdminService/ClearPoisonInputs',
+                request_serializer=classwire_dot_admin_dot_v1_dot_admin__pb2.ClearPoisonInputsRequest.SerializeToString,
+                response_deserializer=classwire_dot_admin_dot_v1_dot_admin__pb2.ClearPoisonInputsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -142,6 +152,22 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPoisonInputs(self, request, context):
+        """ListPoisonInputs counts the texts that the server rejects with INTERNAL/POISON_INPUT, because two
+        processes of the model ended while they ran only that text. It never returns a text.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearPoisonInputs(self, request, context):
+        """ClearPoisonInputs lets the server run these texts again, as if they were new. Without it, the
+        server runs each of them once more after its --poison-expiry-s.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -174,6 +200,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=classwire_dot_admin_dot_v1_dot_admin__pb2.GetStatusRequest.FromString,
                     response_serializer=classwire_dot_admin_dot_v1_dot_admin__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'ListPoisonInputs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPoisonInputs,
+                    request_deserializer=classwire_dot_admin_dot_v1_dot_admin__pb2.ListPoisonInputsRequest.FromString,
+                    response_serializer=classwire_dot_admin_dot_v1_dot_admin__pb2.ListPoisonInputsResponse.SerializeToString,
+            ),
+            'ClearPoisonInputs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearPoisonInputs,
+                    request_deserializer=classwire_dot_admin_dot_v1_dot_admin__pb2.ClearPoisonInputsRequest.FromString,
+                    response_serializer=classwire_dot_admin_dot_v1_dot_admin__pb2.ClearPoisonInputsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -349,6 +385,60 @@ class AdminService(object):
             '/classwire.admin.v1.AdminService/GetStatus',
             classwire_dot_admin_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
             classwire_dot_admin_dot_v1_dot_admin__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPoisonInputs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/classwire.admin.v1.AdminService/ListPoisonInputs',
+            classwire_dot_admin_dot_v1_dot_admin__pb2.ListPoisonInputsRequest.SerializeToString,
+            classwire_dot_admin_dot_v1_dot_admin__pb2.ListPoisonInputsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearPoisonInputs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/classwire.admin.v1.AdminService/ClearPoisonInputs',
+            classwire_dot_admin_dot_v1_dot_admin__pb2.ClearPoisonInputsRequest.SerializeToString,
+            classwire_dot_admin_dot_v1_dot_admin__pb2.ClearPoisonInputsResponse.FromString,
             options,
             channel_credentials,
             insecure,

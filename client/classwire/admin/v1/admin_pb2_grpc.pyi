@@ -69,6 +69,14 @@ class AdminServiceStub:
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]
     """GetStatus returns the current state of the server and its models."""
+    ListPoisonInputs: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListPoisonInputsRequest, _admin_pb2.ListPoisonInputsResponse]
+    """ListPoisonInputs counts the texts that the server rejects with INTERNAL/POISON_INPUT, because two
+    processes of the model ended while they ran only that text. It never returns a text.
+    """
+    ClearPoisonInputs: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ClearPoisonInputsRequest, _admin_pb2.ClearPoisonInputsResponse]
+    """ClearPoisonInputs lets the server run these texts again, as if they were new. Without it, the
+    server runs each of them once more after its --poison-expiry-s.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -111,6 +119,14 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]  # type: ignore[assignment]
     """GetStatus returns the current state of the server and its models."""
+    ListPoisonInputs: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListPoisonInputsRequest, _admin_pb2.ListPoisonInputsResponse]  # type: ignore[assignment]
+    """ListPoisonInputs counts the texts that the server rejects with INTERNAL/POISON_INPUT, because two
+    processes of the model ended while they ran only that text. It never returns a text.
+    """
+    ClearPoisonInputs: _aio.UnaryUnaryMultiCallable[_admin_pb2.ClearPoisonInputsRequest, _admin_pb2.ClearPoisonInputsResponse]  # type: ignore[assignment]
+    """ClearPoisonInputs lets the server run these texts again, as if they were new. Without it, the
+    server runs each of them once more after its --poison-expiry-s.
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """AdminService changes the models of a running server. It listens on a separate address.
@@ -186,5 +202,25 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.GetStatusResponse, _abc.Awaitable[_admin_pb2.GetStatusResponse]]:
         """GetStatus returns the current state of the server and its models."""
+
+    @_abc_1.abstractmethod
+    def ListPoisonInputs(
+        self,
+        request: _admin_pb2.ListPoisonInputsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListPoisonInputsResponse, _abc.Awaitable[_admin_pb2.ListPoisonInputsResponse]]:
+        """ListPoisonInputs counts the texts that the server rejects with INTERNAL/POISON_INPUT, because two
+        processes of the model ended while they ran only that text. It never returns a text.
+        """
+
+    @_abc_1.abstractmethod
+    def ClearPoisonInputs(
+        self,
+        request: _admin_pb2.ClearPoisonInputsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ClearPoisonInputsResponse, _abc.Awaitable[_admin_pb2.ClearPoisonInputsResponse]]:
+        """ClearPoisonInputs lets the server run these texts again, as if they were new. Without it, the
+        server runs each of them once more after its --poison-expiry-s.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -9,7 +9,7 @@ from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.forward.runner import Runner
 from classwire_server.engine.selection.calibration import accepts
 from classwire_server.engine.selection.choice import Selection
-from classwire_server.errors import CompileError
+from classwire_server.errors import CompileError, telling_line
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def compiled(
         if not is_acceptable(deviation, selection, config):
             raise CompileError(f"its scores would move by {deviation.max_score_difference:.1e}")
     except Exception as error:  # after any error the plain engine goes on
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = telling_line(error)
         log.warning("%s: not compiled, goes on uncompiled: %s", name, why)
         return None
     log.info(

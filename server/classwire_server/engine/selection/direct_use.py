@@ -7,6 +7,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from classwire_server.engine.forward.isolated import fresh_copy
+from classwire_server.errors import telling_line
 from classwire_server.tokenization import Text
 
 _SPECIAL_TOKENS = 8
@@ -37,7 +38,7 @@ class DirectUse:
         try:
             return self._logits(text, max_tokens)
         except Exception as error:  # a model's code may raise anything
-            return (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return telling_line(error)
 
     @torch.inference_mode()
     def _logits(self, text: Text, max_tokens: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from classwire_server.engine.forward.grouped import GroupedEngine
 from classwire_server.engine.forward.isolated import IsolatedEngine, keeps_state
 from classwire_server.engine.forward.packed import PackedEngine, PackedModel
 from classwire_server.engine.forward.precision import convert
-from classwire_server.errors import CheckpointError
+from classwire_server.errors import CheckpointError, telling_line
 
 from .parity import ParityCheck
 
@@ -88,7 +88,7 @@ def choose_layout(
             deviation = parity_check.deviation_in_any_order(engine, lanes)
             problem = f"scores would move by {deviation.max_score_difference:.1e}"
         except Exception as error:  # a model's code may raise anything
-            problem = (str(error).splitlines() or [type(error).__name__])[0]
+            problem = telling_line(error)
         else:
             if deviation.max_score_difference <= parity_check.tolerance:
                 same = f"scores within {deviation.max_score_difference:.1e} of direct use"

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Choice, Deviation, Precision
 from classwire_server.engine.forward.prepacked import is_worthwhile, prepack, restore
-from classwire_server.errors import CheckpointError
+from classwire_server.errors import CheckpointError, telling_line
 
 from .calibration import accepts
 from .layouts import TorchEngine
@@ -41,7 +41,7 @@ def prepacked(
             return deviation, Choice("float32 weights", "reordered", why)
         why = f"scores would move by {deviation.max_score_difference:.1e}"
     except Exception as error:  # a model's code may read the weights of its layers
-        why = _reason(error)
+        why = telling_line(error)
     restore(model)
     log.info("%s: weights are not reordered (%s)", parity_check.checkpoint.name, why)
     return None, Choice("float32 weights", "as stored", why)
@@ -60,7 +60,7 @@ def in_precision(
         deviation = parity_check.deviation(engine)
     except Exception as error:  # a model's code may read or assume anything of its layers
         raise CheckpointError(
-            f"{location}: does not run in {precision.value}: {_reason(error)}"
+            f"{location}: does not run in {precision.value}: {telling_line(error)}"
         ) from error
     if not math.isfinite(deviation.max_score_difference):
         raise CheckpointError(f"{location}: its logits are not finite in {precision.value}")
@@ -107,7 +107,7 @@ def _if_close_enough(
         engine = build(copy.deepcopy(model), precision)
         deviation = parity_check.deviation(engine)
     except Exception as error:  # the model's code, torch or the device may not support it
-        return None, f"{precision.value} does not run: {_reason(error)}"
+        return None, f"{precision.value} does not run: {telling_line(error)}"
     is_accepted = accepts(deviation, config)
     agreement = f"labels agree on {100 * deviation.label_agreement:.1f} %"
     verdict = "accepted" if is_accepted else "rejected"
@@ -118,7 +118,3 @@ def _if_close_enough(
 def within(deviation: Deviation) -> str:
     """A deviation's largest score difference, in words."""
     return f"within {deviation.max_score_difference:.1e}"
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -19,6 +19,7 @@ from classwire_server.engine.packing import PackedTexts
 from classwire_server.errors import StartError, telling_line
 
 from .protocol import (
+    Begun,
     Changed,
     Computed,
     Failed,
@@ -146,8 +147,10 @@ class _Worker:
             while True:
                 work: Work = receive(link)
                 with turn(work):
-                    is_late = time.monotonic() >= work.terms.begin_by_s
-                    answer = Late() if is_late else self._compute(work.texts)
+                    answer: Late | Computed | Failed = Late()
+                    if time.monotonic() < work.terms.begin_by_s:
+                        send(link, Begun())
+                        answer = self._compute(work.texts)
                 send(link, answer)
                 self._idle.worked()
         except (EOFError, OSError):

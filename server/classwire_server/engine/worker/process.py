@@ -20,6 +20,7 @@ from classwire_server.errors import NoWorker, StartError, TooLate, WorkerLost
 
 from .lanes import Lanes
 from .protocol import (
+    Begun,
     Changed,
     Computed,
     Failed,
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 END_TIMEOUT_S = 5.0
 """How long a process may take to end after it closed its connection or was killed."""
+SETTLED_S = 1.0
+"""Uptime of a worker before it gets a `settled` batch."""
 
 
 class WorkerProcess(Protocol):
@@ -100,6 +103,7 @@ class Worker:
         self._changed = threading.Condition()  # guards all below, and the lanes
         self._killed = ""  # why the server killed it
         self._in_flight = 0
+        self._held = 0  # batches in flight when a thread first noticed the end
         self._closed = False
         with ExitStack() as undo, ExitStack() as remote:
             pairs = []
@@ -137,18 +141,22 @@ class Worker:
         urgent, *links = self._links
         self._urgent = Lanes([urgent], 1)
         self._lanes = Lanes(links[: ready.lanes + 1], ready.lanes)
+        self._ready_s = time.monotonic()
         return ready
 
     def compute(self, texts: PackedTexts, terms: Terms) -> Computed:
         """Compute the logits of packed texts.
 
         `lanes + 1` threads with ordinary batches and one with an urgent batch may call at the same
-        time; more wait. Raises NoWorker when the process ended before it had the batch, TooLate
-        when it did not start the batch in time, WorkerLost when it ended before it answered, and
-        RuntimeError when the forward pass failed.
+        time; more wait. Raises NoWorker when the process ended before it began the batch, TooLate
+        when it did not begin the batch in time, WorkerLost when it began it and ended before it
+        answered, and RuntimeError when the forward pass failed.
         """
         lanes = self._urgent if terms.urgent else self._lanes
         with self._changed:
+            if terms.settled:
+                left_s = self._ready_s + SETTLED_S - time.monotonic()
+                self._changed.wait_for(lambda: self.has_ended, left_s)
             self._changed.wait_for(lambda: lanes.free)
             if self.has_ended:
                 raise NoWorker
@@ -203,6 +211,7 @@ class Worker:
             if self._closed:
                 return
             self._killed = self._killed or why
+            self._changed.notify_all()
             self._process.kill()
             for connection in (self._control, *self._links):
                 hang_up(connection)  # a process blocked on a broken device may not end
@@ -218,19 +227,27 @@ class Worker:
                 connection.close()
 
     def _answer(self, link: Link, work: Work) -> Any:
-        is_sent = False
+        has_begun = False
         try:
             send(link, work)
-            is_sent = True
-            return receive(link)
+            while isinstance(message := receive(link), Begun):
+                has_begun = True
+            return message
         except (EOFError, OSError):
-            self.has_ended = True
-            raise (WorkerLost if is_sent else NoWorker) from None
+            lost = self._lost()
+            raise (lost if has_begun else NoWorker) from None
         except BaseException as error:  # the next caller must not get the rest of the answer
             self.kill(f"was killed, since its answer could not be read: {type(error).__name__}")
             if isinstance(error, Exception):
-                raise WorkerLost from error
+                raise self._lost() from error
             raise
+
+    def _lost(self) -> WorkerLost:
+        """Note that the process has ended; returns the error of a batch that it had begun."""
+        with self._changed:
+            self.has_ended = True
+            self._held = self._held or self._in_flight
+            return WorkerLost(is_alone=self._held == 1)
 
     def _oldest_s(self) -> float:
         with self._changed:

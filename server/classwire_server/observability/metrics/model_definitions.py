@@ -53,6 +53,12 @@ TEXTS_COALESCED = Metric(
     "Texts that shared the result of a queued or running text with the same tokens.",
     ("model",),
 )
+POISON_INPUTS = Metric(
+    "classwire_poison_inputs",
+    "gauge",
+    "Texts that the server rejects with POISON_INPUT now. A text expires after --poison-expiry-s.",
+    ("model",),
+)
 TOKENIZE_SECONDS = Metric(
     "classwire_tokenize_seconds",
     "histogram",
@@ -214,6 +220,7 @@ MODEL_GROUPS = {
         TEXTS_CANCELLED,
         TEXTS_RETRIED,
         TEXTS_COALESCED,
+        POISON_INPUTS,
         TOKENIZE_SECONDS,
         QUEUE_SECONDS,
     ),

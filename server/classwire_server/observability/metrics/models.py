@@ -34,6 +34,7 @@ _VALUES: dict[Metric, Callable[[_Snapshot], float | Histogram]] = {
     definitions.TEXTS_CANCELLED: lambda snapshot: snapshot.backlog.events.cancelled,
     definitions.TEXTS_RETRIED: lambda snapshot: snapshot.backlog.events.retried,
     definitions.TEXTS_COALESCED: lambda snapshot: snapshot.backlog.events.coalesced,
+    definitions.POISON_INPUTS: lambda snapshot: snapshot.model.dispatcher.poison_inputs().count,
     definitions.TOKENIZE_SECONDS: lambda snapshot: snapshot.figures.tokenize,
     definitions.DRAIN_RATE: lambda snapshot: snapshot.backlog.tokens_per_s,
     definitions.INFERENCE_SECONDS: lambda snapshot: snapshot.figures.pass_s,

@@ -177,7 +177,7 @@ def _trace_pass(
 def _trace_wait(trace: Trace, texts: "Sequence[Pending]", until_s: float, infer: Span) -> None:
     """Add the time that a call's texts were queued, 0 if they joined a running pass."""
     since_s = min(text.queued_s for text in texts)
-    if any(text.deaths for text in texts):
+    if any(text.is_suspect for text in texts):
         since_s = max(since_s, trace.lost_s)
     trace.child(
         "queue",
