@@ -1,7 +1,6 @@
 """Text to Encoding: with many threads, and at the limits of the model's length."""
 
 import json
-import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -277,7 +276,7 @@ class RememberingTokenizer:
 def test_words_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tokenizer that keeps each word that it has ever seen forgets them at a limit."""
     monkeypatch.setattr(python, "MAX_CACHED_WORDS", 3)
-    tokenizer = python.PythonTokenizer(pickle.dumps(RememberingTokenizer()))
+    tokenizer = python.PythonTokenizer(RememberingTokenizer())
 
     found = tokenizer.encode([Text(str(number)) for number in range(6)], spans=False)
 

@@ -3,16 +3,18 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tokenizers
+import transformers
 
 from classwire_server.errors import CheckpointError
 from classwire_server.tokenization import Text, Truncation
 from tests.checkpoint.conftest import Make
-from tests.checkpoint.tokenizers import SPECIAL, WORD_PIECES, load
+from tests.checkpoint.tokenizers import PYTHON, SPECIAL, WORD_PIECES, load
 
 
 def error(folder: Path) -> str:
@@ -118,3 +120,13 @@ def test_an_unknown_token_that_only_tokenizer_json_names(make: Make) -> None:
     tokenizer.normalizer = tokenizers.normalizers.Lowercase()
     folder = make("PreTrainedTokenizerFast", {"tokenizer.json": tokenizer.to_str()})
     assert "knows none of the words" in error(folder)
+
+
+def test_a_tokenizer_that_cannot_be_copied(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader rejects a tokenizer in Python that cannot get into the server's process."""
+    kind = PYTHON["BertweetTokenizer"]
+    folder = make("BertweetTokenizer", kind.files, **kind.config)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.lock = threading.Lock()
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: tokenizer)
+    assert error(folder) == "its tokenizer (BertweetTokenizer) cannot be copied to another process"

@@ -112,8 +112,9 @@ def test_a_long_text_for_a_tokenizer_in_python(make: Make) -> None:
 IN_A_PROCESS = """
 import pickle, sys
 from classwire_server.tokenization import Text, Truncation
-checkpoint = pickle.load(sys.stdin.buffer)
+import classwire_server.engine.worker.protocol
 assert "transformers" not in sys.modules
+checkpoint = pickle.load(sys.stdin.buffer)
 tokenization = checkpoint.tokenization(Truncation.REJECT)
 [encoding] = tokenization.encode_all([Text("good book")], None, spans=False)
 assert len(encoding.ids) > 2
@@ -123,7 +124,7 @@ assert "torch" not in sys.modules
 
 
 def test_the_servers_process_loads_no_torch(make: Make) -> None:
-    """A Python tokenizer brings transformers into the server's process when it is first used, and
+    """A Python tokenizer brings transformers into the server's process when it arrives there, and
     no torch.
     """
     kind = PYTHON["BertweetTokenizer"]

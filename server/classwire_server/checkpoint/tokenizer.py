@@ -1,8 +1,8 @@
 """The tokenizer of a checkpoint: checks it, and takes it to the server's process."""
 
+import copy
 import json
 import logging
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,19 +25,19 @@ class SavedTokenizer:
     """A tokenizer in a form that another process can load.
 
     `rust_json` is its tokenizer.json, loaded with `split_special_tokens`. Where that would not give
-    the ids that `transformers` gives, `pickled` is the tokenizer of `transformers` instead.
+    the ids that `transformers` gives, `python` is the tokenizer of `transformers` instead.
     `known_ids` is the number of ids that the model knows, None if it knows all.
     """
 
     rust_json: str = ""
     split_special_tokens: bool = False
-    pickled: bytes = b""
+    python: Any = None
     known_ids: int | None = None
 
     def load(self) -> Tokenizer:
         """The tokenizer, for use by any thread."""
-        if self.pickled:
-            return PythonTokenizer(self.pickled)
+        if self.python is not None:
+            return PythonTokenizer(copy.deepcopy(self.python))
         return RustTokenizer(self.rust_json, split_special_tokens=self.split_special_tokens)
 
 
@@ -62,13 +62,13 @@ def save_tokenizer(tokenizer: Any, model: Any, checkpoint: str) -> SavedTokenize
         words.sort(key=vocabulary.__getitem__)
         if _agree(saved.load(), tokenizer, _texts(tokenizer, words), checkpoint):
             return saved
-    pickled = _pickled(tokenizer, checkpoint)
+    _check_python(tokenizer, checkpoint)
     log.info(
         "%s: its tokenizer (%s) runs in Python: slower than others, and without spans of tokens",
         checkpoint,
         type(tokenizer).__name__,
     )
-    return SavedTokenizer(pickled=pickled, known_ids=known_ids)
+    return SavedTokenizer(python=tokenizer, known_ids=known_ids)
 
 
 def _known_ids(vocabulary: Mapping[str, int], model: Any, checkpoint: str) -> int | None:
@@ -148,7 +148,8 @@ def _agree(rust: Tokenizer, tokenizer: Any, texts: Iterator[Text], checkpoint: s
     return True
 
 
-def _pickled(tokenizer: Any, checkpoint: str) -> bytes:
+def _check_python(tokenizer: Any, checkpoint: str) -> None:
+    """Raises CheckpointError if a tokenizer in Python cannot run in the server's process."""
     kind = type(tokenizer)
     if kind.__module__.partition(".")[0] != "transformers":
         raise CheckpointError(
@@ -156,7 +157,7 @@ def _pickled(tokenizer: Any, checkpoint: str) -> bytes:
             "which does not run in the server's process; save it as tokenizer.json"
         )
     try:
-        return pickle.dumps(tokenizer)
+        copy.deepcopy(tokenizer)  # as pickle does it
     except Exception as error:
         raise CheckpointError(
             f"{checkpoint}: its tokenizer ({kind.__name__}) cannot be copied to another process"
@@ -167,7 +168,7 @@ def describe_tokenizer(
     tokenizer: Any, saved: SavedTokenizer, location: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What identifies a tokenizer, in the form that `Model.fingerprint` documents."""
-    if not saved.pickled:
+    if saved.python is None:
         document: dict[str, Any] = json.loads(saved.rust_json)
         return document | ({"split_special_tokens": True} if saved.split_special_tokens else {})
     return {

@@ -1,9 +1,8 @@
 """Tokenizes with a tokenizer of `transformers`, for those that are written in Python.
 
-`transformers` is imported when the first of them is loaded. It loads no torch for a tokenizer.
+The server's process imports `transformers` when it receives the first of them; that loads no torch.
 """
 
-import pickle
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,19 +21,20 @@ class Ids(NamedTuple):
 
 
 class PythonTokenizer:
-    """A pickled tokenizer of `transformers`, with the ids that a call of it returns.
+    """A tokenizer of `transformers`, of which nobody else has the object.
 
-    It encodes one text at a time, since truncation is set on the object. It has no spans.
+    The ids are those that a call of it returns. It encodes one text at a time, since truncation is
+    set on the object. It has no spans.
     """
 
     has_spans = False
     longest_token_bytes = 0
 
-    def __init__(self, pickled: bytes) -> None:
+    def __init__(self, tokenizer: Any) -> None:
         from transformers import logging
 
         logging.set_verbosity_error()  # it warns of each pair that is truncated
-        self._tokenizer: Any = pickle.loads(pickled)
+        self._tokenizer = tokenizer
         self._lock = threading.Lock()  # guards _tokenizer
 
     @property
