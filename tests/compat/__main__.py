@@ -37,7 +37,7 @@ PROMISES: Mapping[str, Promise] = {
     "auto": Promise(score=0.03),
     "int8": Promise(score=1.0, labels=0.0),
 }
-"""What the server promises in a precision; int8 promises no bound, and its deviation is reported."""
+"""What the server promises in each precision. int8 promises no bound."""
 
 Say = Callable[[str], None]
 
