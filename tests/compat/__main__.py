@@ -4,7 +4,7 @@
 
 Checkpoints are loaded into one running server. Every type is compared by unary, batch and stream
 calls. Progress goes to standard error, faults and counts to standard output. Exits with 1 for
-a wrong score, and for a refusal that refusals.toml does not list.
+a wrong score, and for any other type that is not right, unless refusals.toml lists it.
 """
 
 import argparse
@@ -28,12 +28,16 @@ from tests.workers import ForkedWorker
 
 from .catalogue import TYPES
 from .checkpoints import WORK, folder_of, made
-from .findings import cannot_run, counts, faults, finding
+from .findings import Promise, cannot_run, counts, faults, finding
 from .wire import observe
 
 REFUSALS = Path(__file__).with_name("refusals.toml")
-LIMITS: Mapping[str, float] = {"float32": 1e-5, "auto": 0.03, "int8": 1.0}
-"""How far a score may be from the truth, by the server's precision. int8 promises no bound."""
+PROMISES: Mapping[str, Promise] = {
+    "float32": Promise(),
+    "auto": Promise(score=0.03),
+    "int8": Promise(score=1.0, labels=0.0),
+}
+"""What the server promises in each precision. int8 promises no bound."""
 
 Say = Callable[[str], None]
 
@@ -42,13 +46,13 @@ def main() -> int:
     """Run the sweep and return the exit status."""
     arguments = _arguments()
     say = _clock()
-    accepted = tomllib.loads(REFUSALS.read_text(encoding="utf-8"))
+    listed = tomllib.loads(REFUSALS.read_text(encoding="utf-8"))
     folder = folder_of(arguments.work)
     results: dict[str, Any] = {
         "taken_at": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
         "versions": {name: version(name) for name in ("transformers", "torch", "tokenizers")},
-        "refusals": accepted,
+        "listed": listed,
     }
     arguments.work.mkdir(parents=True, exist_ok=True)
     log = logging.FileHandler(arguments.work / "server.log", "w")
@@ -62,9 +66,9 @@ def main() -> int:
     results["seconds"] = round(time.monotonic() - began_s)
     arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
-    found = [line for precision in LIMITS for line in faults(results.get(precision, []), accepted)]
+    found = [line for precision in PROMISES for line in faults(results.get(precision, []), listed)]
     print("\n".join(found))
-    for precision in LIMITS:
+    for precision in PROMISES:
         if precision in results:
             summary = ", ".join(f"{n} {name}" for name, n in counts(results[precision]).items())
             print(f"{precision}: {len(results[precision])} types: {summary}")
@@ -86,7 +90,7 @@ def sweep(folder: Path, types: Sequence[str], precision: str, say: Say) -> list[
                     server.target, server.admin_target, model_type, str(folder / model_type),
                     truth["texts"],
                 )  # fmt: skip
-            found = finding(model_type, truth, observed, LIMITS[precision])
+            found = finding(model_type, truth, observed, PROMISES[precision])
             found["seconds"] = round(time.monotonic() - began_s, 1)
             findings.append(found)
             deviation = "" if found["deviation"] is None else f" {found['deviation']:.1e}"

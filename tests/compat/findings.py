@@ -1,15 +1,25 @@
 """What the sweep finds for a type: right, wrong or refused, and what the types add up to. Pure."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 RIGHT, WRONG, REFUSED = "right", "wrong", "refused"
-FLAT, NOT_RUN = "flat", "not run"
+FLAT, NOT_RUN = "flat", "not_run"
 VERDICTS = (RIGHT, WRONG, REFUSED, FLAT, NOT_RUN)
-TOLERANCE = 1e-5
 DIFFERENT = 0.1
 """By how much the scores of a type's texts must differ, so that a right answer means something."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """How far a score may be from the truth, and the share of labels that stay the same."""
+
+    score: float = 1e-5
+    labels: float = 0.99
+
 
 Finding = Mapping[str, Any]
 """`type`, `verdict` and `reason`; for a served one also `deviation`, `layout` and `precision`."""
@@ -19,7 +29,7 @@ def finding(
     model_type: str,
     truth: Mapping[str, Any],
     observed: Mapping[str, Any],
-    tolerance: float = TOLERANCE,
+    promise: Promise = Promise(),
 ) -> dict[str, Any]:
     """Compare what the server answered with the truth of a type."""
     found: dict[str, Any] = {"type": model_type, "reason": "", "deviation": None}
@@ -29,10 +39,12 @@ def finding(
         return found | {"verdict": NOT_RUN, "reason": why}
     if "load_error" in observed:
         return found | {"verdict": REFUSED, "reason": observed["load_error"]}
-    wrong, refused, deviation = _compared(truth, observed, tolerance)
+    wrong, refused, deviation = _compared(truth, observed, promise.score)
     found["deviation"] = deviation
     if truth["limit"] is not None and observed["max_tokens"] > truth["limit"]:
         wrong.append(f"accepts {observed['max_tokens']} tokens, the model takes {truth['limit']}")
+    if observed["label_agreement"] < promise.labels:
+        wrong.append(f"the server finds {observed['label_agreement']:.1%} of labels the same")
     if wrong:
         return found | {"verdict": WRONG, "reason": "; ".join(wrong)}
     if refused:
@@ -69,14 +81,19 @@ def _compared(
             elif list(answer["labels"]) != truth["labels"]:
                 wrong.append(f"{kind}: the labels are {answer['labels']}")
             else:
-                pairs = zip(answer["scores"], text["scores"], strict=True)
-                deviation = max(abs(one - other) for one, other in pairs)
+                deviation = _deviation(answer["scores"], text["scores"])
                 largest = max(largest, deviation)
-                if not deviation <= tolerance:
+                if deviation > tolerance:
                     off[text["kind"]] = max(off.get(text["kind"], 0.0), deviation)
         if off:
             wrong.append(f"{kind}: {', '.join(off)} off by up to {max(off.values()):.2g}")
     return wrong, refused, largest
+
+
+def _deviation(scores: Sequence[float], expected: Sequence[float]) -> float:
+    """The largest difference of a score; infinite for one that is not a number."""
+    differences = [abs(one - other) for one, other in zip(scores, expected, strict=True)]
+    return math.inf if any(map(math.isnan, differences)) else max(differences)
 
 
 def counts(findings: Iterable[Finding]) -> dict[str, int]:
@@ -85,10 +102,16 @@ def counts(findings: Iterable[Finding]) -> dict[str, int]:
     return {verdict: by_verdict[verdict] for verdict in VERDICTS if by_verdict[verdict]}
 
 
-def faults(findings: Sequence[Finding], accepted: Mapping[str, str]) -> list[str]:
-    """Return a line for each wrong type, and for each refused one that is not accepted."""
-    return [
-        f"{each['type']}: {each['verdict']}: {each['reason']}"
-        for each in findings
-        if each["verdict"] == WRONG or (each["verdict"] == REFUSED and each["type"] not in accepted)
-    ]
+def faults(findings: Sequence[Finding], listed: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return a line for each type that is not right, unless it is listed under its verdict.
+
+    A wrong one is always a fault; so is one that is listed as refused and is right.
+    """
+    lines = []
+    for each in findings:
+        name, verdict = each["type"], each["verdict"]
+        if verdict == RIGHT and name in listed.get(REFUSED, {}):
+            lines.append(f"{name}: {verdict}, but listed as refused")
+        elif verdict == WRONG or (verdict != RIGHT and name not in listed.get(verdict, {})):
+            lines.append(f"{name}: {verdict}: {each['reason']}")
+    return lines

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.machine import in_words
 from scripts.pages import between
 
-from .findings import REFUSED, RIGHT, Finding, counts
+from .findings import RIGHT, Finding, counts
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "checkpoints.md"
 BEGIN, END = "<!-- types: written by tests.compat.publication -->", "<!-- /types -->"
@@ -36,7 +36,7 @@ def table(results: Results) -> str:
         others = "".join(f" {_other(found.get(each['type']))} |" for found in faster.values())
         rows.append(
             f"| `{each['type']}` | {_verdict(each)} | {each['layout']} |{others} "
-            f"{_note(each, results['refusals'])} |"
+            f"{_note(each, results['listed'])} |"
         )
     return "\n".join(rows)
 
@@ -44,7 +44,7 @@ def table(results: Results) -> str:
 def _verdict(found: Finding) -> str:
     if found["verdict"] == RIGHT:
         return f"right, {found['deviation']:.0e}"
-    return f"**{found['verdict']}**"
+    return f"**{found['verdict'].replace('_', ' ')}**"
 
 
 def _other(found: Finding | None) -> str:
@@ -52,12 +52,12 @@ def _other(found: Finding | None) -> str:
         return ""
     if found["verdict"] == RIGHT:
         return f"{found['precision']}, {found['deviation']:.0e}"
-    return f"**{found['verdict']}**"
+    return f"**{found['verdict'].replace('_', ' ')}**"
 
 
-def _note(found: Finding, refusals: Mapping[str, str]) -> str:
-    accepted = refusals.get(found["type"], "") if found["verdict"] == REFUSED else ""
-    parts = [accepted or found["reason"], found["stand_in"] and f"stand-in: {found['stand_in']}"]
+def _note(found: Finding, listed: Mapping[str, Mapping[str, str]]) -> str:
+    reason = listed.get(found["verdict"], {}).get(found["type"]) or found["reason"]
+    parts = [reason, found["stand_in"] and f"stand-in: {found['stand_in']}"]
     return ". ".join(part for part in parts if part).replace("|", "\\|").replace("<", "&lt;")
 
 
@@ -76,7 +76,9 @@ def section(results: Results) -> str:
 
 
 def _sum(findings: Sequence[Finding]) -> str:
-    found = ", ".join(f"{number} {verdict}" for verdict, number in counts(findings).items())
+    found = ", ".join(
+        f"{number} {verdict.replace('_', ' ')}" for verdict, number in counts(findings).items()
+    )
     return f"{len(findings)} types: {found}"
 
 

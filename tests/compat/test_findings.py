@@ -15,6 +15,7 @@ from tests.compat.findings import (
     REFUSED,
     RIGHT,
     WRONG,
+    Promise,
     counts,
     faults,
     finding,
@@ -39,6 +40,7 @@ def observed(*answers: Any, batch: Any = None, max_tokens: int = 64) -> dict[str
         "layout": "packed",
         "precision": "float32",
         "max_tokens": max_tokens,
+        "label_agreement": 1.0,
         "answers": {"unary": given, "batch": batch or given, "stream": given},
     }
 
@@ -47,15 +49,15 @@ def observed(*answers: Any, batch: Any = None, max_tokens: int = 64) -> dict[str
     ("known", "seen", "verdict", "reason"),
     [
         (truth(), observed(), RIGHT, ""),
-        (truth(), observed(batch=[{**ANSWER, "scores": [0.2, 0.8]}]), WRONG, "batch, plain: off"),
-        (truth(), observed({**ANSWER, "scores": [float("nan")] * 2}), WRONG, "off by nan"),
-        (truth(), observed({**ANSWER, "labels": ["b", "a"]}), WRONG, "labels are"),
+        (truth(), observed(batch=[{**ANSWER, "scores": [0.2, 0.8]}]), WRONG, "batch: plain off"),
+        (truth(), observed({**ANSWER, "scores": [float("nan")] * 2}), WRONG, "off by up to inf"),
+        (truth(), observed({**ANSWER, "labels": ["b", "a"]}), WRONG, "the labels are"),
         (truth(), observed(max_tokens=66), WRONG, "accepts 66 tokens"),
         (truth(limit=None), observed(max_tokens=512), RIGHT, ""),
         (truth(), observed(batch=[ERROR]), REFUSED, "plain: TOO_MANY_TOKENS"),
         (truth(), {"load_error": "BAD_MODEL: no"}, REFUSED, "BAD_MODEL"),
         (truth(PLAIN, PAIR), observed(ANSWER, ERROR), RIGHT, ""),
-        (truth(PLAIN, PAIR), observed(ANSWER, ANSWER), WRONG, "direct use cannot run it"),
+        (truth(PLAIN, PAIR), observed(ANSWER, ANSWER), WRONG, "that direct use cannot run"),
         (truth(PAIR), {}, NOT_RUN, "no pairs"),
         (truth(cannot_run="ImportError: no"), {}, NOT_RUN, "ImportError: no"),
         (truth(spread=0.01), observed(), FLAT, "0.01"),
@@ -71,21 +73,43 @@ def test_verdicts(known: dict[str, Any], seen: dict[str, Any], verdict: str, rea
     assert reason in found["reason"]
 
 
-def test_accepted_refusals_are_no_faults() -> None:
-    """A wrong type is always a fault; a refused one unless the list has it."""
+def test_other_precisions_promise_less() -> None:
+    """A promise bounds the difference of a score, and the share of labels that the server keeps."""
+    seen = observed({**ANSWER, "scores": [0.23, 0.77]})
+    assert finding("bert", truth(), seen, Promise(score=0.03))["verdict"] == RIGHT
+    assert finding("bert", truth(), seen, Promise(score=0.01))["verdict"] == WRONG
+    seen["label_agreement"] = 0.9
+    assert finding("bert", truth(), seen, Promise(score=0.03))["verdict"] == WRONG
+    assert finding("bert", truth(), seen, Promise(score=0.03, labels=0))["verdict"] == RIGHT
+
+
+def test_listed_types_are_no_faults() -> None:
+    """Every type that is not right is a fault unless it is listed under its verdict; a wrong one
+    always is, and a right one that is listed as refused.
+    """
     found = [
         {"type": name, "verdict": verdict, "reason": "why"}
-        for name, verdict in (("a", WRONG), ("b", REFUSED), ("c", REFUSED), ("d", RIGHT))
+        for name, verdict in zip(
+            "abcdefg", (WRONG, REFUSED, REFUSED, RIGHT, FLAT, NOT_RUN, RIGHT), strict=True
+        )
     ]
-    assert faults(found, {"a": "known", "b": "known"}) == ["a: wrong: why", "c: refused: why"]
-    assert counts(found) == {RIGHT: 1, WRONG: 1, REFUSED: 2}
+    listed = {REFUSED: {"a": "known", "b": "known", "g": "known"}, FLAT: {"e": "known"}}
+    assert faults(found, listed) == [
+        "a: wrong: why",
+        "c: refused: why",
+        "f: not_run: why",
+        "g: right, but listed as refused",
+    ]
+    assert counts(found) == {RIGHT: 2, WRONG: 1, REFUSED: 2, FLAT: 1, NOT_RUN: 1}
 
 
-def test_accepted_refusals_are_of_types_and_have_a_reason() -> None:
-    """refusals.toml names types of the library, each with a reason."""
+def test_listed_types_are_of_the_library_and_have_a_reason() -> None:
+    """refusals.toml names types of the library by verdict, each with a reason."""
     listed = tomllib.loads(REFUSALS.read_text(encoding="utf-8"))
-    assert set(listed) <= set(TYPES)
-    assert all(isinstance(reason, str) and reason.strip() for reason in listed.values())
+    assert set(listed) <= {REFUSED, FLAT, NOT_RUN}
+    for types in listed.values():
+        assert set(types) <= set(TYPES)
+        assert all(isinstance(reason, str) and reason.strip() for reason in types.values())
 
 
 def test_the_page_has_a_row_for_each_type() -> None:
@@ -97,7 +121,7 @@ def test_the_page_has_a_row_for_each_type() -> None:
         "machine": machine(),
         "versions": {"transformers": "5"},
         "seconds": 1,
-        "refusals": {"bart": "it has a reason"},
+        "listed": {REFUSED: {"bart": "it has a reason"}},
         "float32": [right, refused],
         "int8": [{**right, "precision": "int8", "deviation": 0.002}],
     }

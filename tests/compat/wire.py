@@ -36,7 +36,7 @@ def observe(target: str, admin_target: str, name: str, folder: str, texts: Any) 
                 "layout": LAYOUTS.get(model.engine.layout, ""),
                 "precision": pb.Precision.Name(model.precision).removeprefix("PRECISION_").lower(),
                 "max_tokens": model.max_tokens,
-                "deviation": model.deviation.max_score_difference,
+                "label_agreement": model.deviation.label_agreement,
                 "answers": {kind: way(channel, inputs, name) for kind, way in WAYS.items()},
             }
         finally:
