@@ -32,6 +32,15 @@ KINDS: dict[str, Callable[..., Any]] = {
     "rslora on all layers": lambda: peft.LoraConfig(
         task_type="SEQ_CLS", r=4, use_rslora=True, target_modules="all-linear"
     ),
+    "pissa": lambda: peft.LoraConfig(task_type="SEQ_CLS", r=4, init_lora_weights="pissa"),
+    "olora": lambda: peft.LoraConfig(task_type="SEQ_CLS", r=4, init_lora_weights="olora"),
+    "lora with a pooler": lambda: peft.LoraConfig(
+        task_type="SEQ_CLS", r=4, modules_to_save=["pooler"]
+    ),
+    "lora of embeddings": lambda: peft.LoraConfig(
+        task_type="SEQ_CLS", r=4, target_modules=["word_embeddings", "query"]
+    ),
+    "lora without a task": lambda: peft.LoraConfig(r=4, modules_to_save=["classifier"]),
     "ia3": lambda: peft.IA3Config(task_type="SEQ_CLS"),
     "loha": lambda: peft.LoHaConfig(task_type="SEQ_CLS", r=4, target_modules=["query", "value"]),
     "lokr": lambda: peft.LoKrConfig(task_type="SEQ_CLS", r=4, target_modules=["query", "value"]),
@@ -47,7 +56,8 @@ def _trained(base: Path, folder: Path, settings: Any, labels: int = 3) -> Path:
         for parameter in adapted.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter), alpha=0.3)
-    adapted.save_pretrained(folder, save_embedding_layers=False)
+    targets = getattr(settings, "target_modules", None) or ()
+    adapted.save_pretrained(folder, save_embedding_layers="word_embeddings" in targets)
     return folder
 
 

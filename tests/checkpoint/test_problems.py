@@ -275,3 +275,11 @@ def test_the_same_sentence_everywhere(folder: Path, serve: Callable[..., Any]) -
     assert str(error.value) == sentence
     *_, checked = findings(ServerConfig(model=(f"m={folder}",), port=0), launch_forked)
     assert checked.detail == sentence
+
+
+def test_a_link_to_weights_that_are_gone(folder: Path, serve: Callable[..., Any]) -> None:
+    """A dangling link is missing weights, with a memory budget too."""
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("elsewhere.safetensors")
+    with pytest.raises(CheckpointError, match="has no weights"):
+        serve(model=(f"m={folder}",), memory_budget_mb=4_000)

@@ -40,7 +40,7 @@ def assert_defect(
     assert ".py:" in line.message
 
 
-@pytest.mark.parametrize(("word", "what"), WHAT.items())
+@pytest.mark.parametrize(("word", "what"), WHAT.items(), ids=WHAT)
 def test_unary(
     fake: Callable[..., Server],
     connect: Connect,
@@ -59,7 +59,7 @@ def test_unary(
     assert stub.Classify(good, timeout=PATIENCE_S).result.scores
 
 
-@pytest.mark.parametrize(("word", "what"), WHAT.items())
+@pytest.mark.parametrize(("word", "what"), WHAT.items(), ids=WHAT)
 def test_batch(
     fake: Callable[..., Server],
     connect: Connect,
@@ -82,7 +82,7 @@ def test_batch(
     assert before.classification == behind.classification
 
 
-@pytest.mark.parametrize(("word", "what"), WHAT.items())
+@pytest.mark.parametrize(("word", "what"), WHAT.items(), ids=WHAT)
 def test_stream(
     fake: Callable[..., Server],
     connect: Connect,

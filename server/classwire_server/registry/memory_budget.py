@@ -80,7 +80,8 @@ def _peak_memory_bytes(pid: int) -> int:
 
 def _weights_bytes(folder: Path) -> int:
     """The size of the weights in a folder, in the first format of _WEIGHTS that it has."""
-    kinds = ([path.stat().st_size for path in folder.glob(pattern)] for pattern in _WEIGHTS)
+    found = (filter(Path.is_file, folder.glob(pattern)) for pattern in _WEIGHTS)
+    kinds = ([path.stat().st_size for path in paths] for paths in found)
     return sum(next(filter(None, kinds), []))
 
 

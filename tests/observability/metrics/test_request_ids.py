@@ -204,4 +204,4 @@ def test_the_log_of_a_defect(
 
     assert last.results.results[0].outcome.error.metadata["id"] == "mine-1"
     [line] = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert line.getMessage().startswith("defect mine-1: ValueError at ")
+    assert line.getMessage().startswith("defect mine-1: BadLogits at ")

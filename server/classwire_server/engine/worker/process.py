@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from classwire_server.engine import Terms
 from classwire_server.engine.cores import divide, usable_cores
 from classwire_server.engine.packing import PackedTexts
-from classwire_server.errors import NoWorker, StartError, TooLate, WorkerLost
+from classwire_server.errors import NoWorker, StartError, TooLate, WorkerLost, telling_line
 
 from .lanes import Lanes
 from .protocol import (
@@ -132,7 +132,7 @@ class Worker:
         except (EOFError, OSError):
             raise StartError(f"{self._job.source.location}: its process {self.ending()}") from None
         except Exception as error:
-            problem = f"its process could not be understood: {type(error).__name__}"
+            problem = f"its process could not be understood: {telling_line(error)}"
             raise StartError(f"{self._job.source.location}: {problem}") from error
         if isinstance(message, Refused):
             raise message.error
