@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+import safetensors.torch
 import tokenizers
 import torch
 import transformers
@@ -151,38 +153,34 @@ def test_through_a_server(
         assert [scores[n] for n in range(3)] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
-def test_the_fingerprint_is_that_of_the_merged_weights(
-    base: Path, adapter: Path, tmp_path: Path
-) -> None:
+def test_the_fingerprint_is_that_of_the_merged_weights(adapter: Path, tmp_path: Path) -> None:
     """Another adapter of the same base has another fingerprint; a copy elsewhere has the same."""
     loaded, _, _ = _load(adapter)
     elsewhere = Path(shutil.copytree(adapter, tmp_path / "copy"))
     assert _load(elsewhere)[0].fingerprint == loaded.fingerprint
-    weights = torch.load if not (adapter / "adapter_model.safetensors").is_file() else None
-    assert weights is None
-    from safetensors.torch import load_file, save_file
-
-    changed = load_file(elsewhere / "adapter_model.safetensors")
+    changed = safetensors.torch.load_file(elsewhere / "adapter_model.safetensors")
     name = next(name for name in changed if "lora_B" in name)
     changed[name] = changed[name] + 1e-3
-    save_file(changed, elsewhere / "adapter_model.safetensors")
+    safetensors.torch.save_file(changed, elsewhere / "adapter_model.safetensors")
     assert _load(elsewhere)[0].fingerprint != loaded.fingerprint
 
 
 def test_labels_and_tokenizer(base: Path, adapter: Path) -> None:
-    """A config.json and a tokenizer in the adapter's folder win over those of the base model."""
+    """A tokenizer and a config.json in the adapter's folder win over those of the base model."""
     plain, _, _ = _load(adapter)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(base, model_max_length=100)
+    tokenizer.save_pretrained(adapter)
+    own, _, _ = _load(adapter)
+    assert (plain.max_tokens, own.max_tokens) == (512, 100)
+
     config = transformers.BertConfig.from_pretrained(
         base, id2label={0: "bad", 1: "fair", 2: "good"}, label2id={}
     )
     config.problem_type = "multi_label_classification"
     config.save_pretrained(adapter)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(base, model_max_length=100)
-    tokenizer.save_pretrained(adapter)
     own, _, _ = _load(adapter)
     assert own.labels == ("bad", "fair", "good")
     assert own.problem_type.value == "multi_label_classification"
-    assert (plain.max_tokens, own.max_tokens) == (512, 100)
     assert own.fingerprint != plain.fingerprint
 
     config.id2label = {0: "bad", 1: "good"}
@@ -206,10 +204,8 @@ def test_the_labels_of_the_base_model(
 
 def test_pickled_weights(base: Path, adapter: Path) -> None:
     """adapter_model.bin is read as weights only, and not at all with safetensors_only."""
-    from safetensors.torch import load_file
-
     before, _, _ = _load(adapter)
-    weights = load_file(adapter / "adapter_model.safetensors")
+    weights = safetensors.torch.load_file(adapter / "adapter_model.safetensors")
     (adapter / "adapter_model.safetensors").unlink()
     torch.save(weights, adapter / "adapter_model.bin")
     assert _load(adapter)[0].fingerprint == before.fingerprint
@@ -346,13 +342,12 @@ def test_an_adapter_of_another_model(
 
 def test_missing_weights_of_an_adapter(adapter: Path) -> None:
     """The loader names weights that the adapter lacks, of its layers and of its head."""
-    from safetensors.torch import load_file, save_file
-
     path = adapter / "adapter_model.safetensors"
-    whole = load_file(path)
+    whole = safetensors.torch.load_file(path)
     for part in ("lora_B", "classifier.weight"):
-        name = next(name for name in whole if part in name)
-        save_file({key: value for key, value in whole.items() if key != name}, path)
+        removed = next(name for name in whole if part in name)
+        rest = {name: weights for name, weights in whole.items() if name != removed}
+        safetensors.torch.save_file(rest, path)
         assert part in _error(adapter)
     path.write_bytes(path.read_bytes()[:-10])
     assert "adapter_model.safetensors is damaged or cut off" in _error(adapter)
@@ -372,3 +367,9 @@ def test_a_broken_adapter_config(adapter: Path) -> None:
     """The loader names the file that is not JSON."""
     (adapter / "adapter_config.json").write_text("{")
     assert "adapter_config.json is not JSON" in _error(adapter)
+
+
+def test_without_peft(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without PEFT the loader names the extra to install."""
+    monkeypatch.setitem(sys.modules, "peft", None)
+    assert "needs peft: pip install 'classwire-server[adapters]'" in _error(adapter)

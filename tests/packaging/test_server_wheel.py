@@ -87,6 +87,18 @@ def test_traces_are_an_extra(target: str) -> None:
     assert "pip install 'classwire-server[tracing]'" in ended.stderr
 
 
+def test_adapters_are_an_extra(tmp_path: Path) -> None:
+    """Without PEFT the server refuses an adapter, and names the extra to install."""
+    assert importlib.util.find_spec("peft") is None
+    config = {"peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": "acme/base"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+
+    ended = run("serve", "--port", "0", "--model", str(tmp_path))
+
+    assert ended.returncode == 1
+    assert "pip install 'classwire-server[adapters]'" in ended.stderr
+
+
 def classify(target: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run `classwire classify` on the reference sentence and return the finished process."""
     return run("classify", "--target", target, *options, "I really love this book")
