@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, BertForSequenceClassification
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from classwire.v1 import classwire_pb2 as pb
-from classwire.v1.classwire_pb2_grpc import ModelServiceStub
+from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server.checkpoint.loading import load_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
@@ -24,6 +24,7 @@ from classwire_server.server import Server
 from tests.checkpoints import ARCHITECTURES
 from tests.conftest import launch_forked
 from tests.contract.engines import PROFILE
+from tests.contract.failures import invalid, refusal
 from tests.parity.direct import TEXTS, Direct, Pairable, largest_difference
 from tests.parity.wire import WAYS, Way, alone, in_a_batch, scores_by_id
 from tests.workers import InProcessEngine
@@ -177,3 +178,21 @@ def test_special_tokens_in_the_text(channel: grpc.Channel, folders: Folders, tex
     answers = in_a_batch(channel, texts, "roberta")
     expected = [direct.scores(text) for text in texts]
     assert largest_difference([scores_by_id(answer) for answer in answers], expected) <= TOLERANCE
+
+
+def test_a_pair_for_a_model_without_pairs(
+    serve: Callable[..., Server], checkpoint: Callable[..., Path]
+) -> None:
+    """A model with one token type has the scores of direct use for single texts. A pair gets
+    BAD_OPTION, which names the field.
+    """
+    folder = checkpoint("bert", type_vocab_size=1)
+    server = serve(model=(f"bert={folder}",))
+    text = "I really love this book"
+    with grpc.insecure_channel(server.target) as channel:
+        (answer,) = alone(channel, (text,), "bert")
+        request = pb.ClassifyRequest(input=pb.TextInput(text=text, text_pair="so much"))
+        stub = ClassifyServiceStub(channel)
+        error = refusal(lambda: stub.Classify(request, timeout=60))
+    assert largest_difference([scores_by_id(answer)], [Direct.load(folder).scores(text)]) < 1e-5
+    assert error == invalid("BAD_OPTION", "input.text_pair")
