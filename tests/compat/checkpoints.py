@@ -12,7 +12,15 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / ".compat"
-MAKERS = ("sizes", "texts", "tokenizer_kinds", "truth", "vocabularies", "weights")
+MAKERS = (
+    "python_tokenizers",
+    "sizes",
+    "texts",
+    "tokenizer_kinds",
+    "truth",
+    "vocabularies",
+    "weights",
+)
 PATIENCE_S = 150.0
 """How long to wait for a type before its process is given up."""
 

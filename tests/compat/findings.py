@@ -66,7 +66,7 @@ def cannot_run(truth: Mapping[str, Any]) -> str:
 def _compared(
     truth: Mapping[str, Any], observed: Mapping[str, Any], tolerance: float
 ) -> tuple[list[str], list[str], float]:
-    """The faults, the refusals, and the largest deviation of a score."""
+    """Return wrong answers, refusals, and the largest deviation of a score."""
     wrong: list[str] = []
     refused: list[str] = []
     largest = 0.0

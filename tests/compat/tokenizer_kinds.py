@@ -5,7 +5,7 @@ one stands in, with the special tokens and template of the type.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from transformers.models.auto.tokenization_auto import (
 )
 
 from . import vocabularies
+from .python_tokenizers import FROM_FILES
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,8 @@ def make_tokenizer(model_type: str, folder: Path) -> tuple[Any, str]:
 
     `folder` gets the vocabulary files that some classes read.
     """
-    if model_type in _FROM_FILES:
-        return _FROM_FILES[model_type](folder), ""
+    if model_type in FROM_FILES:
+        return FROM_FILES[model_type](folder), ""
     kind: str | Manner | None
     kind, reason = STAND_INS.get(model_type, (None, ""))
     kind = kind or BORROWED.get(model_type) or TOKENIZER_MAPPING_NAMES.get(model_type)
@@ -201,72 +202,3 @@ def byte_level(manner: Manner) -> Any:
         model_input_names=["input_ids", "attention_mask"],
         **{f"{role}_token": token for role, token in manner.special.items()},
     )
-
-
-def _canine(folder: Path) -> Any:
-    return transformers.CanineTokenizer()
-
-
-def _perceiver(folder: Path) -> Any:
-    return transformers.PerceiverTokenizer()
-
-
-def _esm(folder: Path) -> Any:
-    tokens = ["<cls>", "<pad>", "<eos>", "<unk>", *vocabularies.AMINO_ACIDS, "<mask>"]
-    return transformers.EsmTokenizer(_lines(folder / "vocab.txt", tokens))
-
-
-def _ctrl(folder: Path) -> Any:
-    vocabulary, merges = vocabularies.ended_pairs(["<unk>"])
-    # Its tokens have @@ where a word goes on, and no mark at a word's end.
-    tokens = dict.fromkeys(
-        token.removesuffix("</w>") if token.endswith("</w>") else f"{token}@@"
-        for token in list(vocabulary)[1:]
-    )
-    numbered = {token: index for index, token in enumerate(["<unk>", *tokens])}
-    file = folder / "vocab.json"
-    file.write_text(json.dumps(numbered), encoding="utf-8")
-    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges), ""]
-    return transformers.CTRLTokenizer(str(file), _lines(folder / "merges.txt", lines))
-
-
-def _roc_bert(folder: Path) -> Any:
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    vocabulary = vocabularies.word_pieces(special)
-    files = []
-    for name in ("word_shape.json", "word_pronunciation.json"):
-        file = folder / name
-        numbers = {token: index % 40 for token, index in vocabulary.items()}
-        file.write_text(json.dumps(numbers), encoding="utf-8")
-        files.append(str(file))
-    return transformers.RoCBertTokenizer(_lines(folder / "vocab.txt", vocabulary), *files)
-
-
-def _plbart(folder: Path) -> Any:
-    return transformers.PLBartTokenizer(_sentencepiece(folder, "unigram"))
-
-
-def _gpt_sw3(folder: Path) -> Any:
-    return transformers.GPTSw3Tokenizer(_sentencepiece(folder, "bpe"))
-
-
-def _sentencepiece(folder: Path, kind: str) -> str:
-    file = folder / "spiece.model"
-    file.write_bytes(vocabularies.sentencepiece_model(kind))
-    return str(file)
-
-
-def _lines(file: Path, lines: Any) -> str:
-    file.write_text("\n".join(lines), encoding="utf-8")
-    return str(file)
-
-
-_FROM_FILES: dict[str, Callable[[Path], Any]] = {
-    "canine": _canine,
-    "ctrl": _ctrl,
-    "esm": _esm,
-    "gpt-sw3": _gpt_sw3,
-    "perceiver": _perceiver,
-    "plbart": _plbart,
-    "roc_bert": _roc_bert,
-}

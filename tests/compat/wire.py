@@ -9,7 +9,7 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from tests.admin.operator import Operator, refusal
 
-CALL_S = 60.0
+CALL_S = 20.0
 LOAD_S = 180.0
 ITEMS_PER_MESSAGE = 3
 LAYOUTS: Mapping[int, str] = {pb.LAYOUT_PACKED: "packed", pb.LAYOUT_PADDED: "grouped"}
