@@ -137,8 +137,7 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
         architecture=type(model).__name__,
         tokenizer=saved,
         max_tokens=token_limit(model, tokenizer, config.max_tokens),
-        input_names=frozenset(tokenizer.model_input_names)
-        & inspect.signature(model.forward).parameters.keys(),
+        input_names=_input_names(tokenizer, model, source.location),
         labels=labels_of(model_config, source.location),
         problem_type=problem_type,
         activation=activation,
@@ -147,6 +146,17 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
         ),
     )
     return LoadedCheckpoint(checkpoint, model.eval(), tokenizer)
+
+
+def _input_names(tokenizer: Any, model: Any, location: str) -> frozenset[str]:
+    """The names of the inputs that a call of the tokenizer returns and the model takes."""
+    names = tokenizer("text").keys() & inspect.signature(model.forward).parameters.keys()
+    if unknown := names - {"input_ids", "attention_mask", "token_type_ids"}:
+        raise CheckpointError(
+            f"{location}: its tokenizer returns inputs that the server does not feed: "
+            f"{', '.join(sorted(unknown))}"
+        )
+    return frozenset(names)
 
 
 def locate(source: ModelSource) -> str:
