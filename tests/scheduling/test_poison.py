@@ -183,22 +183,36 @@ def test_a_batch_that_was_never_begun_has_no_suspects(scheduler: Scheduler) -> N
     """Texts of a batch that was never begun are queued again, together, any number of times."""
     texts = [waiting() for _ in range(3)]
     scheduler.add(texts, NOW_S)
-    for _ in range(5):
+    for again in (scheduler.never_begun, scheduler.run_again, scheduler.never_begun):
         batch = take(scheduler)
         assert len(batch.rows) == 3
-        scheduler.run_again(batch)
+        again(batch)
     finish(scheduler, take(scheduler))
     assert all(text.answer and not text.is_suspect for text in texts)
     assert scheduler.waiting_texts == 0
 
 
-def test_no_worker_for_a_suspect(scheduler: Scheduler) -> None:
-    """A suspect whose batch was never begun keeps its number of deaths."""
+def test_a_suspect_that_comes_too_late(scheduler: Scheduler) -> None:
+    """A suspect whose batch came too late keeps its number of deaths."""
     text = waiting()
     die_with(scheduler, text)
     for _ in range(5):
         scheduler.run_again(take(scheduler))
     assert text.error is None
+    die(scheduler, text)
+    assert reason(text) == "POISON_INPUT"
+
+
+def test_a_worker_that_ends_without_the_suspect(scheduler: Scheduler) -> None:
+    """Something else ends workers, so the deaths of the suspect count from 0. It still runs alone,
+    and two more deaths convict it.
+    """
+    text = waiting()
+    die_with(scheduler, text)
+    scheduler.never_begun(take(scheduler))
+    die(scheduler, text)
+    assert text.error is None
+    scheduler.add([waiting()], NOW_S)
     die(scheduler, text)
     assert reason(text) == "POISON_INPUT"
 

@@ -240,10 +240,12 @@ class Dispatcher:
             if not isinstance(error, TooLate):
                 _trace(batch, [ForwardPass(len(batch.rows), batch.tokens, error)], taken_s)
             with self._lock:
-                if isinstance(error, WorkerLost) and not self._closed:  # `close` ends workers too
-                    self._scheduler.lost(batch, time.monotonic(), is_alone=error.is_alone)
-                else:
+                if isinstance(error, TooLate) or self._closed:  # `close` ends workers itself
                     self._scheduler.run_again(batch)
+                elif isinstance(error, NoWorker):
+                    self._scheduler.never_begun(batch)
+                else:
+                    self._scheduler.lost(batch, time.monotonic(), is_alone=error.is_alone)
                 if self._closed:
                     self._scheduler.close()
                 self._deadline.notify()

@@ -66,6 +66,11 @@ class PoisonTracker:
         if len(self._poison) > REMEMBERED_TEXTS:
             self._poison.popitem(last=False)
 
+    def doubt(self, key: Key) -> None:
+        """Forget the deaths of a suspect: another process ended before it began the text."""
+        if key in self._suspects:
+            self._suspects[key] = 0
+
     def survived(self, key: Key) -> None:
         """Record that the process computed this text and went on."""
         self._suspects.pop(key, None)

@@ -219,6 +219,15 @@ class Scheduler:
                 self.end(row, poison_input())
         self.run_again(batch)
 
+    def never_begun(self, batch: Batch) -> None:
+        """Queue the texts of a batch again: the model's process ended before it began them.
+
+        So something else ends processes, and a suspect's earlier deaths no longer count.
+        """
+        for row in batch.rows:
+            self._poison.doubt(row[0].key)
+        self.run_again(batch)
+
     def run_again(self, batch: Batch) -> None:
         """Queue the texts of a batch again that have no answer or error."""
         self._in_flight.leave(batch)
