@@ -19,7 +19,7 @@ from classwire_server.tokenization import Tokenization, Truncation, check_tokeni
 
 from .fingerprint import fingerprint
 from .labels import labels_of
-from .path_safety import check_contained
+from .path_safety import check_contained, check_tokenizer_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -80,6 +80,7 @@ def load_checkpoint(
     broken tokenizer, unprintable labels.
     """
     import transformers
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -95,6 +96,7 @@ def load_checkpoint(
     try:
         raw_config, commit = _raw_config(location, options)
         options["revision"] = commit or options["revision"]  # all files of one commit
+        check_tokenizer_config(get_tokenizer_config(location, **options), location)
         model_config = transformers.AutoConfig.from_pretrained(location, **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
         model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
