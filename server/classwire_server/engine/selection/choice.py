@@ -22,6 +22,7 @@ from classwire_server.engine import (
 )
 from classwire_server.engine.compilation.cache import cache_folder
 from classwire_server.engine.cores import Division, cores_choice, divide, divide_gpu, usable_cores
+from classwire_server.engine.forward.attention import gpu_attention
 from classwire_server.engine.forward.device import choose_device
 from classwire_server.engine.forward.grouped import GroupedEngine
 from classwire_server.engine.forward.packed import PackedEngine, PackedModel
@@ -112,6 +113,8 @@ def select(
             engine, deviation = _in_precision(precision, model, layout, device, parity_check)
         torch.set_num_threads(division.threads)
     choices.append(Choice("precision", engine.traits.precision.value, why))
+    if device.startswith("cuda") and layout is Layout.PACKED:
+        choices.append(gpu_attention(engine.traits.precision))
     if engine.traits.precision is Precision.FLOAT32 and device == "cpu":
         reordered, choice = _prepacked(engine, model, float32_check)
         deviation = reordered or deviation
