@@ -36,7 +36,9 @@ pytestmark = pytest.mark.timeout(300)  # compiling takes a minute
 def expected() -> list[list[float]]:
     """Scores of direct use of transformers, one text at a time: (texts, labels)."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(EMBEDDED_FOLDER)
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(EMBEDDED_FOLDER).eval()
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        EMBEDDED_FOLDER, dtype=torch.float32
+    ).eval()
     with torch.inference_mode():
         logits = [model(**tokenizer(text, return_tensors="pt")).logits[0] for text in TEXTS]
     return [row.softmax(-1).tolist() for row in logits]
