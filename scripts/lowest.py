@@ -12,9 +12,9 @@ from packaging.requirements import Requirement
 
 
 def lowest(line: str) -> str:
-    """Returns a requirement pinned to its lower bound, which it must have."""
+    """Returns a requirement pinned to its lower bound, or to its only version; it must have one."""
     requirement = Requirement(line)
-    (version,) = (part.version for part in requirement.specifier if part.operator == ">=")
+    (version,) = (part.version for part in requirement.specifier if part.operator in (">=", "=="))
     return f"{requirement.name}=={version}"
 
 

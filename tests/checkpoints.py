@@ -1,6 +1,7 @@
 """Tiny random checkpoints of every architecture, with real tokenizers."""
 
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from tokenizers import (
     processors,
     trainers,
 )
+from transformers import masking_utils
+
+PACKS = hasattr(masking_utils, "create_bidirectional_mask")
+"""Whether this transformers lets the attention of encoders be replaced, as versions from 5.0 do."""
 
 STARS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
 MAX_TOKENS = 512
@@ -91,13 +96,14 @@ def _words_and_letters(pattern: str) -> tuple[list[str], list[str]]:
     return sorted(words), sorted({letter for word in words for letter in word})
 
 
-def _word_piece() -> Any:
+def _word_piece(kind: Any = transformers.BertTokenizerFast) -> Any:  # type: ignore[attr-defined]
     words, letters = _words_and_letters(r"\w+|[^\w\s]")
     pieces = [*words, *letters, *(f"##{letter}" for letter in letters)]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     known = dict.fromkeys([*special, *(piece.lower() for piece in pieces)])
-    vocabulary = {piece: index for index, piece in enumerate(known)}
-    return transformers.BertTokenizer(vocab=vocabulary, model_max_length=MAX_TOKENS)
+    with tempfile.TemporaryDirectory() as folder:  # versions 4 and 5 of transformers read this file
+        Path(folder, "vocab.txt").write_text("\n".join(known), encoding="utf-8")
+        return kind.from_pretrained(folder, model_max_length=MAX_TOKENS)
 
 
 def _byte_level() -> Tokenizer:
@@ -176,7 +182,8 @@ def _distilbert() -> Any:
     config = transformers.DistilBertConfig(
         dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=MAX_TOKENS
     )
-    return _word_piece(), config, transformers.DistilBertForSequenceClassification
+    tokenizer = _word_piece(transformers.DistilBertTokenizerFast)
+    return tokenizer, config, transformers.DistilBertForSequenceClassification
 
 
 def _electra() -> Any:

@@ -350,11 +350,20 @@ def test_shards_outside_of_the_folder_are_not_read(
 
 
 def test_tokenizer_files_are_those_of_the_folder(folder: Path, tmp_path: Path) -> None:
-    """Paths in tokenizer_config.json have no effect."""
-    before = _load(folder).tokenizer.rust_json
-    other = tmp_path / "other.json"
-    other.write_text("{}")
+    """The loader rejects a tokenizer_config.json that names a file outside of the folder, which
+    transformers would read and Tokenize would show.
+    """
+    other = tmp_path / "other.txt"
+    other.write_text("a secret")
     path = folder / "tokenizer_config.json"
-    names = dict.fromkeys(("tokenizer_file", "vocab_file", "name_or_path"), str(other))
-    path.write_text(json.dumps(json.loads(path.read_text()) | names))
-    assert _load(folder).tokenizer.rust_json == before
+    own = json.loads(path.read_text())
+    own["name_or_path"] = str(tmp_path)
+    path.write_text(json.dumps(own))
+    _load(folder)
+    for named in (
+        {"tokenizer_file": str(other)},
+        {"vocab": str(other)},
+        {"init_inputs": [str(other)]},
+    ):
+        path.write_text(json.dumps(own | named))
+        assert f"names {other}, outside of the checkpoint" in _error(folder)

@@ -20,7 +20,7 @@ from classwire_server.tokenization import Tokenization, Truncation
 from .adapters import Parts, parts_of
 from .fingerprint import fingerprint
 from .labels import labels_of
-from .path_safety import check_contained
+from .path_safety import check_contained, check_tokenizer_config
 from .problems import check_weights, explain
 from .token_limit import token_limit
 from .tokenizer import SavedTokenizer, describe_tokenizer, save_tokenizer
@@ -91,6 +91,7 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
     broken tokenizer, unprintable labels.
     """
     import transformers
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -109,6 +110,7 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
         options["revision"] = parts.revision
         raw_config, commit = _raw_config(parts.base, options)
         options["revision"] = commit or options["revision"]  # all files of one commit
+        check_tokenizer_config(get_tokenizer_config(parts.tokenizer, **options), parts.tokenizer)
         model_config = transformers.AutoConfig.from_pretrained(parts.base, **options)
         labels = parts.labels(model_config, options)
         for key, value in labels.items():

@@ -1,14 +1,14 @@
 """Checks that loading a checkpoint reads only files of its own folder.
 
 A malicious checkpoint could make the server read other files through links, the names of shards,
-or an adapter's base model. `transformers` looks up all other names in the folder only, and the
-hub's library rejects names that lead out of a snapshot.
+paths in its tokenizer's config, or an adapter's base model. `transformers` looks up all other names
+in the folder only, and the hub's library rejects names that lead out of a snapshot.
 """
 
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,19 @@ def check_contained(folder: Path) -> None:
         target = Path(os.path.realpath(path))
         if not any(target.is_relative_to(place) for place in allowed):
             raise CheckpointError(f"{folder}: {name} leads out of the folder")
+
+
+def check_tokenizer_config(config: Mapping[str, Any], location: str) -> None:
+    """Raise ValueError if tokenizer_config.json names a file of this machine that is not its own.
+
+    `transformers` opens it, in most versions by "tokenizer_file" and in all by "vocab".
+    """
+    here = os.path.realpath(location)
+    for value in (*config.values(), *config.get("init_inputs", ())):
+        if not isinstance(value, str) or not os.path.exists(value) or os.path.isdir(value):
+            continue
+        if not Path(os.path.realpath(value)).is_relative_to(here):
+            raise ValueError(f"its tokenizer_config.json names {value}, outside of the checkpoint")
 
 
 def _is_loop(path: Path) -> bool:

@@ -4,12 +4,16 @@ Both are custom operators of torch, so that a compiled model calls them as a pla
 know the layout of the row and nothing of the model.
 """
 
+from functools import cache
+from inspect import signature
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
+
+from classwire_server.engine import Choice, Precision
 
 from .preemption import PREEMPTION
 
@@ -27,6 +31,27 @@ class TextBounds(NamedTuple):
 
     cpu: torch.Tensor
     device: torch.Tensor
+
+
+@cache
+def flash_attention() -> Any:
+    """FlashAttention for texts of any lengths, with windows; None in a torch that lacks it."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn  # takes time and memory to import
+    except ImportError:
+        return None
+    return varlen_attn if "window_size" in signature(varlen_attn).parameters else None
+
+
+def gpu_attention(precision: Precision) -> Choice:
+    """How a packed engine attends on a GPU, and which version of torch would do better."""
+    if precision is Precision.FLOAT32:
+        why = "FlashAttention has no float32"
+    elif flash_attention() is None:
+        why = f"FlashAttention for all lengths comes with torch 2.11; this is {torch.__version__}"
+    else:
+        return Choice("attention", "FlashAttention", "one call for texts of all lengths")
+    return Choice("attention", "one call for each length", why)
 
 
 # Seven parameters: the schema of a torch operator has no named tuples, so each tensor is its own.
@@ -49,19 +74,17 @@ def attend_within_texts(
     1 / sqrt(size) (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1).
 
     On a GPU in half precision the row is one call of FlashAttention for variable lengths (Dao 2023,
-    arXiv:2307.08691). Elsewhere adjacent texts of equal length are one batched product: the bits of
-    a text do not depend on their number. On the CPU urgent passes preempt here; a GPU has the
-    pass's layers queued long before.
+    arXiv:2307.08691), if torch has it. Elsewhere adjacent texts of equal length are one batched
+    product: the bits of a text do not depend on their number. On the CPU urgent passes preempt
+    here; a GPU has the pass's layers queued long before.
     """
     if query.device.type == "cpu":
         PREEMPTION.preemption_point()
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
     # Each is (tokens, heads, size) now.
-    if query.is_cuda and query.dtype in _HALF:
-        from torch.nn.attention.varlen import varlen_attn  # takes time and memory to import
-
+    if query.is_cuda and query.dtype in _HALF and (flash := flash_attention()):
         longest = int(bounds.diff().max())  # computed on the CPU, so it does not wait for the GPU
-        attended: Any = varlen_attn(
+        attended: Any = flash(
             query.contiguous(),
             key.contiguous(),
             value.contiguous(),

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+import transformers
+from transformers import PreTrainedModel, masking_utils
 
 from classwire_server.checkpoint.token_limit import first_position
 from classwire_server.engine import EngineTraits, Execution, Layout, Precision
@@ -38,7 +39,7 @@ class PackedModel(torch.nn.Module):
         self._own_attention = model.config._attn_implementation
         model.set_attn_implementation(ATTENTION)
         if model.config._attn_implementation != ATTENTION:
-            raise ValueError("its attention cannot be replaced")
+            raise ValueError(_not_replaced())
         self.model = model
         self.first_position: int = first_position(model)
         self.padding_id: int | None = model.config.pad_token_id if self.first_position else None
@@ -97,6 +98,14 @@ class PackedModel(torch.nn.Module):
     def _reduce_hidden_states(self, module: Any, args: Any, output: Any) -> Any:
         output.last_hidden_state = self._reduce(output.last_hidden_state)
         return output
+
+
+def _not_replaced() -> str:
+    """Why a model keeps its own attention."""
+    if hasattr(masking_utils, "create_bidirectional_mask"):
+        return "its attention cannot be replaced"
+    version = transformers.__version__
+    return f"encoders take another attention from transformers 5.0 on; this is {version}"
 
 
 class PackedEngine:

@@ -12,6 +12,7 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Choice, Deviation, Layout, Precision
 from classwire_server.engine.compilation.cache import cache_folder
 from classwire_server.engine.cores import Division, cores_choice, divide, divide_gpu, usable_cores
+from classwire_server.engine.forward.attention import gpu_attention
 from classwire_server.engine.forward.device import choose_device
 from classwire_server.engine.forward.runner import OneByOne, Runner
 from classwire_server.engine.latency_profile import (
@@ -99,6 +100,8 @@ def select(
             engine, deviation = in_precision(precision, model, build, parity_check)
         torch.set_num_threads(division.threads)
     choices.append(Choice("precision", engine.traits.precision.value, why))
+    if device.startswith("cuda") and engine.traits.layout is Layout.PACKED:
+        choices.append(gpu_attention(engine.traits.precision))
     if engine.traits.precision is Precision.FLOAT32 and device == "cpu":
         reordered, choice = prepacked(engine, model, float32_check)
         deviation = reordered or deviation
