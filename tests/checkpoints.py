@@ -221,16 +221,17 @@ def _xlnet() -> Any:
 
 
 def _deberta_v2() -> Any:
+    attention: dict[str, Any] = {
+        "relative_attention": True,
+        "position_buckets": 16,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_biased_input": False,
+    }
+    sizes = {**_SIZES, "num_hidden_layers": 3}
     config = transformers.DebertaV2Config(
-        **_SIZES,
-        max_position_embeddings=MAX_TOKENS,
-        relative_attention=True,
-        position_buckets=16,
-        norm_rel_ebd="layer_norm",
-        share_att_key=True,
-        pos_att_type=["p2c", "c2p"],
-        position_biased_input=False,
-        type_vocab_size=0,
+        **sizes, **attention, max_position_embeddings=MAX_TOKENS, type_vocab_size=0
     )
     return _word_piece(), config, transformers.DebertaV2ForSequenceClassification
 
