@@ -162,10 +162,11 @@ def test_code_that_reads_weights_runs_in_int8(
     choose: Choose, checkpoint: Callable[..., Path]
 ) -> None:
     """DeBERTa, whose code reads the weight of a table, runs in int8 close to float32."""
-    chosen = choose(model=(f"m={checkpoint('deberta-v2')}",), precision="int8")
+    folder = checkpoint("deberta-v2", num_hidden_layers=1)
+    chosen = choose(model=(f"m={folder}",), precision="int8")
     assert chosen.engine.traits.precision is Precision.INT8
     assert chosen.deviation.label_agreement > 0.8
-    assert 1e-5 < chosen.deviation.max_score_difference < 0.2
+    assert 1e-5 < chosen.deviation.max_score_difference < 0.1
 
 
 @pytest.fixture
