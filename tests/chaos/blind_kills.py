@@ -89,10 +89,10 @@ def _round(
             os.kill(pid, signal.SIGKILL)
             counts.kills += 1
             assert eventually(lambda old=pid: engine.pids not in ((), (old,)), PATIENCE_S)  # type: ignore[misc]
+        assert ledger.wait_for_answers(5)
         counts.innocents += served.dispatcher.poison_inputs().count
         if each.has_guilty:
             counts.guilty += _is_found(server)
-        assert ledger.wait_for_answers(5)
 
 
 def _is_found(server: Server) -> bool:
