@@ -179,7 +179,7 @@ class Tokenization:
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """How far this engine's scores are from plain float32, measured over `texts` texts."""
+    """How far this engine's scores are from direct use or float32, measured over `texts` texts."""
 
     texts: int
     label_agreement: float

@@ -92,7 +92,7 @@ class ChangeRefused(Refusal):
 
 
 class NoWorker(ClasswireServerError):
-    """A batch was never begun: no process of the model is up, or its process ended before."""
+    """No process of the model began the batch: none was up, or it ended first."""
 
 
 class TooLate(ClasswireServerError):
@@ -175,10 +175,9 @@ def poison_input() -> RequestError:
 
 
 def telling_line(error: BaseException) -> str:
-    """The first line of an exception's text that is not a heading of the lines below it.
+    """One line of an exception's text: the first that does not end with a colon.
 
-    A text of at most one word tells nothing without its place in the code, which is then added. At
-    most 300 characters.
+    For a text of at most one word it adds the exception's type and place. At most 300 characters.
     """
     lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
     while len(lines) > 1 and lines[0].endswith(":"):

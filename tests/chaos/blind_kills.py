@@ -49,6 +49,7 @@ class Counts:
     """Kills, innocent texts that became poison, and guilty texts that were found."""
 
     kills: int = 0
+    at_start: int = 0
     innocents: int = 0
     guilty: int = 0
 
@@ -66,7 +67,7 @@ def kill_blindly(plan: Plan, report: Report) -> None:
         )
     assert ledger is not None
     guilty = sum(each.has_guilty for each in rounds)
-    what = f"{counts.kills} blind kills, half of them right after a restart"
+    what = f"{counts.kills} blind kills, {counts.at_start} of them right after a restart"
     found = f"{counts.innocents} of {ledger.asked:,}"
     report.add(f"{what}: innocent texts rejected", "0", found, not counts.innocents)
     found = f"{counts.guilty} of {guilty}"
@@ -88,6 +89,7 @@ def _round(
             [pid] = engine.pids
             os.kill(pid, signal.SIGKILL)
             counts.kills += 1
+            counts.at_start += number % 2
             assert eventually(lambda old=pid: engine.pids not in ((), (old,)), PATIENCE_S)  # type: ignore[misc]
         assert ledger.wait_for_answers(5)
         counts.innocents += served.dispatcher.poison_inputs().count

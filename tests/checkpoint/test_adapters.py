@@ -337,7 +337,7 @@ def test_an_adapter_of_another_model(
     """The loader tells why an adapter does not fit its base model."""
     other = Path(shutil.copytree(checkpoint(architecture), base.parent / architecture))
     _edit(adapter, base_model_name_or_path=str(other))
-    assert f"cannot be merged into that: {problem}" in _error(adapter)
+    assert f"cannot merge it into its base model: {problem}" in _error(adapter)
 
 
 def test_missing_weights_of_an_adapter(adapter: Path) -> None:

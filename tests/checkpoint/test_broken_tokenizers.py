@@ -1,7 +1,6 @@
 """Tokenizers that cannot be served, each rejected in one line; and unusual ones that can."""
 
 import json
-import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -67,25 +66,10 @@ def test_no_tokenizer(folder: Path, model_type: str) -> None:
     assert error(folder) == "has no tokenizer; write one into it with tokenizer.save_pretrained"
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
-@pytest.mark.parametrize("content", ["", "{", "<html>", "\udcff"], ids=ascii)
-def test_a_file_that_is_no_json(folder: Path, name: str, content: str) -> None:
-    """The error names the file of the tokenizer that is no JSON."""
-    (folder / name).write_bytes(os.fsencode(content))
-    assert error(folder).startswith(f"{name} is not JSON (")
-
-
 def test_a_file_that_is_no_tokenizer(folder: Path) -> None:
     """The error names a tokenizer.json that holds something else."""
     (folder / "tokenizer.json").write_text('{"model": {}}')
     assert error(folder).startswith("tokenizer.json is not a tokenizer (")
-
-
-@pytest.mark.parametrize("name", ["tokenizer.json", "spiece.model"])
-def test_a_git_lfs_pointer(folder: Path, name: str) -> None:
-    """A Git LFS pointer in place of a tokenizer's file is named, with the command that helps."""
-    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
-    assert error(folder) == f"{name} is a Git LFS pointer; run git lfs pull"
 
 
 def test_python_code_of_the_checkpoint(

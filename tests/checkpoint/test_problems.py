@@ -46,7 +46,7 @@ def _edit(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "spiece.model"])
 def test_a_git_lfs_pointer(folder: Path, name: str) -> None:
     """A pointer in place of a file is named, with the command that fetches the file."""
     (folder / name).write_bytes(POINTER)

@@ -105,13 +105,13 @@ def counts(findings: Iterable[Finding]) -> dict[str, int]:
 def faults(findings: Sequence[Finding], listed: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return a line for each type that is not right, unless it is listed under its verdict.
 
-    A wrong one is always a fault; so is one that is listed as refused and is right.
+    A wrong one is always a fault; so is one that is listed and is right.
     """
     lines = []
     for each in findings:
         name, verdict = each["type"], each["verdict"]
-        if verdict == RIGHT and name in listed.get(REFUSED, {}):
-            lines.append(f"{name}: {verdict}, but listed as refused")
+        if verdict == RIGHT and any(name in types for types in listed.values()):
+            lines.append(f"{name}: {verdict}, but listed in refusals.toml")
         elif verdict == WRONG or (verdict != RIGHT and name not in listed.get(verdict, {})):
             lines.append(f"{name}: {verdict}: {each['reason']}")
     return lines

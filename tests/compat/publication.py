@@ -70,6 +70,7 @@ def section(results: Results) -> str:
         if precision in results
     ]
     return (
+        f"`python -m tests.compat{' --precisions' * ('int8' in results)}`, "
         f"{results['taken_at']}, {in_words(results['machine'])}, {versions}, "
         f"{results['seconds']} s.\n\n" + "\n".join(lines) + f"\n\n{table(results)}"
     )

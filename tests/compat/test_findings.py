@@ -85,7 +85,7 @@ def test_other_precisions_promise_less() -> None:
 
 def test_listed_types_are_no_faults() -> None:
     """Every type that is not right is a fault unless it is listed under its verdict; a wrong one
-    always is, and a right one that is listed as refused.
+    always is, and a right one that is listed.
     """
     found = [
         {"type": name, "verdict": verdict, "reason": "why"}
@@ -98,7 +98,7 @@ def test_listed_types_are_no_faults() -> None:
         "a: wrong: why",
         "c: refused: why",
         "f: not_run: why",
-        "g: right, but listed as refused",
+        "g: right, but listed in refusals.toml",
     ]
     assert counts(found) == {RIGHT: 2, WRONG: 1, REFUSED: 2, FLAT: 1, NOT_RUN: 1}
 

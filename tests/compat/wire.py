@@ -12,7 +12,7 @@ from tests.admin.operator import Operator, refusal
 CALL_S = 20.0
 LOAD_S = 180.0
 ITEMS_PER_MESSAGE = 3
-LAYOUTS: Mapping[int, str] = {pb.LAYOUT_PACKED: "packed", pb.LAYOUT_PADDED: "grouped"}
+LAYOUTS: Mapping[int, str] = {pb.LAYOUT_PACKED: "packed", pb.LAYOUT_PADDED: "padded"}
 
 Answer = Mapping[str, Any]
 """`scores` in the order of the label ids and `labels`, or `error`."""

@@ -206,8 +206,8 @@ def status(*, admin: Admin, as_json: bool) -> None:
 def poison(*, admin: Admin, model: str, clear: bool) -> None:
     """Show how many texts the server rejects with POISON_INPUT.
 
-    These texts ended the model's process twice. Without MODEL, the command covers all models. It
-    never shows a text.
+    Each ended the model's process twice while the process ran only that text. Without MODEL, the
+    command covers all models. It never shows a text.
     """
     from classwire.admin.v1 import admin_pb2 as pb
 

@@ -1460,7 +1460,9 @@ class Model(_message.Message):
 
     @_builtins.property
     def deviation(self) -> Global___Deviation:
-        """The measured difference of precision and engine from plain float32, one text at a time."""
+        """The measured difference of the scores: in float32 from direct use of transformers, in other
+        precisions from float32.
+        """
 
     @_builtins.property
     def limits(self) -> Global___ModelLimits:
@@ -1498,7 +1500,9 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class Deviation(_message.Message):
-    """Deviation is a measured difference from plain float32: EXECUTION_PLAIN, one text at a time."""
+    """Deviation is a measured difference of scores: in float32 from direct use of transformers, one text
+    at a time, in other precisions from float32.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

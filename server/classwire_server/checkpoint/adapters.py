@@ -17,6 +17,7 @@ from classwire_server.errors import CheckpointError, telling_line
 
 from .broken_files import damage, pickle_problems, texts_broken_in, weights_in
 from .path_safety import base_of
+from .tokenizer_files import file_options
 
 CONFIG = "adapter_config.json"
 KINDS = ("ADALORA", "IA3", "LOHA", "LOKR", "LORA")
@@ -33,8 +34,8 @@ _COPIES = {"modules_to_save", "original_module"}
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
-    """Where the parts of a checkpoint are: all in one place, `base`, unless it is an adapter.
+class CheckpointFiles:
+    """Where the files of a checkpoint are: all in one place, `base`, unless it is an adapter.
 
     `name` is the checkpoint as errors name it, `base` a folder or hub id, `revision` that of a hub
     id, if one is given.
@@ -60,7 +61,7 @@ class Parts:
         """
         return {}
 
-    def completed(self, report: Mapping[str, Any]) -> Mapping[str, Any]:
+    def without_own(self, report: Mapping[str, Any]) -> Mapping[str, Any]:
         """What is wrong with the weights of the base, less what comes from elsewhere."""
         return report
 
@@ -70,7 +71,7 @@ class Parts:
 
 
 @dataclass(frozen=True, eq=False)
-class Adapter(Parts):
+class Adapter(CheckpointFiles):
     """An adapter that has been read and not merged yet; `base` and `revision` are its base model's.
 
     `folder` is on this machine, and `weights` are by name.
@@ -116,7 +117,7 @@ class Adapter(Parts):
         names = {number: f"LABEL_{number}" for number in range(rows)}
         return {"id2label": names, "label2id": {name: number for number, name in names.items()}}
 
-    def completed(self, report: Mapping[str, Any]) -> Mapping[str, Any]:
+    def without_own(self, report: Mapping[str, Any]) -> Mapping[str, Any]:
         """The base model may lack what the adapter brings, such as the head."""
         own = {name.removeprefix(_PREFIX) for name in self.weights}
         return {
@@ -149,7 +150,9 @@ class Adapter(Parts):
         except Exception as error:  # peft raises errors of many types
             problem = telling_line(error)
         if problem:
-            raise CheckpointError(f"{self.name}: cannot be merged into that: {problem}")
+            raise CheckpointError(
+                f"{self.name}: the server cannot merge it into its base model: {problem}"
+            )
         return model
 
     def _head_rows(self, options: Mapping[str, Any]) -> int | None:
@@ -167,27 +170,29 @@ class Adapter(Parts):
         return None
 
 
-def parts_of(parts: Parts, options: Mapping[str, Any], config: ServerConfig) -> Parts:
-    """The parts of a checkpoint, which may be an adapter in the folder or hub id `parts.base`.
+def files_of(
+    files: CheckpointFiles, options: Mapping[str, Any], config: ServerConfig
+) -> CheckpointFiles:
+    """The files of a checkpoint, which may be an adapter in the folder or hub id `files.base`.
 
     `options` are those of transformers for reading from the hub. Raises CheckpointError for an
     adapter that cannot be merged.
     """
-    folder = _folder_of(parts.base, options)
+    folder = _folder_of(files.base, options)
     if folder is None:
-        return parts
+        return files
     problem = next(texts_broken_in(folder), "")
     if not problem:
         said = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         problem = next(_problems(folder, said, config), "")
     if problem:
-        raise CheckpointError(f"{parts.name}: {problem}")
+        raise CheckpointError(f"{files.name}: {problem}")
     named, revision = said.get("base_model_name_or_path"), said.get("revision")
-    base = base_of(parts.name, folder, named, config.adapter_bases)
+    base = base_of(files.name, folder, named, config.adapter_bases)
     with suppress(OSError):  # a base model that cannot be read is reported when it is loaded
         if _folder_of(base, {**options, "revision": revision}) is not None:
-            raise CheckpointError(f"{parts.name}: its base model {named} is an adapter itself")
-    name = f"{parts.name}, an adapter to {named}"
+            raise CheckpointError(f"{files.name}: its base model {named} is an adapter itself")
+    name = f"{files.name}, an adapter to {named}"
     return Adapter(name, base, revision, folder, _weights(folder))
 
 
@@ -196,7 +201,7 @@ def _folder_of(place: str, options: Mapping[str, Any]) -> Path | None:
     from huggingface_hub import snapshot_download
     from transformers.utils import find_adapter_config_file
 
-    options = {key: value for key, value in options.items() if key != "trust_remote_code"}
+    options = file_options(options)
     if find_adapter_config_file(place, **options) is None:
         return None
     if Path(place).is_dir():

@@ -48,11 +48,12 @@ def texts_broken_in(folder: Path) -> Iterator[str]:
     for pattern in _TOKENIZER_FILES:
         paths += sorted(folder.glob(pattern))
     for path in filter(Path.is_file, paths):
-        if problem := _unreadable(path) or (path.suffix == ".json" and _not_json(path)):
+        if problem := unreadable(path) or (path.suffix == ".json" and _not_json(path)):
             yield f"{path.name} {problem}"
 
 
-def _unreadable(path: Path) -> str:
+def unreadable(path: Path) -> str:
+    """What is wrong with a file of any format, after its name; empty if nothing is."""
     if not os.access(path, os.R_OK):
         return "cannot be read: the server lacks the permission"
     with path.open("rb") as file:
@@ -140,7 +141,7 @@ def damage(path: Path) -> Iterator[str]:
     """Yield what is wrong with a file of weights, as far as that shows before it is loaded."""
     from safetensors import SafetensorError, safe_open
 
-    if problem := _unreadable(path):
+    if problem := unreadable(path):
         yield f"{path.name} {problem}"
     if path.suffix == ".safetensors":
         try:

@@ -17,14 +17,14 @@ from classwire_server.errors import CheckpointError
 from classwire_server.scoring import Activation
 from classwire_server.tokenization import Tokenization, Truncation
 
-from .adapters import Parts, parts_of
+from .adapters import CheckpointFiles, files_of
 from .fingerprint import fingerprint
 from .labels import labels_of
 from .path_safety import check_contained, check_tokenizer_config
 from .problems import check_weights, explain
 from .token_limit import token_limit
 from .tokenizer import SavedTokenizer, describe_tokenizer, save_tokenizer
-from .tokenizer_files import load_tokenizer
+from .tokenizer_files import file_options, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -102,22 +102,22 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
         "local_files_only": config.offline,
         "trust_remote_code": config.trust_remote_code,
     }
-    parts = Parts(source.location, place, options["revision"])
+    files = CheckpointFiles(source.location, place, options["revision"])
     try:
         if source.is_folder:
             check_contained(Path(place))
-        parts = parts_of(parts, options, config)
-        options["revision"] = parts.revision
-        raw_config, commit = _raw_config(parts.base, options)
+        files = files_of(files, options, config)
+        options["revision"] = files.revision
+        raw_config, commit = _raw_config(files.base, options)
         options["revision"] = commit or options["revision"]  # all files of one commit
-        check_tokenizer_config(get_tokenizer_config(parts.tokenizer, **options), parts.tokenizer)
-        model_config = transformers.AutoConfig.from_pretrained(parts.base, **options)
-        labels = parts.labels(model_config, options)
+        check_tokenizer_config(get_tokenizer_config(files.tokenizer, **options), files.tokenizer)
+        model_config = transformers.AutoConfig.from_pretrained(files.base, **options)
+        labels = files.labels(model_config, options)
         for key, value in labels.items():
             setattr(model_config, key, value)
-        tokenizer = load_tokenizer(parts.tokenizer, options)
+        tokenizer = load_tokenizer(files.tokenizer, options)
         model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
-            parts.base,
+            files.base,
             dtype="float32",
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # the report names them
@@ -125,17 +125,17 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
             **labels,
             **options,
         )
-        check_weights(parts.completed(report), model, parts.name)
-        model = parts.merged_into(model)
+        check_weights(files.without_own(report), model, files.name)
+        model = files.merged_into(model)
     except Exception as error:  # each library above raises its own errors for a bad checkpoint
-        raise explain(error, parts.name, parts.base, options, config) from error
+        raise explain(error, files.name, files.base, options, config) from error
     saved = save_tokenizer(tokenizer, model, source.location)
-    described = describe_tokenizer(tokenizer, saved, parts.tokenizer, options)
+    described = describe_tokenizer(tokenizer, saved, files.tokenizer, options)
     problem_type, activation = problem_of(model_config.problem_type, model_config.num_labels)
     checkpoint = Checkpoint(
         name=source.name,
         location=source.public_location,
-        revision="" if source.is_folder else parts.commit(commit or source.revision),
+        revision="" if source.is_folder else files.commit(commit or source.revision),
         architecture=type(model).__name__,
         tokenizer=saved,
         max_tokens=token_limit(model, tokenizer, config.max_tokens),
@@ -199,8 +199,7 @@ def _raw_config(location: str, options: dict[str, Any]) -> tuple[dict[str, Any],
     from transformers.utils import cached_file
     from transformers.utils.hub import extract_commit_hash
 
-    options = {key: value for key, value in options.items() if key != "trust_remote_code"}
-    path = cached_file(location, "config.json", **options)
+    path = cached_file(location, "config.json", **file_options(options))
     if path is None:
         raise FileNotFoundError("has no config.json")
     config: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))

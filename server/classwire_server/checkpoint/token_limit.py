@@ -23,8 +23,8 @@ _NAMES = (
 def token_limit(model: Any, tokenizer: Any, wanted_tokens: int) -> int:
     """The largest number of tokens of a text, special tokens included.
 
-    `wanted_tokens` is the user's own limit, 0 for none. The result is a promise of the files: they
-    may be wrong, so a text of that length is tried when the model starts.
+    `wanted_tokens` is the user's own limit, 0 for none. The files may be wrong, so a long text, cut
+    at the limit, is tried when the model starts.
     """
     limits = [wanted_tokens] if wanted_tokens else []
     if tokenizer.model_max_length < _UNKNOWN:

@@ -1,7 +1,6 @@
 """Reads a tokenizer from a checkpoint's files, and names the file that is missing or broken."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import Any
 
 import tokenizers
 
+from .broken_files import unreadable
+
 _NAMES = ("*token*", "*vocab*", "*merges*", "*.model", "*.codes", "*.spm", "dict.txt")
 """Patterns of the names that tokenizers' files have."""
 _MISSING = "has no tokenizer; write one into it with tokenizer.save_pretrained"
-_LFS_POINTER = b"version https://git-lfs"
 
 
 def load_tokenizer(location: str, options: Mapping[str, Any]) -> Any:
@@ -27,9 +27,9 @@ def load_tokenizer(location: str, options: Mapping[str, Any]) -> Any:
     files = [
         path for path in sorted(folder.glob("*")) if any(fnmatch(path.name, n) for n in _NAMES)
     ]
-    for file in files:
-        if _is_lfs_pointer(file):
-            raise ValueError(f"{file.name} is a Git LFS pointer; run git lfs pull")
+    for file in filter(Path.is_file, files):  # some tokenizers take any text for a vocabulary
+        if problem := unreadable(file):
+            raise ValueError(f"{file.name} {problem}")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
     except Exception as error:
@@ -51,11 +51,10 @@ def vocabulary_files(tokenizer: Any, location: str, options: Mapping[str, Any]) 
     """SHA-256 of the files that hold a tokenizer's vocabulary, by their names."""
     from transformers.utils import cached_file
 
-    options = {key: value for key, value in options.items() if key != "trust_remote_code"}
     digests = {}
     for name in filter(None, tokenizer.vocab_files_names.values()):
         try:
-            path = cached_file(location, name, **options)
+            path = cached_file(location, name, **file_options(options))
         except OSError:  # not every file is needed
             continue
         if path is not None:
@@ -63,11 +62,9 @@ def vocabulary_files(tokenizer: Any, location: str, options: Mapping[str, Any]) 
     return digests
 
 
-def _is_lfs_pointer(file: Path) -> bool:
-    if not file.is_file():
-        return False
-    with file.open("rb") as opened:
-        return opened.read(len(_LFS_POINTER)) == _LFS_POINTER
+def file_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `from_pretrained` that finding a single file takes too."""
+    return {key: value for key, value in options.items() if key != "trust_remote_code"}
 
 
 def _problem(files: Sequence[Path]) -> str:
@@ -75,12 +72,6 @@ def _problem(files: Sequence[Path]) -> str:
     if not files:
         return _MISSING
     for file in files:
-        if file.suffix != ".json":
-            continue
-        try:
-            json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            return f"{file.name} is not JSON ({error})"
         if file.name == "tokenizer.json":
             try:
                 tokenizers.Tokenizer.from_file(str(file))

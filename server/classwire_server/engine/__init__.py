@@ -57,7 +57,7 @@ class EngineTraits:
 
 @dataclass(frozen=True)
 class Deviation:
-    """A measured difference from plain float32.
+    """A measured difference of scores: from direct use in float32, from float32 otherwise.
 
     `label_agreement` is the share of texts with the same highest label. `max_score_difference` is
     the largest difference of any score; for regression it is divided by the range of the float32
@@ -84,8 +84,8 @@ class Terms:
 
     An `urgent` batch starts at once, next to all others. It may preempt a `bulk` batch. No batch
     starts after `begin_by_s`, an instant of the monotonic clock, which all processes of a machine
-    share. A `settled` batch waits until its worker has been up for a second, so that what ends
-    workers at their start does not meet it.
+    share. A `settled` batch waits until its worker has been up for a second. A kill at the
+    worker's start then cannot convict its text.
     """
 
     urgent: bool = False
@@ -139,7 +139,7 @@ class Engine(Protocol):
 
     @property
     def deviation(self) -> Deviation:
-        """How far the scores of that engine are from plain float32."""
+        """The measured difference of that engine's scores."""
         ...
 
     @property

@@ -1,7 +1,8 @@
-"""How many cores this process may use, and how an engine divides them into lanes and threads."""
+"""The cores that this process may use, their division into lanes and threads, and their kind."""
 
 import math
 import os
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,3 +83,14 @@ def quotas(root: Path) -> Iterator[float]:
             quota_us, period_us = map(int, words)
             if period_us:
                 yield quota_us / period_us
+
+
+def processor_features() -> tuple[str, ...]:
+    """Model and instruction sets of the processor, as far as the system reports them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return (platform.processor(),)
+    wanted = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU part")
+    first = lines[: lines.index("")] if "" in lines else lines
+    return tuple(sorted(line for line in first if line.split("\t")[0].rstrip(": ") in wanted))

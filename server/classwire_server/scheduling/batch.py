@@ -70,9 +70,9 @@ class Pending:
     the text belongs to, None for a call. A text ends once: with an `answer` and its `row` in it, or
     with an `error`. The dispatcher then puts it into `inbox`, in a list with the others of that
     inbox that ended at the same time. `cached` is true if the answer was computed for another text
-    with the same key. A suspect runs alone, since the model's process ended while it computed it.
-    `is_queued` is true while the text is in the queue, where it costs `cost_tokens`: 0 if another
-    queued text with its key pays. `trace` is the trace of its call.
+    with the same key. `is_suspect` is true if the model's process ended while it computed the text;
+    the text then runs alone. `is_queued` is true while the text is in the queue, where it costs
+    `cost_tokens`: 0 if another queued text with its key pays. `trace` is the trace of its call.
     """
 
     encoding: "Encoding"
@@ -106,8 +106,8 @@ class Pending:
 class Batch:
     """Texts that are computed together: those with the same key share a row.
 
-    `tokens` counts each row once. An urgent batch does not wait for a lane. The text of a
-    last trial becomes poison if its worker ends once more.
+    `tokens` counts each row once. An urgent batch does not wait for a lane. If the
+    worker ends on a batch with `is_last_trial`, its text becomes poison.
     """
 
     rows: list[list[Pending]]

@@ -231,7 +231,7 @@ class Dispatcher:
         encodings = [row[0].encoding for row in batch.rows]
         taken_s = time.monotonic()
         is_bulk = batch.priority is Priority.BULK
-        terms = Terms(batch.is_urgent, is_bulk, batch.begin_by_s, batch.is_last_trial)
+        terms = Terms(batch.is_urgent, is_bulk, batch.begin_by_s, settled=batch.is_last_trial)
         try:
             passes = compute(self._engine, encodings, terms)
         except (NoWorker, TooLate, WorkerLost) as error:

@@ -71,7 +71,7 @@ class Tokenizer(Protocol):
 
     @property
     def longest_token_bytes(self) -> int:
-        """Size of the longest entry of the vocabulary, in UTF-8 bytes."""
+        """Size of the longest entry of the vocabulary, in UTF-8 bytes; 0 without spans."""
         ...
 
     @property

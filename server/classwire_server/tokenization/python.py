@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from . import Text, Truncation
 
 MAX_CACHED_WORDS = 100_000
-"""Some tokenizers keep every word they have ever seen; from this number on they forget them."""
+"""Some tokenizers cache every word. The server clears a cache that has more."""
 
 
 class Ids(NamedTuple):
@@ -21,7 +21,7 @@ class Ids(NamedTuple):
 
 
 class PythonTokenizer:
-    """A tokenizer of `transformers`, of which nobody else has the object.
+    """A tokenizer of `transformers`; nothing else uses this object.
 
     The ids are those that a call of it returns. It encodes one text at a time, since truncation is
     set on the object. It has no spans.

@@ -74,7 +74,7 @@ def test_auto_without_fast_instructions(choose: Choose, processor: OnProcessor) 
     assert chosen.engine.traits.precision is Precision.FLOAT32
     assert chosen.deviation.texts == len(PARITY_TEXTS) + 1  # and one of special tokens
     (why,) = [choice.why for choice in chosen.choices if choice.what == "precision"]
-    assert why == "neither int8 nor bfloat16 is faster on this processor"
+    assert why == "the table has no faster precision for this processor"
 
 
 @pytest.mark.usefixtures("fastest")
@@ -134,7 +134,10 @@ def test_the_choice_is_the_same_each_time(
 
 
 @pytest.mark.usefixtures("fastest")
-@pytest.mark.parametrize("error", [AttributeError("no\nweight"), KeyError("x"), MemoryError()])
+@pytest.mark.parametrize(
+    "error",
+    [AttributeError("no such\nweight"), LookupError("no such key"), MemoryError("no memory left")],
+)
 def test_auto_goes_on_after_any_failure(
     choose: Choose, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -150,7 +153,7 @@ def test_auto_goes_on_after_any_failure(
     monkeypatch.setattr(layouts, "convert", fail)
     chosen = choose(precision="auto", **LENIENT)
     assert chosen.engine.traits.precision is Precision.BFLOAT16
-    line = (str(error).splitlines() or ["MemoryError"])[0]
+    line = str(error).splitlines()[0]
     (why,) = [choice.why for choice in chosen.choices if choice.what == "precision"]
     assert f"int8 does not run: {line}; bfloat16: labels agree" in why
     with pytest.raises(CheckpointError) as raised:

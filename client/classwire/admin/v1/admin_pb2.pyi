@@ -31,8 +31,8 @@ class _ChangeStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeSta
     CHANGE_STAGE_UNSPECIFIED: _ChangeStage.ValueType  # 0
     """Never sent by a server."""
     CHANGE_STAGE_LOADING: _ChangeStage.ValueType  # 1
-    """The new model's process starts, reads the checkpoint, checks itself against plain float32 one text
-    at a time, and warms up.
+    """The new model's process starts, reads the checkpoint, compares its scores with direct use of
+    transformers, and warms up.
     """
     CHANGE_STAGE_FINISHING: _ChangeStage.ValueType  # 2
     """New calls no longer use the old model, which answers its calls in flight."""
@@ -45,8 +45,8 @@ class ChangeStage(_ChangeStage, metaclass=_ChangeStageEnumTypeWrapper):
 CHANGE_STAGE_UNSPECIFIED: ChangeStage.ValueType  # 0
 """Never sent by a server."""
 CHANGE_STAGE_LOADING: ChangeStage.ValueType  # 1
-"""The new model's process starts, reads the checkpoint, checks itself against plain float32 one text
-at a time, and warms up.
+"""The new model's process starts, reads the checkpoint, compares its scores with direct use of
+transformers, and warms up.
 """
 CHANGE_STAGE_FINISHING: ChangeStage.ValueType  # 2
 """New calls no longer use the old model, which answers its calls in flight."""

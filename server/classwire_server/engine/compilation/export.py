@@ -22,8 +22,9 @@ import transformers
 from classwire import __version__
 from classwire_server.checkpoint.loading import Checkpoint
 from classwire_server.engine import Precision
+from classwire_server.engine.cores import processor_features
 from classwire_server.engine.forward.packed import PackedModel
-from classwire_server.errors import CompileError
+from classwire_server.errors import CompileError, telling_line
 
 LIBRARY = "model.so"
 OPERATORS = "model.json"
@@ -234,19 +235,8 @@ def _weights(model: PackedModel) -> dict[str, torch.Tensor]:
     }
 
 
-def processor_features() -> tuple[str, ...]:
-    """Model and instruction sets of the processor, as far as the system reports them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return (platform.processor(),)
-    wanted = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU part")
-    first = lines[: lines.index("")] if "" in lines else lines
-    return tuple(sorted(line for line in first if line.split("\t")[0].rstrip(": ") in wanted))
-
-
 def _reason(error: Exception) -> str:
     """The most informative line of an error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     informative = [line for line in lines if "No space left" in line or "error:" in line]
-    return (informative or lines or [type(error).__name__])[0]
+    return informative[0] if informative else telling_line(error)

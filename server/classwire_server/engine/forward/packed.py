@@ -39,7 +39,7 @@ class PackedModel(torch.nn.Module):
         self._own_attention = model.config._attn_implementation
         model.set_attn_implementation(ATTENTION)
         if model.config._attn_implementation != ATTENTION:
-            raise ValueError(_not_replaced())
+            raise ValueError(_why_not_replaced())
         self.model = model
         self.first_position: int = first_position(model)
         self.padding_id: int | None = model.config.pad_token_id if self.first_position else None
@@ -100,7 +100,7 @@ class PackedModel(torch.nn.Module):
         return output
 
 
-def _not_replaced() -> str:
+def _why_not_replaced() -> str:
     """Why a model keeps its own attention."""
     if hasattr(masking_utils, "create_bidirectional_mask"):
         return "its attention cannot be replaced"

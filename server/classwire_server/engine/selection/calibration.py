@@ -54,7 +54,7 @@ def calibration_texts(path: str = "") -> tuple[Text, ...]:
 def measure_deviation(
     expected: np.ndarray, actual: np.ndarray, activation: Activation, problem_type: ProblemType
 ) -> Deviation:
-    """Measure how far logits are from those of plain float32.
+    """Measure how far logits are from the expected ones.
 
     Both are (texts, labels) with at least one text. A difference that is not finite counts as
     infinite, and logits that are not finite count as another label.

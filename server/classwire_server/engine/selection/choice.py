@@ -29,7 +29,7 @@ from .layouts import TorchEngine, choose_layout, unpack
 from .parity import ParityCheck, check_by_direct_use, check_by_engine
 from .precisions import in_first_precision, in_precision, prepacked
 from .processor import faster_than_float32, this_processor
-from .timing import sample_of
+from .sample import sample_of
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Selection:
 
     def finished(self, engine: Runner) -> Runner:
         """The engine as the worker runs it: one text at a time if deterministic."""
-        return OneByOne(engine) if self.deterministic else engine
+        return _as_run(engine, self.deterministic)
 
 
 def select(
@@ -86,7 +86,7 @@ def select(
     tried = ", ".join(precision.value for precision in (*faster, Precision.FLOAT32))
     why = f"set by --precision; auto would try {tried}"
     if config.precision == "auto" and not faster:
-        why = "neither int8 nor bfloat16 is faster on this processor"
+        why = "the table has no faster precision for this processor"
     elif config.precision != Precision.FLOAT32.value:
         torch.set_num_threads(1)  # the deviation must not depend on the number of cores
         parity_check = check_by_engine(checkpoint, calibration_texts(config.calibration), engine)
@@ -126,10 +126,14 @@ def select(
     )
 
 
+def _as_run(engine: Runner, deterministic: bool) -> Runner:
+    return OneByOne(engine) if deterministic else engine
+
+
 def _measured_profile(
     engine: TorchEngine, parity_check: ParityCheck, config: ServerConfig
 ) -> LatencyProfile:
-    runner = OneByOne(engine) if config.deterministic else engine
+    runner = _as_run(engine, config.deterministic)
     return measure_profile(
         lambda tokens: runner.run(sample_of(parity_check.texts, tokens)),
         config.batch_tokens or LAST_TOKENS,

@@ -54,6 +54,6 @@ class DirectUse:
         return logits[0].float().cpu().numpy()
 
     def _takes(self, name: str) -> bool:
-        """Whether the call is no TypeError with this input."""
+        """Whether the model's `forward` accepts an input of this name."""
         kinds = {parameter.kind for parameter in self._parameters.values()}
         return name in self._parameters or inspect.Parameter.VAR_KEYWORD in kinds

@@ -18,7 +18,7 @@ from .calibration import LONG_TEXT, PAIR, PARITY_TEXTS, measure_deviation, sprea
 from .direct_use import DirectUse
 
 SAME = 1e-5
-"""Largest allowed difference of a float32 engine's score from plain float32."""
+"""Largest allowed difference of a float32 engine's score from direct use."""
 
 BATCH_TOKENS = 512
 """Tokens of a batch: all texts at once would need memory that is never used again."""

@@ -18,8 +18,8 @@ from .parity import ParityCheck
 
 log = logging.getLogger(__name__)
 
-Build = Callable[[PreTrainedModel, Precision], TorchEngine]
-"""Builds an engine in a precision. Converts the model in place."""
+EngineBuilder = Callable[[PreTrainedModel, Precision], TorchEngine]
+"""Builds an engine of a model in a precision. Converts the model in place."""
 
 
 def prepacked(
@@ -48,7 +48,7 @@ def prepacked(
 
 
 def in_precision(
-    precision: Precision, model: PreTrainedModel, build: Build, parity_check: ParityCheck
+    precision: Precision, model: PreTrainedModel, build: EngineBuilder, parity_check: ParityCheck
 ) -> tuple[TorchEngine, Deviation]:
     """Build the engine in the user's precision. Converts the model in place.
 
@@ -71,7 +71,7 @@ def in_first_precision(
     precisions: Iterable[Precision],
     config: ServerConfig,
     model: PreTrainedModel,
-    build: Build,
+    build: EngineBuilder,
     parity_check: ParityCheck,
 ) -> tuple[TorchEngine, Deviation | None, str]:
     """Build the engine in the first of these precisions whose scores are close enough to those of
@@ -99,7 +99,7 @@ def _if_close_enough(
     precision: Precision,
     config: ServerConfig,
     model: PreTrainedModel,
-    build: Build,
+    build: EngineBuilder,
     parity_check: ParityCheck,
 ) -> tuple[tuple[TorchEngine, Deviation] | None, str]:
     """Build the engine of a copy of the model. Returns it if auto may take it, and the result."""

@@ -6,7 +6,7 @@ Timing would choose by chance on a busy machine, and two replicas would give dif
 from dataclasses import dataclass
 
 from classwire_server.engine import FASTER_ON_CPU, FASTER_ON_GPU, Precision
-from classwire_server.engine.compilation.export import processor_features
+from classwire_server.engine.cores import processor_features
 from classwire_server.engine.forward.int8 import ALL_LEVELS, weight_levels
 
 _INSTRUCTIONS = {

@@ -44,7 +44,7 @@ class WorkerPool:
 
     @property
     def deviation(self) -> Deviation:
-        """The largest deviation from plain float32 of any worker."""
+        """The largest deviation of any worker."""
         return max((w.deviation for w in self._workers), key=lambda d: d.max_score_difference)
 
     @property

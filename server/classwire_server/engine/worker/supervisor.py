@@ -95,7 +95,7 @@ class Supervisor:
 
     @property
     def deviation(self) -> Deviation:
-        """How far its scores are from plain float32."""
+        """The measured difference of its scores."""
         return self._worker.deviation
 
     def compute(self, texts: PackedTexts, terms: Terms) -> Computed:

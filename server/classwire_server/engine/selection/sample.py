@@ -1,11 +1,11 @@
-"""Timing of an engine on synthetic texts."""
+"""Synthetic texts for the measurement of passes."""
 
 import numpy as np
 
 from classwire_server.engine.packing import PackedTexts
 
-TEXT_TOKENS = 32
-"""Largest length of the texts that engines are timed on."""
+_TEXT_TOKENS = 32
+"""Largest length of the texts."""
 _LAST_TOKENS = 2
 """The special tokens at the end of a text, at most."""
 
@@ -17,7 +17,7 @@ def sample_of(texts: PackedTexts, tokens: int) -> PackedTexts:
     the last one.
     """
     last = slice(texts.bounds[-2], texts.bounds[-1])
-    length = min(TEXT_TOKENS, tokens, last.stop - last.start)
+    length = min(_TEXT_TOKENS, tokens, last.stop - last.start)
     count = max(1, tokens // length)
     tail = min(_LAST_TOKENS, length)
     cut = np.r_[0 : length - tail, -tail:0]
