@@ -96,13 +96,14 @@ def _words_and_letters(pattern: str) -> tuple[list[str], list[str]]:
     return sorted(words), sorted({letter for word in words for letter in word})
 
 
-def _word_piece(kind: Any = transformers.BertTokenizerFast) -> Any:  # type: ignore[attr-defined]
+def _word_piece(model: str = "Bert") -> Any:
     words, letters = _words_and_letters(r"\w+|[^\w\s]")
     pieces = [*words, *letters, *(f"##{letter}" for letter in letters)]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     known = dict.fromkeys([*special, *(piece.lower() for piece in pieces)])
     with tempfile.TemporaryDirectory() as folder:  # versions 4 and 5 of transformers read this file
         Path(folder, "vocab.txt").write_text("\n".join(known), encoding="utf-8")
+        kind: Any = getattr(transformers, f"{model}TokenizerFast")
         return kind.from_pretrained(folder, model_max_length=MAX_TOKENS)
 
 
@@ -182,8 +183,7 @@ def _distilbert() -> Any:
     config = transformers.DistilBertConfig(
         dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=MAX_TOKENS
     )
-    tokenizer = _word_piece(transformers.DistilBertTokenizerFast)
-    return tokenizer, config, transformers.DistilBertForSequenceClassification
+    return _word_piece("DistilBert"), config, transformers.DistilBertForSequenceClassification
 
 
 def _electra() -> Any:
@@ -288,15 +288,18 @@ def _big_bird() -> Any:
 
 
 def _deberta_v2() -> Any:
+    attention: dict[str, Any] = {
+        "relative_attention": True,
+        "position_buckets": 16,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_biased_input": False,
+    }
+    sizes = {**_SIZES, "num_hidden_layers": 3}
     config = transformers.DebertaV2Config(
-        **_SIZES,
-        max_position_embeddings=MAX_TOKENS,
-        relative_attention=True,
-        pos_att_type=["p2c", "c2p"],
-        position_biased_input=False,
-        type_vocab_size=0,
+        **sizes, **attention, max_position_embeddings=MAX_TOKENS, type_vocab_size=0
     )
-    config.update({"position_buckets": 16, "norm_rel_ebd": "layer_norm", "share_att_key": True})
     return _word_piece(), config, transformers.DebertaV2ForSequenceClassification
 
 

@@ -1,6 +1,7 @@
 """The two distributions of the checkout fit together."""
 
 import importlib.metadata
+import re
 import tomllib
 from pathlib import Path
 
@@ -38,6 +39,18 @@ def test_ranges_that_both_state_fit() -> None:
     assert {name for name in shared if client[name] != server[name]} <= {"grpcio"}
     oldest = next(bound.version for bound in server["grpcio"] if bound.operator == ">=")
     assert client["grpcio"].contains(oldest)
+
+
+def test_the_page_of_versions_states_the_lower_bounds() -> None:
+    """docs/project/versioning.md states the lower bound of each library that it lists."""
+    page = (ROOT / "docs/project/versioning.md").read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^\| ([a-z]+) \| ([0-9.]+) \| ", page, re.MULTILINE))
+
+    assert {"torch", "transformers", "grpcio"} <= stated.keys()
+    for needed in map(Requirement, SERVER["dependencies"]):
+        if needed.name in stated:
+            assert f">={stated.pop(needed.name)}" in map(str, needed.specifier)
+    assert stated == {}
 
 
 def test_client_needs_no_torch() -> None:

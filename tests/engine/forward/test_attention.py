@@ -1,15 +1,19 @@
-"""Which attention a GPU gets from the installed torch."""
+"""Which attention a model gets from the installed torch and transformers."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import transformers
+from transformers import XLNetForSequenceClassification, masking_utils
 
 from classwire_server.engine import Precision
 from classwire_server.engine.forward.attention import flash_attention, gpu_attention
+from classwire_server.engine.forward.packed import PackedModel
 
 VARLEN = "torch.nn.attention.varlen"
 
@@ -51,3 +55,16 @@ def test_new_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert flash_attention() is with_windows
     assert gpu_attention(Precision.FLOAT16).value == "FlashAttention"
     assert gpu_attention(Precision.FLOAT32).value == "one call for each length"
+
+
+def test_old_transformers(checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that keeps its own attention is not packed; with transformers 4 the reason names the
+    version that packs most models, and the installed one.
+    """
+    model = XLNetForSequenceClassification.from_pretrained(checkpoint("xlnet"))
+    with pytest.raises(ValueError, match="attention"):
+        PackedModel(model, frozenset())
+
+    monkeypatch.delattr(masking_utils, "create_bidirectional_mask", raising=False)
+    with pytest.raises(ValueError, match=f"transformers 5.0 .* {transformers.__version__}"):
+        PackedModel(model, frozenset())
