@@ -283,3 +283,13 @@ def test_words_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> N
     assert [each.ids for each in found if not isinstance(each, Exception)] == [
         [1], [2], [3], [4], [1], [2]
     ]  # fmt: skip
+
+
+def test_long_words_are_not_remembered() -> None:
+    """The words of a long text, which may be as long, are forgotten after it."""
+    tokenizer = python.PythonTokenizer(RememberingTokenizer())
+    texts = [Text("a"), Text("b" * (python.MAX_CACHED_TEXT + 1)), Text("c")]
+
+    found = tokenizer.encode(texts, spans=False)
+
+    assert [each.ids for each in found if not isinstance(each, Exception)] == [[1], [2], [1]]

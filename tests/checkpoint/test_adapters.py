@@ -298,6 +298,7 @@ def test_bad_base_models(adapter: Path, named: Any, problem: str) -> None:
         ({"peft_type": None}, "is an adapter of the kind None"),
         ({"task_type": "CAUSAL_LM"}, "is an adapter for CAUSAL_LM"),
         ({"megatron_config": {"a": 1}}, "is an adapter for Megatron"),
+        ({"layer_replication": [[0, 2], [1, 2]]}, "is an adapter that replicates layers"),
     ],
 )
 def test_adapters_that_cannot_be_merged(

@@ -367,3 +367,26 @@ def test_tokenizer_files_are_those_of_the_folder(folder: Path, tmp_path: Path) -
     ):
         path.write_text(json.dumps(own | named))
         assert f"names {other}, outside of the checkpoint" in _error(folder)
+
+
+@pytest.mark.parametrize("key", ["vocab", "vocab_file", "tokenizer_file"])
+def test_a_map_of_special_tokens_that_names_a_file(folder: Path, tmp_path: Path, key: str) -> None:
+    """The loader rejects it: transformers passes each entry of the map to the tokenizer, which
+    would take the file for its vocabulary.
+    """
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nbook\n")
+    secret = tmp_path / "secret.env"
+    secret.write_text("user=alice\nbook\n")
+    (folder / "special_tokens_map.json").write_text(json.dumps({key: str(secret)}))
+    problem = f"its special_tokens_map.json names {secret}, outside of the checkpoint"
+    assert problem in _error(folder)
+
+
+def test_versions_of_a_tokenizer_outside_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    """The loader rejects a list of files that leads out of the folder."""
+    (tmp_path / "tokenizer.1.0.json").write_text((folder / "tokenizer.json").read_text())
+    path = folder / "tokenizer_config.json"
+    own = json.loads(path.read_text())
+    path.write_text(json.dumps(own | {"fast_tokenizer_files": ["../tokenizer.1.0.json"]}))
+    assert "names ../tokenizer.1.0.json, outside of the checkpoint" in _error(folder)

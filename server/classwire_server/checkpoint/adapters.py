@@ -218,6 +218,8 @@ def _problems(folder: Path, said: Mapping[str, Any], config: ServerConfig) -> It
         yield f"is an adapter for {task}, not for sequence classification (SEQ_CLS)"
     if said.get("megatron_config"):  # peft would import the module that the adapter names
         yield "is an adapter for Megatron, which cannot be merged"
+    if said.get("layer_replication"):  # the copies of a layer share its weights
+        yield "is an adapter that replicates layers, which cannot be merged"
     if importlib.util.find_spec("peft") is None:
         yield "is an adapter, which needs peft: pip install 'classwire-server[adapters]'"
     if whole := weights_in(folder):

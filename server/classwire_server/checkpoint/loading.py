@@ -20,11 +20,11 @@ from classwire_server.tokenization import Tokenization, Truncation
 from .adapters import CheckpointFiles, files_of
 from .fingerprint import fingerprint
 from .labels import labels_of
-from .path_safety import check_contained, check_tokenizer_config
+from .path_safety import check_contained
 from .problems import check_weights, explain
 from .token_limit import token_limit
 from .tokenizer import SavedTokenizer, describe_tokenizer, save_tokenizer
-from .tokenizer_files import file_options, load_tokenizer
+from .tokenizer_files import check_tokenizer_configs, file_options, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -91,7 +91,6 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
     broken tokenizer, unprintable labels.
     """
     import transformers
-    from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -110,7 +109,7 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
         options["revision"] = files.revision
         raw_config, commit = _raw_config(files.base, options)
         options["revision"] = commit or options["revision"]  # all files of one commit
-        check_tokenizer_config(get_tokenizer_config(files.tokenizer, **options), files.tokenizer)
+        check_tokenizer_configs(files.tokenizer, options)
         model_config = transformers.AutoConfig.from_pretrained(files.base, **options)
         labels = files.labels(model_config, options)
         for key, value in labels.items():

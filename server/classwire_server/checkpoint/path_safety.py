@@ -1,8 +1,8 @@
 """Checks that loading a checkpoint reads only files of its own folder.
 
 A malicious checkpoint could make the server read other files through links, the names of shards,
-paths in its tokenizer's config, or an adapter's base model. `transformers` looks up all other names
-in the folder only, and the hub's library rejects names that lead out of a snapshot.
+paths in its tokenizer's configs, or an adapter's base model. `transformers` looks up all other
+names in the folder only, and the hub's library rejects names that lead out of a snapshot.
 """
 
 import errno
@@ -33,17 +33,26 @@ def check_contained(folder: Path) -> None:
             raise CheckpointError(f"{folder}: {name} leads out of the folder")
 
 
-def check_tokenizer_config(config: Mapping[str, Any], location: str) -> None:
-    """Raise ValueError if tokenizer_config.json names a file of this machine that is not its own.
+TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json")
+"""Files whose entries `transformers` passes to a tokenizer as its arguments."""
 
-    `transformers` opens it, in most versions by "tokenizer_file" and in all by "vocab".
+
+def check_tokenizer_config(config: Mapping[str, Any], location: str, file: str) -> None:
+    """Raise ValueError if a tokenizer's config names a file of this machine that is not its own.
+
+    `config` is the content of `file`, one of TOKENIZER_CONFIGS. `transformers` opens such a file,
+    by "vocab", "vocab_file", "tokenizer_file", "init_inputs" or "fast_tokenizer_files".
     """
-    here = os.path.realpath(location)
-    for value in (*config.values(), *config.get("init_inputs", ())):
-        if not isinstance(value, str) or not os.path.exists(value) or os.path.isdir(value):
+    here = os.path.abspath(location)
+    allowed = (here, os.path.realpath(here))
+    values = (value for key, value in config.items() if not key.endswith("_token"))
+    for value in chain.from_iterable(v if isinstance(v, list) else [v] for v in values):
+        if not isinstance(value, str):
             continue
-        if not Path(os.path.realpath(value)).is_relative_to(here):
-            raise ValueError(f"its tokenizer_config.json names {value}, outside of the checkpoint")
+        for path in (value, os.path.join(here, value)):  # from the current folder, or its own
+            target = Path(os.path.abspath(path))
+            if os.path.isfile(path) and not any(map(target.is_relative_to, allowed)):
+                raise ValueError(f"its {file} names {value}, outside of the checkpoint")
 
 
 def _is_loop(path: Path) -> bool:
@@ -85,7 +94,10 @@ def base_of(name: str, adapter: Path, base: Any, bases: str) -> str:
     if found is None and HUB_ID.fullmatch(base):
         return base
     if found is None or not os.path.isdir(found):
-        raise CheckpointError(f"{name}: its base model {base}: no such folder")
+        raise CheckpointError(
+            f"{name}: its base model {base}: no such folder (a relative path starts at the "
+            "adapter's folder); correct base_model_name_or_path in adapter_config.json"
+        )
     folder = Path(found).resolve()
     allowed = [adapter, *([Path(bases).expanduser()] if bases else [])]
     if not any(folder.is_relative_to(place.resolve()) for place in allowed):

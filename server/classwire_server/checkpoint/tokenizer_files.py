@@ -1,6 +1,7 @@
 """Reads a tokenizer from a checkpoint's files, and names the file that is missing or broken."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import tokenizers
 
 from .broken_files import unreadable
+from .path_safety import TOKENIZER_CONFIGS, check_tokenizer_config
 
 _NAMES = ("*token*", "*vocab*", "*merges*", "*.model", "*.codes", "*.spm", "dict.txt")
 """Patterns of the names that tokenizers' files have."""
@@ -45,6 +47,20 @@ def load_tokenizer(location: str, options: Mapping[str, Any]) -> Any:
     ):
         raise ValueError(_MISSING)  # transformers makes one of special tokens alone
     return tokenizer
+
+
+def check_tokenizer_configs(location: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError if a config of a tokenizer names a file outside of the checkpoint."""
+    from transformers.utils import cached_file
+
+    for name in TOKENIZER_CONFIGS:
+        try:
+            path = cached_file(location, name, **file_options(options))
+        except OSError:  # not every tokenizer has both
+            continue
+        if path is not None:
+            config = json.loads(Path(path).read_text(encoding="utf-8"))
+            check_tokenizer_config(config, location, name)
 
 
 def vocabulary_files(tokenizer: Any, location: str, options: Mapping[str, Any]) -> dict[str, str]:

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 from . import Text, Truncation
 
-MAX_CACHED_WORDS = 100_000
+MAX_CACHED_WORDS = 10_000
 """Some tokenizers cache every word. The server clears a cache that has more."""
+MAX_CACHED_TEXT = 4_096
+"""Length of a text after which the server clears the cache: its words may be as long."""
 
 
 class Ids(NamedTuple):
@@ -68,11 +70,12 @@ class PythonTokenizer:
             except Exception as error:
                 return error
             finally:
-                self._forget_words()
+                self._forget_words(len(source.text) + len(source.text_pair or ""))
         ids = made["input_ids"]
         return Ids(ids, made.get("token_type_ids") or [0] * len(ids))
 
-    def _forget_words(self) -> None:
+    def _forget_words(self, length: int) -> None:
         words = getattr(self._tokenizer, "cache", None)
-        if isinstance(words, dict) and len(words) > MAX_CACHED_WORDS:
+        is_full = length > MAX_CACHED_TEXT or len(words or ()) > MAX_CACHED_WORDS
+        if isinstance(words, dict) and is_full:
             words.clear()

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from classwire_server.checkpoint.loading import LoadedCheckpoint, load_checkpoint
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.forward.grouped import GroupedEngine
-from classwire_server.engine.forward.isolated import IsolatedEngine
+from classwire_server.engine.forward.isolated import IsolatedEngine, keeps_state
 from classwire_server.engine.selection.direct_use import DirectUse
 from classwire_server.engine.selection.layouts import choose_layout
 from classwire_server.engine.selection.parity import ParityCheck, check_by_direct_use
@@ -43,7 +45,8 @@ def test_an_input_that_the_tokenizer_does_not_return(load: Load) -> None:
     right = GroupedEngine(loaded.model, check.checkpoint.input_names, "cpu")
     wrong = GroupedEngine(loaded.model, {"attention_mask", "token_type_ids"}, "cpu")
     assert check.deviation(right).max_score_difference <= check.tolerance
-    assert check.deviation(wrong).max_score_difference > 0.01
+    with pytest.raises(ValueError, match="logits would move"):
+        check.deviation(wrong)
 
 
 def test_an_input_that_the_engine_leaves_out(load: Load) -> None:
@@ -52,7 +55,8 @@ def test_an_input_that_the_engine_leaves_out(load: Load) -> None:
     check = _check(loaded)
     assert check.checkpoint.takes_pairs
     wrong = GroupedEngine(loaded.model, {"attention_mask"}, "cpu")
-    assert check.deviation(wrong).max_score_difference > 0.01
+    with pytest.raises(ValueError, match="logits would move"):
+        check.deviation(wrong)
 
 
 @pytest.mark.parametrize("architecture", ["phi3", "big-bird"])
@@ -71,7 +75,8 @@ def test_an_order_in_which_a_model_deviates(load: Load) -> None:
     loaded = load("big-bird")
     check = _check(loaded)
     shared = GroupedEngine(loaded.model, check.checkpoint.input_names, "cpu")
-    assert check.deviation_in_any_order(shared, 1).max_score_difference > check.tolerance
+    with pytest.raises(ValueError, match="logits would move"):
+        check.deviation_in_any_order(shared, 1)
 
 
 def test_a_model_that_takes_no_pairs(load: Load) -> None:
@@ -114,3 +119,27 @@ def test_random_scores(load: Load) -> None:
     model.dropout = Dice()
     with pytest.raises(CheckpointError, match="scores change from call to call"):
         _check(loaded)
+
+
+def test_scores_that_hide_a_difference(load: Load) -> None:
+    """A decoder is not packed as if each token saw all others, though its scores are all near 0 and
+    stay the same.
+    """
+    loaded = load("bert", is_decoder=True, problem_type="multi_label_classification")
+    model: Any = loaded.model
+    model.classifier.bias.data -= 30.0
+    chosen = choose_layout(model, "cpu", 1, _check(loaded))
+    assert isinstance(chosen.engine, GroupedEngine)
+    assert "not packed (logits would move by" in chosen.why
+
+
+def test_state_named_inside_a_composite_config() -> None:
+    """A feature that changes the model is found in the config of an encoder, too."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "head_dim": 8}
+    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}
+    plain = transformers.T5GemmaConfig(encoder={**sizes}, decoder={**sizes})
+    dynamic = transformers.T5GemmaConfig(
+        encoder={**sizes, "rope_parameters": rope}, decoder={**sizes}
+    )
+    assert not keeps_state(SimpleNamespace(config=plain))  # type: ignore[arg-type]
+    assert keeps_state(SimpleNamespace(config=dynamic))  # type: ignore[arg-type]

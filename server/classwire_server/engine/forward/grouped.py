@@ -4,13 +4,12 @@ Texts of equal length need no padding, so any architecture computes the same as 
 On a CPU this is also faster than padding to the longest text.
 """
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from classwire_server.engine import EngineTraits, Execution, Layout, Precision
 from classwire_server.engine.packing import PackedTexts
@@ -33,11 +32,11 @@ class GroupedEngine:
         self.traits = EngineTraits(device, precision, Execution.PLAIN, Layout.PADDED)
         self.model = model
         self._input_names = input_names
-        config = model.config.get_text_config()
         # Without a padding token, the models that read a text's last token take one text at a time.
-        self._one_by_one = getattr(config, "pad_token_id", None) is None
-        end_id = getattr(config, "eos_token_id", None)  # one id, several, or none
-        self._end_ids: Any = [] if end_id is None else end_id
+        configs = (model.config, model.config.get_text_config())
+        self._one_by_one = any(getattr(each, "pad_token_id", None) is None for each in configs)
+        ends = [getattr(each, "eos_token_id", None) for each in configs]  # an id, several, or none
+        self._end_ids = np.unique([id_ for end in ends if end is not None for id_ in np.ravel(end)])
 
     @torch.inference_mode()
     def run(self, texts: PackedTexts) -> np.ndarray:
@@ -81,3 +80,11 @@ class GroupedEngine:
         }
         logits: torch.Tensor = self.model(**fed).logits  # (texts, labels)
         return logits.float().cpu().numpy()
+
+
+def configs_of(config: PretrainedConfig) -> Iterator[PretrainedConfig]:
+    """A model's config and all configs inside it, such as those of encoder and decoder."""
+    yield config
+    for value in vars(config).values():
+        if isinstance(value, PretrainedConfig):
+            yield from configs_of(value)

@@ -10,12 +10,12 @@ import threading
 from collections.abc import Set
 
 import numpy as np
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from classwire_server.engine import Precision
 from classwire_server.engine.packing import PackedTexts
 
-from .grouped import GroupedEngine
+from .grouped import GroupedEngine, configs_of
 
 _ONE_PASS = threading.Lock()
 """Held during each pass, since a model may seed and read torch's global generator."""
@@ -60,7 +60,10 @@ def keeps_state(model: PreTrainedModel) -> bool:
     The features are those of transformers 5.23.0: `dynamic_rope_update` in
     modeling_rope_utils.py, and block-sparse attention in models/big_bird.
     """
-    config = model.config.get_text_config()
+    return any(map(_names_state, configs_of(model.config)))
+
+
+def _names_state(config: PretrainedConfig) -> bool:
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     parts = (rope, *(part for part in rope.values() if isinstance(part, dict)))
     kinds = {part.get("rope_type", part.get("type")) for part in parts}

@@ -24,7 +24,9 @@ _SHORT = (
 )
 LONG_TEXT = Text(" ".join(_SHORT * 8))
 PAIR = Text("A pair has two texts", "and the second one answers the first")
-PARITY_TEXTS = (*map(Text, _SHORT), LONG_TEXT, PAIR)
+_TWINS = tuple(Text(" ".join(reversed(_SHORT[index].split()))) for index in (0, 4))
+"""As long as two of the short texts, so that groups of equal length have two texts."""
+PARITY_TEXTS = (*map(Text, _SHORT), *_TWINS, LONG_TEXT, PAIR)
 """Enough to see whether an engine computes the same function: a layout error affects every text."""
 
 _PAIRS = 10

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from classwire_server.checkpoint.loading import Checkpoint, ProblemType
-from classwire_server.engine import Deviation
+from classwire_server.engine import Deviation, Precision
 from classwire_server.engine.forward.runner import Runner
 from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import CheckpointError
@@ -19,6 +19,8 @@ from .direct_use import DirectUse
 
 SAME = 1e-5
 """Largest allowed difference of a float32 engine's score from direct use."""
+SAME_LOGITS = 1e-4
+"""Largest allowed difference of its logits, as a share of a label's largest logit, or of 1."""
 
 BATCH_TOKENS = 512
 """Tokens of a batch: all texts at once would need memory that is never used again."""
@@ -52,21 +54,31 @@ class ParityCheck:
         return SAME * max(1.0, largest) / spread(self.logits)
 
     def deviation(self, runner: Runner) -> Deviation:
-        """Measure how far a runner's scores are from the reference, with many texts in a batch."""
-        return self._measured(_run(runner, self.texts))
+        """Measure how far a runner's scores are from the reference, with many texts in a batch.
+
+        Raises ValueError when the logits of a float32 runner differ where its scores hide it.
+        """
+        return self._measured(runner, _run(runner, self.texts))
 
     def deviation_in_any_order(self, runner: Runner, lanes: int) -> Deviation:
         """Measure the largest deviation of several runs, on `lanes` threads at once.
 
         Half of the runs begin with the shortest texts, half with the longest, so a model that
-        changes with the texts that it has run deviates.
+        changes with the texts that it has run deviates. Raises ValueError as `deviation` does.
         """
         orders = [False, True] * ((lanes + 1) // 2)
         with ThreadPoolExecutor(lanes) as threads:
             runs = threads.map(lambda falling: _run(runner, self.texts, falling), orders)
-            return max(map(self._measured, runs), key=lambda found: found.max_score_difference)
+            found = [self._measured(runner, logits) for logits in runs]
+        return max(found, key=lambda each: each.max_score_difference)
 
-    def _measured(self, logits: np.ndarray) -> Deviation:
+    def _measured(self, runner: Runner, logits: np.ndarray) -> Deviation:
+        if runner.traits.precision is Precision.FLOAT32:
+            largest = np.abs(self.logits).max(axis=0)  # (labels,)
+            moved = np.abs(logits - self.logits)  # (texts, labels)
+            # Scores near 0 and 1 stay the same where logits do not.
+            if (moved > SAME_LOGITS * np.maximum(largest, 1.0)).any():
+                raise ValueError(f"logits would move by {moved.max():.1e}")
         return measure_deviation(
             self.logits, logits, self.checkpoint.activation, self.checkpoint.problem_type
         )
