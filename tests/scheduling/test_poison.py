@@ -156,7 +156,7 @@ def test_only_the_last_trial_waits_for_a_settled_worker(scheduler: Scheduler) ->
 
 
 def test_all_callers_of_a_poisonous_text_get_the_error(scheduler: Scheduler) -> None:
-    """Callers that share a poisonous text, queued or in flight, all get the error. Their number
+    """Callers that share a poison text, queued or in flight, all get the error. Their number
     does not count: each death counts once.
     """
     text = waiting()
@@ -330,7 +330,7 @@ def test_cleared_texts_are_new(scheduler: Scheduler) -> None:
 
 
 def test_the_tracker_is_bounded() -> None:
-    """The tracker evicts the oldest suspect, and separately the oldest poisonous text."""
+    """The tracker evicts the oldest suspect, and separately the oldest poison text."""
     tracker = PoisonTracker(EXPIRY_S)
     keys = [waiting().key for _ in range(REMEMBERED_TEXTS + 1)]
     poison = waiting().key

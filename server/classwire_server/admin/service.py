@@ -147,7 +147,7 @@ class AdminService:
     def clear_poison_inputs(
         self, request: pb.ClearPoisonInputsRequest, call: Call
     ) -> pb.ClearPoisonInputsResponse:
-        """Let poisonous texts run again."""
+        """Let poison texts run again."""
         models = self._served(request.model)
         count = sum(served.dispatcher.clear_poison() for _, served in models)
         return pb.ClearPoisonInputsResponse(count=count)

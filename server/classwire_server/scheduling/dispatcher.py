@@ -106,7 +106,7 @@ class Dispatcher:
             return self._scheduler.poison_inputs(time.monotonic())
 
     def clear_poison(self) -> int:
-        """Let poisonous texts run again as any other; returns their number."""
+        """Let poison texts run again as any other; returns their number."""
         with self._lock:
             return self._scheduler.clear_poison()
 

@@ -8,12 +8,12 @@ from .batch import Key
 MAX_DEATHS = 2
 """Deaths of a process that held a text alone, after which the text is poison."""
 REMEMBERED_TEXTS = 1_024
-"""Maximum number of suspects, and of poisonous texts."""
+"""Maximum number of suspects, and of poison texts."""
 
 
 @dataclass(frozen=True)
 class PoisonInputs:
-    """Number of poisonous texts, and when the first and the last of them were found.
+    """Number of poison texts, and when the first and the last of them were found.
 
     Both are instants of the monotonic clock, 0 without such a text.
     """
@@ -27,7 +27,7 @@ class PoisonTracker:
     """Finds the texts that end the model's process.
 
     A text becomes a suspect when the process ends while it computes the text, and poison after
-    MAX_DEATHS such deaths of a process that held nothing else. After `expiry_s` a poisonous text
+    MAX_DEATHS such deaths of a process that held nothing else. After `expiry_s` a poison text
     gets one more trial: it becomes a suspect that one more death convicts.
 
     It counts by key, across callers. A text whose callers all time out while the process restarts
@@ -52,7 +52,7 @@ class PoisonTracker:
         return self._suspects.get(key, 0) == MAX_DEATHS - 1
 
     def inputs(self) -> PoisonInputs:
-        """The poisonous texts in figures."""
+        """The poison texts in figures."""
         found_s = list(self._poison.values())
         return PoisonInputs(len(found_s), found_s[0], found_s[-1]) if found_s else PoisonInputs()
 
@@ -82,7 +82,7 @@ class PoisonTracker:
             self._suspect(key, MAX_DEATHS - 1)
 
     def clear(self) -> int:
-        """Forget all poisonous texts; returns their number."""
+        """Forget all poison texts; returns their number."""
         count = len(self._poison)
         self._poison.clear()
         return count

@@ -33,7 +33,7 @@ from .result_cache import ResultCache
 @dataclass(frozen=True)
 class Bounds:
     """What the scheduler of one engine may hold: tokens in its queue, bytes in its cache, and a
-    poisonous text for `poison_expiry_s`.
+    poison text for `poison_expiry_s`.
     """
 
     max_queue_tokens: int
@@ -243,7 +243,7 @@ class Scheduler:
         return self._poison.inputs()
 
     def clear_poison(self) -> int:
-        """Let poisonous texts run again as any other; returns their number."""
+        """Let poison texts run again as any other; returns their number."""
         return self._poison.clear()
 
     def _finish_s(
