@@ -17,10 +17,12 @@ from classwire_server.errors import ConfigError
 from .machine import Facts, machine
 
 _SETTINGS = (
-    *("model", "device", "precision", "compile", "compile_cache", "lanes", "threads"),
-    *("batch_tokens", "min_label_agreement", "max_score_difference"),
+    *("model", "revision", "offline", "cache_dir", "adapter_bases", "trust_remote_code"),
+    *("safetensors_only", "max_tokens", "device", "precision", "compile", "compile_cache"),
+    *("lanes", "threads", "batch_tokens", "calibration", "min_label_agreement"),
+    "max_score_difference",
 )
-"""The settings on which a choice depends. The file and the environment may hold all others."""
+"""The settings on which loading and a choice depend. File and environment may hold all others."""
 
 
 def _doctor(config: str | None, as_json: bool, **flags: Any) -> None:
