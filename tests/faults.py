@@ -75,6 +75,17 @@ def dies_on_long_texts(control: Link, links: Sequence[Link]) -> None:
     _serve(control, links, run)
 
 
+def dies_on_long_texts_among_others(control: Link, links: Sequence[Link]) -> None:
+    """The process is killed while it computes a batch of several texts with a long one."""
+
+    def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
+        if _is_long(texts) and len(texts.lengths) > 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return _run(self, texts)
+
+    _serve(control, links, run)
+
+
 def dies_on_two_long_texts(control: Link, links: Sequence[Link]) -> None:
     """The process is killed while it computes two long texts at the same time."""
     together = threading.Barrier(2)

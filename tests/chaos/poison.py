@@ -87,9 +87,11 @@ def _judge(
     )
     reason = str(poison.reason) if isinstance(poison, ClasswireError) else "answered"
     what = f"64 texts in {kind}{', the second time' if again else ''}"
-    asked = f"63 right answers, 1 POISON_INPUT, {0 if again else 3} deaths of the process"
+    asked = f"63 right answers, 1 POISON_INPUT, {'0' if again else '2 or 3'} deaths of the process"
     found = f"{right} right answers, 1 {reason}, {deaths} deaths"
-    is_met = right == TEXTS - 1 and reason == "POISON_INPUT" and deaths == (0 if again else 3)
+    is_met = (
+        right == TEXTS - 1 and reason == "POISON_INPUT" and deaths in ((0,) if again else (2, 3))
+    )
     report.add(what, asked, found, is_met)
 
 

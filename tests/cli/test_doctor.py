@@ -145,7 +145,7 @@ def test_settings_change_the_choices(bert: Path, few_texts: str) -> None:
     assert said["batches"].value == "512 tokens"
     assert said["batches"].why.startswith("set by --batch-tokens; 16: ")
     tried = faster_than_float32("cpu", this_processor())
-    expected = "scores within 0.03: " if tried else "on this processor"
+    expected = "scores within 0.03: " if tried else "for this processor"
     assert expected in said["precision"].why
 
 
