@@ -141,7 +141,7 @@ def test_wrong_scores_are_not_changed_over_to(
     monkeypatch.setattr(compilation, "CompiledModel", Wrong)
     assert choose() is None
     (line,) = caplog.messages
-    assert line.startswith("tiny: not compiled, goes on uncompiled: its scores would move by ")
+    assert line.startswith("tiny: not compiled, goes on uncompiled: logits would move by ")
 
 
 def test_without_a_compiler_the_plain_engine_goes_on(
