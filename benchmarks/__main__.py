@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from typing import Any
 from . import accuracy, tables
 from .machine import machine
 from .plan import FULL, SHORT
+from .progress import progress
 from .suite import Suite
 
 PARTS = ("engines", "served", "interference", "memory", "start", "accuracy")
@@ -44,11 +44,7 @@ def main() -> None:
     plan = dataclasses.replace(plan, rounds=arguments.rounds or plan.rounds)
     parts = arguments.only or (SHORT_PARTS if arguments.short else PARTS)
     started_s = time.monotonic()
-
-    def say(line: str) -> None:
-        minutes, seconds = divmod(round(time.monotonic() - started_s), 60)
-        print(f"{minutes:3}:{seconds:02}  {line}", file=sys.stderr, flush=True)
-
+    say = progress()
     result: dict[str, Any] = {
         "plan": plan.name,
         "rounds": plan.rounds,

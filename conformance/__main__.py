@@ -14,16 +14,16 @@ import fcntl
 import json
 import logging
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.machine import machine
+from benchmarks.progress import progress
 
 from . import report
-from .languages import ALWAYS, NAMES, VECTORS, WORK, Say
+from .languages import ALWAYS, NAMES, VECTORS, WORK
 from .publication import publish
 from .servers import running, secure
 from .trial import ROWS_BESIDE_GROUPS, Trial
@@ -58,7 +58,7 @@ def held(folder: Path) -> Iterator[None]:
 
 def _run(arguments: argparse.Namespace) -> int:
     logging.getLogger("classwire_server").addHandler(logging.FileHandler(WORK / "servers.log", "w"))
-    say = _clock()
+    say = progress()
     document = json.loads(VECTORS.read_text("utf-8"))
     rows = [*(group["name"] for group in document["groups"]), *ROWS_BESIDE_GROUPS]
     with running() as targets, secure(WORK) as tls:
@@ -97,16 +97,6 @@ def _names(text: str) -> list[str]:
         if name not in NAMES:
             raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(NAMES)}")
     return names
-
-
-def _clock() -> Say:
-    started_s = time.monotonic()
-
-    def say(line: str) -> None:
-        minutes, seconds = divmod(round(time.monotonic() - started_s), 60)
-        print(f"{minutes:3}:{seconds:02}  {line}", file=sys.stderr, flush=True)
-
-    return say
 
 
 if __name__ == "__main__":

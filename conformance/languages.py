@@ -6,9 +6,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.progress import Say
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / ".conformance"
@@ -19,7 +21,6 @@ ALWAYS = ("python", "node")
 """Languages that must run on every machine."""
 
 INSTALL_S, BUILD_S, RUN_S = 1_200, 1_200, 300
-Say = Callable[[str], None]
 
 
 class CannotRun(Exception):

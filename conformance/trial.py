@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.progress import Say
+
 from .corruption import corrupted
 from .examples import Examples, answers
-from .languages import VECTORS, CannotRun, Language, Say
+from .languages import VECTORS, CannotRun, Language
 from .report import Column
 from .runs import defects_without_servers, run
 from .versions import versions

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
+from benchmarks.progress import progress
 
 from .publication import table
 from .trial import Plan
@@ -40,12 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.trials) - set(TRIALS):
         parser.error(f"unknown trial: {', '.join(sorted(unknown))}")
-    started_s = time.monotonic()
-
-    def say(line: str) -> None:
-        minutes, seconds = divmod(round(time.monotonic() - started_s), 60)
-        print(f"{minutes:3}:{seconds:02}  {line}", file=sys.stderr, flush=True)
-
+    say = progress()
     all_met = True
     with ExitStack() as ends:
         work = arguments.work or Path(ends.enter_context(tempfile.TemporaryDirectory()))

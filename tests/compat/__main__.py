@@ -14,13 +14,14 @@ import logging
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
+from benchmarks.progress import Say, progress
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.worker.pool import launch
 from classwire_server.server import Server
@@ -39,13 +40,11 @@ PROMISES: Mapping[str, Promise] = {
 }
 """What the server promises in each precision. int8 promises no bound."""
 
-Say = Callable[[str], None]
-
 
 def main() -> int:
     """Run the sweep and return the exit status."""
     arguments = _arguments()
-    say = _clock()
+    say = progress()
     listed = tomllib.loads(REFUSALS.read_text(encoding="utf-8"))
     folder = folder_of(arguments.work)
     results: dict[str, Any] = {
@@ -112,16 +111,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("compat.json"))
     parser.add_argument("--work", type=Path, default=WORK, help="folder for checkpoints")
     return parser.parse_args()
-
-
-def _clock() -> Say:
-    started_s = time.monotonic()
-
-    def say(line: str) -> None:
-        minutes, seconds = divmod(round(time.monotonic() - started_s), 60)
-        print(f"{minutes:3}:{seconds:02}  {line}", file=sys.stderr, flush=True)
-
-    return say
 
 
 if __name__ == "__main__":

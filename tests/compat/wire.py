@@ -1,6 +1,6 @@
 """The calls of the sweep: each gives scores, or an error, for every text of a type."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -8,10 +8,10 @@ import grpc
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from tests.admin.operator import Operator, refusal
+from tests.parity.wire import batch_outcomes, stream_outcomes
 
 CALL_S = 20.0
 LOAD_S = 180.0
-ITEMS_PER_MESSAGE = 3
 LAYOUTS: Mapping[int, str] = {pb.LAYOUT_PACKED: "packed", pb.LAYOUT_PADDED: "padded"}
 
 Answer = Mapping[str, Any]
@@ -57,30 +57,21 @@ def _alone(channel: grpc.Channel, inputs: Sequence[pb.TextInput], model: str) ->
 
 
 def _in_a_batch(channel: grpc.Channel, inputs: Sequence[pb.TextInput], model: str) -> list[Answer]:
-    request = pb.BatchClassifyRequest(inputs=inputs, model=model)
     try:
-        response = ClassifyServiceStub(channel).BatchClassify(request, timeout=CALL_S)
+        return [*map(_outcome, batch_outcomes(channel, inputs, model))]
     except grpc.RpcError as error:
         return [{"error": _refused(error)}] * len(inputs)
-    return [_outcome(outcome) for outcome in response.outcomes]
 
 
 def _in_a_stream(channel: grpc.Channel, inputs: Sequence[pb.TextInput], model: str) -> list[Answer]:
-    def requests() -> Iterator[pb.StreamClassifyRequest]:
-        yield pb.StreamClassifyRequest(config=pb.StreamConfig(model=model))
-        items = [pb.StreamItem(id=str(index), input=text) for index, text in enumerate(inputs)]
-        for start in range(0, len(items), ITEMS_PER_MESSAGE):
-            part = items[start : start + ITEMS_PER_MESSAGE]
-            yield pb.StreamClassifyRequest(items=pb.StreamItems(items=part))
-
-    found: dict[str, Answer] = {}
+    found: dict[int, Answer] = {}
     ended = "the stream ended without an answer"
     try:
-        for response in ClassifyServiceStub(channel).StreamClassify(requests(), timeout=CALL_S):
-            found |= {result.id: _outcome(result.outcome) for result in response.results.results}
+        for index, outcome in stream_outcomes(channel, inputs, model):
+            found[index] = _outcome(outcome)
     except grpc.RpcError as error:
         ended = _refused(error)
-    return [found.get(str(index), {"error": ended}) for index in range(len(inputs))]
+    return [found.get(index, {"error": ended}) for index in range(len(inputs))]
 
 
 WAYS: Mapping[str, Callable[[grpc.Channel, Sequence[pb.TextInput], str], list[Answer]]] = {

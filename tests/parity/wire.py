@@ -27,33 +27,44 @@ def alone(channel: grpc.Channel, texts: Sequence[Pairable], model: str) -> list[
     ]
 
 
+def batch_outcomes(
+    channel: grpc.Channel, inputs: Sequence[pb.TextInput], model: str
+) -> Sequence[pb.Outcome]:
+    """The outcomes of all texts, of mixed lengths, in one call."""
+    request = pb.BatchClassifyRequest(inputs=inputs, model=model)
+    return ClassifyServiceStub(channel).BatchClassify(request, timeout=60).outcomes
+
+
+def stream_outcomes(
+    channel: grpc.Channel, inputs: Sequence[pb.TextInput], model: str
+) -> Iterator[tuple[int, pb.Outcome]]:
+    """The index and the outcome of each text of a stream, with several in a message."""
+
+    def requests() -> Iterator[pb.StreamClassifyRequest]:
+        yield pb.StreamClassifyRequest(config=pb.StreamConfig(model=model))
+        items = [pb.StreamItem(id=str(index), input=text) for index, text in enumerate(inputs)]
+        for start in range(0, len(items), 3):
+            yield pb.StreamClassifyRequest(items=pb.StreamItems(items=items[start : start + 3]))
+
+    for response in ClassifyServiceStub(channel).StreamClassify(requests(), timeout=60):
+        for result in response.results.results:
+            yield int(result.id), result.outcome
+
+
 def in_a_batch(
     channel: grpc.Channel, texts: Sequence[Pairable], model: str
 ) -> list[pb.Classification]:
-    """Classify all texts, of mixed lengths, in one call."""
-    request = pb.BatchClassifyRequest(inputs=map(text_input, texts), model=model)
-    outcomes = ClassifyServiceStub(channel).BatchClassify(request, timeout=60).outcomes
+    """Classify all texts in one call."""
+    outcomes = batch_outcomes(channel, [*map(text_input, texts)], model)
     return [outcome.classification for outcome in outcomes]
 
 
 def in_a_stream(
     channel: grpc.Channel, texts: Sequence[Pairable], model: str
 ) -> list[pb.Classification]:
-    """Classify all texts in a stream, several in a message."""
-
-    def requests() -> Iterator[pb.StreamClassifyRequest]:
-        yield pb.StreamClassifyRequest(config=pb.StreamConfig(model=model))
-        items = [
-            pb.StreamItem(id=str(index), input=text_input(text)) for index, text in enumerate(texts)
-        ]
-        for start in range(0, len(items), 3):
-            yield pb.StreamClassifyRequest(items=pb.StreamItems(items=items[start : start + 3]))
-
-    found: dict[str, pb.Classification] = {}
-    for response in ClassifyServiceStub(channel).StreamClassify(requests(), timeout=60):
-        for result in response.results.results:
-            found[result.id] = result.outcome.classification
-    return [found[str(index)] for index in range(len(texts))]
+    """Classify all texts in a stream."""
+    found = dict(stream_outcomes(channel, [*map(text_input, texts)], model))
+    return [found[index].classification for index in range(len(texts))]
 
 
 WAYS: tuple[Way, ...] = (alone, in_a_batch, in_a_stream)

@@ -16,6 +16,7 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import CheckpointError, telling_line
 
 from .broken_files import damage, pickle_problems, texts_broken_in, weights_in
+from .checkpoint_files import CheckpointFiles
 from .path_safety import base_of
 from .tokenizer_files import file_options
 
@@ -31,43 +32,6 @@ _PREFIX = "base_model.model."
 _NAME = "default"
 _COPIES = {"modules_to_save", "original_module"}
 """Parts of the names under which `bias="all"` stores the head a second time."""
-
-
-@dataclass(frozen=True, eq=False)
-class CheckpointFiles:
-    """Where the files of a checkpoint are: all in one place, `base`, unless it is an adapter.
-
-    `name` is the checkpoint as errors name it, `base` a folder or hub id, `revision` that of a hub
-    id, if one is given.
-    """
-
-    name: str
-    base: str
-    revision: str | None
-
-    @property
-    def tokenizer(self) -> str:
-        """The folder or hub id that has the tokenizer."""
-        return self.base
-
-    def commit(self, commit: str) -> str:
-        """The commit of a checkpoint from the hub, from that of its base."""
-        return commit
-
-    def labels(self, config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings of labels that replace those of the base's config.
-
-        `options` are those of transformers for reading the base.
-        """
-        return {}
-
-    def without_own(self, report: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What is wrong with the weights of the base, less what comes from elsewhere."""
-        return report
-
-    def merged_into(self, model: Any) -> Any:
-        """The model with all its weights."""
-        return model
 
 
 @dataclass(frozen=True, eq=False)

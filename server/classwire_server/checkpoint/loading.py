@@ -17,7 +17,8 @@ from classwire_server.errors import CheckpointError
 from classwire_server.scoring import Activation
 from classwire_server.tokenization import Tokenization, Truncation
 
-from .adapters import CheckpointFiles, files_of
+from .adapters import files_of
+from .checkpoint_files import CheckpointFiles
 from .fingerprint import fingerprint
 from .labels import labels_of
 from .path_safety import check_contained

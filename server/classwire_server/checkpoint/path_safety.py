@@ -37,7 +37,7 @@ TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json")
 """Files whose entries `transformers` passes to a tokenizer as its arguments."""
 
 
-def check_tokenizer_config(config: Mapping[str, Any], location: str, file: str) -> None:
+def check_named_files(config: Mapping[str, Any], location: str, file: str) -> None:
     """Raise ValueError if a tokenizer's config names a file of this machine that is not its own.
 
     `config` is the content of `file`, one of TOKENIZER_CONFIGS. `transformers` opens such a file,

@@ -74,7 +74,7 @@ def save_tokenizer(tokenizer: Any, model: Any, checkpoint: str) -> SavedTokenize
 def _known_ids(vocabulary: Mapping[str, int], model: Any, checkpoint: str) -> int | None:
     try:
         table = model.get_input_embeddings()
-    except (NotImplementedError, AttributeError):  # canine hashes any id
+    except (NotImplementedError, AttributeError):  # CANINE has no table: it hashes ids
         table = None
     rows: int | None = getattr(table, "num_embeddings", None)
     known: int | None = rows or getattr(model.config, "vocab_size", None)

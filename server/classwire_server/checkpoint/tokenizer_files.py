@@ -10,7 +10,7 @@ from typing import Any
 import tokenizers
 
 from .broken_files import unreadable
-from .path_safety import TOKENIZER_CONFIGS, check_tokenizer_config
+from .path_safety import TOKENIZER_CONFIGS, check_named_files
 
 _NAMES = ("*token*", "*vocab*", "*merges*", "*.model", "*.codes", "*.spm", "dict.txt")
 """Patterns of the names that tokenizers' files have."""
@@ -60,7 +60,7 @@ def check_tokenizer_configs(location: str, options: Mapping[str, Any]) -> None:
             continue
         if path is not None:
             config = json.loads(Path(path).read_text(encoding="utf-8"))
-            check_tokenizer_config(config, location, name)
+            check_named_files(config, location, name)
 
 
 def vocabulary_files(tokenizer: Any, location: str, options: Mapping[str, Any]) -> dict[str, str]:

@@ -12,8 +12,9 @@ import faulthandler
 import random
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from benchmarks.progress import progress
 
 from .campaign import fuzz
 from .tally import LEAST_PARSED
@@ -30,12 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     seed = random.randrange(1 << 32) if arguments.seed is None else arguments.seed
     faulthandler.enable()
-    started_s = time.monotonic()
-
-    def say(line: str) -> None:
-        minutes, seconds = divmod(round(time.monotonic() - started_s), 60)
-        print(f"{minutes:3}:{seconds:02}  {line}", file=sys.stderr, flush=True)
-
+    say = progress()
     say(f"seed {seed}")
     with tempfile.TemporaryDirectory() as work:
         tally = fuzz(arguments.messages, arguments.frames, seed, Path(work), say)

@@ -31,7 +31,7 @@ class GroupedEngine:
     ) -> None:
         self.traits = EngineTraits(device, precision, Execution.PLAIN, Layout.PADDED)
         self.model = model
-        self._input_names = input_names
+        self.input_names = input_names
         # Without a padding token, the models that read a text's last token take one text at a time.
         configs = (model.config, model.config.get_text_config())
         self._one_by_one = any(getattr(each, "pad_token_id", None) is None for each in configs)
@@ -76,7 +76,7 @@ class GroupedEngine:
         fed = {
             name: torch.from_numpy(values).to(self.traits.device)
             for name, values in inputs.items()
-            if name == "input_ids" or name in self._input_names
+            if name == "input_ids" or name in self.input_names
         }
         logits: torch.Tensor = self.model(**fed).logits  # (texts, labels)
         return logits.float().cpu().numpy()

@@ -7,12 +7,10 @@ it costs little.
 
 import copy
 import threading
-from collections.abc import Set
 
 import numpy as np
 from transformers import PretrainedConfig, PreTrainedModel
 
-from classwire_server.engine import Precision
 from classwire_server.engine.packing import PackedTexts
 
 from .grouped import GroupedEngine, configs_of
@@ -21,32 +19,18 @@ _ONE_PASS = threading.Lock()
 """Held during each pass, since a model may seed and read torch's global generator."""
 
 
-class IsolatedEngine:
-    """Runs any sequence classifier, one text at a time, as if each were its first. Thread-safe.
-
-    `model` is on the device, `input_names` are those of the checkpoint.
-    """
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        input_names: Set[str],
-        device: str,
-        precision: Precision = Precision.FLOAT32,
-    ) -> None:
-        self.traits = GroupedEngine(model, input_names, device, precision).traits
-        self.model = model
-        self._input_names = input_names
+class IsolatedEngine(GroupedEngine):
+    """Runs any sequence classifier, one text at a time, as if each were its first. Thread-safe."""
 
     def run(self, texts: PackedTexts) -> np.ndarray:
         """Logits of the texts in packed order: float32, (texts, labels)."""
         alone = (texts.texts(index, index + 1) for index in range(len(texts.lengths)))
         with _ONE_PASS:
-            return np.concatenate([self._logits(text) for text in alone])
+            return np.concatenate([self._on_a_fresh_copy(text) for text in alone])
 
-    def _logits(self, text: PackedTexts) -> np.ndarray:
+    def _on_a_fresh_copy(self, text: PackedTexts) -> np.ndarray:
         model, traits = fresh_copy(self.model), self.traits
-        return GroupedEngine(model, self._input_names, traits.device, traits.precision).run(text)
+        return GroupedEngine(model, self.input_names, traits.device, traits.precision).run(text)
 
 
 def fresh_copy(model: PreTrainedModel) -> PreTrainedModel:

@@ -18,7 +18,7 @@ from .parity import ParityCheck
 log = logging.getLogger(__name__)
 
 TorchEngine = PackedEngine | GroupedEngine | IsolatedEngine
-EngineOf = Callable[[PreTrainedModel, Set[str], str, Precision], TorchEngine]
+_Constructor = Callable[[PreTrainedModel, Set[str], str, Precision], TorchEngine]
 
 
 def _packed(
@@ -28,7 +28,7 @@ def _packed(
 
 
 _ISOLATED = "one text at a time"
-_LAYOUTS: dict[str, EngineOf] = {
+_LAYOUTS: dict[str, _Constructor] = {
     "packed": _packed,
     "grouped by length": GroupedEngine,
     _ISOLATED: IsolatedEngine,

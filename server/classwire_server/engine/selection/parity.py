@@ -98,13 +98,15 @@ def check_by_direct_use(checkpoint: Checkpoint, direct: DirectUse) -> ParityChec
     if isinstance(answers.get(LONG_TEXT), str):
         limit = _longest(direct, limit)
         answers[LONG_TEXT] = direct.attempt(LONG_TEXT, limit)
-    for text in set(PARITY_TEXTS) - {PAIR}:  # a special token may stand for an image
-        if isinstance(problem := answers.get(text), str):
+    for text in PARITY_TEXTS:  # a special token may stand for an image, so that text may fail
+        if text is not PAIR and isinstance(problem := answers.get(text), str):
             raise CheckpointError(f"{checkpoint.location}: fails in direct use too: {problem}")
+    if limit < checkpoint.max_tokens:
+        usable = _encodings(replace(checkpoint, max_tokens=limit), list(usable))
     takes_pairs = not isinstance(answers.get(PAIR), str)
     checkpoint = replace(checkpoint, max_tokens=limit, takes_pairs=takes_pairs)
     logits = {text: answer for text, answer in answers.items() if not isinstance(answer, str)}
-    packed = pack(list(_encodings(checkpoint, list(logits)).values()))
+    packed = pack([usable[text] for text in logits])
     rows = np.stack(list(logits.values()))[packed.order]
     is_random = not torch.equal(generator, torch.get_rng_state())
     check = _finite(ParityCheck(checkpoint, packed, rows, is_random))
