@@ -288,7 +288,7 @@ def test_words_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> N
 def test_long_words_are_not_remembered() -> None:
     """The words of a long text, which may be as long, are forgotten after it."""
     tokenizer = python.PythonTokenizer(RememberingTokenizer())
-    texts = [Text("a"), Text("b" * (python.MAX_CACHED_TEXT + 1)), Text("c")]
+    texts = [Text("a"), Text("b" * (python.MAX_CACHED_CHARACTERS + 1)), Text("c")]
 
     found = tokenizer.encode(texts, spans=False)
 

@@ -11,7 +11,7 @@ from . import Text, Truncation
 
 MAX_CACHED_WORDS = 10_000
 """Some tokenizers cache every word. The server clears a cache that has more."""
-MAX_CACHED_TEXT = 4_096
+MAX_CACHED_CHARACTERS = 4_096
 """Length of a text after which the server clears the cache: its words may be as long."""
 
 
@@ -76,6 +76,6 @@ class PythonTokenizer:
 
     def _forget_words(self, length: int) -> None:
         words = getattr(self._tokenizer, "cache", None)
-        is_full = length > MAX_CACHED_TEXT or len(words or ()) > MAX_CACHED_WORDS
+        is_full = length > MAX_CACHED_CHARACTERS or len(words or ()) > MAX_CACHED_WORDS
         if isinstance(words, dict) and is_full:
             words.clear()
