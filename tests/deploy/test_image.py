@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from tests.deploy.manifests import (
 )
 
 COMPOSE = DEPLOY / "docker" / "compose.yaml"
+INDEX = "PIP_EXTRA_INDEX_URL"
 HEALTH = ["classwire", "health", "--timeout-s", "8"]
 
 
@@ -94,7 +96,7 @@ def test_the_compose_file() -> None:
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert {mount.partition(":")[0] for mount in service["tmpfs"]} == {"/tmp"}
-    assert "cache:/var/cache/classwire" in service["volumes"]
+    assert service["volumes"] == ["cache:/var/cache/classwire"]
     assert {"cpus", "mem_limit", "pids_limit"} <= service.keys()
     assert service["healthcheck"]["test"] == ["CMD", *HEALTH]
     assert int(service["stop_grace_period"].removesuffix("s")) >= config.drain_timeout_s + 10
@@ -103,11 +105,22 @@ def test_the_compose_file() -> None:
 
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose isn't installed")
-def test_compose_reads_it() -> None:
-    """Compose accepts the file."""
-    subprocess.run(
-        ["docker-compose", "--file", str(COMPOSE), "config", "--quiet"], check=True, timeout=60
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [({INDEX: "https://example.com/cpu"}, ""), ({INDEX: ""}, ""), ({}, INDEX)],
+)
+def test_compose_reads_it(variables: dict[str, str], problem: str) -> None:
+    """Compose accepts the file, and names the variable that the build needs if it is not set."""
+    read = subprocess.run(
+        ["docker-compose", "--file", str(COMPOSE), "config", "--quiet"],
+        env={name: value for name, value in os.environ.items() if name != INDEX} | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
+    assert bool(read.returncode) == bool(problem), read.stderr
+    assert problem in read.stderr
 
 
 def test_the_linter_passes() -> None:
