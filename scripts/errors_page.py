@@ -33,7 +33,7 @@ ACTIONS: Mapping[StrEnum, tuple[str, str]] = {
     Reason.LOADING: ("Retry with a pause.", ""),
     Reason.DRAINING: ("Retry, on another server if there is one.", ""),
     Reason.WORKER_LOST: ("Retry with a pause.", ""),
-    Reason.POISON_INPUT: ("Never send this text again.", ""),
+    Reason.POISON_INPUT: ("Do not retry. Tell the operator.", ""),
     Reason.MISSING_CREDENTIALS: ("Send a token or a certificate.", ""),
     Reason.BAD_CREDENTIALS: ("Get a valid token.", ""),
     Reason.NOT_ALLOWED: ("Ask the operator for permission.", ""),

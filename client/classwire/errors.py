@@ -12,7 +12,7 @@
     ├── PermissionDeniedError                 the caller is known, and may not do this
     ├── UnimplementedError                    the server does not have this method
     ├── InternalError                         a defect of the server or of a proxy
-    │   └── PoisonInputError                  this text crashed the engine twice; never resend it
+    │   └── PoisonInputError                  this text ended two processes; do not retry
     └── UnusableClientError (RuntimeError)    a client after close, fork or change of event loop
 
 The client raises the error of a whole call. The error of one text of a batch or stream is that
@@ -200,7 +200,7 @@ class InternalError(ClasswireError):
 
 
 class PoisonInputError(InternalError):
-    """This text crashed the engine twice. Never send it again."""
+    """This text ended two of the model's processes. Do not retry it; tell the operator."""
 
 
 class UnusableClientError(ClasswireError, RuntimeError):

@@ -59,7 +59,8 @@ class ModelRef:
     """Everything that scores depend on: the same reference and text give the same scores.
 
     `precision` is float32, bfloat16, float16 or int8; `execution` is plain or compiled; `layout` is
-    packed or padded; `fingerprint` is the SHA-256 over weights, config and tokenizer.
+    packed (all texts in one row) or padded (a row for each text, rows of one length together);
+    `fingerprint` is the SHA-256 over weights, config and tokenizer.
     """
 
     name: str

@@ -41,7 +41,7 @@ std::string Advice(const Problem& problem) {
   if (problem.reason == "TOO_MANY_TOKENS") {
     return "shorten it, or choose the end to drop with options.truncation";
   }
-  if (problem.reason == "POISON_INPUT") return "never send this text again";
+  if (problem.reason == "POISON_INPUT") return "do not retry; tell the operator";
   if (problem.retry_after) return "allow more time";
   return problem.message;
 }

@@ -15,7 +15,7 @@ def advice(error: ClasswireError) -> str:
         case Reason.OVERLOADED:
             return f"retry in {error.retry_after_s} s, or allow more time"
         case Reason.POISON_INPUT:
-            return "never send this text again"
+            return "do not retry; tell the operator"
         case _:
             return "the same call may fail again"
 

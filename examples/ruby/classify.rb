@@ -25,7 +25,7 @@ def advice(problem)
   when "EMPTY_TEXT", "TEXT_TOO_LARGE" then "send another #{problem.field}"
   when "TOO_MANY_TOKENS" then "shorten it, or choose the end to drop with options.truncation"
   when "OVERLOADED" then "allow more time"
-  when "POISON_INPUT" then "never send this text again"
+  when "POISON_INPUT" then "do not retry; tell the operator"
   else problem.message
   end
 end

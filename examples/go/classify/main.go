@@ -59,7 +59,7 @@ func advice(err error) string {
 	case "DEADLINE_EXCEEDED", "EXPIRED_IN_QUEUE":
 		return "Allow more time."
 	case "POISON_INPUT":
-		return "Never send this text again."
+		return "Do not retry. Tell the operator."
 	}
 	if _, ok := client.RetryAfter(err); ok {
 		return "It has been tried five times; try later."

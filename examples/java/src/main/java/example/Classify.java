@@ -55,7 +55,7 @@ public final class Classify {
         yield "Retry in " + millis + " ms, or allow more time.";
       }
       case "DEADLINE_EXCEEDED", "EXPIRED_IN_QUEUE" -> "Allow more time.";
-      case "POISON_INPUT" -> "Never send this text again.";
+      case "POISON_INPUT" -> "Do not retry. Tell the operator.";
       default ->
           retryAfter.isPresent()
               ? "gRPC has tried five times; retry later."
