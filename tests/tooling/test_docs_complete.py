@@ -7,6 +7,7 @@ from pathlib import Path
 
 from classwire.cli import command
 from classwire.contract.reasons import ADMIN_CODES, CODES
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.service.models import FEATURES
 from scripts import cli_page, errors_page
 
@@ -30,6 +31,26 @@ def test_every_reason_is_documented() -> None:
     assert written == errors_page.page(), "run: python -m scripts.errors_page"
     for reason in (*CODES, *ADMIN_CODES):
         assert written.count(f"\n| `{reason.value}` | ") == 1
+
+
+def test_limits_of_errors_are_documented() -> None:
+    """docs/reference/errors.md has the server's default of each limit that it lists, and the
+    server's metadata keys.
+    """
+    keys, defaults, settings = (
+        first_column("## Limits\n", "reference/errors.md", column) for column in (3, 4, 5)
+    )
+    source = "\n".join(path.read_text(encoding="utf-8") for path in SERVER.rglob("*.py"))
+    assert [key for key in re.findall(r"`(\w+)`", keys) if f'"{key}": ' not in source] == []
+    numbers = [re.match(r" ([\d,]+) ", cell) for cell in defaults.splitlines()]
+    names = [re.match(r" `--([a-z-]+)` ", cell) for cell in settings.splitlines()]
+    listed = {
+        name[1].replace("-", "_"): int(number[1].replace(",", ""))
+        for number, name in zip(numbers, names, strict=True)
+        if number and name
+    }
+    assert {name: getattr(ServerConfig(), name) for name in listed} == listed
+    assert len(listed) == 6
 
 
 def test_every_option_is_documented() -> None:
@@ -56,6 +77,16 @@ def test_every_package_is_in_the_architecture() -> None:
     rooms = {path.stem for path in SERVER.iterdir() if path.suffix == ".py" or is_package(path)}
     named = re.findall(r"^ `(\w+)` $", table, re.MULTILINE)
     assert sorted(named) == sorted(rooms - {"__init__"})
+
+
+def test_every_language_can_send_a_token() -> None:
+    """The page of each language shows how to send a token, and where TLS comes from."""
+    pages = [path for path in (DOCS / "guides" / "clients").glob("*.md") if path.stem != "README"]
+    assert len(pages) >= 6
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert re.search(r"\bauthorization\b|\btoken=", text), page.name
+        assert "TLS" in text
 
 
 def is_package(path: Path) -> bool:
