@@ -157,6 +157,7 @@ def test_a_closed_standard_output_changes_nothing(target: str) -> None:
         (["cla"], {"classify"}),
         (["classify", "--activation", "s"], {"softmax", "sigmoid"}),
         (["serve", "--max-st"], {"--max-streams"}),
+        (["doctor", "--ba"], {"--batch-tokens"}),
     ],
 )
 def test_a_shell_completes_commands_and_options(words: list[str], expected: set[str]) -> None:

@@ -91,11 +91,12 @@ def server(checkpoint: Callable[..., Path]) -> Iterator[Server]:
         Client(server.target) as client,
     ):
         client.wait_until_ready()
+        assert len(client.models()) == len(MODELS)
         client.classify("good")
         with pytest.raises(InvalidInputError):
             client.classify(" ")
         assert [each.outcome for each in client.classify_stream(["good"])]
-        assert eventually(lambda: _calls(server) == 4)  # a call is counted after its answer
+        assert eventually(lambda: _calls(server) == 5)  # a call is counted after its answer
         yield server
         engine.release()
 
@@ -162,9 +163,9 @@ def test_as_high_as_the_screen(server: Server, height: int) -> None:
     assert max(map(len, lines)) <= 80
     firsts = [line.split("  ")[0] for line in lines[3:]]
     if height == 24:
-        assert firsts[:19] == [
+        assert firsts[:18] == [
             *("models", *MODELS),
-            *("queue", "tiny", "tiny", "fifth", "fifth", "third", "7 more"),
+            *("queue", "tiny", "tiny", "fifth", "third", "8 more"),
             *("errors", "EMPTY_TEXT", "EMPTY_TEXT"),
             *("calls", "Classify"),
         ]

@@ -152,7 +152,7 @@ SECTIONS = (
     ),
     Section("queue", ("class", "texts", "tokens", "full", "oldest", "p50", "p99"), _queues, 4),
     Section("errors", ("of", "per s", "in all"), _errors, 4),
-    Section("calls", ("calls/s", "p50", "p99", "errors/s"), _calls, 3),
+    Section("calls", ("calls/s", "p50", "p99", "errors/s"), _calls, 4),
     Section("batches", ("passes/s", "texts", "tokens", "fill", "p50", "p99", "lanes"), _batches),
 )
 """All tables, the most important first."""

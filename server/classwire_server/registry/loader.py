@@ -96,11 +96,12 @@ class Loader:
     def _log_loaded(self, name: str, launched: Launched, seconds: float) -> None:
         engine, deviation = launched.engine, launched.engine.deviation
         log.info(
-            "%s: %s, %d lanes, batches of %d tokens; "
+            "%s: %s, %d %s, batches of %d tokens; "
             "labels agree with plain float32 on %.1f %%, scores within %.1e",
             name,
             engine.traits.layout.value,
             engine.lanes,
+            "lane" if engine.lanes == 1 else "lanes",
             launched.batch_tokens,
             100 * deviation.label_agreement,
             deviation.max_score_difference,
