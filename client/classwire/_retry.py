@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import random
 import time
 from collections.abc import Callable
 
 from ._requests import LONGEST_TIME_S
 from .errors import DeadlineExceededError, OverloadedError, UnavailableError
+
+log = logging.getLogger("classwire")
 
 Clock = Callable[[], float]
 
@@ -65,10 +69,12 @@ class Retry:
         asked_s = min(max(getattr(error, "retry_after_s", None) or 0.0, 0.0), LONGEST_TIME_S)
         backoff_s = self._longest_s * (0.5 + 0.5 * self._uniform())
         self._longest_s = min(2 * self._longest_s, LONGEST_PAUSE_S)
-        if left_s is None:
-            return asked_s + backoff_s
-        spare_s = left_s - asked_s
-        return None if spare_s < LEAST_TIME_S else asked_s + min(backoff_s, spare_s / 2)
+        spare_s = math.inf if left_s is None else left_s - asked_s
+        if spare_s < LEAST_TIME_S:
+            return None
+        pause_s = asked_s + min(backoff_s, spare_s / 2)
+        log.info("%s; trying again in %.1f s", error, pause_s, extra={"left_s": left_s})
+        return pause_s
 
     def succeeded(self) -> None:
         """Start over with short pauses."""

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-import classwire_server.cli.serve
+import classwire_server.cli.check
 from classwire.contract.tokens import hash_of, new_token
 from classwire_server.cli.check import Finding, findings
 from classwire_server.config.server_config import ServerConfig
@@ -277,7 +277,7 @@ def test_the_command_exits_as_a_server_would(
 ) -> None:
     """The exit code is 0 or that of the first failure. Each check and choice has one line."""
     quick = functools.partial(findings, launch=launch_forked)
-    monkeypatch.setattr(classwire_server.cli.serve, "findings", quick)
+    monkeypatch.setattr(classwire_server.cli.check, "findings", quick)
     monkeypatch.setattr(logs, "configure", lambda *_: None)  # it would affect all tests that follow
     tiny = ("--model", str(checkpoint("bert")), "--batch-tokens", "512")
 

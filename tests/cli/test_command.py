@@ -1,9 +1,12 @@
 """The command as a whole: what it loads, how it fails, and its exit codes."""
 
+import os
+import re
 import subprocess
 import sys
 
 import pytest
+from click.shell_completion import ShellComplete
 
 import classwire.cli
 from classwire import __version__
@@ -26,6 +29,35 @@ def test_help_loads_neither_rich_nor_torch_nor_the_server() -> None:
     found = subprocess.run([sys.executable, "-c", check], capture_output=True, check=True)
     assert b"serve " in found.stdout
     assert found.stdout.splitlines()[-1].strip() == b"loaded:"
+
+
+def test_help_groups_the_commands(classwire: Run) -> None:
+    """`--help` has each command once, in the group of what it is for."""
+    shown = classwire("--help").out.partition("Options:")[2].partition("\n\n  Exit codes")[0]
+    _, *groups = re.split(r"^(\w+):\n", shown, flags=re.MULTILINE)
+    found = {
+        title: [line.split()[0] for line in lines.splitlines() if line.startswith("  ")]
+        for title, lines in zip(groups[::2], groups[1::2], strict=True)
+    }
+    assert found["Serve"] == ["serve", "compile", "doctor"]
+    assert found["Try"] == ["demo"]
+    listed = [name for names in found.values() for name in names]
+    assert sorted(listed) == sorted(command_names())
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "default"),
+    [
+        ("classify", "--model", "the server's default"),
+        ("models", "--model", "all"),
+        ("health", "--model", "the server as a whole"),
+        ("demo", "--target", "a server of the demo's own"),
+    ],
+)
+def test_help_names_the_default(classwire: Run, command: str, option: str, default: str) -> None:
+    """The help of an option names the default that it has in this command, and no other."""
+    shown = " ".join(classwire(command, "--help").out.split())
+    assert re.search(rf"{option} \w+ [^\[]*\[default: {default}\] (?!\[[^\]]*default:)", shown)
 
 
 def test_exit_codes_are_documented(classwire: Run) -> None:
@@ -102,6 +134,11 @@ def test_a_defect_is_one_line_too(classwire: Run, monkeypatch: pytest.MonkeyPatc
     assert (ended.code, ended.complaint) == (1, "RuntimeError: two lines")
 
 
+def command_names() -> list[str]:
+    """Return the names of all commands."""
+    return list(classwire.cli.command.commands)
+
+
 def classwire_models() -> object:
     """Run the `models` command."""
     return classwire.cli.command.commands["models"]
@@ -112,3 +149,42 @@ def test_a_closed_standard_output_changes_nothing(target: str) -> None:
     command = f"{sys.executable} -m classwire classify --target {target} good >&-"
     ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["cla"], {"classify"}),
+        (["classify", "--activation", "s"], {"softmax", "sigmoid"}),
+        (["serve", "--max-st"], {"--max-streams"}),
+        (["doctor", "--ba"], {"--batch-tokens"}),
+    ],
+)
+def test_a_shell_completes_commands_and_options(words: list[str], expected: set[str]) -> None:
+    """A shell completes commands, options and their values, and loads nothing heavy for it."""
+    typed = {"COMP_WORDS": " ".join(["classwire", *words]), "COMP_CWORD": str(len(words))}
+    check = (
+        "import sys\nfrom classwire.cli import main\ntry: main([])\nfinally: "
+        "print('loaded:', *{'rich', 'grpc', 'torch', 'numpy'} & set(sys.modules))"
+    )
+    environment = {**os.environ, **typed, "_CLASSWIRE_COMPLETE": "bash_complete"}
+    command = [sys.executable, "-c", check]
+    done = subprocess.run(command, capture_output=True, check=True, text=True, env=environment)
+    *completed, loaded = done.stdout.splitlines()
+    assert {line.removeprefix("plain,") for line in completed} == expected
+    assert loaded.strip() == "loaded:"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_a_shell(classwire: Run, shell: str) -> None:
+    """The script makes a shell ask this command."""
+    ended = classwire("completion", shell)
+    assert (ended.code, ended.err) == (0, "")
+    assert f"_CLASSWIRE_COMPLETE={shell}_complete" in ended.out
+
+
+def test_completion_without_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the server, its commands have no options to complete, and print no error."""
+    monkeypatch.setitem(sys.modules, "classwire_server", None)
+    complete = ShellComplete(classwire.cli.command, {}, "classwire", "_CLASSWIRE_COMPLETE")
+    assert complete.get_completions(["serve"], "--po") == []

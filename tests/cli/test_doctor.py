@@ -12,8 +12,8 @@ import torch
 import transformers
 
 from classwire import __version__
+from classwire_server.cli import check
 from classwire_server.cli.check import model_findings
-from classwire_server.cli.doctor import command
 from classwire_server.cli.doctor.machine import environment, machine, memory, processor
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Choice
@@ -66,7 +66,7 @@ def bert(checkpoint: Callable[..., Path]) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the command start its workers faster."""
     models = functools.partial(model_findings, launch=launch_forked)
-    monkeypatch.setattr(command, "model_findings", models)
+    monkeypatch.setattr(check, "model_findings", models)
 
 
 def chosen(bert: Path, **settings: Any) -> dict[str, Choice]:

@@ -1,5 +1,6 @@
 """`classwire serve` as a process: its output, signals and exit codes."""
 
+import json
 import os
 import signal
 import socket
@@ -101,7 +102,9 @@ def test_serve_and_drain(
     tmp_path: Path,
     connect: Callable[[str], grpc.Channel],
 ) -> None:
-    """Settings come from flags, environment and file; SIGTERM lets work in flight finish."""
+    """Settings come from flags, environment and file; SIGTERM lets work in flight finish. The log
+    begins with the first model and ends with the end, without the table of passes.
+    """
     (tmp_path / "settings.toml").write_text("max_streams = 3\nport = 1\nbatch_tokens = 1\n")
     socket_address = f"unix:{tmp_path / 'socket'}"
     process = launch(
@@ -115,6 +118,13 @@ def test_serve_and_drain(
     address = process.address()
     assert address.startswith("127.0.0.1:")
     assert process.line() == "serving", process.log
+    told = [json.loads(line)["message"] for line in process.log.splitlines()]
+    assert told[0] == f"first: loading {bert}"
+    assert [line.split(" after ")[0] for line in told if ": ready" in line] == [
+        "first: ready",
+        "second: ready",
+    ]
+    assert "tokens/s" not in process.log
     channel = connect(address)
     models = ModelServiceStub(channel)
     info = models.GetServerInfo(pb.GetServerInfoRequest(), timeout=PATIENCE_S)
@@ -144,6 +154,8 @@ def test_serve_and_drain(
     assert all(result.outcome.HasField("classification") for result in results)
     assert process.wait() == 0
     assert process.line() == ""
+    assert process.log.count("draining; a second signal exits at once") == 1
+    assert json.loads(process.log.splitlines()[-1])["message"] == "stopped"
     assert "Traceback" not in process.log
     assert "book" not in process.log
 

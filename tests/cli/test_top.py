@@ -17,6 +17,7 @@ from classwire.cli import rendering, top_metrics
 from classwire.cli.failures import Failure
 from classwire.cli.top_metrics import Snapshot, Window
 from classwire.cli.top_view import view
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.server import Server
 from tests.cli.conftest import Run
 from tests.contract.engines import FakeEngine, eventually
@@ -43,6 +44,7 @@ took_bucket{le="+Inf"} 110.0
 took_sum 23.0
 took_count 110.0
 """
+MODELS = ("tiny", "fifth", "fourth", "second", "sixth", "third")
 
 
 @pytest.fixture
@@ -76,30 +78,37 @@ def test_labels() -> None:
     assert list(snapshot.of("info")) == [({"path": 'C:\\new, "a"\n}', "b": "2"}, 1.0)]
 
 
-@pytest.fixture
-def server(serve: Callable[..., Server], checkpoint: Callable[..., Path]) -> Iterator[Server]:
-    """Return a server with metrics that has answered some calls."""
+@pytest.fixture(scope="module")
+def server(checkpoint: Callable[..., Path]) -> Iterator[Server]:
+    """Yield a server with metrics and six models that has answered some calls. A wait for its
+    readiness has ended.
+    """
+    folder = checkpoint("bert")
+    models = tuple(f"{name}={folder}" for name in MODELS)
     engine = FakeEngine()
-    server = serve(engine.launch, model=(f"tiny={checkpoint('bert')}",), metrics_port=0)
-    with Client(server.target) as client:
+    with (
+        Server(ServerConfig(port=0, model=models, metrics_port=0), engine.launch) as server,
+        Client(server.target) as client,
+    ):
+        client.wait_until_ready()
+        assert len(client.models()) == len(MODELS)
         client.classify("good")
         with pytest.raises(InvalidInputError):
             client.classify(" ")
-    assert eventually(lambda: _calls(server) == 2)  # a call is counted after its answer
-    yield server
-    engine.release()
+        assert [each.outcome for each in client.classify_stream(["good"])]
+        assert eventually(lambda: _calls(server) == 5)  # a call is counted after its answer
+        yield server
+        engine.release()
 
 
 def _calls(server: Server) -> float:
     with urllib.request.urlopen(f"http://{server.metrics_target}/metrics") as response:
-        return Snapshot(response.read().decode(), 0.0).sum(
-            "classwire_calls_total", method="classwire.v1.ClassifyService/Classify"
-        )
+        return Snapshot(response.read().decode(), 0.0).sum("classwire_calls_total")
 
 
 def test_once(server: Server, classwire: Run) -> None:
-    """`--once` prints one view within the terminal's width: the port, calls, models, queues,
-    batches, errors.
+    """`--once` prints one whole view within the terminal's width: the port, models, queues, errors,
+    calls, batches. A watch that its caller ended is no error.
     """
     ended = classwire("top", "--target", server.metrics_target, "--once", "--interval-s", "0.1")
 
@@ -108,8 +117,12 @@ def test_once(server: Server, classwire: Run) -> None:
     assert lines[0].startswith(f"classwire 0.1.0  {server.metrics_target}  up ")
     assert lines[2].startswith("streams 0 of 32")
     rows = [line.split() for line in lines]
-    assert {row[0] for row in rows if row} >= {"calls", "models", "queue", "batches", "errors"}
+    titles = ["models", "queue", "errors", "calls", "batches"]
+    assert [row[0] for row in rows if row and row[0] in titles] == titles
     assert ["Classify", "0.0", "–", "–", "0.0"] in rows
+    assert ["StreamClassify", "0.0", "–", "–", "0.0"] in rows
+    assert ["Watch", "0.0", "–", "–", "0.0"] in rows
+    assert "CANCELLED" not in ended.out
     assert ["tiny", "interactive", "0", "0", "0", "%", "–", "–", "–"] in rows
     assert ["EMPTY_TEXT", "calls,", "Classify", "0.0", "1"] in rows
     assert max(map(len, lines)) <= 80
@@ -130,6 +143,35 @@ def test_what_happens_meanwhile(server: Server) -> None:
     assert float(model[2].replace(",", "")) > 0
     assert rows["tiny", "interactive"][-1] in ("ms", "s")
     assert rows["EMPTY_TEXT", "texts,"][3] != "0.0"
+
+
+@pytest.mark.parametrize("height", [24, 9, 60])
+def test_as_high_as_the_screen(server: Server, height: int) -> None:
+    """On 80 columns and 24 rows the models, the queue, the errors and the busiest calls have room;
+    a table says how many rows it leaves out. A higher screen shows everything.
+    """
+    before = top_metrics.read(server.metrics_target)
+    with Client(server.target) as client:
+        client.classify(f"good {height}", model="third")
+    window = Window(before, top_metrics.read(server.metrics_target))
+    out = Console(file=io.StringIO(), width=80, height=height, legacy_windows=False)
+    out.print(view(window, server.metrics_target, *out.size))
+
+    assert isinstance(out.file, io.StringIO)
+    lines = out.file.getvalue().splitlines()
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= 80
+    firsts = [line.split("  ")[0] for line in lines[3:]]
+    if height == 24:
+        assert firsts[:18] == [
+            *("models", *MODELS),
+            *("queue", "tiny", "tiny", "fifth", "third", "8 more"),
+            *("errors", "EMPTY_TEXT", "EMPTY_TEXT"),
+            *("calls", "Classify"),
+        ]
+    else:
+        cut = [first for first in firsts if first.endswith(" more")]
+        assert (firsts[0], cut) == (("models", ["2 more"]) if height == 9 else ("", []))
 
 
 def test_without_a_terminal(

@@ -136,10 +136,15 @@ def test_what_is_never_tried_again(error: Exception) -> None:
     assert Retry(True).pause_s(error, None) is None
 
 
-def test_unavailable_is_tried_again_until_it_is_not() -> None:
-    """UNAVAILABLE is retried until a call succeeds, and the caller sees only the answer."""
+def test_unavailable_is_tried_again_until_it_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    """UNAVAILABLE is retried until a call succeeds, and the caller sees only the answer. The log
+    has each retry.
+    """
+    caplog.set_level("INFO", "classwire")
     run = Run(ask(), in_turn(*[UNAVAILABLE] * 9, "answer"))
     assert (run.result, len(run.calls), len(run.pauses_s)) == ("answer", 10, 9)
+    assert caplog.messages[0] == "UNAVAILABLE: nobody there; trying again in 0.1 s"
+    assert len(caplog.messages) == 9
 
 
 @pytest.mark.parametrize("timeout_s", [0.1, 1.0, 30.0])

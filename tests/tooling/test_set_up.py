@@ -2,15 +2,18 @@
 
 import importlib.metadata
 import re
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 from packaging.requirements import Requirement
 
 from scripts.locked import LOCK, needed, pins, problems
+from scripts.pages import ROOT
+from scripts.terminal_picture import in_terminal
 from scripts.torch_build import announcement, locked_release, preferred
 
-MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TOOLS = {"furo", "ipykernel", "matplotlib", "mypy", "onnxruntime", "pytest", "ruff", "sphinx", "uv"}
 LISTED = "torch (2.14.0)\nAvailable versions: 2.14.0, 2.13.0+cpu, 2.13.0, 2.12.1\n"
 
@@ -102,3 +105,46 @@ def test_build_and_size_are_announced(
     for line, part in zip(lines, parts, strict=True):
         assert part in line
     assert all('"CPU"' in line for line in lines[1:])
+
+
+SAYS = "import time; print('first', flush=True); print('last', flush=True); time.sleep(0.5)"
+
+
+def step(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a Python program as a step, without a terminal."""
+    command = [sys.executable, "-m", "scripts.step", "Working", sys.executable, "-c", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_a_step_says_when_it_starts_and_ends() -> None:
+    """In a log, a step is one line at its start and one at its end, without the output."""
+    done = step("print('chatter')")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"Working \.\.\.\nWorking: done, \d+\.\d s\n", done.stdout)
+
+
+def test_a_step_that_fails_shows_why() -> None:
+    """A step that fails shows the output of its command, and exits with its code."""
+    failed = step("import sys; print('chatter'); sys.exit('no space')")
+    assert (failed.returncode, failed.stderr) == (1, "chatter\nno space\n")
+    assert "Working: failed with exit code 1, " in failed.stdout
+
+
+def test_a_step_moves_on_a_terminal() -> None:
+    """On a terminal one line shows the time and the last line of the output, then the result."""
+    shown = in_terminal(
+        [sys.executable, "-m", "scripts.step", "Working", sys.executable, "-c", SAYS]
+    )
+    frames = shown.split("\r\x1b[2K")
+    assert any(re.fullmatch(r"Working, \d+ s \.\.\. last", frame) for frame in frames)
+    assert re.fullmatch(r"Working: done, \d+\.\d s\n", frames[-1])
+    assert "first\n" not in shown
+
+
+def test_installing_is_never_silent() -> None:
+    """Every command of make that installs something runs as a step."""
+    lines = [line for line in MAKEFILE.splitlines() if re.search(r"\$\(INSTALL\)|-m venv", line)]
+    joined = MAKEFILE.replace("\\\n", "")
+    step = r"(?:\$\(STEP\)|-m scripts\.step) \"[^\"]+\"\s+\S*(?:INSTALL|PYTHON)"
+    assert len(re.findall(step, joined)) == len(lines) >= 4
+    assert "--quiet" not in MAKEFILE.partition(".DEFAULT_GOAL")[0]

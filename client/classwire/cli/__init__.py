@@ -7,12 +7,14 @@ So `classwire --help` is fast, and the client needs no torch.
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import click
 
 from .admin import admin
 from .classify import classify
+from .completion import completion
 from .demo import demo
 from .failures import FAILED, Interrupted, explain
 from .inspection import health, models, tokenize
@@ -20,9 +22,18 @@ from .serving import compile_, doctor, serve
 from .token import token
 from .top import top
 
+_GROUPS: Mapping[str, Sequence[click.Command]] = {
+    "Classify": (classify, tokenize),
+    "Serve": (serve, compile_, doctor),
+    "Operate": (top, health, models, admin, token),
+    "Try": (demo,),
+    "Shell": (completion,),
+}
+"""All commands, by what they are for."""
+
 
 class _Commands(click.Group):
-    """A group that turns Ctrl-C and a closed pipe into exit codes."""
+    """A group that turns Ctrl-C and a closed pipe into exit codes. Its help groups the commands."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the subcommand."""
@@ -36,6 +47,18 @@ class _Commands(click.Group):
             # Without this, Python reports at exit that it cannot flush its buffer.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.exceptions.Exit(FAILED) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each group of commands under its title."""
+        width = max(map(len, self.commands))
+        for title, commands in _GROUPS.items():
+            rows = [
+                (each.name.ljust(width), each.get_short_help_str(formatter.width - width - 6))
+                for each in commands
+                if each.name
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -68,19 +91,7 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (
-    classify,
-    tokenize,
-    models,
-    health,
-    top,
-    demo,
-    serve,
-    admin,
-    compile_,
-    doctor,
-    token,
-):
+for _subcommand in chain.from_iterable(_GROUPS.values()):
     command.add_command(_subcommand)
 
 

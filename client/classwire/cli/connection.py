@@ -127,3 +127,15 @@ def connection_options(command: Callable[..., None]) -> Callable[..., None]:
         command(connection=Connection(target, model or None, timeout_s, security), **others)
 
     return with_connection
+
+
+def reworded(**helps: str) -> Callable[[click.Command], click.Command]:
+    """Give options of `connection_options` another help, which names the default itself."""
+
+    def reword(command: click.Command) -> click.Command:
+        for option in command.params:
+            if isinstance(option, click.Option) and option.name in helps:
+                option.help, option.show_default = helps[option.name], False
+        return command
+
+    return reword

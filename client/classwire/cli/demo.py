@@ -6,9 +6,10 @@ from types import FrameType
 
 import click
 
-from .connection import Connection, connection_options
+from .connection import Connection, connection_options, reworded
 
 
+@reworded(target="Address of a running server.  [default: a server of the demo's own]")
 @click.command()
 @click.option("--device", default="", help="Device of the demo's own server; see serve.")
 @connection_options
@@ -39,6 +40,8 @@ def demo(context: click.Context, *, connection: Connection, device: str) -> None
     signal.signal(signal.SIGTERM, terminated)
     out.print("Starting a server ...")
     with LocalServer(device) as server:
+        out.print("Loading the model ...")
+        server.wait_until_serving()
         own = Connection(server.target, connection.model, connection.timeout_s)
         with own.open() as client:
             Showcase(client, own, out).run()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from classwire import ClasswireError, Outcome
 
@@ -19,6 +19,7 @@ from .records import json_line, outcome_record
 from .rendering import console
 from .resumption import Written, identity, read_written
 from .rows import Columns, Row, open_rows
+from .waiting import StateColumn, told_of_waits
 
 STDOUT = Path("-")
 
@@ -45,7 +46,11 @@ def classify_file(
             written, rows = read_written(output, rows, columns)
         with connection.open() as client:
             client.model(connection.model)  # an unknown model fails before a file is created
-            with _opened(output, written) as out, FileProgress(source, output, written) as progress:
+            with (
+                _opened(output, written) as out,
+                FileProgress(source, output, written) as progress,
+                told_of_waits(progress.wait),
+            ):
 
                 def emit(row: Row, outcome: Outcome) -> None:
                     out.write(json_line(identity(row, columns) | outcome_record(outcome)))
@@ -74,9 +79,7 @@ class FileProgress:
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             TaskProgressColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            StateColumn(compact=True),
             console=(terminal := console(stderr=True)),
             disable=not terminal.is_terminal,
             transient=True,
@@ -87,6 +90,7 @@ class FileProgress:
             total=source.stat().st_size,
             completed=written.input_bytes,
             state=self._state(),
+            waits_until_s=None,
         )
 
     def __enter__(self) -> "FileProgress":
@@ -105,14 +109,26 @@ class FileProgress:
         """Count one more row, and its error if it has one."""
         self.rows += 1
         self.errors += isinstance(outcome, ClasswireError)
-        self._bar.update(self._task, completed=row.end_bytes, state=self._state())
+        self._bar.update(
+            self._task, completed=row.end_bytes, state=self._state(), waits_until_s=None
+        )
+
+    def wait(self, left_s: float) -> None:
+        """Show that the server is gone, and the seconds that the command waits for it, until a row
+        comes.
+        """
+        waits = f"{self._rows()}, waiting for the server"
+        self._bar.update(self._task, state=waits, waits_until_s=time.monotonic() + left_s)
 
     def _state(self) -> str:
         rate = (self.rows - self._written.rows) / self._elapsed_s()
+        errors = "1 error" if self.errors == 1 else f"{self.errors:,} errors"
+        return f"{self._rows()}, {rate:,.0f} texts/s, {errors}"
+
+    def _rows(self) -> str:
         rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
         before = f" ({self._written.rows:,} from before)" if self._written.rows else ""
-        errors = "1 error" if self.errors == 1 else f"{self.errors:,} errors"
-        return f"{rows}{before}, {rate:,.0f} texts/s, {errors}"
+        return rows + before
 
     def _elapsed_s(self) -> float:
         return max(time.monotonic() - self._started_s, 1e-6)

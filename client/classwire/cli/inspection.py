@@ -9,7 +9,7 @@ import click
 
 from classwire.escaping import visible
 
-from .connection import Connection, connection_options
+from .connection import Connection, connection_options, reworded
 from .failures import FAILED
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def tokenize(
         out.print(f"({seen.truncated_tokens} tokens cut off)", style="dim")
 
 
+@reworded(model="Model to list.  [default: all]")
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each model.")
 @connection_options
@@ -118,6 +119,7 @@ def _models_table(served: Sequence["Model"]) -> "Table":
     return table
 
 
+@reworded(model="Model whose health to print.  [default: the server as a whole]")
 @click.command()
 @click.argument("service", default="")
 @click.option(

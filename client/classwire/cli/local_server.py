@@ -4,7 +4,6 @@ import selectors
 import subprocess
 import sys
 import tempfile
-import time
 from types import TracebackType
 from typing import IO, Self
 
@@ -15,14 +14,14 @@ STOP_TIMEOUT_S = 30.0
 
 
 class LocalServer:
-    """Starts on entry and waits until it serves; on exit sends SIGTERM and waits.
+    """Starts on entry and waits until it listens; on exit sends SIGTERM and waits.
 
     Raises Failure with the server's last log line if it does not start, or does not stop cleanly.
     """
 
     def __init__(self, device: str) -> None:
         self.target = ""
-        """Address of the server, once it serves."""
+        """Address of the server, once it listens."""
         self.exit_code: int | None = None
         """Exit code of the process, once it has ended."""
         self._command = [sys.executable, "-m", "classwire", "serve"]
@@ -40,9 +39,7 @@ class LocalServer:
             start_new_session=True,  # keeps Ctrl-C from the server: `_stop` ends it
         )
         try:
-            deadline_s = time.monotonic() + START_TIMEOUT_S
-            self.target = self._announced("listening on ", deadline_s)
-            self._announced("serving", deadline_s)
+            self.target = self._announced("listening on ")
         except BaseException:
             self._stop()
             raise
@@ -55,12 +52,16 @@ class LocalServer:
         if error is None and self.exit_code != 0:
             raise Failure(f"the server ended with exit code {self.exit_code}{last_line}")
 
-    def _announced(self, prefix: str, deadline_s: float) -> str:
+    def wait_until_serving(self) -> None:
+        """Wait until all models are ready."""
+        self._announced("serving")
+
+    def _announced(self, prefix: str) -> str:
         """Read the next line of the server's standard output, and return what follows `prefix`."""
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as ready:
             ready.register(self._process.stdout, selectors.EVENT_READ)
-            in_time = ready.select(max(deadline_s - time.monotonic(), 0))
+            in_time = ready.select(START_TIMEOUT_S)
         line = self._process.stdout.readline().decode().strip() if in_time else ""
         if not line.startswith(prefix):
             why = self._stop() if in_time else f" within {START_TIMEOUT_S:g} s{self._stop()}"

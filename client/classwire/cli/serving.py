@@ -1,6 +1,7 @@
 """`classwire serve`, `compile` and `doctor`: commands of the server, loaded when they run."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -25,7 +26,12 @@ class ServerCommand(click.Command):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        """Parse with the server's own command, which then runs."""
+        """Parse with the server's own command, which then runs.
+
+        Without the server, the completion of a shell gets this command, so that it does not fail.
+        """
+        if extra.get("resilient_parsing") and find_spec("classwire_server") is None:
+            return super().make_context(info_name, args, parent, **extra)
         return self.load().make_context(info_name, args, parent, **extra)
 
     def load(self) -> click.Command:

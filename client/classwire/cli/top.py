@@ -63,7 +63,7 @@ def _watch(window: "Window", target: str, interval_s: float) -> None:
             window = Window(window.now, read(target))
             _print(window, target)
     with Live(
-        view(window, target, out.width), console=out, screen=True, auto_refresh=False
+        view(window, target, *out.size), console=out, screen=True, auto_refresh=False
     ) as live:
         while True:
             time.sleep(interval_s)
@@ -72,7 +72,7 @@ def _watch(window: "Window", target: str, interval_s: float) -> None:
                 window = Window(window.now, read(target))
             except Failure:  # it may come back
                 missing = f"no answer from {target}; these are its last values"
-            live.update(view(window, target, out.width, missing), refresh=True)
+            live.update(view(window, target, *out.size, missing), refresh=True)
 
 
 def _print(window: "Window", target: str) -> None:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,11 +14,11 @@ from classwire.escaping import visible
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.config.sources import ENVIRONMENT_PREFIX, resolve
 from classwire_server.errors import ConfigError, StartError
-from classwire_server.observability import logs
-from classwire_server.server import Server
 
-from .check import findings
 from .options import CONFIG, SettingsCommand
+
+if TYPE_CHECKING:
+    from classwire_server.server import Server
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,10 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
     line for each check, and for each model the choices made and why. It exits with 0 if every
     check passes, else with the exit code of a failed start.
     """
+    # Imported here, so that help and shell completion are fast.
+    from classwire_server.observability import logs
+    from classwire_server.server import Server
+
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
         file = config or os.environ.get(ENVIRONMENT_PREFIX + "CONFIG")
@@ -60,6 +64,8 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
 
 def _check(config: ServerConfig) -> int:
     """Print each finding as soon as it is known. Returns the exit code of a real start."""
+    from .check import findings
+
     code = 0
     for finding in findings(config):
         _say(str(finding))
@@ -69,7 +75,7 @@ def _check(config: ServerConfig) -> int:
     return code
 
 
-def run(server: Server) -> None:
+def run(server: "Server") -> None:
     """Serve until a signal. The server also handles signals while it loads."""
     wake = threading.Event()
     failures: list[BaseException] = []
@@ -119,6 +125,7 @@ def run(server: Server) -> None:
         stopping.join(SIGNAL_LAG_S)
     if failures:
         raise failures[0]
+    log.info("stopped")
     if loading.is_alive():
         os._exit(0)  # it waits for a worker, which ends with this process
 

@@ -81,7 +81,7 @@ class Json(logging.Formatter):
 
 
 class Pretty(logging.Formatter):
-    """Time, level, logger and message, then the fields as `name=value`.
+    """Time and message, then the fields as `name=value`. Level and logger only if not info.
 
     Text from others is escaped, so it cannot forge a line. The lines of a traceback are indented.
     """
@@ -89,10 +89,11 @@ class Pretty(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, with any traceback below it."""
         name = record.name.removeprefix("classwire_server.")
+        origin = "" if record.levelno == logging.INFO else f"{record.levelname} {name}: "
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        text = visible(f"{name}: {record.getMessage()}{fields}")
+        text = visible(f"{origin}{record.getMessage()}{fields}")
         trace = (f"  {visible(line)}" for line in _trace(self, record).splitlines())
-        return "\n".join((f"{_time(record)} {record.levelname} {text}", *trace))
+        return "\n".join((f"{_time(record)} {text}", *trace))
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

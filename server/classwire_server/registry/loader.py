@@ -48,6 +48,7 @@ class Loader:
         """Load a model, check it and warm it up. Raises StartError, with no process left."""
         locate(source)  # report a wrong path at once: a worker takes seconds to start
         self._budget.check_files(source)
+        log.info("%s: loading %s", source.name, source.location)
         started_s = time.monotonic()
         served: ServedModel | None = None
 
@@ -93,18 +94,24 @@ class Loader:
         )
 
     def _log_loaded(self, name: str, launched: Launched, seconds: float) -> None:
-        engine = launched.engine
+        engine, deviation = launched.engine, launched.engine.deviation
         log.info(
-            "%s: %s on %s, %s, %s, %d lanes, loaded in %.1f s; "
-            "labels agree with plain float32 on %.1f %% of %d texts, scores within %.1e",
+            "%s: %s, %d %s, batches of %d tokens; "
+            "labels agree with plain float32 on %.1f %%, scores within %.1e",
             name,
-            launched.checkpoint.architecture,
-            self._config.device if len(self._config.devices) > 1 else engine.traits.device,
-            engine.traits.precision.value,
             engine.traits.layout.value,
             engine.lanes,
+            "lane" if engine.lanes == 1 else "lanes",
+            launched.batch_tokens,
+            100 * deviation.label_agreement,
+            deviation.max_score_difference,
+        )
+        log.info(
+            "%s: ready after %.1f s: %s, %d labels, %s on %s",
+            name,
             seconds,
-            100 * engine.deviation.label_agreement,
-            engine.deviation.texts,
-            engine.deviation.max_score_difference,
+            launched.checkpoint.architecture,
+            len(launched.checkpoint.labels),
+            engine.traits.precision.value,
+            self._config.device if len(self._config.devices) > 1 else engine.traits.device,
         )

@@ -37,8 +37,8 @@ def test_killed_while_idle(start: Start, caplog: pytest.LogCaptureFixture) -> No
     """Until there is another worker no batch starts, and `failure` has the reason. The log says how
     the worker ended and when the next is ready.
     """
-    caplog.set_level("INFO", "classwire_server")
-    model = start(worker.main, batch_tokens=0)
+    caplog.set_level("DEBUG", "classwire_server")
+    model = start(worker.main, batch_tokens=0, log_level="debug")
     engine = model.engine
     (first,) = engine.pids
     model.spawn.gate.clear()

@@ -81,13 +81,15 @@ def test_json(configure: Configure) -> None:
 
 
 def test_pretty(configure: Configure) -> None:
-    """A pretty line has the message, then the fields."""
+    """A pretty line has the message, then the fields. What is no mere information says so."""
     stream = configure(format="pretty")
 
     log("it is %s", "so", request_id="abc", duration_ms=1.5)
+    logging.getLogger("classwire_server.test").info("so it is")
 
-    _, _, rest = stream.getvalue().partition("Z ")
-    assert rest == "WARNING test: it is so request_id=abc duration_ms=1.5\n"
+    warning, information = (line.partition("Z ")[2] for line in stream.getvalue().splitlines())
+    assert warning == "WARNING test: it is so request_id=abc duration_ms=1.5"
+    assert information == "so it is"
 
 
 def test_pretty_lines_cannot_be_forged(configure: Configure) -> None:

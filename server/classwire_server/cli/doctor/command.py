@@ -4,17 +4,19 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from classwire.escaping import visible
-from classwire_server.cli.check import Finding, model_findings
 from classwire_server.cli.options import CONFIG, SettingsCommand
 from classwire_server.config.sources import ENVIRONMENT_PREFIX, resolve
 from classwire_server.errors import ConfigError
 
-from .machine import Facts, machine
+if TYPE_CHECKING:
+    from classwire_server.cli.check import Finding
+
+    from .machine import Facts
 
 _SETTINGS = (
     *("model", "revision", "offline", "cache_dir", "adapter_bases", "trust_remote_code"),
@@ -33,6 +35,11 @@ def _doctor(config: str | None, as_json: bool, **flags: Any) -> None:
     does, and prints each choice with its reason. It prints no secrets. It reads the same settings,
     environment and file as `classwire serve`.
     """
+    # Imported here, so that help and shell completion are fast.
+    from classwire_server.cli.check import model_findings
+
+    from .machine import machine
+
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
         settings = resolve(
@@ -53,7 +60,7 @@ def _doctor(config: str | None, as_json: bool, **flags: Any) -> None:
         click.echo("\n".join([visible(str(finding)), *_reasons(finding)]))
 
 
-def _lines(facts: Facts) -> Iterator[str]:
+def _lines(facts: "Facts") -> Iterator[str]:
     """Yield one line per fact. Names become words, except those of environment variables."""
     named = {n if n.isupper() else n.replace("_", " "): value for n, value in facts.items()}
     width = max(map(len, named), default=0)
@@ -62,7 +69,7 @@ def _lines(facts: Facts) -> Iterator[str]:
         yield f"  {name:{width}}  {'none' if text in (None, '') else text}"
 
 
-def _reasons(finding: Finding) -> Iterator[str]:
+def _reasons(finding: "Finding") -> Iterator[str]:
     for choice in finding.choices:
         yield f"  {choice.what}: {choice.value}"
         yield click.wrap_text(choice.why, width=88, initial_indent="    ", subsequent_indent="    ")

@@ -30,6 +30,7 @@ from .parity import ParityCheck, check_by_direct_use, check_by_engine
 from .precisions import in_first_precision, in_precision, prepacked
 from .processor import faster_than_float32, this_processor
 from .sample import sample_of
+from .stages import stage
 
 log = logging.getLogger(__name__)
 
@@ -75,11 +76,13 @@ def select(
     if config.precision == Precision.INT8.value and device != "cpu":
         raise ConfigError("precision", f"int8 runs on the CPU only, and the device is {device}")
     torch.set_num_threads(division.threads)
-    checkpoint, model, tokenizer = load_checkpoint(source, config)
-    model = model.to(device)  # type: ignore[arg-type]
-    float32_check = check_by_direct_use(checkpoint, DirectUse(model, tokenizer))
-    checkpoint = float32_check.checkpoint
-    layout = choose_layout(model, device, division.lanes, float32_check)
+    with stage(source.name, "reading the weights"):
+        checkpoint, model, tokenizer = load_checkpoint(source, config)
+        model = model.to(device)  # type: ignore[arg-type]
+    with stage(source.name, "comparing its scores with transformers"):
+        float32_check = check_by_direct_use(checkpoint, DirectUse(model, tokenizer))
+        checkpoint = float32_check.checkpoint
+        layout = choose_layout(model, device, division.lanes, float32_check)
     engine, deviation, parity_check = layout.engine, layout.deviation, float32_check
     choices.append(Choice("layout", layout.build.layout, layout.why))
     faster = faster_than_float32(device, this_processor())
@@ -88,31 +91,37 @@ def select(
     if config.precision == "auto" and not faster:
         why = "the table has no faster precision for this processor"
     elif config.precision != Precision.FLOAT32.value:
-        torch.set_num_threads(1)  # the deviation must not depend on the number of cores
-        parity_check = check_by_engine(checkpoint, calibration_texts(config.calibration), engine)
-        unpack(engine)
-        build = layout.build.engine
-        if config.precision == "auto":
-            engine, lower, why = in_first_precision(faster, config, model, build, parity_check)
-            deviation = lower or deviation
-        else:
-            precision = Precision(config.precision)
-            engine, deviation = in_precision(precision, model, build, parity_check)
-        torch.set_num_threads(division.threads)
+        with stage(source.name, "comparing precisions"):
+            torch.set_num_threads(1)  # the deviation must not depend on the number of cores
+            parity_check = check_by_engine(
+                checkpoint, calibration_texts(config.calibration), engine
+            )
+            unpack(engine)
+            build = layout.build.engine
+            if config.precision == "auto":
+                engine, lower, why = in_first_precision(faster, config, model, build, parity_check)
+                deviation = lower or deviation
+            else:
+                precision = Precision(config.precision)
+                engine, deviation = in_precision(precision, model, build, parity_check)
+            torch.set_num_threads(division.threads)
     choices.append(Choice("precision", engine.traits.precision.value, why))
     if device.startswith("cuda") and engine.traits.layout is Layout.PACKED:
         choices.append(gpu_attention(engine.traits.precision))
     if engine.traits.precision is Precision.FLOAT32 and device == "cpu":
-        reordered, choice = prepacked(engine, model, float32_check)
+        with stage(source.name, "reordering the weights"):
+            reordered, choice = prepacked(engine, model, float32_check)
         deviation = reordered or deviation
         choices.append(choice)
     if device == "cpu":
         choices += _execution(config)
     is_measured = profile is None
-    profile = profile or _measured_profile(engine, float32_check, config)
+    if profile is None:
+        with stage(source.name, "measuring passes"):
+            profile = _measured_profile(engine, float32_check, config)
     choices.append(_batches(profile, config))
     if is_measured:
-        log.info("%s: batches of %s: %s", checkpoint.name, choices[-1].value, choices[-1].why)
+        log.debug("%s: batches of %s: %s", checkpoint.name, choices[-1].value, choices[-1].why)
     return Selection(
         checkpoint,
         engine,

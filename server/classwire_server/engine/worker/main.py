@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from classwire_server.engine import Execution
 from classwire_server.engine.forward.preemption import MAX_PAUSE_S, PREEMPTION
 from classwire_server.engine.packing import PackedTexts
+from classwire_server.engine.selection.stages import stage
 from classwire_server.errors import StartError, telling_line
 
 from .protocol import (
@@ -82,9 +83,10 @@ class _Worker:
     """The engine of one job, and the threads that run batches on it."""
 
     def __init__(self, job: Job, control: Link, send_lock: threading.Lock) -> None:
-        from classwire_server.engine.selection.choice import select
+        with stage(job.source.name, "importing torch"):
+            from classwire_server.engine.selection.choice import select
 
-        from .memory import IdleAction, release_memory
+            from .memory import IdleAction, release_memory
 
         self._control = control
         self._send_lock = send_lock

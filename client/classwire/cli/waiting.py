@@ -1,0 +1,50 @@
+"""The wait for a server that is gone, and how a progress bar shows it."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import Task, TimeRemainingColumn
+from rich.text import Text
+
+_CLIENT = logging.getLogger("classwire")
+
+
+@contextmanager
+def told_of_waits(tell: Callable[[float], None]) -> Iterator[None]:
+    """While inside, call `tell` when the client waits to try again.
+
+    Its argument is for how many seconds more the client tries. It runs on the client's thread.
+    """
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            left_s: float | None = getattr(record, "left_s", None)
+            tell(math.inf if left_s is None else left_s)
+
+    handler, level = Handler(), _CLIENT.level
+    _CLIENT.addHandler(handler)
+    _CLIENT.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _CLIENT.setLevel(level)
+        _CLIENT.removeHandler(handler)
+
+
+class StateColumn(TimeRemainingColumn):
+    """The task's `state` and its remaining time.
+
+    If the task waits until `waits_until_s` of the monotonic clock, that is the time that is left.
+    """
+
+    def render(self, task: Task) -> Text:
+        """Return the text."""
+        until_s: float | None = task.fields["waits_until_s"]
+        if until_s is None:
+            return Text.assemble(task.fields["state"], " ", super().render(task), " left")
+        left_s = max(until_s - time.monotonic(), 0)
+        left = "" if math.isinf(left_s) else f", {left_s:.0f} s left"
+        return Text(f"{task.fields['state']}{left}", "yellow")
