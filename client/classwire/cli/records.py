@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import struct
 from typing import Any
 
 from classwire import Classification, ClasswireError, LabelScore, Outcome, TextInput
@@ -106,4 +107,10 @@ def shortest(value: float) -> float | None:
 
     None stands for infinity, which JSON cannot write.
     """
-    return float(f"{value:.9g}") if math.isfinite(value) else None
+    if not math.isfinite(value):
+        return None
+    for digits in range(6, 9):
+        short = float(f"{value:.{digits}g}")
+        if struct.unpack("f", struct.pack("f", short)) == (value,):
+            return short
+    return float(f"{value:.9g}")
