@@ -39,7 +39,7 @@ def test_undecodable_bytes_are_an_error_of_their_row_only(tmp_path: Path) -> Non
     path = write(tmp_path / "a.csv", b"text,note\ngood,caf\xe9\nb\xffd,x\nfine,y\n")
     good, bad, fine = rows_of(path)
     assert (good.content, fine.content) == (TextInput("good"), TextInput("fine"))
-    assert problem(bad) == "line 3: 'text' is not UTF-8"
+    assert problem(bad) == "line 3: 'text' is not UTF-8 (see --encoding)"
 
 
 def test_a_row_of_another_length_is_its_own_error(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_a_damaged_row_of_csv_costs_no_other_row(
     assert [row.key for row in found[-2:]] == ["8", "9"]
     for text, want in zip(shown(found), expected, strict=True):
         if want.startswith("!"):
-            assert f"line {want[1:]}" in text
-            assert len(text) < 120
+            assert text.startswith(f"!line {want[1:]}")
+            assert len(text) < 90
         else:
             assert text == want
 

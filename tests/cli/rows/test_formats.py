@@ -72,7 +72,7 @@ def test_an_option_that_does_not_fit_the_format_is_an_error(
         ("a.csv", b"id\ttext\n1\ta\n", "is the --delimiter a tab"),
         ("a.csv", b"id, Text\n1,a\n", "is it ' Text'"),
         ("a.csv", b"", "is empty; its first line must name the columns"),
-        ("a.csv", b'id,"text\n1,"a"\n', "its header is wrong: the row from line 1 is not CSV"),
+        ("a.csv", b'id,"text\n1,"a"\n', "its header is wrong: line 1: a field goes on after"),
         ("a.csv", b'id,text\r1,"two\nlines"\r', "ends its lines with CR alone"),
         ("a.csv", b"id,my, text\n1,a\n2,b\n", "no column 'text'"),
         ("a.csv", b"a, long,text\n1,a\n2,b\n", "no row has the 3 fields of its header; quote"),

@@ -30,7 +30,7 @@ def test_jsonl_rows_keep_the_type_of_their_id(tmp_path: Path) -> None:
         (b'{"text": null}', "line 2 has no 'text'"),
         (b'{"text": 5}', "line 2: 'text' holds no text but int"),
         (b'{"text": "\xff"}', "line 2 is not UTF-8: byte 0xff at offset 23 (see --encoding)"),
-        (b'{"text": "\\ud800"}', "line 2: 'text' is not UTF-8"),
+        (b'{"text": "\\ud800"}', "line 2: 'text' has half a character"),
         (b'{"text": NaN}', "line 2 has no 'text'"),
         (b'{"text": "a", "text": "b"}', "line 2 has 'text' more than once"),
         (b'["text"]', "line 2 is no JSON object"),

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from classwire.cli.failures import WrongUse
 
-from .lines import MAX_LINE_BYTES, Line, Lines, too_long
+from .lines import MAX_LINE_BYTES, Line, Lines
 from .row import Columns, Place, Row, no_column
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_OVER = f"over {MAX_LINE_BYTES:,} bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,13 @@ def delimited_rows(lines: Lines, columns: Columns, dialect: Dialect) -> Iterator
     )
     names = _header(reader, feed, lines)
     _check_columns(names, columns, lines.name, dialect.delimiter)
+    broken = f"is not {lines.encoding} (see --encoding)"
     fitting = mismatched = 0
     for index in itertools.count():
         values = _next_row(reader, feed)
         if values is None:
             break
-        place = Place(index, feed.row[0].number, feed.row[-1].end_bytes, lines.encoding)
+        place = Place(index, feed.row[0].number, feed.row[-1].end_bytes, broken)
         if isinstance(values, str):
             yield place.error(values)
         elif len(values) != len(names):
@@ -91,10 +93,10 @@ class _Feed:
         line = self._again.popleft() if self._again else next(self._lines)
         self.row.append(line)
         if line.content is None:
-            raise csv.Error(too_long(line))
+            raise csv.Error(_OVER)
         self._row_bytes += len(line.content)
         if self._row_bytes > MAX_LINE_BYTES:
-            raise csv.Error(f"over {MAX_LINE_BYTES:,} bytes")
+            raise csv.Error(_OVER)
         # Keep bytes that are not UTF-8: they matter only in the columns that are used.
         return line.content.decode("utf-8", "surrogateescape")
 
@@ -110,7 +112,7 @@ def _next_row(reader: Iterator[list[str]], feed: _Feed) -> list[str] | str | Non
             return None
         except csv.Error as error:
             feed.go_back()
-            return f"the row from line {feed.row[0].number} is not CSV: {_described(error)}"
+            return f"line {feed.row[0].number}: {_described(error)}"
     return values
 
 
@@ -146,5 +148,9 @@ def _advice(names: list[str], wanted: str) -> str:
 
 
 def _described(error: csv.Error) -> str:
-    """Python's message without its advice, which is for programmers."""
-    return str(error).split(" - ")[0]
+    message = str(error)
+    if "expected after" in message:
+        return "a field goes on after its closing quote, or a quote is not closed"
+    if "end of data" in message:
+        return "a quote is not closed"
+    return "CR outside quotes" if "new-line character" in message else message

@@ -71,7 +71,7 @@ class Lines:
     def decode(self, line: Line) -> str | InvalidInputError:
         """Return the line as text without its line end, or an error that names the wrong byte."""
         if line.content is None:
-            return malformed(too_long(line))
+            return malformed(f"line {line.number} is over {MAX_LINE_BYTES:,} bytes")
         try:
             return line.content.removesuffix(b"\n").removesuffix(b"\r").decode()
         except UnicodeDecodeError as error:
@@ -88,8 +88,3 @@ class Lines:
     def _reject_cr(self, content: bytes, number: int) -> None:
         if number == 1 and b"\r" in content[:-1]:
             raise self.cr_ends()
-
-
-def too_long(line: Line) -> str:
-    """Return the message for a line that is too long."""
-    return f"line {line.number} is over {MAX_LINE_BYTES:,} bytes"

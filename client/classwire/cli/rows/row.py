@@ -49,7 +49,8 @@ class Place:
     index: int
     line: int
     end_bytes: int
-    encoding: str
+    broken: str
+    """What is wrong with a text that has half a character, or a byte that could not be decoded."""
 
     def row(self, record: Mapping[str, object], columns: Columns) -> Row:
         """Return the row of a record. A text or an id that cannot be sent or copied is an error."""
@@ -75,7 +76,7 @@ class Place:
                 kind = type(value).__name__
                 return malformed(f"line {self.line}: {name!r} holds no text but {kind}", name)
             if isinstance(value, str) and _SURROGATE.search(value):
-                return malformed(f"line {self.line}: {name!r} is not {self.encoding}", name)
+                return malformed(f"line {self.line}: {name!r} {self.broken}", name)
         return TextInput(str(text), pair if isinstance(pair, str) else None)
 
 
