@@ -76,7 +76,7 @@ def test_an_option_that_does_not_fit_the_format_is_an_error(
         ("a.csv", b'id,text\r1,"two\nlines"\r', "ends its lines with CR alone"),
         ("a.csv", b"id,my, text\n1,a\n2,b\n", "no column 'text'"),
         ("a.csv", b"a, long,text\n1,a\n2,b\n", "no row has the 3 fields of its header; quote"),
-        ("a.csv", b"text,n,text\na,1,b\n", "columns 1 and 3 of its header are all named 'text'"),
+        ("a.csv", b"text,n,text\na,1,b\n", "line 1: columns 1 and 3 have the same name, 'text'"),
         ("a.jsonl", b'{"body": "x", "id": 1}\n', "no column 'text'; the columns are: body, id"),
         ("a.jsonl", b"[1]\n[2]\n", "not one object on each line; convert it with jq -c '.\\[\\]'"),
         ("a.jsonl", b'[\n {"text": "a"},\n {"text": "b"}\n]', "jq -c '.\\[\\]'"),

@@ -42,7 +42,7 @@ def delimited_rows(lines: Lines, columns: Columns, dialect: Dialect) -> Iterator
         quoting=csv.QUOTE_MINIMAL if dialect.quotes else csv.QUOTE_NONE,
     )
     names = _header(reader, feed, lines)
-    _check_columns(names, columns, lines.name, dialect.delimiter)
+    _check_columns(names, columns, lines.name, feed.row[0].number)
     broken = f"is not {lines.encoding} (see --encoding)"
     fitting = mismatched = 0
     for index in itertools.count():
@@ -127,12 +127,12 @@ def _header(reader: Iterator[list[str]], feed: _Feed, lines: Lines) -> list[str]
     return values
 
 
-def _check_columns(names: list[str], columns: Columns, file: str, delimiter: str) -> None:
+def _check_columns(names: list[str], columns: Columns, file: str, line: int) -> None:
     for wanted in columns.named:
         places = [str(place) for place, name in enumerate(names, 1) if name == wanted]
         if len(places) > 1:
             where = " and ".join(places)
-            raise WrongUse(f"{file}: columns {where} of its header are all named {wanted!r}")
+            raise WrongUse(f"{file}: line {line}: columns {where} have the same name, {wanted!r}")
         if not places:
             raise no_column(file, wanted, names, _advice(names, wanted))
 
