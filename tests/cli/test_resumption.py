@@ -1,5 +1,7 @@
 """`classwire classify --file --resume` continues an interrupted run."""
 
+import gzip
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from classwire.testing import FakeServer
 from tests.cli.conftest import Run
 
 CSV = 'id,text\nx1,"two\nlines"\nx\u00e92,three\n'
+IDS_OF_TWO_LINES = 'id,text\n"x\n""1",one\n"x\n2",\n'
 COLUMNS = ["--column", "text", "--id-column", "id"]
 
 
@@ -29,22 +32,27 @@ def classified(server: FakeServer) -> int:
     return sum(len(request.items.items) for request in server.requests if hasattr(request, "items"))
 
 
-def test_an_output_cut_anywhere_is_completed(classwire: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["out.jsonl", "out.tsv"])
+def test_an_output_cut_anywhere_is_completed(classwire: Run, tmp_path: Path, name: str) -> None:
     """An output cut at any byte is completed to that of a whole run, without classifying whole
-    rows again.
+    rows again. A table has its header once.
     """
-    source, output = write(tmp_path / "in.csv", CSV), tmp_path / "out.jsonl"
+    source, output = tmp_path / "in.csv.gz", tmp_path / name
+    source.write_bytes(gzip.compress(IDS_OF_TWO_LINES.encode()))
     with FakeServer(by_length) as server:
+        server.model.labels.append("s")
         command = ["classify", "--target", server.target, "--file", str(source), *COLUMNS]
         command += ["--output", str(output)]
-        assert classwire(*command).code == 0
+        assert classwire(*command).code == 1
         whole = output.read_bytes()
-        assert whole.count(b"\n") == 2
-        for cut in range(len(whole) + 1):
+        second = re.search(rb'^({"row": )?1[,\t]', whole, re.MULTILINE)
+        assert second
+        ends = (second.start(), len(whole))
+        for cut in range(len(whole), -1, -2):
             output.write_bytes(whole[:cut])
-            before, rows = classified(server), whole[:cut].count(b"\n")
+            before, rows = classified(server), sum(end <= cut for end in ends)
             ended = classwire(*command, "--resume")
-            assert (ended.code, output.read_bytes()) == (0, whole)
+            assert (ended.code, output.read_bytes()) == (1, whole)
             assert classified(server) - before == 2 - rows
             assert (f"2 rows ({rows} from before), " if rows else "2 rows, ") in ended.err
 

@@ -35,7 +35,45 @@ def test_every_line_of_standard_input_is_a_text(
         "BAD_ENCODING",
         None,
     ]
-    assert found[2]["error"]["message"] == "line 3 is not UTF-8: byte 0xe9 at offset 9"
+    message = "line 3 is not UTF-8: byte 0xe9 at offset 9 (see --encoding)"
+    assert found[2]["error"]["message"] == message
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "ids"),
+    [
+        (["--format", "csv", "--id-column", "id"], b'id,text\r\nx,"a\ngood"\r\ny,bad\r\n', "xy"),
+        (["--format", "tsv", "--id-column", "id"], b"id\ttext\nx\ta good\ny\tbad\n", "xy"),
+        (["--format", "csv", "--delimiter", ";", "-"], b"id;text\nx;a, good\ny;bad", None),
+        (["--format", "tsv", "--delimiter", "\\t"], b"id\ttext\nx\ta good\ny\tbad", None),
+        (
+            ["--file", "-", "--format", "jsonl", "--id-column", "id"],
+            b'{"id": "x", "text": "a good"}\n{"id": "y", "text": "bad"}',
+            "xy",
+        ),
+    ],
+)
+def test_rows_of_standard_input(
+    classwire: Run, options: list[str], given: bytes, ids: str | None
+) -> None:
+    """With --format, standard input holds rows, with results as those of a file."""
+    with FakeServer(good_or_bad) as server:
+        command = ["classify", "--target", server.target, "--column", "text", *options]
+        ended = classwire(*command, stdin=given)
+    assert ended.code == 0
+    assert [each["row"] for each in ended.records] == [0, 1]
+    assert [each["label"] for each in ended.records] == ["good", "bad"]
+    assert [each.get("id") for each in ended.records] == list(ids or [None, None])
+    assert ended.err.startswith("2 rows, ")
+
+
+def test_plain_lines_with_a_format_or_an_encoding(classwire: Run) -> None:
+    """--format txt gives lines the results of a file; --encoding goes with lines, too."""
+    with FakeServer(good_or_bad) as server:
+        command = ["classify", "--target", server.target, "--encoding", "latin-1", "--json"]
+        ended = classwire(*command, "--format", "txt", stdin=b"good\n")
+        assert (ended.records[0]["row"], ended.records[0]["label"]) == (0, "good")
+        assert classwire(*command, stdin=b"caf\xe9\n").records[0]["text"] == "café"
 
 
 def test_nothing_on_standard_input_is_nothing_to_do(classwire: Run, target: str) -> None:
@@ -44,15 +82,20 @@ def test_nothing_on_standard_input_is_nothing_to_do(classwire: Run, target: str)
     assert (ended.code, ended.out, ended.err) == (0, "", "")
 
 
-def test_results_appear_while_the_input_is_still_open(spawn: Spawn) -> None:
-    """Each line has its result before the next is written, errors included."""
+@pytest.mark.parametrize("rows", [False, True])
+def test_results_appear_while_the_input_is_still_open(spawn: Spawn, rows: bool) -> None:
+    """Each line has its result before the next is written, errors included; so have rows."""
+    options = ["--format", "jsonl", "--column", "text"] if rows else ["--json"]
+    lines = [b"good\n", b"\xff\n", b"poor\n"]
+    if rows:
+        lines = [b'{"text": "good"}\n', b"{}\n", b'{"text": "poor"}\n']
     with (
         FakeServer(good_or_bad) as server,
-        spawn("classify", "--target", server.target, "--json") as process,
+        spawn("classify", "--target", server.target, *options) as process,
     ):
         assert process.stdin
         assert process.stdout
-        for line, expected in ((b"good\n", "good"), (b"\xff\n", None), (b"poor\n", "bad")):
+        for line, expected in zip(lines, ("good", None, "bad"), strict=True):
             process.stdin.write(line)
             process.stdin.flush()
             assert json.loads(process.stdout.readline()).get("label") == expected
@@ -81,4 +124,4 @@ def test_ctrl_c_exits_130_with_one_line(spawn: Spawn, send: Callable[[int, int],
 def test_a_closed_standard_input_is_reported(classwire: Run, target: str) -> None:
     """A closed standard input is one line; Python has no such stream then."""
     ended = classwire("classify", "--target", target, stdin=None)
-    assert (ended.code, ended.complaint) == (2, "standard input is closed; pass a TEXT")
+    assert (ended.code, ended.complaint) == (2, "standard input is closed; pass a TEXT or a --file")

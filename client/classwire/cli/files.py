@@ -1,4 +1,4 @@
-"""`classwire classify --file`: rows in, JSON lines out, progress on standard error."""
+"""`classwire classify --file`: rows in, results out, progress on standard error."""
 
 import sys
 import time
@@ -13,48 +13,49 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from classwire import ClasswireError, Outcome
 
 from .connection import Connection
-from .failures import WrongUse
+from .failures import WrongUse, described
 from .ordering import classify_rows
-from .records import json_line, outcome_record
+from .outputs import STDOUT, JsonLines, OutputFile, Table
 from .rendering import console
-from .resumption import Written, identity, read_written
-from .rows import Columns, Row, open_rows
+from .resumption import Written, foreign, read_written
+from .rows import STDIN, InputFile, Row, open_rows
 from .waiting import StateColumn, told_of_waits
-
-STDOUT = Path("-")
 
 
 def classify_file(
-    connection: Connection,
-    source: Path,
-    columns: Columns,
-    output: Path,
-    *,
-    force: bool,
-    resume: bool,
-    **options: Any,
+    connection: Connection, source: InputFile, target: OutputFile, **options: Any
 ) -> int:
-    """Classify every row of `source` into `output` and return how many rows failed.
+    """Classify every row of `source` into `target` and return how many rows failed.
 
-    With `resume`, it keeps the rows that `output` already has, and counts their errors too. Raises
-    WrongUse before it writes anything if the file, a column or the output is wrong.
+    With `resume`, it keeps the results that `target` already has, and counts their errors too.
+    Raises WrongUse before it writes anything if the file, a column or the output is wrong.
     """
-    _check_output(output, source, force, resume)
-    with open_rows(source, columns) as rows:
+    output = target.path
+    _check_output(target, source.path)
+    format = target.format(source.columns, options.get("top_k"))
+    with open_rows(source) as rows:
         written = Written()
-        if resume and output.is_file():
-            written, rows = read_written(output, rows, columns)
+        if target.resume and output.is_file() and isinstance(format, JsonLines | Table):
+            written, rows = read_written(output, format, rows)
         with connection.open() as client:
-            client.model(connection.model)  # an unknown model fails before a file is created
+            # An unknown model fails before a file is created.
+            head = format.head(client.model(connection.model))
+            if written.rows and written.head != head:
+                raise foreign(output, "line 1 has the labels of another model or of other options")
             with (
                 _opened(output, written) as out,
-                FileProgress(source, output, written) as progress,
+                FileProgress(source.path, output, written) as progress,
                 told_of_waits(progress.wait),
             ):
+                if not written.rows:
+                    out.write(head)
 
                 def emit(row: Row, outcome: Outcome) -> None:
-                    out.write(json_line(identity(row, columns) | outcome_record(outcome)))
+                    out.write(format.result(row, outcome))
                     out.flush()
+                    if target.tabs and isinstance(outcome, ClasswireError):
+                        message = described(outcome, f"row {row.index}")
+                        click.echo(f"classwire: {message}", err=True)
                     progress.advance(row, outcome)
 
                 return written.errors + classify_rows(
@@ -87,7 +88,7 @@ class FileProgress:
         )
         self._task = self._bar.add_task(
             source.name,
-            total=source.stat().st_size,
+            total=source.stat().st_size if source != STDIN else None,
             completed=written.input_bytes,
             state=self._state(),
             waits_until_s=None,
@@ -134,12 +135,13 @@ class FileProgress:
         return max(time.monotonic() - self._started_s, 1e-6)
 
 
-def _check_output(output: Path, source: Path, force: bool, resume: bool) -> None:
+def _check_output(target: OutputFile, source: Path) -> None:
+    output = target.path
     if output == STDOUT or not output.exists():
         return
-    if output.samefile(source):
+    if source != STDIN and output.samefile(source):
         raise WrongUse(f"{output} is the file to read")
-    if not force and not resume and output.is_file():
+    if not target.force and not target.resume and output.is_file():
         raise WrongUse(f"{output} exists; --resume continues it, --force overwrites it")
 
 

@@ -1,12 +1,21 @@
-"""Results as JSON lines in UTF-8, with the exact values of the server's float32."""
+"""Results as lines of JSON or of tabs, in UTF-8, with the exact values of the server's float32."""
 
 import dataclasses
 import json
+import math
+import struct
 from typing import Any
 
 from classwire import Classification, ClasswireError, LabelScore, Outcome, TextInput
 
 from .failures import field_name
+from .rows import Row
+
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    ord(character): character.encode("unicode_escape").decode()
+    for character in "\\\t\n\r\u2028\u2029"
+}
+"""How Python, and most languages, write control characters, line breaks and the backslash."""
 
 
 def json_line(record: object) -> bytes:
@@ -15,6 +24,18 @@ def json_line(record: object) -> bytes:
     It writes an unpaired surrogate, which UTF-8 cannot encode, as a JSON escape.
     """
     return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def tab_line(row: Row, outcome: Outcome) -> bytes:
+    """Return label, score and text, separated by tabs, as one line. Without a score both are empty.
+
+    Control characters, line breaks and backslashes are escaped.
+    """
+    text = row.content.text if isinstance(row.content, TextInput) else ""
+    best = outcome.scores[0] if isinstance(outcome, Classification) and outcome.scores else None
+    values = [best.label, repr(shortest(best.score)), text] if best else ["", "", text]
+    line = "\t".join(value.translate(_ESCAPES) for value in values)
+    return line.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def outcome_record(outcome: Outcome) -> dict[str, Any]:
@@ -81,6 +102,15 @@ def error_record(error: ClasswireError) -> dict[str, Any]:
     }
 
 
-def shortest(value: float) -> float:
-    """Return a float32 as the double with the fewest digits that reads back as the same float32."""
+def shortest(value: float) -> float | None:
+    """Return a float32 as the double with the fewest digits that reads back as the same float32.
+
+    None stands for infinity, which JSON cannot write.
+    """
+    if not math.isfinite(value):
+        return None
+    for digits in range(6, 9):
+        short = float(f"{value:.{digits}g}")
+        if struct.unpack("f", struct.pack("f", short)) == (value,):
+            return short
     return float(f"{value:.9g}")

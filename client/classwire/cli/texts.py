@@ -3,20 +3,21 @@
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from classwire import ClasswireError, Client, InvalidInputError, Outcome, TextInput
 
 from .connection import Connection
-from .failures import WrongUse, described
+from .failures import described
 from .ordering import classify_rows
-from .records import full_record, json_line, stages_record
+from .records import full_record, json_line, stages_record, tab_line
 from .rendering import console, heading, print_lines, score_lines, stage_lines
-from .rows import Row, line_rows
+from .rows import Row, line_rows, standard_input
 
 Show = Callable[[Row, Outcome], None]
+Style = Literal["bars", "json", "tsv"]
 
 
 def classify_texts(
@@ -24,36 +25,41 @@ def classify_texts(
     texts: tuple[str, ...],
     *,
     pair: str | None,
-    as_json: bool,
+    style: Style,
     stages: bool,
+    encoding: str | None,
     **options: Any,
 ) -> int:
     """Classify the texts, or the lines of standard input, and return how many failed."""
     from_stdin = texts in ((), ("-",))
-    rows = _stdin_rows() if from_stdin else _argument_rows(texts)
+    rows = _stdin_rows(encoding) if from_stdin else _argument_rows(texts)
     rows = (_with_pair(row, pair) for row in rows)
     several = from_stdin or len(texts) > 1
     if not from_stdin and options.get("priority") is None:
         options["priority"] = "interactive"
     with connection.open() as client:
         if stages:
-            return _classify_in_stages(client, rows, as_json, several, **options)
-        show = _show_json if as_json else _ScorePrinter(several)
+            return _classify_in_stages(client, rows, style == "json", several, **options)
+        records: dict[str, Show] = {"json": _show_json, "tsv": _show_tabs}
+        record = records.get(style)
+        show = record or _ScorePrinter(several)
         if several:
+            if style == "tsv":
+                show = _complaining(_show_tabs)
             options["item_timeout_s"] = connection.item_timeout_s
             return classify_rows(client, rows, show, **options)
-        return _classify_one(client, next(rows), show, as_json, **options)
+        return _classify_one(client, next(rows), show, record, **options)
 
 
-def _classify_one(client: Client, row: Row, show: Show, as_json: bool, **options: Any) -> int:
+def _classify_one(client: Client, row: Row, show: Show, record: Show | None, **options: Any) -> int:
     """Classify a single text by a unary call. A wrong text is a wrong use of the command."""
     try:
         if isinstance(row.content, ClasswireError):
             raise row.content
         show(row, client.classify(row.content, **options))
     except InvalidInputError as error:
-        if as_json:
-            _show_json(row, error)
+        if record:
+            record(row, error)
         raise
     return 0
 
@@ -87,7 +93,7 @@ def _classify_in_stages(
             continue
         if as_json:
             stages = stages_record(result, seen.attention_mask, labels)
-            _write(full_record(row.content, result) | {"stages": stages})
+            _write(json_line(full_record(row.content, result) | {"stages": stages}))
             continue
         if several:
             print_lines(out, [heading(_heading(row), out.width)])
@@ -120,12 +126,25 @@ class _ScorePrinter:
 
 
 def _show_json(row: Row, outcome: Outcome) -> None:
-    _write(full_record(row.content, outcome))
+    _write(json_line(full_record(row.content, outcome)))
 
 
-def _write(record: dict[str, Any]) -> None:
+def _show_tabs(row: Row, outcome: Outcome) -> None:
+    _write(tab_line(row, outcome))
+
+
+def _complaining(show: Show) -> Show:
+    def show_and_complain(row: Row, outcome: Outcome) -> None:
+        show(row, outcome)
+        if isinstance(outcome, ClasswireError):
+            _complain(row, outcome)
+
+    return show_and_complain
+
+
+def _write(line: bytes) -> None:
     out = sys.stdout.buffer
-    out.write(json_line(record))
+    out.write(line)
     out.flush()
 
 
@@ -147,11 +166,8 @@ def _argument_rows(texts: tuple[str, ...]) -> Iterator[Row]:
     return (Row(index, None, TextInput(text)) for index, text in enumerate(texts))
 
 
-def _stdin_rows() -> Iterator[Row]:
-    # Unbuffered: a thread that waits inside the buffer's lock keeps Python from exiting.
-    if sys.stdin is None:
-        raise WrongUse("standard input is closed; pass a TEXT")
-    stdin = sys.stdin.buffer
+def _stdin_rows(encoding: str | None) -> Iterator[Row]:
+    read = standard_input()
     if sys.stdin.isatty():
         click.echo("Enter one text per line; Ctrl-D ends.", err=True)
-    return line_rows(getattr(stdin, "raw", stdin).read, "standard input")
+    return line_rows(read, "standard input", encoding)
