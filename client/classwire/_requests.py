@@ -109,17 +109,16 @@ def element_input(element: str | TextInput, field: str) -> pb.TextInput:
 
     The error names the type, never the value.
     """
-    given = element if isinstance(element, TextInput) else TextInput(element)
-    for name, value in (("text", given.text), ("text_pair", given.text_pair)):
-        is_absent_pair = name == "text_pair" and value is None
-        if not isinstance(value, str) and not is_absent_pair:
-            path = f"{field}.{name}"
-            raise InvalidInputError(
-                f"{path} must be a str, not {type(value).__name__}",
-                reason=Reason.BAD_ENCODING,
-                field=path,
-            )
-    return text_input(given, field=field)
+    try:
+        return text_input(element, field=field)
+    except TypeError:
+        given = element if isinstance(element, TextInput) else TextInput(element)
+    is_pair = isinstance(given.text, str)
+    path = f"{field}.text_pair" if is_pair else f"{field}.text"
+    kind = type(given.text_pair if is_pair else given.text).__name__
+    raise InvalidInputError(
+        f"{path} must be a str, not {kind}", reason=Reason.BAD_ENCODING, field=path
+    )
 
 
 def elements(items: Elements) -> Elements:
