@@ -21,6 +21,7 @@ from .errors import (
     DeadlineExceededError,
     InternalError,
     InvalidInputError,
+    MessageTooLargeError,
     OverloadedError,
     UnavailableError,
 )
@@ -81,7 +82,7 @@ def classify_batch(
     inputs: list[tuple[int, pb.TextInput]] = []
     for given, text in enumerate(_requests.elements(texts)):
         try:
-            inputs.append((given, _requests.text_input(text, field=f"inputs[{given}]")))
+            inputs.append((given, _requests.element_input(text, f"inputs[{given}]")))
         except InvalidInputError as error:
             outcomes[given] = error
     if not inputs:
@@ -116,6 +117,10 @@ def _batch(
         )
         try:
             response, request_id = yield Call("classify", "BatchClassify", request)
+        except MessageTooLargeError as too_large:
+            if len(batch) > 1:
+                raise
+            return {**outcomes, batch[0][0]: too_large}  # the other texts are not to blame
         except (DeadlineExceededError, OverloadedError, UnavailableError):
             if outcomes:
                 return outcomes  # better the errors of those texts than no outcome at all

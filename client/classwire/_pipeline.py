@@ -129,11 +129,13 @@ class TextClassificationPipeline:
         settings = self._settings.replaced(top_k, function_to_apply, truncation, max_length)
         self._check_max_length(settings.max_length)
         if isinstance(inputs, (str, Mapping)):
-            result = self._client.classify(_text(inputs), model=self._model, **settings.options)
+            text = _text(inputs)
+            _requests.element_input(text, "inputs")  # else no text would be a TypeError
+            result = self._client.classify(text, model=self._model, **settings.options)
             shaped = settings.shape(result)
             return [shaped] if isinstance(inputs, str) and top_k == "" else shaped
         if not hasattr(inputs, "__iter__") and not hasattr(inputs, "__getitem__"):
-            raise TypeError(f"inputs must be texts, not {type(inputs).__name__}")
+            raise _no_input(f"inputs must be texts, not {type(inputs).__name__}")
         results = _Results(functools.partial(self._stream, settings=settings), inputs)
         return list(results) if isinstance(inputs, (list, tuple)) else results
 

@@ -38,24 +38,30 @@ LONGEST_TIME_S = 1e9
 
 
 class ClassifyOptions(TypedDict, total=False):
-    """The keyword arguments that all classify methods share."""
+    """The keyword arguments that all classify methods share.
+
+    Attributes:
+        top_k: Return only the `top_k` highest scores. Default: all.
+        min_score: Return only scores of at least `min_score`, in the scale of the activation.
+            Default: all.
+        activation: softmax, sigmoid or identity. Default: the model's own.
+        truncation: For a text with too many tokens: reject, drop_end or drop_start. Default: the
+            server's setting.
+        include_logits: Whether to return the logits. Default: False.
+        include_tokens: Whether to return the tokens that the model read. Default: False.
+        offset_unit: Unit of a token's start and end: unicode (code points, the default), utf8
+            (bytes) or utf16 (code units).
+        priority: interactive (the default of calls) goes before bulk (the default of streams).
+    """
 
     top_k: int | None
-    """Return only the `top_k` highest scores. Default: all."""
     min_score: float | None
-    """Return only scores of at least `min_score`, in the scale of the activation. Default: all."""
     activation: Activation | None
-    """softmax, sigmoid or identity. Default: the model's own."""
     truncation: Truncation | None
-    """For a text with too many tokens: reject, drop_end or drop_start. Default: the server's."""
     include_logits: bool
-    """Whether to return the logits. Default: False."""
     include_tokens: bool
-    """Whether to return the tokens that the model read. Default: False."""
     offset_unit: OffsetUnit | None
-    """Unit of a token's start and end: unicode (code points, the default), utf8 or utf16."""
     priority: Priority | None
-    """interactive (the default of calls) goes before bulk (the default of streams)."""
 
 
 def classify_options(
@@ -96,6 +102,23 @@ def text_input(
     if text_pair is not None:
         message.text_pair = unicode(text_pair, f"{field}.text_pair")
     return message
+
+
+def element_input(element: str | TextInput, field: str) -> pb.TextInput:
+    """An element of a batch or stream, which is data: InvalidInputError if it is not text.
+
+    The error names the type, never the value.
+    """
+    try:
+        return text_input(element, field=field)
+    except TypeError:
+        given = element if isinstance(element, TextInput) else TextInput(element)
+    is_pair = isinstance(given.text, str)
+    path = f"{field}.text_pair" if is_pair else f"{field}.text"
+    kind = type(given.text_pair if is_pair else given.text).__name__
+    raise InvalidInputError(
+        f"{path} must be a str, not {kind}", reason=Reason.BAD_ENCODING, field=path
+    )
 
 
 def elements(items: Elements) -> Elements:

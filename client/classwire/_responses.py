@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ from .results import (
 from .v1 import classwire_pb2 as pb
 
 _UNSPECIFIED = "unspecified"
+_OF_MESSAGE = re.compile(r"^items\.items\[\d+\]\.")
+"""The path to an item of a stream: the caller does not know which message it was in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ def outcome(result: pb.Outcome, shared: Shared, *, index: tuple[int, int] | None
     """The outcome of one text; `index` is its position in the request and in the caller's list.
 
     A path in the server's error names the first; the error that the caller gets names the second.
+    In a stream it names neither: the result has the id.
     """
     which = result.WhichOneof("outcome")
     if which == "classification":
@@ -79,6 +83,8 @@ def outcome(result: pb.Outcome, shared: Shared, *, index: tuple[int, int] | None
         sent, given = (f"inputs[{position}]" for position in index)
         if error.field.startswith(sent):
             error.field = given + error.field.removeprefix(sent)
+    elif error.field is not None:
+        error.field = _OF_MESSAGE.sub("", error.field)
     return error
 
 

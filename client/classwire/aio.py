@@ -42,6 +42,11 @@ R = TypeVar("R")
 class AsyncClient:
     """The asyncio client. Arguments, results, errors and retries are those of `Client`.
 
+        async with AsyncClient("127.0.0.1:50051") as client:
+            result = await client.classify("I really love this book")
+            async for id_, index, outcome in client.classify_stream(texts):
+                ...
+
     It belongs to the event loop of its first call, and may be made before that loop runs. Any
     number of tasks of the loop may use it at the same time. Interceptors are those of `grpc.aio`.
     """

@@ -66,8 +66,9 @@ class Client:
             that is not positive, or a token that others could read.
         OSError: A file of `tls` that cannot be read.
 
-    Every call may raise the classes of `classwire.errors`, and TypeError for an input that is not
-    text.
+    Every call may raise the classes of `classwire.errors`. A call for one text raises TypeError for
+    an input that is not text; in a batch or stream such an element's outcome is an
+    `InvalidInputError`.
 
     The client repeats calls until their deadline: after UNAVAILABLE with a backoff from 0.1 s to
     2 s, after an overload when the server's `retry_after` has passed. It does not wait past the
@@ -173,7 +174,7 @@ class Client:
         without a result again, to another server or to the same one when it is back.
 
         The client reads `items` lazily, on a thread of its own, so `items` may block. If `items`
-        raises, or yields a wrong element, or an id that an item without a result has, the generator
+        raises, or yields an item with a wrong id or that of an item without a result, the generator
         first yields the results of all elements before it, then raises that error.
 
         To stop early, leave the loop and drop the generator, or `close` it. That cancels the

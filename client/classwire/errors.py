@@ -114,6 +114,25 @@ class ClasswireError(Exception):
         where = f" ({self.field})" if self.field and self.field not in self.message else ""
         return f"{self.reason or self.code.name}: {' '.join(self.message.split())}{where}"
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the error as values that JSON has, under the key `error`, which no classification
+        has: code (by name), reason, message, field, metadata, retry_after_s and request_id.
+        """
+        return {
+            "error": {
+                "code": self.code.name,
+                "reason": self.reason and str(self.reason),
+                "message": self.message,
+                "field": self.field,
+                "metadata": dict(self.metadata),
+                "retry_after_s": self.retry_after_s,
+                "request_id": self.request_id,
+            }
+        }
+
     def __reduce__(self) -> tuple[Callable[..., ClasswireError], tuple[str]]:
         facts: dict[str, Any] = {
             "code": self._code and self.code,

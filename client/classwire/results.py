@@ -1,17 +1,32 @@
-"""Inputs and results, as frozen dataclasses."""
+"""Inputs and results, as frozen dataclasses.
+
+A result's `repr` is one line, which leaves out its longest parts. `to_dict` returns all of it as
+plain values, which `json.dumps` and pandas take.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+from ._descriptions import Deviation as Deviation
+from ._descriptions import Model as Model
+from ._descriptions import ModelLimits as ModelLimits
+from ._descriptions import ServerInfo as ServerInfo
+from ._descriptions import ServerLimits as ServerLimits
+from ._display import Result
 from .errors import ClasswireError
 
 
 @dataclass(frozen=True, slots=True)
 class TextInput:
-    """A text, or a pair of texts that is classified together."""
+    """A text, or a pair of texts that is classified together.
+
+    Attributes:
+        text: The text, or the first of the pair.
+        text_pair: The second text of the pair; None if there is none.
+    """
 
     text: str
     text_pair: str | None = None
@@ -21,28 +36,45 @@ class TextInput:
 class StreamItem:
     """One input of a stream, with an id of your own.
 
-    The id has 1 to 128 bytes of UTF-8. No other item that has no result yet may have the same id.
+    Attributes:
+        id: 1 to 128 bytes of UTF-8. No other item that has no result yet may have the same id.
+        input: The text or pair.
     """
 
     id: str
     input: str | TextInput
 
 
-@dataclass(frozen=True, slots=True)
-class LabelScore:
-    """The score of one label, in the scale of the activation; `label_id` counts from 0."""
+@dataclass(frozen=True, slots=True, repr=False)
+class LabelScore(Result):
+    """The score of one label.
+
+    Attributes:
+        label: The label's name.
+        label_id: The label's place in the model's labels, from 0.
+        score: In the scale of the activation: 0 to 1 for softmax and sigmoid.
+    """
 
     label: str
     label_id: int
     score: float
 
+    def _brief(self) -> str:
+        return f"{self.label!r} {self.score:.4g}"
 
-@dataclass(frozen=True, slots=True)
-class Token:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Token(Result):
     """One position of the model's input.
 
-    `start` and `end` are half-open, over the text (over the pair's second when `sequence_index` is
-    1), in the unit asked for. Special tokens stand for no part of a text: both are 0.
+    Attributes:
+        id: The token's id in the vocabulary.
+        text: The vocabulary's entry, such as `##ing`.
+        start: Where the token starts in its text, in the unit asked for; 0 for special tokens.
+        end: Where it ends, exclusive, in the same unit; 0 for special tokens.
+        special: Whether the tokenizer added it: it is no part of a text.
+        token_type_id: The type that the model receives; 0 where the model takes none.
+        sequence_index: 0 for the text, 1 for the second text of a pair.
     """
 
     id: int
@@ -53,14 +85,21 @@ class Token:
     token_type_id: int
     sequence_index: int
 
+    def _brief(self) -> str:
+        return repr(self.text)
 
-@dataclass(frozen=True, slots=True)
-class ModelRef:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ModelRef(Result):
     """Everything that scores depend on: the same reference and text give the same scores.
 
-    `precision` is float32, bfloat16, float16 or int8; `execution` is plain or compiled; `layout` is
-    packed (all texts in one row) or padded (a row for each text, rows of one length together);
-    `fingerprint` is the SHA-256 over weights, config and tokenizer.
+    Attributes:
+        name: The model's name.
+        fingerprint: SHA-256 over weights, config and tokenizer, as 64 hexadecimal digits.
+        precision: float32, bfloat16, float16 or int8.
+        execution: plain or compiled.
+        layout: packed (all texts in one row) or padded (a row for each text; rows of one length
+            together).
     """
 
     name: str
@@ -69,12 +108,24 @@ class ModelRef:
     execution: str
     layout: str
 
+    def _brief(self) -> str:
+        return repr(self.name)
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long each stage took on the server, in microseconds, and the size of the text's batch.
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Timing(Result):
+    """How long each stage took on the server, and the size of the text's batch.
 
     Where an answer covers several batches, each value is the largest.
+
+    Attributes:
+        tokenize_us: Microseconds in the tokenizer.
+        queue_us: Microseconds in the queue.
+        inference_us: Microseconds in the model.
+        total_us: Microseconds from the server's receipt of the request to its answer.
+        batch_texts: Number of texts that the model read together.
+        batch_tokens: Number of their tokens.
+        cached: Whether it came from the cache, or from an equal text that was in the queue.
     """
 
     tokenize_us: int
@@ -86,9 +137,11 @@ class Timing:
     cached: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Classification:
+@dataclass(frozen=True, slots=True, repr=False)
+class Classification(Result):
     """The scores of one text, highest first; equal scores are in the order of the label ids.
+
+    `to_dict` also has `label` and `score`, before the attributes.
 
     Attributes:
         scores: One for each label that `top_k` and `min_score` kept.
@@ -104,14 +157,14 @@ class Classification:
     """
 
     scores: tuple[LabelScore, ...]
-    activation: str
+    activation: str = field(repr=False)
     token_count: int
     truncated_tokens: int
-    logits: tuple[float, ...]
-    tokens: tuple[Token, ...]
+    logits: tuple[float, ...] = field(repr=False)
+    tokens: tuple[Token, ...] = field(repr=False)
     model: ModelRef
-    timing: Timing
-    request_id: str | None = field(default=None, compare=False)
+    timing: Timing = field(repr=False)
+    request_id: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def ok(self) -> Literal[True]:
@@ -133,6 +186,10 @@ class Classification:
         """The highest score; None if no score reached `min_score`."""
         return self.scores[0].score if self.scores else None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return `label`, `score` and the attributes as a dict of values that JSON has."""
+        return {"label": self.label, "score": self.score, **Result.to_dict(self)}
+
 
 Outcome: TypeAlias = Classification | ClasswireError
 """The result of one text of a batch or stream. `ok` and `error` tell the two apart."""
@@ -141,13 +198,19 @@ Outcome: TypeAlias = Classification | ClasswireError
 class StreamResult(NamedTuple):
     """The outcome of one input of a stream.
 
-    `index` is the input's position in the iterable, from 0. `id` is the `StreamItem`'s, or the
-    index as a decimal string.
+    Attributes:
+        id: The `StreamItem`'s id, or the index as a decimal string.
+        index: The input's position in the iterable, from 0.
+        outcome: A `Classification`, or the `ClasswireError` of this input.
     """
 
     id: str
     index: int  # type: ignore[assignment]  # in place of the tuple's method
     outcome: Outcome
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return `id`, `index` and the outcome's values, in one dict."""
+        return {"id": self.id, "index": self.index, **self.outcome.to_dict()}
 
 
 def raise_for_errors(outcomes: Iterable[Outcome | StreamResult]) -> list[Classification]:
@@ -163,85 +226,20 @@ def raise_for_errors(outcomes: Iterable[Outcome | StreamResult]) -> list[Classif
     return classifications
 
 
-@dataclass(frozen=True, slots=True)
-class Tokenization:
+@dataclass(frozen=True, slots=True, repr=False)
+class Tokenization(Result):
     """The tokens that the model would read.
 
-    `attention_mask` has a 1 for each token that the model attends to; `truncated_tokens` counts the
-    tokens that were cut off; `request_id` is as in `Classification`.
+    Attributes:
+        tokens: The tokens, special tokens included.
+        attention_mask: 1 for each token that the model attends to.
+        truncated_tokens: Number of tokens that were cut off.
+        model: The model whose tokenizer it is.
+        request_id: The call's `x-request-id`; None where no server sent one.
     """
 
     tokens: tuple[Token, ...]
-    attention_mask: tuple[int, ...]
+    attention_mask: tuple[int, ...] = field(repr=False)
     truncated_tokens: int
     model: ModelRef
-    request_id: str | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Deviation:
-    """How far this engine's scores are from direct use or float32, measured over `texts` texts."""
-
-    texts: int
-    label_agreement: float
-    max_score_difference: float
-
-
-@dataclass(frozen=True, slots=True)
-class ModelLimits:
-    """The limits of calls to one model."""
-
-    max_texts_per_call: int
-    max_texts_per_call_with_tokens: int
-    max_text_bytes: int
-    stream_window_items: int
-    stream_items_per_message: int
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model of the server.
-
-    `state` is loading, ready or failed; `failure` says why it failed. `problem_type` is
-    single_label_classification, multi_label_classification or regression. `labels` are in the order
-    of their ids. `max_tokens` includes special tokens. What the server does not know before the
-    model is loaded is None until then, and `labels` is empty.
-    """
-
-    name: str
-    is_default: bool
-    state: str
-    failure: str | None
-    checkpoint: str
-    revision: str | None
-    architecture: str | None
-    labels: tuple[str, ...]
-    problem_type: str | None
-    activation: str | None
-    max_tokens: int | None
-    default_truncation: str | None
-    device: str | None
-    precision: str | None
-    execution: str | None
-    layout: str | None
-    deviation: Deviation | None
-    limits: ModelLimits | None
-    fingerprint: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """The limits that hold for all models of a server."""
-
-    max_message_bytes: int
-    max_streams: int
-    default_timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
-    """A server's version, the names of the contract's features that it has, and its limits."""
-
-    version: str
-    features: tuple[str, ...]
-    limits: ServerLimits
+    request_id: str | None = field(default=None, compare=False, repr=False)

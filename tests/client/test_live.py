@@ -70,6 +70,7 @@ def test_a_text_alone_in_a_batch_and_in_a_stream(live: Any) -> None:
                 assert isinstance(other, InvalidInputError)
                 assert other.reason is reason
             assert batch[index].field == f"inputs[{index}].text"
+            assert stream[str(index)].field == "input.text"
 
 
 def test_all_that_can_be_asked_for(live: Any) -> None:

@@ -1,5 +1,6 @@
 """Outcomes and the ids of calls."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,14 +11,17 @@ from classwire import (
     Classification,
     ClasswireError,
     InvalidInputError,
+    MessageTooLargeError,
     Reason,
     StreamItem,
     StreamResult,
+    TextInput,
     raise_for_errors,
 )
 from classwire.testing import FakeServer
 
 MINE = {"x-request-id": "mine"}
+NO_TEXT: Any = math.nan
 
 
 def test_an_outcome_says_whether_it_is_one(client: Any) -> None:
@@ -26,6 +30,47 @@ def test_an_outcome_says_whether_it_is_one(client: Any) -> None:
     assert (good.ok, good.error) == (True, None)
     assert (bad.ok, bad.error) == (False, bad)
     assert isinstance(bad, ClasswireError)
+
+
+def test_a_row_that_is_no_text_fails_alone(client: Any) -> None:
+    """A row that is no text fails alone in a batch and in a stream; its error names the row's type
+    and not its value.
+    """
+    values: dict[Any, str] = {
+        math.nan: "text must be a str, not float",
+        None: "text must be a str, not NoneType",
+        31: "text must be a str, not int",
+        b"31": "text must be a str, not bytes",
+        TextInput(NO_TEXT): "text must be a str, not float",
+        TextInput("good", NO_TEXT): "text_pair must be a str, not float",
+    }
+    rows = ["good", *values, "good"]
+    items = [StreamItem(str(index), row) for index, row in enumerate(rows)]
+    for outcomes, field in (
+        (client.classify_batch(rows), "inputs[{}]"),
+        ([each.outcome for each in client.classify_stream(rows, in_order=True)], "input"),
+        ([each.outcome for each in client.classify_stream(items, in_order=True)], "input"),
+    ):
+        first, *errors, last = outcomes
+        assert first.ok
+        assert last.ok
+        for index, (error, wrong) in enumerate(zip(errors, values.values(), strict=True), start=1):
+            assert type(error) is InvalidInputError
+            assert error.message == f"{field.format(index)}.{wrong}"
+            assert error.field == error.message.split()[0]
+            assert error.reason is Reason.BAD_ENCODING
+
+
+def test_a_row_that_is_too_large_fails_alone(client: Any) -> None:
+    """A row over gRPC's limit for a message fails alone: in a stream, the client sends the items
+    without a result in another call.
+    """
+    large = "x" * (5 << 20)
+    rows = ["a", large, "b", large, "c"]
+    streamed = [each.outcome for each in client.classify_stream(rows, in_order=True)]
+    for outcomes in (client.classify_batch(rows), streamed):
+        assert [outcome.ok for outcome in outcomes] == [True, False, True, False, True]
+        assert all(type(outcomes[at]) is MessageTooLargeError for at in (1, 3))
 
 
 def test_a_result_of_a_stream_has_id_index_and_outcome(client: Any) -> None:

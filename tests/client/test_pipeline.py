@@ -1,5 +1,6 @@
 """`classwire.pipeline` against `transformers.pipeline`: one checkpoint, and a real server."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,10 @@ def test_where_the_two_differ_on_purpose(ours: Any, theirs: Any) -> None:
         theirs([])
     assert ours([]) == []
     assert list(ours(iter(()))) == []
+    other_key = [{"text": TEXTS[0], "pair": TEXTS[1]}]
+    assert theirs(other_key)
+    with pytest.raises(ValueError, match="no other key"):
+        ours(other_key)
     assert_same(ours(tuple(TEXTS)), theirs(TEXTS))
     assert_same(listed(ours(map(str.upper, TEXTS))), theirs([text.upper() for text in TEXTS]))
 
@@ -240,20 +245,27 @@ def test_unsupported_options_are_rejected(
 
 
 @pytest.mark.parametrize(
-    ("inputs", "error"),
+    "inputs",
     [
-        (None, TypeError),
-        (7, TypeError),
-        ([None], TypeError),
-        ({"text_pair": "b"}, ValueError),
-        ({"role": "user", "content": "a"}, ValueError),
-        ([{"text": "a", "pair": "b"}], ValueError),
+        None,
+        7,
+        [None],
+        [math.nan],
+        ["good", 7],
+        [b"bytes"],
+        {"text": None},
+        {"text": "a", "text_pair": math.nan},
+        [{"text": 7}],
+        {"text_pair": "b"},
+        {"role": "user", "content": "a"},
     ],
+    ids=str,
 )
-def test_invalid_inputs_are_rejected(ours: Any, inputs: Any, error: type[Exception]) -> None:
-    """An invalid input raises an error at the call."""
-    with pytest.raises(error):
-        ours(inputs)
+def test_invalid_inputs_are_rejected(ours: Any, theirs: Any, inputs: Any) -> None:
+    """Both pipelines raise ValueError for an input that is no text, such as NaN of a table."""
+    for side in (ours, theirs):
+        with pytest.raises(ValueError, match="text"):
+            side(inputs)
 
 
 def test_the_error_of_a_text_is_raised() -> None:

@@ -26,6 +26,7 @@ MakeClient = Callable[..., Any]
 
 
 WAIT_S = 30
+NOT_AN_ID: Any = 7
 
 
 def stream_threads() -> list[threading.Thread]:
@@ -114,9 +115,9 @@ def test_an_error_of_the_source_comes_last(client: Any) -> None:
     [
         (StreamItem("a", "text"), InvalidInputError),
         (StreamItem("", "text"), InvalidInputError),
-        (b"text", TypeError),
+        (StreamItem(NOT_AN_ID, "text"), TypeError),
     ],
-    ids=["repeated id", "no id", "no text"],
+    ids=["repeated id", "no id", "no str as id"],
 )
 def test_a_bad_element_comes_last(
     client: Any, server: FakeServer, bad: Any, kind: type[Exception]

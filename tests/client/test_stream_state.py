@@ -1,7 +1,5 @@
 """The state of a stream of one call. Pure: no server, no threads."""
 
-from typing import Any
-
 import pytest
 
 from classwire import (
@@ -18,8 +16,6 @@ from classwire._streaming.state import StreamState
 from classwire.v1 import classwire_pb2 as pb
 
 from .conversations import add_all, begin_call, finish, new_stream, results, sent, started, taken
-
-NOT_TEXT: Any = 1
 
 
 def stream(
@@ -172,16 +168,6 @@ def test_an_id_may_be_used_again_once_it_is_answered() -> None:
     state.receive(results("x" * 128))
     state.add(StreamItem("x" * 128, "text"))
     assert state.wants_message
-
-
-@pytest.mark.parametrize(
-    "item",
-    [None, b"text", 1, StreamItem("a", NOT_TEXT), StreamItem(NOT_TEXT, "x"), TextInput(NOT_TEXT)],
-)
-def test_other_types_than_text_are_a_type_error(item: Any) -> None:
-    """A wrong type is a TypeError of the caller."""
-    with pytest.raises(TypeError, match="must be a str, not"):
-        stream().add(item)
 
 
 def test_a_stream_ends_well_when_all_is_answered() -> None:

@@ -21,7 +21,12 @@ from dataclasses import dataclass
 from google.protobuf import duration_pb2
 
 from classwire import _requests, _responses
-from classwire.errors import ClasswireError, InternalError, InvalidInputError
+from classwire.errors import (
+    ClasswireError,
+    InternalError,
+    InvalidInputError,
+    MessageTooLargeError,
+)
 from classwire.results import StreamItem, StreamResult, TextInput
 from classwire.v1 import classwire_pb2 as pb
 
@@ -146,8 +151,8 @@ class StreamState:
     def add(self, item: str | TextInput | StreamItem) -> None:
         """Take one element of the caller's iterable.
 
-        Raises TypeError or InvalidInputError for an element of a wrong type or with a wrong id. A
-        text that UTF-8 cannot encode gets its error as outcome; the stream goes on.
+        Raises TypeError or InvalidInputError for a wrong id. An element that is not text, or that
+        UTF-8 cannot encode, gets its error as outcome; the stream goes on.
         """
         if isinstance(item, StreamItem):
             id_, text = item.id, item.input
@@ -159,7 +164,7 @@ class StreamState:
             self._ledger.add(id_)
             return
         try:
-            message = pb.StreamItem(id=id_, input=_requests.text_input(text))
+            message = pb.StreamItem(id=id_, input=_requests.element_input(text, "input"))
         except InvalidInputError as error:
             self._ledger.add(id_)
             self._ledger.answer(id_, error)
@@ -204,6 +209,7 @@ class StreamState:
         """Record that the call is over, with its error if it has one."""
         self.calls_ended += 1
         was_started, self._started = self._started, False
+        item_failed = self._item_failed(error)
         if self._exhausted and self._ledger.is_answered:
             self._over = True
             return
@@ -216,6 +222,8 @@ class StreamState:
             self._fail(error)
         elif was_started and self._ledger.is_answered and self._reconnection.is_loss(error):
             self._resting, self.pause_s = True, 0.0
+        elif item_failed:
+            self._resting, self.pause_s = self._ledger.is_answered, 0.0
         else:
             try:
                 self.pause_s = self._reconnection.lost(error)
@@ -268,6 +276,20 @@ class StreamState:
                 self._ledger.answer(result.id, outcome)
         if again is not None:
             raise again
+
+    def _item_failed(self, error: Exception | None) -> bool:
+        """Give the error of a message that is too large to its item; return whether it has one.
+
+        Only a message of a single item has more than MAX_MESSAGE_BYTES.
+        """
+        if not isinstance(error, MessageTooLargeError):
+            return False
+        sent = [item for item in self._ledger.messages if item.id in self._in_flight]
+        largest = max(sent, key=pb.StreamItem.ByteSize, default=None)
+        if largest is None or largest.ByteSize() <= _requests.MAX_MESSAGE_BYTES:
+            return False
+        self._ledger.answer(largest.id, error)
+        return True
 
     def _fail(self, error: Exception) -> None:
         self._error = error

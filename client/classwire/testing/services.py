@@ -80,9 +80,11 @@ class ClassifyService(pb_grpc.ClassifyServiceServicer):
             results = [
                 pb.StreamResult(
                     id=item.id,
-                    outcome=self._outcome(item.input, first.config.options, "input.text"),
+                    outcome=self._outcome(
+                        item.input, first.config.options, f"items.items[{place}].input.text"
+                    ),
                 )
-                for item in items
+                for place, item in enumerate(items)
             ]
             given += len(results)
             if results:
