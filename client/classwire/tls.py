@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from . import _grpc_log  # noqa: F401
+
+# isort: split
+
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -70,26 +74,3 @@ def _read(name: str, file: PemFile | None, kind: bytes) -> bytes | None:
             f"{file} contains no {what} in PEM", reason=Reason.BAD_OPTION, field=f"tls.{name}"
         )
     return pem
-
-
-def explained(message: str, *, is_tls: bool) -> str:
-    """GRPC's message about a failed connection, with its likely cause in front."""
-    if "last error" not in message:  # the connection was made, and lost
-        return message
-    if not is_tls:
-        if "Socket closed" in message or "Connection reset" in message:
-            return f"the server closed the connection; does it ask for TLS? ({message})"
-        return message
-    if "WRONG_VERSION_NUMBER" in message:
-        why = "it does not speak TLS"
-    elif "Hostname Verification" in message:
-        why = "its certificate is for another name"
-    elif "certificate has expired" in message:
-        why = "its certificate has expired"
-    elif "CERTIFICATE_VERIFY_FAILED" in message:
-        why = "its certificate is of no authority that is trusted here"
-    elif "CERTIFICATE_REQUIRED" in message or "Socket closed" in message:
-        why = "it may ask for a certificate that this client does not have"
-    else:
-        return message
-    return f"no TLS with the server: {why} ({message})"

@@ -88,12 +88,40 @@ def test_targets(target: Any, uri: str) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    [[], ["a:1", "b:1"], ["10.0.0.1:1", "[::1]:1"], ["10.0.0.1", "10.0.0.2"], "http://host:1"],
+    [
+        [],
+        ["a:1", "b:1"],
+        ["10.0.0.1:1", "[::1]:1"],
+        ["10.0.0.1", "10.0.0.2"],
+        "http://host:1",
+        "grpcs://host:1",
+    ],
 )
 def test_targets_without_a_name(target: Any) -> None:
     """A target that gRPC cannot express raises an error that names the alternative."""
     with pytest.raises(InvalidInputError, match="dns:///"):
         target_uri(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "localhost",
+        "dns:///a.example",
+        "10.0.0.1",
+        "::1",
+        "[::1]",
+        "host:",
+        "host:0",
+        "host:http",
+        "host:70000",
+    ],
+)
+def test_targets_without_a_port(target: Any) -> None:
+    """A host without a valid port raises an error that says so: gRPC would take port 443."""
+    with pytest.raises(InvalidInputError, match="port") as raised:
+        target_uri(target)
+    assert raised.value.field == "target"
 
 
 def test_only_unavailable_calls_are_retried_and_streams_never() -> None:
