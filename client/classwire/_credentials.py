@@ -37,6 +37,7 @@ class Credentials:
         settings = Tls() if tls is True else tls or None
         self.channel = settings.credentials() if settings else credentials
         self.options = settings.options if settings else []
+        self.has_certificate = settings is not None and settings.cert is not None
         self._token = token
         self._is_private = token is None or allow_plaintext_token or self.channel is not None
 

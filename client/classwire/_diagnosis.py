@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from ._channel import is_loopback
 from ._credentials import Credentials
@@ -16,6 +17,7 @@ _NAME = re.compile(r"(?:DNS resolution failed for|errors resolving) .*?(?:: ([^:
 _CONNECT = re.compile(
     r"(?:remote host: (?:connect: )?|: connect: | error: )([^:()]+?)(?: \(\d+\))?$"
 )
+_ADDRESS = re.compile(r"last error: \w+: (?:ipv[46]:)?(\S+): ")
 _NO_GRPC = re.compile(r"Failed parsing HTTP/2|http1\.x server")
 _CUT = re.compile(r"Socket closed|Connection reset")
 
@@ -63,8 +65,10 @@ def _cause(message: str, route: Route) -> tuple[str, str | None]:
     if found := _PROXY_STATUS.search(message):
         return f"the proxy does not connect to {target}: HTTP status {found[1]}", None
     if found := _CONNECT.search(message):
-        why = found[1].lower()
-        if why == "connection refused" and is_loopback(target):
+        why, place = found[1].lower(), _last_address(message)
+        if place not in target:  # of several addresses, gRPC tells about the last one
+            why += f" at {place}"
+        elif why == "connection refused" and is_loopback(target):
             return f"no server answers at {target}; start one with `classwire serve`", None
         return f"no server answers at {target} ({why})", None
     if "timed out" in message:
@@ -81,6 +85,11 @@ def _cause(message: str, route: Route) -> tuple[str, str | None]:
     return message, None
 
 
+def _last_address(message: str) -> str:
+    found = _ADDRESS.search(message)
+    return unquote(found[1]) if found else ""
+
+
 def _tls_cause(message: str, route: Route) -> tuple[str, str | None]:
     why: str
     field: str | None
@@ -94,6 +103,8 @@ def _tls_cause(message: str, route: Route) -> tuple[str, str | None]:
         why, field = "its certificate is of no authority that is trusted here", "tls.ca"
     elif "CERTIFICATE_REQUIRED" in message or _CUT.search(message):
         why, field = "it may ask for a certificate that this client does not have", "tls.cert"
+        if route.credentials.has_certificate:
+            why = "it may not accept this client's certificate: expired, or of another authority"
     else:
         return message, None
     return f"no TLS with {route.target}: {why}", field

@@ -86,9 +86,7 @@ def _token_in(file: str) -> str:
     else:
         if TOKEN.fullmatch(token):
             return token
-        problem = (
-            f"contains no token: {'it has spaces or several lines' if token else 'it is empty'}"
-        )
+        problem = f"contains no token: {'it has spaces or lines' if token else 'it is empty'}"
     # Raised outside of the handler, since the UnicodeDecodeError contains the file's bytes.
     raise InvalidInputError(
         f"the token file {file} {problem}", reason=Reason.BAD_OPTION, field="token"

@@ -1,6 +1,7 @@
 """What importing the package loads, and what it does not."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -45,6 +46,46 @@ def test_errors_and_reasons_load_no_grpc(module: str) -> None:
         "print('grpc' in sys.modules)"
     )
     assert run(program) == "False\n"
+
+
+ASK = """
+import os, sys
+from classwire import Client, UnavailableError
+with Client(sys.argv[-1], tls=True, retry=False) as client:
+    try:
+        client.classify("text")
+    except UnavailableError:
+        sys.exit("GRPC_VERBOSITY" in os.environ)
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "lines"),
+    [
+        (["-c", ASK], 0),
+        (["-m", "classwire", "models", "--tls", "--target"], 1),
+        (["-m", "classwire", "admin", "status", "--tls", "--target"], 1),
+    ],
+    ids=["library", "command", "admin"],
+)
+def test_the_log_of_grpc_is_off(args: list[str], lines: int) -> None:
+    """A failed handshake writes no line of gRPC to standard error, unless the user asks for it.
+    The environment stays as it is.
+    """
+    with FakeServer(["yes"]) as server:
+        ended, asked = (
+            subprocess.run(
+                [sys.executable, *args, server.target],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            for environment in (os.environ, {**os.environ, "GRPC_VERBOSITY": "info"})
+        )
+    assert len(ended.stderr.splitlines()) == lines
+    assert ended.returncode == bool(lines)
+    assert "Handshake failed" in asked.stderr
 
 
 def test_the_fake_server_needs_no_torch() -> None:

@@ -52,7 +52,7 @@ def test_an_error_names_the_proxy(
     with pytest.raises(UnavailableError) as raised:
         client.classify("text")
     assert raised.value.message == (
-        "no server answers at classwire.example:1 (connection refused); "
+        f"no server answers at classwire.example:1 (connection refused at {unanswered_target}); "
         f"the connection goes through the proxy {unanswered_target} (https_proxy)"
     )
 
