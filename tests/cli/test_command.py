@@ -75,7 +75,7 @@ def test_serve_is_the_servers_own_command(classwire: Run) -> None:
         ),
         (
             '{"url": "https://host.example/classwire.whl", "archive_info": {}}',
-            "install classwire-server of the same version, from where this client comes from",
+            f"install classwire-server {__version__} from the same place as this client",
         ),
     ],
     ids=["index", "checkout", "wheel"],

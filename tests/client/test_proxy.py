@@ -12,7 +12,8 @@ from classwire.testing import FakeServer
 
 MakeClient = Callable[..., Any]
 PROXY = "proxy.example:3128"
-URI = f"http://user:secret@{PROXY}"
+USER = "user:secret"
+URI = f"http://{USER}@{PROXY}"
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def test_an_error_names_the_proxy(
     make_client: MakeClient, unanswered_target: str, proxied: Callable[..., None]
 ) -> None:
     """The error of a failed connection names the proxy and its variable, not its credentials."""
-    proxied(https_proxy=f"http://user:secret@{unanswered_target}")
+    proxied(https_proxy=f"http://{USER}@{unanswered_target}")
     client = make_client("classwire.example:1", retry=False)
     with pytest.raises(UnavailableError) as raised:
         client.classify("text")

@@ -10,6 +10,8 @@ from urllib.request import url2pathname
 
 import click
 
+from classwire._version import __version__
+
 from .failures import Failure
 
 
@@ -60,7 +62,7 @@ def _how_to_install() -> str:
     if url.startswith("file:") and (checkout / "requirements.lock").is_file():
         lock, place = map(shlex.quote, (str(checkout / "requirements.lock"), str(checkout)))
         return f"install it with: pip install --constraint {lock} {place}"
-    return "install classwire-server of the same version, from where this client comes from"
+    return f"install classwire-server {__version__} from the same place as this client"
 
 
 serve = ServerCommand("serve", "classwire_server.cli.serve:serve", "Serve classifiers over gRPC.")
