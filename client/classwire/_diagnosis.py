@@ -13,7 +13,7 @@ from .errors import ClasswireError, UnavailableError, UnimplementedError
 # gRPC's messages, from grpcio 1.76 on.
 _HTTP_STATUS = re.compile(r"Received http2 header with status: (\d+)")
 _PROXY_STATUS = re.compile(r"HTTP proxy returned response code (\d+)")
-_NAME = re.compile(r"(?:DNS resolution failed for|errors resolving) .*?(?:: ([^:\]]+))?\]?$")
+_NAME = re.compile(r"(?:DNS resolution failed for|errors resolving) (\S+): .*?(?:: ([^:\]]+))?\]?$")
 _CONNECT = re.compile(
     r"(?:remote host: (?:connect: )?|: connect: | error: )([^:()]+?)(?: \(\d+\))?$"
 )
@@ -50,7 +50,7 @@ def explained(error: ClasswireError, route: Route) -> ClasswireError:
     elif isinstance(error, UnavailableError):
         message, field = _cause(message, route)
         if route.proxy and message != error.message:
-            message += f"; the connection goes through the proxy {route.proxy}"
+            message = f"through the proxy {route.proxy}: {message}"
     return type(error)(message, code=error.code, field=field, request_id=error.request_id)
 
 
@@ -58,8 +58,8 @@ def _cause(message: str, route: Route) -> tuple[str, str | None]:
     """The cause of a failed connection, and the setting. A lost connection's message stays."""
     target = route.target
     if found := _NAME.search(message):
-        why = f" ({found[1].lower()})" if found[1] else ""
-        return f"the host of {target} has no address{why}", "target"
+        why = f" ({found[2].lower()})" if found[2] else ""
+        return f"the host of {found[1]} has no address{why}", None if route.proxy else "target"
     if "last error" not in message:
         return message, None
     if found := _PROXY_STATUS.search(message):

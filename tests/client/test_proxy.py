@@ -53,8 +53,8 @@ def test_an_error_names_the_proxy(
     with pytest.raises(UnavailableError) as raised:
         client.classify("text")
     assert raised.value.message == (
-        f"no server answers at classwire.example:1 (connection refused at {unanswered_target}); "
-        f"the connection goes through the proxy {unanswered_target} (https_proxy)"
+        f"through the proxy {unanswered_target} (https_proxy): "
+        f"no server answers at classwire.example:1 (connection refused at {unanswered_target})"
     )
 
 
