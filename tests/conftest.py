@@ -1,6 +1,7 @@
 """Fixtures: real servers, shared by the tests of a session."""
 
 import functools
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -80,3 +81,11 @@ def connect() -> Iterator[Callable[[str], grpc.Channel]]:
     """Return a function that opens channels."""
     with ExitStack() as channels:
         yield lambda target: channels.enter_context(grpc.insecure_channel(target))
+
+
+@pytest.fixture
+def unanswered_target() -> Iterator[str]:
+    """Yield an address that is bound, and where no server listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeAlias
 
 import grpc
 
-from ._requests import Pairs, metadata
+from ._requests import Pairs
 from .contract.reasons import Reason
 from .errors import InvalidInputError
 from .tls import Tls
 
 Token: TypeAlias = str | Callable[[], str]
+
+TOKEN = re.compile(r"[!-~]+")
+"""What a header can carry as a token."""
 
 
 class Credentials:
@@ -33,6 +37,7 @@ class Credentials:
         settings = Tls() if tls is True else tls or None
         self.channel = settings.credentials() if settings else credentials
         self.options = settings.options if settings else []
+        self.has_certificate = settings is not None and settings.cert is not None
         self._token = token
         self._is_private = token is None or allow_plaintext_token or self.channel is not None
 
@@ -50,9 +55,10 @@ class Credentials:
         if self._token is None:
             return ()
         token = (self._token() if callable(self._token) else self._token).strip()
-        if not token:
-            raise _wrong("the token is empty", "token")
-        return metadata({"authorization": f"Bearer {token}"})
+        if not TOKEN.fullmatch(token):
+            problem = "has spaces, or characters other than ASCII" if token else "is empty"
+            raise _wrong(f"the token {problem}", "token")
+        return (("authorization", f"Bearer {token}"),)
 
 
 def _wrong(message: str, field: str) -> InvalidInputError:

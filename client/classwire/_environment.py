@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Security:
         file = self.token_file
         return {
             "tls": Tls(*files) if self.tls or any(files) else False,
-            "token": Path(file).read_text if file else self.token or None,
+            "token": partial(_token_in, file) if file else self.token or None,
             "allow_plaintext_token": self.allow_plaintext_token,
         }
 
@@ -70,6 +71,26 @@ def arguments_from_env() -> dict[str, Any]:
         if name in given:
             given[name] = _flag(name, given[name])
     return arguments | Security(**given).arguments()
+
+
+def _token_in(file: str) -> str:
+    """The token in a file. InvalidInputError names the file, and never quotes it."""
+    from ._credentials import TOKEN
+
+    try:
+        token = Path(file).read_text("ascii").strip()
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        problem = "contains no token: it is not ASCII"
+    else:
+        if TOKEN.fullmatch(token):
+            return token
+        problem = f"contains no token: {'it has spaces or lines' if token else 'it is empty'}"
+    # Raised outside of the handler, since the UnicodeDecodeError contains the file's bytes.
+    raise InvalidInputError(
+        f"the token file {file} {problem}", reason=Reason.BAD_OPTION, field="token"
+    )
 
 
 def _number(name: str, value: str) -> float:

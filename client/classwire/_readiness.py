@@ -32,7 +32,7 @@ class Readiness:
             raise self.timed_out() from error
         if not isinstance(error, UnavailableError):
             raise error
-        self._last = str(error)
+        self._last = error.message
 
     def pause_s(self) -> float:
         """Seconds to wait before the next watch."""

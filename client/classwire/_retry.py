@@ -7,6 +7,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ._requests import LONGEST_TIME_S
 from .errors import DeadlineExceededError, OverloadedError, UnavailableError
@@ -17,6 +18,8 @@ Clock = Callable[[], float]
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
+FIRST_CONTACT_S = 1.0
+"""How long an operation tries to reach a server when none has ever answered its client."""
 LEAST_TIME_S = 0.02
 """With less time than this before the deadline, the client does not try again."""
 
@@ -46,6 +49,13 @@ def is_timeout(error: object) -> bool:
     return isinstance(error, DeadlineExceededError) and not error.reason
 
 
+@dataclass
+class Contact:
+    """Whether a server has ever answered a client. All of its operations share it."""
+
+    is_made: bool = False
+
+
 class Retry:
     """The pauses between the attempts of one operation. Not thread-safe.
 
@@ -53,19 +63,33 @@ class Retry:
     not retry at the same moment.
     """
 
-    def __init__(self, enabled: bool, uniform: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        enabled: bool,
+        uniform: Callable[[], float] = random.random,
+        *,
+        contact: Contact | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self.enabled = enabled
         self._uniform = uniform
+        self._contact = contact or Contact(is_made=True)
+        self._clock = clock
+        self._began_s = clock()
         self._longest_s = FIRST_PAUSE_S
 
     def pause_s(self, error: Exception, left_s: float | None) -> float | None:
         """Seconds to wait before the next attempt; None for no further attempt.
 
         At least the server's `retry_after`, and less than `left_s`, the seconds before the deadline
-        (None without one).
+        (None without one). Before the first contact, the deadline is at most `FIRST_CONTACT_S`
+        after the start.
         """
         if not self.enabled or not is_retryable(error):
             return None
+        if not self._contact.is_made:
+            first_s = FIRST_CONTACT_S - (self._clock() - self._began_s)
+            left_s = first_s if left_s is None else min(left_s, first_s)
         asked_s = min(max(getattr(error, "retry_after_s", None) or 0.0, 0.0), LONGEST_TIME_S)
         backoff_s = self._longest_s * (0.5 + 0.5 * self._uniform())
         self._longest_s = min(2 * self._longest_s, LONGEST_PAUSE_S)
@@ -75,6 +99,10 @@ class Retry:
         pause_s = asked_s + min(backoff_s, spare_s / 2)
         log.info("%s; trying again in %.1f s", error, pause_s, extra={"left_s": left_s})
         return pause_s
+
+    def reached(self) -> None:
+        """Record that a server has answered."""
+        self._contact.is_made = True
 
     def succeeded(self) -> None:
         """Start over with short pauses."""

@@ -13,7 +13,9 @@ import grpc
 
 from . import _channel, _requests
 from ._credentials import Credentials
-from ._retry import Deadline, Retry
+from ._diagnosis import Route, explained
+from ._proxy import proxy_of
+from ._retry import Contact, Deadline, Retry, is_timeout
 from ._status import from_rpc_error
 from ._steps import Doings, Steps, retried
 from .errors import (
@@ -24,7 +26,6 @@ from .errors import (
     UnusableClientError,
 )
 from .results import ModelLimits
-from .tls import explained
 
 Metadata: TypeAlias = _requests.Metadata
 R = TypeVar("R")
@@ -47,14 +48,20 @@ class Session:
         metadata: Metadata | None,
         retry: bool,
         credentials: Credentials,
+        options: _channel.ChannelOptions = (),
     ) -> None:
         self.target = _channel.target_uri(target)
         credentials.check(self.target)
         self.credentials = credentials
+        self.options = _channel.channel_options(
+            [*credentials.options, *options], target=self.target, retry=retry
+        )
         self.limits: dict[str, ModelLimits] = {}
         self._timeout_s = timeout_s
         self._metadata = _requests.metadata(metadata)
         self._retry = retry
+        self._route = Route(self.target, credentials, proxy_of(self.target, self.options))
+        self._contact = Contact()
         self._pid = os.getpid()
         self._closed = False
         self._told_of_close: set[Callable[[], None]] = set()
@@ -120,6 +127,7 @@ class Session:
         except ValueError:  # gRPC's error for a channel that was closed just now
             self.check()
             raise
+        self._contact.is_made = True
 
     @contextlib.contextmanager
     def calling_async(self) -> Iterator[None]:
@@ -128,29 +136,32 @@ class Session:
         try:
             yield
         except grpc.RpcError as error:
-            failure = self.failure(error)
-            if failure.message == _FAILED_WRITE:
-                failure = UnavailableError("the call ended while a message was on its way")
-            raise failure from error
+            raise self.failure(error) from error
         except asyncio.CancelledError:
             # grpc.aio also raises it for a call that ended as CANCELLED.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
+            self._contact.is_made = True
             raise self.cancellation() from None
+        self._contact.is_made = True
 
     def failure(self, error: grpc.RpcError) -> ClasswireError:
-        """The error of a call."""
+        """The error of a call. One that only a server can give makes the first contact."""
         failure = from_rpc_error(error)
+        if failure.message == _FAILED_WRITE:
+            return UnavailableError("the call ended while a message was on its way")
+        if not failure.reason and isinstance(failure, UnavailableError):
+            return explained(failure, self._route)
+        self._contact.is_made |= not is_timeout(failure)
         if isinstance(failure, CancelledError):
             return self.cancellation()
-        if type(failure) is InternalError and not failure.reason and _RESET in failure.message:
+        if failure.reason:
+            return failure
+        if type(failure) is InternalError and _RESET in failure.message:
             # A proxy that loses its server in the middle of a response can only reset the call.
             return UnavailableError(f"the connection was cut: {failure.message}")
-        if isinstance(failure, UnavailableError) and not failure.reason:
-            message = explained(failure.message, is_tls=self.credentials.channel is not None)
-            return UnavailableError(message)
-        return failure
+        return explained(failure, self._route)
 
     def cancellation(self) -> ClasswireError:
         """The error of a call that was cancelled, but not by its caller."""
@@ -164,7 +175,7 @@ class Session:
 
     def retry(self) -> Retry:
         """The retries of an operation that starts now."""
-        return Retry(self._retry)
+        return Retry(self._retry, contact=self._contact)
 
     def retried(self, steps: Steps[R], deadline: Deadline) -> Doings[R]:
         """The calls and pauses of an operation, retries included."""

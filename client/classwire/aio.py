@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from . import _grpc_log  # noqa: F401
+
+# isort: split
+
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
@@ -67,9 +71,9 @@ class AsyncClient:
         options: _channel.ChannelOptions = (),
     ) -> None:
         shown = Credentials(tls, credentials, token, allow_plaintext_token)
-        self._session = Session(target, timeout_s, metadata, retry, shown)
+        self._session = Session(target, timeout_s, metadata, retry, shown, options)
         self._how: dict[str, Any] = {
-            "options": _channel.channel_options([*shown.options, *options], retry=retry),
+            "options": self._session.options,
             "compression": compression,
             "interceptors": list(interceptors),
         }
@@ -207,7 +211,6 @@ class AsyncClient:
                         health_pb2.HealthCheckRequest(),
                         timeout=deadline.left_s(),
                         metadata=self._session.metadata(own_metadata),
-                        wait_for_ready=True,
                     )
                     done.callback(watch.cancel)
                     async for response in watch:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from . import _grpc_log  # noqa: F401
+
+# isort: split
+
 import contextlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -62,19 +66,22 @@ class Client:
         options: Options of the gRPC channel. They override the client's own.
 
     Raises:
-        InvalidInputError: Several targets that are not all IPv4:port or all [IPv6]:port, a timeout
-            that is not positive, or a token that others could read.
+        InvalidInputError: A target without a port, several targets that are not all IPv4:port or
+            all [IPv6]:port, a timeout that is not positive, or a token that others could read.
         OSError: A file of `tls` that cannot be read.
 
     Every call may raise the classes of `classwire.errors`. A call for one text raises TypeError for
     an input that is not text; in a batch or stream such an element's outcome is an
     `InvalidInputError`.
 
-    The client repeats calls until their deadline: after UNAVAILABLE with a backoff from 0.1 s to
-    2 s, after an overload when the server's `retry_after` has passed. It does not wait past the
-    deadline, and raises the last error of a server or of gRPC. Of a batch it sends only the failed
-    texts again, of a stream only the items without a result. It does not repeat `health` and
-    `wait_until_ready`. With `retry=False` it repeats nothing.
+    Until a server has answered this client, each call tries for 1 s to reach one, then raises
+    UnavailableError with the cause. To wait for a server that starts, use `wait_until_ready`.
+
+    From the first answer on, the client repeats calls until their deadline: after UNAVAILABLE with
+    a backoff from 0.1 s to 2 s, after an overload when the server's `retry_after` has passed. It
+    does not wait past the deadline, and raises the last error of a server or of gRPC. Of a batch it
+    sends only the failed texts again, of a stream only the items without a result. It does not
+    repeat `health` and `wait_until_ready`. With `retry=False` it repeats nothing.
     """
 
     def __init__(
@@ -93,9 +100,9 @@ class Client:
         options: _channel.ChannelOptions = (),
     ) -> None:
         shown = Credentials(tls, credentials, token, allow_plaintext_token)
-        self._session = Session(target, timeout_s, metadata, retry, shown)
+        self._session = Session(target, timeout_s, metadata, retry, shown, options)
         how: dict[str, Any] = {
-            "options": _channel.channel_options([*shown.options, *options], retry=retry),
+            "options": self._session.options,
             "compression": compression,
         }
         if shown.channel is None:
@@ -279,7 +286,6 @@ class Client:
                         health_pb2.HealthCheckRequest(),
                         timeout=deadline.left_s(),
                         metadata=self._session.metadata(own_metadata),
-                        wait_for_ready=True,
                     )
                     done.callback(watch.cancel)
                     if any(map(readiness.heard, watch)):

@@ -68,7 +68,8 @@ class ClasswireError(Exception):
         reason: A `Reason`; a plain string if the server is newer than this client; None if the
             error does not come from a Classwire server (as when no server answers).
         message: A description for people. It never contains the text.
-        field: Path of the wrong field, such as `inputs[3].text`; None if no field is wrong.
+        field: Path of the wrong field, such as `inputs[3].text`, or the client's setting to look
+            at, such as `tls.ca`; None if there is none.
         metadata: The values in the message, such as `max_tokens`.
         retry_after_s: Seconds to wait before a retry; None if the server gave no time.
         request_id: The call's `x-request-id`, which the server's log has too. None in a stream's
@@ -176,7 +177,8 @@ class MessageTooLargeError(ClasswireError):
 class UnavailableError(ClasswireError):
     """No server answers, or it is loading or draining. Safe to retry.
 
-    The client has already retried until the deadline, unless it was made with `retry=False`.
+    The client has already retried until the deadline, or for 1 s if no server has ever answered it;
+    with `retry=False` it has not.
     """
 
     code = _Code("UNAVAILABLE")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from . import _grpc_log  # noqa: F401
+
+# isort: split
+
+import ssl
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -35,21 +40,41 @@ class Tls:
     def credentials(self) -> grpc.ChannelCredentials:
         """The credentials for gRPC.
 
-        Raises InvalidInputError for a certificate without a key, for a key without a certificate,
-        and for a file that is not PEM; OSError for a file that cannot be read.
+        Raises InvalidInputError for a certificate and a key that do not belong together, and for a
+        file that is not valid PEM; OSError for a file that cannot be read.
         """
         if (self.cert is None) is not (self.key is None):
             missing = "key" if self.key is None else "cert"
-            raise InvalidInputError(
-                "a certificate and its key go together",
-                reason=Reason.BAD_OPTION,
-                field=f"tls.{missing}",
-            )
-        return grpc.ssl_channel_credentials(
+            raise _wrong(missing, "a certificate and its key go together")
+        ca, key, cert = (
             _read("ca", self.ca, b"CERTIFICATE-----"),
             _read("key", self.key, b"PRIVATE KEY-----"),
             _read("cert", self.cert, b"CERTIFICATE-----"),
         )
+        self._check()
+        return grpc.ssl_channel_credentials(ca, key, cert)
+
+    def _check(self) -> None:
+        """Raise InvalidInputError for files that gRPC would reject at each connection."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_ciphers("ALL:@SECLEVEL=0")  # gRPC decides what is too weak
+        if self.ca is not None:
+            try:
+                context.load_verify_locations(self.ca)
+            except ssl.SSLError:
+                raise _wrong("ca", f"{self.ca} contains an invalid certificate") from None
+        if self.cert is None or self.key is None:
+            return
+
+        def password() -> str:
+            raise _wrong("key", f"the key in {self.key} is encrypted")
+
+        try:
+            context.load_cert_chain(self.cert, self.key, password)
+        except ssl.SSLError as error:
+            if error.reason == "KEY_VALUES_MISMATCH":
+                raise _wrong("key", f"{self.key} is not the key of {self.cert}") from None
+            raise _wrong("cert", f"{self.cert} or {self.key} is invalid") from None
 
     @property
     def options(self) -> list[tuple[str, str]]:
@@ -66,30 +91,9 @@ def _read(name: str, file: PemFile | None, kind: bytes) -> bytes | None:
     pem = Path(file).read_bytes()
     if kind not in pem:
         what = "private key" if name == "key" else "certificate"
-        raise InvalidInputError(
-            f"{file} contains no {what} in PEM", reason=Reason.BAD_OPTION, field=f"tls.{name}"
-        )
+        raise _wrong(name, f"{file} contains no {what} in PEM")
     return pem
 
 
-def explained(message: str, *, is_tls: bool) -> str:
-    """GRPC's message about a failed connection, with its likely cause in front."""
-    if "last error" not in message:  # the connection was made, and lost
-        return message
-    if not is_tls:
-        if "Socket closed" in message or "Connection reset" in message:
-            return f"the server closed the connection; does it ask for TLS? ({message})"
-        return message
-    if "WRONG_VERSION_NUMBER" in message:
-        why = "it does not speak TLS"
-    elif "Hostname Verification" in message:
-        why = "its certificate is for another name"
-    elif "certificate has expired" in message:
-        why = "its certificate has expired"
-    elif "CERTIFICATE_VERIFY_FAILED" in message:
-        why = "its certificate is of no authority that is trusted here"
-    elif "CERTIFICATE_REQUIRED" in message or "Socket closed" in message:
-        why = "it may ask for a certificate that this client does not have"
-    else:
-        return message
-    return f"no TLS with the server: {why} ({message})"
+def _wrong(name: str, message: str) -> InvalidInputError:
+    return InvalidInputError(message, reason=Reason.BAD_OPTION, field=f"tls.{name}")

@@ -3,10 +3,9 @@
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,11 +73,3 @@ def spawn() -> Spawn:
         )
 
     return start
-
-
-@pytest.fixture
-def unanswered_target() -> Iterator[str]:
-    """Yield an address that is bound, and where no server listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{taken.getsockname()[1]}"

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
@@ -96,18 +97,46 @@ def test_serve_is_the_servers_own_command(classwire: Run) -> None:
 
 
 @pytest.mark.parametrize("command", [["serve"], ["serve", "--help"]])
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        (None, "install it with: pip install 'classwire[server]'"),
+        (
+            '{"url": "file://CHECKOUT/client", "dir_info": {}}',
+            "install it with: pip install --constraint CHECKOUT/requirements.lock CHECKOUT",
+        ),
+        (
+            '{"url": "https://host.example/classwire.whl", "archive_info": {}}',
+            f"install classwire-server {__version__} from the same place as this client",
+        ),
+    ],
+    ids=["index", "checkout", "wheel"],
+)
 def test_without_the_server_serve_names_the_package(
-    classwire: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
+    classwire: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    command: list[str],
+    origin: str | None,
+    said: str,
 ) -> None:
-    """Without the server, its commands name the package to install."""
+    """Without the server, its commands say how to install it where the client comes from: an
+    index, a checkout, or neither.
+    """
+    packages = tmp_path / "packages" / "classwire-0.1.0.dist-info"
+    packages.mkdir(parents=True)
+    (packages / "METADATA").write_text("Metadata-Version: 2.1\nName: classwire\nVersion: 0.1.0\n")
+    if origin is not None:
+        (packages / "direct_url.json").write_text(origin.replace("CHECKOUT", f"{tmp_path}"))
+    (tmp_path / "requirements.lock").touch()
+    monkeypatch.syspath_prepend(packages.parent)
     monkeypatch.setitem(sys.modules, "classwire_server", None)
     for loaded in ("classwire_server.cli.serve", "classwire_server.cli"):
         monkeypatch.delitem(sys.modules, loaded, raising=False)
     ended = classwire(*command)
     assert (ended.code, ended.out) == (1, "")
     assert ended.complaint == (
-        "the server is not installed; install it with: pip install 'classwire[server]', "
-        "or in a checkout: pip install ."
+        f"the server is not installed; {said.replace('CHECKOUT', str(tmp_path))}"
     )
 
 

@@ -95,6 +95,10 @@ def test_incomplete_or_contradictory_tls_settings(make_client: MakeClient, tmp_p
         with pytest.raises(InvalidInputError, match=r"a\.pem contains no") as raised:
             make_client("host:1", tls=tls)
         assert raised.value.field == field
+    broken = tmp_path / "broken.pem"
+    broken.write_text("-----BEGIN CERTIFICATE-----\nZm9v\n-----END CERTIFICATE-----\n")
+    with pytest.raises(InvalidInputError, match=r"broken\.pem contains an invalid certificate"):
+        make_client("host:1", tls=Tls(ca=broken))
     with pytest.raises(FileNotFoundError):
         make_client("host:1", tls=Tls(ca=tmp_path / "nowhere.pem"))
     with pytest.raises(InvalidInputError, match="exclude each other"):

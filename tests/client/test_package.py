@@ -1,6 +1,7 @@
 """What importing the package loads, and what it does not."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -47,6 +48,46 @@ def test_errors_and_reasons_load_no_grpc(module: str) -> None:
     assert run(program) == "False\n"
 
 
+ASK = """
+import os, sys
+from classwire import Client, UnavailableError
+with Client(sys.argv[-1], tls=True, retry=False) as client:
+    try:
+        client.classify("text")
+    except UnavailableError:
+        sys.exit("GRPC_VERBOSITY" in os.environ)
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "lines"),
+    [
+        (["-c", ASK], 0),
+        (["-m", "classwire", "models", "--tls", "--target"], 1),
+        (["-m", "classwire", "admin", "status", "--tls", "--target"], 1),
+    ],
+    ids=["library", "command", "admin"],
+)
+def test_the_log_of_grpc_is_off(args: list[str], lines: int) -> None:
+    """A failed handshake writes no line of gRPC to standard error, unless the user asks for it.
+    The environment stays as it is.
+    """
+    with FakeServer(["yes"]) as server:
+        ended, asked = (
+            subprocess.run(
+                [sys.executable, *args, server.target],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            for environment in (os.environ, {**os.environ, "GRPC_VERBOSITY": "info"})
+        )
+    assert len(ended.stderr.splitlines()) == lines
+    assert ended.returncode == bool(lines)
+    assert "Handshake failed" in asked.stderr
+
+
 def test_the_fake_server_needs_no_torch() -> None:
     """The fake server runs without torch."""
     program = "import sys, classwire.testing; print('torch' in sys.modules)"
@@ -88,12 +129,40 @@ def test_targets(target: Any, uri: str) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    [[], ["a:1", "b:1"], ["10.0.0.1:1", "[::1]:1"], ["10.0.0.1", "10.0.0.2"], "http://host:1"],
+    [
+        [],
+        ["a:1", "b:1"],
+        ["10.0.0.1:1", "[::1]:1"],
+        ["10.0.0.1", "10.0.0.2"],
+        "http://host:1",
+        "grpcs://host:1",
+    ],
 )
 def test_targets_without_a_name(target: Any) -> None:
     """A target that gRPC cannot express raises an error that names the alternative."""
     with pytest.raises(InvalidInputError, match="dns:///"):
         target_uri(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "localhost",
+        "dns:///a.example",
+        "10.0.0.1",
+        "::1",
+        "[::1]",
+        "host:",
+        "host:0",
+        "host:http",
+        "host:70000",
+    ],
+)
+def test_targets_without_a_port(target: Any) -> None:
+    """A host without a valid port raises an error that says so: gRPC would take port 443."""
+    with pytest.raises(InvalidInputError, match="port") as raised:
+        target_uri(target)
+    assert raised.value.field == "target"
 
 
 def test_only_unavailable_calls_are_retried_and_streams_never() -> None:

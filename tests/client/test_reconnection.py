@@ -10,7 +10,7 @@ from classwire import (
     Reason,
     UnavailableError,
 )
-from classwire._retry import FIRST_PAUSE_S, LEAST_TIME_S, Retry
+from classwire._retry import FIRST_CONTACT_S, FIRST_PAUSE_S, LEAST_TIME_S, Contact, Retry
 from classwire._streaming.reconnection import Reconnection
 
 UNAVAILABLE = UnavailableError("nobody there")
@@ -21,12 +21,17 @@ class Stream:
     """A stream whose calls fail, on a clock that only the test moves."""
 
     def __init__(
-        self, *, timeout_s: float | None = None, patience_s: float | None = None, retry: bool = True
+        self,
+        *,
+        timeout_s: float | None = None,
+        patience_s: float | None = None,
+        retry: bool = True,
+        contact: Contact | None = None,
     ) -> None:
         self.now_s = 1000.0
         self.calls = 0
         self.reconnection = Reconnection(
-            Retry(retry, lambda: 1.0),
+            Retry(retry, lambda: 1.0, contact=contact, clock=lambda: self.now_s),
             timeout_s=timeout_s,
             patience_s=patience_s,
             clock=lambda: self.now_s,
@@ -64,6 +69,16 @@ def is_just_before(limit_s: float, took: tuple[float, Exception]) -> bool:
 def test_without_a_server_patience_ends() -> None:
     """Without a server the stream raises the last error when its patience ends."""
     assert is_just_before(30, Stream(patience_s=30).fail_for_good())
+
+
+def test_before_the_first_contact_patience_is_short() -> None:
+    """A stream of a client that no server has answered gives up soon; a server that starts the
+    stream has answered.
+    """
+    assert is_just_before(FIRST_CONTACT_S, Stream(patience_s=30, contact=Contact()).fail_for_good())
+    stream = Stream(patience_s=30, contact=Contact())
+    stream.reconnection.started()
+    assert is_just_before(30, stream.fail_for_good())
 
 
 def test_an_answer_resets_patience() -> None:

@@ -139,17 +139,6 @@ def test_retries_end_at_the_deadline_with_the_last_error(make_client: MakeClient
         make_client(gone).health()  # fails at once
 
 
-def test_a_call_waits_for_a_server(make_client: MakeClient, tmp_path: Any) -> None:
-    """A call waits for a server until its deadline, or for ever without one."""
-    target = f"unix:{tmp_path}/server.sock"
-    server = FakeServer(["yes"], address=target)
-    starting = threading.Timer(0.2, server.start)
-    starting.start()
-    assert make_client(target).classify("text", timeout_s=math.inf).label == "yes"
-    starting.join()
-    server.stop()
-
-
 def test_only_the_texts_that_failed_are_sent_again(client: Any, server: FakeServer) -> None:
     """Batches and streams send only the failed texts again."""
     server.fail_text("lost", Reason.WORKER_LOST, times=1)

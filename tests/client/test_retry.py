@@ -18,7 +18,15 @@ from classwire import (
     _calls,
     _responses,
 )
-from classwire._retry import FIRST_PAUSE_S, LEAST_TIME_S, LONGEST_PAUSE_S, Deadline, Retry
+from classwire._retry import (
+    FIRST_CONTACT_S,
+    FIRST_PAUSE_S,
+    LEAST_TIME_S,
+    LONGEST_PAUSE_S,
+    Contact,
+    Deadline,
+    Retry,
+)
 from classwire._steps import Call, Pause, Reply, Steps, retried
 from classwire.v1 import classwire_pb2 as pb
 
@@ -37,13 +45,19 @@ class Run:
         timeout_s: float | None = 30,
         retry: bool = True,
         call_s: float = 0.0,
+        contact: Contact | None = None,
     ) -> None:
         self.now_s = 0.0
         self.calls: list[Call] = []
         self.pauses_s: list[float] = []
         self.result: object = None
-        deadline = Deadline(timeout_s, lambda: self.now_s)
-        doings = retried(steps, Retry(retry, lambda: 0.5), deadline)
+
+        def clock() -> float:
+            return self.now_s
+
+        deadline = Deadline(timeout_s, clock)
+        retries = Retry(retry, lambda: 0.5, contact=contact, clock=clock)
+        doings = retried(steps, retries, deadline)
         try:
             doing = next(doings)
             while True:
@@ -154,6 +168,21 @@ def test_the_deadline_ends_it_with_the_last_error(timeout_s: float) -> None:
     assert run.result is UNAVAILABLE
     assert timeout_s - LEAST_TIME_S <= run.now_s < timeout_s
     assert len(run.calls) < 40
+
+
+@pytest.mark.parametrize("timeout_s", [0.1, 30.0, None])
+def test_before_the_first_contact_it_ends_soon(timeout_s: float | None) -> None:
+    """A client that no server has answered gives up after `FIRST_CONTACT_S`, or at its deadline."""
+    run = Run(ask(), in_turn(UNAVAILABLE), timeout_s=timeout_s, contact=Contact())
+    limit_s = min(timeout_s or FIRST_CONTACT_S, FIRST_CONTACT_S)
+    assert run.result is UNAVAILABLE
+    assert limit_s - LEAST_TIME_S <= run.now_s < limit_s
+
+
+def test_a_slow_first_attempt_is_the_only_one() -> None:
+    """The time counts from the start: an attempt that takes longer is not repeated."""
+    run = Run(ask(), in_turn(UNAVAILABLE), call_s=FIRST_CONTACT_S, contact=Contact())
+    assert (run.result, len(run.calls)) == (UNAVAILABLE, 1)
 
 
 def test_without_a_deadline_it_goes_on_for_ever() -> None:

@@ -104,5 +104,5 @@ def test_serve_without_the_server_says_what_to_install() -> None:
     ended = run(COMMAND, "serve")
 
     assert ended.returncode != 0
-    assert "classwire[server]" in ended.stderr
+    assert "install classwire-server" in ended.stderr
     assert ended.stderr.count("\n") == 1

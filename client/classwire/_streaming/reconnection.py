@@ -54,6 +54,7 @@ class Reconnection:
 
     def started(self) -> None:
         """Record that a server has started the stream."""
+        self._retry.reached()
         if self._outage_began_s is not None:
             self._outage_s += self._clock() - self._outage_began_s
         self._outage_began_s = None

@@ -13,7 +13,7 @@ import click
 from classwire._environment import Security
 from classwire.escaping import visible
 
-from .credentials import security_of, security_options
+from .credentials import security_of, security_options, settings_named
 from .failures import Failure, WrongUse
 
 if TYPE_CHECKING:
@@ -45,33 +45,35 @@ class Admin:
 
     @contextmanager
     def _stub(self) -> Iterator[tuple[Any, Any]]:
-        """A stub, and the metadata of its calls. Raises Failure if no server answers."""
+        """A stub, and the metadata of its calls. Raises Failure if no admin service answers."""
+        from classwire import _grpc_log  # noqa: F401
+
+        # isort: split
         import grpc
 
-        from classwire._channel import channel_options
         from classwire._credentials import Credentials
-        from classwire._status import from_rpc_error
+        from classwire._session import Session
         from classwire.admin.v1.admin_pb2_grpc import AdminServiceStub
         from classwire.errors import UnavailableError
 
-        shown = Credentials(credentials=None, **self.security.arguments())
-        shown.check(self.target)
-        options = channel_options(shown.options, retry=False)
-        if shown.channel is None:
-            channel = grpc.insecure_channel(self.target, options)
-        else:
-            channel = grpc.secure_channel(self.target, shown.channel, options)
-        with channel:
-            try:
-                yield AdminServiceStub(channel), shown.metadata()
-            except grpc.RpcError as failed:
-                error = from_rpc_error(failed)
-                if isinstance(error, UnavailableError) and not error.reason:
+        with settings_named(self.security):
+            shown = Credentials(credentials=None, **self.security.arguments())
+            session = Session(self.target, ANSWER_TIMEOUT_S, None, False, shown)
+            if shown.channel is None:
+                channel = grpc.insecure_channel(self.target, session.options)
+            else:
+                channel = grpc.secure_channel(self.target, shown.channel, session.options)
+            with channel:
+                try:
+                    with session.calling():
+                        yield AdminServiceStub(channel), shown.metadata()
+                except UnavailableError as error:
+                    if "`classwire serve`" not in error.message:
+                        raise
                     raise Failure(
                         f"no admin service answers at {self.target}; `classwire serve "
                         "--admin-port 50052` has one"
                     ) from error
-                raise error from failed
 
 
 def admin_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -10,7 +10,7 @@ import click
 
 from classwire._environment import VARIABLES, Security
 
-from .credentials import security_of, security_options
+from .credentials import security_of, security_options, settings_named
 from .failures import Failure, WrongUse
 
 if TYPE_CHECKING:
@@ -56,34 +56,21 @@ class Connection:
         from classwire import (
             Client,
             DeadlineExceededError,
-            InvalidInputError,
-            UnavailableError,
             UnimplementedError,
             UnknownModelError,
         )
 
-        try:
-            opened = Client(self.target, timeout_s=self.call_timeout_s, **self.security.arguments())
-        except InvalidInputError as error:
-            if error.field != "token":
-                raise WrongUse(error.message) from error
-            raise WrongUse(
-                "without TLS others could read the token: use --tls, or --allow-plaintext-token "
-                "on a network where nobody can listen"
-            ) from error
-        with opened as client:
+        with (
+            settings_named(self.security),
+            Client(
+                self.target, timeout_s=self.call_timeout_s, **self.security.arguments()
+            ) as client,
+        ):
             try:
                 if contact:
                     with suppress(UnimplementedError):  # a server is there
                         client.health()
                 yield client
-            except UnavailableError as error:
-                # A server answered with its reason, or the TLS handshake failed.
-                if error.reason or "TLS" in error.message:
-                    raise
-                raise Failure(
-                    f"no server answers at {self.target}; start one with `classwire serve`"
-                ) from error
             except DeadlineExceededError as error:
                 if error.reason or self.target in error.message:  # the message explains it
                     raise

@@ -1,15 +1,19 @@
 """The options by which a command proves who it is, and checks the server."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from classwire._environment import VARIABLES, Security
 
-from .failures import WrongUse
+from .failures import Failure, WrongUse, one_line
+
+if TYPE_CHECKING:
+    from classwire import ClasswireError
 
 _FILE = click.Path(exists=True, dir_okay=False)
 # No option holds a token itself: other users of the machine see the command line.
@@ -63,6 +67,53 @@ def security_of(options: dict[str, Any]) -> Security:
     return security
 
 
+@contextmanager
+def settings_named(security: Security) -> Iterator[None]:
+    """Turn an error about a setting of the connection into one that names option and variable.
+
+    Raises WrongUse or Failure.
+    """
+    from classwire import ClasswireError, InvalidInputError
+
+    try:
+        yield
+    except ClasswireError as error:
+        setting = _setting_of(error, security)
+        if setting is None:
+            raise
+        message = f"{one_line(error.message)} ({setting})"
+        if "allow_plaintext_token" in message:
+            message = (
+                "without TLS others could read the token: use --tls, or --allow-plaintext-token "
+                "on a network where nobody can listen"
+            )
+        kind = WrongUse if isinstance(error, InvalidInputError) else Failure
+        raise kind(message) from error
+
+
+def _setting_of(error: "ClasswireError", security: Security) -> str | None:
+    """The setting that an error is about, if it is one of the connection."""
+    from classwire import PermissionDeniedError, UnauthenticatedError
+
+    field = error.field
+    if isinstance(error, UnauthenticatedError | PermissionDeniedError):
+        has_token = security.token or security.token_file or not security.tls_cert
+        field = "token" if has_token else "tls.cert"
+    if field == "target":
+        return "--target"
+    if field == "token":
+        return f"{_named('token_file')}, or {VARIABLES['token']}"
+    name = (field or "").replace(".", "_")
+    return _named(name) if name in _OPTIONS else None
+
+
+def _named(name: str) -> str:
+    return f"{_flag(name)} or {VARIABLES[name]}"
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 def _option(name: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    flag = "--" + name.replace("_", "-")
-    return click.option(flag, envvar=VARIABLES[name], show_envvar=True, **settings)
+    return click.option(_flag(name), envvar=VARIABLES[name], show_envvar=True, **settings)

@@ -1,10 +1,17 @@
 """`classwire serve`, `compile` and `doctor`: commands of the server, loaded when they run."""
 
-from importlib import import_module
+import json
+import shlex
+from importlib import import_module, metadata
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import click
+
+from classwire._version import __version__
 
 from .failures import Failure
 
@@ -40,13 +47,28 @@ class ServerCommand(click.Command):
         try:
             command: click.Command = getattr(import_module(module), name)
         except ModuleNotFoundError as error:
-            install = (
-                "install it with: pip install 'classwire[server]', or in a checkout: pip install ."
-            )
-            if (error.name or "").partition(".")[0] == "classwire_server":
-                raise Failure(f"the server is not installed; {install}") from error
-            raise Failure(f"the server's package {error.name} is missing; {install}") from error
+            missing = (error.name or "").partition(".")[0]
+            what = "server is not installed"
+            if missing != "classwire_server":
+                what = f"server's package {error.name} is missing"
+            raise Failure(f"the {what}; {_how_to_install()}") from error
         return command
+
+
+def _how_to_install() -> str:
+    """How to install the server where this client comes from: an index, a checkout or a file."""
+    try:
+        origin = metadata.distribution("classwire").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        origin = "{}"
+    if origin is None:  # pip and uv write it for what comes from anywhere but an index
+        return "install it with: pip install 'classwire[server]'"
+    url = json.loads(origin).get("url", "")
+    checkout = Path(url2pathname(urlsplit(url).path)).parent
+    if url.startswith("file:") and (checkout / "requirements.lock").is_file():
+        lock, place = map(shlex.quote, (str(checkout / "requirements.lock"), str(checkout)))
+        return f"install it with: pip install --constraint {lock} {place}"
+    return f"install classwire-server {__version__} from the same place as this client"
 
 
 serve = ServerCommand("serve", "classwire_server.cli.serve:serve", "Serve classifiers over gRPC.")

@@ -1,0 +1,84 @@
+"""The sentences for connections that fail. The other tests of connections see more of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from classwire import InternalError, UnavailableError, UnimplementedError
+from classwire._credentials import Credentials
+from classwire._diagnosis import Route, explained
+from classwire.errors import ClasswireError
+
+MakeClient = Callable[..., Any]
+ROUTE = Route("host:1", Credentials(False, None, None, False))
+LAST = "failed to connect to all addresses; last error:"
+
+
+def test_a_host_without_an_address(make_client: MakeClient) -> None:
+    """The error names the host, and the setting to look at."""
+    host = f"{'x' * 64}.invalid:1"  # too long for DNS, so that no server is asked
+    with pytest.raises(UnavailableError) as raised:
+        make_client(host, retry=False).classify("text")
+    assert raised.value.message.startswith(f"the host of {host} has no address")
+    assert raised.value.field == "target"
+
+
+def test_a_socket_that_is_not_there(make_client: MakeClient, tmp_path: Path) -> None:
+    """The error names the socket and what the system says of it."""
+    target = f"unix:{tmp_path}/server.sock"
+    with pytest.raises(UnavailableError) as raised:
+        make_client(target, retry=False).classify("text")
+    assert raised.value.message == f"no server answers at {target} (no such file or directory)"
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "DNS resolution failed for host:1: C-ares status is not ARES_SUCCESS qtype=A "
+            "name=host is_balancer=0: Domain name not found",
+            "the host of host:1 has no address (domain name not found)",
+        ),
+        (
+            "errors resolving host:1: [field:hostname lookup error:address lookup failed for "
+            "host:1: Domain name not found]",
+            "the host of host:1 has no address (domain name not found)",
+        ),
+        (
+            f"{LAST} UNKNOWN: ipv4:10.0.0.1:1: Failed to connect to remote host: connect: "
+            "No route to host (113)",
+            "no server answers at host:1 (no route to host at 10.0.0.1:1)",
+        ),
+        (
+            f"{LAST} UNKNOWN: ipv6:%5B::1%5D:1: Failed to connect to remote host: "
+            "Connection refused",
+            "no server answers at host:1 (connection refused at [::1]:1)",
+        ),
+        (
+            f"{LAST} UNKNOWN: ipv4:10.0.0.1:1: connect: Network is unreachable (101)",
+            "no server answers at host:1 (network is unreachable at 10.0.0.1:1)",
+        ),
+        (
+            f"{LAST} UNKNOWN: ipv4:10.0.0.1:1: connection attempt timed out before receiving "
+            "SETTINGS frame",
+            "no server answers at host:1 (the connection timed out)",
+        ),
+        ("Socket closed", "Socket closed"),
+        (f"{LAST} UNKNOWN: ipv4:10.0.0.1:1: new words", None),
+    ],
+)
+def test_the_messages_of_grpc(message: str, said: str | None) -> None:
+    """Messages of grpcio 1.76 to 1.85 become one sentence. Others, and the message of a connection
+    that was lost, stay as they are.
+    """
+    assert explained(UnavailableError(message), ROUTE).message == (said or message)
+
+
+@pytest.mark.parametrize("kind", [UnavailableError, UnimplementedError, InternalError])
+def test_a_web_server(kind: type[ClasswireError]) -> None:
+    """An HTTP status without a gRPC status keeps its class, and the sentence has the status."""
+    error = explained(kind("Received http2 header with status: 502"), ROUTE)
+    assert type(error) is kind
+    assert error.message.startswith("host:1 answered with HTTP status 502: it is no gRPC server")
