@@ -1,5 +1,6 @@
 """Logits to scores: activation and ranking."""
 
+import math
 from enum import Enum
 
 import numpy as np
@@ -41,3 +42,10 @@ def scores(logits: np.ndarray, activation: Activation) -> np.ndarray:
 def ranking(values: np.ndarray) -> np.ndarray:
     """Label ids by descending score, ties by id: (..., labels) -> (..., labels)."""
     return (-values).argsort(axis=-1, kind="stable")
+
+
+def best(values: np.ndarray, top_k: int, min_score: float | None) -> list[int]:
+    """Places of the `top_k` highest values (0: all) of at least `min_score`, ties by place."""
+    lowest = -math.inf if min_score is None else min_score
+    places: list[int] = ranking(values)[: top_k or None].tolist()
+    return [place for place in places if values[place] >= lowest]

@@ -1,10 +1,12 @@
 """What the model says of texts that have ended: logits, scores, outcomes, the engine."""
 
+import time
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from classwire_server.engine import EngineTraits
+from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.status import reason_of
 from classwire_server.scheduling.batch import Answer, Pending
 from classwire_server.scheduling.model_statistics import Outcome
@@ -61,6 +63,12 @@ def computed(items: Iterable[Item]) -> list[tuple[Pending, Answer]]:
 def traits_of(items: Sequence[Item]) -> EngineTraits | None:
     """The traits of the engine that computed the last answer; None without an answer."""
     return next((i.answer.logits.traits for i in reversed(items) if i.answer), None)
+
+
+def count(model: ServedModel, items: Sequence[Item]) -> None:
+    """Count the outcome of each text in the model's statistics."""
+    now_s = time.monotonic()
+    model.dispatcher.statistics.count(outcome_of(item, now_s) for item in items)
 
 
 def outcome_of(item: Item, now_s: float) -> Outcome:

@@ -12,11 +12,13 @@ from classwire_server.tokenization import OffsetUnit, tokens_made
 from .answers import traits_of
 from .items import run
 from .options import OFFSET_UNITS, Options, check_spans, parse_enum, parse_fit, parse_options
+from .rank import RankRequest, rank
 from .requests import BatchRequest, ClassifyRequest, check_size, check_text, max_texts, text_of
 from .responses import model_ref, timing_of, write_outcomes
 from .streaming.classify import ClassifyStream
 from .streaming.streams import Streams
 from .tokens import tokenize_response
+from .zero_shot import ZeroShotRequest, zero_shot
 
 
 class ClassifyService:
@@ -82,6 +84,16 @@ class ClassifyService:
             raise
         rate.take(tokens_made(encoding), call.received_s)
         return response
+
+    def rank(self, request: pb.RankRequest, call: Call) -> pb.RankResponse:
+        """Order documents by the score of each with a query."""
+        return rank(RankRequest.parse(request, self._model(request.model, call)), call)
+
+    def zero_shot_classify(
+        self, request: pb.ZeroShotClassifyRequest, call: Call
+    ) -> pb.ZeroShotClassifyResponse:
+        """Score labels that the caller makes up."""
+        return zero_shot(ZeroShotRequest.parse(request, self._model(request.model, call)), call)
 
     def _model(self, name: str, call: Call) -> ServedModel:
         return self._registry.seen_by(call.caller).use(name, "model", call.when_over)

@@ -110,9 +110,13 @@ def read_items(request: Request, submission: Submission) -> list[Item]:
     rate, is_unary = submission.caller.rate, submission.flow is None
     if is_unary:
         rate.check(began_s)
-    outcomes = request.encode()
-    ended_s = time.monotonic()
     charge = rate.charge if is_unary else rate.take
+    try:
+        outcomes = request.encode()
+    except RequestError as error:
+        charge(tokens_made(error), time.monotonic())
+        raise
+    ended_s = time.monotonic()
     charge(sum(map(tokens_made, outcomes)), ended_s)
     trace = _record(request, outcomes, began_s, ended_s)
     items = []

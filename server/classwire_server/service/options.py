@@ -118,11 +118,8 @@ def parse_min_score(
         return None
     min_score, is_bounded = options.min_score, activation is not Activation.IDENTITY
     if not math.isfinite(min_score) or (is_bounded and not 0.0 <= min_score <= 1.0):
-        raise RequestError(
-            Reason.BAD_OPTION,
-            f"min_score is not a finite number{' within 0 and 1' if is_bounded else ''}",
-            field=f"{field}.min_score",
-        )
+        within = " within 0 and 1" if is_bounded else ""
+        raise bad_option(f"{field}.min_score", f"is not a finite number{within}")
     return min_score
 
 
@@ -180,7 +177,10 @@ def check_spans(model: ServedModel, field: str) -> None:
         )
 
 
+def bad_option(field: str, problem: str) -> RequestError:
+    """The error of an option; `field` is its path."""
+    return RequestError(Reason.BAD_OPTION, f"{field.rpartition('.')[2]} {problem}", field=field)
+
+
 def _not_in_force(field: str) -> RequestError:
-    return RequestError(
-        Reason.BAD_OPTION, "is for TRUNCATION_WINDOWS, which is not in force", field=field
-    )
+    return bad_option(field, "is for TRUNCATION_WINDOWS, which is not in force")

@@ -138,6 +138,15 @@ def check_text(text: Text, max_text_bytes: int) -> Text:
     return text
 
 
+def string_or_error(value: str, max_bytes: int, field: str) -> str | RequestError:
+    """The string itself, or the error that `check_string` raises."""
+    try:
+        check_string(value, max_bytes, field)
+    except RequestError as error:
+        return error
+    return value
+
+
 def check_string(value: str, max_bytes: int, field: str) -> None:
     """Raises RequestError EMPTY_TEXT or TEXT_TOO_LARGE, naming the field."""
     if not value.strip():

@@ -16,7 +16,7 @@ from classwire_server.rpc.status import item_error, request_error
 from classwire_server.scoring import ranking, scores
 from classwire_server.tokenization import OffsetUnit, Token, Windows
 
-from .answers import answers_of, computed, outcome_of, window_logits
+from .answers import answers_of, computed, count, window_logits
 from .items import Item
 from .options import ACTIVATIONS, AGGREGATIONS, Options
 
@@ -69,8 +69,7 @@ def write_outcomes(
         except Exception as error:  # one bad text never fails another
             item.error = request_error(error)
             outcome.error.CopyFrom(item_error(item.error))
-    now_s = time.monotonic()
-    model.dispatcher.statistics.count(outcome_of(item, now_s) for item in items)
+    count(model, items)
 
 
 def _classify(items: Sequence[Item], options: Options) -> Iterator[Classification]:

@@ -134,6 +134,14 @@ class Tokenization:
         made = self._tokenizer.encode_plain(texts)
         return [ids if isinstance(ids, Exception) else self._unknown(ids) or ids for ids in made]
 
+    def fit_pair(self, pair: Slices, fit: Fit, spare_tokens: int = 0) -> Tokenized:
+        """The input for a pair of which one text may be cut, with `spare_tokens` less of it than
+        the other text leaves. Errors are those of `fit_text`.
+        """
+        max_tokens = fit.tokens if isinstance(fit, WindowPlan) else self.max_tokens
+        room = max_tokens - spare_tokens - (len(pair.ids) - len(pair.text))
+        return fit_text(pair, room, max_tokens, fit)
+
     def _outcome(
         self, source: Text, encoded: Encoded | Exception, fit: Fit, spans: bool
     ) -> Tokenized:

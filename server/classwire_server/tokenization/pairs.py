@@ -32,12 +32,16 @@ class PairTemplate:
         None if it takes no pairs or puts no special token between their texts.
         """
         pair = Text(PROBE, PROBE)
-        [encoded], [plain] = tokenizer.encode([pair], spans=False), tokenizer.encode_plain([PROBE])
+        [encoded] = tokenizer.encode([pair], spans=False)
+        [plain] = tokenizer.encode_plain([PROBE])
         if isinstance(encoded, Exception) or isinstance(plain, Exception) or not plain:
             return None
         ids = list(encoded.ids)
         types = list(encoded.type_ids) if uses_token_types else [0] * len(ids)
-        texts = tokenizer.texts_in(pair, encoded)
+        try:
+            texts = tokenizer.texts_in(pair, encoded)
+        except ValueError:
+            return None
         if [ids[text.start : text.stop] for text in texts] != [list(plain)] * 2:
             return None
         first, second = texts
@@ -54,11 +58,6 @@ class PairTemplate:
             (before[1], between[1], behind[1]),
             (types[first.start], types[second.start]),
         )
-
-    @property
-    def special_tokens(self) -> int:
-        """Number of special tokens of a pair."""
-        return sum(map(len, self.ids))
 
     def pair(
         self, first: Sequence[int], second: Sequence[int], sequence_index: int, source: Text
