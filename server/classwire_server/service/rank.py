@@ -60,12 +60,12 @@ class RankOptions:
         """Check the options. Raises RequestError UNKNOWN_ENUM or BAD_OPTION, naming the field."""
         labels = model.checkpoint.labels
         if options.label and options.label not in labels:
-            raise bad_option("label", "is no label of the model")
+            raise bad_option("options.label", "is no label of the model")
         if not options.label and len(labels) > 1:
-            raise bad_option("label", f"is empty, and the model has {len(labels)} labels")
+            raise bad_option("options.label", f"is empty, and the model has {len(labels)} labels")
         activation = parse_enum(options.activation, ACTIVATIONS, "options.activation")
         if activation is Activation.SOFTMAX and len(labels) == 1:
-            raise bad_option("activation", "is softmax, and the model has one label")
+            raise bad_option("options.activation", "is softmax, and the model has one label")
         activation = activation or model.checkpoint.activation
         return cls(
             options.top_k,
