@@ -160,10 +160,10 @@ def test_a_panic_of_the_tokenizer_fails_its_own_text(
     panic = type("PanicException", (BaseException,), {})
 
     class Panicking(ReplaceableTokenizer):
-        def encode_batch_fast(self, inputs: list[str]) -> object:
+        def encode_batch_fast(self, inputs: list[str], **options: Any) -> object:
             if "bad" in inputs:
                 raise panic("caller's text")
-            return self.rust.encode_batch_fast(inputs)
+            return self.rust.encode_batch_fast(inputs, **options)
 
     monkeypatch.setattr(tokenizers, "Tokenizer", Panicking)
     tokenizer = tokenization(rust_json)
@@ -185,7 +185,7 @@ def test_interruptions_are_not_swallowed(rust_json: str, monkeypatch: pytest.Mon
     """
 
     class Interrupted(ReplaceableTokenizer):
-        def encode_batch(self, _: object) -> None:
+        def encode_batch(self, _: object, **options: Any) -> None:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(tokenizers, "Tokenizer", Interrupted)

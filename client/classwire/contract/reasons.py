@@ -18,13 +18,15 @@ class Reason(StrEnum):
     TEXT_TOO_LARGE = "TEXT_TOO_LARGE"
     """The text has more bytes than the model's limit."""
     TOO_MANY_TOKENS = "TOO_MANY_TOKENS"
-    """The text has more tokens than the model's limit, and truncation is REJECT."""
+    """The text has more tokens than the model's limit, for the truncation in force."""
     UNKNOWN_ENUM = "UNKNOWN_ENUM"
     """An enum field has a number that the server does not know."""
     BAD_OPTION = "BAD_OPTION"
     """An option is NaN or out of range, or the model cannot do what it asks: pairs, spans."""
     TOO_MANY_ITEMS = "TOO_MANY_ITEMS"
-    """A batch, or a message of a stream, has more items than the limit."""
+    """A call, or a message of a stream, has more texts, documents, candidates or windows than the
+    limit.
+    """
     BAD_ID = "BAD_ID"
     """The id of a stream's item is empty, too long, or already used by an unanswered item."""
     BAD_STREAM_START = "BAD_STREAM_START"
@@ -33,8 +35,12 @@ class Reason(StrEnum):
     """The bytes are not a message of the contract, or a text is not UTF-8."""
     UNKNOWN_MODEL = "UNKNOWN_MODEL"
     """The server has no model of that name."""
+    UNSUITABLE_MODEL = "UNSUITABLE_MODEL"
+    """The model cannot serve Rank or ZeroShotClassify: its labels or its pairs are not for it."""
     OVERLOADED = "OVERLOADED"
-    """The server has more work than it can do in time. Retry after `retry_after`."""
+    """The queue has no room for the text, or the call beside its other texts. Retry after
+    `retry_after`.
+    """
     TOO_MANY_STREAMS = "TOO_MANY_STREAMS"
     """The server has its maximum number of streams. Retry after `retry_after`."""
     RATE_LIMITED = "RATE_LIMITED"
@@ -71,6 +77,7 @@ CODES: Mapping[Reason, str] = {
             Reason.BAD_ID,
             Reason.BAD_STREAM_START,
             Reason.BAD_ENCODING,
+            Reason.UNSUITABLE_MODEL,
         ),
         "INVALID_ARGUMENT",
     ),

@@ -20,6 +20,44 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _WindowAggregation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WindowAggregationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WindowAggregation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WINDOW_AGGREGATION_UNSPECIFIED: _WindowAggregation.ValueType  # 0
+    """WINDOW_AGGREGATION_MAX_SCORE for Rank, for models of problem type multi-label, and for
+    ZeroShotClassify with multi_label; WINDOW_AGGREGATION_MEAN_LOGITS otherwise. In an answer: the text
+    had one window.
+    """
+    WINDOW_AGGREGATION_MEAN_LOGITS: _WindowAggregation.ValueType  # 1
+    """The mean of the logits, then the activation. Each token of the text counts once, shared equally
+    among the windows that read it; the weight of a window is the sum of its shares.
+    """
+    WINDOW_AGGREGATION_MAX_SCORE: _WindowAggregation.ValueType  # 2
+    """For each label its highest score of any window, after the activation. With softmax the scores no
+    longer sum to 1.
+    """
+
+class WindowAggregation(_WindowAggregation, metaclass=_WindowAggregationEnumTypeWrapper):
+    """WindowAggregation is how the answers of a text's windows become the answer of the text."""
+
+WINDOW_AGGREGATION_UNSPECIFIED: WindowAggregation.ValueType  # 0
+"""WINDOW_AGGREGATION_MAX_SCORE for Rank, for models of problem type multi-label, and for
+ZeroShotClassify with multi_label; WINDOW_AGGREGATION_MEAN_LOGITS otherwise. In an answer: the text
+had one window.
+"""
+WINDOW_AGGREGATION_MEAN_LOGITS: WindowAggregation.ValueType  # 1
+"""The mean of the logits, then the activation. Each token of the text counts once, shared equally
+among the windows that read it; the weight of a window is the sum of its shares.
+"""
+WINDOW_AGGREGATION_MAX_SCORE: WindowAggregation.ValueType  # 2
+"""For each label its highest score of any window, after the activation. With softmax the scores no
+longer sum to 1.
+"""
+Global___WindowAggregation: _TypeAlias = WindowAggregation  # noqa: Y015
+
 class _Activation:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -31,7 +69,7 @@ class _ActivationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Activation
     sigmoid when it is multi-label, or when there is only one label; softmax otherwise.
     """
     ACTIVATION_SOFTMAX: _Activation.ValueType  # 1
-    """Scores are positive and sum to 1 over all labels."""
+    """Scores are positive and sum to 1 over all labels, except under WINDOW_AGGREGATION_MAX_SCORE."""
     ACTIVATION_SIGMOID: _Activation.ValueType  # 2
     """Each score is in [0, 1], independent of the other labels."""
     ACTIVATION_IDENTITY: _Activation.ValueType  # 3
@@ -45,7 +83,7 @@ ACTIVATION_UNSPECIFIED: Activation.ValueType  # 0
 sigmoid when it is multi-label, or when there is only one label; softmax otherwise.
 """
 ACTIVATION_SOFTMAX: Activation.ValueType  # 1
-"""Scores are positive and sum to 1 over all labels."""
+"""Scores are positive and sum to 1 over all labels, except under WINDOW_AGGREGATION_MAX_SCORE."""
 ACTIVATION_SIGMOID: Activation.ValueType  # 2
 """Each score is in [0, 1], independent of the other labels."""
 ACTIVATION_IDENTITY: Activation.ValueType  # 3
@@ -66,10 +104,15 @@ class _TruncationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Truncation
     """The server removes tokens from the end."""
     TRUNCATION_DROP_START: _Truncation.ValueType  # 3
     """The server removes tokens from the start."""
+    TRUNCATION_WINDOWS: _Truncation.ValueType  # 4
+    """The server reads the text in overlapping windows and puts their answers together; see WindowOptions.
+    A text that fits is computed as without windows.
+    """
 
 class Truncation(_Truncation, metaclass=_TruncationEnumTypeWrapper):
     """Truncation is what the server does with a text of more than Model.max_tokens tokens. In a pair, it
-    removes tokens from the longer text first.
+    removes tokens from the longer text first, but in Rank only from the document and in ZeroShotClassify
+    only from the text.
     """
 
 TRUNCATION_UNSPECIFIED: Truncation.ValueType  # 0
@@ -80,6 +123,10 @@ TRUNCATION_DROP_END: Truncation.ValueType  # 2
 """The server removes tokens from the end."""
 TRUNCATION_DROP_START: Truncation.ValueType  # 3
 """The server removes tokens from the start."""
+TRUNCATION_WINDOWS: Truncation.ValueType  # 4
+"""The server reads the text in overlapping windows and puts their answers together; see WindowOptions.
+A text that fits is computed as without windows.
+"""
 Global___Truncation: _TypeAlias = Truncation  # noqa: Y015
 
 class _OffsetUnit:
@@ -117,7 +164,7 @@ class _Priority:
 class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
-    """PRIORITY_INTERACTIVE for Classify and BatchClassify, PRIORITY_BULK for streams."""
+    """PRIORITY_INTERACTIVE for every unary call, PRIORITY_BULK for streams."""
     PRIORITY_INTERACTIVE: _Priority.ValueType  # 1
     """A person or a program waits for the answer. Runs before bulk work."""
     PRIORITY_BULK: _Priority.ValueType  # 2
@@ -129,7 +176,7 @@ class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
     """Priority is which work goes first when the device is busy."""
 
 PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
-"""PRIORITY_INTERACTIVE for Classify and BatchClassify, PRIORITY_BULK for streams."""
+"""PRIORITY_INTERACTIVE for every unary call, PRIORITY_BULK for streams."""
 PRIORITY_INTERACTIVE: Priority.ValueType  # 1
 """A person or a program waits for the answer. Runs before bulk work."""
 PRIORITY_BULK: Priority.ValueType  # 2
@@ -304,7 +351,9 @@ Global___ProblemType: _TypeAlias = ProblemType  # noqa: Y015
 
 @_typing.final
 class TextInput(_message.Message):
-    """TextInput is one text, or a pair of texts that the model classifies together."""
+    """TextInput is one text, or a pair of texts that the model classifies together. It is the only way a
+    text to classify enters; the strings of Rank and ZeroShotClassify are under its rules.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -740,15 +789,22 @@ class TokenizeRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     TRUNCATION_FIELD_NUMBER: _builtins.int
     OFFSET_UNIT_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model. Empty means the server's default model."""
     truncation: Global___Truncation.ValueType
     """What to do with a text of more than Model.max_tokens tokens. Default: the server's setting."""
     offset_unit: Global___OffsetUnit.ValueType
-    """Unit of Token.start and Token.end. Default: OFFSET_UNIT_UNICODE."""
+    """Unit of Token.start, Token.end, TextWindow.start and TextWindow.end. Default: OFFSET_UNIT_UNICODE."""
     @_builtins.property
     def input(self) -> Global___TextInput:
         """The text to tokenize. Required."""
+
+    @_builtins.property
+    def windows(self) -> Global___WindowOptions:
+        """How to lay the windows; the aggregation has no effect. INVALID_ARGUMENT/BAD_OPTION unless
+        TRUNCATION_WINDOWS is in force. Absent means every default.
+        """
 
     def __init__(
         self,
@@ -757,10 +813,11 @@ class TokenizeRequest(_message.Message):
         model: _builtins.str = ...,
         truncation: Global___Truncation.ValueType = ...,
         offset_unit: Global___OffsetUnit.ValueType = ...,
+        windows: Global___WindowOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "windows", b"windows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "model", b"model", "offset_unit", b"offset_unit", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "model", b"model", "offset_unit", b"offset_unit", "truncation", b"truncation", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -776,6 +833,7 @@ class TokenizeResponse(_message.Message):
     ATTENTION_MASK_FIELD_NUMBER: _builtins.int
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
     truncated_tokens: _builtins.int
     """Number of tokens that truncation removed. 0 means that it removed none."""
     @_builtins.property
@@ -790,6 +848,12 @@ class TokenizeResponse(_message.Message):
     def model(self) -> Global___ModelRef:
         """The model whose tokenizer was used."""
 
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextWindow]:
+        """The windows, without scores, if TRUNCATION_WINDOWS is in force. `tokens` then holds the tokens of
+        all windows one after the other, special tokens and overlaps included.
+        """
+
     def __init__(
         self,
         *,
@@ -797,10 +861,11 @@ class TokenizeResponse(_message.Message):
         attention_mask: _abc.Iterable[_builtins.int] | None = ...,
         truncated_tokens: _builtins.int = ...,
         model: Global___ModelRef | None = ...,
+        windows: _abc.Iterable[Global___TextWindow] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention_mask", b"attention_mask", "model", b"model", "tokens", b"tokens", "truncated_tokens", b"truncated_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention_mask", b"attention_mask", "model", b"model", "tokens", b"tokens", "truncated_tokens", b"truncated_tokens", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -820,6 +885,8 @@ class ClassifyOptions(_message.Message):
     INCLUDE_TOKENS_FIELD_NUMBER: _builtins.int
     OFFSET_UNIT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    INCLUDE_WINDOWS_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
     """Maximum number of scores to return, the highest. 0, or a number above the number of labels, means
     all.
@@ -841,9 +908,19 @@ class ClassifyOptions(_message.Message):
     offset_unit: Global___OffsetUnit.ValueType
     """Unit of Token.start and Token.end. Default: OFFSET_UNIT_UNICODE."""
     priority: Global___Priority.ValueType
-    """Which work goes first. Default: PRIORITY_INTERACTIVE for Classify and BatchClassify, PRIORITY_BULK
-    for streams. An unknown value means the default.
+    """Which work goes first. Default: PRIORITY_INTERACTIVE for every unary call, PRIORITY_BULK for
+    streams. An unknown value means the default.
     """
+    include_windows: _builtins.bool
+    """Whether to return the windows with their scores. Default: false. INVALID_ARGUMENT/BAD_OPTION unless
+    TRUNCATION_WINDOWS is in force.
+    """
+    @_builtins.property
+    def windows(self) -> Global___WindowOptions:
+        """How to read a text that does not fit. INVALID_ARGUMENT/BAD_OPTION unless TRUNCATION_WINDOWS is in
+        force. Absent means every default.
+        """
+
     def __init__(
         self,
         *,
@@ -855,16 +932,62 @@ class ClassifyOptions(_message.Message):
         include_tokens: _builtins.bool = ...,
         offset_unit: Global___OffsetUnit.ValueType = ...,
         priority: Global___Priority.ValueType = ...,
+        windows: Global___WindowOptions | None = ...,
+        include_windows: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "min_score", b"min_score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "min_score", b"min_score", "windows", b"windows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "activation", b"activation", "include_logits", b"include_logits", "include_tokens", b"include_tokens", "min_score", b"min_score", "offset_unit", b"offset_unit", "priority", b"priority", "top_k", b"top_k", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "activation", b"activation", "include_logits", b"include_logits", "include_tokens", b"include_tokens", "include_windows", b"include_windows", "min_score", b"min_score", "offset_unit", b"offset_unit", "priority", b"priority", "top_k", b"top_k", "truncation", b"truncation", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
     _WhichOneofArgType__min_score: _TypeAlias = _typing.Literal["_min_score", b"_min_score"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
 
 Global___ClassifyOptions: _TypeAlias = ClassifyOptions  # noqa: Y015
+
+@_typing.final
+class WindowOptions(_message.Message):
+    """WindowOptions say how TRUNCATION_WINDOWS reads a text of more tokens than one window takes.
+
+    The server tokenizes the text once. A window is a run of its tokens, with special tokens as a text of
+    its own has. Its room is window_tokens less the special tokens and, in a pair, less the text that
+    stands whole. Window k begins at token k * (room - overlap); the last is moved back so that it is
+    full. In a pair the text with more tokens (of equals: text) is read in windows, and the other stands
+    whole in each.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_TOKENS_FIELD_NUMBER: _builtins.int
+    OVERLAP_TOKENS_FIELD_NUMBER: _builtins.int
+    AGGREGATION_FIELD_NUMBER: _builtins.int
+    window_tokens: _builtins.int
+    """Largest number of tokens of a window, special tokens included. 0 means Model.max_tokens. More than
+    that, or no more than the special tokens of a pair, is INVALID_ARGUMENT/BAD_OPTION.
+    """
+    overlap_tokens: _builtins.int
+    """Number of the text's tokens that neighbouring windows share, at most half of window_tokens; the
+    server uses at most half of the room, rounded down. Absent means a quarter of the room, rounded
+    down.
+    """
+    aggregation: Global___WindowAggregation.ValueType
+    """How the answers of the windows become one. Default: see WINDOW_AGGREGATION_UNSPECIFIED."""
+    def __init__(
+        self,
+        *,
+        window_tokens: _builtins.int = ...,
+        overlap_tokens: _builtins.int | None = ...,
+        aggregation: Global___WindowAggregation.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_overlap_tokens", b"_overlap_tokens", "overlap_tokens", b"overlap_tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overlap_tokens", b"_overlap_tokens", "aggregation", b"aggregation", "overlap_tokens", b"overlap_tokens", "window_tokens", b"window_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__overlap_tokens: _TypeAlias = _typing.Literal["overlap_tokens"]  # noqa: Y015
+    _WhichOneofArgType__overlap_tokens: _TypeAlias = _typing.Literal["_overlap_tokens", b"_overlap_tokens"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overlap_tokens) -> _WhichOneofReturnType__overlap_tokens | None: ...
+
+Global___WindowOptions: _TypeAlias = WindowOptions  # noqa: Y015
 
 @_typing.final
 class Engine(_message.Message):
@@ -1040,23 +1163,42 @@ class Classification(_message.Message):
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     LOGITS_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    WINDOW_COUNT_FIELD_NUMBER: _builtins.int
+    AGGREGATION_FIELD_NUMBER: _builtins.int
     activation: Global___Activation.ValueType
     """The activation that was applied; never ACTIVATION_UNSPECIFIED."""
     token_count: _builtins.int
-    """Number of tokens that the model saw, special tokens included."""
+    """Number of tokens that the model saw, special tokens included; the sum over all windows, which may
+    pass Model.max_tokens.
+    """
     truncated_tokens: _builtins.int
     """Number of tokens that truncation removed. 0 means that the model saw the whole text."""
+    window_count: _builtins.int
+    """Number of windows: 1 for a text that fits or was cut. 0 from servers without windows."""
+    aggregation: Global___WindowAggregation.ValueType
+    """The aggregation that was applied; WINDOW_AGGREGATION_UNSPECIFIED if window_count is 1."""
     @_builtins.property
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
         """The scores, highest first; equal scores in the order of label_id."""
 
     @_builtins.property
     def logits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The logits in the order of label_id. Empty unless options.include_logits."""
+        """The logits in the order of label_id. Empty unless options.include_logits. Of several windows: their
+        mean; with WINDOW_AGGREGATION_MAX_SCORE, for each label the logit of the window whose score it has.
+        """
 
     @_builtins.property
     def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___Token]:
-        """The tokens that the model saw. Empty unless options.include_tokens."""
+        """The tokens that the model saw. Empty unless options.include_tokens. A text of several windows ends
+        with INVALID_ARGUMENT/TOO_MANY_TOKENS in that case.
+        """
+
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextWindow]:
+        """The windows in the order of the text. Empty unless options.include_windows; one for a text that
+        fits.
+        """
 
     def __init__(
         self,
@@ -1067,14 +1209,476 @@ class Classification(_message.Message):
         truncated_tokens: _builtins.int = ...,
         logits: _abc.Iterable[_builtins.float] | None = ...,
         tokens: _abc.Iterable[Global___Token] | None = ...,
+        windows: _abc.Iterable[Global___TextWindow] | None = ...,
+        window_count: _builtins.int = ...,
+        aggregation: Global___WindowAggregation.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "logits", b"logits", "scores", b"scores", "token_count", b"token_count", "tokens", b"tokens", "truncated_tokens", b"truncated_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "aggregation", b"aggregation", "logits", b"logits", "scores", b"scores", "token_count", b"token_count", "tokens", b"tokens", "truncated_tokens", b"truncated_tokens", "window_count", b"window_count", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Classification: _TypeAlias = Classification  # noqa: Y015
+
+@_typing.final
+class TextWindow(_message.Message):
+    """TextWindow is one window of a text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    SEQUENCE_INDEX_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    start: _builtins.int
+    """Where its first token starts in the text, in units of offset_unit."""
+    end: _builtins.int
+    """Where its last token ends, exclusive, in the same unit."""
+    sequence_index: _builtins.int
+    """Which text of a pair the window reads: 0 or 1."""
+    token_count: _builtins.int
+    """Number of tokens that the model saw, special tokens and the whole text of a pair included."""
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The scores of all labels in the order of label_id, after the activation."""
+
+    def __init__(
+        self,
+        *,
+        start: _builtins.int = ...,
+        end: _builtins.int = ...,
+        sequence_index: _builtins.int = ...,
+        token_count: _builtins.int = ...,
+        scores: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "scores", b"scores", "sequence_index", b"sequence_index", "start", b"start", "token_count", b"token_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextWindow: _TypeAlias = TextWindow  # noqa: Y015
+
+@_typing.final
+class RankRequest(_message.Message):
+    """RankRequest asks for the order of documents for a query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """The query. Required; the rules of TextInput.text apply."""
+    model: _builtins.str
+    """Name of the model. Empty means the server's default model."""
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The documents, at most ModelLimits.max_texts_per_call; the rules of TextInput.text apply. An empty
+        list is legal, and gets no results.
+        """
+
+    @_builtins.property
+    def options(self) -> Global___RankOptions:
+        """How to score and what to return. Absent means every default."""
+
+    def __init__(
+        self,
+        *,
+        query: _builtins.str = ...,
+        documents: _abc.Iterable[_builtins.str] | None = ...,
+        model: _builtins.str = ...,
+        options: Global___RankOptions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "model", b"model", "options", b"options", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankRequest: _TypeAlias = RankRequest  # noqa: Y015
+
+@_typing.final
+class RankOptions(_message.Message):
+    """RankOptions say how to score documents and what to return."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOP_K_FIELD_NUMBER: _builtins.int
+    MIN_SCORE_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    TRUNCATION_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    top_k: _builtins.int
+    """Maximum number of results to return, the highest. 0, or a number above the number of documents,
+    means all.
+    """
+    min_score: _builtins.float
+    """Return only documents with a score of at least this value, in the scale of the activation. Finite;
+    within [0, 1] for softmax and sigmoid. Absent means no lower bound.
+    """
+    label: _builtins.str
+    """The label whose score ranks, one of Model.labels. Empty is INVALID_ARGUMENT/BAD_OPTION unless the
+    model has one label only.
+    """
+    activation: Global___Activation.ValueType
+    """How logits become scores. Default: the model's own (Model.activation). ACTIVATION_SOFTMAX of a model
+    with one label is INVALID_ARGUMENT/BAD_OPTION.
+    """
+    truncation: Global___Truncation.ValueType
+    """What to do with a document for which the query leaves too few tokens. Default: the server's setting.
+    It acts on the document alone. A query that leaves the document less than a quarter of the tokens
+    is INVALID_ARGUMENT/TOO_MANY_TOKENS if the document does not fit.
+    """
+    priority: Global___Priority.ValueType
+    """Which work goes first. Default: PRIORITY_INTERACTIVE. An unknown value means the default."""
+    @_builtins.property
+    def windows(self) -> Global___WindowOptions:
+        """How to read a document that does not fit. INVALID_ARGUMENT/BAD_OPTION unless TRUNCATION_WINDOWS is
+        in force. Absent means every default.
+        """
+
+    def __init__(
+        self,
+        *,
+        top_k: _builtins.int = ...,
+        min_score: _builtins.float | None = ...,
+        label: _builtins.str = ...,
+        activation: Global___Activation.ValueType = ...,
+        truncation: Global___Truncation.ValueType = ...,
+        windows: Global___WindowOptions | None = ...,
+        priority: Global___Priority.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "min_score", b"min_score", "windows", b"windows"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "activation", b"activation", "label", b"label", "min_score", b"min_score", "priority", b"priority", "top_k", b"top_k", "truncation", b"truncation", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
+    _WhichOneofArgType__min_score: _TypeAlias = _typing.Literal["_min_score", b"_min_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
+
+Global___RankOptions: _TypeAlias = RankOptions  # noqa: Y015
+
+@_typing.final
+class RankResponse(_message.Message):
+    """RankResponse is the answer to a RankRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TIMING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankedDocument]:
+        """The documents, highest score first; equal scores in the order of index."""
+
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailedDocument]:
+        """The documents that cannot be scored, by index. Not limited by top_k. A failure is one that no retry
+        helps; any other error of a document ends the call.
+        """
+
+    @_builtins.property
+    def model(self) -> Global___ModelRef:
+        """The model that computed the scores."""
+
+    @_builtins.property
+    def timing(self) -> Global___Timing:
+        """Where the time went. Each field is the maximum over all documents."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___RankedDocument] | None = ...,
+        failures: _abc.Iterable[Global___FailedDocument] | None = ...,
+        model: Global___ModelRef | None = ...,
+        timing: Global___Timing | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "timing", b"timing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "model", b"model", "results", b"results", "timing", b"timing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankResponse: _TypeAlias = RankResponse  # noqa: Y015
+
+@_typing.final
+class RankedDocument(_message.Message):
+    """RankedDocument is the score of one document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
+    WINDOW_COUNT_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Its index in RankRequest.documents."""
+    score: _builtins.float
+    """Its score, in the scale of the activation. Never NaN."""
+    token_count: _builtins.int
+    """Number of tokens that the model saw, query and special tokens included; the sum over all windows."""
+    truncated_tokens: _builtins.int
+    """Number of tokens that truncation removed. 0 means that the model saw the whole document."""
+    window_count: _builtins.int
+    """Number of windows."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        score: _builtins.float = ...,
+        token_count: _builtins.int = ...,
+        truncated_tokens: _builtins.int = ...,
+        window_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "score", b"score", "token_count", b"token_count", "truncated_tokens", b"truncated_tokens", "window_count", b"window_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankedDocument: _TypeAlias = RankedDocument  # noqa: Y015
+
+@_typing.final
+class FailedDocument(_message.Message):
+    """FailedDocument is the error of one document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Its index in RankRequest.documents."""
+    @_builtins.property
+    def error(self) -> Global___ItemError:
+        """Why it has no score."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        error: Global___ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailedDocument: _TypeAlias = FailedDocument  # noqa: Y015
+
+@_typing.final
+class ZeroShotClassifyRequest(_message.Message):
+    """ZeroShotClassifyRequest asks which of the caller's labels fit a text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_LABELS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The text. Required; the rules of TextInput.text apply."""
+    model: _builtins.str
+    """Name of the model. Empty means the server's default model."""
+    @_builtins.property
+    def candidate_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The labels to choose from, at least 1 and at most ModelLimits.max_texts_per_call, each of 1 to 512
+        bytes of UTF-8, without repetition.
+        """
+
+    @_builtins.property
+    def options(self) -> Global___ZeroShotOptions:
+        """How to score and what to return. Absent means every default."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        candidate_labels: _abc.Iterable[_builtins.str] | None = ...,
+        model: _builtins.str = ...,
+        options: Global___ZeroShotOptions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_labels", b"candidate_labels", "model", b"model", "options", b"options", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ZeroShotClassifyRequest: _TypeAlias = ZeroShotClassifyRequest  # noqa: Y015
+
+@_typing.final
+class ZeroShotOptions(_message.Message):
+    """ZeroShotOptions say how to score candidate labels and what to return."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HYPOTHESIS_TEMPLATE_FIELD_NUMBER: _builtins.int
+    MULTI_LABEL_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
+    MIN_SCORE_FIELD_NUMBER: _builtins.int
+    TRUNCATION_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    hypothesis_template: _builtins.str
+    """The hypothesis: exactly one "{}", which the candidate replaces as it is. Any other brace is text. At
+    most 512 bytes. Empty means "This example is {}.".
+    """
+    multi_label: _builtins.bool
+    """Whether any number of candidates may fit. Default: false; the scores of the candidates then sum to 1."""
+    top_k: _builtins.int
+    """Maximum number of scores to return, the highest. 0, or a number above the number of candidates,
+    means all.
+    """
+    min_score: _builtins.float
+    """Return only scores of at least this value, within [0, 1]. Absent means no lower bound."""
+    truncation: Global___Truncation.ValueType
+    """What to do with a text for which the hypothesis leaves too few tokens. Default: the server's setting.
+    It acts on the text alone. A hypothesis that leaves the text less than a quarter of the tokens is
+    INVALID_ARGUMENT/TOO_MANY_TOKENS if the text does not fit.
+    """
+    priority: Global___Priority.ValueType
+    """Which work goes first. Default: PRIORITY_INTERACTIVE. An unknown value means the default."""
+    @_builtins.property
+    def windows(self) -> Global___WindowOptions:
+        """How to read a text that does not fit. INVALID_ARGUMENT/BAD_OPTION unless TRUNCATION_WINDOWS is in
+        force. Absent means every default. The longest hypothesis lays the windows of all candidates.
+        """
+
+    def __init__(
+        self,
+        *,
+        hypothesis_template: _builtins.str = ...,
+        multi_label: _builtins.bool = ...,
+        top_k: _builtins.int = ...,
+        min_score: _builtins.float | None = ...,
+        truncation: Global___Truncation.ValueType = ...,
+        windows: Global___WindowOptions | None = ...,
+        priority: Global___Priority.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "min_score", b"min_score", "windows", b"windows"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "hypothesis_template", b"hypothesis_template", "min_score", b"min_score", "multi_label", b"multi_label", "priority", b"priority", "top_k", b"top_k", "truncation", b"truncation", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
+    _WhichOneofArgType__min_score: _TypeAlias = _typing.Literal["_min_score", b"_min_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
+
+Global___ZeroShotOptions: _TypeAlias = ZeroShotOptions  # noqa: Y015
+
+@_typing.final
+class ZeroShotClassifyResponse(_message.Message):
+    """ZeroShotClassifyResponse is the answer to a ZeroShotClassifyRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TIMING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result(self) -> Global___ZeroShotClassification:
+        """The scores."""
+
+    @_builtins.property
+    def model(self) -> Global___ModelRef:
+        """The model that computed them."""
+
+    @_builtins.property
+    def timing(self) -> Global___Timing:
+        """Where the time went. Each field is the maximum over all candidates."""
+
+    def __init__(
+        self,
+        *,
+        result: Global___ZeroShotClassification | None = ...,
+        model: Global___ModelRef | None = ...,
+        timing: Global___Timing | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "result", b"result", "timing", b"timing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "result", b"result", "timing", b"timing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ZeroShotClassifyResponse: _TypeAlias = ZeroShotClassifyResponse  # noqa: Y015
+
+@_typing.final
+class ZeroShotClassification(_message.Message):
+    """ZeroShotClassification is the scores of the candidate labels. Without multi_label, a score is the
+    candidate's share of the softmax of all candidates' entailment logits. With multi_label, or for one
+    candidate, it is the share of entailment in the softmax of entailment and contradiction.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORES_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
+    WINDOW_COUNT_FIELD_NUMBER: _builtins.int
+    token_count: _builtins.int
+    """Number of tokens that the model saw, over all candidates and windows."""
+    truncated_tokens: _builtins.int
+    """Number of tokens that truncation removed for the candidate that lost most. 0 means that the model saw
+    the whole text.
+    """
+    window_count: _builtins.int
+    """Number of windows of the text."""
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateScore]:
+        """The scores, highest first; equal scores in the order of index."""
+
+    def __init__(
+        self,
+        *,
+        scores: _abc.Iterable[Global___CandidateScore] | None = ...,
+        token_count: _builtins.int = ...,
+        truncated_tokens: _builtins.int = ...,
+        window_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scores", b"scores", "token_count", b"token_count", "truncated_tokens", b"truncated_tokens", "window_count", b"window_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ZeroShotClassification: _TypeAlias = ZeroShotClassification  # noqa: Y015
+
+@_typing.final
+class CandidateScore(_message.Message):
+    """CandidateScore is the score of one candidate label."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """The candidate."""
+    index: _builtins.int
+    """Its index in ZeroShotClassifyRequest.candidate_labels."""
+    score: _builtins.float
+    """Its score, 0 to 1. Never NaN."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        index: _builtins.int = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "label", b"label", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CandidateScore: _TypeAlias = CandidateScore  # noqa: Y015
 
 @_typing.final
 class LabelScore(_message.Message):
@@ -1180,7 +1784,7 @@ class Timing(_message.Message):
     total_us: _builtins.int
     """From the server's receipt of the request to the answer."""
     batch_texts: _builtins.int
-    """Number of texts in that batch."""
+    """Number of texts in that batch. Each window counts as a text."""
     batch_tokens: _builtins.int
     """Number of tokens in that batch."""
     cached: _builtins.bool
@@ -1413,6 +2017,7 @@ class Model(_message.Message):
     DEVIATION_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name under which it is called, [a-z0-9._-]{1,63}."""
     is_default: _builtins.bool
@@ -1468,6 +2073,13 @@ class Model(_message.Message):
     def limits(self) -> Global___ModelLimits:
         """Limits of calls to this model."""
 
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the checkpoint is made for, a hint for choosing: "classify" always; "rank" with one label only
+        and a special token between the texts of a pair; "zero_shot_classify" with such pairs and an
+        entailment label. Empty from servers without these RPCs.
+        """
+
     def __init__(
         self,
         *,
@@ -1489,10 +2101,11 @@ class Model(_message.Message):
         deviation: Global___Deviation | None = ...,
         limits: Global___ModelLimits | None = ...,
         fingerprint: _builtins.str = ...,
+        tasks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deviation", b"deviation", "engine", b"engine", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "architecture", b"architecture", "checkpoint", b"checkpoint", "default_truncation", b"default_truncation", "deviation", b"deviation", "device", b"device", "engine", b"engine", "failure", b"failure", "fingerprint", b"fingerprint", "is_default", b"is_default", "labels", b"labels", "limits", b"limits", "max_tokens", b"max_tokens", "name", b"name", "precision", b"precision", "problem_type", b"problem_type", "revision", b"revision", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "architecture", b"architecture", "checkpoint", b"checkpoint", "default_truncation", b"default_truncation", "deviation", b"deviation", "device", b"device", "engine", b"engine", "failure", b"failure", "fingerprint", b"fingerprint", "is_default", b"is_default", "labels", b"labels", "limits", b"limits", "max_tokens", b"max_tokens", "name", b"name", "precision", b"precision", "problem_type", b"problem_type", "revision", b"revision", "state", b"state", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1541,8 +2154,13 @@ class ModelLimits(_message.Message):
     MAX_TEXT_BYTES_FIELD_NUMBER: _builtins.int
     STREAM_WINDOW_ITEMS_FIELD_NUMBER: _builtins.int
     STREAM_ITEMS_PER_MESSAGE_FIELD_NUMBER: _builtins.int
+    MAX_WINDOWS_PER_TEXT_FIELD_NUMBER: _builtins.int
+    MAX_WINDOWS_PER_CALL_FIELD_NUMBER: _builtins.int
+    MAX_TEXTS_PER_CALL_WITH_WINDOWS_FIELD_NUMBER: _builtins.int
     max_texts_per_call: _builtins.int
-    """Largest number of texts of a BatchClassify call."""
+    """Largest number of texts of a BatchClassify call, of documents of a Rank call, and of candidates of a
+    ZeroShotClassify call.
+    """
     max_texts_per_call_with_tokens: _builtins.int
     """The same, when options.include_tokens is set."""
     max_text_bytes: _builtins.int
@@ -1551,6 +2169,15 @@ class ModelLimits(_message.Message):
     """Number of unanswered items after which the server stops reading a stream."""
     stream_items_per_message: _builtins.int
     """Largest number of items in one StreamItems message."""
+    max_windows_per_text: _builtins.int
+    """Largest number of windows of a text. A text of more ends with INVALID_ARGUMENT/TOO_MANY_TOKENS."""
+    max_windows_per_call: _builtins.int
+    """Largest number of windows of a call; a text that fits counts as one. In a BatchClassify call, the
+    first text that would pass it and all texts after it end with RESOURCE_EXHAUSTED/OVERLOADED and a
+    retry_after, to be sent in another call. Any other call ends with INVALID_ARGUMENT/TOO_MANY_ITEMS.
+    """
+    max_texts_per_call_with_windows: _builtins.int
+    """Largest number of texts of a BatchClassify call when options.include_windows is set."""
     def __init__(
         self,
         *,
@@ -1559,10 +2186,13 @@ class ModelLimits(_message.Message):
         max_text_bytes: _builtins.int = ...,
         stream_window_items: _builtins.int = ...,
         stream_items_per_message: _builtins.int = ...,
+        max_windows_per_text: _builtins.int = ...,
+        max_windows_per_call: _builtins.int = ...,
+        max_texts_per_call_with_windows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_text_bytes", b"max_text_bytes", "max_texts_per_call", b"max_texts_per_call", "max_texts_per_call_with_tokens", b"max_texts_per_call_with_tokens", "stream_items_per_message", b"stream_items_per_message", "stream_window_items", b"stream_window_items"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_text_bytes", b"max_text_bytes", "max_texts_per_call", b"max_texts_per_call", "max_texts_per_call_with_tokens", b"max_texts_per_call_with_tokens", "max_texts_per_call_with_windows", b"max_texts_per_call_with_windows", "max_windows_per_call", b"max_windows_per_call", "max_windows_per_text", b"max_windows_per_text", "stream_items_per_message", b"stream_items_per_message", "stream_window_items", b"stream_window_items"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,6 +59,16 @@ class ClassifyServiceStub(object):
                 request_serializer=classwire_dot_v1_dot_classwire__pb2.TokenizeRequest.SerializeToString,
                 response_deserializer=classwire_dot_v1_dot_classwire__pb2.TokenizeResponse.FromString,
                 _registered_method=True)
+        self.Rank = channel.unary_unary(
+                '/classwire.v1.ClassifyService/Rank',
+                request_serializer=classwire_dot_v1_dot_classwire__pb2.RankRequest.SerializeToString,
+                response_deserializer=classwire_dot_v1_dot_classwire__pb2.RankResponse.FromString,
+                _registered_method=True)
+        self.ZeroShotClassify = channel.unary_unary(
+                '/classwire.v1.ClassifyService/ZeroShotClassify',
+                request_serializer=classwire_dot_v1_dot_classwire__pb2.ZeroShotClassifyRequest.SerializeToString,
+                response_deserializer=classwire_dot_v1_dot_classwire__pb2.ZeroShotClassifyResponse.FromString,
+                _registered_method=True)
 
 
 class ClassifyServiceServicer(object):
@@ -102,6 +112,24 @@ class ClassifyServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Rank(self, request, context):
+        """Rank scores documents for a query, and orders them by score. Each document is the second text of a
+        pair (query, document). INVALID_ARGUMENT/UNSUITABLE_MODEL if the model's tokenizer puts no special
+        token between the texts of a pair.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ZeroShotClassify(self, request, context):
+        """ZeroShotClassify scores labels that the caller makes up, with a model of natural language
+        inference. INVALID_ARGUMENT/UNSUITABLE_MODEL if the model has no entailment label, has no
+        contradiction label where one is needed, or cannot rank.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClassifyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -124,6 +152,16 @@ def add_ClassifyServiceServicer_to_server(servicer, server):
                     servicer.Tokenize,
                     request_deserializer=classwire_dot_v1_dot_classwire__pb2.TokenizeRequest.FromString,
                     response_serializer=classwire_dot_v1_dot_classwire__pb2.TokenizeResponse.SerializeToString,
+            ),
+            'Rank': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rank,
+                    request_deserializer=classwire_dot_v1_dot_classwire__pb2.RankRequest.FromString,
+                    response_serializer=classwire_dot_v1_dot_classwire__pb2.RankResponse.SerializeToString,
+            ),
+            'ZeroShotClassify': grpc.unary_unary_rpc_method_handler(
+                    servicer.ZeroShotClassify,
+                    request_deserializer=classwire_dot_v1_dot_classwire__pb2.ZeroShotClassifyRequest.FromString,
+                    response_serializer=classwire_dot_v1_dot_classwire__pb2.ZeroShotClassifyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -239,6 +277,60 @@ class ClassifyService(object):
             '/classwire.v1.ClassifyService/Tokenize',
             classwire_dot_v1_dot_classwire__pb2.TokenizeRequest.SerializeToString,
             classwire_dot_v1_dot_classwire__pb2.TokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/classwire.v1.ClassifyService/Rank',
+            classwire_dot_v1_dot_classwire__pb2.RankRequest.SerializeToString,
+            classwire_dot_v1_dot_classwire__pb2.RankResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ZeroShotClassify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/classwire.v1.ClassifyService/ZeroShotClassify',
+            classwire_dot_v1_dot_classwire__pb2.ZeroShotClassifyRequest.SerializeToString,
+            classwire_dot_v1_dot_classwire__pb2.ZeroShotClassifyResponse.FromString,
             options,
             channel_credentials,
             insecure,

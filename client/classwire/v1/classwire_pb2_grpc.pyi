@@ -54,6 +54,16 @@ class ClassifyServiceStub:
     """Tokenize returns exactly what the model would see for a text, after truncation.
     INVALID_ARGUMENT/BAD_OPTION if the model's tokenizer has no spans of tokens.
     """
+    Rank: _grpc.UnaryUnaryMultiCallable[_classwire_pb2.RankRequest, _classwire_pb2.RankResponse]
+    """Rank scores documents for a query, and orders them by score. Each document is the second text of a
+    pair (query, document). INVALID_ARGUMENT/UNSUITABLE_MODEL if the model's tokenizer puts no special
+    token between the texts of a pair.
+    """
+    ZeroShotClassify: _grpc.UnaryUnaryMultiCallable[_classwire_pb2.ZeroShotClassifyRequest, _classwire_pb2.ZeroShotClassifyResponse]
+    """ZeroShotClassify scores labels that the caller makes up, with a model of natural language
+    inference. INVALID_ARGUMENT/UNSUITABLE_MODEL if the model has no entailment label, has no
+    contradiction label where one is needed, or cannot rank.
+    """
 
 @_typing.type_check_only
 class ClassifyServiceAsyncStub(ClassifyServiceStub):
@@ -80,6 +90,16 @@ class ClassifyServiceAsyncStub(ClassifyServiceStub):
     Tokenize: _aio.UnaryUnaryMultiCallable[_classwire_pb2.TokenizeRequest, _classwire_pb2.TokenizeResponse]  # type: ignore[assignment]
     """Tokenize returns exactly what the model would see for a text, after truncation.
     INVALID_ARGUMENT/BAD_OPTION if the model's tokenizer has no spans of tokens.
+    """
+    Rank: _aio.UnaryUnaryMultiCallable[_classwire_pb2.RankRequest, _classwire_pb2.RankResponse]  # type: ignore[assignment]
+    """Rank scores documents for a query, and orders them by score. Each document is the second text of a
+    pair (query, document). INVALID_ARGUMENT/UNSUITABLE_MODEL if the model's tokenizer puts no special
+    token between the texts of a pair.
+    """
+    ZeroShotClassify: _aio.UnaryUnaryMultiCallable[_classwire_pb2.ZeroShotClassifyRequest, _classwire_pb2.ZeroShotClassifyResponse]  # type: ignore[assignment]
+    """ZeroShotClassify scores labels that the caller makes up, with a model of natural language
+    inference. INVALID_ARGUMENT/UNSUITABLE_MODEL if the model has no entailment label, has no
+    contradiction label where one is needed, or cannot rank.
     """
 
 class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -128,6 +148,28 @@ class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_classwire_pb2.TokenizeResponse, _abc.Awaitable[_classwire_pb2.TokenizeResponse]]:
         """Tokenize returns exactly what the model would see for a text, after truncation.
         INVALID_ARGUMENT/BAD_OPTION if the model's tokenizer has no spans of tokens.
+        """
+
+    @_abc_1.abstractmethod
+    def Rank(
+        self,
+        request: _classwire_pb2.RankRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classwire_pb2.RankResponse, _abc.Awaitable[_classwire_pb2.RankResponse]]:
+        """Rank scores documents for a query, and orders them by score. Each document is the second text of a
+        pair (query, document). INVALID_ARGUMENT/UNSUITABLE_MODEL if the model's tokenizer puts no special
+        token between the texts of a pair.
+        """
+
+    @_abc_1.abstractmethod
+    def ZeroShotClassify(
+        self,
+        request: _classwire_pb2.ZeroShotClassifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classwire_pb2.ZeroShotClassifyResponse, _abc.Awaitable[_classwire_pb2.ZeroShotClassifyResponse]]:
+        """ZeroShotClassify scores labels that the caller makes up, with a model of natural language
+        inference. INVALID_ARGUMENT/UNSUITABLE_MODEL if the model has no entailment label, has no
+        contradiction label where one is needed, or cannot rank.
         """
 
 def add_ClassifyServiceServicer_to_server(servicer: ClassifyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
