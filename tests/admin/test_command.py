@@ -45,6 +45,7 @@ def test_the_commands(
     ]
     status = json.loads(classwire("admin", "status", "--json").out)
     assert [each["model"]["labels"] for each in status["models"]] == [["blue", "not blue"]] * 2
+    assert [each["calls_in_flight"] for each in status["models"]] == [0, 0]
 
     assert classwire("admin", "unload", "other", "--default", "m").out == "other is unloaded\n"
     assert classwire("admin", "drain").out.startswith("draining: 0 calls in flight")

@@ -196,7 +196,14 @@ def status(*, admin: Admin, as_json: bool) -> None:
     if as_json:
         from google.protobuf.json_format import MessageToJson
 
-        click.echo(MessageToJson(now, indent=None, preserving_proto_field_name=True))
+        click.echo(
+            MessageToJson(
+                now,
+                indent=None,
+                preserving_proto_field_name=True,
+                always_print_fields_with_no_presence=True,  # a 0 is a figure too
+            )
+        )
         return
     _print_status(now)
 
