@@ -60,6 +60,8 @@ func advice(err error) string {
 		return "Allow more time."
 	case "POISON_INPUT":
 		return "Do not retry. Tell the operator."
+	case "UNAVAILABLE":
+		return "No server answers at this address, or only one side uses TLS, or the CA is wrong."
 	}
 	if _, ok := client.RetryAfter(err); ok {
 		return "It has been tried five times; try later."

@@ -56,6 +56,8 @@ public final class Classify {
       }
       case "DEADLINE_EXCEEDED", "EXPIRED_IN_QUEUE" -> "Allow more time.";
       case "POISON_INPUT" -> "Do not retry. Tell the operator.";
+      case "UNAVAILABLE" ->
+          "No server answers at this address, or only one side uses TLS, or the CA is wrong.";
       default ->
           retryAfter.isPresent()
               ? "gRPC has tried five times; retry later."
