@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from classwire import TextInput
-from classwire.cli.rows import MAX_LINE_BYTES, Columns
+from classwire.cli.rows import Columns
 from tests.cli.rows.reading import problem, rows_of, shown, write
 
 
@@ -34,9 +34,8 @@ def test_jsonl_rows_keep_the_type_of_their_id(tmp_path: Path) -> None:
         (b'{"text": NaN}', "line 2 has no 'text'"),
         (b'{"text": "a", "text": "b"}', "line 2 has 'text' more than once"),
         (b'["text"]', "line 2 is no JSON object"),
-        (b'"' + b"x" * MAX_LINE_BYTES, "line 2 is over 16,777,216 bytes"),
     ],
-    ids=range(12),
+    ids=range(11),
 )
 def test_a_bad_line_of_jsonl_is_its_own_error(tmp_path: Path, line: bytes, message: str) -> None:
     """A malformed JSONL line is an error of its row, and the next line is read."""

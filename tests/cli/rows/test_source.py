@@ -64,6 +64,7 @@ def test_another_encoding_can_be_named(
     [
         (b"a", {"encoding": "utf-9"}, "unknown encoding: utf-9"),
         (b"a", {"encoding": "hex"}, "'hex' is not a text encoding"),
+        (b"text", {"encoding": "utf-16"}, "--encoding utf-16: .* does not start with BOM"),
         ("text".encode("utf-16-le"), {}, "UTF-16 without a byte order mark: .* utf-16-le"),
         ("text".encode("utf-16-be"), {}, "UTF-16 without a byte order mark: .* utf-16-be"),
         (gzip.compress(b"text"), {}, "is compressed; name it .gz"),

@@ -93,12 +93,21 @@ class Source:
         parts = chain([head], parts)
         if codecs.lookup(encoding).name != "utf-8":
             self.transcoded = True
-            parts = _transcoded(parts, encoding)
+            parts = self._transcoded(parts, encoding)
         first = next(parts)
         text = first.removeprefix(codecs.BOM_UTF8)
         self.mark_bytes = len(first) - len(text)
         yield text
         yield from parts
+
+    def _transcoded(self, parts: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+        decoder = codecs.getincrementaldecoder(encoding)(_ERRORS)
+        try:
+            for part in parts:
+                yield decoder.decode(part).encode("utf-8", "surrogatepass")
+            yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
+        except UnicodeError as error:  # as for UTF-16 without a byte order mark
+            raise WrongUse(f"{self.name}: --encoding {encoding}: {error}") from error
 
     def _detected(self, head: bytes) -> str:
         if head.startswith(_GZIP):
@@ -145,13 +154,6 @@ def _check_encoding(name: str) -> None:
         raise WrongUse(f"--encoding: {error}") from error
     except UnicodeError:  # it needs more than one byte
         pass
-
-
-def _transcoded(parts: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder(encoding)(_ERRORS)
-    for part in parts:
-        yield decoder.decode(part).encode("utf-8", "surrogatepass")
-    yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
 
 
 def _as_surrogate(error: UnicodeError) -> tuple[str, int]:
