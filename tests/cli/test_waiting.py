@@ -1,4 +1,4 @@
-"""What a terminal shows while the server of `classify --file` is gone."""
+"""What a terminal shows while a command waits for the server."""
 
 import os
 import pty
@@ -47,3 +47,18 @@ def test_the_bar_shows_the_wait(spawn: Spawn, tmp_path: Path) -> None:
     assert process.returncode == 0
     assert b"5,000 rows, " in back.strip().rpartition(b"\r")[2]
     assert output.read_bytes().count(b"\n") == 5_000
+
+
+def test_health_shows_its_wait(spawn: Spawn) -> None:
+    """On a terminal `health --wait-s` shows that it waits, and then only the answer."""
+    ours, theirs = pty.openpty()
+    with FakeServer(["x"]) as server:
+        server.set_serving(False)
+        target = ["--target", server.target, "--wait-s", "60"]
+        process = spawn("health", *target, stderr=theirs, TERM="xterm", COLUMNS="80")
+        os.close(theirs)
+        read_until(ours, b"waiting for the server, up to 60 s")
+        server.set_serving(True)
+        out, _ = process.communicate(timeout=PATIENCE_S)
+    os.close(ours)
+    assert (process.returncode, out) == (0, b"SERVING\n")

@@ -80,7 +80,7 @@ class FileProgress:
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             TaskProgressColumn(),
-            StateColumn(compact=True),
+            StateColumn(),
             console=(terminal := console(stderr=True)),
             disable=not terminal.is_terminal,
             transient=True,

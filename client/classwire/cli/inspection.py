@@ -138,7 +138,10 @@ def health(*, connection: Connection, service: str, wait_s: float | None) -> Non
         service = f"classwire.model.{connection.model}"
     with connection.open(contact=False) as client:
         if wait_s is not None:
-            client.wait_until_ready(wait_s)
+            from .rendering import console
+
+            with console(stderr=True).status(f"waiting for the server, up to {wait_s:g} s"):
+                client.wait_until_ready(wait_s)
         status = client.health(service)
     click.echo(status)
     if status != "SERVING":

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.progress import Task, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 _CLIENT = logging.getLogger("classwire")
@@ -39,6 +40,9 @@ class StateColumn(TimeRemainingColumn):
 
     If the task waits until `waits_until_s` of the monotonic clock, that is the time that is left.
     """
+
+    def __init__(self) -> None:
+        super().__init__(compact=True, table_column=Column(no_wrap=True))
 
     def render(self, task: Task) -> Text:
         """Return the text."""
