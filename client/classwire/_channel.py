@@ -56,8 +56,10 @@ _OPTIONS: ChannelOptions = (
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    # gRPC's default is 20 s, in silence. A connection and its TLS handshake take much less.
+    # How long an attempt to connect, and a look-up in DNS, may take. gRPC's own limits are 20 s and
+    # 120 s, in silence.
     ("grpc.min_reconnect_backoff_ms", 5_000),
+    ("grpc.dns_ares_query_timeout", 5_000),
     # gRPC's default backoff, 1 s to 2 min, is long for a server that restarts.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),

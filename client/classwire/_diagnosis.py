@@ -58,8 +58,8 @@ def _cause(message: str, route: Route) -> tuple[str, str | None]:
     """The cause of a failed connection, and the setting. A lost connection's message stays."""
     target = route.target
     if found := _NAME.search(message):
-        why = f" ({found[2].lower()})" if found[2] else ""
-        return f"the host of {found[1]} has no address{why}", None if route.proxy else "target"
+        why = "no reply from DNS" if "cancelled" in message else (found[2] or "no address").lower()
+        return f"no address for the host of {found[1]} ({why})", None if route.proxy else "target"
     if "last error" not in message:
         return message, None
     if found := _PROXY_STATUS.search(message):

@@ -74,8 +74,9 @@ class Client:
     an input that is not text; in a batch or stream such an element's outcome is an
     `InvalidInputError`.
 
-    Until a server has answered this client, each call tries for 1 s to reach one, then raises
-    UnavailableError with the cause. To wait for a server that starts, use `wait_until_ready`.
+    Until a server has answered this client, each call tries for 1 s to reach one (5 s if nothing
+    replies at all), then raises UnavailableError with the cause. To wait for a server that starts,
+    use `wait_until_ready`.
 
     From the first answer on, the client repeats calls until their deadline: after UNAVAILABLE with
     a backoff from 0.1 s to 2 s, after an overload when the server's `retry_after` has passed. It

@@ -10,8 +10,9 @@ import pytest
 from click.shell_completion import ShellComplete
 
 import classwire.cli
-from classwire import __version__
+from classwire import Reason, __version__
 from classwire.cli.failures import one_line
+from classwire.testing import FakeServer
 from tests.cli.conftest import Run
 
 
@@ -150,6 +151,16 @@ def test_a_traceback_is_shown_only_when_asked_for(
     ended = classwire("models")
     assert "Traceback" in ended.err
     assert ended.err.splitlines()[-1].startswith("classwire: no server answers")
+
+
+def test_a_server_without_models(classwire: Run) -> None:
+    """Without --model, an unknown model is the server's default, and its own message is shown."""
+    with FakeServer(["yes"]) as server:
+        for option, said in (([], "UNKNOWN_MODEL"), (["--model", "m"], "no model named 'm'")):
+            server.fail_next(Reason.UNKNOWN_MODEL)
+            ended = classwire("classify", "text", "--target", server.target, *option)
+            assert ended.code == 2
+            assert said in ended.complaint
 
 
 def test_a_defect_is_one_line_too(classwire: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,15 @@
 """The sentences for connections that fail. The other tests of connections see more of them."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from socket import SOCK_DGRAM
 from typing import Any
 
 import pytest
 
 from classwire import InternalError, UnavailableError, UnimplementedError
+from classwire._channel import channel_options
 from classwire._credentials import Credentials
 from classwire._diagnosis import Route, explained
 from classwire.errors import ClasswireError
@@ -21,7 +24,7 @@ def test_a_host_without_an_address(make_client: MakeClient) -> None:
     host = f"{'x' * 64}.invalid:1"  # too long for DNS, so that no server is asked
     with pytest.raises(UnavailableError) as raised:
         make_client(host, retry=False).classify("text")
-    assert raised.value.message.startswith(f"the host of {host} has no address")
+    assert raised.value.message.startswith(f"no address for the host of {host} (")
     assert raised.value.field == "target"
 
 
@@ -33,18 +36,38 @@ def test_a_socket_that_is_not_there(make_client: MakeClient, tmp_path: Path) -> 
     assert raised.value.message == f"no server answers at {target} (no such file or directory)"
 
 
+def test_nothing_replies(make_client: MakeClient) -> None:
+    """An attempt to connect, and a look-up in DNS, end long before the call's deadline."""
+    soon = [("grpc.min_reconnect_backoff_ms", 100), ("grpc.dns_ares_query_timeout", 100)]
+    own = dict(channel_options(()))
+    assert all(own[name] == 5_000 for name, _ in soon)
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket(type=SOCK_DGRAM) as dns:
+        dns.bind(("127.0.0.1", 0))
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UnavailableError, match="the connection timed out"):
+            make_client(target, options=soon).classify("text")
+        target = f"dns://127.0.0.1:{dns.getsockname()[1]}/host.example:1"
+        with pytest.raises(UnavailableError, match="no reply from DNS"):
+            make_client(target, options=soon).classify("text")
+
+
 @pytest.mark.parametrize(
     ("message", "said"),
     [
         (
             "DNS resolution failed for host:1: C-ares status is not ARES_SUCCESS qtype=A "
             "name=host is_balancer=0: Domain name not found",
-            "the host of host:1 has no address (domain name not found)",
+            "no address for the host of host:1 (domain name not found)",
         ),
         (
             "errors resolving host:1: [field:hostname lookup error:address lookup failed for "
             "host:1: Domain name not found]",
-            "the host of host:1 has no address (domain name not found)",
+            "no address for the host of host:1 (domain name not found)",
+        ),
+        (
+            "errors resolving host:1: [field:hostname lookup error:address lookup failed for "
+            "host:1: DNS query cancelled]",
+            "no address for the host of host:1 (no reply from DNS)",
         ),
         (
             f"{LAST} UNKNOWN: ipv4:10.0.0.1:1: Failed to connect to remote host: connect: "

@@ -71,6 +71,18 @@ def test_a_file_of_a_token_is_read_at_each_call(
     assert shown == ["Bearer one", "Bearer two"]
 
 
+def test_a_file_of_a_token_that_cannot_be_read(
+    given: Callable[..., None], env_client: Callable[..., Client], tmp_path: Path
+) -> None:
+    """The error of the call names the file and the cause."""
+    given(TARGET="host:1", ALLOW_PLAINTEXT_TOKEN=1)
+    for file, why in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
+        given(TOKEN_FILE=file)
+        with pytest.raises(InvalidInputError, match=f"{file} cannot be read: {why}") as raised:
+            env_client().classify("text")
+        assert raised.value.field == "token"
+
+
 def test_tls(given: Callable[..., None], tmp_path: Path) -> None:
     """The client reads TLS files when it is made; an empty variable counts as not set."""
     given(TLS="", TLS_CA="", TLS_CLIENT_CERT=tmp_path / "cert.pem")

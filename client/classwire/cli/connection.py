@@ -78,6 +78,8 @@ class Connection:
                     f"no answer from {self.target} within {self.call_timeout_s:g} s (--timeout-s)"
                 ) from error
             except UnknownModelError as error:
+                if self.model is None:  # the server's message says which there are
+                    raise
                 raise WrongUse(
                     f"no model named {self.model!r}; `classwire models` lists them"
                 ) from error
