@@ -45,10 +45,10 @@ def test_nothing_replies(make_client: MakeClient) -> None:
         dns.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(UnavailableError, match="the connection timed out"):
-            make_client(target, options=soon).classify("text")
+            make_client(target, options=soon, retry=False).classify("text")
         target = f"dns://127.0.0.1:{dns.getsockname()[1]}/host.example:1"
         with pytest.raises(UnavailableError, match="no reply from DNS"):
-            make_client(target, options=soon).classify("text")
+            make_client(target, options=soon, retry=False).classify("text")
 
 
 @pytest.mark.parametrize(
