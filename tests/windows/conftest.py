@@ -10,6 +10,7 @@ from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStu
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.server import Server
 from tests.conftest import launch_forked
+from tests.contract.conftest import _no_text_in_logs, bert, fake  # noqa: F401
 from tests.parity.direct import Direct
 
 MAX_TEXTS = 12

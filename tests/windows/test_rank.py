@@ -25,7 +25,7 @@ SENTENCES = [
     "Terrible software: it crashed twice a day and lost all of my work!",
     "It's fine, I suppose; nothing special.",
 ]
-CUT = {"truncation": pb.TRUNCATION_DROP_END}
+CUT: dict[str, Any] = {"truncation": pb.TRUNCATION_DROP_END}
 
 
 def rank(
@@ -107,12 +107,12 @@ def test_windows_of_documents(stub: ClassifyServiceStub, direct: Callable[[str],
     references = [
         windows(direct("ranker"), (QUERY, document), 40, 5, read=1) for document in documents
     ]
-    options = {
+    options: dict[str, Any] = {
         "truncation": pb.TRUNCATION_WINDOWS,
         "windows": pb.WindowOptions(window_tokens=40, overlap_tokens=5),
     }
     highest = {each.index: each for each in rank(stub, documents, **options).results}
-    options["windows"].aggregation = pb.WINDOW_AGGREGATION_MEAN_LOGITS  # type: ignore[attr-defined]
+    options["windows"].aggregation = pb.WINDOW_AGGREGATION_MEAN_LOGITS
     mean = {each.index: each for each in rank(stub, documents, **options).results}
 
     for index, expected in enumerate(references):

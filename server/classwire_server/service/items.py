@@ -45,7 +45,7 @@ class Item(Pending):
     @property
     def tokens(self) -> int:
         """Number of tokens of the text, or of all its windows."""
-        return self.layout.tokens if self.layout is not None else len(self.encoding.ids)
+        return self.layout.total_tokens if self.layout is not None else len(self.encoding.ids)
 
     @property
     def parts(self) -> Sequence[Pending]:

@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Sequence
 from functools import cached_property
+from typing import overload
 
 from classwire.contract.reasons import Reason
 from classwire_server.errors import ConfigError, RequestError
@@ -37,7 +38,7 @@ def tokens_made(outcome: Tokenized) -> int:
     if isinstance(outcome, Encoding):
         return len(outcome.ids)
     if isinstance(outcome, Windows):
-        return outcome.tokens
+        return outcome.total_tokens
     if isinstance(outcome, RequestError) and outcome.reason is Reason.TOO_MANY_TOKENS:
         return int(outcome.metadata["tokens"])
     return 0
@@ -94,6 +95,12 @@ class Tokenization:
         if not self._takes_pairs:
             return None
         return PairTemplate.of(self._tokenizer, uses_token_types=self._uses_token_types)
+
+    @overload
+    def encode(self, source: Text, fit: Truncation | None, field: str) -> Encoding: ...
+
+    @overload
+    def encode(self, source: Text, fit: Fit, field: str) -> Encoding | Windows: ...
 
     def encode(self, source: Text, fit: Fit | None, field: str) -> Encoding | Windows:
         """Encode one text or pair, with spans if the tokenizer has them.

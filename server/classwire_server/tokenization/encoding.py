@@ -173,7 +173,7 @@ class Windows:
         return cls([encoding], [range(len(texts[sequence_index]))], sequence_index)
 
     @property
-    def tokens(self) -> int:
+    def total_tokens(self) -> int:
         """Number of tokens in all windows, special tokens included."""
         return sum(len(encoding.ids) for encoding in self.encodings)
 
