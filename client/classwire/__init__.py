@@ -20,7 +20,10 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from ._pipeline import TextClassificationPipeline, pipeline
+    from ._ranking import FailedDocument, RankedDocument, Ranking, RankOptions
     from ._requests import ClassifyOptions
+    from ._windows import WindowOptions
+    from ._zero_shot import CandidateScore, ZeroShotClassification, ZeroShotOptions
     from .aio import AsyncClient
     from .client import Client
     from .contract.reasons import Reason
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
         StreamItem,
         StreamResult,
         TextInput,
+        TextWindow,
         Timing,
         Token,
         Tokenization,
@@ -63,12 +67,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "CancelledError",
+    "CandidateScore",
     "Classification",
     "ClassifyOptions",
     "ClasswireError",
     "Client",
     "DeadlineExceededError",
     "Deviation",
+    "FailedDocument",
     "InternalError",
     "InvalidInputError",
     "LabelScore",
@@ -80,6 +86,9 @@ __all__ = [
     "OverloadedError",
     "PermissionDeniedError",
     "PoisonInputError",
+    "RankOptions",
+    "RankedDocument",
+    "Ranking",
     "Reason",
     "ServerInfo",
     "ServerLimits",
@@ -87,6 +96,7 @@ __all__ = [
     "StreamResult",
     "TextClassificationPipeline",
     "TextInput",
+    "TextWindow",
     "Timing",
     "Tls",
     "Token",
@@ -96,6 +106,9 @@ __all__ = [
     "UnimplementedError",
     "UnknownModelError",
     "UnusableClientError",
+    "WindowOptions",
+    "ZeroShotClassification",
+    "ZeroShotOptions",
     "__version__",
     "pipeline",
     "raise_for_errors",
@@ -104,12 +117,14 @@ __all__ = [
 _MODULES = {
     "AsyncClient": ".aio",
     "CancelledError": ".errors",
+    "CandidateScore": "._zero_shot",
     "Classification": ".results",
     "ClassifyOptions": "._requests",
     "ClasswireError": ".errors",
     "Client": ".client",
     "DeadlineExceededError": ".errors",
     "Deviation": ".results",
+    "FailedDocument": "._ranking",
     "InternalError": ".errors",
     "InvalidInputError": ".errors",
     "LabelScore": ".results",
@@ -121,6 +136,9 @@ _MODULES = {
     "OverloadedError": ".errors",
     "PermissionDeniedError": ".errors",
     "PoisonInputError": ".errors",
+    "RankOptions": "._ranking",
+    "RankedDocument": "._ranking",
+    "Ranking": "._ranking",
     "Reason": ".contract.reasons",
     "ServerInfo": ".results",
     "ServerLimits": ".results",
@@ -128,6 +146,7 @@ _MODULES = {
     "StreamResult": ".results",
     "TextClassificationPipeline": "._pipeline",
     "TextInput": ".results",
+    "TextWindow": ".results",
     "Timing": ".results",
     "Tls": ".tls",
     "Token": ".results",
@@ -137,6 +156,9 @@ _MODULES = {
     "UnimplementedError": ".errors",
     "UnknownModelError": ".errors",
     "UnusableClientError": ".errors",
+    "WindowOptions": "._windows",
+    "ZeroShotClassification": "._zero_shot",
+    "ZeroShotOptions": "._zero_shot",
     "pipeline": "._pipeline",
     "raise_for_errors": ".results",
 }

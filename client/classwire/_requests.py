@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, TypeAlias, TypedDict, TypeVar
+from typing import Literal, TypeAlias, TypeVar, Unpack
 
 from . import _enums
+from ._windows import Aggregation, WindowOptions
 from .contract.reasons import Reason
 from .errors import InvalidInputError
 from .results import StreamItem, TextInput
 from .v1 import classwire_pb2 as pb
 
 Activation: TypeAlias = Literal["softmax", "sigmoid", "identity"]
-Truncation: TypeAlias = Literal["reject", "drop_end", "drop_start"]
+Truncation: TypeAlias = Literal["reject", "drop_end", "drop_start", "windows"]
 OffsetUnit: TypeAlias = Literal["unicode", "utf8", "utf16"]
 Priority: TypeAlias = Literal["interactive", "bulk"]
 
@@ -37,7 +38,7 @@ LONGEST_TIME_S = 1e9
 """About 31 years. A much longer timeout overflows inside gRPC, and ends the call at once."""
 
 
-class ClassifyOptions(TypedDict, total=False):
+class ClassifyOptions(WindowOptions, total=False):
     """The keyword arguments that all classify methods share."""
 
     top_k: int | None
@@ -47,11 +48,15 @@ class ClassifyOptions(TypedDict, total=False):
     activation: Activation | None
     """softmax, sigmoid or identity. Default: the model's own."""
     truncation: Truncation | None
-    """For a text with too many tokens: reject, drop_end or drop_start. Default: the server's."""
+    """For a text with too many tokens: reject, drop_end, drop_start or windows. Default: the
+    server's.
+    """
     include_logits: bool
     """Whether to return the logits. Default: False."""
     include_tokens: bool
     """Whether to return the tokens that the model read. Default: False."""
+    include_windows: bool
+    """Whether to return each window of a text with its scores. Default: False."""
     offset_unit: OffsetUnit | None
     """Unit of a token's start and end: unicode (code points, the default), utf8 or utf16."""
     priority: Priority | None
@@ -66,8 +71,10 @@ def classify_options(
     truncation: Truncation | None = None,
     include_logits: bool = False,
     include_tokens: bool = False,
+    include_windows: bool = False,
     offset_unit: OffsetUnit | None = None,
     priority: Priority | None = None,
+    **windows: Unpack[WindowOptions],
 ) -> pb.ClassifyOptions:
     """The options of a classify call. InvalidInputError or TypeError names a wrong one."""
     options = pb.ClassifyOptions(
@@ -76,11 +83,32 @@ def classify_options(
         truncation=_enums.TRUNCATION.number(truncation, "truncation"),
         include_logits=include_logits,
         include_tokens=include_tokens,
+        include_windows=include_windows,
+        windows=window_options(**windows),
         offset_unit=_enums.OFFSET_UNIT.number(offset_unit, "offset_unit"),
         priority=_enums.PRIORITY.number(priority, "priority"),
     )
     if top_k is not None:
         options.top_k = count(top_k, "top_k")
+    return options
+
+
+def window_options(
+    *,
+    window_tokens: int | None = None,
+    overlap_tokens: int | None = None,
+    aggregation: Aggregation | None = None,
+) -> pb.WindowOptions | None:
+    """How to read a text in windows; None if no option is given."""
+    if window_tokens is None and overlap_tokens is None and aggregation is None:
+        return None
+    options = pb.WindowOptions(
+        aggregation=_enums.WINDOW_AGGREGATION.number(aggregation, "aggregation")
+    )
+    if window_tokens is not None:
+        options.window_tokens = count(window_tokens, "window_tokens")
+    if overlap_tokens is not None:
+        options.overlap_tokens = count(overlap_tokens, "overlap_tokens", least=0)
     return options
 
 
@@ -187,13 +215,13 @@ def _several(values: str | bytes | Sequence[str] | Sequence[bytes]) -> Sequence[
     return [values] if isinstance(values, (str, bytes)) else values
 
 
-def count(value: int, option: str) -> int:
-    """A positive number that a uint32 holds."""
+def count(value: int, option: str, *, least: int = 1) -> int:
+    """A number from `least` up that a uint32 holds."""
     if not isinstance(value, int):
         raise TypeError(f"{option} must be an int, not {type(value).__name__}")
-    if not 1 <= value < 1 << 32:
+    if not least <= value < 1 << 32:
         raise InvalidInputError(
-            f"{option} must be at least 1 and below 2**32, not {value}",
+            f"{option} must be at least {least} and below 2**32, not {value}",
             reason=Reason.BAD_OPTION,
             field=f"options.{option}",
         )

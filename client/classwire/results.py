@@ -86,13 +86,31 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class TextWindow:
+    """One window of a text that is longer than the model.
+
+    `start` and `end` are half-open, over the text (over the pair's second when `sequence_index` is
+    1), in the unit asked for: from its first token to its last. `token_count` includes special
+    tokens and the other text of a pair. `scores` has every label's, in the order of the label ids;
+    it is empty in a `Tokenization`.
+    """
+
+    start: int
+    end: int
+    sequence_index: int
+    token_count: int
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Classification:
     """The scores of one text, highest first; equal scores are in the order of the label ids.
 
     Attributes:
         scores: One for each label that `top_k` and `min_score` kept.
         activation: softmax, sigmoid or identity.
-        token_count: Number of tokens that the model read, special tokens included.
+        token_count: Number of tokens that the model read, special tokens included; the sum over all
+            windows.
         truncated_tokens: Number of tokens that were cut off; 0 if the model read the whole text.
         logits: In the order of the label ids; empty unless `include_logits` asked for them.
         tokens: Empty unless `include_tokens` asked for them.
@@ -100,6 +118,10 @@ class Classification:
         timing: How long each stage took.
         request_id: The call's `x-request-id`, which the server's log has too. None in a stream,
             where the server sends it only at the end, and where no server sent one.
+        windows: In the order of the text; empty unless `include_windows` asked for them.
+        window_count: 1 for a text that fits or was cut; 0 from a server that is too old for
+            windows.
+        aggregation: mean_logits or max_score; None unless there are several windows.
     """
 
     scores: tuple[LabelScore, ...]
@@ -111,6 +133,9 @@ class Classification:
     model: ModelRef
     timing: Timing
     request_id: str | None = field(default=None, compare=False)
+    windows: tuple[TextWindow, ...] = ()
+    window_count: int = 0
+    aggregation: str | None = None
 
     @property
     def ok(self) -> Literal[True]:
@@ -167,7 +192,8 @@ class Tokenization:
     """The tokens that the model would read.
 
     `attention_mask` has a 1 for each token that the model attends to; `truncated_tokens` counts the
-    tokens that were cut off; `request_id` is as in `Classification`.
+    tokens that were cut off; `request_id` is as in `Classification`. With `truncation="windows"`,
+    `windows` has the windows, and `tokens` those of all windows one after the other.
     """
 
     tokens: tuple[Token, ...]
@@ -175,6 +201,7 @@ class Tokenization:
     truncated_tokens: int
     model: ModelRef
     request_id: str | None = field(default=None, compare=False)
+    windows: tuple[TextWindow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +215,19 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True)
 class ModelLimits:
-    """The limits of calls to one model."""
+    """The limits of calls to one model.
+
+    Those of windows are None from a server that is too old for them.
+    """
 
     max_texts_per_call: int
     max_texts_per_call_with_tokens: int
     max_text_bytes: int
     stream_window_items: int
     stream_items_per_message: int
+    max_windows_per_text: int | None = None
+    max_windows_per_call: int | None = None
+    max_texts_per_call_with_windows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +237,9 @@ class Model:
     `state` is loading, ready or failed; `failure` says why it failed. `problem_type` is
     single_label_classification, multi_label_classification or regression. `labels` are in the order
     of their ids. `max_tokens` includes special tokens. What the server does not know before the
-    model is loaded is None until then, and `labels` is empty.
+    model is loaded is None until then, and `labels` is empty. `tasks` are what the checkpoint is
+    made for: classify, rank and zero_shot_classify; a hint, which stops no call, and empty from an
+    older server.
     """
 
     name: str
@@ -226,6 +261,7 @@ class Model:
     deviation: Deviation | None
     limits: ModelLimits | None
     fingerprint: str | None
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

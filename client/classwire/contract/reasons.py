@@ -31,6 +31,8 @@ class Reason(StrEnum):
     """A stream did not start with a config, or sent a second one."""
     BAD_ENCODING = "BAD_ENCODING"
     """The bytes are not a message of the contract, or a text is not UTF-8."""
+    UNSUITABLE_MODEL = "UNSUITABLE_MODEL"
+    """The model cannot do what the call asks for: rank, or classify with candidate labels."""
     UNKNOWN_MODEL = "UNKNOWN_MODEL"
     """The server has no model of that name."""
     OVERLOADED = "OVERLOADED"
@@ -71,6 +73,7 @@ CODES: Mapping[Reason, str] = {
             Reason.BAD_ID,
             Reason.BAD_STREAM_START,
             Reason.BAD_ENCODING,
+            Reason.UNSUITABLE_MODEL,
         ),
         "INVALID_ARGUMENT",
     ),
