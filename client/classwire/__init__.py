@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from ._requests import ClassifyOptions
     from ._windows import WindowOptions
     from ._zero_shot import CandidateScore, ZeroShotClassification, ZeroShotOptions
+    from ._zero_shot_pipeline import ZeroShotClassificationPipeline
     from .aio import AsyncClient
     from .client import Client
     from .contract.reasons import Reason
+    from .cross_encoder import CrossEncoder
     from .errors import (
         CancelledError,
         ClasswireError,
@@ -72,6 +74,7 @@ __all__ = [
     "ClassifyOptions",
     "ClasswireError",
     "Client",
+    "CrossEncoder",
     "DeadlineExceededError",
     "Deviation",
     "FailedDocument",
@@ -108,6 +111,7 @@ __all__ = [
     "UnusableClientError",
     "WindowOptions",
     "ZeroShotClassification",
+    "ZeroShotClassificationPipeline",
     "ZeroShotOptions",
     "__version__",
     "pipeline",
@@ -122,6 +126,7 @@ _MODULES = {
     "ClassifyOptions": "._requests",
     "ClasswireError": ".errors",
     "Client": ".client",
+    "CrossEncoder": ".cross_encoder",
     "DeadlineExceededError": ".errors",
     "Deviation": ".results",
     "FailedDocument": "._ranking",
@@ -158,6 +163,7 @@ _MODULES = {
     "UnusableClientError": ".errors",
     "WindowOptions": "._windows",
     "ZeroShotClassification": "._zero_shot",
+    "ZeroShotClassificationPipeline": "._zero_shot_pipeline",
     "ZeroShotOptions": "._zero_shot",
     "pipeline": "._pipeline",
     "raise_for_errors": ".results",

@@ -1,0 +1,32 @@
+"""Unary calls for many inputs, several at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_CALLS = 4
+"""Enough that the server has the next call when it answers one."""
+
+
+def mapped(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield `function(item)` for each item, in order, while a few calls run ahead on threads.
+
+    It reads `items` lazily, and raises the error of a call in that call's turn.
+    """
+    running: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(_CALLS, "classwire-call") as pool:
+        try:
+            for item in items:
+                running.append(pool.submit(function, item))
+                if len(running) == _CALLS:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
