@@ -16,9 +16,11 @@ from .classify import classify
 from .demo import demo
 from .failures import FAILED, Interrupted, explain
 from .inspection import health, models, tokenize
+from .rank import rank
 from .serving import compile_, doctor, serve
 from .token import token
 from .top import top
+from .zero_shot import zero_shot
 
 
 class _Commands(click.Group):
@@ -70,6 +72,8 @@ def command(context: click.Context) -> None:
 
 for _subcommand in (
     classify,
+    rank,
+    zero_shot,
     tokenize,
     models,
     health,

@@ -7,6 +7,7 @@ import click
 
 from .connection import Connection, connection_options
 from .failures import FAILED
+from .window_options import TRUNCATIONS, window_options
 
 
 @click.command()
@@ -25,8 +26,15 @@ from .failures import FAILED
 )
 @click.option(
     "--truncation",
-    type=click.Choice(["reject", "drop_end", "drop_start"]),
+    type=click.Choice(TRUNCATIONS),
     help="How to treat a text with too many tokens.  [default: the server's setting]",
+)
+@window_options
+@click.option(
+    "--windows",
+    "include_windows",
+    is_flag=True,
+    help="Show each window of a long text with its scores.",
 )
 @click.option(
     "--priority",
@@ -82,18 +90,19 @@ def classify(
     If a text cannot be classified, the command prints the reason, goes on, and exits 1 at the end.
     """
     options = {"model": connection.model, **scoring}
+    if stages and options["include_windows"]:
+        raise click.UsageError("--stages does not go with --windows.")
     if source is not None:
         if texts or pair is not None or stages:
             raise click.UsageError("--file goes with neither TEXT, --pair nor --stages.")
         if resume and (force or output == Path("-")):
             raise click.UsageError("--resume needs an --output, and does not go with --force.")
-        from .files import classify_file
+        from .files import OutputFile, classify_file
         from .rows import Columns
 
         columns = Columns(column or "", pair_column or "", id_column or "")
-        errors = classify_file(
-            connection, source, columns, output, force=force, resume=resume, **options
-        )
+        target = OutputFile(output, force, resume)
+        errors = classify_file(connection, source, columns, target, **options)
     else:
         if column or pair_column or id_column or force or resume or output != Path("-"):
             raise click.UsageError(

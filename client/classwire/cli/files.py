@@ -1,16 +1,17 @@
-"""`classwire classify --file`: rows in, JSON lines out, progress on standard error."""
+"""Files of texts: rows in, JSON lines out, progress on standard error."""
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from classwire import ClasswireError, Outcome
+from classwire import ClasswireError, Client, Outcome, ZeroShotClassification
 
 from .connection import Connection
 from .failures import WrongUse
@@ -22,39 +23,58 @@ from .rows import Columns, Row, open_rows
 
 STDOUT = Path("-")
 
+Scored: TypeAlias = Outcome | ZeroShotClassification
+EmitScored: TypeAlias = Callable[[Row, Scored], None]
+Run: TypeAlias = Callable[[Client, Iterator[Row], EmitScored], int]
+"""Scores rows, hands each outcome to the function in order, and returns the number of errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """Where results go."""
+
+    path: Path = STDOUT
+    force: bool = False
+    resume: bool = False
+
 
 def classify_file(
-    connection: Connection,
-    source: Path,
-    columns: Columns,
-    output: Path,
-    *,
-    force: bool,
-    resume: bool,
-    **options: Any,
+    connection: Connection, source: Path, columns: Columns, target: OutputFile, **options: Any
 ) -> int:
-    """Classify every row of `source` into `output` and return how many rows failed.
+    """Classify every row of `source` into `target` and return how many rows failed."""
 
-    With `resume`, it keeps the rows that `output` already has, and counts their errors too. Raises
+    def run(client: Client, rows: Iterator[Row], emit: EmitScored) -> int:
+        return classify_rows(
+            client, rows, emit, item_timeout_s=connection.item_timeout_s, **options
+        )
+
+    return score_file(connection, source, columns, target, run)
+
+
+def score_file(
+    connection: Connection, source: Path, columns: Columns, target: OutputFile, run: Run
+) -> int:
+    """Score every row of `source` into `target` by `run`, and return how many rows failed.
+
+    With `resume`, it keeps the rows that `target` already has, and counts their errors too. Raises
     WrongUse before it writes anything if the file, a column or the output is wrong.
     """
-    _check_output(output, source, force, resume)
+    output = target.path
+    _check_output(output, source, target.force, target.resume)
     with open_rows(source, columns) as rows:
         written = Written()
-        if resume and output.is_file():
+        if target.resume and output.is_file():
             written, rows = read_written(output, rows, columns)
         with connection.open() as client:
             client.model(connection.model)  # an unknown model fails before a file is created
             with _opened(output, written) as out, FileProgress(source, output, written) as progress:
 
-                def emit(row: Row, outcome: Outcome) -> None:
+                def emit(row: Row, outcome: Scored) -> None:
                     out.write(json_line(identity(row, columns) | outcome_record(outcome)))
                     out.flush()
                     progress.advance(row, outcome)
 
-                return written.errors + classify_rows(
-                    client, rows, emit, item_timeout_s=connection.item_timeout_s, **options
-                )
+                return written.errors + run(client, rows, emit)
 
 
 class FileProgress:
@@ -101,7 +121,7 @@ class FileProgress:
             place += "; continue with the same command and --resume"
         click.echo(f"{stopped}{self._state()}, {self._elapsed_s():.1f} s{place}", err=True)
 
-    def advance(self, row: Row, outcome: Outcome) -> None:
+    def advance(self, row: Row, outcome: object) -> None:
         """Count one more row, and its error if it has one."""
         self.rows += 1
         self.errors += isinstance(outcome, ClasswireError)

@@ -1,7 +1,7 @@
 """`classwire classify` for texts of the command line and of standard input."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,9 @@ from .connection import Connection
 from .failures import WrongUse, described
 from .ordering import classify_rows
 from .records import full_record, json_line, stages_record
-from .rendering import console, heading, print_lines, score_lines, stage_lines
+from .rendering import console, heading, print_lines, stage_lines
 from .rows import Row, line_rows
+from .windows import classification_lines
 
 Show = Callable[[Row, Outcome], None]
 
@@ -38,7 +39,8 @@ def classify_texts(
     with connection.open() as client:
         if stages:
             return _classify_in_stages(client, rows, as_json, several, **options)
-        show = _show_json if as_json else _ScorePrinter(several)
+        labels = client.model(options["model"]).labels if options["include_windows"] else ()
+        show = _show_json if as_json else _ScorePrinter(several, labels)
         if several:
             options["item_timeout_s"] = connection.item_timeout_s
             return classify_rows(client, rows, show, **options)
@@ -98,10 +100,14 @@ def _classify_in_stages(
 
 
 class _ScorePrinter:
-    """Prints scores as bars, under the text when there are several."""
+    """Prints scores as bars, under the text when there are several.
 
-    def __init__(self, several: bool) -> None:
+    It needs the model's labels for windows.
+    """
+
+    def __init__(self, several: bool, labels: Sequence[str]) -> None:
         self._several = several
+        self._labels = labels
         self._console = console()
 
     def __call__(self, row: Row, outcome: Outcome) -> None:
@@ -112,7 +118,8 @@ class _ScorePrinter:
         indent = 2 if self._several else 0
         if self._several:
             print_lines(out, [heading(_heading(row), out.width)])
-        lines = score_lines(outcome.scores, outcome.activation, out.width - indent)
+        text = row.content if isinstance(row.content, TextInput) else TextInput("")
+        lines = classification_lines(outcome, text, self._labels, out.width - indent)
         print_lines(out, lines, indent)
         if outcome.truncated_tokens:
             out.print(f"{' ' * indent}({outcome.truncated_tokens} tokens cut off)", style="dim")
