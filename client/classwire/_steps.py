@@ -38,8 +38,8 @@ class Again:
     """A request to send texts again that failed with `error`.
 
     The answer comes after the pause: True if there is time to send them again.
-    `progressed`: other texts of the same call got their answers, as where a text's windows had no
-    room next to theirs; the backoff then starts over.
+    `progressed` is whether other texts of the same call got their answers; the backoff then starts
+    over.
     """
 
     error: ClasswireError
@@ -91,7 +91,7 @@ def retried(steps: Steps[R], retry: Retry, deadline: Deadline) -> Doings[R]:
 def _answered(step: Call | Again, retry: Retry, deadline: Deadline) -> Doings[Any]:
     if isinstance(step, Again):
         if step.progressed:
-            retry.succeeded()
+            retry.progressed(step.error)
         pause_s = retry.pause_s(step.error, deadline.left_s())
         if pause_s is None:
             return False
