@@ -179,3 +179,39 @@ def test_the_rest_of_a_batch_does_not_wait_longer_each_time() -> None:
         doings.send(Reply(pb.BatchClassifyResponse(outcomes=[answer])))
     assert all(isinstance(outcome, Classification) for outcome in ended.value.value)
     assert pauses == [pytest.approx(0.002)] * (calls - 1)
+
+
+def test_a_real_server_reads_a_long_text(
+    make_client: Callable[..., Any], pairs_target: str
+) -> None:
+    """A call, a batch and a stream return the same windows, which `tokenize` lays alike."""
+    client = make_client(pairs_target)
+    text = "the room was clean, and the staff was rude; " * 100
+    options: dict[str, Any] = {"truncation": "windows", "window_tokens": 128}
+    seen = client.tokenize(text, model="nli", **options)
+    places = [(window.start, window.end) for window in seen.windows]
+    results = in_three_ways(client, text, model="nli", include_windows=True, **options)
+    for result in results:
+        assert result.window_count == len(places) > 5
+        assert result.aggregation == "mean_logits"
+        assert [(window.start, window.end) for window in result.windows] == places
+        assert result.token_count == sum(window.token_count for window in seen.windows)
+        assert all(sum(window.scores) == pytest.approx(1, abs=1e-5) for window in result.windows)
+        assert result.scores == results[0].scores
+    assert len(seen.tokens) == result.token_count
+
+
+def test_a_batch_of_more_windows_than_a_call_goes_in_several(
+    make_client: Callable[..., Any], pairs_target: str
+) -> None:
+    """Texts whose windows do not fit in a call with the others' go in a further call by
+    themselves.
+    """
+    client = make_client(pairs_target)
+    texts = [f"{number} good hotel, rude staff! " * 40 for number in range(12)]
+    outcomes = client.classify_batch(texts, model="nli", truncation="windows", window_tokens=8)
+    assert all(isinstance(outcome, Classification) for outcome in outcomes)
+    limit = client.model("nli").limits.max_windows_per_call
+    windows = sum(outcome.window_count for outcome in outcomes)
+    assert windows > limit
+    assert len({outcome.request_id for outcome in outcomes}) > 1
