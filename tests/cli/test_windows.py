@@ -1,5 +1,6 @@
 """`classwire classify --windows`: which label is high where in a long text."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from classwire.v1 import classwire_pb2 as pb
 from tests.cli.conftest import Run
 
 TEXT = "good good good good bad bad bad bad fine fine"
+ROOT = Path(__file__).parents[2]
+NUMBER = re.compile(r"\b\d\.\d+")
 WINDOWS = ["--truncation", "windows", "--windows", "--window-tokens", "4"]
 
 
@@ -131,3 +134,16 @@ def test_tokens_of_windows_are_numbered_by_window(classwire: Run) -> None:
         ]
         lines = classwire("tokenize", *options, "good bad").out.splitlines()
         assert [line.split()[0] for line in lines[1:]] == ["0", "1"]
+
+
+def test_the_guide_shows_the_output(classwire: Run, target: str) -> None:
+    """The picture in the guide on long texts is what the embedded model answers."""
+    guide = (ROOT / "docs/guides/long-texts.md").read_text()
+    (shown,) = re.findall(r"examples/stay.txt\)\"\n```\n\n```\n(.*?)```", guide, re.DOTALL)
+    text = (ROOT / "examples/stay.txt").read_text().rstrip()
+    options = ["--target", target, "--truncation", "windows", "--windows"]
+    ended = classwire("classify", *options, "--window-tokens", "128", text, columns=100)
+    number = re.compile(r" [▏▎▍▌▋▊▉█]+ +|[0-9.]+")  # the last digit, and so a bar, may differ
+    assert number.sub(" ", ended.out) == number.sub(" ", shown)
+    for found, expected in zip(NUMBER.findall(ended.out), NUMBER.findall(shown), strict=True):
+        assert float(found) == pytest.approx(float(expected), abs=0.011)

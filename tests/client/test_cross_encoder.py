@@ -22,6 +22,7 @@ SENTENCES = (
 )
 WORDS = SENTENCES.split()
 LONG = "not so bad " * 300
+ABSENT = "the original needs sentence-transformers: the extra `dev`"
 
 
 def random_text(chance: random.Random, most: int = 30) -> str:
@@ -42,7 +43,7 @@ def both(
     """Return our encoder and that of sentence-transformers, with one label and with three."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs = pytest.importorskip("sentence_transformers", exc_type=ImportError)
+        theirs = pytest.importorskip("sentence_transformers", reason=ABSENT)
         original = theirs.CrossEncoder(str(pair_models[request.param]), device="cpu")
     with classwire.CrossEncoder(pairs_target, request.param) as ours:
         yield ours, original
@@ -142,7 +143,7 @@ def test_an_activation_of_the_encoder_holds_for_every_call(
     pairs_target: str, pair_models: dict[str, Path]
 ) -> None:
     """`activation_fn` of the constructor is the default of every call; a word needs no torch."""
-    theirs = pytest.importorskip("sentence_transformers", exc_type=ImportError)
+    theirs = pytest.importorskip("sentence_transformers", reason=ABSENT)
     original = theirs.CrossEncoder(
         str(pair_models["reranker"]), device="cpu", activation_fn=torch.nn.Identity()
     )

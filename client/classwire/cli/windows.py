@@ -75,4 +75,8 @@ def _header(place_width: int, labels: Sequence[str]) -> Text:
 
 
 def _excerpt(text: str, window: TextWindow) -> str:
-    return " ".join(text[window.start : window.end].split())
+    """The window's words, without the rest of a word that the window before began."""
+    words = text[window.start : window.end].split()
+    if window.start and not text[window.start - 1].isspace() and len(words) > 1:
+        del words[0]
+    return " ".join(words)
