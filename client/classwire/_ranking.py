@@ -129,8 +129,8 @@ def rank(
         except InvalidInputError as error:
             failures.append(FailedDocument(index, error))
     response, request_id = yield from newer_call(Call("classify", "Rank", request))
-    if len(response.results) + len(response.failures) > len(places):
-        raise InternalError("the server broke the contract: more results than documents")
+    if any(each.index >= len(places) for each in (*response.results, *response.failures)):
+        raise InternalError("the server broke the contract: a result of no document")
     shared = _responses.Shared.of(response, request_id)
     failures += [_failure(failed, places[failed.index], shared) for failed in response.failures]
     return Ranking(

@@ -6,9 +6,10 @@ the differences from sentence-transformers.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
@@ -17,7 +18,7 @@ from ._requests import ClassifyOptions, Priority
 from .client import Client
 from .contract.reasons import Reason
 from .errors import InvalidInputError
-from .results import Classification, TextInput, raise_for_errors
+from .results import Classification, StreamResult, TextInput, raise_for_errors
 
 Rows: TypeAlias = list[list[float]]
 ActivationFn: TypeAlias = Literal["sigmoid", "identity"] | Callable[[Any], Any]
@@ -97,7 +98,7 @@ class CrossEncoder:
     def rank(
         self,
         query: str,
-        documents: Sequence[str],
+        documents: Iterable[str],
         top_k: int | None = None,
         return_documents: bool = False,
         *,
@@ -129,7 +130,8 @@ class CrossEncoder:
             ClasswireError: The first document that failed, or the call.
             ValueError: The model has several labels.
         """
-        _, pairs = _pairs([(query, document) for document in documents])
+        texts = list(documents)
+        _, pairs = _pairs([(query, text) for text in texts])
         rows = self._logits(pairs, False, bool(show_progress_bar), "interactive")
         if any(len(row) != 1 for row in rows):
             raise ValueError("rank needs a model with one label; predict takes any")
@@ -138,7 +140,7 @@ class CrossEncoder:
         found = sorted(found, key=lambda each: each["score"], reverse=True)[:top_k]
         if return_documents:
             for each in found:
-                each["text"] = documents[each["corpus_id"]]
+                each["text"] = texts[each["corpus_id"]]
         return found
 
     def close(self) -> None:
@@ -173,12 +175,9 @@ class CrossEncoder:
         if is_single:
             return [_row(self._client.classify(pairs[0], model=self._model, **options))]
         stream = self._client.classify_stream(pairs, model=self._model, in_order=True, **options)
-        outcomes = (result.outcome for result in stream)
-        return [
-            _row(classification)
-            for outcome in (_shown(outcomes, len(pairs)) if show_progress else outcomes)
-            for classification in raise_for_errors([outcome])
-        ]
+        with contextlib.closing(stream):
+            results = _shown(stream, len(pairs)) if show_progress else stream
+            return list(map(_row, raise_for_errors(results)))
 
     def _activated(self, rows: Rows, activation_fn: ActivationFn | None) -> Rows:
         chosen = activation_fn or self._activation_fn
@@ -234,12 +233,12 @@ def _row(result: Classification) -> list[float]:
     return [score.score for score in by_id]
 
 
-def _shown(outcomes: Iterable[Any], total: int) -> Iterator[Any]:
-    """The outcomes, with a progress bar on standard error."""
+def _shown(results: Iterable[StreamResult], total: int) -> Iterable[StreamResult]:
+    """The results, with a progress bar on standard error."""
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(outcomes, "Pairs", total=total, console=Console(stderr=True))
+    return track(results, "Pairs", total=total, console=Console(stderr=True))
 
 
 def _array(rows: Rows, to_numpy: bool, to_tensor: bool) -> Any:

@@ -9,13 +9,16 @@ import pytest
 from classwire import (
     CandidateScore,
     ClasswireError,
+    InternalError,
     InvalidInputError,
     OverloadedError,
     Ranking,
     Reason,
     UnimplementedError,
     ZeroShotClassification,
+    _ranking,
 )
+from classwire._steps import Reply
 from classwire.testing import FakeServer
 from classwire.testing.script import Script
 from classwire.v1 import classwire_pb2 as pb
@@ -115,6 +118,15 @@ def test_other_errors_end_a_ranking(make_client: MakeClient, ranker: FakeServer)
     for documents in ("one text", b"bytes"):
         with pytest.raises(TypeError):
             client.rank("query", documents)
+
+
+def test_a_result_of_no_document_is_a_defect() -> None:
+    """An index outside of the documents breaks the contract."""
+    steps = _ranking.rank("query", ["document"], None, pb.RankOptions())
+    next(steps)
+    response = pb.RankResponse(results=[pb.RankedDocument(index=1)])
+    with pytest.raises(InternalError, match="broke the contract"):
+        steps.send(Reply(response))
 
 
 def test_candidates_come_by_score(make_client: MakeClient, reasoner: FakeServer) -> None:

@@ -1,6 +1,7 @@
 """`classwire.pipeline(task="zero-shot-classification")` against transformers' own."""
 
 import random
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import transformers
 
 import classwire
 from classwire import InvalidInputError, Reason
+from classwire._concurrent import mapped
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -176,6 +178,15 @@ def test_several_texts_run_ahead_in_order(reasoner: FakeServer) -> None:
         with pytest.raises(InvalidInputError):
             next(results)
         assert served([], ["a"]) == []
+
+
+def test_leaving_the_results_does_not_wait_for_calls() -> None:
+    """When a caller leaves the results, calls that still run do not hold it up."""
+    release = threading.Event()
+    results = mapped(lambda item: item == 0 or release.wait(600), range(100))
+    assert next(results)
+    results.close()
+    release.set()
 
 
 @pytest.mark.parametrize(
