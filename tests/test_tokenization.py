@@ -73,8 +73,8 @@ def test_threads_do_not_disturb_each_other(rust_json: str, checkpoint: Callable[
         for truncation in (Truncation.DROP_END, Truncation.DROP_START)
     ] * 50
     with ThreadPoolExecutor(8) as pool:
-        answers = [pool.submit(shared.encode, *job, field="input.text") for job in work]
-        assert [list(answer.result().ids) for answer in answers] == [expected(*job) for job in work]
+        answers = pool.map(lambda job: shared.encode(*job, field="input.text"), work)
+        assert [list(answer.ids) for answer in answers] == [expected(*job) for job in work]
 
 
 def test_truncation_and_padding_of_the_checkpoint_are_left_out(rust_json: str) -> None:
@@ -160,10 +160,10 @@ def test_a_panic_of_the_tokenizer_fails_its_own_text(
     panic = type("PanicException", (BaseException,), {})
 
     class Panicking(ReplaceableTokenizer):
-        def encode_batch_fast(self, inputs: list[str]) -> object:
+        def encode_batch_fast(self, inputs: list[str], **options: Any) -> object:
             if "bad" in inputs:
                 raise panic("caller's text")
-            return self.rust.encode_batch_fast(inputs)
+            return self.rust.encode_batch_fast(inputs, **options)
 
     monkeypatch.setattr(tokenizers, "Tokenizer", Panicking)
     tokenizer = tokenization(rust_json)
@@ -185,7 +185,7 @@ def test_interruptions_are_not_swallowed(rust_json: str, monkeypatch: pytest.Mon
     """
 
     class Interrupted(ReplaceableTokenizer):
-        def encode_batch(self, _: object) -> None:
+        def encode_batch(self, _: object, **options: Any) -> None:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(tokenizers, "Tokenizer", Interrupted)

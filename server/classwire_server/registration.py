@@ -85,6 +85,8 @@ def calls(
             "BatchClassify": computed(classify.batch_classify, pb.BatchClassifyRequest),
             "StreamClassify": bidirectional(classify.stream_classify, gate),
             "Tokenize": unary(classify.tokenize, pb.TokenizeRequest),
+            "Rank": computed(classify.rank, pb.RankRequest),
+            "ZeroShotClassify": computed(classify.zero_shot_classify, pb.ZeroShotClassifyRequest),
         },
         MODEL_SERVICE: {
             "ListModels": unary(models.list_models, pb.ListModelsRequest),

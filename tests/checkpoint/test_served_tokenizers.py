@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+import pytest
 import tokenizers
 import transformers
 
@@ -14,7 +15,8 @@ from tests.checkpoint.conftest import Make
 from tests.checkpoint.tokenizers import PYTHON, SENTENCEPIECE, WORD_PIECES
 from tests.contract.failures import Failure, invalid, item_failure, refusal
 from tests.parity.direct import Direct, Pairable, largest_difference
-from tests.parity.wire import WAYS, scores_by_id
+from tests.parity.wire import WAYS, scores_by_id, text_input
+from tests.windows.reference import windows
 
 TEXTS: tuple[Pairable, ...] = (
     "the book was very good",
@@ -37,6 +39,33 @@ def check_parity(folder: Path, channel: grpc.Channel) -> None:
         assert largest_difference(expected, found) < 1e-5
 
 
+def check_windows(direct: Direct, stub: ClassifyServiceStub) -> None:
+    """Compare texts and pairs in windows, and a rank, with direct use."""
+    long, short = "the book was very good " * 12, "love the hotel"
+    options = pb.ClassifyOptions(
+        include_logits=True,
+        truncation=pb.TRUNCATION_WINDOWS,
+        windows=pb.WindowOptions(window_tokens=30),
+    )
+    for texts in ((long,), (long, short), (short, long)):
+        text: Pairable = texts[0] if len(texts) == 1 else (texts[0], texts[1])
+        request = pb.ClassifyRequest(input=text_input(text), options=options)
+        result = stub.Classify(request, timeout=60).result
+        expected = windows(direct, texts, 30)
+        assert result.window_count == len(expected.logits) > 1
+        assert list(result.logits) == pytest.approx(expected.mean.tolist(), abs=1e-5)
+    rank = pb.RankRequest(
+        query=short, documents=["the book"], options=pb.RankOptions(label="4 stars")
+    )
+    [ranked] = stub.Rank(rank, timeout=60).results
+    assert ranked.score == pytest.approx(direct.scores((short, "the book"))[3], abs=1e-5)
+    options.include_windows = True
+    request = pb.ClassifyRequest(input=INPUT, options=options)
+    assert refusal(lambda: stub.Classify(request, timeout=60)) == invalid(
+        "BAD_OPTION", "options.include_windows"
+    )
+
+
 def test_a_sentencepiece_model_alone(
     make: Make, pieces: bytes, serve: Serve, connect: Connect
 ) -> None:
@@ -46,8 +75,8 @@ def test_a_sentencepiece_model_alone(
 
 
 def test_a_tokenizer_in_python(make: Make, serve: Serve, connect: Connect) -> None:
-    """A tokenizer in Python gets the scores of direct use; a call for spans of tokens
-    gets BAD_OPTION.
+    """A tokenizer in Python gets the scores of direct use, also in windows; a call for spans of
+    tokens gets BAD_OPTION.
     """
     kind = PYTHON["BertweetTokenizer"]
     folder = make("BertweetTokenizer", kind.files, **kind.config)
@@ -55,6 +84,7 @@ def test_a_tokenizer_in_python(make: Make, serve: Serve, connect: Connect) -> No
     check_parity(folder, channel)
 
     stub = ClassifyServiceStub(channel)
+    check_windows(Direct.load(folder), stub)
     options = pb.ClassifyOptions(include_tokens=True)
     assert refusal(lambda: stub.Tokenize(pb.TokenizeRequest(input=INPUT), timeout=60)) == invalid(
         "BAD_OPTION", "model"

@@ -22,6 +22,9 @@ REQUESTS = {
     "ClassifyService/Classify": pb.ClassifyRequest(input=TEXT, options=OPTIONS),
     "ClassifyService/BatchClassify": pb.BatchClassifyRequest(inputs=[TEXT] * 2, options=OPTIONS),
     "ClassifyService/Tokenize": pb.TokenizeRequest(input=TEXT),
+    "ClassifyService/Rank": pb.RankRequest(
+        query="love", documents=["it"], options=pb.RankOptions(label="1 star", top_k=1)
+    ),
     "ModelService/ListModels": pb.ListModelsRequest(page_size=1),
     "ModelService/GetModel": pb.GetModelRequest(name="tiny"),
     "ModelService/GetServerInfo": pb.GetServerInfoRequest(),
@@ -31,6 +34,8 @@ METHODS = {
     "batch_classify": "BatchClassify",
     "stream_classify": "StreamClassify",
     "tokenize": "Tokenize",
+    "rank": "Rank",
+    "zero_shot_classify": "ZeroShotClassify",
 }
 
 

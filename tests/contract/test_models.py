@@ -89,7 +89,11 @@ def test_fields(models: ModelServiceStub, bert: Path) -> None:
             max_text_bytes=65_536,
             stream_window_items=16,
             stream_items_per_message=4,
+            max_windows_per_text=64,
+            max_windows_per_call=512,
+            max_texts_per_call_with_windows=16,
         ),
+        tasks=["classify"],
     )
 
 

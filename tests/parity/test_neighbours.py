@@ -1,7 +1,7 @@
 """A text's answer does not depend on the other texts of its batch."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -18,6 +18,11 @@ from tests.parity.wire import text_input
 PROBE = "The hotel room was clean but the breakfast was cold and the staff rude."
 BATCHES = 50
 LOGITS = pb.ClassifyOptions(include_logits=True)
+IN_WINDOWS = pb.ClassifyOptions(
+    include_logits=True,
+    truncation=pb.TRUNCATION_WINDOWS,
+    windows=pb.WindowOptions(window_tokens=12, overlap_tokens=3),
+)
 
 Logits = tuple[float, ...]
 
@@ -64,6 +69,14 @@ def _in_a_stream(stub: ClassifyServiceStub) -> Iterator[Logits]:
                 yield tuple(result.outcome.classification.logits)
 
 
+def _in_windows(stub: ClassifyServiceStub, neighbours: Sequence[Pairable]) -> Logits:
+    texts = [*neighbours, PROBE]
+    request = pb.BatchClassifyRequest(inputs=map(text_input, texts), options=IN_WINDOWS)
+    outcome = stub.BatchClassify(request, timeout=60).outcomes[-1]
+    assert outcome.classification.window_count > 1
+    return tuple(outcome.classification.logits)
+
+
 @pytest.mark.parametrize(
     ("precision", "deterministic", "tolerance"),
     [("float32", False, 1e-6), ("float32", True, 0.0), ("int8", False, 0.0)],
@@ -72,7 +85,8 @@ def test_neighbours_change_nothing(
     folder: Path, few_texts: str, precision: str, deterministic: bool, tolerance: float
 ) -> None:
     """A text has the same logits alone, in 50 random batches and in a stream: the same bits in int8
-    and in float32 with --deterministic, and within 1e-6 of the largest logit in plain float32.
+    and in float32 with --deterministic, and within 1e-6 of the largest logit in plain float32. So
+    has a text that is read in windows.
     """
     config = ServerConfig(
         port=0,
@@ -90,8 +104,9 @@ def test_neighbours_change_nothing(
         stub = ClassifyServiceStub(channel)
         expected = _alone(stub)
         others = [_alone(stub), *_in_random_batches(stub), *_in_a_stream(stub)]
+        windows = _in_windows(stub, [])
+        among = [_in_windows(stub, TEXTS[:count]) for count in range(len(TEXTS))]
     assert len(others) == 1 + BATCHES + 20
-    largest = max(map(abs, expected))
-    for logits in others:
-        differences = [abs(a - b) for a, b in zip(logits, expected, strict=True)]
-        assert max(differences) <= tolerance * largest
+    for found, wanted in [*((each, expected) for each in others), *((w, windows) for w in among)]:
+        differences = [abs(a - b) for a, b in zip(found, wanted, strict=True)]
+        assert max(differences) <= tolerance * max(map(abs, wanted))

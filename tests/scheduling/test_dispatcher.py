@@ -184,6 +184,22 @@ def test_giving_up_waiting_for_room(dispatcher: Dispatcher, engine: FakeEngine) 
     assert isinstance(failure(text), CancelledError)
 
 
+def test_withdrawing_before_there_is_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
+    """A text that is withdrawn while it waits for room is never computed; those behind it are."""
+    occupy(dispatcher, engine)
+    dispatcher.submit_when_room([pending("full", tokens=5, flow="stream")], lambda: False)
+    gone, behind = pending("gone", flow="stream"), pending("behind", flow="stream")
+    with ThreadPoolExecutor(1) as pool:
+        submitting = pool.submit(dispatcher.submit_when_room, [gone, behind], lambda: False)
+        dispatcher.withdraw([gone])
+        engine.release()
+        submitting.result(PATIENCE_S)
+
+    assert isinstance(failure(gone), CancelledError)
+    assert answer(behind)
+    assert engine.texts == ["slow", "full", "behind"]
+
+
 def test_late_before_there_is_room(dispatcher: Dispatcher, engine: FakeEngine) -> None:
     """A text whose deadline passes while it waits for room expires."""
     occupy(dispatcher, engine)

@@ -10,7 +10,7 @@ import pytest
 SERVER = Path(__file__).parents[2] / "server" / "classwire_server"
 
 LAYERS = (
-    {"errors", "scoring", "aggregates"},
+    {"errors", "scoring", "aggregates", "windows"},
     {"config", "tokenization", "gate"},
     {"checkpoint"},
     {"engine", "security"},

@@ -465,7 +465,8 @@ class BatchClassifyRequest(_message.Message):
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextInput]:
         """The texts, at most ModelLimits.max_texts_per_call (or max_texts_per_call_with_tokens, when
-        options.include_tokens is set). An empty list is legal, and gets no outcomes.
+        options.include_tokens is set, or max_texts_per_call_with_windows, when options.include_windows
+        is). An empty list is legal, and gets no outcomes.
         """
 
     @_builtins.property
@@ -851,7 +852,8 @@ class TokenizeResponse(_message.Message):
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextWindow]:
         """The windows, without scores, if TRUNCATION_WINDOWS is in force. `tokens` then holds the tokens of
-        all windows one after the other, special tokens and overlaps included.
+        all windows one after the other, special tokens and overlaps included. Tokens that would pass 4 MiB
+        are INVALID_ARGUMENT/TOO_MANY_TOKENS.
         """
 
     def __init__(
@@ -906,14 +908,16 @@ class ClassifyOptions(_message.Message):
     INVALID_ARGUMENT/BAD_OPTION if the model's tokenizer has no spans of tokens.
     """
     offset_unit: Global___OffsetUnit.ValueType
-    """Unit of Token.start and Token.end. Default: OFFSET_UNIT_UNICODE."""
+    """Unit of Token.start, Token.end, TextWindow.start and TextWindow.end. Default:
+    OFFSET_UNIT_UNICODE.
+    """
     priority: Global___Priority.ValueType
     """Which work goes first. Default: PRIORITY_INTERACTIVE for every unary call, PRIORITY_BULK for
     streams. An unknown value means the default.
     """
     include_windows: _builtins.bool
     """Whether to return the windows with their scores. Default: false. INVALID_ARGUMENT/BAD_OPTION unless
-    TRUNCATION_WINDOWS is in force.
+    TRUNCATION_WINDOWS is in force, and if the model's tokenizer has no spans of tokens.
     """
     @_builtins.property
     def windows(self) -> Global___WindowOptions:
@@ -952,8 +956,9 @@ class WindowOptions(_message.Message):
     The server tokenizes the text once. A window is a run of its tokens, with special tokens as a text of
     its own has. Its room is window_tokens less the special tokens and, in a pair, less the text that
     stands whole. Window k begins at token k * (room - overlap); the last is moved back so that it is
-    full. In a pair the text with more tokens (of equals: text) is read in windows, and the other stands
-    whole in each.
+    full. In a pair the text with more tokens (of equals: text) is read in windows, but in Rank always the
+    document and in ZeroShotClassify always the text; the other stands whole in each. Where it leaves less
+    than a quarter of window_tokens, a text that does not fit is INVALID_ARGUMENT/TOO_MANY_TOKENS.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1035,7 +1040,7 @@ class ModelRef(_message.Message):
     """Arithmetic of the forward pass."""
     @_builtins.property
     def engine(self) -> Global___Engine:
-        """What ran the forward pass."""
+        """What ran the forward pass; for a text of several windows, the last one."""
 
     def __init__(
         self,

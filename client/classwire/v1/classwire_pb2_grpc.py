@@ -123,8 +123,9 @@ class ClassifyServiceServicer(object):
 
     def ZeroShotClassify(self, request, context):
         """ZeroShotClassify scores labels that the caller makes up, with a model of natural language
-        inference. INVALID_ARGUMENT/UNSUITABLE_MODEL if the model has no entailment label, has no
-        contradiction label where one is needed, or cannot rank.
+        inference. INVALID_ARGUMENT/UNSUITABLE_MODEL if the model has no entailment label, or no
+        contradiction label where one is needed, or if its tokenizer puts no special token between the
+        texts of a pair.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

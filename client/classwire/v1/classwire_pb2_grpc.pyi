@@ -61,8 +61,9 @@ class ClassifyServiceStub:
     """
     ZeroShotClassify: _grpc.UnaryUnaryMultiCallable[_classwire_pb2.ZeroShotClassifyRequest, _classwire_pb2.ZeroShotClassifyResponse]
     """ZeroShotClassify scores labels that the caller makes up, with a model of natural language
-    inference. INVALID_ARGUMENT/UNSUITABLE_MODEL if the model has no entailment label, has no
-    contradiction label where one is needed, or cannot rank.
+    inference. INVALID_ARGUMENT/UNSUITABLE_MODEL if the model has no entailment label, or no
+    contradiction label where one is needed, or if its tokenizer puts no special token between the
+    texts of a pair.
     """
 
 @_typing.type_check_only
@@ -98,8 +99,9 @@ class ClassifyServiceAsyncStub(ClassifyServiceStub):
     """
     ZeroShotClassify: _aio.UnaryUnaryMultiCallable[_classwire_pb2.ZeroShotClassifyRequest, _classwire_pb2.ZeroShotClassifyResponse]  # type: ignore[assignment]
     """ZeroShotClassify scores labels that the caller makes up, with a model of natural language
-    inference. INVALID_ARGUMENT/UNSUITABLE_MODEL if the model has no entailment label, has no
-    contradiction label where one is needed, or cannot rank.
+    inference. INVALID_ARGUMENT/UNSUITABLE_MODEL if the model has no entailment label, or no
+    contradiction label where one is needed, or if its tokenizer puts no special token between the
+    texts of a pair.
     """
 
 class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -168,8 +170,9 @@ class ClassifyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_classwire_pb2.ZeroShotClassifyResponse, _abc.Awaitable[_classwire_pb2.ZeroShotClassifyResponse]]:
         """ZeroShotClassify scores labels that the caller makes up, with a model of natural language
-        inference. INVALID_ARGUMENT/UNSUITABLE_MODEL if the model has no entailment label, has no
-        contradiction label where one is needed, or cannot rank.
+        inference. INVALID_ARGUMENT/UNSUITABLE_MODEL if the model has no entailment label, or no
+        contradiction label where one is needed, or if its tokenizer puts no special token between the
+        texts of a pair.
         """
 
 def add_ClassifyServiceServicer_to_server(servicer: ClassifyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

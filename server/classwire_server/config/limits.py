@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from .setting import setting
 
-TRUNCATIONS = ("reject", "drop_end", "drop_start")
+TRUNCATIONS = ("reject", "drop_end", "drop_start", "windows")
 
 SPARE_RPC_THREADS = 4
 """RPC threads that streams always leave free for other calls."""
@@ -20,8 +20,8 @@ class LimitSettings:
     )
     truncation: str = setting(
         "reject",
-        "Default for texts over the token limit: reject (TOO_MANY_TOKENS), drop_end or drop_start. "
-        "A call may choose another.",
+        "Default for texts over the token limit: reject (TOO_MANY_TOKENS), drop_end, drop_start "
+        "or windows (read the whole text in overlapping windows). A call may choose another.",
         choices=TRUNCATIONS,
     )
     max_text_bytes: int = setting(
@@ -31,6 +31,16 @@ class LimitSettings:
         256,
         "Maximum texts in a batch call. The server lowers it for models whose response could "
         "exceed 4 MiB. Larger batches get TOO_MANY_ITEMS.",
+    )
+    max_windows_per_text: int = setting(
+        64,
+        "Maximum windows of a text that is read in windows. The server lowers it for models whose "
+        "queue or response could not hold such a text. Longer texts get TOO_MANY_TOKENS.",
+    )
+    max_windows_per_call: int = setting(
+        512,
+        "Maximum windows of all texts of a call; a text that fits counts as one. Never less than "
+        "the two limits above. The rest of a batch gets OVERLOADED, other calls TOO_MANY_ITEMS.",
     )
     max_message_bytes: int = setting(
         20_971_520,

@@ -119,6 +119,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("max_tokens", 0, 1 << 20),
     ("max_text_bytes", 1, 1_024 * _MEBIBYTE),
     ("max_texts_per_call", 1, 10_000),
+    ("max_windows_per_text", 1, 10_000),
+    ("max_windows_per_call", 1, 100_000),
     ("max_message_bytes", 1_024, 1_024 * _MEBIBYTE),
     ("max_metadata_bytes", 1_024, _MEBIBYTE),
     ("default_timeout_s", 0.001, 86_400),

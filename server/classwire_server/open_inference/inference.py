@@ -7,20 +7,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Self
 
+from classwire.v1.classwire_pb2 import ClassifyOptions
 from classwire_server.errors import RequestError
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import reason_of
 from classwire_server.scheduling.batch import Priority
 from classwire_server.scheduling.model_statistics import Outcome
-from classwire_server.service.items import Item, Submission, read_items, run_items
-from classwire_server.service.requests import ClassifyRequest, Options
-from classwire_server.service.responses import outcome_of
-from classwire_server.tokenization import OffsetUnit
+from classwire_server.service.answers import outcome_of
+from classwire_server.service.items import Item, Submission, parts_of, read_items, run_items
+from classwire_server.service.options import parse_options
+from classwire_server.service.requests import ClassifyRequest, check_size
 
 from . import inference_pb2 as pb
 from .request import InferRequest, Output
 from .response import infer_response, raise_first
+
+DEFAULTS = ClassifyOptions()
+"""The protocol lets a request choose only its priority."""
 
 
 class Inference:
@@ -62,13 +66,16 @@ class Inference:
         with _failure_counted(model, received_s):
             request = InferRequest.parse(message, model.limits.max_texts_per_call, default_priority)
             deadline_s = min(submission.deadline_s, received_s + request.timeout_s)
+            options = parse_options(DEFAULTS, model, request.priority, "")
             items = read_items(
-                ClassifyRequest.of(model, _options(model, request.priority), request.texts),
+                ClassifyRequest.of(model, options, request.texts, "{name}[{place}]"),
                 replace(submission, deadline_s=deadline_s),
-                "{name}[{place}]",
             )
             try:
                 raise_first(items)
+                check_size(
+                    len(parts_of(items)), model.limits.max_windows_per_call, "inputs", "windows"
+                )
             except RequestError as error:
                 if items[0].trace is not None:
                     items[0].trace.refused(error)
@@ -93,20 +100,6 @@ class Inference:
         total_s = now_s - self._received_s
         self.model.dispatcher.statistics.count([Outcome.of_all(total_s, outcomes)])
         return response
-
-
-def _options(model: ServedModel, priority: Priority) -> Options:
-    """The options of every request: the protocol lets a request choose only its priority."""
-    return Options(
-        top_k=0,
-        min_score=None,
-        activation=model.checkpoint.activation,
-        truncation=None,
-        include_logits=False,
-        include_tokens=False,
-        offset_unit=OffsetUnit.UNICODE,
-        priority=priority,
-    )
 
 
 @contextmanager

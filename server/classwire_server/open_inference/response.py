@@ -9,9 +9,10 @@ from classwire.contract.reasons import Reason
 from classwire_server.errors import BadLogits, RequestError
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.status import request_error
-from classwire_server.scoring import ranking, scores
+from classwire_server.scoring import ranking
+from classwire_server.service.answers import answers_of
 from classwire_server.service.items import Item
-from classwire_server.service.responses import logits_of
+from classwire_server.service.options import default_aggregation
 
 from . import inference_pb2 as pb
 from .request import Output
@@ -41,8 +42,10 @@ def infer_response(
     """
     raise_first(items)
     labels = model.checkpoint.labels
-    logits = logits_of(items) if items else np.empty((0, len(labels)), np.float32)
-    values = scores(logits, model.checkpoint.activation)  # (texts, labels)
+    values = np.empty((0, len(labels)), np.float32)  # (texts, labels)
+    if items:
+        aggregation = default_aggregation(model)
+        _, values = answers_of(items, model.checkpoint.activation, aggregation)
     if values.shape[1] != len(labels):
         raise ValueError(f"{values.shape[1]} logits for {len(labels)} labels")
     if (bad := np.isnan(values).any(axis=1)).any():

@@ -10,7 +10,7 @@ from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.call import Call, parse
 from classwire_server.rpc.status import request_error
 from classwire_server.scheduling.batch import Priority
-from classwire_server.service.items import Submission
+from classwire_server.service.items import Submission, ended_items, parts_of
 from classwire_server.service.streaming.lifetime import StreamLimits
 from classwire_server.service.streaming.session import StreamSession
 
@@ -115,7 +115,8 @@ class InferStream(StreamSession[pb.ModelStreamInferResponse]):
             self._enter_window(exchange.weight)
         self._inbox.put([])
         if inference is not None and inference.items:
-            inference.model.dispatcher.submit_when_room(inference.items, lambda: self._over)
+            parts = parts_of(inference.items)
+            inference.model.dispatcher.submit_when_room(parts, lambda: self._over)
 
     def _write(self) -> Iterator[pb.ModelStreamInferResponse]:
         while True:
@@ -125,7 +126,7 @@ class InferStream(StreamSession[pb.ModelStreamInferResponse]):
                 is_next = bool(self._unanswered) and self._unanswered[0].ended
                 exchange = self._unanswered.popleft() if is_next else None
             if exchange is None:
-                self._inbox.get()
+                ended_items(self._inbox.get())
             else:
                 yield from self._send(exchange.response(), exchange.weight)
 
@@ -134,4 +135,4 @@ class InferStream(StreamSession[pb.ModelStreamInferResponse]):
             inferences = [exchange.inference for exchange in self._unanswered]
         for inference in inferences:
             if inference is not None:
-                inference.model.dispatcher.withdraw(inference.items)
+                inference.model.dispatcher.withdraw(parts_of(inference.items))

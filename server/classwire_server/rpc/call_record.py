@@ -31,13 +31,15 @@ class Method(NamedTuple):
 class TextsRead(NamedTuple):
     """Texts of one message, read and tokenized between two instants of the monotonic clock.
 
-    `bad` counts texts that ended with an error meanwhile.
+    `bad` counts texts that ended with an error meanwhile, `windows` what was queued of the others:
+    texts, or the windows of those that are read in windows.
     """
 
     checkpoint: "Checkpoint"
     priority: Priority
     texts: int
     bad: int
+    windows: int
     tokens: int
     began_s: float
     ended_s: float

@@ -136,8 +136,10 @@ class Dispatcher:
         left = deque(texts)
         with self._lock:
             while not self._closed and not given_up():
-                while left and self._scheduler.has_room(left[0]):
-                    self._add([left.popleft()])
+                while left and (left[0].ended or self._scheduler.has_room(left[0])):
+                    text = left.popleft()
+                    if not text.ended:  # withdrawn with another window of its text
+                        self._add([text])
                 remaining_s = left[0].deadline_s - time.monotonic() if left else 0.0
                 if remaining_s <= 0:
                     break

@@ -2,20 +2,25 @@
 
 import math
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Self
+from typing import TYPE_CHECKING, Protocol, Self
 
+from classwire_server.errors import RequestError
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.call_record import RECORD, TextsRead
 from classwire_server.rpc.status import request_error
-from classwire_server.scheduling.batch import Pending, TextTrace
+from classwire_server.scheduling.batch import Pending, Priority, TextTrace
+from classwire_server.scheduling.model_statistics import Outcome
 from classwire_server.security.callers import Caller
-from classwire_server.tokenization import Encoding, Text, tokens_made
+from classwire_server.tokenization import Encoding, Text, Tokenized, Windows, tokens_made
 
-from .requests import ClassifyRequest
+from .requests import windows_of
+
+if TYPE_CHECKING:
+    from classwire_server.scheduling.dispatcher import Dispatcher
 
 _NO_ENCODING = Encoding([], [], 0, Text(""))
 
@@ -25,12 +30,35 @@ class Item(Pending):
     """A text and its encoding; a text that cannot be encoded has ended with its `error`.
 
     `received_s` is the instant of the monotonic clock at which its message arrived, `tokenize_s`
-    how long the message's texts took to tokenize, and `id` the name that a stream gives it.
+    how long the message's texts took to tokenize, and `id` the name that a stream gives it. A text
+    of several windows, as `layout` has them, is not queued itself: its `windows` are, of which
+    `windows_left` have not ended.
     """
 
     received_s: float = 0.0
     tokenize_s: float = 0.0
     id: str = ""
+    layout: Windows | None = None
+    windows: Sequence["WindowItem"] = ()
+    windows_left: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of the text, or of all its windows."""
+        return self.layout.total_tokens if self.layout is not None else len(self.encoding.ids)
+
+    @property
+    def parts(self) -> Sequence[Pending]:
+        """What is queued for the text: itself, or its windows."""
+        return self.windows or (self,)
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class WindowItem(Pending):
+    """One window of a text, queued by `dispatcher` as a text is."""
+
+    item: Item
+    dispatcher: "Dispatcher"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +66,12 @@ class Submission:
     """Who sent a message, when, and where its items go when they end.
 
     `received_s` and `deadline_s` are instants of the monotonic clock, math.inf for no deadline.
-    `flow` is the stream that the message belongs to, None for a unary call.
+    `flow` is the stream that the message belongs to, None for a unary call. `ended_items` reads
+    `inbox`.
     """
 
     caller: Caller
-    inbox: "SimpleQueue[list[Item]]"
+    inbox: "SimpleQueue[list[Pending]]"
     received_s: float
     deadline_s: float = math.inf
     flow: Hashable = None
@@ -53,41 +82,92 @@ class Submission:
         return cls(call.caller, SimpleQueue(), call.received_s, call.deadline_s)
 
 
-def read_items(request: ClassifyRequest, submission: Submission, field: str) -> list[Item]:
+class Request(Protocol):
+    """The texts of one message for one model."""
+
+    @property
+    def model(self) -> ServedModel:
+        """The model that computes them."""
+        ...
+
+    @property
+    def priority(self) -> Priority:
+        """Which work goes first."""
+        ...
+
+    def encode(self) -> Sequence[Tokenized]:
+        """The input of each text, or the error in its place."""
+        ...
+
+
+def read_items(request: Request, submission: Submission) -> list[Item]:
     """Tokenize the texts of one message together; a bad text never fails another.
 
-    `field` is the path of a text in the message, with {place} for the index of its input and {name}
-    for text or text_pair. The caller's rate is charged for the texts. Raises RequestError
-    RATE_LIMITED for a unary call of a caller over its rate; a stream has waited before.
+    The caller's rate is charged for the texts. Raises RequestError RATE_LIMITED for a unary call of
+    a caller over its rate; a stream has waited before.
     """
     began_s = time.monotonic()
     rate, is_unary = submission.caller.rate, submission.flow is None
     if is_unary:
         rate.check(began_s)
-    encodings = _encode(request)
-    ended_s = time.monotonic()
     charge = rate.charge if is_unary else rate.take
-    charge(sum(map(tokens_made, encodings)), ended_s)
-    trace = _record(request, encodings, began_s, ended_s)
+    try:
+        outcomes = request.encode()
+    except RequestError as error:
+        charge(tokens_made(error), time.monotonic())
+        raise
+    ended_s = time.monotonic()
+    charge(sum(map(tokens_made, outcomes)), ended_s)
+    trace = _record(request, outcomes, began_s, ended_s)
     items = []
-    for place, encoding in enumerate(encodings):
-        error = None
-        if isinstance(encoding, Exception):
-            error = request_error(encoding)
-            error.field = error.field and field.format(place=place, name=error.field)
-            encoding = _NO_ENCODING
+    for outcome in outcomes:
         item = Item(
-            encoding,
-            request.options.priority,
+            outcome if isinstance(outcome, Encoding) else _NO_ENCODING,
+            request.priority,
             submission.inbox,
             submission.deadline_s,
             submission.flow,
-            error=error,
+            error=request_error(outcome) if isinstance(outcome, Exception) else None,
             trace=trace,
             received_s=submission.received_s,
             tokenize_s=ended_s - began_s,
         )
+        if isinstance(outcome, Windows):
+            item.layout = outcome
+            item.windows = _windows(item, outcome, request.model.dispatcher)
+            item.windows_left = len(item.windows)
         items.append(item)
+    return items
+
+
+def _windows(item: Item, layout: Windows, dispatcher: "Dispatcher") -> list[WindowItem]:
+    return [
+        WindowItem(
+            encoding,
+            item.priority,
+            item.inbox,
+            item.deadline_s,
+            item.flow,
+            trace=item.trace,
+            item=item,
+            dispatcher=dispatcher,
+        )
+        for encoding in layout.encodings
+    ]
+
+
+def run(request: Request, call: Call) -> list[Item]:
+    """Tokenize the texts of a call and wait until each has ended.
+
+    Raises RequestError as read_items and run_items do.
+    """
+    items = read_items(request, Submission.of(call))
+    try:
+        run_items(request.model, items, call)
+    except RequestError as error:
+        rejected = Outcome(time.monotonic() - call.received_s, reason=error.reason)
+        request.model.dispatcher.statistics.count([rejected] * len(items))
+        raise
     return items
 
 
@@ -100,43 +180,72 @@ def run_items(model: ServedModel, items: Sequence[Item], call: Call) -> None:
     if not left:
         return
     dispatcher, inbox = model.dispatcher, left[0].inbox
-    dispatcher.submit(left)
-    call.when_over(lambda: dispatcher.withdraw(left))
+    parts = parts_of(left)
+    dispatcher.submit(parts)
+    call.when_over(lambda: dispatcher.withdraw(parts))
     ended = 0
     while ended < len(left):
-        ended += len(inbox.get())
+        ended += len(ended_items(inbox.get()))
 
 
-def _encode(request: ClassifyRequest) -> list[Encoding | Exception]:
-    """The encoding of each text, or the error in its place."""
-    options = request.options
-    encodings = iter(
-        request.model.tokenization.encode_all(
-            [text for text in request.texts if isinstance(text, Text)],
-            options.truncation,
-            spans=options.include_tokens,
-        )
-    )
-    return [next(encodings) if isinstance(text, Text) else text for text in request.texts]
+def parts_of(items: Iterable[Item]) -> list[Pending]:
+    """All that is queued for these texts."""
+    return [part for item in items for part in item.parts]
+
+
+def ended_items(parts: Iterable[Pending]) -> list[Item]:
+    """The texts that end with these texts and windows, which an inbox has delivered.
+
+    A text ends with its last window, or with the first that has an error: the others are withdrawn.
+    Only the thread that reads the inbox may call it.
+    """
+    items = []
+    for part in parts:
+        if isinstance(part, Item):
+            items.append(part)
+        elif isinstance(part, WindowItem) and (item := _ended_by(part)) is not None:
+            items.append(item)
+    return items
+
+
+def _ended_by(window: WindowItem) -> Item | None:
+    item = window.item
+    item.windows_left -= 1
+    if item.ended:
+        return None
+    if window.error is not None:
+        item.error = window.error
+        window.dispatcher.withdraw(item.windows)
+        return item
+    if item.windows_left:
+        return None
+    # The last one, so that the answer names the engine that took over in between.
+    item.answer, item.row = window.answer, window.row
+    return item
 
 
 def _record(
-    request: ClassifyRequest,
-    encodings: Sequence[Encoding | Exception],
-    began_s: float,
-    ended_s: float,
+    request: Request, outcomes: Sequence[Tokenized], began_s: float, ended_s: float
 ) -> TextTrace | None:
     """Count the texts in the record of the call, if it has one; returns their trace, if any."""
     record = RECORD.get()
     if record is None:
         return None
-    checkpoint, texts = request.model.checkpoint, len(encodings)
-    good = [encoding for encoding in encodings if isinstance(encoding, Encoding)]
-    tokens = sum(len(encoding.ids) for encoding in good)
+    checkpoint, texts = request.model.checkpoint, len(outcomes)
+    bad = sum(isinstance(outcome, Exception) for outcome in outcomes)
+    tokens = sum(tokens_made(each) for each in outcomes if not isinstance(each, Exception))
     record.texts_read(checkpoint.name, texts, tokens)
     if record.trace is None:
         return None
-    priority, bad = request.options.priority, texts - len(good)
     return record.trace.texts_read(
-        TextsRead(checkpoint, priority, texts, bad, tokens, began_s, ended_s)
+        TextsRead(
+            checkpoint,
+            request.priority,
+            texts,
+            bad,
+            sum(map(windows_of, outcomes)),
+            tokens,
+            began_s,
+            ended_s,
+        )
     )

@@ -13,10 +13,14 @@ from classwire_server.registry.registry import Entry, ModelState, Registry, Serv
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import duration
 
-from .requests import ACTIVATIONS, TRUNCATIONS
+from .options import ACTIVATIONS, TRUNCATIONS
 from .responses import PRECISIONS, engine, key_of
+from .tasks import tasks_of
 
-FEATURES = ("classify", "batch_classify", "stream_classify", "tokenize", "text_pair")
+FEATURES = (
+    *("classify", "batch_classify", "stream_classify", "tokenize", "text_pair"),
+    *("windows", "rank", "zero_shot_classify"),
+)
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1_000
 MAX_PAGE_BYTES = 2 << 20
@@ -130,7 +134,11 @@ def _describe(message: pb.Model, served: ServedModel) -> None:
                 max_text_bytes=limits.max_text_bytes,
                 stream_window_items=limits.stream_window_items,
                 stream_items_per_message=limits.stream_items_per_message,
+                max_windows_per_text=limits.max_windows_per_text,
+                max_windows_per_call=limits.max_windows_per_call,
+                max_texts_per_call_with_windows=limits.max_texts_per_call_with_windows,
             ),
             fingerprint=checkpoint.fingerprint,
+            tasks=tasks_of(served),
         )
     )

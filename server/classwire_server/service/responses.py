@@ -8,19 +8,17 @@ from enum import Enum
 from itertools import starmap
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.engine import EngineTraits, Execution, Layout, Precision
 from classwire_server.errors import BadLogits
 from classwire_server.registry.registry import ServedModel
-from classwire_server.rpc.status import item_error, reason_of, request_error
-from classwire_server.scheduling.model_statistics import Outcome
+from classwire_server.rpc.status import item_error, request_error
 from classwire_server.scoring import ranking, scores
-from classwire_server.tokenization import Token
+from classwire_server.tokenization import OffsetUnit, Token, Windows
 
+from .answers import answers_of, computed, count, window_logits
 from .items import Item
-from .requests import ACTIVATIONS, Options
+from .options import ACTIVATIONS, AGGREGATIONS, Options
 
 E = TypeVar("E", bound=Enum)
 
@@ -62,41 +60,23 @@ def write_outcomes(
             if item.error is not None:
                 raise item.error
             message, labels = outcome.classification, model.checkpoint.labels
-            _write_scores(message, next(classifications), labels, options)
+            classification = next(classifications)
+            _write_scores(message, classification, labels, options)
             _write_tokens(message, item, options)
+            _write_windows(message, item, classification, options)
         except CancelledError:
             raise
         except Exception as error:  # one bad text never fails another
             item.error = request_error(error)
             outcome.error.CopyFrom(item_error(item.error))
-    now_s = time.monotonic()
-    model.dispatcher.statistics.count(outcome_of(item, now_s) for item in items)
-
-
-def outcome_of(item: Item, now_s: float) -> Outcome:
-    """What the statistics count for an item that has ended."""
-    total_s, answer = now_s - item.received_s, item.answer
-    if item.error is not None or answer is None:
-        return Outcome(total_s, reason=reason_of(item.error))
-    ended_s = answer.began_s + answer.logits.inference_s
-    if ended_s <= item.queued_s:  # the answer was cached
-        return Outcome(total_s, 1, None, item.tokens, item.priority)
-    began_s = max(answer.began_s, item.queued_s)
-    stages_s = (item.tokenize_s, began_s - item.queued_s, ended_s - began_s)
-    return Outcome(total_s, 1, stages_s, item.tokens, item.priority)
-
-
-def logits_of(items: Sequence[Item]) -> np.ndarray:
-    """The logits of the items that have an answer, at least one: (texts, labels)."""
-    return np.concatenate([i.answer.logits.values[i.row : i.row + 1] for i in items if i.answer])
+    count(model, items)
 
 
 def _classify(items: Sequence[Item], options: Options) -> Iterator[Classification]:
     """The classification of each item that has an answer, computed for all items at once."""
     if not any(item.answer for item in items):
         return iter(())
-    logits = logits_of(items)
-    values = scores(logits, options.activation)
+    logits, values = answers_of(items, options.activation, options.aggregation)
     ranked = ranking(values)[:, : options.top_k or None]
     columns = zip(logits.tolist(), values.tolist(), ranked.tolist(), strict=True)
     return starmap(Classification, columns)
@@ -130,25 +110,47 @@ def _write_tokens(message: pb.Classification, item: Item, options: Options) -> N
         message.tokens.extend(map(token, item.encoding.tokens(options.offset_unit)))
 
 
+def _write_windows(
+    message: pb.Classification, item: Item, classification: Classification, options: Options
+) -> None:
+    message.window_count = len(item.parts)
+    if item.windows:
+        message.aggregation = key_of(AGGREGATIONS, options.aggregation)
+    if options.include_windows:
+        layout = item.layout or Windows.of(item.encoding)
+        values = [classification.scores]
+        if item.windows:
+            values = scores(window_logits(item), options.activation).tolist()
+        for window, row in zip(window_messages(layout, options.offset_unit), values, strict=True):
+            window.scores.extend(row)
+            message.windows.append(window)
+
+
+def window_messages(layout: Windows, unit: OffsetUnit) -> Iterator[pb.TextWindow]:
+    """The messages for the windows of a text, without their scores."""
+    for encoding, (start, end) in zip(layout.encodings, layout.spans(unit), strict=True):
+        yield pb.TextWindow(
+            start=start,
+            end=end,
+            sequence_index=layout.sequence_index,
+            token_count=len(encoding.ids),
+        )
+
+
 def timing_of(items: Sequence[Item]) -> pb.Timing:
     """Where the time went: the largest value over the items, for each field."""
     now_s = time.monotonic()
-    answered = [(item, item.answer) for item in items if item.answer]
+    answered = computed(items)
     answers = {answer for _, answer in answered}
     return pb.Timing(
         tokenize_us=_microseconds(item.tokenize_s for item in items),
-        queue_us=_microseconds(answer.began_s - item.queued_s for item, answer in answered),
+        queue_us=_microseconds(answer.began_s - part.queued_s for part, answer in answered),
         inference_us=_microseconds(answer.logits.inference_s for answer in answers),
         total_us=_microseconds(now_s - item.received_s for item in items),
         batch_texts=max((answer.batch_texts for answer in answers), default=0),
         batch_tokens=max((answer.batch_tokens for answer in answers), default=0),
-        cached=any(item.cached for item in items),
+        cached=any(part.cached for part, _ in answered),
     )
-
-
-def traits_of(items: Sequence[Item]) -> EngineTraits | None:
-    """The traits of the engine that computed the last answer; None without an answer."""
-    return next((i.answer.logits.traits for i in reversed(items) if i.answer), None)
 
 
 def _microseconds(durations_s: Iterable[float]) -> int:

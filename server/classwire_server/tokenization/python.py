@@ -7,7 +7,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from . import Text, Truncation
+from .encoding import Text
+from .fitting import Truncation
+from .tokenizer import Encoded
 
 MAX_CACHED_WORDS = 10_000
 """Some tokenizers cache every word. The server clears a cache that has more."""
@@ -51,12 +53,36 @@ class PythonTokenizer:
         """Encode whole texts or pairs; one that fails has its exception in its place."""
         return [self._encode(source) for source in sources]
 
+    def encode_plain(self, texts: Sequence[str]) -> list[Sequence[int] | Exception]:
+        """The ids of texts without special tokens; one that fails has its exception in its
+        place.
+        """
+        made = (self._encode(Text(text), add_special_tokens=False) for text in texts)
+        return [each if isinstance(each, Exception) else each.ids for each in made]
+
     def truncate(
         self, source: Text, truncation: Truncation, max_tokens: int, *, spans: bool
     ) -> Ids | Exception:
         """Encode the part of a text or pair that `max_tokens` have room for."""
         side = "right" if truncation is Truncation.DROP_END else "left"
         return self._encode(source, side, truncation="longest_first", max_length=max_tokens)
+
+    def texts_in(self, source: Text, encoded: Encoded) -> list[range]:
+        """The positions of the tokens of each text in the encoding of a text or pair.
+
+        Raises ValueError if they are not there as they are without special tokens.
+        """
+        texts, ids, start = [], list(encoded.ids), 0
+        for plain in self.encode_plain([text for text in source if text is not None]):
+            if isinstance(plain, Exception):
+                raise plain
+            while ids[start : start + len(plain)] != plain:
+                start += 1
+                if start + len(plain) > len(ids):
+                    raise ValueError("the tokenizer changes tokens when it adds special ones")
+            texts.append(range(start, start + len(plain)))
+            start += len(plain)
+        return texts
 
     def id_to_token(self, id_: int) -> str:
         """The entry of the vocabulary for an id."""

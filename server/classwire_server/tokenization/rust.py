@@ -11,7 +11,8 @@ from typing import Any
 
 import tokenizers
 
-from . import Text, Truncation
+from .encoding import Text, texts_in
+from .fitting import Truncation
 
 # While the model uses all cores, the tokenizer's own threads take a third more CPU time.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -48,12 +49,23 @@ class RustTokenizer:
         """Encode whole texts or pairs; one that fails has its exception in its place."""
         return _encode(self._untruncated, sources, spans)
 
+    def encode_plain(self, texts: Sequence[str]) -> list[Sequence[int] | Exception]:
+        """The ids of texts without special tokens; one that fails has its exception in its
+        place.
+        """
+        made = _encode(self._untruncated, [Text(text) for text in texts], False, special=False)
+        return [each if isinstance(each, Exception) else each.ids for each in made]
+
     def truncate(
         self, source: Text, truncation: Truncation, max_tokens: int, *, spans: bool
     ) -> Any:
         """Encode the part of a text or pair that `max_tokens` have room for."""
         [encoded] = _encode(self._truncating_tokenizer(truncation, max_tokens), [source], spans)
         return encoded
+
+    def texts_in(self, source: Text, encoded: Any) -> list[range]:
+        """The positions of the tokens of each text in the encoding of a text or pair."""
+        return texts_in(encoded.sequence_ids)
 
     def id_to_token(self, id_: int) -> str:
         """The entry of the vocabulary for an id."""
@@ -81,12 +93,17 @@ class RustTokenizer:
         return tokenizer
 
 
-def _encode(tokenizer: tokenizers.Tokenizer, sources: Sequence[Text], spans: bool) -> list[Any]:
-    """Rust's encodings of the texts; one that fails has its exception in its place."""
+def _encode(
+    tokenizer: tokenizers.Tokenizer, sources: Sequence[Text], spans: bool, special: bool = True
+) -> list[Any]:
+    """Rust's encodings of the texts; one that fails has its exception in its place.
+
+    `special` adds special tokens.
+    """
     encode = tokenizer.encode_batch if spans else tokenizer.encode_batch_fast
     inputs = [source.text if source.text_pair is None else tuple(source) for source in sources]
     try:
-        return list(encode(inputs))
+        return list(encode(inputs, add_special_tokens=special))
     except BaseException as error:
         # A panic in Rust is a BaseException, which the handlers above would not catch.
         panicked = type(error).__name__ == "PanicException"
@@ -94,4 +111,4 @@ def _encode(tokenizer: tokenizers.Tokenizer, sources: Sequence[Text], spans: boo
             raise
         if len(sources) == 1:
             return [RuntimeError("the tokenizer panicked") if panicked else error]
-    return [result for source in sources for result in _encode(tokenizer, [source], spans)]
+    return [made for source in sources for made in _encode(tokenizer, [source], spans, special)]

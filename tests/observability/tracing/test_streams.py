@@ -124,7 +124,7 @@ def test_a_message_without_an_answer(exporter: InMemorySpanExporter) -> None:
 
     tracing.begin(record, ())
     assert record.trace is not None
-    record.trace.texts_read(TextsRead(checkpoint, Priority.BULK, 2, 1, 9, 1.0, 2.0))
+    record.trace.texts_read(TextsRead(checkpoint, Priority.BULK, 2, 1, 1, 9, 1.0, 2.0))
     tracing.ended(record, grpc.StatusCode.UNAVAILABLE)
 
     names = [span.name for span in exporter.get_finished_spans()]

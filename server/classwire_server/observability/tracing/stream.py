@@ -79,7 +79,9 @@ class StreamTrace:
 
 
 class MessageTrace(Trace):
-    """A message of a stream. Ends when the last of its texts has an answer or error."""
+    """A message of a stream. Ends when the last of its texts, or of their windows, has an
+    answer or error.
+    """
 
     def __init__(
         self,
@@ -91,7 +93,7 @@ class MessageTrace(Trace):
         super().__init__(tracer, start)
         self._when_over = when_over
         self._texts, self._tokens = read.texts, read.tokens
-        self._left = read.texts - read.bad
+        self._left = read.windows
         self._reason: Reason | None = None
 
     def texts_read(self, read: TextsRead) -> Trace:

@@ -65,12 +65,10 @@ class Trace:
         """Add the span of reading texts. Returns the trace of these texts."""
         self.read = read
         self._failed += read.bad
-        self.child(
-            "tokenize",
-            read.began_s,
-            read.ended_s,
-            {"classwire.texts": read.texts, "classwire.tokens": read.tokens},
-        )
+        counts = {"classwire.texts": read.texts, "classwire.tokens": read.tokens}
+        if read.windows > read.texts:
+            counts["classwire.windows"] = read.windows
+        self.child("tokenize", read.began_s, read.ended_s, counts)
         return self
 
     def text_ended(self, text: "Pending") -> None:

@@ -9,7 +9,8 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import RequestError
 from classwire_server.registry.registry import Registry
 from classwire_server.rpc.call import Call, parse
-from classwire_server.service.items import Item, Submission, read_items
+from classwire_server.scheduling.batch import Pending
+from classwire_server.service.items import Item, Submission, ended_items, parts_of, read_items
 from classwire_server.service.requests import ClassifyRequest, text_of
 
 from .config import StreamConfig
@@ -53,7 +54,7 @@ class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
         with self._changed:
             config, unanswered = self._config, list(self._unanswered.values())
         if config is not None:
-            config.model.dispatcher.withdraw(unanswered)
+            config.model.dispatcher.withdraw(parts_of(unanswered))
 
     def _accept(self, request: pb.StreamClassifyRequest, config: StreamConfig) -> None:
         """Read the items of a message, up to the first bad id, and queue them for the engine.
@@ -68,9 +69,8 @@ class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
         texts = [text_of(message.input) for message in messages[:count]]
         deadline_s = read_s + config.item_timeout_s
         items = read_items(
-            ClassifyRequest.of(model, config.options, texts),
+            ClassifyRequest.of(model, config.options, texts, "items.items[{place}].input.{name}"),
             Submission(self._call.caller, self._inbox, read_s, deadline_s, flow=self),
-            "items.items[{place}].input.{name}",
         )
         with self._changed:
             if not self._reading:
@@ -79,11 +79,11 @@ class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
                 item.id = item_id
                 self._unanswered[item_id] = item
             self._enter_window(count)
-        bad = [item for item in items if item.error]
+        bad: list[Pending] = [item for item in items if item.error]
         if bad:
             self._inbox.put(bad)
         model.dispatcher.submit_when_room(
-            [item for item in items if not item.error], lambda: self._over
+            parts_of(item for item in items if not item.error), lambda: self._over
         )
         if bad_id is not None:
             raise bad_id
@@ -129,6 +129,6 @@ class ClassifyStream(StreamSession[pb.StreamClassifyResponse]):
             yield from split(ended, config.results_per_message)
             if is_last:
                 return
-            ended = [*self._inbox.get()]
+            ended = ended_items(self._inbox.get())
             while not self._inbox.empty():
-                ended += self._inbox.get()
+                ended += ended_items(self._inbox.get())

@@ -12,7 +12,8 @@ from classwire_server.errors import RequestError
 from classwire_server.registry.registry import Registry, ServedModel
 from classwire_server.rpc.call import Call, parse
 from classwire_server.scheduling.batch import Priority
-from classwire_server.service.requests import Options, max_texts, parse_enum, parse_options
+from classwire_server.service.options import Options, parse_enum, parse_options
+from classwire_server.service.requests import max_texts
 
 MAX_TIMEOUT_S = 315_576_000_000
 """Maximum of a protobuf Duration."""

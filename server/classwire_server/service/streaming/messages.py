@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import RequestError
+from classwire_server.service.answers import traits_of
 from classwire_server.service.items import Item
-from classwire_server.service.responses import model_ref, timing_of, traits_of, write_outcomes
+from classwire_server.service.responses import model_ref, timing_of, write_outcomes
 
 from .config import StreamConfig
 

@@ -19,8 +19,8 @@ from google.protobuf.message import Message
 from classwire_server.errors import RequestError, draining
 from classwire_server.rpc.call import Call
 from classwire_server.rpc.status import request_error
+from classwire_server.scheduling.batch import Pending
 from classwire_server.security.authenticator import bad_credentials
-from classwire_server.service.items import Item
 
 from .lifetime import MIN_DRAIN_S, StreamLifetime, StreamLimits
 
@@ -37,7 +37,7 @@ class StreamSession(ABC, Generic[Response]):
     def __init__(self, requests: Iterator[bytes], call: Call, limits: StreamLimits) -> None:
         self._requests = requests
         self._call = call
-        self._inbox: SimpleQueue[list[Item]] = SimpleQueue()  # an empty list wakes the writer
+        self._inbox: SimpleQueue[list[Pending]] = SimpleQueue()  # an empty list wakes the writer
         self._changed = threading.Condition()  # guards all below, and the state of subclasses
         self.read_items = 0
         self.sent_items = 0
