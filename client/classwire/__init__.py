@@ -20,10 +20,15 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from ._pipeline import TextClassificationPipeline, pipeline
+    from ._ranking import FailedDocument, RankedDocument, Ranking, RankOptions
     from ._requests import ClassifyOptions
+    from ._windows import WindowOptions
+    from ._zero_shot import CandidateScore, ZeroShotClassification, ZeroShotOptions
+    from ._zero_shot_pipeline import ZeroShotClassificationPipeline
     from .aio import AsyncClient
     from .client import Client
     from .contract.reasons import Reason
+    from .cross_encoder import CrossEncoder
     from .errors import (
         CancelledError,
         ClasswireError,
@@ -53,6 +58,7 @@ if TYPE_CHECKING:
         StreamItem,
         StreamResult,
         TextInput,
+        TextWindow,
         Timing,
         Token,
         Tokenization,
@@ -63,12 +69,15 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "CancelledError",
+    "CandidateScore",
     "Classification",
     "ClassifyOptions",
     "ClasswireError",
     "Client",
+    "CrossEncoder",
     "DeadlineExceededError",
     "Deviation",
+    "FailedDocument",
     "InternalError",
     "InvalidInputError",
     "LabelScore",
@@ -80,6 +89,9 @@ __all__ = [
     "OverloadedError",
     "PermissionDeniedError",
     "PoisonInputError",
+    "RankOptions",
+    "RankedDocument",
+    "Ranking",
     "Reason",
     "ServerInfo",
     "ServerLimits",
@@ -87,6 +99,7 @@ __all__ = [
     "StreamResult",
     "TextClassificationPipeline",
     "TextInput",
+    "TextWindow",
     "Timing",
     "Tls",
     "Token",
@@ -96,6 +109,10 @@ __all__ = [
     "UnimplementedError",
     "UnknownModelError",
     "UnusableClientError",
+    "WindowOptions",
+    "ZeroShotClassification",
+    "ZeroShotClassificationPipeline",
+    "ZeroShotOptions",
     "__version__",
     "pipeline",
     "raise_for_errors",
@@ -104,12 +121,15 @@ __all__ = [
 _MODULES = {
     "AsyncClient": ".aio",
     "CancelledError": ".errors",
+    "CandidateScore": "._zero_shot",
     "Classification": ".results",
     "ClassifyOptions": "._requests",
     "ClasswireError": ".errors",
     "Client": ".client",
+    "CrossEncoder": ".cross_encoder",
     "DeadlineExceededError": ".errors",
     "Deviation": ".results",
+    "FailedDocument": "._ranking",
     "InternalError": ".errors",
     "InvalidInputError": ".errors",
     "LabelScore": ".results",
@@ -121,6 +141,9 @@ _MODULES = {
     "OverloadedError": ".errors",
     "PermissionDeniedError": ".errors",
     "PoisonInputError": ".errors",
+    "RankOptions": "._ranking",
+    "RankedDocument": "._ranking",
+    "Ranking": "._ranking",
     "Reason": ".contract.reasons",
     "ServerInfo": ".results",
     "ServerLimits": ".results",
@@ -128,6 +151,7 @@ _MODULES = {
     "StreamResult": ".results",
     "TextClassificationPipeline": "._pipeline",
     "TextInput": ".results",
+    "TextWindow": ".results",
     "Timing": ".results",
     "Tls": ".tls",
     "Token": ".results",
@@ -137,6 +161,10 @@ _MODULES = {
     "UnimplementedError": ".errors",
     "UnknownModelError": ".errors",
     "UnusableClientError": ".errors",
+    "WindowOptions": "._windows",
+    "ZeroShotClassification": "._zero_shot",
+    "ZeroShotClassificationPipeline": "._zero_shot_pipeline",
+    "ZeroShotOptions": "._zero_shot",
     "pipeline": "._pipeline",
     "raise_for_errors": ".results",
 }

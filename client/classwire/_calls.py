@@ -91,11 +91,7 @@ def classify_batch(
     most = len(inputs)  # unless the limits are known, which they are once the model is loaded
     if known is not None:
         limits[name] = known
-        most = (
-            known.max_texts_per_call_with_tokens
-            if options.include_tokens
-            else known.max_texts_per_call
-        )
+        most = _texts_per_call(known, options)
     for batch in _requests.batches(inputs, most):
         try:
             outcomes |= yield from _batch(batch, name, options)
@@ -104,6 +100,16 @@ def classify_batch(
                 limits.pop(name, None)  # the limits have changed: the next batch asks again
             raise
     return [outcomes[given] for given in range(len(outcomes))]
+
+
+def _texts_per_call(limits: ModelLimits, options: pb.ClassifyOptions) -> int:
+    """How many texts with these options go in one call."""
+    of_options = [limits.max_texts_per_call]
+    if options.include_tokens:
+        of_options.append(limits.max_texts_per_call_with_tokens)
+    if options.include_windows and limits.max_texts_per_call_with_windows is not None:
+        of_options.append(limits.max_texts_per_call_with_windows)
+    return min(of_options)
 
 
 def _batch(
@@ -133,28 +139,29 @@ def _batch(
         shared = _responses.Shared.of(response, request_id)
         for sent, ((given, _), result) in enumerate(zip(batch, response.outcomes, strict=True)):
             outcomes[given] = _responses.outcome(result, shared, index=(sent, given))
-        batch = [each for each in batch if is_retryable(outcomes[each[0]])]
+        rest = [each for each in batch if is_retryable(outcomes[each[0]])]
+        progressed = len(rest) < len(batch)
+        batch = rest
         errors = [
             error for given, _ in batch if isinstance(error := outcomes[given], ClasswireError)
         ]
-        if not errors or not (yield Again(max(errors, key=lambda error: error.retry_after_s or 0))):
+        if not errors:
+            return outcomes
+        latest = max(errors, key=lambda error: error.retry_after_s or 0)
+        if not (yield Again(latest, progressed)):
             return outcomes
 
 
 def tokenize(
-    text: str | TextInput,
-    text_pair: str | None,
-    model: str | None,
-    truncation: _requests.Truncation | None,
-    offset_unit: _requests.OffsetUnit | None,
+    text: str | TextInput, text_pair: str | None, model: str | None, options: pb.ClassifyOptions
 ) -> Steps[Tokenization]:
     """Ask for the tokens that the model would read."""
-    options = _requests.classify_options(truncation=truncation, offset_unit=offset_unit)
     request = pb.TokenizeRequest(
         input=_requests.text_input(text, text_pair),
         model=_requests.name(model, "model"),
         truncation=options.truncation,
         offset_unit=options.offset_unit,
+        windows=options.windows if options.HasField("windows") else None,
     )
     response, request_id = yield Call("classify", "Tokenize", request)
     return _responses.tokenization(response, request_id)

@@ -33,6 +33,8 @@ _SERVICE_CONFIG = {
                 {"service": "classwire.v1.ClassifyService", "method": "Classify"},
                 {"service": "classwire.v1.ClassifyService", "method": "BatchClassify"},
                 {"service": "classwire.v1.ClassifyService", "method": "Tokenize"},
+                {"service": "classwire.v1.ClassifyService", "method": "Rank"},
+                {"service": "classwire.v1.ClassifyService", "method": "ZeroShotClassify"},
                 {"service": "classwire.v1.ModelService"},
             ],
             # gRPC retries once, at once, on another server. `Retry` makes all further attempts:

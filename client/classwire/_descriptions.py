@@ -32,6 +32,10 @@ class ModelLimits(Result):
         max_text_bytes: Bytes of UTF-8 of a text.
         stream_window_items: Items of a stream without a result.
         stream_items_per_message: Items of one message of a stream.
+        max_windows_per_text: Windows of a text. The limits of windows are None from a server that
+            is too old for them.
+        max_windows_per_call: Windows of a call; a text that fits counts as one.
+        max_texts_per_call_with_windows: Texts of one batch, with `include_windows`.
     """
 
     max_texts_per_call: int
@@ -39,6 +43,9 @@ class ModelLimits(Result):
     max_text_bytes: int
     stream_window_items: int
     stream_items_per_message: int
+    max_windows_per_text: int | None = None
+    max_windows_per_call: int | None = None
+    max_texts_per_call_with_windows: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,7 +64,8 @@ class Model(Result):
         problem_type: single_label_classification, multi_label_classification or regression.
         activation: The activation of calls that name none: softmax, sigmoid or identity.
         max_tokens: Maximum number of tokens of a text or pair, special tokens included.
-        default_truncation: The truncation of calls that name none: reject, drop_end or drop_start.
+        default_truncation: The truncation of calls that name none: reject, drop_end, drop_start
+            or windows.
         device: Where it runs: cpu, or a GPU.
         precision: float32, bfloat16, float16 or int8.
         execution: plain or compiled.
@@ -65,6 +73,8 @@ class Model(Result):
         deviation: How far its scores are from direct use or float32; None if not measured.
         limits: The limits of calls to it.
         fingerprint: SHA-256 over weights, config and tokenizer, as 64 hexadecimal digits.
+        tasks: What the checkpoint is made for: classify, rank and zero_shot_classify. A hint that
+            stops no call; empty from a server that is too old for it.
     """
 
     name: str
@@ -86,6 +96,7 @@ class Model(Result):
     deviation: Deviation | None = field(repr=False)
     limits: ModelLimits | None = field(repr=False)
     fingerprint: str | None = field(repr=False)
+    tasks: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, cast
 
+from .errors import ClasswireError
+
 _MOST_ELEMENTS = 3
 """How many elements of a tuple are shown."""
 _LONGEST_STR = 40
@@ -30,7 +32,14 @@ class Result:
         """Return the attributes as a dict of values that JSON has: a result in it as a dict too, a
         tuple as a list.
         """
-        return {each.name: _plain(getattr(self, each.name)) for each in _fields(self)}
+        plain: dict[str, Any] = {}
+        for each in _fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, ClasswireError):
+                plain |= value.to_dict()
+            else:
+                plain[each.name] = _plain(value)
+        return plain
 
     def _brief(self) -> str:
         """The `repr` inside that of another result."""

@@ -1,4 +1,4 @@
-"""`pipeline`: a served model with the interface of `transformers.pipeline("text-classification")`.
+"""`pipeline`: a served model with the interface of `transformers.pipeline`.
 
 Call forms and return shapes are those of transformers 5. docs/guides/pipeline.md lists the
 differences.
@@ -11,9 +11,10 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, overload
 
 from . import _channel, _requests
+from ._zero_shot_pipeline import ZeroShotClassificationPipeline, zero_shot_pipeline
 from .client import Client
 from .contract.reasons import Reason
 from .errors import ClasswireError, InvalidInputError
@@ -32,6 +33,7 @@ _TRUNCATIONS: Mapping[Any, _requests.Truncation] = {
     "longest_first": "drop_end",
     False: "reject",
     "do_not_truncate": "reject",
+    "windows": "windows",
 }
 
 
@@ -115,7 +117,8 @@ class TextClassificationPipeline:
             top_k: Number of labels, None for all. Default (""): the best one, not in a list.
             function_to_apply: sigmoid, softmax or none. Default: the model's own.
             truncation: True or "longest_first" drops tokens from the end, False rejects a text that
-                is too long. Default: the server's setting.
+                is too long, "windows" reads it in overlapping windows. Default: the server's
+                setting.
             max_length: At least the model's own maximum; a smaller one is an error.
             padding: Ignored: no result depends on it.
             batch_size: Ignored: the server makes the batches.
@@ -198,9 +201,64 @@ class _Results:
         return len(self._inputs)
 
 
+@overload
 def pipeline(
     target: _channel.Target,
     model: str | None = None,
+    *,
+    task: Literal["zero-shot-classification"],
+    candidate_labels: str | Iterable[str] | None = None,
+    hypothesis_template: str | None = None,
+    multi_label: bool | None = None,
+    truncation: bool | str | None = None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    **client_options: Any,
+) -> ZeroShotClassificationPipeline: ...
+
+
+@overload
+def pipeline(
+    target: _channel.Target,
+    model: str | None = None,
+    *,
+    task: Literal["text-classification", "sentiment-analysis"] = "text-classification",
+    top_k: int | Literal[""] | None = "",
+    function_to_apply: str | None = None,
+    truncation: bool | str | None = None,
+    max_length: int | None = None,
+    padding: bool | str | None = None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    **client_options: Any,
+) -> TextClassificationPipeline: ...
+
+
+def pipeline(
+    target: _channel.Target,
+    model: str | None = None,
+    *,
+    task: str = "text-classification",
+    **options: Any,
+) -> TextClassificationPipeline | ZeroShotClassificationPipeline:
+    """Make a pipeline for a model of the server at `target`. Default: the server's default model.
+
+    `task` is text-classification (or sentiment-analysis, its other name) or
+    zero-shot-classification. The other arguments are the defaults of each call (see `__call__` of
+    `TextClassificationPipeline` and `ZeroShotClassificationPipeline`), and the options of `Client`.
+
+        classifier = classwire.pipeline("127.0.0.1:50051")
+        classifier("I really love this book")  # [{'label': '5 stars', 'score': 0.86}]
+    """
+    make = _chosen("task", task, _TASKS)
+    made: TextClassificationPipeline | ZeroShotClassificationPipeline
+    made = make(target, model, **options)
+    return made
+
+
+def _text_classification(
+    target: _channel.Target,
+    model: str | None,
     *,
     top_k: int | Literal[""] | None = "",
     function_to_apply: str | None = None,
@@ -211,16 +269,15 @@ def pipeline(
     num_workers: int | None = None,
     **client_options: Any,
 ) -> TextClassificationPipeline:
-    """Make a pipeline for a model of the server at `target`. Default: the server's default model.
-
-    The other arguments are the defaults of each call (see `TextClassificationPipeline.__call__`);
-    `client_options` are those of `Client`.
-
-        classifier = classwire.pipeline("127.0.0.1:50051")
-        classifier("I really love this book")  # [{'label': '5 stars', 'score': 0.86}]
-    """
     settings = _Settings().replaced(top_k, function_to_apply, truncation, max_length)
     return TextClassificationPipeline(Client(target, **client_options), model, settings)
+
+
+_TASKS: Mapping[Any, Any] = {
+    "text-classification": _text_classification,
+    "sentiment-analysis": _text_classification,
+    "zero-shot-classification": zero_shot_pipeline,
+}
 
 
 def _elements(inputs: Any) -> Iterable[Any]:

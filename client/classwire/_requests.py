@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, TypeAlias, TypedDict, TypeVar
+from typing import Literal, TypeAlias, TypeVar, Unpack
 
 from . import _enums
+from ._windows import Aggregation, WindowOptions
 from .contract.reasons import Reason
 from .errors import InvalidInputError
 from .results import StreamItem, TextInput
 from .v1 import classwire_pb2 as pb
 
 Activation: TypeAlias = Literal["softmax", "sigmoid", "identity"]
-Truncation: TypeAlias = Literal["reject", "drop_end", "drop_start"]
+Truncation: TypeAlias = Literal["reject", "drop_end", "drop_start", "windows"]
 OffsetUnit: TypeAlias = Literal["unicode", "utf8", "utf16"]
 Priority: TypeAlias = Literal["interactive", "bulk"]
 
@@ -37,7 +38,7 @@ LONGEST_TIME_S = 1e9
 """About 31 years. A much longer timeout overflows inside gRPC, and ends the call at once."""
 
 
-class ClassifyOptions(TypedDict, total=False):
+class ClassifyOptions(WindowOptions, total=False):
     """The keyword arguments that all classify methods share.
 
     Attributes:
@@ -45,13 +46,17 @@ class ClassifyOptions(TypedDict, total=False):
         min_score: Return only scores of at least `min_score`, in the scale of the activation.
             Default: all.
         activation: softmax, sigmoid or identity. Default: the model's own.
-        truncation: For a text with too many tokens: reject, drop_end or drop_start. Default: the
-            server's setting.
+        truncation: For a text with too many tokens: reject, drop_end, drop_start or windows.
+            Default: the server's setting.
         include_logits: Whether to return the logits. Default: False.
         include_tokens: Whether to return the tokens that the model read. Default: False.
+        include_windows: Whether to return each window of a text with its scores. Default: False.
         offset_unit: Unit of a token's start and end: unicode (code points, the default), utf8
             (bytes) or utf16 (code units).
         priority: interactive (the default of calls) goes before bulk (the default of streams).
+        window_tokens: See `WindowOptions`, also for the next two.
+        overlap_tokens: With `truncation="windows"`.
+        aggregation: With `truncation="windows"`.
     """
 
     top_k: int | None
@@ -60,6 +65,7 @@ class ClassifyOptions(TypedDict, total=False):
     truncation: Truncation | None
     include_logits: bool
     include_tokens: bool
+    include_windows: bool
     offset_unit: OffsetUnit | None
     priority: Priority | None
 
@@ -72,8 +78,10 @@ def classify_options(
     truncation: Truncation | None = None,
     include_logits: bool = False,
     include_tokens: bool = False,
+    include_windows: bool = False,
     offset_unit: OffsetUnit | None = None,
     priority: Priority | None = None,
+    **windows: Unpack[WindowOptions],
 ) -> pb.ClassifyOptions:
     """The options of a classify call. InvalidInputError or TypeError names a wrong one."""
     options = pb.ClassifyOptions(
@@ -82,11 +90,32 @@ def classify_options(
         truncation=_enums.TRUNCATION.number(truncation, "truncation"),
         include_logits=include_logits,
         include_tokens=include_tokens,
+        include_windows=include_windows,
+        windows=window_options(**windows),
         offset_unit=_enums.OFFSET_UNIT.number(offset_unit, "offset_unit"),
         priority=_enums.PRIORITY.number(priority, "priority"),
     )
     if top_k is not None:
         options.top_k = count(top_k, "top_k")
+    return options
+
+
+def window_options(
+    *,
+    window_tokens: int | None = None,
+    overlap_tokens: int | None = None,
+    aggregation: Aggregation | None = None,
+) -> pb.WindowOptions | None:
+    """How to read a text in windows; None if no option is given."""
+    if window_tokens is None and overlap_tokens is None and aggregation is None:
+        return None
+    options = pb.WindowOptions(
+        aggregation=_enums.WINDOW_AGGREGATION.number(aggregation, "aggregation")
+    )
+    if window_tokens is not None:
+        options.window_tokens = count(window_tokens, "window_tokens")
+    if overlap_tokens is not None:
+        options.overlap_tokens = count(overlap_tokens, "overlap_tokens", least=0)
     return options
 
 
@@ -210,13 +239,13 @@ def _several(values: str | bytes | Sequence[str] | Sequence[bytes]) -> Sequence[
     return [values] if isinstance(values, (str, bytes)) else values
 
 
-def count(value: int, option: str) -> int:
-    """A positive number that a uint32 holds."""
+def count(value: int, option: str, *, least: int = 1) -> int:
+    """A number from `least` up that a uint32 holds."""
     if not isinstance(value, int):
         raise TypeError(f"{option} must be an int, not {type(value).__name__}")
-    if not 1 <= value < 1 << 32:
+    if not least <= value < 1 << 32:
         raise InvalidInputError(
-            f"{option} must be at least 1 and below 2**32, not {value}",
+            f"{option} must be at least {least} and below 2**32, not {value}",
             reason=Reason.BAD_OPTION,
             field=f"options.{option}",
         )

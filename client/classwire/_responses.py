@@ -19,6 +19,7 @@ from .results import (
     Outcome,
     ServerInfo,
     ServerLimits,
+    TextWindow,
     Timing,
     Token,
     Tokenization,
@@ -41,7 +42,13 @@ class Shared:
     @classmethod
     def of(
         cls,
-        response: pb.ClassifyResponse | pb.BatchClassifyResponse | pb.StreamResults,
+        response: (
+            pb.ClassifyResponse
+            | pb.BatchClassifyResponse
+            | pb.StreamResults
+            | pb.RankResponse
+            | pb.ZeroShotClassifyResponse
+        ),
         request_id: str | None = None,
     ) -> Shared:
         """That of a response."""
@@ -60,6 +67,9 @@ def classification(result: pb.Classification, shared: Shared) -> Classification:
         model=shared.model,
         timing=shared.timing,
         request_id=shared.request_id,
+        windows=text_windows(result.windows),
+        window_count=result.window_count,
+        aggregation=_enums.WINDOW_AGGREGATION.word(result.aggregation),
     )
 
 
@@ -96,6 +106,13 @@ def tokens(found: Iterable[pb.Token]) -> tuple[Token, ...]:
     )
 
 
+def text_windows(found: Iterable[pb.TextWindow]) -> tuple[TextWindow, ...]:
+    """The windows of a text."""
+    return tuple(
+        TextWindow(w.start, w.end, w.sequence_index, w.token_count, tuple(w.scores)) for w in found
+    )
+
+
 def tokenization(response: pb.TokenizeResponse, request_id: str | None) -> Tokenization:
     """The tokens that the model would read."""
     return Tokenization(
@@ -104,6 +121,7 @@ def tokenization(response: pb.TokenizeResponse, request_id: str | None) -> Token
         truncated_tokens=response.truncated_tokens,
         model=model_ref(response.model),
         request_id=request_id,
+        windows=text_windows(response.windows),
     )
 
 
@@ -159,6 +177,7 @@ def model(served: pb.Model) -> Model:
         deviation=deviation,
         limits=_model_limits(served.limits) if served.HasField("limits") else None,
         fingerprint=served.fingerprint or None,
+        tasks=tuple(served.tasks),
     )
 
 
@@ -169,6 +188,9 @@ def _model_limits(limits: pb.ModelLimits) -> ModelLimits:
         max_text_bytes=limits.max_text_bytes,
         stream_window_items=limits.stream_window_items,
         stream_items_per_message=limits.stream_items_per_message,
+        max_windows_per_text=limits.max_windows_per_text or None,
+        max_windows_per_call=limits.max_windows_per_call or None,
+        max_texts_per_call_with_windows=limits.max_texts_per_call_with_windows or None,
     )
 
 

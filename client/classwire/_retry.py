@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ._requests import LONGEST_TIME_S
-from .errors import DeadlineExceededError, OverloadedError, UnavailableError
+from .errors import ClasswireError, DeadlineExceededError, OverloadedError, UnavailableError
 
 log = logging.getLogger("classwire")
 
@@ -107,3 +107,10 @@ class Retry:
     def succeeded(self) -> None:
         """Start over with short pauses."""
         self._longest_s = FIRST_PAUSE_S
+
+    def progressed(self, error: ClasswireError) -> None:
+        """Start over for the rest of a batch that failed with `error`, while other texts succeeded.
+
+        A text whose windows had no room beside the others' may be sent again almost at once.
+        """
+        self._longest_s = min(error.retry_after_s or FIRST_PAUSE_S, FIRST_PAUSE_S)

@@ -99,6 +99,9 @@ def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None
     if info.reason and told.code:
         # If a proxy reset the call after its trailers, gRPC's code is that of the reset.
         code, message = _BY_NUMBER.get(told.code, code), told.message
+    if info.reason == Reason.UNKNOWN_ENUM:
+        # The client sends only what it knows, so this server does not know what the client knows.
+        message += ": the server is older than this client"
     return _class_for(code, info.reason)(
         message or code.value[1],
         code=code,

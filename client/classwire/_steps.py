@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from ._retry import Deadline, Retry, is_timeout
-from .errors import ClasswireError
+from .errors import ClasswireError, UnimplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,12 @@ class Again:
     """A request to send texts again that failed with `error`.
 
     The answer comes after the pause: True if there is time to send them again.
+    `progressed` is whether other texts of the same call got their answers; the backoff then starts
+    over.
     """
 
     error: ClasswireError
+    progressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,20 @@ class Pause:
 R = TypeVar("R")
 Steps: TypeAlias = Generator[Call | Again, Any, R]
 Doings: TypeAlias = Generator[Call | Pause, Any, R]
+
+
+def newer_call(call: Call) -> Steps[Reply]:
+    """Make a call that older servers do not have; the error says so."""
+    try:
+        reply: Reply = yield call
+    except UnimplementedError as error:
+        if error.reason is not None:
+            raise
+        message = f"the server has no method {call.method}: it is older than this client"
+        clearer = UnimplementedError(message)
+        clearer.request_id = error.request_id
+        raise clearer from error
+    return reply
 
 
 def retried(steps: Steps[R], retry: Retry, deadline: Deadline) -> Doings[R]:
@@ -73,6 +90,8 @@ def retried(steps: Steps[R], retry: Retry, deadline: Deadline) -> Doings[R]:
 
 def _answered(step: Call | Again, retry: Retry, deadline: Deadline) -> Doings[Any]:
     if isinstance(step, Again):
+        if step.progressed:
+            retry.progressed(step.error)
         pause_s = retry.pause_s(step.error, deadline.left_s())
         if pause_s is None:
             return False

@@ -16,9 +16,10 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2
 
-from . import _calls, _channel, _requests
+from . import _calls, _channel, _ranking, _requests, _zero_shot
 from ._credentials import Credentials, Token
 from ._environment import arguments_from_env
+from ._ranking import Ranking, RankOptions
 from ._readiness import Readiness
 from ._requests import ClassifyOptions
 from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
@@ -27,6 +28,7 @@ from ._steps import Pause, Reply, Steps
 from ._streaming.asynchronous import AsyncStream
 from ._streaming.reconnection import Reconnection
 from ._streaming.state import StreamOptions, StreamState
+from ._zero_shot import ZeroShotClassification, ZeroShotOptions
 from .errors import ClasswireError, UnusableClientError
 from .results import (
     Classification,
@@ -158,11 +160,48 @@ class AsyncClient:
         model: str | None = None,
         truncation: _requests.Truncation | None = None,
         offset_unit: _requests.OffsetUnit | None = None,
+        window_tokens: int | None = None,
+        overlap_tokens: int | None = None,
         timeout_s: float | None = None,
         metadata: Metadata | None = None,
     ) -> Tokenization:
         """Return the tokens that the model would read; as `Client.tokenize`."""
-        steps = _calls.tokenize(text, text_pair, model, truncation, offset_unit)
+        wanted = _requests.classify_options(
+            truncation=truncation,
+            offset_unit=offset_unit,
+            window_tokens=window_tokens,
+            overlap_tokens=overlap_tokens,
+        )
+        steps = _calls.tokenize(text, text_pair, model, wanted)
+        return await self._run(steps, timeout_s, metadata)
+
+    async def rank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        model: str | None = None,
+        timeout_s: float | None = None,
+        metadata: Metadata | None = None,
+        **options: Unpack[RankOptions],
+    ) -> Ranking:
+        """Return documents in the order of their scores for a query; as `Client.rank`."""
+        wanted = _ranking.rank_options(**options)
+        return await self._run(_ranking.rank(query, documents, model, wanted), timeout_s, metadata)
+
+    async def zero_shot(
+        self,
+        text: str,
+        candidate_labels: Iterable[str],
+        *,
+        model: str | None = None,
+        timeout_s: float | None = None,
+        metadata: Metadata | None = None,
+        **options: Unpack[ZeroShotOptions],
+    ) -> ZeroShotClassification:
+        """Score labels that the caller makes up; as `Client.zero_shot`."""
+        wanted = _zero_shot.zero_shot_options(**options)
+        steps = _zero_shot.zero_shot(text, candidate_labels, model, wanted)
         return await self._run(steps, timeout_s, metadata)
 
     async def models(

@@ -14,9 +14,10 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 from grpc_health.v1 import health_pb2
 
-from . import _calls, _channel, _requests
+from . import _calls, _channel, _ranking, _requests, _zero_shot
 from ._credentials import Credentials, Token
 from ._environment import arguments_from_env
+from ._ranking import Ranking, RankOptions
 from ._readiness import Readiness
 from ._requests import ClassifyOptions
 from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
@@ -25,6 +26,7 @@ from ._steps import Pause, Reply, Steps
 from ._streaming.reconnection import Reconnection
 from ._streaming.state import StreamOptions, StreamState
 from ._streaming.threaded import ThreadedStream
+from ._zero_shot import ZeroShotClassification, ZeroShotOptions
 from .errors import ClasswireError
 from .results import (
     Classification,
@@ -229,11 +231,66 @@ class Client:
         model: str | None = None,
         truncation: _requests.Truncation | None = None,
         offset_unit: _requests.OffsetUnit | None = None,
+        window_tokens: int | None = None,
+        overlap_tokens: int | None = None,
         timeout_s: float | None = None,
         metadata: Metadata | None = None,
     ) -> Tokenization:
         """Return the tokens that the model would read for a text or pair, after truncation."""
-        steps = _calls.tokenize(text, text_pair, model, truncation, offset_unit)
+        wanted = _requests.classify_options(
+            truncation=truncation,
+            offset_unit=offset_unit,
+            window_tokens=window_tokens,
+            overlap_tokens=overlap_tokens,
+        )
+        return self._run(_calls.tokenize(text, text_pair, model, wanted), timeout_s, metadata)
+
+    def rank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        model: str | None = None,
+        timeout_s: float | None = None,
+        metadata: Metadata | None = None,
+        **options: Unpack[RankOptions],
+    ) -> Ranking:
+        """Score documents for a query, and return them in the order of their scores.
+
+        Each (query, document) is a pair for a model such as a cross-encoder. One call takes as many
+        documents as one of `classify_batch`. `RankOptions` lists the options.
+
+        A document that cannot be scored, such as a blank one, is in `Ranking.failures`. Any other
+        error ends the call, so that no ranking lacks a document that could have been scored.
+
+        Raises:
+            InvalidInputError: Also if the model does not rank: it has several labels and none is
+                named, or its tokenizer does not tell query and document apart.
+        """
+        wanted = _ranking.rank_options(**options)
+        return self._run(_ranking.rank(query, documents, model, wanted), timeout_s, metadata)
+
+    def zero_shot(
+        self,
+        text: str,
+        candidate_labels: Iterable[str],
+        *,
+        model: str | None = None,
+        timeout_s: float | None = None,
+        metadata: Metadata | None = None,
+        **options: Unpack[ZeroShotOptions],
+    ) -> ZeroShotClassification:
+        """Score labels that the caller makes up, with a model of natural language inference.
+
+        The model scores for each candidate whether the text entails a hypothesis, such as "This
+        example is billing." `ZeroShotOptions` lists the options.
+
+        Raises:
+            InvalidInputError: Also if the model has no entailment label, or a candidate is blank or
+                repeated.
+        """
+        wanted = _zero_shot.zero_shot_options(**options)
+        steps = _zero_shot.zero_shot(text, candidate_labels, model, wanted)
         return self._run(steps, timeout_s, metadata)
 
     def models(

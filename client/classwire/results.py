@@ -138,6 +138,26 @@ class Timing(Result):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class TextWindow(Result):
+    """One window of a text that is longer than the model.
+
+    Attributes:
+        start: Where its first token starts in the text, in the unit asked for.
+        end: Where its last token ends, exclusive.
+        sequence_index: Which text of a pair it is in: 0 or 1.
+        token_count: Number of tokens that the model read, with special tokens and the other text of
+            a pair.
+        scores: Every label's, in the order of the label ids; empty in a `Tokenization`.
+    """
+
+    start: int
+    end: int
+    sequence_index: int
+    token_count: int
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Classification(Result):
     """The scores of one text, highest first; equal scores are in the order of the label ids.
 
@@ -146,7 +166,8 @@ class Classification(Result):
     Attributes:
         scores: One for each label that `top_k` and `min_score` kept.
         activation: softmax, sigmoid or identity.
-        token_count: Number of tokens that the model read, special tokens included.
+        token_count: Number of tokens that the model read, special tokens included; the sum over all
+            windows.
         truncated_tokens: Number of tokens that were cut off; 0 if the model read the whole text.
         logits: In the order of the label ids; empty unless `include_logits` asked for them.
         tokens: Empty unless `include_tokens` asked for them.
@@ -154,6 +175,10 @@ class Classification(Result):
         timing: How long each stage took.
         request_id: The call's `x-request-id`, which the server's log has too. None in a stream,
             where the server sends it only at the end, and where no server sent one.
+        windows: In the order of the text; empty unless `include_windows` asked for them.
+        window_count: 1 for a text that fits or was cut; 0 from a server that is too old for
+            windows.
+        aggregation: mean_logits or max_score; None unless there are several windows.
     """
 
     scores: tuple[LabelScore, ...]
@@ -165,6 +190,9 @@ class Classification(Result):
     model: ModelRef
     timing: Timing = field(repr=False)
     request_id: str | None = field(default=None, compare=False, repr=False)
+    windows: tuple[TextWindow, ...] = field(default=(), repr=False)
+    window_count: int = field(default=0, repr=False)
+    aggregation: str | None = None
 
     @property
     def ok(self) -> Literal[True]:
@@ -236,6 +264,8 @@ class Tokenization(Result):
         truncated_tokens: Number of tokens that were cut off.
         model: The model whose tokenizer it is.
         request_id: The call's `x-request-id`; None where no server sent one.
+        windows: With `truncation="windows"`, where each window lies; `tokens` and `attention_mask`
+            then have those of all windows one after the other.
     """
 
     tokens: tuple[Token, ...]
@@ -243,3 +273,4 @@ class Tokenization(Result):
     truncated_tokens: int
     model: ModelRef
     request_id: str | None = field(default=None, compare=False, repr=False)
+    windows: tuple[TextWindow, ...] = field(default=(), repr=False)

@@ -4,12 +4,16 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from classwire import AsyncClient, Client
 from classwire.testing import FakeServer
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
+from tests.conftest import launch_forked
 
 
 def by_length(text: str, text_pair: str | None) -> dict[str, float]:
@@ -76,6 +80,26 @@ class BlockingAsyncClient:
         """Close the client and its event loop, and cancel the tasks left in it."""
         self.close()
         self._runner.close()
+
+
+@pytest.fixture(scope="session")
+def pair_models(checkpoint: Callable[..., Path]) -> dict[str, Path]:
+    """Return the folders of two models of pairs: a reranker, and one of natural language
+    inference.
+    """
+    labels = ("contradiction", "neutral", "entailment")
+    return {
+        "reranker": checkpoint("bert", labels=("relevance",)),
+        "nli": checkpoint("bert", labels=labels),
+    }
+
+
+@pytest.fixture(scope="session")
+def pairs_target(pair_models: dict[str, Path]) -> Iterator[str]:
+    """Yield the address of a server with those two models."""
+    sources = tuple(f"{name}={folder}" for name, folder in pair_models.items())
+    with Server(ServerConfig(port=0, model=sources), launch_forked) as running:
+        yield running.target
 
 
 @pytest.fixture

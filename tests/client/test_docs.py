@@ -31,6 +31,25 @@ def test_the_code_runs(index: int, target: str) -> None:
     exec(compile(blocks[index].replace("127.0.0.1:50051", target), "python.md", "exec"), {})
 
 
+@pytest.mark.parametrize(
+    ("name", "count", "server"),
+    [
+        ("guides/long-texts.md", 1, "target"),
+        ("guides/ranking.md", 2, "pairs_target"),
+        ("guides/zero-shot.md", 2, "pairs_target"),
+    ],
+)
+def test_the_code_of_the_guides_runs(
+    name: str, count: int, server: str, request: pytest.FixtureRequest
+) -> None:
+    """Each example of these guides runs against a real server, and prints its answers."""
+    blocks = re.findall(r"```python\n(.*?)```", page(name), re.DOTALL)
+    assert len(blocks) == count
+    for block in blocks:
+        target: str = request.getfixturevalue(server)
+        exec(compile(block.replace("127.0.0.1:50051", target), name, "exec"), {})
+
+
 def test_every_error_is_listed_with_its_code_and_reasons() -> None:
     """The table has a row for each error class, and each reason once."""
     rows = re.findall(

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 import classwire
-from classwire import ClassifyOptions, InvalidInputError, errors
+from classwire import ClassifyOptions, InvalidInputError, RankOptions, ZeroShotOptions, errors
 from classwire._channel import channel_options, target_uri
+from classwire._ranking import rank_options
 from classwire._requests import classify_options
+from classwire._zero_shot import zero_shot_options
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -104,11 +106,22 @@ def test_public_names() -> None:
     assert set(errors.__all__) <= set(classwire.__all__)
 
 
-def test_the_options_are_those_of_the_contract() -> None:
-    """Each field of the contract's ClassifyOptions is a keyword, and the client sends each."""
-    fields = {field.name for field in pb.ClassifyOptions.DESCRIPTOR.fields}
-    assert set(ClassifyOptions.__annotations__) == fields
-    assert classify_options() == pb.ClassifyOptions()
+@pytest.mark.parametrize(
+    ("keywords", "made"),
+    [
+        (ClassifyOptions, classify_options()),
+        (RankOptions, rank_options()),
+        (ZeroShotOptions, zero_shot_options()),
+    ],
+)
+def test_the_options_are_those_of_the_contract(keywords: Any, made: Any) -> None:
+    """Each field of the contract's options, and of their WindowOptions, is a keyword; by default
+    the client sends none.
+    """
+    fields = {field.name for field in made.DESCRIPTOR.fields} - {"windows"}
+    windows = {field.name for field in pb.WindowOptions.DESCRIPTOR.fields}
+    assert set(keywords.__annotations__) == fields | windows
+    assert not made.ListFields()
 
 
 @pytest.mark.parametrize(
@@ -176,6 +189,8 @@ def test_only_unavailable_calls_are_retried_and_streams_never() -> None:
         ("classwire.v1.ClassifyService", "Classify"),
         ("classwire.v1.ClassifyService", "BatchClassify"),
         ("classwire.v1.ClassifyService", "Tokenize"),
+        ("classwire.v1.ClassifyService", "Rank"),
+        ("classwire.v1.ClassifyService", "ZeroShotClassify"),
         ("classwire.v1.ModelService", None),
     }
     assert config["loadBalancingConfig"] == [{"round_robin": {}}]

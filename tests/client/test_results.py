@@ -8,17 +8,22 @@ from typing import Any
 import pytest
 
 from classwire import (
+    CandidateScore,
     Classification,
     ClassifyOptions,
+    FailedDocument,
     InvalidInputError,
     LabelScore,
     ModelRef,
     OverloadedError,
+    RankedDocument,
+    Ranking,
     Reason,
     StreamResult,
     Timing,
     Token,
     Tokenization,
+    ZeroShotClassification,
     results,
 )
 
@@ -63,6 +68,17 @@ DOCUMENTED = [
             Tokenization(TOKENS, (1,) * 512, 3, REF),
             "Tokenization(tokens=('t0', 't1', 't2', ... 509 more), truncated_tokens=3, "
             "model='stars')",
+        ),
+        (
+            Ranking((RankedDocument(1, 0.75, 9, 0, 1),), (FailedDocument(0, WRONG),), REF, TIMING),
+            "Ranking(results=(RankedDocument(index=1, score=0.75, token_count=9, "
+            "truncated_tokens=0, window_count=1)), failures=(FailedDocument(index=0, "
+            "error=InvalidInputError('EMPTY_TEXT: no text (inputs[1].text)'))), model='stars')",
+        ),
+        (
+            ZeroShotClassification((CandidateScore("billing", 1, 0.5),), 9, 0, 1, REF, TIMING),
+            "ZeroShotClassification(scores=(CandidateScore(label='billing', index=1, score=0.5)), "
+            "token_count=9, truncated_tokens=0, window_count=1, model='stars')",
         ),
         (WRONG, "InvalidInputError('EMPTY_TEXT: no text (inputs[1].text)')"),
         (LATER, "OverloadedError('RESOURCE_EXHAUSTED: too much')"),
@@ -112,11 +128,13 @@ def test_results_as_plain_values(client: Any) -> None:
         "retry_after_s": None,
         "request_id": None,
     }
+    failed = FailedDocument(0, WRONG).to_dict()
+    assert (failed["index"], failed["error"]["reason"]) == (0, "EMPTY_TEXT")
     streamed = StreamResult("a", 7, LATER).to_dict()
     assert (streamed["id"], streamed["index"]) == ("a", 7)
     assert streamed["error"]["retry_after_s"] == 1.5
     described = [client.model(), client.server_info(), client.tokenize("a text")]
-    for plain in (found, streamed, *(each.to_dict() for each in described)):
+    for plain in (found, failed, streamed, *(each.to_dict() for each in described)):
         assert json.loads(json.dumps(plain)) == plain
 
 

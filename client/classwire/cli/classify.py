@@ -7,16 +7,8 @@ import click
 
 from .connection import Connection, connection_options
 from .failures import FAILED
-
-_STANDARD = Path("-")
-"""Standard input as --file, or standard output as --output."""
-
-
-def _delimiter(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    character = "\t" if value == "\\t" else value
-    if character is not None and (len(character) != 1 or character in '"\r\n'):
-        raise click.BadParameter("it must be one character, and no quote or line end")
-    return character
+from .row_options import STANDARD, RowOptions, row_options
+from .window_options import TRUNCATIONS, window_options
 
 
 @click.command()
@@ -35,8 +27,15 @@ def _delimiter(_: click.Context, __: click.Parameter, value: str | None) -> str 
 )
 @click.option(
     "--truncation",
-    type=click.Choice(["reject", "drop_end", "drop_start"]),
+    type=click.Choice(TRUNCATIONS),
     help="How to treat a text with too many tokens.  [default: the server's setting]",
+)
+@window_options
+@click.option(
+    "--windows",
+    "include_windows",
+    is_flag=True,
+    help="Show each window of a long text with its scores.",
 )
 @click.option(
     "--priority",
@@ -52,32 +51,8 @@ def _delimiter(_: click.Context, __: click.Parameter, value: str | None) -> str 
     help="Print one line for each text: label, score and text, separated by tabs.",
 )
 @click.option("--stages", is_flag=True, help="Show tokens, logits and scores.")
-@click.option(
-    "--file",
-    "source",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
-    help="Classify every row of a .csv, .tsv, .jsonl, .ndjson or .txt file, also with .gz.",
-)
-@click.option(
-    "--format",
-    type=click.Choice(["csv", "tsv", "jsonl", "txt"]),
-    help="Format of --file, or of rows on standard input.  [default: by the name of --file]",
-)
-@click.option("--column", metavar="NAME", help="Column of --file that holds the text.")
+@row_options
 @click.option("--pair-column", metavar="NAME", help="Column that holds the second text.")
-@click.option("--id-column", metavar="NAME", help='Column to copy to the output, as "id".')
-@click.option(
-    "--delimiter",
-    metavar="CHARACTER",
-    callback=_delimiter,
-    help="Character between two fields.  [default: comma for csv, tab for tsv]",
-)
-@click.option("--no-quotes", is_flag=True, help="Read quotes in csv and tsv as part of the text.")
-@click.option(
-    "--encoding",
-    metavar="NAME",
-    help="Encoding of --file or standard input.  [default: UTF-8, or by its byte order mark]",
-)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
@@ -96,14 +71,8 @@ def classify(
     as_json: bool,
     as_tsv: bool,
     stages: bool,
-    source: Path | None,
-    format: str | None,
-    column: str | None,
+    rows: RowOptions,
     pair_column: str | None,
-    id_column: str | None,
-    delimiter: str | None,
-    no_quotes: bool,
-    encoding: str | None,
     output: Path,
     force: bool,
     resume: bool,
@@ -122,37 +91,30 @@ def classify(
     If a text cannot be classified, the command prints the reason, goes on, and exits 1 at the end.
     """
     options = {"model": connection.model, **scoring}
-    from_stdin = texts in ((), ("-",))
-    if source is None and format is not None and from_stdin:
-        source, texts = _STANDARD, ()
-    if as_tsv and (as_json or stages or output != _STANDARD):
+    path = rows.path(texts)
+    if as_tsv and (as_json or stages or output != STANDARD):
         raise click.UsageError("--tsv goes with neither --json, --stages nor --output.")
-    if source is not None:
-        if texts or pair is not None or stages:
+    if stages and options["include_windows"]:
+        raise click.UsageError("--stages does not go with --windows.")
+    if path is not None:
+        if (texts and texts != ("-",)) or pair is not None or stages:
             raise click.UsageError("--file goes with neither TEXT, --pair nor --stages.")
-        if resume and (force or output == _STANDARD or source == _STANDARD):
+        if resume and (force or output == STANDARD or path == STANDARD):
             raise click.UsageError(
                 "--resume needs a --file and an --output, and does not go with --force."
             )
         from .files import classify_file
         from .outputs import OutputFile
-        from .rows import Columns, InputFile
 
-        columns = Columns(column or "", pair_column or "", id_column or "")
-        errors = classify_file(
-            connection,
-            InputFile(source, columns, format, delimiter, not no_quotes, encoding),
-            OutputFile(output, force, resume, as_tsv),
-            **options,
-        )
+        target = OutputFile(output, force, resume, as_tsv)
+        errors = classify_file(connection, rows.input_file(path, pair_column), target, **options)
     else:
-        of_rows = (format, column, pair_column, id_column, delimiter, no_quotes, force, resume)
-        if any(of_rows) or output != _STANDARD:
+        if rows.need_a_file or pair_column or force or resume or output != STANDARD:
             raise click.UsageError(
                 "--format, --column, --pair-column, --id-column, --delimiter, --no-quotes, "
                 "--output, --force and --resume go with --file."
             )
-        if encoding is not None and not from_stdin:
+        if rows.encoding is not None and texts not in ((), ("-",)):
             raise click.UsageError("--encoding goes with --file or standard input.")
         from .texts import classify_texts
 
@@ -162,7 +124,7 @@ def classify(
             pair=pair,
             style="json" if as_json else "tsv" if as_tsv else "bars",
             stages=stages,
-            encoding=encoding,
+            encoding=rows.encoding,
             **options,
         )
     if errors:

@@ -17,7 +17,10 @@ WRONG_USE = 2
 INTERRUPTED = 130
 """Ctrl-C, as shells count it: 128 + SIGINT."""
 
-_PATH = re.compile(r"^(?:items\.items\[\d+\]\.|inputs\[\d+\]\.)?(?:(?:config|input|options)\.)*")
+_PATH = re.compile(
+    r"^(?:items\.items\[\d+\]\.|inputs\[\d+\]\.|documents\[\d+\])?"
+    r"(?:(?:config|input|options|windows)\.)*"
+)
 
 
 class Failure(click.ClickException):

@@ -1,38 +1,55 @@
-"""`classwire classify --file`: rows in, results out, progress on standard error."""
+"""Files of texts: rows in, results out, progress on standard error."""
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from classwire import ClasswireError, Outcome
+from classwire import ClasswireError, Client
 
 from .connection import Connection
 from .failures import WrongUse, described
 from .ordering import classify_rows
-from .outputs import STDOUT, JsonLines, OutputFile, Table
+from .outputs import STDOUT, Format, JsonLines, OutputFile, Scored, Table
 from .rendering import console
 from .resumption import Written, foreign, read_written
 from .rows import STDIN, InputFile, Row, open_rows
 from .waiting import StateColumn, told_of_waits
 
+EmitScored: TypeAlias = Callable[[Row, Scored], None]
+Run: TypeAlias = Callable[[Client, Iterator[Row], EmitScored], int]
+"""Scores rows, hands each outcome to the function in order, and returns the number of errors."""
+
 
 def classify_file(
     connection: Connection, source: InputFile, target: OutputFile, **options: Any
 ) -> int:
-    """Classify every row of `source` into `target` and return how many rows failed.
+    """Classify every row of `source` into `target` and return how many rows failed."""
+
+    def run(client: Client, rows: Iterator[Row], emit: EmitScored) -> int:
+        return classify_rows(
+            client, rows, emit, item_timeout_s=connection.item_timeout_s, **options
+        )
+
+    format = target.format(source.columns, only_best=options.get("top_k") == 1)
+    return score_file(connection, source, target, format, run)
+
+
+def score_file(
+    connection: Connection, source: InputFile, target: OutputFile, format: Format, run: Run
+) -> int:
+    """Score every row of `source` into `target` by `run`, and return how many rows failed.
 
     With `resume`, it keeps the results that `target` already has, and counts their errors too.
     Raises WrongUse before it writes anything if the file, a column or the output is wrong.
     """
     output = target.path
     _check_output(target, source.path)
-    format = target.format(source.columns, options.get("top_k"))
     with open_rows(source) as rows:
         written = Written()
         if target.resume and output.is_file() and isinstance(format, JsonLines | Table):
@@ -50,7 +67,7 @@ def classify_file(
                 if not written.rows:
                     out.write(head)
 
-                def emit(row: Row, outcome: Outcome) -> None:
+                def emit(row: Row, outcome: Scored) -> None:
                     out.write(format.result(row, outcome))
                     out.flush()
                     if target.tabs and isinstance(outcome, ClasswireError):
@@ -58,9 +75,7 @@ def classify_file(
                         click.echo(f"classwire: {message}", err=True)
                     progress.advance(row, outcome)
 
-                return written.errors + classify_rows(
-                    client, rows, emit, item_timeout_s=connection.item_timeout_s, **options
-                )
+                return written.errors + run(client, rows, emit)
 
 
 class FileProgress:
@@ -106,7 +121,7 @@ class FileProgress:
             place += "; continue with the same command and --resume"
         click.echo(f"{stopped}{self._state()}, {self._elapsed_s():.1f} s{place}", err=True)
 
-    def advance(self, row: Row, outcome: Outcome) -> None:
+    def advance(self, row: Row, outcome: object) -> None:
         """Count one more row, and its error if it has one."""
         self.rows += 1
         self.errors += isinstance(outcome, ClasswireError)

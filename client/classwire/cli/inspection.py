@@ -11,6 +11,7 @@ from classwire.escaping import visible
 
 from .connection import Connection, connection_options, reworded
 from .failures import FAILED
+from .window_options import TRUNCATIONS, window_layout
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,9 +28,10 @@ _UNKNOWN = "–"
 @click.option("--pair", metavar="TEXT", help="Second text of a pair.")
 @click.option(
     "--truncation",
-    type=click.Choice(["reject", "drop_end", "drop_start"]),
+    type=click.Choice(TRUNCATIONS),
     help="How to treat a text with too many tokens.  [default: the server's setting]",
 )
+@window_layout
 @click.option(
     "--offset-unit",
     type=click.Choice(["unicode", "utf8", "utf16"]),
@@ -43,24 +45,41 @@ def tokenize(
     text: str,
     pair: str | None,
     truncation: "Truncation | None",
+    window_tokens: int | None,
+    overlap_tokens: int | None,
     offset_unit: "OffsetUnit | None",
     as_json: bool,
 ) -> None:
-    """Show the tokens that the model would read for TEXT."""
+    """Show the tokens that the model would read for TEXT.
+
+    Those of several windows come one after the other; "2.0" is the first token of the second.
+    """
     with connection.open() as client:
         seen = client.tokenize(
-            text, pair, model=connection.model, truncation=truncation, offset_unit=offset_unit
+            text,
+            pair,
+            model=connection.model,
+            truncation=truncation,
+            offset_unit=offset_unit,
+            window_tokens=window_tokens,
+            overlap_tokens=overlap_tokens,
         )
     if as_json:
         _print_json(dataclasses.asdict(seen))
         return
     from .rendering import console
 
+    counts = [window.token_count for window in seen.windows] or [len(seen.tokens)]
+    positions = [
+        f"{number}." * (len(counts) > 1) + str(position)
+        for number, count in enumerate(counts, start=1)
+        for position in range(count)
+    ]
     table = columns("", "token", "id", "span", "type", "mask", right=(0, 2, 4, 5))
-    for position, (token, mask) in enumerate(zip(seen.tokens, seen.attention_mask, strict=True)):
+    for position, token, mask in zip(positions, seen.tokens, seen.attention_mask, strict=True):
         which = "pair " if token.sequence_index else ""
         table.add_row(
-            str(position),
+            position,
             visible(token.text),
             str(token.id),
             "special" if token.special else f"{which}{token.start}-{token.end}",

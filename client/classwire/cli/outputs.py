@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
-from classwire import ClasswireError, Model, Outcome
+from classwire import Classification, ClasswireError, Model, ZeroShotClassification
 
 from .failures import Failure, WrongUse
 from .records import json_line, outcome_record, shortest, tab_line
@@ -18,6 +18,8 @@ STDOUT = Path("-")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 
+Scored: TypeAlias = Classification | ZeroShotClassification | ClasswireError
+
 
 class Format(Protocol):
     """How results are written."""
@@ -25,7 +27,7 @@ class Format(Protocol):
     def head(self, model: Model) -> bytes:
         """Return what comes before all results."""
 
-    def result(self, row: Row, outcome: Outcome) -> bytes:
+    def result(self, row: Row, outcome: Scored) -> bytes:
         """Return the result of one row, with its line end."""
 
 
@@ -39,13 +41,17 @@ class OutputFile:
     tabs: bool = False
     """Whether the results are lines of label, score and text."""
 
-    def format(self, columns: Columns, top_k: int | None) -> Format:
-        """Return the format that the name of the file stands for. WrongUse for an unknown one."""
+    def format(self, columns: Columns, *, only_best: bool, labels: tuple[str, ...] = ()) -> Format:
+        """Return the format that the name of the file stands for. WrongUse for an unknown one.
+
+        A table has columns for `labels`, else for those of the model, and with `only_best` for
+        none.
+        """
         if self.tabs:
             return TabbedLines()
         suffix = self.path.suffix.lower()
         if suffix in DELIMITERS:
-            return Table(DELIMITERS[suffix], columns, only_best=top_k == 1)
+            return Table(DELIMITERS[suffix], columns, labels, only_best=only_best)
         special = self.path.exists() and not self.path.is_file()  # such as /dev/null
         if suffix in JSON_LINES or self.path == STDOUT or special:
             return JsonLines(columns)
@@ -62,7 +68,7 @@ class TabbedLines:
         """Return nothing."""
         return b""
 
-    def result(self, row: Row, outcome: Outcome) -> bytes:
+    def result(self, row: Row, outcome: Scored) -> bytes:
         """Return one line."""
         return tab_line(row, outcome)
 
@@ -84,7 +90,7 @@ class JsonLines:
         """Return the bytes that the result of a row begins with."""
         return json_line(self._identity(row))[:-2] + b", "
 
-    def result(self, row: Row, outcome: Outcome) -> bytes:
+    def result(self, row: Row, outcome: Scored) -> bytes:
         """Return one line."""
         return json_line(self._identity(row) | outcome_record(outcome))
 
@@ -110,14 +116,16 @@ class JsonLines:
 class Table:
     """CSV or TSV with a header: row, id, best label and score, error, and each label's score."""
 
-    def __init__(self, delimiter: str, columns: Columns, *, only_best: bool) -> None:
+    def __init__(
+        self, delimiter: str, columns: Columns, labels: tuple[str, ...], *, only_best: bool
+    ) -> None:
         self._delimiter = delimiter
         self._has_ids = bool(columns.key)
         self._only_best = only_best
         names = ["row", *(["id"] if self._has_ids else [])]
         self._reason_column = len(names) + 2
         self._names = [*names, "label", "score", "error_reason", "error_message"]
-        self._labels: tuple[str, ...] = ()
+        self._labels = () if only_best else labels
         self.fixed_head = self._line(self._names)[:-1]
         """What every output of these columns begins with."""
 
@@ -126,7 +134,7 @@ class Table:
 
         Raises Failure if the labels are not known yet, WrongUse if two have the same name.
         """
-        if not self._only_best:
+        if not self._only_best and not self._labels:
             self._labels = model.labels
             if not model.labels:
                 raise Failure(
@@ -141,7 +149,7 @@ class Table:
         """Return the bytes that the result of a row begins with."""
         return self._line(self._identity(row))[:-1] + self._delimiter.encode()
 
-    def result(self, row: Row, outcome: Outcome) -> bytes:
+    def result(self, row: Row, outcome: Scored) -> bytes:
         """Return one row of the table. Raises Failure for a label that the header has not."""
         if isinstance(outcome, ClasswireError):
             failure = [None, None, outcome.reason or outcome.code.name, outcome.message]

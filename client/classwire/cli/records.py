@@ -6,7 +6,15 @@ import math
 import struct
 from typing import Any
 
-from classwire import Classification, ClasswireError, LabelScore, Outcome, TextInput
+from classwire import (
+    CandidateScore,
+    Classification,
+    ClasswireError,
+    LabelScore,
+    Outcome,
+    TextInput,
+    ZeroShotClassification,
+)
 
 from .failures import field_name
 from .rows import Row
@@ -26,19 +34,19 @@ def json_line(record: object) -> bytes:
     return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
-def tab_line(row: Row, outcome: Outcome) -> bytes:
+def tab_line(row: Row, outcome: Outcome | ZeroShotClassification) -> bytes:
     """Return label, score and text, separated by tabs, as one line. Without a score both are empty.
 
     Control characters, line breaks and backslashes are escaped.
     """
     text = row.content.text if isinstance(row.content, TextInput) else ""
-    best = outcome.scores[0] if isinstance(outcome, Classification) and outcome.scores else None
+    best = outcome.scores[0] if not isinstance(outcome, ClasswireError) and outcome.scores else None
     values = [best.label, repr(shortest(best.score)), text] if best else ["", "", text]
     line = "\t".join(value.translate(_ESCAPES) for value in values)
     return line.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def outcome_record(outcome: Outcome) -> dict[str, Any]:
+def outcome_record(outcome: Outcome | ZeroShotClassification) -> dict[str, Any]:
     """Return the scores, or the error, of one text."""
     if isinstance(outcome, ClasswireError):
         return {"error": error_record(outcome)}
@@ -47,7 +55,18 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
         "label": best.label if best else None,
         "score": shortest(best.score) if best else None,
         "scores": [score_record(score) for score in outcome.scores],
+        **windows_record(outcome),
     }
+
+
+def windows_record(outcome: Classification | ZeroShotClassification) -> dict[str, Any]:
+    """Return the windows of a text, if they were asked for; scores are in the order of the ids."""
+    if isinstance(outcome, ZeroShotClassification) or not outcome.windows:
+        return {}
+    windows = [dataclasses.asdict(window) for window in outcome.windows]
+    for window in windows:
+        window["scores"] = [shortest(score) for score in window["scores"]]
+    return {"windows": windows}
 
 
 def full_record(text: TextInput | ClasswireError, outcome: Outcome) -> dict[str, Any]:
@@ -63,6 +82,8 @@ def full_record(text: TextInput | ClasswireError, outcome: Outcome) -> dict[str,
             "activation": outcome.activation,
             "token_count": outcome.token_count,
             "truncated_tokens": outcome.truncated_tokens,
+            "window_count": outcome.window_count,
+            "aggregation": outcome.aggregation,
             "model": dataclasses.asdict(outcome.model),
             "timing": dataclasses.asdict(outcome.timing),
         }
@@ -87,9 +108,9 @@ def stages_record(
     }
 
 
-def score_record(score: LabelScore) -> dict[str, Any]:
+def score_record(score: LabelScore | CandidateScore) -> dict[str, Any]:
     """Return one label's score."""
-    return {"label": score.label, "label_id": score.label_id, "score": shortest(score.score)}
+    return dataclasses.asdict(score) | {"score": shortest(score.score)}
 
 
 def error_record(error: ClasswireError) -> dict[str, Any]:

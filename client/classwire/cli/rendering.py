@@ -8,7 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from classwire import Classification, LabelScore, Token
+from classwire import CandidateScore, Classification, LabelScore, Token
 from classwire.escaping import visible
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -32,7 +32,7 @@ def heading(text: str, width: int) -> Text:
 
 
 def score_lines(
-    scores: Sequence[LabelScore], activation: str, width: int, *, digits: int = 4
+    scores: Sequence[LabelScore | CandidateScore], activation: str, width: int, *, digits: int = 4
 ) -> Iterator[Text]:
     """Yield a line for each score: label, bar, number. Probabilities fill the bar at 1.
 
@@ -60,7 +60,7 @@ def bar_lines(bars: Sequence[tuple[str, float, str]], width: int) -> Iterator[Te
         yield Text.assemble(
             (set_cell_size(fitted(label, label_width), label_width), "bold" if best else ""),
             "  ",
-            (set_cell_size(_bar(share, bar_width), bar_width), "bold green" if best else "cyan"),
+            (set_cell_size(bar(share, bar_width), bar_width), "bold green" if best else "cyan"),
             "  ",
             number.rjust(number_width),
         )
@@ -130,7 +130,8 @@ def _title(text: str) -> Text:
     return Text(text, style="bold")
 
 
-def _bar(share: float, width: int) -> str:
+def bar(share: float, width: int) -> str:
+    """Return a bar of at most `width` cells; that of a negative share is hollow."""
     eighths = round(min(abs(share), 1.0) * width * 8)
     if not (sys.stdout.encoding or "").lower().startswith("utf"):
         return ("-" if share < 0 else "#") * round(eighths / 8)

@@ -1,7 +1,7 @@
 """`classwire classify` for texts of the command line and of standard input."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,8 +13,9 @@ from .connection import Connection
 from .failures import described
 from .ordering import classify_rows
 from .records import full_record, json_line, stages_record, tab_line
-from .rendering import console, heading, print_lines, score_lines, stage_lines
+from .rendering import console, heading, print_lines, stage_lines
 from .rows import Row, line_rows, standard_input
+from .windows import classification_lines
 
 Show = Callable[[Row, Outcome], None]
 Style = Literal["bars", "json", "tsv"]
@@ -40,9 +41,10 @@ def classify_texts(
     with connection.open() as client:
         if stages:
             return _classify_in_stages(client, rows, style == "json", several, **options)
+        labels = client.model(options["model"]).labels if options["include_windows"] else ()
         records: dict[str, Show] = {"json": _show_json, "tsv": _show_tabs}
         record = records.get(style)
-        show = record or _ScorePrinter(several)
+        show = record or _ScorePrinter(several, labels)
         if several:
             if style == "tsv":
                 show = _complaining(_show_tabs)
@@ -104,10 +106,14 @@ def _classify_in_stages(
 
 
 class _ScorePrinter:
-    """Prints scores as bars, under the text when there are several."""
+    """Prints scores as bars, under the text when there are several.
 
-    def __init__(self, several: bool) -> None:
+    It needs the model's labels for windows.
+    """
+
+    def __init__(self, several: bool, labels: Sequence[str]) -> None:
         self._several = several
+        self._labels = labels
         self._console = console()
 
     def __call__(self, row: Row, outcome: Outcome) -> None:
@@ -118,7 +124,8 @@ class _ScorePrinter:
         indent = 2 if self._several else 0
         if self._several:
             print_lines(out, [heading(_heading(row), out.width)])
-        lines = score_lines(outcome.scores, outcome.activation, out.width - indent)
+        text = row.content if isinstance(row.content, TextInput) else TextInput("")
+        lines = classification_lines(outcome, text, self._labels, out.width - indent)
         print_lines(out, lines, indent)
         if outcome.truncated_tokens:
             out.print(f"{' ' * indent}({outcome.truncated_tokens} tokens cut off)", style="dim")

@@ -17,7 +17,12 @@ from .failures import Failure
 
 Answer: TypeAlias = Callable[[str, str | None], Mapping[str, float]]
 Request: TypeAlias = (
-    pb.ClassifyRequest | pb.BatchClassifyRequest | pb.StreamClassifyRequest | pb.TokenizeRequest
+    pb.ClassifyRequest
+    | pb.BatchClassifyRequest
+    | pb.StreamClassifyRequest
+    | pb.TokenizeRequest
+    | pb.RankRequest
+    | pb.ZeroShotClassifyRequest
 )
 
 _ENDLESS_S = 1e12
@@ -90,21 +95,25 @@ class Script:
 
     def scores(self, given: pb.TextInput) -> Mapping[str, float] | Failure:
         """The answer to a text, or its failure."""
-        failure = self.failure(given)
-        if failure is not None:
-            return failure
-        text_pair = given.text_pair if given.HasField("text_pair") else None
-        with self._lock:
-            return self._answer(given.text, text_pair)
+        return self.failure(given.text) or self.answer_to(given)
 
-    def failure(self, given: pb.TextInput) -> Failure | None:
+    def answer_to(self, given: pb.TextInput) -> Mapping[str, float]:
+        """The answer to a text or pair."""
+        return self.answer(given.text, given.text_pair if given.HasField("text_pair") else None)
+
+    def answer(self, text: str, text_pair: str | None) -> Mapping[str, float]:
+        """The score of each label."""
+        with self._lock:
+            return self._answer(text, text_pair)
+
+    def failure(self, text: str) -> Failure | None:
         """The failure of a text, if it is to fail."""
         with self._lock:
-            failure, times = self._text_failures.get(given.text, (None, 0))
+            failure, times = self._text_failures.get(text, (None, 0))
             if failure is not None and times > 0:
-                self._text_failures[given.text] = failure, times - 1
+                self._text_failures[text] = failure, times - 1
                 return failure
-        return None if given.text.strip() else Failure(Reason.EMPTY_TEXT)
+        return None if text.strip() else Failure(Reason.EMPTY_TEXT)
 
 
 def _in_turn(labels: Sequence[str]) -> Answer:

@@ -16,8 +16,9 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1 import classwire_pb2_grpc as pb_grpc
 
 from .failures import Failure
+from .models import ModelService
 from .script import Answer, Script
-from .services import ClassifyService, ModelService
+from .services import ClassifyService
 
 
 class FakeServer:
@@ -28,8 +29,12 @@ class FakeServer:
     Args:
         answer: A function from a text and its pair (or None) to the score of each label. Or a
             sequence of labels: the first text gets the first label, and so on, round and round.
+            `rank` asks it for the pair of query and document, and takes the score of the label that
+            ranks. `zero_shot` asks for the pair of text and hypothesis, and takes the score of the
+            entailment label. With `include_windows` it gets each window as a text.
         model: Name of its one model, which is the default model.
-        max_tokens: The model's limit as clients see it. The fake takes any number of words.
+        max_tokens: The model's limit as clients see it, and the words of a window. Without windows
+            the fake takes any number of words.
         max_texts_per_call: Maximum number of texts in a batch.
         window_items: Maximum number of unanswered items in a stream.
         max_items_per_message: Maximum number of items in one message of a stream.
@@ -40,7 +45,7 @@ class FakeServer:
 
     Attributes:
         target: Its address, for a client.
-        requests: All classify and tokenize requests and all messages of streams, in the order of
+        requests: All requests of ClassifyService and all messages of its streams, in the order of
             arrival.
         calls: The metadata and deadline of each such call and stream, in the order of arrival.
         model: Its model, as clients see it.
@@ -79,8 +84,12 @@ class FakeServer:
                 max_text_bytes=1 << 20,
                 stream_window_items=window_items,
                 stream_items_per_message=max_items_per_message,
+                max_windows_per_text=64,
+                max_windows_per_call=512,
+                max_texts_per_call_with_windows=max_texts_per_call,
             ),
             fingerprint="0" * 64,
+            tasks=["classify", "rank", "zero_shot_classify"],
         )
         self._script = Script(answer, self.model)
         self.requests = self._script.requests
@@ -102,13 +111,16 @@ class FakeServer:
         times: float = math.inf,
         retry_after_s: float | None = None,
     ) -> None:
-        """Make a text fail `times` times: as an outcome in a batch or stream, else as a call."""
+        """Make a text fail `times` times: as an outcome in a batch or stream, else as a call.
+
+        A document fails the ranking only if a retry may help.
+        """
         self._script.fail_text(text, Failure(reason, retry_after_s), times)
 
     def fail_next(
         self, reason: Reason, *, times: int = 1, retry_after_s: float | None = None
     ) -> None:
-        """Make the next `times` classify and tokenize calls and streams fail as a whole.
+        """Make the next `times` calls and streams of ClassifyService fail as a whole.
 
         A client retries what is retryable, unless it was made with `retry=False`.
         """
@@ -122,7 +134,7 @@ class FakeServer:
         self._script.break_stream(Failure(reason), after_results)
 
     def hold(self) -> None:
-        """Hold back the answers of classify and tokenize calls and of streams, until `release`."""
+        """Hold back the answers of ClassifyService's calls and streams, until `release`."""
         self._script.released.clear()
 
     def release(self) -> None:

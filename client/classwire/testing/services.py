@@ -1,4 +1,4 @@
-"""The services of the fake server: the contract without a model."""
+"""ClassifyService of the fake server: the contract without a model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from classwire.contract.reasons import Reason
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1 import classwire_pb2_grpc as pb_grpc
 
+from . import ranking
 from .failures import Failure, trailers
 from .script import Request, Script
+from .windows import in_force, windows
 
 
 class ClassifyService(pb_grpc.ClassifyServiceServicer):
-    """Classifies and tokenizes as the fake server's test decides."""
+    """Classifies, ranks and tokenizes as the fake server's test decides."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -26,11 +28,12 @@ class ClassifyService(pb_grpc.ClassifyServiceServicer):
     ) -> pb.ClassifyResponse:
         """Answer one text."""
         self._begin(request, request.model, context)
+        in_windows = in_force(request.options, self._truncation, context)
         scores = self._script.scores(request.input)
         if isinstance(scores, Failure):
             scores.abort(context, "input.text")
         return pb.ClassifyResponse(
-            result=_classification(scores, request.input, request.options),
+            result=self._classification(scores, request.input, request.options, in_windows),
             model=_ref(self._script.model),
             timing=_timing(request.input),
         )
@@ -42,9 +45,10 @@ class ClassifyService(pb_grpc.ClassifyServiceServicer):
         self._begin(request, request.model, context)
         if not 1 <= len(request.inputs) <= self._script.model.limits.max_texts_per_call:
             Failure(Reason.TOO_MANY_ITEMS).abort(context, "inputs")
+        in_windows = in_force(request.options, self._truncation, context)
         return pb.BatchClassifyResponse(
             outcomes=[
-                self._outcome(given, request.options, f"inputs[{index}].text")
+                self._outcome(given, request.options, in_windows, f"inputs[{index}].text")
                 for index, given in enumerate(request.inputs)
             ],
             model=_ref(self._script.model),
@@ -59,6 +63,7 @@ class ClassifyService(pb_grpc.ClassifyServiceServicer):
         if first.WhichOneof("event") != "config":
             Failure(Reason.BAD_STREAM_START).abort(context)
         self._begin(first, first.config.model, context)
+        in_windows = in_force(first.config.options, self._truncation, context)
         breaking = self._script.next_stream_failure()
         limits, ref = self._script.model.limits, _ref(self._script.model)
         started = pb.StreamStarted(
@@ -81,7 +86,10 @@ class ClassifyService(pb_grpc.ClassifyServiceServicer):
                 pb.StreamResult(
                     id=item.id,
                     outcome=self._outcome(
-                        item.input, first.config.options, f"items.items[{place}].input.text"
+                        item.input,
+                        first.config.options,
+                        in_windows,
+                        f"items.items[{place}].input.text",
                     ),
                 )
                 for place, item in enumerate(items)
@@ -100,13 +108,47 @@ class ClassifyService(pb_grpc.ClassifyServiceServicer):
     ) -> pb.TokenizeResponse:
         """Answer with the words of the text."""
         self._begin(request, request.model, context)
-        failure = self._script.failure(request.input)
+        in_windows = in_force(request, self._truncation, context)
+        failure = self._script.failure(request.input.text)
         if failure is not None:
             failure.abort(context, "input.text")
         tokens = _tokens(request.input)
+        read = []
+        if in_windows:
+            read = list(windows(request.input, request.windows, self._script.model.max_tokens))
+            tokens = [token for window in read for token in _tokens(window.given)]
         return pb.TokenizeResponse(
-            tokens=tokens, attention_mask=[1] * len(tokens), model=_ref(self._script.model)
+            tokens=tokens,
+            attention_mask=[1] * len(tokens),
+            model=_ref(self._script.model),
+            windows=[window.message() for window in read],
         )
+
+    def Rank(self, request: pb.RankRequest, context: grpc.ServicerContext) -> pb.RankResponse:
+        """Rank documents."""
+        self._begin(request, request.model, context)
+        in_force(request.options, self._truncation, context)
+        response = ranking.rank(self._script, request, context)
+        response.model.CopyFrom(_ref(self._script.model))
+        response.timing.CopyFrom(pb.Timing(batch_texts=len(request.documents)))
+        return response
+
+    def ZeroShotClassify(
+        self, request: pb.ZeroShotClassifyRequest, context: grpc.ServicerContext
+    ) -> pb.ZeroShotClassifyResponse:
+        """Score candidate labels."""
+        self._begin(request, request.model, context)
+        in_force(request.options, self._truncation, context)
+        return pb.ZeroShotClassifyResponse(
+            result=ranking.zero_shot(self._script, request, context),
+            model=_ref(self._script.model),
+            timing=pb.Timing(batch_texts=len(request.candidate_labels)),
+        )
+
+    @property
+    def _truncation(self) -> pb.Truncation.ValueType:
+        """The truncation of calls that name none."""
+        return self._script.model.default_truncation
 
     def _begin(self, request: Request, model: str, context: grpc.ServicerContext) -> None:
         self._script.record(request)
@@ -117,43 +159,37 @@ class ClassifyService(pb_grpc.ClassifyServiceServicer):
         if not isinstance(request, pb.StreamClassifyRequest):
             self._script.released.wait()
 
-    def _outcome(self, given: pb.TextInput, options: pb.ClassifyOptions, field: str) -> pb.Outcome:
+    def _outcome(
+        self, given: pb.TextInput, options: pb.ClassifyOptions, in_windows: bool, field: str
+    ) -> pb.Outcome:
         scores = self._script.scores(given)
         if isinstance(scores, Failure):
             return pb.Outcome(error=scores.item_error(field))
-        return pb.Outcome(classification=_classification(scores, given, options))
+        result = self._classification(scores, given, options, in_windows)
+        return pb.Outcome(classification=result)
 
-
-class ModelService(pb_grpc.ModelServiceServicer):
-    """Describes the one model."""
-
-    def __init__(self, script: Script) -> None:
-        self._script = script
-
-    def ListModels(
-        self, request: pb.ListModelsRequest, context: grpc.ServicerContext
-    ) -> pb.ListModelsResponse:
-        """List the one model."""
-        context.set_trailing_metadata(trailers(context))
-        return pb.ListModelsResponse(models=[self._script.model])
-
-    def GetModel(
-        self, request: pb.GetModelRequest, context: grpc.ServicerContext
-    ) -> pb.GetModelResponse:
-        """Describe the one model."""
-        context.set_trailing_metadata(trailers(context))
-        if request.name not in ("", self._script.model.name):
-            Failure(Reason.UNKNOWN_MODEL).abort(context)
-        return pb.GetModelResponse(model=self._script.model)
-
-    def GetServerInfo(
-        self, request: pb.GetServerInfoRequest, context: grpc.ServicerContext
-    ) -> pb.GetServerInfoResponse:
-        """Describe the fake server."""
-        context.set_trailing_metadata(trailers(context))
-        limits = pb.ServerLimits(max_message_bytes=4 << 20, max_streams=8)
-        limits.default_timeout.FromSeconds(30)
-        return pb.GetServerInfoResponse(version="0.0.0", features=["fake"], limits=limits)
+    def _classification(
+        self,
+        scores: Mapping[str, float],
+        given: pb.TextInput,
+        options: pb.ClassifyOptions,
+        in_windows: bool,
+    ) -> pb.Classification:
+        """A text with these scores; `include_windows` asks the test for those of each window."""
+        result = _classification(scores, given, options)
+        result.window_count = 1
+        if not in_windows:
+            return result
+        read = list(windows(given, options.windows, self._script.model.max_tokens))
+        if len(read) > 1:
+            result.window_count = len(read)
+            result.token_count = sum(window.token_count for window in read)
+            result.aggregation = options.windows.aggregation or pb.WINDOW_AGGREGATION_MEAN_LOGITS
+        if options.include_windows:
+            for window in read:
+                of_window = self._script.answer_to(window.given)
+                result.windows.append(window.message(tuple(of_window.values())))
+        return result
 
 
 def _classification(

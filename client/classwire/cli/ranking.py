@@ -1,0 +1,204 @@
+"""The work of `classwire rank`: calls for parts of the documents, merged by score."""
+
+import heapq
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.cells import set_cell_size
+from rich.text import Text
+
+from classwire import (
+    ClasswireError,
+    Client,
+    InvalidInputError,
+    RankedDocument,
+    Reason,
+    TextInput,
+)
+from classwire._concurrent import mapped
+from classwire._requests import MAX_MESSAGE_BYTES
+
+from .connection import Connection
+from .failures import described
+from .files import FileProgress
+from .outputs import STDOUT
+from .records import error_record, json_line, shortest
+from .rendering import bar, console, fitted, print_lines
+from .resumption import Written
+from .rows import InputFile, Row, open_rows
+
+_BAR_WIDTH = 16
+_DOCUMENTS_PER_CALL = 64
+"""As long as the model's limit is not known, since it is loading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Where the documents come from: arguments, or the rows of a file."""
+
+    arguments: tuple[str, ...]
+    source: InputFile | None
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether a column names them."""
+        return self.source is not None and bool(self.source.columns.key)
+
+    @contextmanager
+    def rows(self) -> Iterator[Iterator[Row]]:
+        """Open them. Raises WrongUse if the file or a column is wrong."""
+        if self.source is None:
+            yield (Row(index, None, TextInput(text)) for index, text in enumerate(self.arguments))
+            return
+        with open_rows(self.source) as rows:
+            yield rows
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A document with its score."""
+
+    row: Row
+    result: RankedDocument
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """Sorts the highest score first, and equal ones in the order of the documents."""
+        return -self.result.score, self.row.index
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The answer to the documents of one call."""
+
+    rows: Sequence[Row]
+    scored: Sequence[Scored]
+    errors: dict[int, ClasswireError]
+    """By the row's index."""
+
+
+def rank_documents(
+    connection: Connection,
+    query: str,
+    documents: Documents,
+    *,
+    as_json: bool,
+    top_k: int | None,
+    priority: str | None,
+    **options: Any,
+) -> int:
+    """Rank the documents, show them, and return how many failed."""
+    options |= {"top_k": top_k, "model": connection.model}
+    options["priority"] = priority or ("bulk" if documents.source else "interactive")
+    best: list[Scored] = []
+    failures: dict[int, ClasswireError] = {}
+    with documents.rows() as rows, connection.open() as client:
+        limits = client.model(connection.model).limits
+        most = limits.max_texts_per_call if limits else _DOCUMENTS_PER_CALL
+        source = documents.source
+        progress = FileProgress(source.path, STDOUT, Written()) if source else nullcontext()
+        with progress as shown:
+            for part in mapped(_rank(client, query, options), _parts(rows, most)):
+                best += part.scored
+                if top_k is not None:
+                    best = heapq.nsmallest(top_k, best, key=lambda each: each.order)
+                failures |= part.errors
+                for row in part.rows:
+                    if shown is not None:
+                        shown.advance(row, part.errors.get(row.index))
+    best.sort(key=lambda each: each.order)
+    if as_json:
+        _write_json(best, failures, with_ids=documents.has_ids)
+    else:
+        out = console()
+        print_lines(out, _lines(best, out.width, with_ids=documents.has_ids))
+    for index, error in failures.items():
+        if not as_json:
+            click.echo(f"classwire: {described(error, f'document {index + 1}')}", err=True)
+    return len(failures)
+
+
+def _rank(client: Client, query: str, options: dict[str, Any]) -> Callable[[Sequence[Row]], Part]:
+    """A function that ranks documents, in more calls if they have too many windows for one."""
+
+    def rank(rows: Sequence[Row]) -> Part:
+        good = [row for row in rows if isinstance(row.content, TextInput)]
+        try:
+            ranking = client.rank(query, map(_text, good), **options)
+        except InvalidInputError as error:
+            if error.reason != Reason.TOO_MANY_ITEMS or len(good) < 2:
+                raise
+            half = len(rows) // 2
+            first, second = rank(rows[:half]), rank(rows[half:])
+            return Part(rows, [*first.scored, *second.scored], first.errors | second.errors)
+        errors = {row.index: row.content for row in rows if isinstance(row.content, ClasswireError)}
+        errors |= {good[failed.index].index: failed.error for failed in ranking.failures}
+        scored = [Scored(good[result.index], result) for result in ranking.results]
+        return Part(rows, scored, dict(sorted(errors.items())))
+
+    return rank
+
+
+def _text(row: Row) -> str:
+    return row.content.text if isinstance(row.content, TextInput) else ""
+
+
+def _parts(rows: Iterable[Row], most: int) -> Iterator[list[Row]]:
+    """The rows in lists that fit one call: by number, and by the size of a message."""
+    part: list[Row] = []
+    size_bytes = 0
+    for row in rows:
+        length = len(_text(row).encode("utf-8", "surrogatepass"))
+        if part and (len(part) == most or size_bytes + length > MAX_MESSAGE_BYTES):
+            yield part
+            part, size_bytes = [], 0
+        part.append(row)
+        size_bytes += length
+    if part:
+        yield part
+
+
+def _lines(best: Sequence[Scored], width: int, *, with_ids: bool) -> Iterator[Text]:
+    """A line for each document: rank, score, bar, id and how it begins."""
+    full = max([1.0, *(abs(each.result.score) for each in best)])
+    rank_width = len(str(len(best)))
+    numbers = [f"{each.result.score:.4f}" for each in best]
+    number_width = max(map(len, numbers), default=0)
+    for rank, (each, number) in enumerate(zip(best, numbers, strict=True), start=1):
+        shown = " ".join(_text(each.row).split())
+        if with_ids:
+            shown = f"{each.row.key}  {shown}"
+        line = Text.assemble(
+            (str(rank).rjust(rank_width), "dim"),
+            "  ",
+            number.rjust(number_width),
+            "  ",
+            (set_cell_size(bar(each.result.score / full, _BAR_WIDTH), _BAR_WIDTH), "cyan"),
+            "  ",
+        )
+        yield line.append(fitted(shown, max(width - line.cell_len, 12)))
+
+
+def _write_json(
+    best: Sequence[Scored], failures: dict[int, ClasswireError], *, with_ids: bool
+) -> None:
+    out = sys.stdout.buffer
+    for rank, each in enumerate(best, start=1):
+        record: dict[str, Any] = {"rank": rank, "index": each.row.index}
+        if with_ids:
+            record["id"] = each.row.key
+        record |= {
+            "score": shortest(each.result.score),
+            "token_count": each.result.token_count,
+            "truncated_tokens": each.result.truncated_tokens,
+            "window_count": each.result.window_count,
+            "document": _text(each.row),
+        }
+        out.write(json_line(record))
+    for index, error in failures.items():
+        out.write(json_line({"index": index, "error": error_record(error)}))
+    out.flush()

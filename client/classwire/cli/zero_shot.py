@@ -1,0 +1,108 @@
+"""`classwire zero-shot`: texts by labels that the caller makes up."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .connection import Connection, connection_options
+from .failures import FAILED
+from .row_options import STANDARD, RowOptions, row_options
+from .window_options import TRUNCATIONS, window_options
+
+
+@click.command("zero-shot")
+@click.argument("texts", nargs=-1, metavar="[TEXT]...")
+@click.option(
+    "--label",
+    "labels",
+    metavar="LABEL",
+    multiple=True,
+    required=True,
+    help="Candidate label; give one or more.",
+)
+@click.option(
+    "--hypothesis-template",
+    metavar="TEMPLATE",
+    help='Sentence with one {} for the label.  [default: "This example is {}."]',
+)
+@click.option(
+    "--multi-label",
+    is_flag=True,
+    help="Score each label for itself: any number of them may fit.",
+)
+@click.option(
+    "--top-k",
+    type=click.IntRange(min=1),
+    help="Show only this many labels.  [default: all]",
+)
+@click.option("--min-score", type=float, help="Show only labels with at least this score.")
+@click.option(
+    "--truncation",
+    type=click.Choice(TRUNCATIONS),
+    help="How to treat a text with too many tokens.  [default: the server's setting]",
+)
+@window_options
+@click.option(
+    "--priority",
+    type=click.Choice(["interactive", "bulk"]),
+    help="Interactive texts run before bulk texts.  "
+    "[default: interactive for TEXT, bulk for files]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each text.")
+@row_options
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default=Path("-"),
+    help="File for the results of --file: .jsonl, .ndjson, .csv or .tsv.  "
+    "[default: JSON lines on standard output]",
+)
+@click.option("--force", is_flag=True, help="Overwrite --output if it exists.")
+@click.option("--resume", is_flag=True, help="Continue the --output of an interrupted run.")
+@connection_options
+def zero_shot(
+    *,
+    connection: Connection,
+    texts: tuple[str, ...],
+    labels: tuple[str, ...],
+    as_json: bool,
+    rows: RowOptions,
+    output: Path,
+    force: bool,
+    resume: bool,
+    priority: str | None,
+    **scoring: Any,
+) -> None:
+    """Score the labels of --label for each TEXT, highest first.
+
+    The model must be one of natural language inference, with an entailment label. With --file each
+    row of a file is a text; each output line contains "row", the number of its data row, counted
+    from 0, and with --id-column "id". --resume continues the --output of an interrupted run, as
+    that of `classwire classify` does.
+
+    If a text cannot be classified, the command prints the reason, goes on, and exits 1 at the end.
+    """
+    path = rows.path(texts)
+    if bool(texts) is (path is not None):
+        raise click.UsageError("Give texts, or a --file of them.")
+    rows.check(path)
+    if path is None and (force or resume or output != STANDARD):
+        raise click.UsageError("--output, --force and --resume go with --file.")
+    if resume and (force or output == STANDARD or path == STANDARD):
+        raise click.UsageError(
+            "--resume needs a --file and an --output, and does not go with --force."
+        )
+    from .candidates import Candidates, zero_shot_file, zero_shot_texts
+
+    priority = priority or ("interactive" if path is None else "bulk")
+    candidates = Candidates(labels, {"model": connection.model, "priority": priority, **scoring})
+    if path is None:
+        errors = zero_shot_texts(connection, texts, candidates, as_json=as_json)
+    else:
+        from .outputs import OutputFile
+
+        target = OutputFile(output, force, resume)
+        errors = zero_shot_file(connection, rows.input_file(path), target, candidates)
+    if errors:
+        raise click.exceptions.Exit(FAILED)
