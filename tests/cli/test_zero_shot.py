@@ -124,16 +124,15 @@ def test_an_interrupted_file_is_resumed(classwire: Run, tmp_path: Path) -> None:
     """A call that fails ends the command; --resume classifies the rows that are not there yet."""
     source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
     source.write_text("\n".join(f"delivery {n}" for n in range(20)))
+    options = ["--file", str(source), *LABELS, "--output", str(output)]
     with FakeServer(entailed) as server:
-        server.fail_text("delivery 12", Reason.NOT_ALLOWED, times=1)
-        options = ["--target", server.target, "--file", str(source), *LABELS]
-        options += ["--output", str(output)]
-        ended = classwire("zero-shot", *options)
-        assert ended.code == 1
-        assert ended.err.splitlines()[0].endswith("continue with the same command and --resume")
-        assert [each["row"] for each in records(output)] == list(range(12))
-        server.requests.clear()
-        assert classwire("zero-shot", *options, "--resume").code == 0
+        server.fail_text("delivery 12", Reason.NOT_ALLOWED)
+        ended = classwire("zero-shot", "--target", server.target, *options)
+    assert ended.code == 1
+    assert ended.err.splitlines()[0].endswith("continue with the same command and --resume")
+    assert [each["row"] for each in records(output)] == list(range(12))
+    with FakeServer(entailed) as server:
+        assert classwire("zero-shot", "--target", server.target, *options, "--resume").code == 0
         assert len(server.requests) == 8
     assert [each["row"] for each in records(output)] == list(range(20))
 

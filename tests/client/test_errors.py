@@ -68,6 +68,7 @@ BY_REASON = {
     Reason.BAD_ID: InvalidInputError,
     Reason.BAD_STREAM_START: InvalidInputError,
     Reason.BAD_ENCODING: InvalidInputError,
+    Reason.UNSUITABLE_MODEL: InvalidInputError,
     Reason.UNKNOWN_MODEL: UnknownModelError,
     Reason.OVERLOADED: OverloadedError,
     Reason.TOO_MANY_STREAMS: OverloadedError,
