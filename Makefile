@@ -11,6 +11,10 @@ EMBEDDED := server/classwire_server/models/stars-en
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile \
 	--no-build-isolation --constraint requirements.lock
 
+# Python keeps what it compiles at the first import. pip compiles nothing, to install faster, so
+# without this every process would compile all modules of torch that it imports: 10 s each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve real-weights test check style types contract leaks proto lock \
 	train-embedded reference bench chaos compat \
