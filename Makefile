@@ -12,6 +12,10 @@ STEP := $(BIN)/python -m scripts.step
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off --no-compile \
 	--no-build-isolation --constraint requirements.lock
 
+# Python keeps what it compiles at the first import. pip compiles nothing, to install faster, so
+# without this every process would compile all modules of torch that it imports: 10 s each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve real-weights test check style types contract leaks proto lock \
 	train-embedded reference bench chaos compat \
@@ -53,7 +57,7 @@ real-weights: setup ## Install the public weights that some tests need (83 MB)
 	@$(BIN)/python -m scripts.locked real-weights
 
 test: setup ## Run the tests (ARGS: arguments of pytest)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 check: style types contract leaks ## Check style, types, the contract, and that nothing leaks
 	@echo "make check: passed"

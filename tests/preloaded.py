@@ -1,7 +1,10 @@
-"""The imports of the process from which test workers are forked.
+"""The process from which test workers are forked: its imports, and a model that it has started.
 
+A first start imports modules and fills tables of transformers, which forked workers then share.
 Torch runs one thread there: a fork copies only the forking thread.
 """
+
+import gc
 
 import torch
 import transformers.models.bert.modeling_bert
@@ -11,6 +14,11 @@ import transformers.models.modernbert.modeling_modernbert
 import transformers.models.roberta.modeling_roberta
 import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401
 
-import classwire_server.engine.selection.choice  # noqa: F401
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine.selection.choice import select
 
 torch.set_num_threads(1)
+_CONFIG = ServerConfig(lanes=1, threads=1, batch_tokens=16)
+select(_CONFIG.sources[0], _CONFIG, "cpu")
+gc.collect()
+gc.freeze()  # so that collections in workers neither visit nor copy what they share

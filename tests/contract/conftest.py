@@ -11,6 +11,7 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.server import Server
+from tests.conftest import launch_forked
 from tests.contract.conversation import Conversation
 from tests.contract.engines import PATIENCE_S, FakeEngine
 
@@ -34,7 +35,7 @@ def server(bert: Path) -> Iterator[Server]:
         stream_items_per_message=4,
         max_message_bytes=4_194_304,
     )
-    with Server(config) as server:
+    with Server(config, launch_forked) as server:
         yield server
 
 

@@ -1,12 +1,16 @@
 """An engine without a model, for behaviour that a real engine shows only by chance."""
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 
-from classwire_server.checkpoint.loading import load_checkpoint
+from classwire_server.checkpoint.loading import Checkpoint, load_checkpoint
+from classwire_server.config.model import ModelSettings
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import (
@@ -118,8 +122,26 @@ class FakeEngine:
     ) -> Launched:
         """The `launch` of a Server: a real checkpoint with this engine."""
         self._on_change.append(on_change)
-        checkpoint, *_ = load_checkpoint(source, config)
+        checkpoint = _checkpoint(source, config)
         return Launched(checkpoint, self, config.batch_tokens or 1_024, PROFILE)
+
+
+def _checkpoint(source: ModelSource, config: ServerConfig) -> Checkpoint:
+    """Load a checkpoint, once for all servers while its folder and their settings are the same."""
+    settings = {field.name: getattr(config, field.name) for field in fields(ModelSettings)}
+    alike = ServerConfig(max_tokens=config.max_tokens, **settings)
+    files = sorted(Path(source.location).rglob("*"))
+    return _loaded(source, alike, tuple((path, _version(path)) for path in files))
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@functools.cache
+def _loaded(source: ModelSource, config: ServerConfig, files: object) -> Checkpoint:
+    return load_checkpoint(source, config).checkpoint
 
 
 def eventually(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:

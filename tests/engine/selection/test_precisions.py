@@ -116,7 +116,7 @@ def test_the_choice_is_the_same_each_time(
     """
     calibration = tmp_path / "texts.txt"
     calibration.write_text("I really love this book", "utf-8")  # few rows: threads split the sums
-    sizes = {"hidden_size": 192, "pooler_hidden_size": 192}
+    sizes = {"hidden_size": 192, "pooler_hidden_size": 192, "num_hidden_layers": 1}
     folder = checkpoint("bert" if layout == "packed" else "deberta-v2", **sizes)
     settings: dict[str, Any] = {
         "model": (f"m={folder}",),
