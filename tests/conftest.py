@@ -23,17 +23,18 @@ from tests.workers import ForkedWorker
 transformers_logging.disable_progress_bar()
 torch.set_num_threads(1)  # more threads slow down models this small
 
-ROOT = Path(__file__).parent
-
 launch_forked = functools.partial(launch, spawn=ForkedWorker)
 """Starts models in forked worker processes, which is faster than a server's own start."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests of a folder in one process, so that the servers they share start once."""
-    for item in items:
-        folder = item.path.relative_to(ROOT).parts[0]
-        item.add_marker(pytest.mark.xdist_group(folder))
+    """Begin with the files that may take longest, so that all processes end at about one time."""
+
+    def patience_s(item: pytest.Item) -> float:
+        mark = item.get_closest_marker("timeout")
+        return float(mark.args[0]) if mark else 0.0
+
+    items.sort(key=patience_s, reverse=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """Fixtures for the tests of the engine."""
 
+import fcntl
 import functools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -37,10 +39,18 @@ class Compiled:
 
 @pytest.fixture(scope="session")
 def compiled(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Compiled:
-    """A BERT of one layer, and its artefact from `compile_elsewhere`."""
+    """A BERT of one layer, and its artefact from `compile_elsewhere`.
+
+    The first of the test processes compiles it, and the others find it.
+    """
     source = ModelSource("tiny", str(checkpoint("bert", num_hidden_layers=1)))
-    config = ServerConfig(compile_cache=str(tmp_path_factory.mktemp("compiled") / "cache"))
-    return Compiled(source, config, compile_elsewhere(source, config, Precision.FLOAT32))
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    config = ServerConfig(compile_cache=str(folder / "compile-cache"))
+    with (folder / "compile-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return Compiled(source, config, compile_elsewhere(source, config, Precision.FLOAT32))
 
 
 @pytest.fixture
