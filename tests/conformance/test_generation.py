@@ -12,7 +12,7 @@ from conformance import generation
 from conformance.generation import document
 from conformance.generation.encoding import Token, truncated
 from conformance.generation.problems import Problem
-from conformance.generation.reference import ranked
+from conformance.generation.scoring import ranked
 
 SAME = 3e-6
 """Largest difference of two processors' float32, at most a third of the tolerance."""
