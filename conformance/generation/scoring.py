@@ -73,7 +73,7 @@ def best(scores: Sequence[float], options: Json) -> list[int]:
 
 def number(value: float) -> float:
     """Return a float32, rounded so that it is the same on every machine."""
-    return float(f"{value:.{DIGITS}g}")
+    return float(f"{torch.tensor(value, dtype=torch.float32).item():.{DIGITS}g}")
 
 
 def _tell_apart(one: float, other: float) -> None:

@@ -75,7 +75,7 @@ def _texts(models: Mapping[str, Reference]) -> list[Json]:
             "extremes",
             models["extremes"],
             long,
-            options(12, 1, aggregation=MAX_SCORE, activation="ACTIVATION_SOFTMAX", **shown),
+            options(24, 1, aggregation=MAX_SCORE, activation="ACTIVATION_SOFTMAX", **shown),
         ),
         classify("a review", stars, text(REVIEW), options(24, includeWindows=True)),
     ]  # fmt: skip

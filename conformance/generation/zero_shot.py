@@ -106,7 +106,7 @@ def _scores(reference: Reference, readings: Sequence[Reading], given: Json) -> l
 def vectors(models: Mapping[str, Reference]) -> list[Json]:
     """The group `zero-shot`."""
     entailment, inference = models["entailment"], models["inference"]
-    long = texts.words(60)
+    long = texts.words(100)
     several = {**SHORT, "multiLabel": True}
     return [
         zero_shot("several candidates", entailment, TEXT, CANDIDATES, SHORT),
