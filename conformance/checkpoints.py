@@ -36,6 +36,11 @@ CHECKPOINTS: Mapping[str, dict[str, Any]] = {
         "labels": ("entailment", "neutral", "contradiction"),
         "max_position_embeddings": 31,
     },
+    "inference": {  # two labels of natural language inference
+        "architecture": "bert",
+        "labels": ("not_entailment", "entailment"),
+        "max_position_embeddings": 48,
+    },
     "rating": {  # a number; bytes as tokens, no token types
         "architecture": "roberta",
         "labels": ("LABEL_0",),

@@ -10,6 +10,8 @@ from .languages import Language, call
 
 RUN_S = 60
 BAD_TEXT, ITS_REASON = " ", "EMPTY_TEXT"
+WINDOWS = "a review"
+"""The vector of the text that examples read in windows."""
 REJECTED = "no output, and the reason on standard error"
 DIGITS = 4
 LEAST_DISTANCE = 0.1
@@ -28,9 +30,40 @@ def answers(document: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         if "model" in vector["request"] or not text.isprintable() or text != text.strip():
             continue
         best = vector["expect"]["response"]["result"]["scores"][0]
-        if abs(best["score"] * 10**DIGITS % 1 - 0.5) > LEAST_DISTANCE:
+        if _rounds_one_way(best["score"]):
             found[text] = (best["label"], f"{best['score']:.{DIGITS}f}")
     return found
+
+
+def windows(document: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return a text that is read in windows, and the lines that examples print for it.
+
+    Raises ValueError if a score may round either way.
+    """
+    [vector] = [
+        vector
+        for group in document["groups"]
+        for vector in group["vectors"]
+        if vector["name"] == WINDOWS
+    ]
+    text = vector["request"]["input"]["text"]
+    result = vector["expect"]["response"]["result"]
+    best = result["scores"][0]
+    labels = {score.get("labelId", 0): score["label"] for score in result["scores"]}
+    entries: list[tuple[Any, ...]] = [(best["label"], best["score"])]
+    for window in result["windows"]:
+        score = max(window["scores"])
+        part = text[window.get("start", 0) : window["end"]]
+        entries.append((labels[window["scores"].index(score)], score, part))
+    if not all(_rounds_one_way(score) for _, score, *_ in entries):
+        raise ValueError(f"a score of {WINDOWS!r} may round either way")
+    return text, [
+        "\t".join((label, f"{score:.{DIGITS}f}", *part)) for label, score, *part in entries
+    ]
+
+
+def _rounds_one_way(score: float) -> bool:
+    return abs(score * 10**DIGITS % 1 - 0.5) > LEAST_DISTANCE
 
 
 class Examples:
@@ -50,8 +83,9 @@ class Examples:
         self._target = target
         self._ca = [ca] if ca else []
 
-    def check(self, known: Mapping[str, tuple[str, str]]) -> None:
-        """Classify one text, an invalid one, and a stream of all."""
+    def check(self, document: Mapping[str, Any]) -> None:
+        """Classify one text, an invalid one, and a stream of all; read a text in windows."""
+        known = answers(document)
         text, (label, score) = next(iter(known.items()))
         done = self._call("classify", text)
         self._compare("classify", f"{label} {score}", done.stdout.strip())
@@ -64,6 +98,9 @@ class Examples:
         lines = ["\t".join((str(n), *known.get(t, (ITS_REASON,)))) for n, t in enumerate(texts, 1)]
         done = self._call("stream", input="".join(f"{text}\n" for text in texts))
         self._compare("stream", sorted(lines), sorted(done.stdout.splitlines()))
+
+        text, lines = windows(document)
+        self._compare("windows", lines, self._call("windows", text).stdout.splitlines())
 
     def _call(self, program: str, *texts: str, input: str = "") -> subprocess.CompletedProcess[str]:
         command = [*self._program, program, self._target, *texts, *self._ca]

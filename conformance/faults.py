@@ -34,7 +34,7 @@ PROFILE = LatencyProfile((BATCH_TOKENS,), (0.001,))
 
 
 class FaultyEngine:
-    """Returns the same logits for every text without one of the words above.
+    """Returns the same logits for every text, or second text, without one of the words above.
 
     `hold` blocks the engine until `release`; `poison` ends its worker; `boom` raises; `nan` returns
     NaN. With a `failure` there is no worker. `busy` is set while a text blocks the engine.
@@ -58,7 +58,7 @@ class FaultyEngine:
         """The logits of the texts."""
         if self.failure:
             raise NoWorker
-        texts = [encoding.source.text for encoding in encodings]
+        texts = [encoding.source.text_pair or encoding.source.text for encoding in encodings]
         if HOLD in texts:
             self.busy.set()
             self._released.wait()

@@ -45,6 +45,8 @@ def _config(*models: str, **settings: Any) -> ServerConfig:
         model=models,
         max_text_bytes=limits.MAX_TEXT_BYTES,
         max_texts_per_call=limits.MAX_TEXTS_PER_CALL,
+        max_windows_per_text=limits.MAX_WINDOWS_PER_TEXT,
+        max_windows_per_call=limits.MAX_WINDOWS_PER_CALL,
         max_message_bytes=limits.MAX_MESSAGE_BYTES,
         max_streams=limits.MAX_STREAMS,
         stream_window_items=limits.STREAM_WINDOW_ITEMS,

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.progress import Say
 
 from .corruption import corrupted
-from .examples import Examples, answers
+from .examples import Examples
 from .languages import VECTORS, CannotRun, Language
 from .report import Column
 from .runs import defects_without_servers, run
@@ -89,7 +89,7 @@ class Trial:
         failures: list[str] = []
         for server in ((self._targets["serving"], ""), self._tls):
             examples = Examples(language, built, log, *server)
-            examples.check(answers(self._document))
+            examples.check(self._document)
             column.add(EXAMPLES, examples.passed, len(examples.failures))
             failures += examples.failures
         self._report(column, EXAMPLES, failures)

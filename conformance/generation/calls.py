@@ -6,6 +6,7 @@ from typing import Any
 from conformance.checkpoints import EMBEDDED
 
 from .encoding import Json, texts_of, written
+from .fitting import window
 from .problems import Problem
 from .reference import Reference
 
@@ -13,6 +14,8 @@ CLASSIFY = "classwire.v1.ClassifyService/Classify"
 BATCH_CLASSIFY = "classwire.v1.ClassifyService/BatchClassify"
 STREAM_CLASSIFY = "classwire.v1.ClassifyService/StreamClassify"
 TOKENIZE = "classwire.v1.ClassifyService/Tokenize"
+RANK = "classwire.v1.ClassifyService/Rank"
+ZERO_SHOT_CLASSIFY = "classwire.v1.ClassifyService/ZeroShotClassify"
 LIST_MODELS = "classwire.v1.ModelService/ListModels"
 GET_MODEL = "classwire.v1.ModelService/GetModel"
 GET_SERVER_INFO = "classwire.v1.ModelService/GetServerInfo"
@@ -78,21 +81,27 @@ def tokenize(
     input: Json,
     unit: str = "OFFSET_UNIT_UNSPECIFIED",
     truncation: str = "TRUNCATION_UNSPECIFIED",
+    windows: Json | None = None,
 ) -> Json:
     """Return a vector of Tokenize."""
-    request = message(reference, input=input)
+    request = message(reference, input=input, windows=windows)
     if unit != "OFFSET_UNIT_UNSPECIFIED":
         request["offsetUnit"] = unit
     if truncation != "TRUNCATION_UNSPECIFIED":
         request["truncation"] = truncation
     try:
-        tokens, lost = reference.tokens(input, truncation)
+        reading = reference.reading(input, {"truncation": truncation, "windows": windows or {}})
     except Problem as problem:
         return rejected(name, TOKENIZE, problem.at("input"), request=request)
+    given = texts_of(input)
     response = {
-        "tokens": written(tokens, texts_of(input), unit),
-        "attentionMask": [1] * len(tokens),
-        **({"truncatedTokens": lost} if lost else {}),
+        "tokens": [token for part in reading.inputs for token in written(part, given, unit)],
+        "attentionMask": [1] * reading.token_count,
+        **({"truncatedTokens": reading.lost} if reading.lost else {}),
         "model": reference.ref,
     }
+    if truncation == "TRUNCATION_WINDOWS":
+        response["windows"] = [
+            window(part, given, reading.sequence, unit, ()) for part in reading.inputs
+        ]
     return vector(name, TOKENIZE, {"response": response}, request=request)

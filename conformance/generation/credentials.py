@@ -9,13 +9,14 @@ from .calls import (
     BATCH_CLASSIFY,
     CLASSIFY,
     GET_MODEL,
+    RANK,
     STREAM_CLASSIFY,
     TOKENIZE,
     classify,
     rejected,
 )
+from .draining import EVERY_METHOD, GOOD
 from .encoding import Json
-from .faults import EVERY_METHOD, GOOD
 from .problems import BAD_CREDENTIALS, MISSING_CREDENTIALS, RATE_LIMITED, Problem, unknown_model
 from .reference import Reference
 from .standard import check, watch
@@ -57,7 +58,7 @@ def vectors(models: Mapping[str, Reference]) -> list[Json]:
         _rejected("a model that it may not see", GET_MODEL, unknown_model("name"), narrow),
         *(
             _rejected(f"{rpc.rpartition('/')[2]}, over the rate", rpc, RATE_LIMITED, greedy)
-            for rpc in (CLASSIFY, BATCH_CLASSIFY, TOKENIZE)
+            for rpc in (CLASSIFY, BATCH_CLASSIFY, TOKENIZE, RANK)
         ),
     ]
 

@@ -8,12 +8,28 @@ from typing import Any
 
 from conformance.checkpoints import CHECKPOINTS, EMBEDDED, EMBEDDED_FOLDER, make, make_faulty
 
-from . import batches, credentials, errors, faults, scores, standard, stream_errors, streams, tokens
+from . import (
+    batches,
+    credentials,
+    draining,
+    errors,
+    faults,
+    ranking,
+    scores,
+    standard,
+    stream_errors,
+    streams,
+    tokens,
+    windows,
+    zero_shot,
+)
 from .encoding import Json
 from .reference import Reference
 
 VECTORS = Path(__file__).parents[1] / "vectors.json"
 TOLERANCE = 1e-5
+FOR_ONE_GROUP = ("inference",)
+"""Models that the other groups leave out: they would repeat what another model shows."""
 
 
 def load(folder: Path) -> tuple[dict[str, Reference], dict[str, Reference]]:
@@ -24,27 +40,31 @@ def load(folder: Path) -> tuple[dict[str, Reference], dict[str, Reference]]:
     return serving, faults.models_of(Reference.load("faulty", make_faulty(folder / "faulty")))
 
 
-def document(models: Mapping[str, Reference], faulty: Mapping[str, Reference]) -> dict[str, Any]:
+def document(served: Mapping[str, Reference], faulty: Mapping[str, Reference]) -> dict[str, Any]:
     """All vectors."""
+    models = {name: model for name, model in served.items() if name not in FOR_ONE_GROUP}
     groups = (
         ("classify", "serving", scores.classify_vectors(models)),
         ("options", "serving", scores.option_vectors(models)),
         ("activations", "serving", scores.activation_vectors(models)),
         ("pairs", "serving", scores.pair_vectors(models)),
         ("truncation", "serving", scores.truncation_vectors(models)),
+        ("windows", "serving", windows.vectors(models)),
+        ("rank", "serving", ranking.vectors(models)),
+        ("zero-shot", "serving", zero_shot.vectors(served)),
         ("tokenize", "serving", tokens.vectors(models)),
         ("batches", "serving", batches.vectors(models)),
         ("streams", "serving", streams.vectors(models)),
         ("stream-errors", "serving", stream_errors.vectors(models)),
         ("errors", "serving", errors.vectors(models)),
-        ("models", "serving", standard.model_vectors(models)),
-        ("health", "serving", standard.health_vectors(models)),
+        ("models", "serving", standard.model_vectors(served)),
+        ("health", "serving", standard.health_vectors(served)),
         ("compression", "serving", standard.compression_vectors(models)),
         ("unimplemented", "serving", standard.unimplemented_vectors()),
         ("cancellation", "faulty", faults.cancellation_vectors(faulty)),
         ("deadlines", "faulty", faults.deadline_vectors(faulty)),
         ("faults", "faulty", faults.vectors(faulty)),
-        ("draining", "draining", faults.draining_vectors()),
+        ("draining", "draining", draining.vectors()),
         ("credentials", "guarded", credentials.vectors(faulty)),
     )
     for group, _, vectors in groups:

@@ -11,8 +11,10 @@ from .calls import (
     GET_MODEL,
     GET_SERVER_INFO,
     LIST_MODELS,
+    RANK,
     STREAM_CLASSIFY,
     TOKENIZE,
+    ZERO_SHOT_CLASSIFY,
     classify,
     rejected,
     text,
@@ -30,7 +32,10 @@ INPUTS: dict[str, Json] = {
     BATCH_CLASSIFY: {"inputs": [GOOD]},
     TOKENIZE: {"input": GOOD},
 }
-METHODS = (CLASSIFY, BATCH_CLASSIFY, TOKENIZE, LIST_MODELS, GET_MODEL, GET_SERVER_INFO)
+METHODS = (
+    *(CLASSIFY, BATCH_CLASSIFY, TOKENIZE, RANK, ZERO_SHOT_CLASSIFY),
+    *(LIST_MODELS, GET_MODEL, GET_SERVER_INFO),
+)
 
 
 def vectors(models: Mapping[str, Reference]) -> list[Json]:

@@ -1,18 +1,18 @@
-"""Vectors for failing models, a draining server, cancelled calls and short deadlines."""
+"""Vectors for failing models, cancelled calls and short deadlines."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from conformance import limits
+from tests.checkpoints import STARS
 
 from . import texts
 from .calls import (
     BATCH_CLASSIFY,
     CLASSIFY,
     GET_MODEL,
-    GET_SERVER_INFO,
-    LIST_MODELS,
+    RANK,
     STREAM_CLASSIFY,
     TOKENIZE,
     batch,
@@ -23,10 +23,10 @@ from .calls import (
     tokenize,
     vector,
 )
+from .draining import EVERY_METHOD, GOOD
 from .encoding import Json
 from .problems import (
     DEFECT,
-    DRAINING,
     EXPIRED,
     LOADING,
     OVERLOADED,
@@ -34,12 +34,12 @@ from .problems import (
     WORKER_LOST,
     Problem,
 )
+from .ranking import rank
 from .reference import Reference
 from .standard import check, watch
 from .stream_errors import broken
 from .streams import Items, config, items, started, stream
 
-GOOD = text("It was good")
 POISONOUS, BOOM, NAN = text("a poison"), text("boom it went"), text("nan bread")
 HELD = text("hold")
 """The text that occupies the engine of `busy`."""
@@ -106,7 +106,22 @@ def _calls(models: Models) -> list[Json]:
         _rejected("a call that waits for too long", busy, EXPIRED),
         late,
         _rejected("a full queue", busy, OVERLOADED, BATCH_CLASSIFY, inputs=large),
+        _documents(frail),
+        _rejected("documents without a worker", lost, WORKER_LOST, RANK, **EVERY_METHOD[RANK]),
     ]
+
+
+def _documents(frail: Reference) -> Json:
+    given = {"label": STARS[2]}
+    documents = [GOOD["text"], "a poison", "boom it went", "nan bread", "It was bad"]
+    mixed = rank("documents that a model fails on", frail, "good", documents, given)
+    response = mixed["expect"]["response"]
+    response["results"] = [each for each in response["results"] if each.get("index") in (None, 4)]
+    response["failures"] = [
+        {"index": index, **problem.outcome()}
+        for index, problem in enumerate((POISON_INPUT, DEFECT, DEFECT), start=1)
+    ]
+    return mixed
 
 
 def _states(models: Models) -> list[Json]:
@@ -138,33 +153,6 @@ def _rejected(
 ) -> Json:
     request = message(reference, **(fields or {"input": GOOD}))
     return rejected(name, rpc, problem, request=request)
-
-
-EVERY_METHOD: Mapping[str, Json] = {
-    CLASSIFY: {"input": GOOD},
-    BATCH_CLASSIFY: {"inputs": [GOOD]},
-    TOKENIZE: {"input": GOOD},
-    LIST_MODELS: {},
-    GET_MODEL: {},
-    GET_SERVER_INFO: {},
-}
-"""A request for each unary method that every server answers."""
-
-
-def draining_vectors() -> list[Json]:
-    """The group `draining`: every method rejects calls, and health is NOT_SERVING."""
-    services = ("", "classwire.v1.ClassifyService", "classwire.v1.ModelService")
-    return [
-        *(
-            rejected(rpc.rpartition("/")[2], rpc, DRAINING, request=request)
-            for rpc, request in EVERY_METHOD.items()
-        ),
-        broken("StreamClassify", [{"message": {"config": {}}}], DRAINING),
-        *(check(f"health of {name!r}", name, "NOT_SERVING") for name in services),
-        check("health of the model", "classwire.model.stars-en", "NOT_SERVING"),
-        watch("watching the health", "", "NOT_SERVING"),
-        check("liveness", "classwire.liveness", "SERVING"),
-    ]
 
 
 def cancellation_vectors(models: Models) -> list[Json]:

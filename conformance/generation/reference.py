@@ -2,10 +2,8 @@
 
 import hashlib
 import inspect
-import itertools
 import json
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,11 @@ import transformers
 from conformance.limits import MAX_TEXT_BYTES
 
 from .encoding import Json, Token, texts_of, tokens_of, truncated, written
+from .fitting import Fit, Reading, longer, read, window
 from .problems import Problem, invalid
+from .scoring import MAX_SCORE, MEAN_LOGITS, aggregated, aggregation_of, applied, number, ranked
 
-LEAST_DISTANCE = 1e-4
-"""Least difference that may decide an expected value."""
-DIGITS = 7
+REJECT = "TRUNCATION_REJECT"
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,36 +94,59 @@ class Reference:
         """The fingerprint that `Model.fingerprint` defines."""
         return _fingerprint(self)
 
-    def tokens(self, text: Json, truncation: str) -> tuple[list[Token], int]:
-        """Return a TextInput's tokens and the number of truncated tokens.
-
-        Raises Problem if the text is invalid.
-        """
+    def tokens(self, text: Json) -> list[Token]:
+        """Return all tokens of a TextInput. Raises Problem if a text is invalid."""
         for field in ("text", "textPair"):
             if field in text or field == "text":
-                _check(text.get(field, ""), "text_pair" if field == "textPair" else field)
-        every = tokens_of(self.tokenizer, texts_of(text), has_types=self.has_types)
+                check(text.get(field, ""), "text_pair" if field == "textPair" else field)
+        return tokens_of(self.tokenizer, texts_of(text), has_types=self.has_types)
+
+    def reading(self, text: Json, options: Json) -> Reading:
+        """Return what the model sees of a TextInput. Raises Problem if the text is invalid."""
+        every = self.tokens(text)
+        truncation = options.get("truncation", "TRUNCATION_UNSPECIFIED")
+        if truncation == "TRUNCATION_WINDOWS":
+            return read(every, longer(every), Fit.of(options, self.max_tokens))
         kept = truncated(every, self.max_tokens, truncation)
-        return kept, len(every) - len(kept)
+        return Reading(longer(every), [tuple(kept)], lost=len(every) - len(kept))
+
+    def logits(self, reading: Reading) -> torch.Tensor:
+        """Return the logits of each window: (windows, labels)."""
+        return torch.stack([_logits(self, tokens) for tokens in reading.inputs])
 
     def classification(self, text: Json, options: Json) -> Json:
         """Return the Classification of a TextInput. Raises Problem if it has none."""
-        tokens, lost = self.tokens(text, options.get("truncation", "TRUNCATION_UNSPECIFIED"))
-        logits = _logits(self, tuple(tokens))
+        reading = self.reading(text, options)
+        is_windowed = len(reading.inputs) > 1
+        if is_windowed and options.get("includeTokens"):
+            read(self.tokens(text), 0, replace(Fit.of(options, self.max_tokens), truncation=REJECT))
         activation = options.get("activation", "ACTIVATION_UNSPECIFIED")
         if activation == "ACTIVATION_UNSPECIFIED":
             activation = self.activation
+        is_multi_label = self.problem_type == "MULTI_LABEL_CLASSIFICATION"
+        aggregation = aggregation_of(options, MAX_SCORE if is_multi_label else MEAN_LOGITS)
+        of_windows = self.logits(reading)
+        logits, scores = aggregated(of_windows, reading.weights, activation, aggregation)
         result: Json = {
-            "scores": ranked(self.labels, applied(logits, activation), options),
+            "scores": ranked(self.labels, scores, options),
             "activation": activation,
-            "tokenCount": len(tokens),
-            "truncatedTokens": lost,
+            "tokenCount": reading.token_count,
+            "truncatedTokens": reading.lost,
+            "windowCount": len(reading.inputs),
+            "aggregation": aggregation if is_windowed else "",
         }
+        unit = options.get("offsetUnit", "OFFSET_UNIT_UNSPECIFIED")
         if options.get("includeLogits"):
             result["logits"] = [number(value) for value in logits.tolist()]
         if options.get("includeTokens"):
-            unit = options.get("offsetUnit", "OFFSET_UNIT_UNSPECIFIED")
-            result["tokens"] = written(tokens, texts_of(text), unit)
+            result["tokens"] = written(reading.inputs[0], texts_of(text), unit)
+        if options.get("includeWindows"):
+            result["windows"] = [
+                window(tokens, texts_of(text), reading.sequence, unit, [*map(number, row)])
+                for tokens, row in zip(
+                    reading.inputs, applied(of_windows, activation).tolist(), strict=True
+                )
+            ]
         return {key: value for key, value in result.items() if value}
 
     def outcome(self, text: Json, options: Json, path: str) -> Json:
@@ -136,50 +157,13 @@ class Reference:
             return problem.at(path).outcome()
 
 
-def applied(logits: torch.Tensor, activation: str) -> list[float]:
-    """Return scores from logits, in the order of the label ids."""
-    scores: torch.Tensor = {
-        "ACTIVATION_SOFTMAX": lambda: logits.softmax(dim=-1),
-        "ACTIVATION_SIGMOID": lambda: logits.sigmoid(),
-        "ACTIVATION_IDENTITY": lambda: logits,
-    }[activation]()
-    result: list[float] = scores.tolist()
-    return result
-
-
-def ranked(labels: list[str], scores: list[float], options: Json) -> list[Json]:
-    """Return LabelScores, highest first, ties by label id, limited by the options."""
-    order = sorted(range(len(scores)), key=lambda label_id: (-scores[label_id], label_id))
-    for before, after in itertools.pairwise(order):
-        _tell_apart(scores[before], scores[after])
-    order = order[: options.get("topK") or None]
-    least = float(options.get("minScore", -math.inf))
-    for label_id in order:
-        _tell_apart(scores[label_id], least)
-    messages = [
-        {"label": labels[label_id], "labelId": label_id, "score": number(scores[label_id])}
-        for label_id in order
-        if scores[label_id] >= least
-    ]
-    return [{key: value for key, value in message.items() if value} for message in messages]
-
-
-def number(value: float) -> float:
-    """Return a float32, rounded so that it is the same on every machine."""
-    return float(f"{value:.{DIGITS}g}")
-
-
-def _tell_apart(one: float, other: float) -> None:
-    if one != other and abs(one - other) < LEAST_DISTANCE:
-        raise ValueError(f"{one} and {other} are too close: rounding would decide their order")
-
-
-def _check(text: str, field: str) -> None:
+def check(text: str, field: str, max_bytes: int = MAX_TEXT_BYTES) -> None:
+    """Raise Problem if a text is blank or too large."""
     if not text.strip():
         raise invalid("EMPTY_TEXT", field)
     size = len(text.encode())
-    if size > MAX_TEXT_BYTES:
-        raise invalid("TEXT_TOO_LARGE", field, bytes=size, max_text_bytes=MAX_TEXT_BYTES)
+    if size > max_bytes:
+        raise invalid("TEXT_TOO_LARGE", field, bytes=size, max_text_bytes=max_bytes)
 
 
 @cache

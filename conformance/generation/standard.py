@@ -24,7 +24,17 @@ from .reference import Reference
 from .streams import stream
 
 SERVICES = ("", "classwire.v1.ClassifyService", "classwire.v1.ModelService")
-FEATURES = ("classify", "batch_classify", "stream_classify", "tokenize", "text_pair")
+FEATURES = (
+    *("classify", "batch_classify", "stream_classify", "tokenize", "text_pair"),
+    *("windows", "rank", "zero_shot_classify"),
+)
+TASKS = {
+    "entailment": ("zero_shot_classify",),
+    "inference": ("zero_shot_classify",),
+    "rating": ("rank",),
+    "spam": ("rank",),
+}
+"""The tasks of each model besides `classify`."""
 
 
 def model_vectors(models: Mapping[str, Reference]) -> list[Json]:
@@ -54,7 +64,7 @@ def model_vectors(models: Mapping[str, Reference]) -> list[Json]:
         page("as many as a page may have", 0, len(names), pageSize=1_000),
         page("the first page", 0, 2, pageSize=2),
         page("the second page", 2, 4, pageSize=2, pageToken=names[1]),
-        page("the last page", 4, len(names), pageSize=2, pageToken=names[3]),
+        page("the last page", 6, len(names), pageSize=2, pageToken=names[5]),
         page("behind the last model", len(names), len(names), pageToken=names[-1]),
         vector(
             "the default model", GET_MODEL, {"response": {"model": described[default]}}, request={}
@@ -91,8 +101,12 @@ def describe(reference: Reference, *, is_default: bool) -> Json:
             "maxTextBytes": limits.MAX_TEXT_BYTES,
             "streamWindowItems": limits.STREAM_WINDOW_ITEMS,
             "streamItemsPerMessage": limits.STREAM_ITEMS_PER_MESSAGE,
+            "maxWindowsPerText": limits.MAX_WINDOWS_PER_TEXT,
+            "maxWindowsPerCall": limits.MAX_WINDOWS_PER_CALL,
+            "maxTextsPerCallWithWindows": limits.MAX_TEXTS_PER_CALL,
         },
         "fingerprint": reference.fingerprint,
+        "tasks": ["classify", *TASKS.get(reference.name, ())],
     }
     return {key: value for key, value in model.items() if value}
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
 from conformance import generation
-from conformance.generation import document
+from conformance.checkpoints import make
+from conformance.generation import document, zero_shot
 from conformance.generation.encoding import Token, truncated
 from conformance.generation.problems import Problem
-from conformance.generation.reference import ranked
+from conformance.generation.scoring import ranked
 
 SAME = 3e-6
 """Largest difference of two processors' float32, at most a third of the tolerance."""
@@ -77,6 +79,35 @@ def test_no_vector_depends_on_rounding() -> None:
     with pytest.raises(ValueError, match="too close"):
         ranked(labels, [0.5, 0.1], {"minScore": 0.50001})
     assert [score["label"] for score in ranked(labels, [0.5, 0.5], {})] == labels
+
+
+def test_zero_shot_is_that_of_the_pipeline(vectors: Mapping[str, Any], tmp_path: Path) -> None:
+    """Without windows, zero-shot's vectors have the scores of transformers' own pipeline."""
+    [group] = [group for group in vectors["groups"] if group["name"] == "zero-shot"]
+    pipelines = {
+        name: transformers.pipeline(
+            "zero-shot-classification", model=str(make(name, tmp_path / name)), device="cpu"
+        )
+        for name in zero_shot.ENTAILMENT
+    }
+    compared = 0
+    for vector in group["vectors"]:
+        request, options = vector["request"], vector["request"].get("options", {})
+        template = options.get("hypothesisTemplate", "This example is {}.")
+        if "error" in vector["expect"] or "truncation" in options or template.count("{") > 1:
+            continue
+        result = vector["expect"]["response"]["result"]
+        found = pipelines[request["model"]](
+            request["text"],
+            request["candidateLabels"],
+            hypothesis_template=template,
+            multi_label=options.get("multiLabel", False),
+        )
+        scores = dict(zip(found["labels"], found["scores"], strict=True))
+        for score in result["scores"]:
+            assert math.isclose(score["score"], scores[score["label"]], abs_tol=SAME)
+        compared += 1
+    assert compared >= 5
 
 
 def pair(first: int, second: int) -> list[Token]:

@@ -9,7 +9,7 @@ import pytest
 from conformance import report
 from conformance.__main__ import held
 from conformance.corruption import corrupted
-from conformance.examples import answers
+from conformance.examples import answers, windows
 from conformance.languages import CannotRun, Language, missing_packages
 from conformance.publication import PAGE, publish
 from conformance.report import Column
@@ -76,6 +76,17 @@ def test_answers_of_examples(vectors: Mapping[str, Any]) -> None:
     assert next(iter(known.items())) == ("I really love this book", ("5 stars", "0.5290"))
     assert len(known) > 16
     assert all(text.strip() == text and len(text.splitlines()) == 1 for text in known)
+
+
+def test_windows_of_examples(vectors: Mapping[str, Any]) -> None:
+    """The text that examples read in windows is one line with characters of several bytes, and its
+    windows have several labels.
+    """
+    text, lines = windows(vectors)
+    assert len(text.splitlines()) == 1
+    assert not text.isascii()
+    assert len(lines) > 3
+    assert len({line.split("\t")[0] for line in lines}) > 2
 
 
 def test_a_language_without_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,15 +32,17 @@ func serverBehind(connection *grpc.ClientConn) *server {
 	models := classwirev1.NewModelServiceClient(connection)
 	checks := health.NewHealthClient(connection)
 	return &server{connection, classify, map[string]method{
-		"classwire.v1.ClassifyService/Classify":       unary(classify.Classify),
-		"classwire.v1.ClassifyService/BatchClassify":  unary(classify.BatchClassify),
-		"classwire.v1.ClassifyService/StreamClassify": stream(classify.StreamClassify),
-		"classwire.v1.ClassifyService/Tokenize":       unary(classify.Tokenize),
-		"classwire.v1.ModelService/ListModels":        unary(models.ListModels),
-		"classwire.v1.ModelService/GetModel":          unary(models.GetModel),
-		"classwire.v1.ModelService/GetServerInfo":     unary(models.GetServerInfo),
-		"grpc.health.v1.Health/Check":                 unary(checks.Check),
-		"grpc.health.v1.Health/Watch":                 watch(checks.Watch),
+		"classwire.v1.ClassifyService/Classify":         unary(classify.Classify),
+		"classwire.v1.ClassifyService/BatchClassify":    unary(classify.BatchClassify),
+		"classwire.v1.ClassifyService/StreamClassify":   stream(classify.StreamClassify),
+		"classwire.v1.ClassifyService/Tokenize":         unary(classify.Tokenize),
+		"classwire.v1.ClassifyService/Rank":             unary(classify.Rank),
+		"classwire.v1.ClassifyService/ZeroShotClassify": unary(classify.ZeroShotClassify),
+		"classwire.v1.ModelService/ListModels":          unary(models.ListModels),
+		"classwire.v1.ModelService/GetModel":            unary(models.GetModel),
+		"classwire.v1.ModelService/GetServerInfo":       unary(models.GetServerInfo),
+		"grpc.health.v1.Health/Check":                   unary(checks.Check),
+		"grpc.health.v1.Health/Watch":                   watch(checks.Watch),
 	}}
 }
 
