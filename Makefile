@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve real-weights test check style types contract leaks proto lock \
 	train-embedded reference bench chaos compat \
-	conformance conformance-vectors wheels test-wheels test-grpcio test-tritonclient \
+	conformance conformance-vectors wheels test-wheels test-grpcio test-tritonclient test-old-contract \
 	docs dashboards picture replay-image release audit clean
 
 help: ## List the targets
@@ -122,6 +122,9 @@ test-grpcio: setup ## Test with the lowest and the highest grpcio that the serve
 
 test-tritonclient: setup ## Test Triton's own client against a server, in a new environment
 	@scripts/test-tritonclient
+
+test-old-contract: setup ## Test the wheels of contract 1.0 against this checkout's client and server
+	@scripts/test-old-contract
 
 docs: setup ## Build the documentation site, site/index.html; fails on a dead link
 	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet $(ARGS) docs site
