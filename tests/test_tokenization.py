@@ -17,9 +17,12 @@ from classwire_server.tokenization import (
     Text,
     Tokenization,
     Truncation,
+    Windows,
     python,
+    tokens_made,
 )
 from classwire_server.tokenization.rust import RustTokenizer
+from classwire_server.windows import WindowPlan
 
 TEXTS = [Text("I really love this book " * repeats, "or not") for repeats in (1, 3, 30, 200)]
 
@@ -177,6 +180,29 @@ def test_a_panic_of_the_tokenizer_fails_its_own_text(
     assert isinstance(good, Encoding)
     assert isinstance(behind, Encoding)
     assert good.ids == behind.ids
+
+
+def test_windows_are_slices_of_one_tokenization(
+    rust_json: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long text is tokenized once, whatever the number of its windows; each costs its tokens."""
+    calls = []
+
+    class Counting(ReplaceableTokenizer):
+        def encode_batch_fast(self, inputs: list[str], **options: Any) -> object:
+            calls.append(inputs)
+            return self.rust.encode_batch_fast(inputs, **options)
+
+    monkeypatch.setattr(tokenizers, "Tokenizer", Counting)
+    tokenizer = tokenization(rust_json)
+
+    [windows] = tokenizer.encode_all([TEXTS[2]], WindowPlan(20, max_windows=20), spans=False)
+
+    assert len(calls) == 1
+    assert isinstance(windows, Windows)
+    assert len(windows.encodings) > 5
+    assert tokens_made(windows) == sum(len(encoding.ids) for encoding in windows.encodings)
+    assert {len(encoding.ids) for encoding in windows.encodings} == {20}
 
 
 def test_interruptions_are_not_swallowed(rust_json: str, monkeypatch: pytest.MonkeyPatch) -> None:

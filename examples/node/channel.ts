@@ -13,6 +13,8 @@ const serviceConfig = {
         { service: "classwire.v1.ClassifyService", method: "Classify" },
         { service: "classwire.v1.ClassifyService", method: "BatchClassify" },
         { service: "classwire.v1.ClassifyService", method: "Tokenize" },
+        { service: "classwire.v1.ClassifyService", method: "Rank" },
+        { service: "classwire.v1.ClassifyService", method: "ZeroShotClassify" },
         { service: "classwire.v1.ModelService" },
       ],
       retryPolicy: {

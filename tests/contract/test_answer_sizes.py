@@ -66,6 +66,22 @@ def test_many_labels_with_tokens(wide: grpc.Channel) -> None:
     assert full_batch(wide, TOKENS, texts, "a " * 600) < MAX_BYTES
 
 
+def test_many_labels_with_windows(wide: grpc.Channel) -> None:
+    """A full batch of texts of the most windows, with the scores of each, stays below 4 MiB."""
+    most = limits(wide)
+    options = pb.ClassifyOptions(
+        include_logits=True,
+        include_windows=True,
+        truncation=pb.TRUNCATION_WINDOWS,
+        windows=pb.WindowOptions(window_tokens=4, overlap_tokens=0),
+    )
+    text = "a " * 2 * most.max_windows_per_text
+
+    size = full_batch(wide, options, most.max_texts_per_call_with_windows, text)
+
+    assert 0.6 * MAX_BYTES < size < MAX_BYTES
+
+
 @pytest.mark.parametrize(
     ("architecture", "text"),
     [("bert", "a " * 600), ("roberta", "ꙮ" * 600), ("xlm-roberta", "ꙮ" * (65_536 // 3))],

@@ -36,7 +36,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN.keys())
-@pytest.mark.parametrize("method", ["Classify", "BatchClassify", "Tokenize", "Rank", "ZeroShotClassify"])
+@pytest.mark.parametrize(
+    "method", ["Classify", "BatchClassify", "Tokenize", "Rank", "ZeroShotClassify"]
+)
 def test_unary(channel: grpc.Channel, classify: Classify, method: str, raw: bytes) -> None:
     """The call gets BAD_ENCODING, not INTERNAL; the next is answered."""
     call: Raw = channel.unary_unary(f"/classwire.v1.ClassifyService/{method}")

@@ -169,17 +169,21 @@ def test_the_later_engine_is_named(bert: Path, fake: Fake, connect: Connect) -> 
 
 
 def test_statistics_count_texts(engine: SeeingEngine, fake: Fake, connect: Connect) -> None:
-    """A text of several windows counts as one text, with the tokens of all windows; so do the
-    documents of Rank and the pairs of zero-shot.
+    """A text of several windows counts as one text, with the tokens of all windows; so
+    does each document of Rank.
     """
     server = fake(engine, **SETTINGS)
     stub = ClassifyServiceStub(connect(server.target))
     texts = [pb.TextInput(text=text) for text in ("good", words(25), windowed("boom", 0))]
     stub.BatchClassify(pb.BatchClassifyRequest(inputs=texts, options=OPTIONS), timeout=PATIENCE_S)
+    documents = pb.RankRequest(
+        query="book", documents=["good", "hotel"], options=pb.RankOptions(label="1 star")
+    )
+    stub.Rank(documents, timeout=PATIENCE_S)
     figures = server.registry.served("", "model").dispatcher.statistics.read()
 
-    assert (figures.texts, figures.tokens) == (2, 3 + 36)
-    assert figures.success.count == 2
+    assert (figures.texts, figures.tokens) == (2 + 2, 3 + 36 + 2 * 5)
+    assert figures.success.count == 4
     assert figures.reasons == {"INTERNAL": 1}
 
 

@@ -28,6 +28,8 @@ from .mutation import MAX_TEXT_BYTES, MOST_ITEMS
 from .sockets import Sockets
 from .tally import Tally
 
+LABELS = ("entailment", "neutral", "contradiction", "good", "bad")
+"""With them every RPC can be answered."""
 THREADS = 8
 STEP = 1_000
 """Most calls or connections between two checks of the server."""
@@ -74,7 +76,7 @@ def fuzz(messages: int, frames: int, seed: int, work: Path, say: Say) -> Tally:
     `work` is a folder for its checkpoint; `say` gets the progress.
     """
     tally = Tally()
-    model = f"tiny={make_checkpoint('bert', work / 'fuzz')}"
+    model = f"tiny={make_checkpoint('bert', work / 'fuzz', labels=LABELS)}"
     config = ServerConfig(
         port=0,
         model=(model,),

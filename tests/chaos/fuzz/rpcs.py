@@ -68,6 +68,13 @@ _ALL = pb.ClassifyOptions(
     offset_unit=pb.OFFSET_UNIT_UTF16,
     priority=pb.PRIORITY_BULK,
 )
+_WINDOWS = pb.WindowOptions(
+    window_tokens=16, overlap_tokens=4, aggregation=pb.WINDOW_AGGREGATION_MAX_SCORE
+)
+_IN_WINDOWS = pb.ClassifyOptions(
+    truncation=pb.TRUNCATION_WINDOWS, windows=_WINDOWS, include_windows=True, include_logits=True
+)
+_LONG = pb.TextInput(text="I love it and so do you " * 8)
 _CONFIG = pb.StreamConfig(
     options=_ALL, ordering=pb.ORDERING_IN_ORDER, item_timeout=Duration(seconds=20)
 )
@@ -106,7 +113,27 @@ EXAMPLES: Sequence[Message] = (
     pb.StreamClassifyRequest(config=pb.StreamConfig()),
     pb.StreamClassifyRequest(config=_CONFIG),
     ITEMS,
+    pb.BatchClassifyRequest(inputs=[_LONG, _PAIR], options=_IN_WINDOWS),
+    pb.StreamClassifyRequest(config=pb.StreamConfig(options=_IN_WINDOWS)),
     pb.TokenizeRequest(input=_PAIR, truncation=pb.TRUNCATION_DROP_START),
+    pb.TokenizeRequest(input=_LONG, truncation=pb.TRUNCATION_WINDOWS, windows=_WINDOWS),
+    pb.RankRequest(
+        query="love",
+        documents=["I love it", "so do you", _LONG.text],
+        options=pb.RankOptions(
+            label="neutral", truncation=pb.TRUNCATION_WINDOWS, windows=_WINDOWS, top_k=2
+        ),
+    ),
+    pb.ZeroShotClassifyRequest(
+        text=_LONG.text,
+        candidate_labels=["love", "hate"],
+        options=pb.ZeroShotOptions(
+            hypothesis_template="{}!",
+            multi_label=True,
+            truncation=pb.TRUNCATION_WINDOWS,
+            windows=_WINDOWS,
+        ),
+    ),
     pb.ListModelsRequest(page_size=1),
     pb.GetModelRequest(name="tiny"),
     pb.GetServerInfoRequest(),

@@ -29,6 +29,8 @@ INPUT_REASONS: Sequence[Reason] = (
 EXPECTED = {*map(str, INPUT_REASONS), "OK", "answered", str(Reason.EXPIRED_IN_QUEUE)}
 UNKNOWN_SERVICE = "Check", "NOT_FOUND"
 """The health service's answer for an unknown service, which has no reason of Classwire."""
+NO_WINDOWS_LEFT = "BatchClassify", str(Reason.OVERLOADED)
+"""The error of texts of a batch behind those that have all windows of a call."""
 FRAMES = "frames"
 TRANSPORTS = "parsing http/2", "metadata", "header key", "compression bit", "decompress"
 """gRPC's own messages for bytes that it cannot parse."""
@@ -66,7 +68,7 @@ class Tally:
         """
         with self._lock:
             self.answers[rpc, answer] += 1
-        if answer not in EXPECTED and (rpc, answer) != UNKNOWN_SERVICE:
+        if answer not in EXPECTED and (rpc, answer) not in (UNKNOWN_SERVICE, NO_WINDOWS_LEFT):
             self.wrong(f"{rpc} {where}: {answer}")
 
     def answered_frames(self, code: str, message: str, from_classwire: bool, where: str) -> None:
@@ -136,6 +138,8 @@ def item_answers(response: object) -> list[str]:
         outcomes = list(response.outcomes)
     elif isinstance(response, pb.StreamClassifyResponse):
         outcomes = [result.outcome for result in response.results.results]
+    elif isinstance(response, pb.RankResponse):
+        outcomes = [pb.Outcome(error=failure.error) for failure in response.failures]
     elif isinstance(response, oip.ModelStreamInferResponse):
         return [response.error_message.partition(":")[0] or "answered"]
     else:

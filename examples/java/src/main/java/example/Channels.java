@@ -29,6 +29,8 @@ final class Channels {
                               Map.of("service", CLASSIFY_SERVICE, "method", "Classify"),
                               Map.of("service", CLASSIFY_SERVICE, "method", "BatchClassify"),
                               Map.of("service", CLASSIFY_SERVICE, "method", "Tokenize"),
+                              Map.of("service", CLASSIFY_SERVICE, "method", "Rank"),
+                              Map.of("service", CLASSIFY_SERVICE, "method", "ZeroShotClassify"),
                               Map.of("service", "classwire.v1.ModelService")),
                       "retryPolicy",
                           Map.of(
