@@ -55,8 +55,8 @@ def test_tokenize_says_what_was_left_out(classwire: Run, target: str) -> None:
 
 
 def test_models_shows_every_fact(classwire: Run, target: str) -> None:
-    """`models` prints name, default, state, architecture, labels, token limit, device,
-    precision, engine and fingerprint.
+    """`models` prints name, default, state, architecture, labels, tasks, token limit,
+    device, precision, engine and fingerprint.
     """
     with Client(target) as client:
         (model,) = client.models()
@@ -69,6 +69,7 @@ def test_models_shows_every_fact(classwire: Run, target: str) -> None:
         "state": "ready",
         "architecture": "BertForSequenceClassification",
         "labels": "1 star, 2 stars, 3 stars, 4 stars, 5 stars",
+        "tasks": "classify",
         "max tokens": str(model.max_tokens),
         "device": model.device,
         "precision": model.precision,

@@ -125,6 +125,7 @@ def _models_table(served: Sequence["Model"]) -> "Table":
         "state": lambda model: f"{model.state} {visible(model.failure or '')}".strip(),
         "architecture": lambda model: model.architecture or _UNKNOWN,
         "labels": lambda model: ", ".join(visible(label) for label in model.labels),
+        "tasks": lambda model: ", ".join(model.tasks) or _UNKNOWN,
         "max tokens": lambda model: str(model.max_tokens or _UNKNOWN),
         "device": lambda model: model.device or _UNKNOWN,
         "precision": lambda model: model.precision or _UNKNOWN,
