@@ -105,9 +105,10 @@ def window(
     """Return a TextWindow; `scores` may be empty."""
     codec, size = UNITS[unit]
     own, text = [token for token in tokens if token.sequence == sequence], texts[sequence]
+    start, end = (own[0].start, own[-1].end) if own else (0, 0)
     message: Json = {
-        "start": len(text[: own[0].start].encode(codec)) // size,
-        "end": len(text[: own[-1].end].encode(codec)) // size,
+        "start": len(text[:start].encode(codec)) // size,
+        "end": len(text[:end].encode(codec)) // size,
         "sequenceIndex": sequence,
         "tokenCount": len(tokens),
         "scores": list(scores),

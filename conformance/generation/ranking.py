@@ -121,7 +121,7 @@ def vectors(models: Mapping[str, Reference]) -> list[Json]:
 
 
 def _bad(spam: Reference, entailment: Reference) -> list[Json]:
-    given = {"query": QUERY, "documents": DOCUMENTS[:1]}
+    given = {"query": QUERY, "documents": [DOCUMENTS[0]]}
     sizes = {"items": MAX_TEXTS_PER_CALL + 1, "max_items": MAX_TEXTS_PER_CALL}
     windows = {"items": 18, "max_items": MAX_WINDOWS_PER_CALL}
     cases: dict[str, tuple[Json, Problem]] = {

@@ -55,6 +55,7 @@ def _texts(models: Mapping[str, Reference]) -> list[Json]:
         classify(
             "as many tokens as fit", entailment, text(texts.words(29)), options(0, **shown)
         ),
+        classify("a text without tokens", entailment, text("\u0000"), options(0, **shown)),
         classify("one token more", entailment, text(texts.words(30)), options(0, **shown)),
         classify("the default overlap", entailment, long, options(0, **shown)),
         classify("overlap of half a window", entailment, long, options(30, 15, **shown)),

@@ -186,7 +186,7 @@ def _bad(models: Mapping[str, Reference]) -> list[Json]:
             invalid("UNSUITABLE_MODEL", "model"),
         ),
     }
-    given = {"model": inference.name, "text": TEXT, "candidateLabels": CANDIDATES}
+    given = {"model": inference.name, "text": TEXT, "candidateLabels": [*CANDIDATES]}
     return [
         rejected(name, ZERO_SHOT_CLASSIFY, problem, request={**given, **changed})
         for name, (changed, problem) in cases.items()

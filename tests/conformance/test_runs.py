@@ -11,7 +11,7 @@ from conformance.__main__ import held
 from conformance.corruption import corrupted
 from conformance.examples import answers, windows
 from conformance.languages import CannotRun, Language, missing_packages
-from conformance.publication import PAGE, publish
+from conformance.publication import NUMBER, PAGE, README, publish
 from conformance.report import Column
 from conformance.runs import judged
 
@@ -144,11 +144,24 @@ def test_table() -> None:
     assert report.total(columns()) == (3, 1)
 
 
-def test_publication(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page's table holds the results, their day and machine, and what was left out."""
+def test_the_readme_names_the_number_of_vectors(vectors: Mapping[str, Any]) -> None:
+    """README.md has the number of vectors in vectors.json, as `--publish` writes it."""
+    number = sum(len(group["vectors"]) for group in vectors["groups"])
+    assert NUMBER.findall(README.read_text("utf-8")) == [str(number)]
+
+
+def test_publication(
+    vectors: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page's table holds the results, their day and machine, and what was left out; the README
+    gets the number of vectors.
+    """
     page, results = tmp_path / "page.md", tmp_path / "results.json"
     page.write_text(PAGE.read_text("utf-8"), "utf-8")
     monkeypatch.setattr("conformance.publication.PAGE", page)
+    readme = tmp_path / "README.md"
+    readme.write_text("| 7 test vectors made with it pass in each of six languages |", "utf-8")
+    monkeypatch.setattr("conformance.publication.README", readme)
     machine = {"cores": 2, "processor": "Some processor"}
     about = {"taken_at": "2026-01-02", "machine": machine, "rows": ["good", "corrupted"]}
     report.write(columns(), about, results)
@@ -160,6 +173,8 @@ def test_publication(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| good | 1 of 2 | not run |" in text
     assert "| go | grpc 1.2 |" in text
     assert "not run: ruby, packages are missing: ruby." in text
+    number = sum(len(group["vectors"]) for group in vectors["groups"])
+    assert readme.read_text("utf-8").startswith(f"| {number} test vectors made")
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from classwire import Reason
 from classwire.testing import FakeServer
+from conformance.generation.windows import REVIEW
 from tests.examples.conftest import ROOT, Run, Secure
 
 FOLDER = ROOT / "examples" / "python"
@@ -50,6 +51,18 @@ def test_many_texts(run: Run, target: str) -> None:
     assert first == "1\t5 stars\t0.5290"
     assert second == "2\tEMPTY_TEXT"
     assert third.startswith("3\t1 star\t0.")
+
+
+def test_a_long_text(run: Run, target: str) -> None:
+    """`windows` prints label and score of a text, then of each window with its part of the text."""
+    ended = run("windows", target, REVIEW)
+    assert ended.returncode == 0, ended.stderr
+    whole, first, *_, last = (line.split("\t") for line in ended.stdout.splitlines())
+    assert whole == ["2 stars", "0.3312"]
+    assert first[:2] == ["5 stars", "0.3056"]
+    assert first[2].startswith("We loved the caf\u00e9 \U0001f600: the coffee")
+    assert last[:2] == ["1 star", "0.5631"]
+    assert REVIEW.endswith(last[2])
 
 
 def test_a_server_that_goes_away(run: Run) -> None:
