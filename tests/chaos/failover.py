@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.instrument import children
@@ -105,6 +106,16 @@ def busy_ticks(process: Process) -> int:
     return ticks
 
 
+@dataclass(frozen=True)
+class Route:
+    """How many items a stream has, and how many kills it must survive."""
+
+    name: str
+    items: int
+    kills: int
+    is_ordered: bool = False
+
+
 def run(plan: Plan) -> Report:
     """Run two streams, one in order and one as completed."""
     report = Report()
@@ -112,22 +123,24 @@ def run(plan: Plan) -> Report:
         replicas = [ends.enter_context(Replica(lambda port: process(plan, port))) for _ in "ab"]
         texts, most_tokens = (400, 30) if plan.is_short else (1_000, 100)
         known = Known.ask(replicas[0].target, texts, (10, most_tokens))
-        for in_order in (False, True):
-            _travel(plan, report, replicas, known, in_order=in_order)
+        items, kills = (2_400, 2) if plan.is_short else (20_000, 10)
+        for route in (
+            Route("as completed", items, kills),
+            Route("in order", items, kills, is_ordered=True),
+        ):
+            travel(plan, report, replicas, known, route)
     return report
 
 
-def _travel(
-    plan: Plan, report: Report, replicas: list[Replica], known: Known, *, in_order: bool
-) -> None:
-    items, kills = (2_400, 2) if plan.is_short else (20_000, 10)
-    name = "in order" if in_order else "as completed"
+def travel(plan: Plan, report: Report, replicas: list[Replica], known: Known, route: Route) -> None:
+    """Run one stream, and kill the server that has it at each stage."""
+    items, kills = route.items, route.kills
     stage = items // (kills + 1)
     killed: list[int] = []
     unanswered: list[int] = []
     with Client([replica.target for replica in replicas]) as client:
         client.wait_until_ready(PATIENCE_S)
-        journey = Journey(client, known, items, in_order=in_order)
+        journey = Journey(client, known, items, in_order=route.is_ordered)
         for number in range(kills):
             journey.allow(items if number + 1 == kills else (number + 1) * stage)
             results = len(journey.ids)
@@ -142,19 +155,17 @@ def _travel(
             replicas[target].end(signal.SIGKILL)
             killed.append(target)
             replicas[target].start()
-            plan.say(f"{name}: kill {number + 1} found {unanswered[-1]} ids unanswered, {busy}")
+            plan.say(
+                f"{route.name}: kill {number + 1} found {unanswered[-1]} ids unanswered, {busy}"
+            )
         journey.finish()
-    _judge(report, name, journey, items, killed, unanswered)
+    _judge(report, route, journey, killed, unanswered)
 
 
 def _judge(
-    report: Report,
-    name: str,
-    journey: Journey,
-    items: int,
-    killed: list[int],
-    unanswered: list[int],
+    report: Report, route: Route, journey: Journey, killed: list[int], unanswered: list[int]
 ) -> None:
+    name, items = route.name, route.items
     turns = len(killed) // 2
     of_each = [killed.count(0), killed.count(1)]
     in_turn = all(one != other for one, other in itertools.pairwise(killed))
@@ -180,7 +191,7 @@ def _judge(
     report.add(f"{name}: wrong answers and errors", "0", journey.wrong, not journey.wrong)
     ending = "OK" if journey.failure is None else f"{journey.failure!s:.100}"
     report.add(f"{name}: the stream ends with", "OK", ending, journey.failure is None)
-    if name == "in order":
+    if route.is_ordered:
         is_ordered = journey.ids == [f"item {n}" for n in range(items)]
         report.add("in order: results in the order of the items", "yes",
                    "yes" if is_ordered else "no", is_ordered)  # fmt: skip

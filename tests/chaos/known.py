@@ -24,7 +24,11 @@ class Known:
     ) -> "Known":
         """Return `count` texts with lengths in a range, and their scores from a server."""
         drawn = random.Random(1)
-        lengths = [drawn.randint(*tokens) for _ in range(count)]
+        return cls.of([drawn.randint(*tokens) for _ in range(count)], target, **client_options)
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], target: str, **client_options: Any) -> "Known":
+        """Return texts of these lengths in tokens, and their scores from a server."""
         asked = texts(lengths, embedded_words())
         scores = []
         with Client(target, timeout_s=TIMEOUT_S, **client_options) as client:

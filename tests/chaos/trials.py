@@ -8,6 +8,7 @@ from .failover import FAILOVER
 from .fairness import FAIRNESS
 from .idle_streams import IDLE_STREAMS
 from .kills import KILLS
+from .long_texts import LONG_TEXTS
 from .overload import OVERLOAD, OVERLOAD_EMBEDDED
 from .poison import POISON
 from .raising import RAISING
@@ -35,6 +36,7 @@ TRIALS: Mapping[str, Trial] = {
         RAISING,
         POISON,
         FAILOVER,
+        LONG_TEXTS,
         ROLLING,
         ROTATION,
         SWAPS_TRIAL,
