@@ -33,6 +33,7 @@ def demo(context: click.Context, *, connection: Connection, device: str) -> None
         return
 
     from .local_server import LocalServer
+    from .waiting import elapsed
 
     def terminated(number: int, _: FrameType | None) -> None:
         sys.exit(128 + number)  # unwinds, which stops the server below
@@ -41,7 +42,8 @@ def demo(context: click.Context, *, connection: Connection, device: str) -> None
     out.print("Starting a server ...")
     with LocalServer(device) as server:
         out.print("Loading the model ...")
-        server.wait_until_serving()
+        with elapsed("loading the model"):
+            server.wait_until_serving()
         own = Connection(server.target, connection.model, connection.timeout_s)
         with own.open() as client:
             Showcase(client, own, out).run()

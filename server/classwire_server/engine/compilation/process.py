@@ -17,6 +17,7 @@ from classwire_server.engine import Precision
 from classwire_server.errors import ClasswireServerError, CompileError, telling_line
 
 from .cache import CompileCache, cache_folder
+from .compiler import check_compiler
 
 _PRIORITY = 10
 _END_TIMEOUT_S = 5.0
@@ -76,7 +77,7 @@ def _compile(source: ModelSource, config: ServerConfig, precision: Precision) ->
     from classwire_server.engine.forward.packed import PackedModel
     from classwire_server.engine.forward.precision import convert
 
-    from .export import artefact_key, check_compiler, compile_model
+    from .export import artefact_key, compile_model
 
     checkpoint, model, _ = load_checkpoint(source, config)
     cache = CompileCache(cache_folder(config.compile_cache))
