@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from classwire_server.checkpoint.hub import ask_hub
+from classwire_server.checkpoint.loading import locate
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Precision
@@ -43,6 +45,7 @@ def compile_elsewhere(source: ModelSource, config: ServerConfig, precision: Prec
     ends when this call is interrupted or this process ends. Raises the child's error: CompileError,
     or a StartError of the checkpoint. For any thread.
     """
+    locate(source)  # report a wrong path at once: the child imports torch first
     command = [sys.executable, "-P", "-m", __name__]
     with subprocess.Popen(
         command,
@@ -79,6 +82,7 @@ def _compile(source: ModelSource, config: ServerConfig, precision: Precision) ->
 
     from .export import artefact_key, compile_model
 
+    ask_hub(source, config)
     checkpoint, model, _ = load_checkpoint(source, config)
     cache = CompileCache(cache_folder(config.compile_cache))
     key = artefact_key(checkpoint, precision)
