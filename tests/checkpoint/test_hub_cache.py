@@ -6,6 +6,7 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from classwire_server.checkpoint.hub import ask_hub
@@ -65,7 +66,13 @@ def test_offline_asks_no_hub(cache: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "offline", "asked"),
-    [("stars", False, 1), ("acme/stars", False, 0), ("stars", True, 0), ("TMP", False, 0)],
+    [
+        ("stars", False, 1),
+        ("acme/stars", False, 0),
+        ("acme/adapter", False, 0),
+        ("stars", True, 0),
+        ("TMP", False, 0),
+    ],
 )
 def test_the_hub_is_asked_once(
     cache: Path,
@@ -84,6 +91,12 @@ def test_the_hub_is_asked_once(
         raise LocalEntryNotFoundError("no answer")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    adapter = cache / "models--acme--adapter"
+    (adapter / "refs").mkdir(parents=True)
+    (adapter / "refs" / "main").write_text("c" * 40)
+    (adapter / "snapshots" / ("c" * 40)).mkdir(parents=True)
+    (adapter / "snapshots" / ("c" * 40) / "adapter_config.json").write_text("{}")
     place = str(cache) if text == "TMP" else text
     config = ServerConfig(model=(f"m={place}",), cache_dir=str(cache), offline=offline)
     if asked:

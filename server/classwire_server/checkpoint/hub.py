@@ -5,6 +5,7 @@ from typing import Any
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 
+from .adapters import CONFIG as ADAPTER_CONFIG
 from .problems import explain
 
 _CONFIG = "config.json"
@@ -19,15 +20,18 @@ def ask_hub(source: ModelSource, config: ServerConfig) -> None:
     if source.is_folder:
         return
     import huggingface_hub
+    from huggingface_hub import constants
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     where: dict[str, Any] = {
         "revision": source.revision or None,
         "cache_dir": config.cache_dir or None,
     }
-    cached = huggingface_hub.try_to_load_from_cache(source.location, _CONFIG, **where)
-    if config.offline or huggingface_hub.constants.HF_HUB_OFFLINE or isinstance(cached, str):
+    if config.offline or constants.HF_HUB_OFFLINE:
         return
+    for name in (_CONFIG, ADAPTER_CONFIG):
+        if isinstance(huggingface_hub.try_to_load_from_cache(source.location, name, **where), str):
+            return
     try:
         huggingface_hub.hf_hub_download(source.location, _CONFIG, **where)
     except Exception as error:  # the library raises errors of many types
