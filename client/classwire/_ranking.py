@@ -99,6 +99,7 @@ def rank_options(
     **windows: Unpack[WindowOptions],
 ) -> pb.RankOptions:
     """The options of a rank call. InvalidInputError or TypeError names a wrong one."""
+    _requests.check_names(windows, RankOptions.__optional_keys__, "rank")
     options = pb.RankOptions(
         min_score=min_score,
         label=_requests.name(label, "label"),

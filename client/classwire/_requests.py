@@ -5,8 +5,9 @@ The server checks the rest (an empty text, too many tokens).
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias, TypeVar, Unpack
 
 from . import _enums
@@ -84,6 +85,7 @@ def classify_options(
     **windows: Unpack[WindowOptions],
 ) -> pb.ClassifyOptions:
     """The options of a classify call. InvalidInputError or TypeError names a wrong one."""
+    check_names(windows, ClassifyOptions.__optional_keys__, "classify")
     options = pb.ClassifyOptions(
         min_score=min_score,
         activation=_enums.ACTIVATION.number(activation, "activation"),
@@ -98,6 +100,15 @@ def classify_options(
     if top_k is not None:
         options.top_k = count(top_k, "top_k")
     return options
+
+
+def check_names(given: Iterable[str], known: Collection[str], call: str) -> None:
+    """Raise TypeError for a name that is not among those of the options of `call`."""
+    for name in given:
+        if name not in known:
+            similar = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {similar[0]!r}?" if similar else ""
+            raise TypeError(f"{call} has no option {name!r}{hint}")
 
 
 def window_options(

@@ -95,6 +95,7 @@ def zero_shot_options(
     **windows: Unpack[WindowOptions],
 ) -> pb.ZeroShotOptions:
     """The options of a zero-shot call. InvalidInputError or TypeError names a wrong one."""
+    _requests.check_names(windows, ZeroShotOptions.__optional_keys__, "zero_shot")
     if hypothesis_template == "":  # on the wire it means the default
         raise InvalidInputError(
             "hypothesis_template must have one {}",

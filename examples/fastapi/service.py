@@ -88,8 +88,11 @@ async def classify_batch(texts: Texts, client: Shared) -> list[dict[str, Any]]:
 
 @app.get("/ready")
 async def ready(client: Shared) -> JSONResponse:
-    """Return 200 while the server of the models answers calls, else 503."""
-    health = await client.health()
+    """Return 200 while the server of the models answers calls, else 503, and its health."""
+    try:
+        health: str = await client.health()
+    except ClasswireError as error:
+        health = error.reason or error.code.name
     return JSONResponse({"health": health}, 200 if health == "SERVING" else 503)
 
 
@@ -113,5 +116,6 @@ def told(error: ClasswireError) -> dict[str, Any]:
     if status_of(error) < 500:
         shown |= {"message": error.message, "field": error.field}
     else:
-        log.error("%s (request %s)", error, error.request_id)
+        request = f" (request {error.request_id})" if error.request_id else ""
+        log.error("%s%s", error, request)
     return {"error": shown}

@@ -133,6 +133,17 @@ def test_a_failed_check_does_not_stop_the_next(
     assert said[5].endswith("no such folder")
 
 
+def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
+    """A folder without a config is reported at once: no worker starts, which would import torch."""
+    (tmp_path / "notes.txt").touch()
+    config = ServerConfig(port=0, model=(f"notes={tmp_path}",))
+
+    *_, last = findings(config, lambda *_: pytest.fail("a worker starts"))
+
+    assert last.exit_code == 1
+    assert last.detail.startswith(f"{tmp_path}: has no config.json")
+
+
 @pytest.mark.parametrize(
     ("usage", "begins_in", "said"),
     [

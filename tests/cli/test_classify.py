@@ -122,6 +122,16 @@ def test_a_blank_text_is_wrong_use(classwire: Run, target: str) -> None:
     assert ended.records[0]["error"]["reason"] == "EMPTY_TEXT"
 
 
+def test_a_text_that_is_a_file_gets_a_hint(classwire: Run, target: str, tmp_path: Path) -> None:
+    """A text that names an existing file is scored, and a hint names the option for its rows."""
+    path = tmp_path / "reviews.csv"
+    path.write_text("text\ngood\n")
+    for command in (["classify"], ["rank", "good", "--label", "5 stars"]):
+        ended = classwire(*command, "--target", target, str(path))
+        assert ended.code == 0
+        assert ended.complaint == f"{path} is a file; read its rows with --file {path}"
+
+
 def test_bytes_that_are_not_utf8_are_named(classwire: Run, target: str) -> None:
     """An argument that is not UTF-8 is an error, in JSON with its bytes escaped."""
     text = os.fsdecode(b"caf\xe9")

@@ -198,6 +198,8 @@ def test_a_closed_standard_output_changes_nothing(target: str) -> None:
         (["classify", "--activation", "s"], {"softmax", "sigmoid"}),
         (["serve", "--max-st"], {"--max-streams"}),
         (["doctor", "--ba"], {"--batch-tokens"}),
+        (["compile", "--model", "./ck"], {"dir,./ck"}),
+        (["serve", "--config", "se"], {"file,se"}),
     ],
 )
 def test_a_shell_completes_commands_and_options(words: list[str], expected: set[str]) -> None:

@@ -3,6 +3,8 @@
 import functools
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import transformers
 from classwire import __version__
 from classwire_server.cli import check
 from classwire_server.cli.check import model_findings
-from classwire_server.cli.doctor.machine import environment, machine, memory, processor
+from classwire_server.cli.doctor.machine import devices, environment, machine, memory, processor
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Choice
 from classwire_server.engine.cores import divide, usable_cores
@@ -36,7 +38,7 @@ flags\t\t: fpu avx2 fma avx512f avx512_vnni
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     """The facts about this machine."""
-    return dict(machine())
+    return dict(machine()) | {"devices": devices()}
 
 
 @pytest.fixture
@@ -82,7 +84,27 @@ def test_versions(found: dict[str, Any]) -> None:
     assert versions["classwire"] == __version__
     assert versions["torch"] == torch.__version__
     assert versions["transformers"] == transformers.__version__
-    assert found["processor"]["torch_computes_with"] == torch.backends.cpu.get_cpu_capability()
+    assert found["devices"]["torch_computes_with"] == torch.backends.cpu.get_cpu_capability()
+
+
+def test_facts_come_before_torch() -> None:
+    """Doctor prints all sections but the devices' before it imports torch, which takes long."""
+    program = """
+import sys
+from click.testing import CliRunner
+from classwire_server.cli.doctor import machine
+from classwire_server.cli.doctor.command import doctor
+
+def stop():
+    assert "torch" not in sys.modules
+    sys.exit(9)
+
+machine.devices = stop
+ended = CliRunner().invoke(doctor)
+print(ended.exit_code, *(line for line in ended.output.splitlines() if line[:1].isalpha()))
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+    assert said.split() == [b"9", b"Versions", b"Processor", b"Memory", b"Compiler", b"Environment"]
 
 
 def test_limits_of_cgroups(root: Path) -> None:

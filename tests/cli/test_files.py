@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,62 @@ def test_a_stream_that_breaks_leaves_what_came(classwire: Run, tmp_path: Path) -
     assert stopped.startswith("stopped after 10 rows")
     assert stopped.endswith("out.jsonl; continue with the same command and --resume")
     assert failure.startswith("classwire: ")
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"), [(Reason.LOADING, "loading"), (Reason.DRAINING, "away")]
+)
+def test_a_server_that_stays_away_is_named(
+    classwire: Run, tmp_path: Path, reason: Reason, why: str
+) -> None:
+    """The last line says how long the command waited for the server, and the option for that."""
+    source = tmp_path / "in.txt"
+    source.write_text("good\n")
+    with FakeServer(["x"]) as server:
+        server.fail_next(reason, times=1_000)
+        files = ["--file", str(source), "--timeout-s", "0.3"]
+        ended = classwire("classify", "--target", server.target, *files)
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1].endswith(f"; the server was {why} for 0.3 s (--timeout-s)")
+
+
+def test_a_log_gets_lines_of_progress(
+    classwire: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a terminal there is a line of progress from time to time, and one at the end."""
+    source = tmp_path / "in.txt"
+    source.write_text("good\n" * 3)
+    monkeypatch.setattr("classwire.cli.files.LINE_EVERY_S", 0.0)
+    with FakeServer(["x"]) as server:
+        ended = classwire("classify", "--target", server.target, "--file", str(source))
+    assert [line.split(", ")[0] for line in ended.err.splitlines()] == [
+        *("1 row", "2 rows", "3 rows"),
+        "3 rows",
+    ]
+
+
+def test_sigterm_says_how_to_resume(spawn: Spawn, tmp_path: Path) -> None:
+    """SIGTERM stops a run as Ctrl-C does: where it stopped, how to go on, and exit code 143."""
+    source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source.write_text("good\n" * 1_000)
+    reached, ended = threading.Event(), threading.Event()
+
+    def answer(text: str, pair: str | None) -> dict[str, float]:
+        reached.set()
+        ended.wait(60)
+        return {"x": 1.0}
+
+    with FakeServer(answer) as server:
+        files = ["--file", str(source), "--output", str(output)]
+        with spawn("classify", "--target", server.target, *files) as process:
+            assert reached.wait(60)
+            process.terminate()
+            _, err = process.communicate(timeout=60)
+        ended.set()
+    (line,) = err.decode().splitlines()
+    assert process.returncode == 143
+    assert line.startswith("stopped after 0 rows")
+    assert line.endswith("out.jsonl; continue with the same command and --resume")
 
 
 def test_a_terminal_sees_rate_errors_and_remaining_time(spawn: Spawn, tmp_path: Path) -> None:

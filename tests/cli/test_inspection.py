@@ -95,7 +95,11 @@ def test_health_exits_0_only_when_serving(classwire: Run, target: str) -> None:
         ended = classwire("health", "--target", target, *name)
         assert (ended.code, ended.out) == (0, "SERVING\n")
     ended = classwire("health", "--target", target, "no.such.Service")
-    assert (ended.code, ended.out) == (1, "SERVICE_UNKNOWN\n")
+    assert (ended.code, ended.out, ended.err) == (1, "SERVICE_UNKNOWN\n", "")
+    for name in (["--model", "nope"], ["classwire.model.nope"]):
+        ended = classwire("health", "--target", target, *name)
+        assert (ended.code, ended.out) == (1, "SERVICE_UNKNOWN\n")
+        assert ended.complaint == "no model named 'nope'; `classwire models` lists them"
     with FakeServer(["x"]) as server:
         server.set_serving(False)
         ended = classwire("health", "--target", server.target)

@@ -216,11 +216,34 @@ def test_no_server_there(unanswered_target: str, classwire: Run) -> None:
     assert ended.complaint.startswith(f"no metrics at {unanswered_target}; ")
 
 
+@pytest.mark.parametrize("url", ["http://{}/metrics", "http://{}/", "HTTP://{}"])
+def test_a_url(server: Server, classwire: Run, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """The target may be the URL that Prometheus reads."""
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    ended = classwire("top", "--target", url.format(server.metrics_target), "--once")
+
+    assert (ended.code, ended.err) == (0, "")
+    assert server.metrics_target in ended.out
+
+
+@pytest.mark.parametrize(
+    "target", ["localhost", "https://localhost:9464", "localhost:9464/other", "h:66000", "::1", ""]
+)
+def test_no_address(classwire: Run, target: str) -> None:
+    """A target without a port, or that is no metrics URL, is a wrong use, before any call."""
+    ended = classwire("top", "--target", target)
+
+    assert ended.code == 2
+    assert f"{target!r} must be HOST:PORT, or http://HOST:PORT/metrics." in ended.complaint
+
+
 def test_another_port(server: Server, classwire: Run) -> None:
     """The port of calls is reported as not serving metrics."""
     ended = classwire("top", "--target", server.target, "--once")
 
-    assert ended.complaint.startswith(f"no metrics at {server.target}; ")
+    assert ended.complaint == (
+        f"no metrics at {server.target}; what answers there is no HTTP server"
+    )
 
 
 def test_another_program(classwire: Run) -> None:

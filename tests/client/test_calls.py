@@ -141,7 +141,6 @@ def test_a_misspelled_option_lists_the_choices(
         ({"top_k": 1.5}, TypeError),
         ({"min_score": "high"}, TypeError),
         ({"activation": 1}, TypeError),
-        ({"topk": 1}, TypeError),
         ({"timeout_s": 0}, InvalidInputError),
         ({"timeout_s": math.nan}, InvalidInputError),
         ({"timeout_s": "soon"}, TypeError),
@@ -155,6 +154,24 @@ def test_bad_options_are_rejected(
     """The client rejects invalid options before it sends anything."""
     with pytest.raises(error):
         client.classify("text", **options)
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("call", "given", "said"),
+    [
+        ("classify", ("text",), "classify has no option 'topk'; did you mean 'top_k'?"),
+        ("rank", ("query", ["text"]), "rank has no option 'topk'; did you mean 'top_k'?"),
+        ("zero_shot", ("text", ["a"]), "zero_shot has no option 'topk'; did you mean 'top_k'?"),
+    ],
+)
+def test_an_unknown_option_is_named(
+    client: Any, server: FakeServer, call: str, given: tuple[Any, ...], said: str
+) -> None:
+    """The error of an unknown option has the call's name and the option that is most similar."""
+    with pytest.raises(TypeError) as error:
+        getattr(client, call)(*given, topk=1)
+    assert str(error.value) == said
     assert not server.requests
 
 

@@ -45,9 +45,9 @@ def test_answers(http: TestClient, server: FakeServer) -> None:
     assert all(call.time_left_s and call.time_left_s < 2 for call in server.calls)
 
 
-def test_errors(http: TestClient, server: FakeServer) -> None:
+def test_errors(http: TestClient, server: FakeServer, caplog: pytest.LogCaptureFixture) -> None:
     """Each error has its HTTP status: the caller's fault with a message, the server's without one,
-    an overload with the time to wait.
+    an overload with the time to wait. The log has those that are not the caller's fault.
     """
 
     def post(text: str) -> tuple[int, str, str | None]:
@@ -68,4 +68,6 @@ def test_errors(http: TestClient, server: FakeServer) -> None:
     server.release()
     server.stop()
     assert post("a text")[0] == 503
-    assert http.get("/ready").status_code == 503
+    ready = http.get("/ready")
+    assert (ready.status_code, ready.json()) == (503, {"health": "UNAVAILABLE"})
+    assert "(request None)" not in caplog.text

@@ -76,7 +76,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 success; 1 the server or one of several texts failed; 2 wrong command or "
-    "input; 130 interrupted. CLASSWIRE_DEBUG=1 prints the traceback of an error.",
+    "input; 130 interrupted; 143 terminated. CLASSWIRE_DEBUG=1 prints the traceback of an error.",
 )
 @click.option(
     "--version",

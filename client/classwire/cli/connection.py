@@ -11,7 +11,7 @@ import click
 from classwire._environment import VARIABLES, Security
 
 from .credentials import security_of, security_options, settings_named
-from .failures import Failure, WrongUse
+from .failures import Failure, WrongUse, described
 
 if TYPE_CHECKING:
     from classwire import Client
@@ -47,35 +47,45 @@ class Connection:
         return self.timeout_s or DEFAULT_ITEM_TIMEOUT_S
 
     @contextmanager
-    def open(self, *, contact: bool = True) -> Iterator["Client"]:
+    def open(self, *, contact: bool = True, patience_s: float | None = None) -> Iterator["Client"]:
         """Yield a client. Raises Failure if no server answers, WrongUse for an unknown model.
 
-        The client waits for a server that goes away. With `contact` the command fails at once if no
-        server answers at first.
+        The client waits for a server that goes away, `patience_s` or else the timeout of a call.
+        With `contact` the command fails at once if no server answers at first.
         """
+        timeout_s = patience_s or self.call_timeout_s
+        is_patient = False
         from classwire import (
             Client,
             DeadlineExceededError,
+            Reason,
+            UnavailableError,
             UnimplementedError,
             UnknownModelError,
         )
 
         with (
             settings_named(self.security),
-            Client(
-                self.target, timeout_s=self.call_timeout_s, **self.security.arguments()
-            ) as client,
+            Client(self.target, timeout_s=timeout_s, **self.security.arguments()) as client,
         ):
             try:
                 if contact:
                     with suppress(UnimplementedError):  # a server is there
-                        client.health()
+                        client.health(timeout_s=self.call_timeout_s)
+                is_patient = patience_s is not None
                 yield client
             except DeadlineExceededError as error:
                 if error.reason or self.target in error.message:  # the message explains it
                     raise
                 raise Failure(
-                    f"no answer from {self.target} within {self.call_timeout_s:g} s (--timeout-s)"
+                    f"no answer from {self.target} within {timeout_s:g} s (--timeout-s)"
+                ) from error
+            except UnavailableError as error:
+                if not is_patient:
+                    raise
+                why = "loading" if error.reason == Reason.LOADING else "away"
+                raise Failure(
+                    f"{described(error)}; the server was {why} for {timeout_s:g} s (--timeout-s)"
                 ) from error
             except UnknownModelError as error:
                 if self.model is None:  # the server's message says which there are
@@ -102,8 +112,9 @@ def connection_options(command: Callable[..., None]) -> Callable[..., None]:
         envvar=VARIABLES["timeout_s"],
         show_envvar=True,
         type=click.FloatRange(min=0, min_open=True),
-        help="Timeout in seconds of each call, or of each text of a stream.  "
-        f"[default: {DEFAULT_TIMEOUT_S:g}; for a text of a stream {DEFAULT_ITEM_TIMEOUT_S:g}]",
+        help="Timeout in seconds of each call, or of each text of a stream; also how long the "
+        "command waits for a server that goes away.  "
+        f"[default: {DEFAULT_TIMEOUT_S:g}; for files and streams {DEFAULT_ITEM_TIMEOUT_S:g}]",
     )
     @security_options
     @functools.wraps(command)

@@ -1,12 +1,9 @@
 """`classwire demo`: unary call, batch and stream, on a server of its own."""
 
-import signal
-import sys
-from types import FrameType
-
 import click
 
 from .connection import Connection, connection_options, reworded
+from .failures import terminating
 
 
 @reworded(target="Address of a running server.  [default: a server of the demo's own]")
@@ -33,16 +30,15 @@ def demo(context: click.Context, *, connection: Connection, device: str) -> None
         return
 
     from .local_server import LocalServer
+    from .waiting import elapsed
 
-    def terminated(number: int, _: FrameType | None) -> None:
-        sys.exit(128 + number)  # unwinds, which stops the server below
-
-    signal.signal(signal.SIGTERM, terminated)
-    out.print("Starting a server ...")
-    with LocalServer(device) as server:
-        out.print("Loading the model ...")
-        server.wait_until_serving()
-        own = Connection(server.target, connection.model, connection.timeout_s)
-        with own.open() as client:
-            Showcase(client, own, out).run()
+    with terminating():
+        out.print("Starting a server ...")
+        with LocalServer(device) as server:
+            out.print("Loading the model ...")
+            with elapsed("loading the model"):
+                server.wait_until_serving()
+            own = Connection(server.target, connection.model, connection.timeout_s)
+            with own.open() as client:
+                Showcase(client, own, out).run()
     out.print(f"Server stopped, exit code {server.exit_code}. Times vary between runs.")

@@ -1,6 +1,11 @@
 """Errors of commands: one line on standard error, and an exit code."""
 
 import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -39,6 +44,23 @@ class Interrupted(Failure):
     """Ctrl-C."""
 
     exit_code = INTERRUPTED
+
+
+@contextmanager
+def terminating() -> Iterator[None]:
+    """While inside, SIGTERM unwinds the command, as Ctrl-C does, and the exit code is 143.
+
+    For the main thread.
+    """
+
+    def terminated(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def explain(error: Exception) -> tuple[str, int]:

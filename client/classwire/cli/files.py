@@ -13,13 +13,16 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from classwire import ClasswireError, Client
 
 from .connection import Connection
-from .failures import WrongUse, described
+from .failures import WrongUse, described, terminating
 from .ordering import classify_rows
 from .outputs import STDOUT, Format, JsonLines, OutputFile, Scored, Table
 from .rendering import console
 from .resumption import Written, foreign, read_written
 from .rows import STDIN, InputFile, Row, open_rows
 from .waiting import StateColumn, told_of_waits
+
+LINE_EVERY_S = 60.0
+"""Time between two lines of progress where there is no terminal."""
 
 EmitScored: TypeAlias = Callable[[Row, Scored], None]
 Run: TypeAlias = Callable[[Client, Iterator[Row], EmitScored], int]
@@ -54,7 +57,7 @@ def score_file(
         written = Written()
         if target.resume and output.is_file() and isinstance(format, JsonLines | Table):
             written, rows = read_written(output, format, rows)
-        with connection.open() as client:
+        with terminating(), connection.open(patience_s=connection.item_timeout_s) as client:
             # An unknown model fails before a file is created.
             head = format.head(client.model(connection.model))
             if written.rows and written.head != head:
@@ -82,7 +85,8 @@ class FileProgress:
     """A progress bar with rate, errors and remaining time, and a last line.
 
     The bar counts bytes, since the number of rows is known only at the end. Without a terminal
-    there is only the last line. Rows that were `written` before count, but not in the rate.
+    there is a line every LINE_EVERY_S instead. Rows that were `written` before count, but not in
+    the rate.
     """
 
     def __init__(self, source: Path, output: Path, written: Written) -> None:
@@ -90,7 +94,7 @@ class FileProgress:
         self.errors = written.errors
         self._written = written
         self._output = output
-        self._started_s = time.monotonic()
+        self._started_s = self._line_s = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -128,6 +132,7 @@ class FileProgress:
         self._bar.update(
             self._task, completed=row.end_bytes, state=self._state(), waits_until_s=None
         )
+        self._log(self._state())
 
     def wait(self, left_s: float) -> None:
         """Show that the server is gone, and the seconds that the command waits for it, until a row
@@ -135,6 +140,13 @@ class FileProgress:
         """
         waits = f"{self._rows()}, waiting for the server"
         self._bar.update(self._task, state=waits, waits_until_s=time.monotonic() + left_s)
+        self._log(waits)
+
+    def _log(self, state: str) -> None:
+        now_s = time.monotonic()
+        if self._bar.disable and now_s - self._line_s >= LINE_EVERY_S:
+            self._line_s = now_s
+            click.echo(f"{state}, {self._elapsed_s():.0f} s", err=True)
 
     def _state(self) -> str:
         rate = (self.rows - self._written.rows) / self._elapsed_s()

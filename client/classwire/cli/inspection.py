@@ -10,7 +10,7 @@ import click
 from classwire.escaping import visible
 
 from .connection import Connection, connection_options, reworded
-from .failures import FAILED
+from .failures import FAILED, Failure
 from .window_options import TRUNCATIONS, window_layout
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from classwire import Model
     from classwire._requests import OffsetUnit, Truncation
 
+MODEL_HEALTH = "classwire.model."
+"""What the health name of a model begins with."""
 _UNKNOWN = "–"
 """For what the server does not know before the model is loaded."""
 
@@ -153,9 +155,11 @@ def health(*, connection: Connection, service: str, wait_s: float | None) -> Non
 
     SERVICE is classwire.v1.ClassifyService, classwire.model.NAME (or use --model NAME), or
     classwire.liveness. The default is the server as a whole.
+
+    It tests no credentials, unless the server has --no-open-health; `classwire models` does.
     """
     if connection.model and not service:
-        service = f"classwire.model.{connection.model}"
+        service = f"{MODEL_HEALTH}{connection.model}"
     with connection.open(contact=False) as client:
         if wait_s is not None:
             from .rendering import console
@@ -164,6 +168,9 @@ def health(*, connection: Connection, service: str, wait_s: float | None) -> Non
                 client.wait_until_ready(wait_s)
         status = client.health(service)
     click.echo(status)
+    if status == "SERVICE_UNKNOWN" and service.startswith(MODEL_HEALTH):
+        name = service.removeprefix(MODEL_HEALTH)
+        raise Failure(f"no model named {name!r}; `classwire models` lists them")
     if status != "SERVING":
         raise click.exceptions.Exit(FAILED)
 

@@ -96,7 +96,8 @@ def rank_documents(
     options["priority"] = priority or ("bulk" if documents.source else "interactive")
     best: list[Scored] = []
     failures: dict[int, ClasswireError] = {}
-    with documents.rows() as rows, connection.open() as client:
+    patience_s = connection.item_timeout_s if documents.source else None
+    with documents.rows() as rows, connection.open(patience_s=patience_s) as client:
         limits = client.model(connection.model).limits
         most = limits.max_texts_per_call if limits else _DOCUMENTS_PER_CALL
         source = documents.source

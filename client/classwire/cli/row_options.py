@@ -1,12 +1,15 @@
 """The options of commands that read rows from a file or from standard input."""
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from classwire.escaping import visible
 
 if TYPE_CHECKING:
     from .rows import InputFile
@@ -41,7 +44,13 @@ class RowOptions:
             )
 
     def path(self, texts: Sequence[str]) -> Path | None:
-        """The file; standard input if --format is given, and neither a file nor a text."""
+        """The file; standard input if --format is given, and neither a file nor a text.
+
+        Prints a hint for a text that is the name of a file.
+        """
+        if self.source is None and (name := next(filter(os.path.isfile, texts), "")):
+            hint = f"{visible(name)} is a file; read its rows with --file {visible(name)}"
+            click.echo(f"classwire: {hint}", err=True)
         is_stdin = self.format is not None and texts in ((), ("-",))
         return STANDARD if self.source is None and is_stdin else self.source
 

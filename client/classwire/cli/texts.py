@@ -38,7 +38,8 @@ def classify_texts(
     several = from_stdin or len(texts) > 1
     if not from_stdin and options.get("priority") is None:
         options["priority"] = "interactive"
-    with connection.open() as client:
+    patience_s = connection.item_timeout_s if from_stdin else None
+    with connection.open(patience_s=patience_s) as client:
         if stages:
             return _classify_in_stages(client, rows, style == "json", several, **options)
         labels = client.model(options["model"]).labels if options["include_windows"] else ()

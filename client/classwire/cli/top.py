@@ -1,5 +1,6 @@
 """`classwire top`: a live view of a server."""
 
+import re
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -11,15 +12,28 @@ from .failures import Failure
 if TYPE_CHECKING:
     from .top_metrics import Window
 
+_TARGET = re.compile(
+    r"(?:http://)?(\[[\da-f:.]+\]|[^\s:/\[\]]+):(\d+)(?:/|/metrics/?)?", re.IGNORECASE
+)
+
+
+def _address(_: click.Context, __: click.Parameter, value: str) -> str:
+    """The host and port of a target, which may be the URL of the metrics."""
+    found = _TARGET.fullmatch(value)
+    if not found or int(found[2]) > 65_535:
+        raise click.BadParameter(f"{value!r} must be HOST:PORT, or http://HOST:PORT/metrics.")
+    return f"{found[1]}:{found[2]}"
+
 
 @click.command()
 @click.option(
     "--target",
     envvar="CLASSWIRE_METRICS_TARGET",
     default="127.0.0.1:9464",
+    callback=_address,
     show_default=True,
     show_envvar=True,
-    help="Address of the server's metrics port, as HOST:PORT.",
+    help="Address of the server's metrics port, as HOST:PORT or http://HOST:PORT/metrics.",
 )
 @click.option(
     "--interval-s",

@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import socket
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -98,7 +99,11 @@ def read(target: str) -> Snapshot:
         connection.request("GET", "/metrics")
         response = connection.getresponse()
         text = response.read().decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException) as error:
+    except socket.gaierror as error:
+        raise Failure(f"no metrics at {target}: {error.strerror}") from error
+    except http.client.HTTPException as error:
+        raise Failure(f"no metrics at {target}; what answers there is no HTTP server") from error
+    except OSError as error:
         raise Failure(
             f"no metrics at {target}; `classwire serve --metrics-port 9464` turns them on"
         ) from error

@@ -1,4 +1,4 @@
-"""The wait for a server that is gone, and how a progress bar shows it."""
+"""What a terminal shows while a command waits."""
 
 import logging
 import math
@@ -6,11 +6,35 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import Task, TimeRemainingColumn
+from rich.progress import (
+    Progress,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
 from rich.text import Text
 
+from .rendering import console
+
 _CLIENT = logging.getLogger("classwire")
+
+
+@contextmanager
+def elapsed(doing: str) -> Iterator[None]:
+    """While inside, show `doing` with the elapsed time on standard error, if it is a terminal.
+
+    Print nothing meanwhile.
+    """
+    terminal = console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(
+        *columns, console=terminal, transient=True, disable=not terminal.is_terminal
+    ) as progress:
+        progress.add_task(doing, total=None)
+        yield
 
 
 @contextmanager

@@ -32,14 +32,19 @@ def problems_in(folder: Path, error: Exception, config: ServerConfig) -> Iterato
     if (folder / "adapter_config.json").is_file():
         return
     if not (folder / "config.json").is_file():
-        if not any(folder.iterdir()):
-            yield "the folder is empty"
-        yield f"has no config.json, which save_pretrained writes{_newest_checkpoint(folder)}"
+        yield no_config(folder)
         return
     weights = weights_in(folder, config.safetensors_only)
     yield from texts_broken_in(folder)
     yield from _in_config(folder)
     yield from _in_weights(folder, weights, error, config)
+
+
+def no_config(folder: Path) -> str:
+    """What is wrong with a folder without a config.json."""
+    if not any(folder.iterdir()):
+        return "the folder is empty"
+    return f"has no config.json, which save_pretrained writes{_newest_checkpoint(folder)}"
 
 
 def texts_broken_in(folder: Path) -> Iterator[str]:

@@ -17,7 +17,9 @@ from classwire_server.errors import CheckpointError
 from classwire_server.scoring import Activation
 from classwire_server.tokenization import Tokenization, Truncation
 
+from .adapters import CONFIG as ADAPTER_CONFIG
 from .adapters import files_of
+from .broken_files import no_config
 from .checkpoint_files import CheckpointFiles
 from .fingerprint import fingerprint
 from .labels import labels_of
@@ -29,6 +31,9 @@ from .tokenizer_files import check_tokenizer_configs, file_options, load_tokeniz
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_CONFIGS = ("config.json", ADAPTER_CONFIG)
+"""A checkpoint has one of them, also as a link."""
 
 
 class ProblemType(Enum):
@@ -164,15 +169,18 @@ def _input_names(tokenizer: Any, model: Any, location: str) -> frozenset[str]:
 def locate(source: ModelSource) -> str:
     """A folder's path or a hub id.
 
-    Raises CheckpointError for a file, a folder that the server may not read, and a path without a
-    folder.
+    Raises CheckpointError for a file, a folder that the server may not read or that has no config,
+    and a path without a folder.
     """
     path = os.path.expanduser(source.location)
     problem = ""
     if source.is_folder:
-        if os.access(path, os.R_OK | os.X_OK):
+        if not os.access(path, os.R_OK | os.X_OK):
+            problem = "cannot be read: the server lacks the permission"
+        elif any(os.path.lexists(os.path.join(path, name)) for name in _CONFIGS):
             return path
-        problem = "cannot be read: the server lacks the permission"
+        else:
+            problem = no_config(Path(path))
     elif os.path.exists(path):
         problem = "is a file; name the folder that has it"
     elif not HUB_ID.fullmatch(source.location):

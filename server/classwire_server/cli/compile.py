@@ -3,8 +3,6 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -64,10 +62,12 @@ def _compile(config: str | None, **flags: Any) -> None:
 
 def _compile_one(source: ModelSource, config: ServerConfig, precision: Precision) -> bool:
     """Compile one model and print the result. Returns whether it succeeded."""
+    from classwire.cli.waiting import elapsed
+
     what = f"{source.name} in {precision.value}"
     started_s = time.monotonic()
     try:
-        with _progress(f"compiling {what}"):
+        with elapsed(f"compiling {what}"):
             artefact = compile_elsewhere(source, config, precision)
     except CompileError as error:
         print(f"classwire compile: {visible(str(error))}", file=sys.stderr)
@@ -76,21 +76,6 @@ def _compile_one(source: ModelSource, config: ServerConfig, precision: Precision
     done = "already compiled" if artefact.was_there else f"compiled in {seconds:.0f} s"
     print(f"{what}: {done}, {artefact.size_bytes / 1e6:.1f} MB, {artefact.folder}", flush=True)
     return True
-
-
-@contextmanager
-def _progress(line: str) -> Iterator[None]:
-    """Show a line with the elapsed seconds, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        progress.add_task(line, total=None)
-        yield
 
 
 compile_ = SettingsCommand("compile", _compile, own=[CONFIG], settings=_SETTINGS)

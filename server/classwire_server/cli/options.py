@@ -5,11 +5,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from classwire_server.config.server_config import SETTING_GROUPS
 from classwire_server.config.sources import kind
 
-CONFIG = click.Option(["--config"], metavar="FILE", help="TOML file with settings.")
+CONFIG = click.Option(
+    ["--config"], type=click.Path(), metavar="FILE", help="TOML file with settings."
+)
 
 
 class SettingsCommand(click.Command):
@@ -65,5 +68,11 @@ def option(field: "dataclasses.Field[Any]") -> click.Option:
     if wanted is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
     if wanted is tuple:
-        return click.Option([flag], multiple=True, metavar="[NAME=]CHECKPOINT", help=text)
+        return click.Option(
+            [flag],
+            multiple=True,
+            metavar="[NAME=]CHECKPOINT",
+            help=text,
+            shell_complete=lambda *of: [CompletionItem(of[-1], type="dir")],
+        )
     return click.Option([flag], type=wanted, default=None, help=text)

@@ -48,7 +48,10 @@ class Loader:
         """Load a model, check it and warm it up. Raises StartError, with no process left."""
         locate(source)  # report a wrong path at once: a worker takes seconds to start
         self._budget.check_files(source)
-        log.info("%s: loading %s", source.name, source.location)
+        if source.is_folder or self._config.offline:
+            log.info("%s: loading %s", source.name, source.location)
+        else:
+            log.info("%s: no folder %s here; asking the hub", source.name, source.location)
         started_s = time.monotonic()
         served: ServedModel | None = None
 

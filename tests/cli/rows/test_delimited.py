@@ -52,6 +52,24 @@ def test_a_row_of_another_length_is_its_own_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "keys"),
+    [
+        (b"id,text\nx1,great, really\nx2\nx3,fine\n", ["x1", "x2", "x3"]),
+        (b"n,id,text\n1,x1,a,b\n2\n3,x3,c\n", ["x1", None, "x3"]),
+        (b"text,id\ngreat, really,x1\na\nfine,x3\n", [None, None, "x3"]),
+        (b"id,text\ncaf\xe9,a,b\nx2,fine\n", [None, "x2"]),
+    ],
+    ids=["first", "second", "after the text", "bytes"],
+)
+def test_a_row_of_another_length_keeps_its_id(
+    tmp_path: Path, content: bytes, keys: list[str | None]
+) -> None:
+    """The row has its id if the id's column comes before the text's, so that it is certain."""
+    found = rows_of(write(tmp_path / "a.csv", content), Columns("text", key="id"))
+    assert [row.key for row in found] == keys
+
+
+@pytest.mark.parametrize(
     ("damaged", "rows"),
     [
         ('1,"never closed', ["!2"]),

@@ -43,6 +43,9 @@ def delimited_rows(lines: Lines, columns: Columns, dialect: Dialect) -> Iterator
     )
     names = _header(reader, feed, lines)
     _check_columns(names, columns, lines.name, feed.row[0].number)
+    # Where a text contains the delimiter, only the fields before it are in their columns.
+    text = min(names.index(name) for name in (columns.text, columns.pair) if name)
+    key = names.index(columns.key) if columns.key else len(names)
     broken = f"is not {lines.encoding} (see --encoding)"
     fitting = mismatched = 0
     for index in itertools.count():
@@ -54,9 +57,8 @@ def delimited_rows(lines: Lines, columns: Columns, dialect: Dialect) -> Iterator
             yield place.error(values)
         elif len(values) != len(names):
             mismatched += 1
-            yield place.error(
-                f"line {place.line} has {len(values)} fields, the header {len(names)}"
-            )
+            message = f"line {place.line} has {len(values)} fields, the header {len(names)}"
+            yield place.error(message, key=values[key] if key < min(len(values), text) else None)
         else:
             fitting += 1
             yield place.row(dict(zip(names, values, strict=True)), columns)

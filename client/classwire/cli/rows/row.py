@@ -59,9 +59,12 @@ class Place:
             return self.error(f"line {self.line}: {columns.key!r} is no id that JSON can hold")
         return Row(self.index, key, self._content(record, columns), self.end_bytes)
 
-    def error(self, message: str, field: str = "") -> Row:
-        """Return a row that has an error in place of a text, and no id."""
-        return Row(self.index, None, malformed(message, field), self.end_bytes)
+    def error(self, message: str, field: str = "", key: str | None = None) -> Row:
+        """Return a row that has an error in place of a text, with the id `key` if JSON can hold
+        it.
+        """
+        known = key if _writable(key) else None
+        return Row(self.index, known, malformed(message, field), self.end_bytes)
 
     def _content(
         self, record: Mapping[str, object], columns: Columns

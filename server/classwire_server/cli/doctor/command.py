@@ -36,9 +36,8 @@ def _doctor(config: str | None, as_json: bool, **flags: Any) -> None:
     environment and file as `classwire serve`.
     """
     # Imported here, so that help and shell completion are fast.
+    from classwire.cli.waiting import elapsed
     from classwire_server.cli.check import model_findings
-
-    from .machine import machine
 
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
@@ -48,16 +47,35 @@ def _doctor(config: str | None, as_json: bool, **flags: Any) -> None:
     except ConfigError as error:
         click.echo(f"classwire doctor: {visible(str(error))}", err=True)
         raise click.exceptions.Exit(2) from None
-    found, models = machine(), model_findings(settings)
+    found: dict[str, Any] = {}
+    for title, facts in _sections():
+        found[title] = facts
+        if not as_json:
+            lines = list(_lines(facts)) or ["  none"]
+            click.echo("\n".join([title.capitalize(), *lines, ""]))
+    models, found["models"] = model_findings(settings), []
+    while True:
+        with elapsed("loading and measuring a model"):
+            finding = next(models, None)
+        if finding is None:
+            break
+        found["models"].append(dataclasses.asdict(finding))
+        if not as_json:
+            click.echo("\n".join([visible(str(finding)), *_reasons(finding)]))
     if as_json:
-        listed = [dataclasses.asdict(finding) for finding in models]
-        click.echo(json.dumps(found | {"models": listed}, indent=2, ensure_ascii=False))
-        return
-    for title, facts in found.items():
-        lines = list(_lines(facts)) or ["  none"]
-        click.echo("\n".join([title.capitalize(), *lines, ""]))
-    for finding in models:
-        click.echo("\n".join([visible(str(finding)), *_reasons(finding)]))
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def _sections() -> Iterator[tuple[str, "Facts"]]:
+    """Yield the sections of facts, first those that need no torch, which is slow to import."""
+    from classwire.cli.waiting import elapsed
+
+    from .machine import devices, machine
+
+    yield from machine()
+    with elapsed("importing torch"):
+        found = devices()
+    yield "devices", found
 
 
 def _lines(facts: "Facts") -> Iterator[str]:

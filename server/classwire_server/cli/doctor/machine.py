@@ -7,16 +7,14 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.config.sources import ENVIRONMENT_PREFIX
 from classwire_server.engine.cgroup import limits
-from classwire_server.engine.compilation.export import check_compiler
+from classwire_server.engine.compilation.compiler import check_compiler
 from classwire_server.engine.cores import open_cores, quotas
 from classwire_server.errors import CompileError
 from classwire_server.registry.memory_budget import MB
@@ -45,16 +43,16 @@ NO_LIMIT_BYTES = 1 << 60
 """cgroup version 1 writes a number near 2**63 for no limit."""
 
 
-def machine(root: Path = Path("/")) -> dict[str, Facts]:
-    """Return all facts by section. `root` is the folder that holds /proc and /sys."""
-    return {
-        "versions": versions(),
-        "processor": processor(root),
-        "memory": memory(root),
-        "devices": devices(),
-        "compiler": {"c++": compiler()},
-        "environment": environment(os.environ),
-    }
+def machine(root: Path = Path("/")) -> Iterator[tuple[str, Facts]]:
+    """Yield each section of facts but the devices'. Torch, which is slow to import, stays out.
+
+    `root` is the folder that holds /proc and /sys.
+    """
+    yield "versions", versions()
+    yield "processor", processor(root)
+    yield "memory", memory(root)
+    yield "compiler", {"c++": compiler()}
+    yield "environment", environment(os.environ)
 
 
 def versions() -> Facts:
@@ -76,7 +74,6 @@ def processor(root: Path) -> Facts:
         "name": cpuinfo.get("model name") or platform.processor() or kind,
         "has": [feature for feature in matter if feature in flags],
         "has_not": [feature for feature in matter if feature not in flags],
-        "torch_computes_with": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "cores_open_to_this_process": open_cores(),
         "cores_by_cgroup": min(quotas(root), default=None),
@@ -95,7 +92,9 @@ def memory(root: Path) -> Facts:
 
 
 def devices() -> Facts:
-    """Return the build of torch and the devices that it finds in addition to the CPU."""
+    """Return torch's build and instructions, and the devices that it finds next to the CPU."""
+    import torch
+
     gpus = {}
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
@@ -105,7 +104,11 @@ def devices() -> Facts:
                 f"compute capability {found.major}.{found.minor}"
             )
     mps = {"mps": "there"} if torch.backends.mps.is_available() else {}
-    return {"torch_build": _build(), **gpus, **mps}
+    build = "CPU"
+    if torch.version.cuda or torch.version.hip:
+        build = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}"
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return {"torch_build": build, "torch_computes_with": instructions, **gpus, **mps}
 
 
 def compiler() -> str | None:
@@ -125,12 +128,6 @@ def environment(variables: Mapping[str, str]) -> Facts:
         if name.startswith(ARITHMETIC) or name in VARIABLES or name in settings
     }
     return relevant | ({"HF_TOKEN": "is set"} if variables.get("HF_TOKEN") else {})
-
-
-def _build() -> str:
-    if torch.version.cuda:
-        return f"CUDA {torch.version.cuda}"
-    return f"ROCm {torch.version.hip}" if torch.version.hip else "CPU"
 
 
 def _fields(path: Path) -> dict[str, str]:

@@ -5,7 +5,6 @@ translates it to C++, which needs no Python between two operators.
 """
 
 import hashlib
-import os
 import platform
 import subprocess
 import uuid
@@ -25,6 +24,8 @@ from classwire_server.engine import Precision
 from classwire_server.engine.cores import processor_features
 from classwire_server.engine.forward.packed import PackedModel
 from classwire_server.errors import CompileError, telling_line
+
+from .compiler import check_compiler
 
 LIBRARY = "model.so"
 OPERATORS = "model.json"
@@ -83,26 +84,6 @@ def _source_digest(folder: Path) -> str:
         digest.update(f"{path.relative_to(folder).as_posix()}\n{len(source)}\n".encode())
         digest.update(source)
     return digest.hexdigest()
-
-
-def check_compiler() -> str:
-    """The name and version of the C++ compiler, in one line.
-
-    Raises CompileError if there is none, before any long work.
-    """
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        command = [get_cpp_compiler(), "--version"]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        return said.partition("\n")[0]
-    except (InvalidCxxCompiler, OSError, subprocess.CalledProcessError):
-        name = os.environ.get("CXX", "g++")
-        raise CompileError(
-            f"there is no C++ compiler ({name}); install one, or bring a cache that "
-            "`classwire compile` has filled on the same kind of machine"
-        ) from None
 
 
 def compile_model(model: PackedModel, folder: Path) -> None:

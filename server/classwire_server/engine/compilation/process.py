@@ -11,12 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from classwire_server.checkpoint.hub import ask_hub
+from classwire_server.checkpoint.loading import locate
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Precision
 from classwire_server.errors import ClasswireServerError, CompileError, telling_line
 
 from .cache import CompileCache, cache_folder
+from .compiler import check_compiler
 
 _PRIORITY = 10
 _END_TIMEOUT_S = 5.0
@@ -42,6 +45,7 @@ def compile_elsewhere(source: ModelSource, config: ServerConfig, precision: Prec
     ends when this call is interrupted or this process ends. Raises the child's error: CompileError,
     or a StartError of the checkpoint. For any thread.
     """
+    locate(source)  # report a wrong path at once: the child imports torch first
     command = [sys.executable, "-P", "-m", __name__]
     with subprocess.Popen(
         command,
@@ -76,8 +80,9 @@ def _compile(source: ModelSource, config: ServerConfig, precision: Precision) ->
     from classwire_server.engine.forward.packed import PackedModel
     from classwire_server.engine.forward.precision import convert
 
-    from .export import artefact_key, check_compiler, compile_model
+    from .export import artefact_key, compile_model
 
+    ask_hub(source, config)
     checkpoint, model, _ = load_checkpoint(source, config)
     cache = CompileCache(cache_folder(config.compile_cache))
     key = artefact_key(checkpoint, precision)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
+from classwire_server.checkpoint.hub import ask_hub
 from classwire_server.engine import Execution
 from classwire_server.engine.forward.preemption import MAX_PAUSE_S, PREEMPTION
 from classwire_server.engine.packing import PackedTexts
@@ -83,6 +84,8 @@ class _Worker:
     """The engine of one job, and the threads that run batches on it."""
 
     def __init__(self, job: Job, control: Link, send_lock: threading.Lock) -> None:
+        with stage(job.source.name, f"asking the hub for {job.source.location}"):
+            ask_hub(job.source, job.config)
         with stage(job.source.name, "importing torch"):
             from classwire_server.engine.selection.choice import select
 

@@ -73,7 +73,8 @@ class Subprocess:
             stdout=2,  # scripts read the server's standard output
             # Torch's threads sleep while they wait for each other:
             # docs/concepts/decisions/0005.
-            env={"OMP_WAIT_POLICY": "passive", **os.environ},
+            # The hub's library writes its retries to standard error; `stage` logs the wait.
+            env={"OMP_WAIT_POLICY": "passive", "HF_HUB_VERBOSITY": "error", **os.environ},
         )
         self.pid = self._process.pid
 
