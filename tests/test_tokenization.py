@@ -76,7 +76,7 @@ def test_threads_do_not_disturb_each_other(rust_json: str, checkpoint: Callable[
         for truncation in (Truncation.DROP_END, Truncation.DROP_START)
     ] * 50
     with ThreadPoolExecutor(8) as pool:
-        answers = pool.map(lambda job: shared.encode(*job, field="input.text"), work)
+        answers = pool.map(lambda job: shared.encode(job[0], job[1], "input.text"), work)
         assert [list(answer.ids) for answer in answers] == [expected(*job) for job in work]
 
 
