@@ -313,7 +313,6 @@ def test_models_say_what_they_are_for(models: ModelServiceStub) -> None:
 
     assert {model.name: list(model.tasks) for model in described} == {
         "bert": ["classify"],
-        "roberta": ["classify"],
         "modernbert": ["classify"],
         "gpt2": ["classify"],
         "ranker": ["classify", "rank"],

@@ -25,18 +25,20 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "modernbert", "gpt2"])
+@pytest.mark.parametrize("model", ["bert", "nli", "modernbert", "gpt2"])
 @pytest.mark.parametrize(("texts", "size", "overlap"), CASES.values(), ids=CASES)
 def test_windows(
     stub: ClassifyServiceStub,
     direct: Callable[[str], Direct],
-    architecture: str,
+    model: str,
     texts: tuple[str, ...],
     size: int,
     overlap: int | None,
 ) -> None:
-    """Both aggregations, the scores of each window and its tokens are those of the reference."""
-    expected = windows(direct(architecture), texts, size or 512, overlap)
+    """Both aggregations, the scores of each window and its tokens are those of the reference, on a
+    BERT, a RoBERTa (nli), a ModernBERT and a decoder.
+    """
+    expected = windows(direct(model), texts, size or 512, overlap)
     per_window = expected.logits.softmax(-1)
     assert len(per_window) > 1
 
@@ -51,7 +53,7 @@ def test_windows(
         )
         pair = texts[1] if len(texts) > 1 else None
         request = pb.ClassifyRequest(
-            input=pb.TextInput(text=texts[0], text_pair=pair), model=architecture, options=options
+            input=pb.TextInput(text=texts[0], text_pair=pair), model=model, options=options
         )
         return stub.Classify(request, timeout=PATIENCE_S).result
 
