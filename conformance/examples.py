@@ -63,7 +63,7 @@ def windows(document: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 
 def _rounds_one_way(score: float) -> bool:
-    return abs(score * float(10**DIGITS) % 1 - 0.5) > LEAST_DISTANCE
+    return bool(abs(score * 10**DIGITS % 1 - 0.5) > LEAST_DISTANCE)
 
 
 class Examples:
