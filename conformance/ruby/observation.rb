@@ -18,6 +18,8 @@ class Observation
     json = json_of(message)
     @parts["response"] ||= json
     @parts["first_response"] ||= json
+    return unless message.is_a?(Classwire::V1::StreamClassifyResponse)
+
     json.dig("results", "results")&.each do |result|
       receive_result(result["id"], result["outcome"])
     end
