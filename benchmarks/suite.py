@@ -168,7 +168,7 @@ class Suite:
         command = [*CLASSWIRE, "--model", f"m={folder}", "--lanes", "1", "--threads", "1"]
         command += ("--max-text-bytes", "1000000", "--default-timeout-s", str(TIMEOUT_S))
         compared: dict[str, dict[str, list[float]]] = {}
-        p99_s: dict[str, list[float]] = {"idle": [], "busy": []}
+        p99_s: dict[str, list[float]] = {"idle": [], "bulk": [], "interactive": []}
         with (
             Served(*command) as server,
             Instrument("benchmarks.windows", self._first) as turns,
@@ -186,12 +186,13 @@ class Suite:
                     for side, seconds in taken.items():
                         compared.setdefault(call, {}).setdefault(side, []).append(seconds)
                 for state in p99_s:
-                    self._say(f"windows: round {turn + 1} of {plan.rounds}: {state} server")
-                    if state == "busy":
-                        turns.ask("begin", target=server.target)
+                    self._say(f"windows: round {turn + 1} of {plan.rounds}: calls, {state}")
+                    if state != "idle":
+                        turns.ask("begin", target=server.target, priority=state)
                     latencies_s = load.ask("run", **short)["latencies_s"]
                     p99_s[state].append(quantile(latencies_s, 0.99))
-                turns.ask("end")
+                    if state != "idle":
+                        turns.ask("end")
         return {"checkpoint": of.name, "compared": compared, "p99_s": p99_s}
 
     def memory(self) -> dict[str, Any]:

@@ -115,10 +115,10 @@ class LongTexts:
         self._ended: Future[None] = Future()
         self._call: Any = None
 
-    def begin(self, target: str) -> None:
-        """Begin the calls."""
+    def begin(self, target: str, priority: str) -> None:
+        """Begin the calls, as interactive or bulk work."""
         self._is_over.clear()
-        self._ended = self._thread.submit(self._run, target)
+        self._ended = self._thread.submit(self._run, target, priority)
 
     def end(self) -> None:
         """Cancel the call that is under way. Raises the error of a call that failed before."""
@@ -127,9 +127,10 @@ class LongTexts:
             self._call.cancel()
         self._ended.result()
 
-    def _run(self, target: str) -> None:
+    def _run(self, target: str, priority: str) -> None:
         [text] = checkpoints.texts([BUSY_TOKENS], checkpoints.words())
-        options = pb.ClassifyOptions(**IN_WINDOWS)
+        number = pb.Priority.Value(f"PRIORITY_{priority.upper()}")
+        options = pb.ClassifyOptions(**IN_WINDOWS, priority=number)
         request = pb.ClassifyRequest(input=pb.TextInput(text=text), options=options)
         with grpc.insecure_channel(target) as channel:
             stub: Any = ClassifyServiceStub(channel)
