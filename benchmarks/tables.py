@@ -120,7 +120,7 @@ def windows(result: Result) -> str:
     ]
     p99_ms = {state: figure([1e3 * s for s in p99_s]) for state, p99_s in taken["p99_s"].items()}
     beside = ", ".join(
-        f"{p99_ms[priority]} ms next to a {priority} text of 64 windows"
+        f"{p99_ms[priority]} ms next to a text of 64 windows ({priority})"
         for priority in p99_ms
         if priority != "idle"
     )

@@ -195,7 +195,7 @@ TARGETS = (
     ),
     *(
         Target(
-            f"p99 of calls of 16 tokens next to a {priority} text of 64 windows ÷ idle",
+            f"p99 of calls of 16 tokens next to a text of 64 windows ({priority}) ÷ idle",
             3,
             _next_to_windows(priority),
             is_upper=True,
