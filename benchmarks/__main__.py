@@ -22,8 +22,8 @@ from .plan import FULL, SHORT
 from .progress import progress
 from .suite import Suite
 
-PARTS = ("engines", "served", "interference", "memory", "start", "accuracy")
-SHORT_PARTS = ("engines", "served", "interference", "start")
+PARTS = ("engines", "served", "windows", "interference", "memory", "start", "accuracy")
+SHORT_PARTS = ("engines", "served", "windows", "interference", "start")
 
 
 def main() -> None:

@@ -28,13 +28,14 @@ _POSITIONS = 512
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a BERT classifier with the reference's vocabulary and labels."""
+    """The sizes and labels of a BERT classifier with the reference's vocabulary."""
 
     name: str
     layers: int
     hidden: int
     heads: int
     intermediate: int
+    labels: tuple[str, ...] = LABELS
 
     @property
     def linear_flops_per_token(self) -> int:
@@ -87,8 +88,8 @@ def build(shape: Shape) -> "BertForSequenceClassification":
         num_attention_heads=shape.heads,
         intermediate_size=shape.intermediate,
         max_position_embeddings=_POSITIONS,
-        id2label=dict(enumerate(LABELS)),
-        label2id={label: number for number, label in enumerate(LABELS)},
+        id2label=dict(enumerate(shape.labels)),
+        label2id={label: number for number, label in enumerate(shape.labels)},
     )
     torch.manual_seed(0)
     model: BertForSequenceClassification = BertForSequenceClassification(config).eval()

@@ -56,7 +56,10 @@ FEWER = 8
 
 @dataclass(frozen=True)
 class Plan:
-    """The extent of a run: full, or short enough for two minutes."""
+    """The extent of a run: full, or short enough for two minutes.
+
+    Windows, Rank and zero-shot take `turns` with batches in each round.
+    """
 
     name: str
     shape: Shape
@@ -65,6 +68,8 @@ class Plan:
     engines: tuple[str, ...]
     precisions: tuple[str, ...]
     is_short: bool
+    turns: int
+    interactive_calls: int
 
     def calls(self, calls: Sequence[Call]) -> tuple[Call, ...]:
         """Return the calls, reduced if the plan is short."""
@@ -76,7 +81,17 @@ def fewer(calls: Sequence[Call]) -> tuple[Call, ...]:
     return tuple(Call(c.shape, c.in_flight, max(64, c.texts // FEWER)) for c in calls)
 
 
-FULL = Plan("full", BERT_BASE, 3, 64, ENGINES, PRECISIONS, is_short=False)
+FULL = Plan(
+    "full",
+    BERT_BASE,
+    3,
+    64,
+    ENGINES,
+    PRECISIONS,
+    is_short=False,
+    turns=4,
+    interactive_calls=200,
+)
 SHORT = Plan(
     "short",
     BERT_SLICE,
@@ -85,4 +100,6 @@ SHORT = Plan(
     (PADDED, SORTED, FLOAT32, FLOAT32_COMPILED, INT8, INT8_COMPILED),
     ("float32", "int8"),
     is_short=True,
+    turns=5,
+    interactive_calls=200,
 )

@@ -3,6 +3,7 @@
 Every part returns JSON values, one for each round; compared programs take turns within a round.
 """
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +14,11 @@ from typing import Any
 from classwire_server.config.server_config import EMBEDDED_FOLDER
 from classwire_server.engine.worker.memory import IDLE_S
 
-from . import checkpoints
+from . import checkpoints, windows
 from .checkpoints import BERT_BASE, SMALL, Shape
+from .figures import quantile
 from .instrument import Failed, Instrument
+from .load import TIMEOUT_S
 from .plan import (
     BFLOAT16,
     BIG_CALLS,
@@ -34,6 +37,7 @@ from .workload import mixed
 BARE_IMPORT = "import torch; from transformers import BertForSequenceClassification"
 BUSY_THREADS = 4
 BUSY_TOKENS = 64
+CALL_TOKENS = 16
 SLOW_TEXTS = 20
 """Texts for an engine whose precision has no instructions on this processor."""
 
@@ -150,6 +154,46 @@ class Suite:
                     times = alone.ask("with_busy_threads", engine=FLOAT32, repetitions=3, **how)
                     here[kind].append(sorted(times)[len(times) // 2])
         return {"tokens": BUSY_TOKENS, "threads": BUSY_THREADS, "worker": worker, "here": here}
+
+    def windows(self) -> dict[str, Any]:
+        """Measure windows, Rank and zero-shot in turns with batches of the same inputs, and short
+        calls next to a text of many windows.
+
+        Server and load run on the first core, and the worker on the last.
+        """
+        plan = self.plan
+        of = SMALL if plan.is_short else plan.shape
+        shape = dataclasses.replace(of, name=f"{of.name}, NLI", labels=windows.NLI_LABELS)
+        folder, lengths = str(self.folder(shape)), [CALL_TOKENS] * plan.interactive_calls
+        command = [*CLASSWIRE, "--model", f"m={folder}", "--lanes", "1", "--threads", "1"]
+        command += ("--max-text-bytes", "1000000", "--default-timeout-s", str(TIMEOUT_S))
+        compared: dict[str, dict[str, list[float]]] = {}
+        p99_s: dict[str, list[float]] = {"idle": [], "bulk": [], "interactive": []}
+        with (
+            Served(*command) as server,
+            Instrument("benchmarks.windows", self._first) as turns,
+            Instrument("benchmarks.load", self._first) as load,
+        ):
+            server.pin(self._first, self._last)
+            short = {"target": server.target, "shape": "unary", "lengths": lengths, "in_flight": 1}
+            for call in windows.CALLS:
+                turns.ask("compare", target=server.target, call=call, repetitions=1)  # warms up
+            for turn in range(plan.rounds):
+                for call in windows.CALLS:
+                    self._say(f"windows: round {turn + 1} of {plan.rounds}: {call}")
+                    how = {"call": call, "repetitions": plan.turns}
+                    taken = turns.ask("compare", target=server.target, **how)
+                    for side, seconds in taken.items():
+                        compared.setdefault(call, {}).setdefault(side, []).append(seconds)
+                for state in p99_s:
+                    self._say(f"windows: round {turn + 1} of {plan.rounds}: calls, {state}")
+                    if state != "idle":
+                        turns.ask("begin", target=server.target, priority=state)
+                    latencies_s = load.ask("run", **short)["latencies_s"]
+                    p99_s[state].append(quantile(latencies_s, 0.99))
+                    if state != "idle":
+                        turns.ask("end")
+        return {"checkpoint": of.name, "compared": compared, "p99_s": p99_s}
 
     def memory(self) -> dict[str, Any]:
         """Measure memory of a server and its worker for BERT-base, at rest after calls."""

@@ -15,6 +15,9 @@ def page(result: Result) -> str:
         parts += ["## Ceilings", ceilings(result)]
     for record in result.get("served", ()):
         parts += [_served_heading(record), served(record)]
+    if "windows" in result:
+        parts += [f"## Windows, Rank and zero-shot: {result['windows']['checkpoint']}"]
+        parts += [windows(result)]
     if "interference" in result:
         parts += ["## Busy Python threads", interference(result)]
     if "memory" in result:
@@ -106,6 +109,25 @@ def served(record: Result) -> str:
         ),
         rows(),
     )  # fmt: skip
+
+
+def windows(result: Result) -> str:
+    """Return times of calls and of batches of the same inputs, and p99s of short calls."""
+    taken = result["windows"]
+    rows = [
+        (name, *(figure([1e3 * seconds for seconds in compared[side]]) for side in compared))
+        for name, compared in taken["compared"].items()
+    ]
+    p99_ms = {state: figure([1e3 * s for s in p99_s]) for state, p99_s in taken["p99_s"].items()}
+    beside = ", ".join(
+        f"{p99_ms[priority]} ms next to a text of 64 windows ({priority})"
+        for priority in p99_ms
+        if priority != "idle"
+    )
+    return (
+        table(("call", "call, ms", "a batch of its inputs, ms"), rows)
+        + f"\n\nShort calls, p99: {p99_ms['idle']} ms on the idle server, {beside}."
+    )
 
 
 def interference(result: Result) -> str:

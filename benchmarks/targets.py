@@ -113,6 +113,22 @@ def _best_share(result: Result) -> Figure:
     return max(shares, key=lambda share: share.median)
 
 
+def _of_batch(call: str) -> Callable[[Result], Figure]:
+    def measure(result: Result) -> Figure:
+        taken = result["windows"]["compared"][call]
+        return ratio(taken["call_s"], taken["batch_s"])
+
+    return measure
+
+
+def _next_to_windows(priority: str) -> Callable[[Result], Figure]:
+    def measure(result: Result) -> Figure:
+        p99_s = result["windows"]["p99_s"]
+        return ratio(p99_s[priority], p99_s["idle"])
+
+    return measure
+
+
 def _interference(result: Result) -> Figure:
     worker = result["interference"]["worker"]
     return ratio(worker["busy_s"], worker["idle_s"])
@@ -162,6 +178,30 @@ TARGETS = (
     Target("unary on an idle server: p50 minus engine time, ms", 2, _overhead_ms, is_upper=True),
     Target("small, unary at 32 in flight ÷ echo", 0.5, _echo_share),
     Target("small, stream with 32 items a message ÷ engine alone", 0.8, _served_share("small")),
+    Target(
+        "a text of 5,000 tokens at 512/128 ÷ a batch of its windows, time",
+        1.1,
+        _of_batch("windows"),
+        is_upper=True,
+    ),
+    Target(
+        "Rank of 100 documents ÷ a batch of its pairs, time", 1.1, _of_batch("rank"), is_upper=True
+    ),
+    Target(
+        "ZeroShotClassify of 20 candidates ÷ a batch of its pairs, time",
+        1.1,
+        _of_batch("zero_shot"),
+        is_upper=True,
+    ),
+    *(
+        Target(
+            f"p99 of calls of 16 tokens next to a text of 64 windows ({priority}) ÷ idle",
+            3,
+            _next_to_windows(priority),
+            is_upper=True,
+        )
+        for priority in ("bulk", "interactive")
+    ),
     Target(
         "forward time with 4 busy Python threads in the server ÷ without",
         1.25,
