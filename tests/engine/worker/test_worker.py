@@ -141,7 +141,7 @@ def test_a_rejected_checkpoint_leaves_no_process(tmp_path: Path) -> None:
         ServerConfig(port=0, model=(f"broken={tmp_path}",), device="cpu,cpu"),
         functools.partial(launch, spawn=spawn),
     )
-    with pytest.raises(CheckpointError, match="config.json is not JSON"):
+    with pytest.raises(CheckpointError, match=r"config\.json is not JSON"):
         server.start()
     assert len(workers) == 2
     assert all(worker.wait(0) is not None for worker in workers)
