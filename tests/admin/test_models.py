@@ -209,6 +209,7 @@ def test_a_budget_holds_at_start(tmp_path: Path) -> None:
 
     big = tmp_path / "big"
     big.mkdir()
+    (big / "config.json").touch()
     with open(big / "model.safetensors", "wb") as file:
         file.truncate(3_000_000)
     config = ServerConfig(port=0, model=(f"m={big}",), memory_budget_mb=2)

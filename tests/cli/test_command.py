@@ -198,7 +198,7 @@ def test_a_closed_standard_output_changes_nothing(target: str) -> None:
         (["classify", "--activation", "s"], {"softmax", "sigmoid"}),
         (["serve", "--max-st"], {"--max-streams"}),
         (["doctor", "--ba"], {"--batch-tokens"}),
-        (["compile", "--model", "./ck"], {"dir,./ck"}),
+        (["serve", "--model", "./ck"], {"dir,./ck"}),
         (["serve", "--config", "se"], {"file,se"}),
     ],
 )

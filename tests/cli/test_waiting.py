@@ -39,7 +39,7 @@ def test_the_bar_shows_the_wait(spawn: Spawn, tmp_path: Path) -> None:
         process = spawn("classify", *files, stderr=theirs, TERM="xterm", COLUMNS="100")
         os.close(theirs)
         assert b"waiting" not in read_until(ours, b"texts/s, 0 errors")
-    assert b"texts/s" not in read_until(ours, b", waiting for the server, 2").rpartition(b"\r")[2]
+    assert b"texts/s" not in read_until(ours, b", waiting for the server, 5").rpartition(b"\r")[2]
     with FakeServer(["x"], address=server.target):
         back = read_until(ours, b"")
     os.close(ours)

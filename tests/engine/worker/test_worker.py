@@ -130,6 +130,7 @@ def test_a_worker_that_dies_while_it_loads(bert: str) -> None:
 
 def test_a_rejected_checkpoint_leaves_no_process(tmp_path: Path) -> None:
     """The workers reject the checkpoint with an error, and have ended by then."""
+    (tmp_path / "config.json").write_text("{")
     workers: list[ForkedWorker] = []
 
     def spawn(*links: Any) -> ForkedWorker:
@@ -137,10 +138,10 @@ def test_a_rejected_checkpoint_leaves_no_process(tmp_path: Path) -> None:
         return workers[-1]
 
     server = Server(
-        ServerConfig(port=0, model=(f"empty={tmp_path}",), device="cpu,cpu"),
+        ServerConfig(port=0, model=(f"broken={tmp_path}",), device="cpu,cpu"),
         functools.partial(launch, spawn=spawn),
     )
-    with pytest.raises(CheckpointError, match="the folder is empty"):
+    with pytest.raises(CheckpointError, match=r"config\.json is not JSON"):
         server.start()
     assert len(workers) == 2
     assert all(worker.wait(0) is not None for worker in workers)
