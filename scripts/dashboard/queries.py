@@ -4,7 +4,7 @@ from .panel import Query
 
 SERVER_FAULT = 'reason=~"INTERNAL|POISON_INPUT|WORKER_LOST|EXPIRED_IN_QUEUE"'
 CLASSIFY = 'SERVER, method="classwire.v1.ClassifyService/Classify", code="OK"'
-WITH_TEXTS = 'method=~".+/(Classify|BatchClassify|ModelInfer)"'
+WITH_TEXTS = 'method=~".+/(Classify|BatchClassify|Rank|ZeroShotClassify|ModelInfer)"'
 CALL_SECONDS = "classwire_call_duration_seconds"
 
 

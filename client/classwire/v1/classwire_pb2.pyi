@@ -1537,7 +1537,9 @@ class ZeroShotOptions(_message.Message):
     most 512 bytes. Empty means "This example is {}.".
     """
     multi_label: _builtins.bool
-    """Whether any number of candidates may fit. Default: false; the scores of the candidates then sum to 1."""
+    """Whether any number of candidates may fit. Default: false; the scores of the candidates then sum to
+    1, except under WINDOW_AGGREGATION_MAX_SCORE.
+    """
     top_k: _builtins.int
     """Maximum number of scores to return, the highest. 0, or a number above the number of candidates,
     means all.
