@@ -1,4 +1,4 @@
-"""Run a command as a step of a longer job, and show that it lives.
+"""Run a command as a step of a longer job, and show its progress.
 
     python -m scripts.step "Installing the packages" COMMAND [ARGUMENT ...]
 

@@ -39,8 +39,8 @@ def explained(error: ClasswireError, route: Route) -> ClasswireError:
     message, field = error.message, None
     if status := _HTTP_STATUS.search(message):
         message = (
-            f"{route.target} answered with HTTP status {status[1]}: it is no gRPC server, "
-            "or a proxy without one"
+            f"{route.target} answered with HTTP status {status[1]}: it is not a gRPC server, "
+            "or it is a proxy that reaches none"
         )
     elif isinstance(error, UnimplementedError):
         message = (

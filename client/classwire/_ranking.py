@@ -41,7 +41,12 @@ class RankedDocument(Result):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FailedDocument(Result):
-    """A document that cannot be scored, and why; `index` is its position in `documents`."""
+    """A document that cannot be scored.
+
+    Attributes:
+        index: The document's position in `documents`, from 0.
+        error: Why it cannot be scored.
+    """
 
     index: int
     error: ClasswireError
@@ -78,6 +83,9 @@ class RankOptions(WindowOptions, total=False):
         truncation: For a document with too many tokens: reject, drop_end, drop_start or windows. It
             leaves the query whole. Default: the server's setting.
         priority: interactive (the default) goes before bulk.
+        window_tokens: Largest window, in tokens. `WindowOptions` explains this and the next two.
+        overlap_tokens: Tokens that neighbouring windows share.
+        aggregation: mean_logits or max_score.
     """
 
     top_k: int | None

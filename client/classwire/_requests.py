@@ -52,12 +52,12 @@ class ClassifyOptions(WindowOptions, total=False):
         include_logits: Whether to return the logits. Default: False.
         include_tokens: Whether to return the tokens that the model read. Default: False.
         include_windows: Whether to return each window of a text with its scores. Default: False.
-        offset_unit: Unit of a token's start and end: unicode (code points, the default), utf8
-            (bytes) or utf16 (code units).
+        offset_unit: Unit of places of tokens and windows: unicode (code points, the default),
+            utf8 (bytes) or utf16 (code units).
         priority: interactive (the default of calls) goes before bulk (the default of streams).
-        window_tokens: See `WindowOptions`, also for the next two.
-        overlap_tokens: With `truncation="windows"`.
-        aggregation: With `truncation="windows"`.
+        window_tokens: Largest window, in tokens. `WindowOptions` explains this and the next two.
+        overlap_tokens: Tokens that neighbouring windows share.
+        aggregation: mean_logits or max_score.
     """
 
     top_k: int | None

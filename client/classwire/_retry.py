@@ -111,6 +111,6 @@ class Retry:
     def progressed(self, error: ClasswireError) -> None:
         """Start over for the rest of a batch that failed with `error`, while other texts succeeded.
 
-        A text whose windows had no room beside the others' may be sent again almost at once.
+        A text whose windows did not fit next to those of other texts may follow almost at once.
         """
         self._longest_s = min(error.retry_after_s or FIRST_PAUSE_S, FIRST_PAUSE_S)

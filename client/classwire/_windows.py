@@ -20,7 +20,7 @@ class WindowOptions(TypedDict, total=False):
             quarter of the text's tokens in a window.
         aggregation: How the windows' answers become one: mean_logits, the mean over all tokens of
             the text, or max_score, for each label its highest score in any window. Default:
-            mean_logits; for multi-label models, ranking and `multi_label` max_score.
+            max_score for multi-label models, ranking and `multi_label`, else mean_logits.
     """
 
     window_tokens: int | None

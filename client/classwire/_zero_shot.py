@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Unpack
+from typing import Any, Unpack
 
 from . import _enums, _requests, _responses
 from ._display import Result
@@ -19,7 +19,13 @@ from .v1 import classwire_pb2 as pb
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CandidateScore(Result):
-    """The score of one candidate label, 0 to 1; `index` is its position in `candidate_labels`."""
+    """The score of one candidate label.
+
+    Attributes:
+        label: The candidate.
+        index: Its position in `candidate_labels`, from 0.
+        score: 0 to 1.
+    """
 
     label: str
     index: int
@@ -60,6 +66,10 @@ class ZeroShotClassification(Result):
         """The highest score; None if no score reached `min_score`."""
         return self.scores[0].score if self.scores else None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return `label`, `score` and the attributes as a dict of values that JSON has."""
+        return {"label": self.label, "score": self.score, **Result.to_dict(self)}
+
 
 class ZeroShotOptions(WindowOptions, total=False):
     """The keyword arguments of `zero_shot`.
@@ -74,6 +84,9 @@ class ZeroShotOptions(WindowOptions, total=False):
         truncation: For a text with too many tokens: reject, drop_end, drop_start or windows. It
             leaves the hypothesis whole. Default: the server's setting.
         priority: interactive (the default) goes before bulk.
+        window_tokens: Largest window, in tokens. `WindowOptions` explains this and the next two.
+        overlap_tokens: Tokens that neighbouring windows share.
+        aggregation: mean_logits or max_score.
     """
 
     hypothesis_template: str | None

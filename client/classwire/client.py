@@ -257,8 +257,8 @@ class Client:
     ) -> Ranking:
         """Score documents for a query, and return them in the order of their scores.
 
-        Each (query, document) is a pair for a model such as a cross-encoder. One call takes as many
-        documents as one of `classify_batch`. `RankOptions` lists the options.
+        Each (query, document) is a pair for a model such as a cross-encoder. One call takes at most
+        `max_texts_per_call` documents (`model().limits`). `RankOptions` lists the options.
 
         A document that cannot be scored, such as a blank one, is in `Ranking.failures`. Any other
         error ends the call, so that no ranking lacks a document that could have been scored.

@@ -122,9 +122,9 @@ class CrossEncoder:
             batch_size: Ignored: the server makes the batches.
             show_progress_bar: Whether to show progress on standard error. Default: False.
             activation_fn: In place of that of the encoder.
-            apply_softmax: Ignored, as there.
+            apply_softmax: Ignored, as in sentence-transformers.
             convert_to_numpy: Ignored, as there: a score is a float.
-            convert_to_tensor: Ignored, as there.
+            convert_to_tensor: Ignored, as in sentence-transformers.
 
         Raises:
             ClasswireError: The first document that failed, or the call.

@@ -123,7 +123,7 @@ class Timing(Result):
         queue_us: Microseconds in the queue.
         inference_us: Microseconds in the model.
         total_us: Microseconds from the server's receipt of the request to its answer.
-        batch_texts: Number of texts that the model read together.
+        batch_texts: Number of texts, each window counting as one, that the model read together.
         batch_tokens: Number of their tokens.
         cached: Whether it came from the cache, or from an equal text that was in the queue.
     """

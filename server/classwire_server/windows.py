@@ -31,7 +31,7 @@ class WindowPlan:
     overlap: int | None = None
 
     def step(self, room: int) -> int:
-        """How far apart windows begin that have room for so many tokens of the text; at least 1."""
+        """Tokens between the starts of windows that have `room` tokens of text; at least 1."""
         overlap = room // 4 if self.overlap is None else min(self.overlap, room // 2)
         return room - overlap
 

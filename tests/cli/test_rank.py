@@ -30,6 +30,25 @@ def test_documents_are_lines_by_score(classwire: Run) -> None:
     assert ended.complaint.startswith("document 2: the fake server")
 
 
+def test_rows_of_standard_input(classwire: Run) -> None:
+    """`--format` reads documents from standard input; a failed row has its number and id."""
+    with FakeServer(by_number) as server:
+        options = ["--target", server.target, "--format", "csv", "--column", "text"]
+        options += ["--id-column", "id", "--json"]
+        ended = classwire("rank", "query", "-", *options, stdin=b"id,text\na,no 250\nb,\n")
+    best, failed = ended.records
+    assert (best["id"], best["score"]) == ("a", 0.25)
+    assert (failed["index"], failed["id"], failed["error"]["reason"]) == (1, "b", "EMPTY_TEXT")
+
+
+def test_no_document_reaches_the_minimum(classwire: Run) -> None:
+    """Without a document of at least `--min-score`, a line says so."""
+    with FakeServer(by_number) as server:
+        options = ["--target", server.target, "--min-score", "0.9"]
+        ended = classwire("rank", *options, "query", "no 250")
+    assert (ended.code, ended.out) == (0, "(no document reaches the minimum score)\n")
+
+
 def test_json_is_one_object_for_each_document(classwire: Run) -> None:
     """`--json` prints one object a document, by score, and those of failed ones after them."""
     with FakeServer(by_number) as server:
@@ -135,6 +154,7 @@ def test_a_call_that_fails_fails_the_command(classwire: Run, tmp_path: Path) -> 
     ("arguments", "complaint"),
     [
         (["query"], "Give documents, or a --file of them."),
+        (["query", "-"], "name their --format"),
         (["query", "document", "--column", "text"], "go with --file"),
         ([" ", "document"], "query"),
         (["query", "document", "--label", "none"], "label"),

@@ -56,7 +56,7 @@ def test_labels_that_do_not_fit_are_counted(classwire: Run) -> None:
 
 
 def test_the_options_reach_the_server(classwire: Run) -> None:
-    """Each option of windows reaches the request, and a file's rows have theirs."""
+    """Each option of windows reaches the request."""
     options = [*WINDOWS, "--overlap-tokens", "0", "--aggregation", "max_score"]
     with server_of_words() as server:
         assert classwire("classify", "--target", server.target, *options, TEXT).code == 0
@@ -106,6 +106,7 @@ def test_wrong_use_is_named(classwire: Run) -> None:
     with server_of_words() as server:
         ended = classwire("classify", "--target", server.target, "--windows", TEXT)
         assert (ended.code, ended.out) == (2, "")
+        assert "windows: " in ended.complaint
         ended = classwire("classify", "--target", server.target, *WINDOWS, "--stages", TEXT)
         assert (ended.code, ended.out) == (2, "")
         assert "--stages does not go with --windows" in ended.complaint

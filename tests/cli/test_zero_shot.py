@@ -120,6 +120,19 @@ def test_a_file_is_a_text_a_row(classwire: Run, tmp_path: Path) -> None:
     assert "4 errors" in summary
 
 
+def test_a_table_has_a_column_for_each_label(classwire: Run, tmp_path: Path) -> None:
+    """`--output` writes CSV by its name, with a column for each candidate."""
+    source, output = tmp_path / "in.txt", tmp_path / "out.csv"
+    source.write_text(f"{TEXT}\n")
+    with FakeServer(entailed) as server:
+        options = ["--target", server.target, "--file", str(source), "--output", str(output)]
+        assert classwire("zero-shot", *options, *LABELS).code == 0
+    assert output.read_text().splitlines() == [
+        "row,label,score,error_reason,error_message,score_billing,score_delivery",
+        "0,delivery,0.75,,,0.25,0.75",
+    ]
+
+
 def test_an_interrupted_file_is_resumed(classwire: Run, tmp_path: Path) -> None:
     """A call that fails ends the command; --resume classifies the rows that are not there yet."""
     source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
@@ -143,6 +156,7 @@ def test_an_interrupted_file_is_resumed(classwire: Run, tmp_path: Path) -> None:
         ([TEXT], "--label"),
         (LABELS, "Give texts, or a --file of them."),
         ([TEXT, *LABELS, "--resume"], "go with --file"),
+        (["-", *LABELS], "name their --format"),
         ([" ", *LABELS], "EMPTY_TEXT"),
         ([TEXT, *LABELS, "--hypothesis-template", ""], "hypothesis_template"),
         ([TEXT, *LABELS, "--model", "none"], "no model named 'none'"),

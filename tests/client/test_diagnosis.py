@@ -104,4 +104,4 @@ def test_a_web_server(kind: type[ClasswireError]) -> None:
     """An HTTP status without a gRPC status keeps its class, and the sentence has the status."""
     error = explained(kind("Received http2 header with status: 502"), ROUTE)
     assert type(error) is kind
-    assert error.message.startswith("host:1 answered with HTTP status 502: it is no gRPC server")
+    assert error.message.startswith("host:1 answered with HTTP status 502: it is not a gRPC server")

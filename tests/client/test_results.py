@@ -3,14 +3,14 @@
 import dataclasses
 import inspect
 import json
-from typing import Any
+from typing import Any, is_typeddict
 
 import pytest
 
+import classwire
 from classwire import (
     CandidateScore,
     Classification,
-    ClassifyOptions,
     FailedDocument,
     InvalidInputError,
     LabelScore,
@@ -24,7 +24,6 @@ from classwire import (
     Token,
     Tokenization,
     ZeroShotClassification,
-    results,
 )
 
 REF = ModelRef("stars", "0123456789abcdef" * 4, "float32", "plain", "packed")
@@ -37,10 +36,9 @@ WRONG = InvalidInputError("no text", reason=Reason.EMPTY_TEXT, field="inputs[1].
 LATER = OverloadedError("too\nmuch", retry_after_s=1.5, metadata={"queue": "9"}, request_id="mine")
 DOCUMENTED = [
     kind
-    for kind in [*vars(results).values(), ClassifyOptions]
+    for kind in [getattr(classwire, name) for name in classwire.__all__]
     if inspect.isclass(kind)
-    and kind.__module__.startswith("classwire.")
-    and inspect.get_annotations(kind)
+    and (dataclasses.is_dataclass(kind) or is_typeddict(kind) or issubclass(kind, StreamResult))
 ]
 
 
@@ -130,6 +128,8 @@ def test_results_as_plain_values(client: Any) -> None:
     }
     failed = FailedDocument(0, WRONG).to_dict()
     assert (failed["index"], failed["error"]["reason"]) == (0, "EMPTY_TEXT")
+    chosen = ZeroShotClassification((CandidateScore("a", 1, 0.5),), 9, 0, 1, REF, TIMING).to_dict()
+    assert (chosen["label"], chosen["score"], chosen["scores"][0]["index"]) == ("a", 0.5, 1)
     streamed = StreamResult("a", 7, LATER).to_dict()
     assert (streamed["id"], streamed["index"]) == ("a", 7)
     assert streamed["error"]["retry_after_s"] == 1.5

@@ -51,20 +51,19 @@ def test_streams_that_wait_for_the_engine_are_not_idle(
 ) -> None:
     """A stream with an unanswered item is not idle; the idle time begins with the result."""
     engine = FakeEngine()
-    server = fake(engine, stream_idle_timeout_s=BRIEFLY_S)
-    with (
-        Conversation(connect(server.target)) as stream,
-        Conversation(connect(server.target)) as idle,
-    ):
+    server = fake(engine, stream_idle_timeout_s=0.2)
+    with Conversation(connect(server.target), start=False) as stream:
+        stream.send(pb.StreamClassifyRequest(config=pb.StreamConfig()))
         stream.send_items(item("held", f"slow {SECRET}"))
         engine.wait_for(lambda engine: bool(engine.batches))
-        idle.read_started()
-        assert refusal(idle.read).reason == "DRAINING"  # both streams have waited equally long
+        with Conversation(connect(server.target)) as idle:
+            idle.read_started()
+            assert refusal(idle.read).reason == "DRAINING"  # the other stream has waited longer
         engine.release()
         stream.read_started()
 
         assert [result.id for result in stream.read_results(1)] == ["held"]
-        assert refusal(stream.read) == draining(idle_timeout_s="0.05")
+        assert refusal(stream.read) == draining(idle_timeout_s="0.2")
 
 
 def test_unread_streams_are_cancelled(fake: Callable[..., Server], connect: Connect) -> None:

@@ -77,8 +77,9 @@ class Connection:
             except DeadlineExceededError as error:
                 if error.reason or self.target in error.message:  # the message explains it
                     raise
+                within_s = timeout_s if is_patient else self.call_timeout_s
                 raise Failure(
-                    f"no answer from {self.target} within {timeout_s:g} s (--timeout-s)"
+                    f"no answer from {self.target} within {within_s:g} s (--timeout-s)"
                 ) from error
             except UnavailableError as error:
                 if not is_patient:

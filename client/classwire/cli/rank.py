@@ -61,10 +61,7 @@ def rank(
 
     If a document cannot be scored, the command prints the reason, goes on, and exits 1 at the end.
     """
-    path = rows.path(documents)
-    if bool(documents) is (path is not None):
-        raise click.UsageError("Give documents, or a --file of them.")
-    rows.check(path)
+    documents, path = rows.chosen(documents, "documents")
     from .ranking import Documents, rank_documents
 
     given = Documents(documents, None if path is None else rows.input_file(path))

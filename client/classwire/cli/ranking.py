@@ -23,13 +23,14 @@ from classwire._concurrent import mapped
 from classwire._requests import MAX_MESSAGE_BYTES
 
 from .connection import Connection
-from .failures import described
+from .failures import described, terminating
 from .files import FileProgress
 from .outputs import STDOUT
 from .records import error_record, json_line, shortest
 from .rendering import bar, console, fitted, print_lines
 from .resumption import Written
 from .rows import InputFile, Row, open_rows
+from .waiting import told_of_waits
 
 _BAR_WIDTH = 16
 _DOCUMENTS_PER_CALL = 64
@@ -95,31 +96,37 @@ def rank_documents(
     options |= {"top_k": top_k, "model": connection.model}
     options["priority"] = priority or ("bulk" if documents.source else "interactive")
     best: list[Scored] = []
-    failures: dict[int, ClasswireError] = {}
+    failures: list[tuple[Row, ClasswireError]] = []
     patience_s = connection.item_timeout_s if documents.source else None
-    with documents.rows() as rows, connection.open(patience_s=patience_s) as client:
+    with (
+        terminating(),
+        documents.rows() as rows,
+        connection.open(patience_s=patience_s) as client,
+    ):
         limits = client.model(connection.model).limits
         most = limits.max_texts_per_call if limits else _DOCUMENTS_PER_CALL
         source = documents.source
         progress = FileProgress(source.path, STDOUT, Written()) if source else nullcontext()
-        with progress as shown:
+        with progress as shown, told_of_waits(shown.wait) if shown else nullcontext():
             for part in mapped(_rank(client, query, options), _parts(rows, most)):
                 best += part.scored
                 if top_k is not None:
                     best = heapq.nsmallest(top_k, best, key=lambda each: each.order)
-                failures |= part.errors
                 for row in part.rows:
+                    error = part.errors.get(row.index)
+                    if error is not None:
+                        failures.append((row, error))
                     if shown is not None:
-                        shown.advance(row, part.errors.get(row.index))
+                        shown.advance(row, error)
     best.sort(key=lambda each: each.order)
     if as_json:
         _write_json(best, failures, with_ids=documents.has_ids)
     else:
         out = console()
         print_lines(out, _lines(best, out.width, with_ids=documents.has_ids))
-    for index, error in failures.items():
-        if not as_json:
-            click.echo(f"classwire: {described(error, f'document {index + 1}')}", err=True)
+        for row, error in failures:
+            place = f"row {row.index}" if documents.source else f"document {row.index + 1}"
+            click.echo(f"classwire: {described(error, place)}", err=True)
     return len(failures)
 
 
@@ -165,6 +172,9 @@ def _parts(rows: Iterable[Row], most: int) -> Iterator[list[Row]]:
 
 def _lines(best: Sequence[Scored], width: int, *, with_ids: bool) -> Iterator[Text]:
     """A line for each document: rank, score, bar, id and how it begins."""
+    if not best:
+        yield Text("(no document reaches the minimum score)", style="dim")
+        return
     full = max([1.0, *(abs(each.result.score) for each in best)])
     rank_width = len(str(len(best)))
     numbers = [f"{each.result.score:.4f}" for each in best]
@@ -185,7 +195,7 @@ def _lines(best: Sequence[Scored], width: int, *, with_ids: bool) -> Iterator[Te
 
 
 def _write_json(
-    best: Sequence[Scored], failures: dict[int, ClasswireError], *, with_ids: bool
+    best: Sequence[Scored], failures: Sequence[tuple[Row, ClasswireError]], *, with_ids: bool
 ) -> None:
     out = sys.stdout.buffer
     for rank, each in enumerate(best, start=1):
@@ -200,6 +210,7 @@ def _write_json(
             "document": _text(each.row),
         }
         out.write(json_line(record))
-    for index, error in failures.items():
-        out.write(json_line({"index": index, "error": error_record(error)}))
+    for row, error in failures:
+        record = {"index": row.index, **({"id": row.key} if with_ids else {})}
+        out.write(json_line(record | {"error": error_record(error)}))
     out.flush()

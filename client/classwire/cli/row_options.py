@@ -54,6 +54,21 @@ class RowOptions:
         is_stdin = self.format is not None and texts in ((), ("-",))
         return STANDARD if self.source is None and is_stdin else self.source
 
+    def chosen(self, texts: tuple[str, ...], what: str) -> tuple[tuple[str, ...], Path | None]:
+        """The texts, or the file in their place.
+
+        Raises UsageError unless there is one of them, and for an option that does not go with it.
+        """
+        path = self.path(texts)
+        if texts == ("-",):
+            if path is None:
+                raise click.UsageError("- means rows of standard input: name their --format.")
+            texts = ()
+        if bool(texts) is (path is not None):
+            raise click.UsageError(f"Give {what}, or a --file of them.")
+        self.check(path)
+        return texts, path
+
     def input_file(self, path: Path, pair_column: str | None = None) -> "InputFile":
         """The rows of `path`, read as these options say."""
         from .rows import Columns, InputFile

@@ -13,7 +13,7 @@ def window_layout(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--overlap-tokens",
         type=click.IntRange(min=0),
-        help="Tokens that neighbouring windows share.  [default: a quarter]",
+        help="Tokens that neighbouring windows share.  [default: a quarter of the window's text]",
     )(command)
     return click.option(
         "--window-tokens",

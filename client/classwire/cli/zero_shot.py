@@ -83,10 +83,7 @@ def zero_shot(
 
     If a text cannot be classified, the command prints the reason, goes on, and exits 1 at the end.
     """
-    path = rows.path(texts)
-    if bool(texts) is (path is not None):
-        raise click.UsageError("Give texts, or a --file of them.")
-    rows.check(path)
+    texts, path = rows.chosen(texts, "texts")
     if path is None and (force or resume or output != STANDARD):
         raise click.UsageError("--output, --force and --resume go with --file.")
     if resume and (force or output == STANDARD or path == STANDARD):

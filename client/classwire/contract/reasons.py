@@ -38,8 +38,8 @@ class Reason(StrEnum):
     UNSUITABLE_MODEL = "UNSUITABLE_MODEL"
     """The model cannot serve Rank or ZeroShotClassify: its labels or its pairs are not for it."""
     OVERLOADED = "OVERLOADED"
-    """The queue has no room for the text, or the call beside its other texts. Retry after
-    `retry_after`.
+    """The queue has no room for the text, or the call's other texts leave none for its windows.
+    Retry after `retry_after`.
     """
     TOO_MANY_STREAMS = "TOO_MANY_STREAMS"
     """The server has its maximum number of streams. Retry after `retry_after`."""

@@ -43,7 +43,9 @@ def zero_shot(
     script: Script, request: pb.ZeroShotClassifyRequest, context: grpc.ServicerContext
 ) -> pb.ZeroShotClassification:
     """Score each candidate by the answer to the pair (text, hypothesis)."""
-    if not 1 <= len(request.candidate_labels) <= script.model.limits.max_texts_per_call:
+    if not request.candidate_labels:
+        Failure(Reason.BAD_OPTION).abort(context, "candidate_labels")
+    if len(request.candidate_labels) > script.model.limits.max_texts_per_call:
         Failure(Reason.TOO_MANY_ITEMS).abort(context, "candidate_labels")
     failure = script.failure(request.text)
     if failure is not None:

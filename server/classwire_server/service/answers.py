@@ -56,7 +56,7 @@ def _row(part: Pending) -> np.ndarray:
 
 
 def computed(items: Iterable[Item]) -> list[tuple[Pending, Answer]]:
-    """What was queued for the texts and has an answer, with the answer."""
+    """Each queued part of these texts that has an answer, with the answer."""
     return [(part, part.answer) for item in items for part in item.parts if part.answer]
 
 

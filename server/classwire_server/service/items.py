@@ -30,9 +30,9 @@ class Item(Pending):
     """A text and its encoding; a text that cannot be encoded has ended with its `error`.
 
     `received_s` is the instant of the monotonic clock at which its message arrived, `tokenize_s`
-    how long the message's texts took to tokenize, and `id` the name that a stream gives it. A text
-    of several windows, as `layout` has them, is not queued itself: its `windows` are, of which
-    `windows_left` have not ended.
+    how long the message's texts took to tokenize, and `id` the name that a stream gives it. The
+    server queues the `windows` of a text of several windows, not the text itself. `layout` says
+    where they lie, `windows_left` how many have not ended.
     """
 
     received_s: float = 0.0
