@@ -13,7 +13,7 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --progress-b
 	--no-build-isolation --constraint requirements.lock
 
 # Python keeps what it compiles at the first import. pip compiles nothing, to install faster, so
-# without this every process would compile all modules of torch that it imports: 10 s each.
+# without this every process would compile all modules of torch that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help

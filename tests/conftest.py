@@ -1,6 +1,7 @@
 """Fixtures: real servers, shared by the tests of a session."""
 
 import functools
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,6 +23,9 @@ from tests.workers import ForkedWorker
 
 transformers_logging.disable_progress_bar()
 torch.set_num_threads(1)  # more threads slow down models this small
+
+# A shell's background jobs ignore SIGINT, and so would the commands that tests start from one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 launch_forked = functools.partial(launch, spawn=ForkedWorker)
 """Starts models in forked worker processes, which is faster than a server's own start."""

@@ -10,10 +10,10 @@ import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
 from . import _channel, _requests
+from ._drop_in import DropIn
 from ._zero_shot_pipeline import ZeroShotClassificationPipeline, zero_shot_pipeline
 from .client import Client
 from .contract.reasons import Reason
@@ -85,11 +85,11 @@ class _Settings:
         return scores[0] if self.is_single else scores[: self.top_k]
 
 
-class TextClassificationPipeline:
+class TextClassificationPipeline(DropIn):
     """A served model, called like a pipeline of transformers. Thread-safe."""
 
     def __init__(self, client: Client, model: str | None, settings: _Settings) -> None:
-        self._client = client
+        super().__init__(client)
         self._model = model
         self._settings = settings
 
@@ -141,21 +141,6 @@ class TextClassificationPipeline:
             raise _no_input(f"inputs must be texts, not {type(inputs).__name__}")
         results = _Results(functools.partial(self._stream, settings=settings), inputs)
         return list(results) if isinstance(inputs, (list, tuple)) else results
-
-    def close(self) -> None:
-        """Close the connection. May be called again."""
-        self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _stream(self, inputs: Iterable[Any], settings: _Settings) -> Iterator[Shape]:
         stream = self._client.classify_stream(

@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from . import _channel
 from ._concurrent import mapped
+from ._drop_in import DropIn
 from ._requests import Truncation
 from ._zero_shot import ZeroShotClassification, ZeroShotOptions
 from .client import Client
@@ -74,11 +74,11 @@ class _Settings:
         }
 
 
-class ZeroShotClassificationPipeline:
+class ZeroShotClassificationPipeline(DropIn):
     """A served model, called like a zero-shot pipeline of transformers. Thread-safe."""
 
     def __init__(self, client: Client, model: str | None, settings: _Settings) -> None:
-        self._client = client
+        super().__init__(client)
         self._model = model
         self._settings = settings
 
@@ -122,21 +122,6 @@ class ZeroShotClassificationPipeline:
             return one(sequences)
         results = mapped(one, _elements(sequences))
         return list(results) if isinstance(sequences, (list, tuple)) else results
-
-    def close(self) -> None:
-        """Close the connection. May be called again."""
-        self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _one(self, settings: _Settings, text: str) -> Answer:
         result: ZeroShotClassification = self._client.zero_shot(

@@ -10,10 +10,10 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from . import _channel
+from ._drop_in import DropIn
 from ._requests import ClassifyOptions, Priority
 from .client import Client
 from .contract.reasons import Reason
@@ -27,7 +27,7 @@ same.
 """
 
 
-class CrossEncoder:
+class CrossEncoder(DropIn):
     """A served cross-encoder, called like that of sentence-transformers. Thread-safe.
 
         encoder = classwire.CrossEncoder("127.0.0.1:50051")
@@ -53,7 +53,7 @@ class CrossEncoder:
         activation_fn: ActivationFn | None = None,
         **client_options: Any,
     ) -> None:
-        self._client = Client(target, **client_options)
+        super().__init__(Client(target, **client_options))
         self._model = model
         self._max_length = max_length
         self._activation_fn = activation_fn
@@ -142,21 +142,6 @@ class CrossEncoder:
             for each in found:
                 each["text"] = texts[each["corpus_id"]]
         return found
-
-    def close(self) -> None:
-        """Close the connection. May be called again."""
-        self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _logits(
         self,

@@ -1,12 +1,12 @@
 """`classwire classify`: texts from the command line, standard input or a file."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from .connection import Connection, connection_options
 from .failures import FAILED
+from .output_options import OutputOptions, output_options
 from .row_options import STANDARD, RowOptions, row_options
 from .window_options import TRUNCATIONS, window_options
 
@@ -53,15 +53,7 @@ from .window_options import TRUNCATIONS, window_options
 @click.option("--stages", is_flag=True, help="Show tokens, logits and scores.")
 @row_options
 @click.option("--pair-column", metavar="NAME", help="Column that holds the second text.")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    default=Path("-"),
-    help="File for the results of --file: .jsonl, .ndjson, .csv or .tsv.  "
-    "[default: JSON lines on standard output]",
-)
-@click.option("--force", is_flag=True, help="Overwrite --output if it exists.")
-@click.option("--resume", is_flag=True, help="Continue the --output of an interrupted run.")
+@output_options
 @connection_options
 def classify(
     *,
@@ -73,9 +65,7 @@ def classify(
     stages: bool,
     rows: RowOptions,
     pair_column: str | None,
-    output: Path,
-    force: bool,
-    resume: bool,
+    results: OutputOptions,
     **scoring: Any,
 ) -> None:
     """Score texts, and show the labels by score, highest first.
@@ -92,24 +82,19 @@ def classify(
     """
     options = {"model": connection.model, **scoring}
     path = rows.path(texts)
-    if as_tsv and (as_json or stages or output != STANDARD):
+    if as_tsv and (as_json or stages or results.output != STANDARD):
         raise click.UsageError("--tsv goes with neither --json, --stages nor --output.")
     if stages and options["include_windows"]:
         raise click.UsageError("--stages does not go with --windows.")
     if path is not None:
         if (texts and texts != ("-",)) or pair is not None or stages:
             raise click.UsageError("--file goes with neither TEXT, --pair nor --stages.")
-        if resume and (force or output == STANDARD or path == STANDARD):
-            raise click.UsageError(
-                "--resume needs a --file and an --output, and does not go with --force."
-            )
+        written = results.output_file(path, tabs=as_tsv)
         from .files import classify_file
-        from .outputs import OutputFile
 
-        target = OutputFile(output, force, resume, as_tsv)
-        errors = classify_file(connection, rows.input_file(path, pair_column), target, **options)
+        errors = classify_file(connection, rows.input_file(path, pair_column), written, **options)
     else:
-        if rows.need_a_file or pair_column or force or resume or output != STANDARD:
+        if rows.need_a_file or results.need_a_file or pair_column:
             raise click.UsageError(
                 "--format, --column, --pair-column, --id-column, --delimiter, --no-quotes, "
                 "--output, --force and --resume go with --file."

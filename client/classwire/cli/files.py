@@ -19,7 +19,7 @@ from .outputs import STDOUT, Format, JsonLines, OutputFile, Scored, Table
 from .rendering import console
 from .resumption import Written, foreign, read_written
 from .rows import STDIN, InputFile, Row, open_rows
-from .waiting import StateColumn, told_of_waits
+from .waiting import StateColumn, on_wait
 
 LINE_EVERY_S = 60.0
 """Time between two lines of progress where there is no terminal."""
@@ -65,7 +65,7 @@ def score_file(
             with (
                 _opened(output, written) as out,
                 FileProgress(source.path, output, written) as progress,
-                told_of_waits(progress.wait),
+                on_wait(progress.wait),
             ):
                 if not written.rows:
                     out.write(head)

@@ -30,7 +30,7 @@ from .records import error_record, json_line, shortest
 from .rendering import bar, console, fitted, print_lines
 from .resumption import Written
 from .rows import InputFile, Row, open_rows
-from .waiting import told_of_waits
+from .waiting import on_wait
 
 _BAR_WIDTH = 16
 _DOCUMENTS_PER_CALL = 64
@@ -60,7 +60,7 @@ class Documents:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredDocument:
     """A document with its score."""
 
     row: Row
@@ -77,7 +77,7 @@ class Part:
     """The answer to the documents of one call."""
 
     rows: Sequence[Row]
-    scored: Sequence[Scored]
+    scored: Sequence[ScoredDocument]
     errors: dict[int, ClasswireError]
     """By the row's index."""
 
@@ -95,7 +95,7 @@ def rank_documents(
     """Rank the documents, show them, and return how many failed."""
     options |= {"top_k": top_k, "model": connection.model}
     options["priority"] = priority or ("bulk" if documents.source else "interactive")
-    best: list[Scored] = []
+    best: list[ScoredDocument] = []
     failures: list[tuple[Row, ClasswireError]] = []
     patience_s = connection.item_timeout_s if documents.source else None
     with (
@@ -107,7 +107,7 @@ def rank_documents(
         most = limits.max_texts_per_call if limits else _DOCUMENTS_PER_CALL
         source = documents.source
         progress = FileProgress(source.path, STDOUT, Written()) if source else nullcontext()
-        with progress as shown, told_of_waits(shown.wait) if shown else nullcontext():
+        with progress as shown, on_wait(shown.wait) if shown else nullcontext():
             for part in mapped(_rank(client, query, options), _parts(rows, most)):
                 best += part.scored
                 if top_k is not None:
@@ -145,7 +145,7 @@ def _rank(client: Client, query: str, options: dict[str, Any]) -> Callable[[Sequ
             return Part(rows, [*first.scored, *second.scored], first.errors | second.errors)
         errors = {row.index: row.content for row in rows if isinstance(row.content, ClasswireError)}
         errors |= {good[failed.index].index: failed.error for failed in ranking.failures}
-        scored = [Scored(good[result.index], result) for result in ranking.results]
+        scored = [ScoredDocument(good[result.index], result) for result in ranking.results]
         return Part(rows, scored, dict(sorted(errors.items())))
 
     return rank
@@ -170,7 +170,7 @@ def _parts(rows: Iterable[Row], most: int) -> Iterator[list[Row]]:
         yield part
 
 
-def _lines(best: Sequence[Scored], width: int, *, with_ids: bool) -> Iterator[Text]:
+def _lines(best: Sequence[ScoredDocument], width: int, *, with_ids: bool) -> Iterator[Text]:
     """A line for each document: rank, score, bar, id and how it begins."""
     if not best:
         yield Text("(no document reaches the minimum score)", style="dim")
@@ -195,7 +195,10 @@ def _lines(best: Sequence[Scored], width: int, *, with_ids: bool) -> Iterator[Te
 
 
 def _write_json(
-    best: Sequence[Scored], failures: Sequence[tuple[Row, ClasswireError]], *, with_ids: bool
+    best: Sequence[ScoredDocument],
+    failures: Sequence[tuple[Row, ClasswireError]],
+    *,
+    with_ids: bool,
 ) -> None:
     out = sys.stdout.buffer
     for rank, each in enumerate(best, start=1):

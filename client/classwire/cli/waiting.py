@@ -38,7 +38,7 @@ def elapsed(doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def told_of_waits(tell: Callable[[float], None]) -> Iterator[None]:
+def on_wait(tell: Callable[[float], None]) -> Iterator[None]:
     """While inside, call `tell` when the client waits to try again.
 
     Its argument is for how many seconds more the client tries. It runs on the client's thread.

@@ -1,13 +1,13 @@
 """`classwire zero-shot`: texts by labels that the caller makes up."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from .connection import Connection, connection_options
 from .failures import FAILED
-from .row_options import STANDARD, RowOptions, row_options
+from .output_options import OutputOptions, output_options
+from .row_options import RowOptions, row_options
 from .window_options import TRUNCATIONS, window_options
 
 
@@ -51,15 +51,7 @@ from .window_options import TRUNCATIONS, window_options
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each text.")
 @row_options
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    default=Path("-"),
-    help="File for the results of --file: .jsonl, .ndjson, .csv or .tsv.  "
-    "[default: JSON lines on standard output]",
-)
-@click.option("--force", is_flag=True, help="Overwrite --output if it exists.")
-@click.option("--resume", is_flag=True, help="Continue the --output of an interrupted run.")
+@output_options
 @connection_options
 def zero_shot(
     *,
@@ -68,9 +60,7 @@ def zero_shot(
     labels: tuple[str, ...],
     as_json: bool,
     rows: RowOptions,
-    output: Path,
-    force: bool,
-    resume: bool,
+    results: OutputOptions,
     priority: str | None,
     **scoring: Any,
 ) -> None:
@@ -84,12 +74,8 @@ def zero_shot(
     If a text cannot be classified, the command prints the reason, goes on, and exits 1 at the end.
     """
     texts, path = rows.chosen(texts, "texts")
-    if path is None and (force or resume or output != STANDARD):
+    if path is None and results.need_a_file:
         raise click.UsageError("--output, --force and --resume go with --file.")
-    if resume and (force or output == STANDARD or path == STANDARD):
-        raise click.UsageError(
-            "--resume needs a --file and an --output, and does not go with --force."
-        )
     from .candidates import Candidates, zero_shot_file, zero_shot_texts
 
     priority = priority or ("interactive" if path is None else "bulk")
@@ -97,9 +83,7 @@ def zero_shot(
     if path is None:
         errors = zero_shot_texts(connection, texts, candidates, as_json=as_json)
     else:
-        from .outputs import OutputFile
-
-        target = OutputFile(output, force, resume)
-        errors = zero_shot_file(connection, rows.input_file(path), target, candidates)
+        written = results.output_file(path)
+        errors = zero_shot_file(connection, rows.input_file(path), written, candidates)
     if errors:
         raise click.exceptions.Exit(FAILED)

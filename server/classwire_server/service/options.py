@@ -17,7 +17,7 @@ from classwire_server.tokenization import Fit, OffsetUnit, Truncation
 from classwire_server.windows import Aggregation, WindowPlan
 
 E = TypeVar("E", bound=Enum)
-Fitting = pb.ClassifyOptions | pb.TokenizeRequest | pb.RankOptions | pb.ZeroShotOptions
+FitOptions = pb.ClassifyOptions | pb.TokenizeRequest | pb.RankOptions | pb.ZeroShotOptions
 """Messages that say what to do with a text that does not fit."""
 
 ACTIVATIONS: Mapping[Any, Activation] = {
@@ -123,7 +123,7 @@ def parse_min_score(
     return min_score
 
 
-def parse_fit(options: Fitting, model: ServedModel, prefix: str) -> Fit:
+def parse_fit(options: FitOptions, model: ServedModel, prefix: str) -> Fit:
     """What to do with texts that do not fit; `prefix` is the path of the options with its dot.
 
     Raises RequestError UNKNOWN_ENUM or BAD_OPTION, naming the field.

@@ -9,7 +9,7 @@ from classwire.contract.reasons import Reason
 from classwire_server.errors import ConfigError, RequestError
 from classwire_server.windows import WindowPlan
 
-from .encoding import Encoding, OffsetUnit, Origin, Slices, Text, Token, Windows, longer
+from .encoding import Encoding, OffsetUnit, Origin, Text, Token, WholeInput, Windows, longer
 from .fitting import Fit, Truncation, fit_text, too_many_tokens
 from .pairs import PairTemplate
 from .tokenizer import Encoded, Tokenizer
@@ -141,7 +141,7 @@ class Tokenization:
         made = self._tokenizer.encode_plain(texts)
         return [ids if isinstance(ids, Exception) else self._unknown(ids) or ids for ids in made]
 
-    def fit_pair(self, pair: Slices, fit: Fit, spare_tokens: int = 0) -> Tokenized:
+    def fit_pair(self, pair: WholeInput, fit: Fit, spare_tokens: int = 0) -> Tokenized:
         """The input for a pair of which one text may be cut, with `spare_tokens` less of it than
         the other text leaves. Errors are those of `fit_text`.
         """
@@ -188,7 +188,7 @@ class Tokenization:
         type_ids = bytes(encoded.type_ids) if self._uses_token_types else bytes(len(ids))
         number = longer(texts)
         origin = Origin(source, encoded, self._tokenizer) if spans else None
-        whole = Slices(ids, type_ids, texts[number], number, source, origin)
+        whole = WholeInput(ids, type_ids, texts[number], number, source, origin)
         room = plan.tokens - (len(ids) - len(texts[number]))
         return fit_text(whole, room, plan.tokens, plan)
 

@@ -201,7 +201,7 @@ class Windows:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Slices:
+class WholeInput:
     """Builds the inputs for runs of one text's tokens from the input for the whole text.
 
     `ids` and `type_ids` are those of the whole text with its special tokens, `text` the positions

@@ -6,7 +6,7 @@ from classwire.contract.reasons import Reason
 from classwire_server.errors import RequestError
 from classwire_server.windows import WindowPlan, count, lay
 
-from .encoding import Encoding, Slices, Text, Windows
+from .encoding import Encoding, Text, WholeInput, Windows
 
 
 class Truncation(Enum):
@@ -35,7 +35,7 @@ def too_many_tokens(tokens: int, max_tokens: int) -> RequestError:
 
 
 def fit_text(
-    whole: Slices, room: int, max_tokens: int, fit: Fit
+    whole: WholeInput, room: int, max_tokens: int, fit: Fit
 ) -> Encoding | Windows | RequestError:
     """The input for a text, or for one text of a pair, that has `room` for its tokens.
 
@@ -64,7 +64,7 @@ def fit_text(
     return error
 
 
-def _windows(whole: Slices, room: int, plan: WindowPlan) -> Windows | RequestError:
+def _windows(whole: WholeInput, room: int, plan: WindowPlan) -> Windows | RequestError:
     text_tokens, step = len(whole.text), plan.step(room)
     windows = count(text_tokens, room, step)
     if windows > plan.max_windows:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from .encoding import Slices, Text
+from .encoding import Text, WholeInput
 from .tokenizer import Tokenizer
 
 PROBE = string.ascii_letters + string.digits
@@ -61,7 +61,7 @@ class PairTemplate:
 
     def pair(
         self, first: Sequence[int], second: Sequence[int], sequence_index: int, source: Text
-    ) -> Slices:
+    ) -> WholeInput:
         """A whole pair of the ids of its texts, of which text `sequence_index` may be cut."""
         ids, type_ids = array("i"), b""
         texts = []
@@ -74,4 +74,4 @@ class PairTemplate:
             else:
                 type_ids += bytes(self.type_ids[place])
             ids.extend(part)
-        return Slices(ids, type_ids, texts[sequence_index], sequence_index, source)
+        return WholeInput(ids, type_ids, texts[sequence_index], sequence_index, source)

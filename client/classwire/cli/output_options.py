@@ -1,0 +1,58 @@
+"""The options of commands that write the results of a file of rows."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .row_options import STANDARD
+
+if TYPE_CHECKING:
+    from .outputs import OutputFile
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """Where the results of a file go."""
+
+    output: Path
+    force: bool
+    resume: bool
+
+    @property
+    def need_a_file(self) -> bool:
+        """Whether an option is given that only a file of rows can have."""
+        return self.force or self.resume or self.output != STANDARD
+
+    def output_file(self, source: Path, *, tabs: bool = False) -> "OutputFile":
+        """The output for the rows of `source`. Raises UsageError if it cannot be resumed."""
+        if self.resume and (self.force or STANDARD in (self.output, source)):
+            raise click.UsageError(
+                "--resume needs a --file and an --output, and does not go with --force."
+            )
+        from .outputs import OutputFile
+
+        return OutputFile(self.output, self.force, self.resume, tabs)
+
+
+def output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `OutputOptions`; pass them as `results`."""
+
+    @click.option(
+        "--output",
+        type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+        default=STANDARD,
+        help="File for the results of --file: .jsonl, .ndjson, .csv or .tsv.  "
+        "[default: JSON lines on standard output]",
+    )
+    @click.option("--force", is_flag=True, help="Overwrite --output if it exists.")
+    @click.option("--resume", is_flag=True, help="Continue the --output of an interrupted run.")
+    @functools.wraps(command)
+    def with_output(**options: Any) -> None:
+        own = {each.name: options.pop(each.name) for each in fields(OutputOptions)}
+        command(results=OutputOptions(**own), **options)
+
+    return with_output
