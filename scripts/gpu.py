@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -59,14 +59,15 @@ def tests(output: Path) -> list[str]:
 def run(command: list[str], limit_s: float, log: Path | None = None) -> str:
     """Run a command, with its output in a log too. Returns why it failed, or ""."""
     environment = {**os.environ, "PYTHONPATH": str(SITE), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=log.open("wb") if log else None,
-        stderr=subprocess.STDOUT if log else None,
-        start_new_session=True,  # so that its children end with it
-    )
+    with log.open("wb") if log else nullcontext() as written:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=written,
+            stderr=subprocess.STDOUT if log else None,
+            start_new_session=True,  # so that its children end with it
+        )
     try:
         code = process.wait(max(0.0, limit_s))
     except subprocess.TimeoutExpired:
