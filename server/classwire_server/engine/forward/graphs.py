@@ -111,7 +111,7 @@ class GraphedEngine:
     @torch.inference_mode()
     def __init__(self, plain: PackedEngine, sizes: Sequence[Bucket], capture: Capture) -> None:
         """`sizes` are the buckets, the smallest first. Raises what the model or `capture` does."""
-        self.traits = plain.traits
+        self.traits, self.model = plain.traits, plain.model
         self._plain = plain
         self._sizes = sizes
         self.largest_tokens = max(size.tokens for size in sizes)
