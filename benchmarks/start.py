@@ -24,7 +24,7 @@ from .plan import BARE_IMPORT
 from .progress import Say
 from .served import CLASSWIRE, Served, seconds_to_import
 
-ANSWER_TIMEOUT_S = 120.0
+ANSWER_TIMEOUT_S = 300.0
 POLL_S = 0.01
 """Interval between two calls to a server whose worker has not come back."""
 SETTLE_S = 3.0
@@ -96,11 +96,14 @@ def answer(target: str) -> None:
 
 
 def load_model(admin: str, name: str, folder: Path) -> float:
-    """Load a further model into a running server; returns the seconds."""
+    """Load a further model into a running server; returns the seconds. Raises Failed."""
     request = LoadModelRequest(name=name, checkpoint=str(folder))
     with grpc.insecure_channel(admin) as channel:
-        stub = AdminServiceStub(channel)
-        return seconds_of(lambda: list(stub.LoadModel(request, timeout=ANSWER_TIMEOUT_S)))
+        load = AdminServiceStub(channel).LoadModel
+        try:
+            return seconds_of(lambda: list(load(request, timeout=ANSWER_TIMEOUT_S)))
+        except grpc.RpcError as error:
+            raise Failed(f"a second model: {error.details()}") from None
 
 
 def seconds_until_back(server: Served) -> float:
