@@ -132,22 +132,28 @@ def test_a_deadline_later_than_one_that_was_met_ends_its_text(
 def test_calls_that_are_answered_wake_no_thread_for_their_deadlines(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread that watches deadlines wakes up for the first of them, and not for each call."""
-    waits: Counter[str] = Counter()
+    """The thread that watches deadlines is woken for the first of them, and not for each call."""
+    watched: set[threading.Condition] = set()
+    woken: Counter[threading.Condition] = Counter()
 
     class Counted(threading.Condition):
         def wait(self, timeout: float | None = None) -> bool:
-            waits[threading.current_thread().name] += 1
+            if threading.current_thread().name == "expiry-test":
+                watched.add(self)
             return super().wait(timeout)
+
+        def notify(self, n: int = 1) -> None:
+            woken[self] += 1
+            super().notify(n)
 
     monkeypatch.setattr(threading, "Condition", Counted)
     dispatcher = Dispatcher(engine, batch_tokens=4, profile=PROFILE, bounds=Bounds(10), name="test")
     end_s = time.monotonic() + 1_000
     for place in range(10):
         assert answer(pending_now(dispatcher, deadline_s=end_s + place))
+    assert eventually(lambda: bool(watched))
+    assert [woken[condition] for condition in watched] == [1]
     dispatcher.close()
-
-    assert waits["expiry-test"] <= 2
 
 
 def test_all_or_none(dispatcher: Dispatcher, engine: FakeEngine) -> None:
