@@ -102,13 +102,12 @@ def test_circumstances_have_all_that_figures_depend_on(
         {"safetensors_only": True},
         {"adapter_bases": "bases"},
     ):
-        config = replace(prepared.config, **settings)  # type: ignore[arg-type]
+        config = replace(prepared.config, **settings)
         found.append(circumstances(replace(prepared, config=config), "here"))
     calibration.write_text("another text")
     config = replace(prepared.config, calibration=str(calibration))
     found.append(circumstances(replace(prepared, config=config), "here"))
-    for change in ({"lanes": 7}, {"threads": 7}):
-        division = replace(prepared.division, **change)
+    for division in (replace(prepared.division, lanes=7), replace(prepared.division, threads=7)):
         found.append(circumstances(replace(prepared, division=division), "here"))
     found.append(circumstances(replace(prepared, device="mps"), "here"))
     for module, name, value in (

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -146,8 +147,8 @@ def test_a_full_or_read_only_folder(
     def refuse(*_: object, **__: object) -> Any:
         raise OSError(30, os.strerror(30))
 
-    monkeypatch.setattr(measurement_cache.tempfile, "mkstemp", refuse)
-    monkeypatch.setattr(measurement_cache.os, "utime", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(os, "utime", refuse)
     asked.clear()
     begin()
     assert not asked

@@ -46,11 +46,12 @@ def test_a_second_server_serves_the_same(
     request = pb.ClassifyRequest(input=pb.TextInput(text="I really love this book"))
     models, results = [], []
     for number in range(2):
-        with serve(**settings) as server:
-            channel = connect(server.target)
-            models.append(model_of(channel))
-            results.append(ClassifyServiceStub(channel).Classify(request, timeout=60).result)
-            assert eventually(lambda: len(entries(tmp_path / "cache")) == 1)
+        server = serve(**settings)
+        channel = connect(server.target)
+        models.append(model_of(channel))
+        results.append(ClassifyServiceStub(channel).Classify(request, timeout=60).result)
+        assert eventually(lambda: len(entries(tmp_path / "cache")) == 1)
+        server.stop(0)
         assert caplog.text.count(STARTS_ON) == number
     for name in ("fingerprint", "deviation", "engine", "precision", "limits"):
         assert getattr(models[0], name) == getattr(models[1], name)
@@ -97,17 +98,15 @@ def test_contents_that_no_stamp_shows_are_not_served(
         for name in ("model", "compile_cache", "batch_tokens", "calibration")
     }
     cache = tmp_path / "cache"
-    with serve(**settings) as server:
-        old = model_of(connect(server.target)).fingerprint
-        assert eventually(lambda: len(entries(cache)) == 1)
+    old = model_of(connect(serve(**settings).target)).fingerprint
+    assert eventually(lambda: len(entries(cache)) == 1)
     rewrite(folder)
     forge(entries(cache)[0], config)
-    with serve(**settings):
-        assert eventually(lambda: "is not what it was at start" in caplog.text)
+    serve(**settings)
+    assert eventually(lambda: "is not what it was at start" in caplog.text)
     assert "the contents of its files are not those that were measured" in caplog.text
     assert entries(cache) == []
-    with serve(**settings) as server:
-        assert model_of(connect(server.target)).fingerprint != old
+    assert model_of(connect(serve(**settings).target)).fingerprint != old
 
 
 @pytest.mark.timeout(300)  # the first test that needs the compiled model compiles it
@@ -117,9 +116,7 @@ def test_a_second_server_begins_compiled(
     connect: Callable[[str], grpc.Channel],
     tmp_path: Path,
 ) -> None:
-    """After a server has changed over to the compiled engine, the next begins with it, and so does
-    a worker that replaces its first.
-    """
+    """After a server has changed over to the compiled engine, the next begins with it."""
     folder = compiled.artefact.folder
     cache = tmp_path / "cache"
     cache.mkdir(mode=0o700)
@@ -129,11 +126,9 @@ def test_a_second_server_begins_compiled(
         "compile": True,
         "compile_cache": str(cache),
     }
-    with serve(**settings) as server:
-        channel = connect(server.target)
-        assert eventually(lambda: model_of(channel).engine.execution == pb.EXECUTION_COMPILED)
-        assert eventually(lambda: len(entries(cache)) == 1)
-    with serve(**settings) as server:
-        channel = connect(server.target)
-        assert model_of(channel).engine.execution == pb.EXECUTION_COMPILED
-        assert model_of(channel).deviation.max_score_difference <= 1e-5
+    channel = connect(serve(**settings).target)
+    assert eventually(lambda: model_of(channel).engine.execution == pb.EXECUTION_COMPILED)
+    assert eventually(lambda: len(entries(cache)) == 1)
+    channel = connect(serve(**settings).target)
+    assert model_of(channel).engine.execution == pb.EXECUTION_COMPILED
+    assert model_of(channel).deviation.max_score_difference <= 1e-5
