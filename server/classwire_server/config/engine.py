@@ -47,8 +47,8 @@ class EngineSettings:
     )
     compile_cache: str = setting(
         "",
-        "Folder of compiled models, and of what earlier starts have measured. Default: classwire in "
-        "the user's cache folder.",
+        "Folder of compiled models, and of what earlier starts have measured. Default: classwire "
+        "in the user's cache folder.",
     )
     lanes: int = setting(
         0, "Batches that run in parallel on the CPU. 0: one per core, at most four."
