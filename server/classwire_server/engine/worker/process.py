@@ -139,6 +139,7 @@ class Worker:
             raise message.error
         ready: Ready = message
         self.traits, self.deviation = ready.traits, ready.deviation
+        self.measurement = ready.measurement
         urgent, *links = self._links
         self._urgent = Lanes([urgent], 1)
         self._lanes = Lanes(links[: ready.lanes + 1], ready.lanes)
@@ -199,6 +200,7 @@ class Worker:
                 message = self._next_message(min(oldest_s, time.monotonic()) + limit_s)
                 if isinstance(message, Changed):
                     self.traits, self.deviation = message.traits, message.deviation
+                    self.measurement = message.measurement
             self.kill(f"had no answer to a batch after {limit_s:g} s, and was killed")
         except (EOFError, OSError):
             self.has_ended = True
