@@ -34,7 +34,7 @@ from .protocol import (
     receive,
     send,
 )
-from .wire import Answer, answer_of, work_bytes
+from .wire import answer_of, work_bytes
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ class Worker:
             for connection in (self._control, *self._links):
                 connection.close()
 
-    def _answer(self, link: Link, work: Work) -> Answer:
+    def _answer(self, link: Link, work: Work) -> Computed | Late | Failed:
         has_begun = False
         try:
             link.send_bytes(work_bytes(work))
