@@ -21,7 +21,7 @@ from classwire_server.errors import (
 )
 
 from .backlog import Backlog
-from .batch import Batch, Pending, Priority, key_of
+from .batch import Batch, Pending, key_of
 from .execution import ForwardPass, compute
 from .model_statistics import Statistics
 from .poison import PoisonInputs
@@ -35,7 +35,7 @@ class Dispatcher:
     """Feeds one engine. Texts wait only while the engine is busy; there is no linger timer.
 
     One batch more than the engine has lanes may be in flight: it starts when a lane becomes free.
-    Interactive work does not wait for bulk batches in flight: it runs as an urgent batch. All
+    Interactive work does not wait for batches that yield to it: it runs as an urgent batch. All
     methods may be called by any thread. Every submitted text ends with an answer or an error, which
     is CancelledError if it was withdrawn. `statistics` count forward passes and the outcomes that
     services report. `batch_tokens` is the size of a full batch, `profile` the time of
@@ -241,8 +241,8 @@ class Dispatcher:
         """Give each text of a batch its answer or error, or queue it again."""
         encodings = [row[0].encoding for row in batch.rows]
         taken_s = time.monotonic()
-        is_bulk = batch.priority is Priority.BULK
-        terms = Terms(batch.is_urgent, is_bulk, batch.begin_by_s, settled=batch.is_last_trial)
+        yields = batch.priority.yields
+        terms = Terms(batch.is_urgent, yields, batch.begin_by_s, settled=batch.is_last_trial)
         try:
             passes = compute(self._engine, encodings, terms)
         except (NoWorker, TooLate, WorkerLost) as error:
