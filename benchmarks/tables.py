@@ -28,8 +28,9 @@ def page(result: Result) -> str:
 
 def server_page(result: Result) -> str:
     """Return the tables of servers at rest, with the targets that the result has figures for."""
-    heading = _heading(result, "Starts, memory, and a call on an idle server")
-    parts = [heading, "## Targets", targets(result, measured_only=True)]
+    title = "# Starts, memory, and a call on an idle server"  # other pages link to it
+    setting = f"{result['taken_at']}, {_setting(result)}"
+    parts = [title, setting, "## Targets", targets(result, measured_only=True)]
     return "\n\n".join((*parts, *_of_servers(result), *_missing(result))) + "\n"
 
 
@@ -167,10 +168,13 @@ def interference(result: Result) -> str:
     return table(("engine in a", "alone, ms", f"next to {taken['threads']} threads, ms"), rows)
 
 
-def _heading(result: Result, title: str = "Benchmark") -> str:
+def _heading(result: Result) -> str:
+    return f"# Benchmark, {result['plan']}, {result['taken_at']}\n\n{_setting(result)}"
+
+
+def _setting(result: Result) -> str:
     machine = result["machine"]
     return (
-        f"# {title}, {result['plan']}, {result['taken_at']}\n\n"
         f"{in_words(machine)} ({machine['instructions']}), "
         f"Python {machine['python']}, torch {machine['torch']}, "
         f"rounds: {result['rounds']}, {result['minutes']:.0f} minutes. "

@@ -35,6 +35,7 @@ from .protocol import (
     receive,
     send,
 )
+from .wire import answer_bytes, work_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,13 +168,13 @@ class _Worker:
     def _serve(self, link: Link, turn: Turn) -> None:
         try:
             while True:
-                work: Work = receive(link)
+                work = work_of(link.recv_bytes())
                 with turn(work):
                     answer: Late | Computed | Failed = Late()
                     if time.monotonic() < work.terms.begin_by_s:
-                        send(link, Begun())
+                        link.send_bytes(answer_bytes(Begun()))
                         answer = self._compute(work.texts)
-                send(link, answer)
+                link.send_bytes(answer_bytes(answer))
                 self._idle.worked()
         except (EOFError, OSError):
             pass  # the server has ended

@@ -1,8 +1,8 @@
 """The messages between the server and the worker process of a model.
 
-Both run the same code and trust each other, so messages are pickled. A worker has one control
-connection, and one connection for each batch that it may hold. On the latter, a batch, its `Begun`
-and its logits follow each other; the first is for urgent batches.
+Both run the same code and trust each other. A worker has one control connection, whose messages are
+pickled, and one connection for each batch that it may hold. On the latter, a batch, its `Begun` and
+its logits follow each other, in the layout of `wire`; the first is for urgent batches.
 """
 
 import pickle
