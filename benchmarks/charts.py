@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Page
 
 from .figures import figure
+from .peers.charts import rates_by_engine
 from .targets import Result, rates, serving
 
 FOLDER = Path(__file__).parents[1] / "docs" / "project" / "charts"
@@ -71,6 +72,7 @@ def latency(result: Result, axes: Axes) -> None:
 CHARTS: dict[str, tuple[str, Callable[[Result, Axes], None]]] = {
     "throughput": ("Throughput by engine", throughput),
     "latency": ("Latency against load", latency),
+    "peers": ("Tokens/s by engine and precision", rates_by_engine),
 }
 
 

@@ -19,6 +19,8 @@ from .checkpoints import BERT_BASE, SMALL, Shape
 from .figures import quantile
 from .instrument import Failed, Instrument
 from .load import TIMEOUT_S
+from .machine import has_bfloat16
+from .peers.comparison import Comparison
 from .plan import (
     BFLOAT16,
     BIG_CALLS,
@@ -122,6 +124,12 @@ class Suite:
                 Serving(shape.name, big, "int8", lengths, (*BIG_CALLS, *LATENCY_CALLS), True),
                 Serving("embedded", EMBEDDED_FOLDER, "float32", lengths, fewer(SMALL_CALLS)),
             ]
+            if has_bfloat16():
+                wanted.insert(
+                    3, Serving(shape.name, big, "bfloat16", lengths, BIG_CALLS[-1:], True)
+                )
+            else:
+                self.missing.append("served in bfloat16: the processor has no instructions for it")
         for serving in wanted:
             with self.or_missing(serving.name):
                 records.append(
@@ -227,6 +235,12 @@ class Suite:
             with Served(*CLASSWIRE) as server:
                 taken["serving_s"].append(server.start_s)
         return taken
+
+    def peers(self) -> dict[str, Any]:
+        """Measure engines of other projects in turns with ours, on the last two cores."""
+        folder = self.folder(self.plan.shape)
+        compared = Comparison(self.plan, folder, self._work, self._all[-2:], self._say)
+        return compared.measure(self.or_missing)
 
     @contextmanager
     def or_missing(self, what: str) -> Iterator[None]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from .figures import digits, figure
 from .machine import in_words
-from .targets import TARGETS, Result, ceiling, measured, rates, share_of_ceiling
+from .targets import TARGETS, Result, Target, ceiling, measured, rates, share_of_ceiling
 
 
 def page(result: Result) -> str:
@@ -27,11 +27,11 @@ def page(result: Result) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def targets(result: Result) -> str:
-    """Return the targets, their measured figures, and whether each is met."""
+def targets(result: Result, of: Iterable[Target] = TARGETS) -> str:
+    """Return targets, their measured figures, and whether each is met."""
 
     def rows() -> Iterator[Sequence[object]]:
-        for target in TARGETS:
+        for target in of:
             value = measured(target, result)
             bound = f"{'under' if target.is_upper else 'at least'} {target.bound:g}"
             if value is None:
