@@ -3,6 +3,7 @@
 Needs the packages of the extra `bench`, preferably in a separate environment.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -55,13 +56,15 @@ def export(folder: Path, file: Path) -> None:
     # Two tensors: of one tensor passed twice, the exporter makes one input.
     ids, mask = torch.full((2, 8), 7), torch.ones(2, 8, dtype=torch.int64)
     texts, tokens = torch.export.Dim("texts"), torch.export.Dim("tokens", max=512)
-    torch.onnx.export(
-        Logits().eval(),
-        (ids, mask),
-        str(file),
-        input_names=["input_ids", "attention_mask"],
-        output_names=["logits"],
-        dynamic_shapes=({0: texts, 1: tokens}, {0: texts, 1: tokens}),
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's warnings here are about its own code
+        torch.onnx.export(
+            Logits().eval(),
+            (ids, mask),
+            str(file),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["logits"],
+            dynamic_shapes=({0: texts, 1: tokens}, {0: texts, 1: tokens}),
+            dynamo=True,
+            verbose=False,
+        )
