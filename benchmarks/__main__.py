@@ -23,7 +23,10 @@ from .plan import FULL, SHORT
 from .progress import progress
 from .suite import Suite
 
-PARTS = ("engines", "served", "windows", "interference", "memory", "start", "accuracy", "peers")
+PARTS = (
+    *("engines", "served", "windows", "interference", "memory", "start", "lone"),
+    *("accuracy", "peers"),
+)
 SHORT_PARTS = ("engines", "served", "windows", "interference", "start")
 
 

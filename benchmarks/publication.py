@@ -2,8 +2,8 @@
 
     python -m benchmarks.publication RESULT.json
 
-A result without the comparison with other engines leaves theirs as they are, and a result of the
-comparison alone leaves all others.
+A result writes the sections that it has figures for, and leaves the others: the benchmark; without
+the engines, starts, memory, and a call on an idle server; the comparison with other engines.
 """
 
 import argparse
@@ -20,30 +20,37 @@ from .peers import tables as comparison
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "project" / "benchmarks.md"
+SERVERS_BEGIN = "<!-- servers: written by benchmarks.publication -->"
+SERVERS_END = "<!-- /servers -->"
+SERVERS = ("memory", "start", "lone")
+"""Parts of a result with a section of their own when the engines are not measured."""
 BEGIN, END = "<!-- benchmark: written by benchmarks.publication -->", "<!-- /benchmark -->"
 PEERS_BEGIN, PEERS_END = "<!-- peers: written by benchmarks.publication -->", "<!-- /peers -->"
-MEASURED = ("engines", "served")
-"""Parts that every whole result has."""
 
 
 def published(
     page: str, readme: str, result: dict[str, Any], drawn: Iterable[Path]
 ) -> tuple[str, str]:
-    """Return the page and the README with the parts that the result has. Pure.
+    """Return the page and the README with the sections that the result has. Pure.
 
     `drawn` are the charts. Raises ValueError if a page lacks the markers.
     """
     images = {path.stem: f"![{charts.CHARTS[path.stem][0]}](charts/{path.name})" for path in drawn}
     of_peers = images.pop("peers", "")
-    if any(part in result for part in MEASURED):
-        body = tables.page(result).replace("\n#", "\n##").removeprefix("# ")
+    if "engines" in result:
         every = "\n".join(images.values())
-        page = between(page, BEGIN, END, f"## {body}\n{every}")
+        page = between(page, BEGIN, END, f"{_section(tables.page(result))}\n{every}")
+    elif any(part in result for part in SERVERS):
+        page = between(page, SERVERS_BEGIN, SERVERS_END, _section(tables.server_page(result)))
     if "peers" in result:
         page = between(page, PEERS_BEGIN, PEERS_END, f"{comparison.page(result)}\n\n{of_peers}")
         quoted = f"{comparison.summary(result)}\n\n{comparison.when_and_where(result)}."
         readme = between(readme, PEERS_BEGIN, PEERS_END, quoted)
     return page, readme
+
+
+def _section(page: str) -> str:
+    return "#" + page.replace("\n#", "\n##")
 
 
 def main() -> None:

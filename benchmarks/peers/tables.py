@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.figures import digits, figure
 from benchmarks.machine import in_words
-from benchmarks.tables import table, targets
+from benchmarks.markdown import table
+from benchmarks.tables import targets
 from benchmarks.targets import PEER_TARGETS
 
 from .figures import OTHERS, OURS, Result, lone_s, rates

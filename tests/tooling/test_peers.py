@@ -6,14 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
 import pytest
-import torch
-from transformers import BertConfig, BertForSequenceClassification
 
 from benchmarks import publication
-from benchmarks.onnx_reference import export
 from benchmarks.peers import environment, tables
 from benchmarks.peers.comparison import BATCH_TEXTS, BATCHES, spread
 from benchmarks.peers.figures import best_other
@@ -137,7 +132,8 @@ def test_publication_writes_only_what_was_measured(result: dict[str, Any]) -> No
     """A run of the comparison alone changes its own parts of page and README, and no others."""
     page = publication.PAGE.read_text(encoding="utf-8")
     readme = publication.README.read_text(encoding="utf-8")
-    alone = {key: value for key, value in result.items() if key not in ("engines", "served")}
+    parts = ("engines", "served", *publication.SERVERS)
+    alone = {key: value for key, value in result.items() if key not in parts}
     new_page, new_readme = publication.published(page, readme, alone, [Path("peers.svg")])
     before, _, after = page.partition(publication.PEERS_BEGIN)
     assert new_page.startswith(before)
@@ -149,27 +145,3 @@ def test_publication_writes_only_what_was_measured(result: dict[str, Any]) -> No
     new_page, new_readme = publication.published(page, readme, result, [Path("latency.svg")])
     assert new_readme == readme
     assert new_page.partition(publication.PEERS_BEGIN)[2] == after
-
-
-def test_the_exported_model_computes_what_transformers_computes(tmp_path: Path) -> None:
-    """Other engines get the model itself: logits of a padded batch equal those of each text alone
-    in transformers.
-    """
-    config = BertConfig(
-        vocab_size=50,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-    )
-    torch.manual_seed(0)
-    model = BertForSequenceClassification(config).eval()
-    model.save_pretrained(tmp_path)
-    export(tmp_path, tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    texts = [[2, 30, 31, 32, 3], [2, 40, 3]]
-    ids, mask = padded(texts)
-    (logits,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
-    with torch.inference_mode():
-        alone = [model(torch.tensor([text])).logits[0].numpy() for text in texts]
-    assert logits == pytest.approx(np.stack(alone), abs=1e-5)
