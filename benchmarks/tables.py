@@ -1,13 +1,13 @@
 """A result as Markdown. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from . import server_tables
 from .figures import digits, figure
 from .machine import in_words
 from .markdown import table
 from .measures import Result, ceiling, rates, share_of_ceiling
-from .targets import TARGETS, measured
+from .targets import TARGETS, Target, measured
 
 
 def page(result: Result) -> str:
@@ -50,11 +50,11 @@ def _missing(result: Result) -> Iterator[str]:
         yield from ("## Not measured", "\n".join(f"- {line}" for line in result["missing"]))
 
 
-def targets(result: Result, *, measured_only: bool = False) -> str:
-    """Return the targets, their measured figures, and whether each is met."""
+def targets(result: Result, of: Iterable[Target] = TARGETS, *, measured_only: bool = False) -> str:
+    """Return targets, their measured figures, and whether each is met."""
 
     def rows() -> Iterator[Sequence[object]]:
-        for target in TARGETS:
+        for target in of:
             value = measured(target, result)
             bound = f"{'under' if target.is_upper else 'at least'} {target.bound:g}"
             if value is None:
