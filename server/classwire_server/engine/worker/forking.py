@@ -17,10 +17,10 @@ from typing import Any
 
 from classwire_server.engine.selection.stages import stage
 
-from . import fork_protocol, fork_server
-from .fork_protocol import CannotFork, Fork, Reap, receive_descriptors, send_descriptors
+from . import fork_server
+from .fork_protocol import CannotFork, Fork, Forked, Reap, receive_descriptors, send_descriptors
 from .main import main as worker_main
-from .protocol import Link, receive, send
+from .protocol import Link, hang_up, receive, send
 from .spawn import UNKNOWN_CODE, Spawn, Subprocess, environment
 
 IMPORT_TIMEOUT_S = 600.0
@@ -28,7 +28,7 @@ IMPORT_TIMEOUT_S = 600.0
 ANSWER_TIMEOUT_S = 5.0
 """How long it may take to answer from then on."""
 
-_GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """Devices by which drivers offer GPUs: NVIDIA's, that of Windows' Linux, and AMD's."""
 
 
@@ -64,7 +64,7 @@ class ForkServer:
         control: Link,
         links: Sequence[Link],
         main: Callable[[Link, Sequence[Link]], None] = worker_main,
-    ) -> "Forked":
+    ) -> "ForkedWorker":
         """Fork a worker that runs `main` on these connections.
 
         Raises ForkServerLost, and OSError when the system starts no further process.
@@ -118,10 +118,10 @@ def can_fork(device: str) -> bool:
 
 
 def _has_gpu() -> bool:
-    return any(Path(path).exists() for path in _GPUS)
+    return any(Path(path).exists() for path in GPUS)
 
 
-class Forked:
+class ForkedWorker:
     """A worker that the fork server has forked. It outlives the fork server."""
 
     def __init__(self, parent: "_Running", pid: int, descriptor: int) -> None:
@@ -190,17 +190,17 @@ class _Running:
         return self._process.poll() is not None
 
     def close(self) -> None:
-        """End the process. It then ends the workers that it has forked."""
-        with self._lock:
-            if self._is_ready:
-                self._connection.close()
-                with suppress(subprocess.TimeoutExpired):
-                    self._process.wait(ANSWER_TIMEOUT_S)
-            self._kill()
+        """End the process, which ends the workers that it has forked. Waits for no request."""
+        if self._is_ready:
+            with suppress(OSError, subprocess.TimeoutExpired):
+                hang_up(self._connection)
+                self._process.wait(ANSWER_TIMEOUT_S)
+        self._process.kill()
+        self._process.wait()
 
     def fork(
         self, connections: Sequence[Link], main: Callable[[Link, Sequence[Link]], None]
-    ) -> Forked:
+    ) -> ForkedWorker:
         """See ForkServer.spawn."""
         folder = os.open(".", os.O_PATH)
         try:
@@ -216,7 +216,7 @@ class _Running:
             os.close(folder)
         if isinstance(answer, CannotFork):
             raise answer.error
-        return Forked(self, answer.pid, *received)
+        return ForkedWorker(self, answer.pid, *received)
 
     def reap(self, pid: int) -> int | None:
         """The exit code of a worker that has ended; None when this process has ended too."""
@@ -236,7 +236,7 @@ class _Running:
                 send(self._connection, request)
                 send_descriptors(self._connection, descriptors)
                 answer = self._receive(ANSWER_TIMEOUT_S)
-                number = 1 if isinstance(answer, fork_protocol.Forked) else 0
+                number = 1 if isinstance(answer, Forked) else 0
                 return answer, receive_descriptors(self._connection, number)
             except (EOFError, OSError) as error:
                 self._kill()
