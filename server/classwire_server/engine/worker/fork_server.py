@@ -4,7 +4,7 @@ A fork takes milliseconds and shares the memory of the imports; a fresh interpre
 A fork copies only the forking thread, and OpenMP does not survive it once it has run in parallel.
 So this process has one thread, runs no operator of torch and never asks for CUDA. It is no
 `multiprocessing` fork server, which imports the program's `__main__` into each child:
-docs/concepts/decisions/0021.
+docs/concepts/decisions/0023.
 """
 
 import gc
@@ -24,7 +24,7 @@ from .protocol import Link, name_process, receive, send
 
 NAME = "classwire-forks"
 
-_MODULES = (
+MODULES = (
     "classwire_server.engine.worker.main",
     "classwire_server.engine.worker.memory",
     "classwire_server.engine.selection.choice",
@@ -70,7 +70,7 @@ def _import_engine() -> None:
     gc.disable()
     sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]  # hidden from imports
     with suppress(Exception):  # the worker meets it again, and reports it
-        for module in _MODULES:
+        for module in MODULES:
             import_module(module)
     if sys.modules["scipy"] is None:
         del sys.modules["scipy"]
