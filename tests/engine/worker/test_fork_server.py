@@ -14,11 +14,12 @@ import pytest
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.worker import forking
 from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker import spawn as spawning
 from classwire_server.engine.worker.fork_protocol import send_descriptors
-from classwire_server.engine.worker.forking import FORK_SERVER, ForkServer, can_fork, spawn_on
+from classwire_server.engine.worker.forking import FORK_SERVER, ForkServer, spawn_on
 from classwire_server.engine.worker.pool import WorkerPool, launch
 from classwire_server.engine.worker.protocol import Link
-from classwire_server.engine.worker.spawn import UNKNOWN_CODE, Spawn, Subprocess
+from classwire_server.engine.worker.spawn import UNKNOWN_CODE, Spawn, Subprocess, can_fork
 from classwire_server.tokenization import Truncation
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.engine.worker import surroundings
@@ -293,7 +294,7 @@ def test_other_devices_get_an_interpreter_of_their_own(
     """CUDA, MPS and "auto" on a machine with a GPU are not forked; nor is anything on macOS, or
     where the system does not give descriptors of processes.
     """
-    monkeypatch.setattr(forking, "GPUS", (str(tmp_path / "nvidiactl"),))
+    monkeypatch.setattr(spawning, "GPUS", (str(tmp_path / "nvidiactl"),))
     assert [can_fork(device) for device in ("cpu", "auto")] == [True, True]
     assert {spawn_on(device) for device in ("cuda", "cuda:1", "mps")} == {Subprocess}
     (tmp_path / "nvidiactl").touch()

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from classwire_server.engine.selection.stages import stage
@@ -21,15 +20,12 @@ from . import fork_server
 from .fork_protocol import CannotFork, Fork, Forked, Reap, receive_descriptors, send_descriptors
 from .main import main as worker_main
 from .protocol import Link, hang_up, receive, send
-from .spawn import UNKNOWN_CODE, Spawn, Subprocess, environment
+from .spawn import UNKNOWN_CODE, Spawn, Subprocess, can_fork, environment
 
 IMPORT_TIMEOUT_S = 600.0
 """How long the fork server may take to import torch."""
 ANSWER_TIMEOUT_S = 5.0
 """How long it may take to answer from then on."""
-
-GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-"""Devices by which drivers offer GPUs: NVIDIA's, that of Windows' Linux, and AMD's."""
 
 
 class ForkServerLost(OSError):
@@ -100,25 +96,6 @@ def start_ahead(devices: Iterable[str]) -> None:
     if any(map(can_fork, devices)):
         with suppress(OSError):  # met again, and reported, when a worker is started
             FORK_SERVER.start()
-
-
-def can_fork(device: str) -> bool:
-    """Whether a worker for a device, as in --device, can be forked.
-
-    Other systems than Linux break forked processes, and CUDA starts best in a fresh one. "auto" may
-    stand for a GPU where there is one.
-    """
-    if sys.platform != "linux" or not (device == "cpu" or (device == "auto" and not _has_gpu())):
-        return False
-    try:
-        os.close(os.pidfd_open(os.getpid()))
-    except OSError:  # a kernel before 5.3, or a sandbox
-        return False
-    return True
-
-
-def _has_gpu() -> bool:
-    return any(Path(path).exists() for path in GPUS)
 
 
 class ForkedWorker:

@@ -5,12 +5,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 from .protocol import Link
 
 UNKNOWN_CODE = 1 << 16
 """Stands for the exit code of a process whose parent ended before it."""
+
+GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""Devices by which drivers offer GPUs: NVIDIA's, that of Windows' Linux, and AMD's."""
 
 
 class WorkerProcess(Protocol):
@@ -63,3 +67,22 @@ class Subprocess:
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout_s)
         return None
+
+
+def can_fork(device: str) -> bool:
+    """Whether a worker for a device, as in --device, can be forked.
+
+    Other systems than Linux break forked processes, and CUDA starts best in a fresh one. "auto" may
+    stand for a GPU where there is one.
+    """
+    if sys.platform != "linux" or not (device == "cpu" or (device == "auto" and not _has_gpu())):
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:  # a kernel before 5.3, or a sandbox
+        return False
+    return True
+
+
+def _has_gpu() -> bool:
+    return any(Path(path).exists() for path in GPUS)
