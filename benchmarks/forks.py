@@ -19,7 +19,7 @@ from classwire_server.engine.worker.forking import ForkServer
 from classwire_server.engine.worker.protocol import Link, receive, send
 
 from .figures import digits
-from .instrument import children
+from .instrument import descendants, processor_s
 from .served import pss_bytes
 
 Start = Callable[[Link], Callable[[], Any]]
@@ -93,20 +93,10 @@ def costs(way: AbstractContextManager[Start]) -> list[tuple[float, float]]:
                 ends.callback(start(theirs))
             ends.callback(ours.close)  # comes before the wait
             receive(ours)
-            pids = _below(os.getpid())
+            pids = descendants(os.getpid())
             memory_mb = sum(map(pss_bytes, pids)) / 1e6
-            found.append((sum(map(_processor_s, pids)), memory_mb))
+            found.append((sum(map(processor_s, pids)), memory_mb))
     return found
-
-
-def _below(pid: int) -> list[int]:
-    return [each for child in children(pid) for each in (child, *_below(child))]
-
-
-def _processor_s(pid: int) -> float:
-    """A process's user and system time so far, in seconds (proc(5), stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from benchmarks.instrument import children
+from benchmarks.instrument import children, descendants
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.tokenization import Encoding, Text, Tokenization, Truncation
@@ -54,14 +54,9 @@ def is_gone(pid: int) -> bool:
     return _state(Path(f"/proc/{pid}/stat")) == "Z"
 
 
-def processes_under(pid: int) -> list[int]:
-    """A process's children, and all processes below them."""
-    return [each for child in children(pid) for each in (child, *processes_under(child))]
-
-
 def worker_of(server_pid: int) -> int:
     """The process id of a server's only worker, forked or not."""
-    [pid] = [each for each in processes_under(server_pid) if not children(each)]
+    [pid] = [each for each in descendants(server_pid) if not children(each)]
     return pid
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.instrument import descendants
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.worker import forking
 from classwire_server.engine.worker import main as worker
@@ -23,7 +24,7 @@ from classwire_server.engine.worker.spawn import UNKNOWN_CODE, Spawn, Subprocess
 from classwire_server.tokenization import Truncation
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.engine.worker import surroundings
-from tests.engine.worker.callers import encodings, is_gone, processes_under, stop
+from tests.engine.worker.callers import encodings, is_gone, stop
 from tests.engine.worker.supervised import Supervised
 from tests.engine.worker.surroundings import Surroundings, files, forked
 from tests.faults import Succession
@@ -169,7 +170,7 @@ def test_forks_leave_nothing() -> None:
     with ThreadPoolExecutor(4) as threads:
         assert set(threads.map(one, range(100))) == {0}
     assert [sorted(files(pid)) for pid in (os.getpid(), FORK_SERVER.pid)] == before
-    assert processes_under(FORK_SERVER.pid) == []
+    assert descendants(FORK_SERVER.pid) == []
 
 
 @pytest.mark.timeout(IMPORT_PATIENCE_S)
@@ -190,7 +191,7 @@ def test_a_killed_fork_server_is_replaced(bert: str, caplog: pytest.LogCaptureFi
         model.wait_for(lambda: model.engine.pids not in ((), (first,)), IMPORT_PATIENCE_S)
         assert model.answers()
         assert FORK_SERVER.pid != killed
-        assert processes_under(FORK_SERVER.pid) == list(model.engine.pids)
+        assert descendants(FORK_SERVER.pid) == list(model.engine.pids)
         assert "bert: its process ended after its fork server had" in caplog.text
     finally:
         model.engine.close()

@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import pytest
 
+from benchmarks.instrument import descendants
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Terms, cores
 from classwire_server.engine.worker import main as worker
@@ -30,7 +31,6 @@ from tests.engine.worker.callers import (
     classify,
     encodings,
     is_gone,
-    processes_under,
     stop,
 )
 from tests.engine.worker.supervised import Start
@@ -74,7 +74,7 @@ def test_a_server_and_its_worker(bert: str, is_hung: bool, has_lost_its_forks: b
         label, pid, modules = (server.stdout.readline().strip() for _ in range(3))
         assert "star" in label
         assert modules == "set()"
-        below = processes_under(server.pid)
+        below = descendants(server.pid)
         assert int(pid) in below
         if is_hung:
             stop(int(pid))
