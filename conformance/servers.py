@@ -26,7 +26,7 @@ from classwire_server.engine import Launched
 from classwire_server.engine.worker.pool import launch
 from classwire_server.server import Server
 from tests.security.files import Pair, ca_file, callers_toml
-from tests.workers import ForkedWorker
+from tests.workers import fork
 
 from . import limits
 from .checkpoints import CHECKPOINTS, EMBEDDED, EMBEDDED_FOLDER, make, make_faulty
@@ -36,7 +36,7 @@ from .limits import token_of
 PATIENCE_S = 60.0
 """Timeout for a server to reach its state, far above the usual time."""
 
-launch_forked = functools.partial(launch, spawn=ForkedWorker)
+launch_forked = functools.partial(launch, spawn=fork)
 
 
 def _config(*models: str, **settings: Any) -> ServerConfig:

@@ -21,7 +21,7 @@ from classwire_server.engine.worker.pool import launch
 from classwire_server.registry.loader import Launch
 from classwire_server.server import Server
 from tests.checkpoints import make_checkpoint
-from tests.workers import ForkedWorker
+from tests.workers import fork
 
 transformers_logging.disable_progress_bar()
 torch.set_num_threads(1)  # more threads slow down models this small
@@ -35,7 +35,7 @@ os.environ["XDG_CACHE_HOME"] = _caches.name
 # A shell's background jobs ignore SIGINT, and so would the commands that tests start from one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-launch_forked = functools.partial(launch, spawn=ForkedWorker)
+launch_forked = functools.partial(launch, spawn=fork)
 """Starts models in forked worker processes, which is faster than a server's own start."""
 
 

@@ -18,10 +18,11 @@ from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
 from classwire_server.engine.worker import main as worker
 from classwire_server.engine.worker import memory
+from classwire_server.engine.worker.forking import ForkedWorker
 from classwire_server.engine.worker.protocol import Link, Refused, receive, send
 from classwire_server.errors import StartError
 from tests.contract.engines import PATIENCE_S, eventually
-from tests.workers import ForkedWorker
+from tests.workers import fork
 
 _run = PackedEngine.run
 
@@ -30,7 +31,7 @@ Main = Callable[[Link, Sequence[Link]], None]
 
 def spawn_with(main: Main) -> Callable[[Link, Sequence[Link]], ForkedWorker]:
     """Make a spawn function whose workers run `main`."""
-    return functools.partial(ForkedWorker, main=main)
+    return functools.partial(fork, main=main)
 
 
 class Succession:
@@ -49,7 +50,7 @@ class Succession:
         """Start the next worker."""
         assert self.gate.wait(PATIENCE_S)
         main = self._mains[min(len(self.workers), len(self._mains) - 1)]
-        self.workers.append(ForkedWorker(control, links, main))
+        self.workers.append(fork(control, links, main))
         return self.workers[-1]
 
 

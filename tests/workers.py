@@ -1,10 +1,9 @@
-"""Workers for tests: forked, to save the import of torch, or in the test's own process."""
+"""Workers for tests: forked, with or without a fault, or in the test's own process."""
 
 import multiprocessing
-import threading
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any
 
 from classwire_server.config.model_source import ModelSource
@@ -22,41 +21,37 @@ from classwire_server.engine.forward.runner import Runner
 from classwire_server.engine.packing import pack
 from classwire_server.engine.selection.choice import select
 from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker.forking import FORK_SERVER, ForkedWorker
 from classwire_server.engine.worker.protocol import Link
 from classwire_server.tokenization import Encoding
 
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(["tests.preloaded"])
-_one_at_a_time = threading.Lock()  # guards exit codes: each is readable once, and a start reads all
+"""Forks from a process that has also started a model, for servers that hold their model."""
+
+REPOSITORY = Path(__file__).parents[1]
 
 
-class ForkedWorker:
-    """A process forked from one that has imported torch and the models' code.
+Main = Callable[[Link, Sequence[Link]], None]
+"""What a worker's process runs: `worker.main`, or a function with a fault."""
 
-    `main` is the function that it runs: a worker's, or one with a fault.
-    """
 
-    def __init__(
-        self,
-        control: Link,
-        links: Sequence[Link],
-        main: Callable[[Link, Sequence[Link]], None] = worker.main,
-    ) -> None:
-        self._process = forks.Process(target=main, args=(control, links), daemon=True)
-        with _one_at_a_time:
-            self._process.start()
-        assert self._process.pid is not None
-        self.pid = self._process.pid
+class _OfTests:
+    """Pickles as a function of the tests, which the fork server knows nothing of."""
 
-    def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
+    def __init__(self, main: Main) -> None:
+        self._main = main
 
-    def wait(self, timeout_s: float) -> int | None:
-        """Its exit code, once it has ended."""
-        wait([self._process.sentinel], timeout_s)
-        with _one_at_a_time:
-            return self._process.exitcode
+    def __reduce__(self) -> Any:
+        """An expression that finds the function: a fork imports only what is installed."""
+        module, name = self._main.__module__, self._main.__qualname__
+        found = f"__import__({module!r}, fromlist=['']).{name}"
+        return eval, (f"__import__('sys').path.insert(0, {str(REPOSITORY)!r}) or {found}",)
+
+
+def fork(control: Link, links: Sequence[Link], main: Main = worker.main) -> ForkedWorker:
+    """Fork a worker that runs `main`, as a server does."""
+    return FORK_SERVER.spawn(control, links, main if main is worker.main else _OfTests(main))  # type: ignore[arg-type]
 
 
 class InProcessEngine:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.instrument import children
+from benchmarks.instrument import descendants
 from classwire import Classification, Client, StreamItem
 
 from .callers import PATIENCE_S
@@ -100,7 +100,7 @@ class Journey:
 def busy_ticks(process: Process) -> int:
     """Return the CPU time of a server and its model."""
     ticks = 0
-    for pid in (process.pid, *children(process.pid)):
+    for pid in (process.pid, *descendants(process.pid)):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks

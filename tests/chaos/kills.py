@@ -19,6 +19,7 @@ from tests.engine.worker.callers import stop
 
 from .blind_kills import kill_blindly
 from .callers import PATIENCE_S, Ledger, start
+from .fork_kills import kill_fork_servers
 from .known import Known
 from .servers import Standalone, inside, worker_pid
 from .trial import Plan, Report, Trial
@@ -186,13 +187,15 @@ def run(plan: Plan) -> Report:
     ledgers[0].report(report, "callers")
     ledgers[1].report(report, "callers without retries", may_fail=("WORKER_LOST",))
     kill_blindly(plan, report)
+    kill_fork_servers(plan, report)
     return report
 
 
 KILLS = Trial(
     "kills",
     "A model's process under load (unary calls, batches, a stream) is killed in the middle of "
-    "batches, and once stopped so that it hangs. Others are killed at random moments. The wait "
-    "before a restart doubles, so the kills are spread over many servers, one after the other.",
+    "batches, and once stopped so that it hangs. Others are killed at random moments. Then fork "
+    "servers are killed, idle and while they fork. The wait before a restart doubles, so the kills "
+    "are spread over many servers, one after the other.",
     run,
 )

@@ -9,14 +9,14 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from benchmarks.instrument import children
 from benchmarks.served import START_TIMEOUT_S, Served
 from classwire_server.cli import serve as command
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.worker.pool import WorkerPool, launch
-from classwire_server.engine.worker.process import Spawn, Subprocess
+from classwire_server.engine.worker.spawn import Spawn
 from classwire_server.server import Server
-from tests.workers import ForkedWorker, forks, launch_in_process
+from tests.engine.worker.callers import worker_of
+from tests.workers import forks, launch_in_process
 
 from .trial import Plan
 
@@ -61,8 +61,7 @@ class Standalone(Served):
     @property
     def worker_pid(self) -> int:
         """Process id of its model."""
-        (pid,) = children(self.pid)
-        return pid
+        return worker_of(self.pid)
 
     def end(self, number: int) -> int:
         """See Process."""
@@ -158,9 +157,8 @@ class Replica:
 def inside(plan: Plan, spawn: Spawn | None = None, **settings: Any) -> Iterator[Server]:
     """Run a server in this process, where the trial can inspect it; its model is in another.
 
-    `spawn` starts workers, which short runs fork.
+    `spawn` starts workers.
     """
-    spawn = spawn or (ForkedWorker if plan.is_short else Subprocess)
     with Server(ServerConfig(port=0, **settings), functools.partial(launch, spawn=spawn)) as server:
         yield server
 

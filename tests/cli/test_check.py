@@ -28,7 +28,7 @@ from classwire_server.server import Server
 from tests.cli.conftest import Run, classwire  # noqa: F401
 from tests.conftest import launch_forked
 from tests.security.files import HOST, Pair, ca_file
-from tests.workers import ForkedWorker
+from tests.workers import fork
 
 PAST = datetime.datetime(2020, 1, 1)
 CA_USAGE = x509.KeyUsage(
@@ -286,7 +286,7 @@ def test_a_check_measures_anew(checkpoint: Callable[..., Path], tmp_path: Path) 
     """A check measures what an earlier start has measured, and keeps its own figures."""
     model = f"tiny={checkpoint('bert')}"
     config = ServerConfig(model=(model,), batch_tokens=512, compile_cache=str(tmp_path))
-    launch_check = functools.partial(launch_anew, spawn=ForkedWorker)
+    launch_check = functools.partial(launch_anew, spawn=fork)
     written = []
     for _ in range(2):
         list(model_findings(config, launch_check))

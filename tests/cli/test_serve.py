@@ -14,7 +14,6 @@ import grpc
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.instrument import children
 from classwire import Client
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
@@ -23,7 +22,7 @@ from classwire_server.config.server_config import SETTING_GROUPS
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.contract.failures import refusal
-from tests.engine.worker.callers import is_gone, stop
+from tests.engine.worker.callers import is_gone, stop, worker_of
 from tests.signals import send_to_other_thread
 
 READY_TIMEOUT_S = 60.0
@@ -187,7 +186,7 @@ def test_a_second_signal_exits_at_once(
     with grpc.insecure_channel(process.address()) as channel:
         metrics = process.line().removeprefix("metrics on ")
         assert process.line() == "serving", process.log
-        (worker,) = children(process.popen.pid)
+        worker = worker_of(process.popen.pid)
         stop(worker)
         stub, request = ClassifyServiceStub(channel), pb.ClassifyRequest()
         request.input.text = "a book"

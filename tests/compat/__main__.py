@@ -25,7 +25,7 @@ from benchmarks.progress import Say, progress
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.worker.pool import launch
 from classwire_server.server import Server
-from tests.workers import ForkedWorker
+from tests.workers import fork
 
 from .catalogue import TYPES
 from .checkpoints import WORK, folder_of, made
@@ -80,7 +80,7 @@ def sweep(folder: Path, types: Sequence[str], precision: str, say: Say) -> list[
     config = ServerConfig(
         port=0, admin_port=0, precision=precision, cache_mb=0, batch_tokens=512, offline=True
     )
-    with Server(config, functools.partial(launch, spawn=ForkedWorker)) as server:
+    with Server(config, functools.partial(launch, spawn=fork)) as server:
         for number, (model_type, truth) in enumerate(made(folder, types), 1):
             began_s = time.monotonic()
             observed: dict[str, Any] = {}

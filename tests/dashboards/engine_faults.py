@@ -17,11 +17,12 @@ from classwire_server.engine import Deviation, Launched, WorkerState
 from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
 from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker.forking import ForkedWorker
 from classwire_server.engine.worker.pool import launch
 from classwire_server.engine.worker.protocol import Link
 from classwire_server.server import Server
 from tests.contract.engines import FakeEngine, eventually
-from tests.workers import ForkedWorker
+from tests.workers import fork
 
 from .subjects import TIMEOUT_S, Subject
 
@@ -84,7 +85,7 @@ class KilledWorker(Subject):
 
     def _spawn(self, control: Link, links: Sequence[Link]) -> ForkedWorker:
         assert self._may_start.wait(TIMEOUT_S)
-        return ForkedWorker(control, links)
+        return fork(control, links)
 
     def _one(self) -> None:
         with suppress(ClasswireError):
@@ -105,7 +106,7 @@ class LeakingWorker(Subject):
     alerts = ("ClasswireMemoryGrows",)
 
     def __init__(self, checkpoint: Path) -> None:
-        spawn = functools.partial(ForkedWorker, main=leaks_on_long_texts)
+        spawn = functools.partial(fork, main=leaks_on_long_texts)
         super().__init__(checkpoint, functools.partial(launch, spawn=spawn), batch_tokens=512)
 
     def provoke(self) -> None:

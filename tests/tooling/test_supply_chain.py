@@ -16,7 +16,12 @@ from scripts.dependencies import OWN, Dependency, project, runtime
 ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT / "client/classwire", ROOT / "server/classwire_server")
 UNPICKLERS = {"_pickle", "cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
-BETWEEN_OUR_PROCESSES = {"engine/compilation/process.py", "engine/worker/protocol.py"}
+BETWEEN_OUR_PROCESSES = {
+    "engine/compilation/process.py",
+    "engine/worker/fork_server.py",
+    "engine/worker/forking.py",
+    "engine/worker/protocol.py",
+}
 """Modules that talk to processes which the server itself started: docs/guides/security.md."""
 
 

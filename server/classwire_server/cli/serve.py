@@ -43,8 +43,8 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
     check passes, else with the exit code of a failed start.
     """
     # Imported here, so that help and shell completion are fast.
+    from classwire_server.engine.worker.forking import start_ahead
     from classwire_server.observability import logs
-    from classwire_server.server import Server
 
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
@@ -53,7 +53,10 @@ def _serve(config: str | None, check: bool, **flags: Any) -> None:
         logs.configure(settings.log_level, settings.log_format)
         if settings.offline:
             os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it once, at import
+        start_ahead(settings.devices)
         if not check:
+            from classwire_server.server import Server
+
             run(Server(settings))
         elif code := _check(settings):
             raise click.exceptions.Exit(code)

@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from benchmarks.instrument import children, descendants
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.tokenization import Encoding, Text, Tokenization, Truncation
@@ -51,6 +52,12 @@ def is_gone(pid: int) -> bool:
     except ProcessLookupError:
         return True
     return _state(Path(f"/proc/{pid}/stat")) == "Z"
+
+
+def worker_of(server_pid: int) -> int:
+    """The process id of a server's only worker, forked or not."""
+    [pid] = [each for each in descendants(server_pid) if not children(each)]
+    return pid
 
 
 def stop(pid: int) -> None:

@@ -36,10 +36,10 @@ class Supervised:
         """Stop the worker of the first device that is up."""
         stop(self.engine.pids[0])
 
-    def wait_for(self, condition: Callable[[], object]) -> None:
+    def wait_for(self, condition: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
         """Wait until a condition holds after a state change."""
         with self._changed:
-            assert self._changed.wait_for(condition, PATIENCE_S)
+            assert self._changed.wait_for(condition, patience_s)
 
     def wait_for_start(self, number: int) -> None:
         """Wait until `number` workers have been started and one is up."""

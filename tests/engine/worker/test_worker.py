@@ -15,18 +15,26 @@ from typing import Any
 import grpc
 import pytest
 
+from benchmarks.instrument import descendants
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Terms, cores
 from classwire_server.engine.worker import main as worker
+from classwire_server.engine.worker.forking import ForkedWorker
 from classwire_server.engine.worker.pool import WorkerPool, launch
 from classwire_server.errors import CheckpointError, StartError, TooLate
 from classwire_server.server import Server
 from classwire_server.tokenization import Encoding, Text, Truncation
 from tests import faults
 from tests.contract.engines import PATIENCE_S, eventually
-from tests.engine.worker.callers import LONG, classify, encodings, is_gone
+from tests.engine.worker.callers import (
+    LONG,
+    classify,
+    encodings,
+    is_gone,
+    stop,
+)
 from tests.engine.worker.supervised import Start
-from tests.workers import ForkedWorker
+from tests.workers import fork
 
 Serve = Callable[..., Server]
 
@@ -46,8 +54,15 @@ if __name__ == "__main__":
 """
 
 
-def test_a_server_and_its_worker(bert: str) -> None:
-    """The server's process imports no torch. When the server is killed, its worker ends too."""
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("is_hung", [False, True])
+@pytest.mark.parametrize("has_lost_its_forks", [False, True])
+def test_a_server_and_its_worker(bert: str, is_hung: bool, has_lost_its_forks: bool) -> None:
+    """The server's process imports no torch. When the server is killed, its worker ends too. The
+    fork server ends with it, and ends a worker that hangs.
+    """
+    if is_hung and has_lost_its_forks:
+        pytest.skip("a stopped process without a parent ends when it goes on")
     with subprocess.Popen(
         [sys.executable, "-c", SERVER, bert],
         stdin=subprocess.PIPE,
@@ -59,9 +74,14 @@ def test_a_server_and_its_worker(bert: str) -> None:
         label, pid, modules = (server.stdout.readline().strip() for _ in range(3))
         assert "star" in label
         assert modules == "set()"
-        assert not is_gone(int(pid))
+        below = descendants(server.pid)
+        assert int(pid) in below
+        if is_hung:
+            stop(int(pid))
+        if has_lost_its_forks:
+            os.kill(below[0], signal.SIGKILL)
         server.kill()
-        assert eventually(lambda: is_gone(int(pid)))
+        assert eventually(lambda: all(is_gone(process) for process in below))
 
 
 def test_a_worker_ignores_signals_for_its_server(serve: Serve, bert: str, connect: Any) -> None:
@@ -134,7 +154,7 @@ def test_a_rejected_checkpoint_leaves_no_process(tmp_path: Path) -> None:
     workers: list[ForkedWorker] = []
 
     def spawn(*links: Any) -> ForkedWorker:
-        workers.append(ForkedWorker(*links))
+        workers.append(fork(*links))
         return workers[-1]
 
     server = Server(
@@ -190,7 +210,7 @@ def test_a_batch_ahead_waits_for_a_lane(bert: str) -> None:
 def test_lanes_compute_at_the_same_time_and_right(bert: str) -> None:
     """Each of the threads that share the lanes gets the logits of its own texts."""
     config = ServerConfig(model=(bert,), lanes=2, threads=1, batch_tokens=512)
-    launched = launch(config.sources[0], config, lambda: None, ForkedWorker)
+    launched = launch(config.sources[0], config, lambda: None, fork)
     try:
         texts = encodings(launched.checkpoint.tokenization(Truncation.REJECT))
         alone = [launched.engine.infer([encoding]).values[0] for encoding in texts]

@@ -32,6 +32,7 @@ from .protocol import (
     Ready,
     Refused,
     Work,
+    name_process,
     receive,
     send,
 )
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 Turn = Callable[[Work], AbstractContextManager[None]]
 """The context in which a batch is computed: entering it waits for the batch's turn."""
 
+NAME = "classwire-model"
 NICENESS = 5
 """Added to the server's nice value. On a core that both share, the server can then reject calls
 while the worker computes, and the worker still gets a quarter of the core.
@@ -62,10 +64,14 @@ def main(control: Link, links: Sequence[Link]) -> None:
     `links` are the connections for batches. The first carries urgent batches; of the others, the
     worker uses one for each lane and one more.
     """
+    name_process(NAME)
     os.nice(NICENESS)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the server handles them, and ends this process
-    job: Job = receive(control)
+    try:
+        job: Job = receive(control)
+    except (EOFError, OSError):
+        return  # the server wants no worker any more
     threading.Thread(target=_end_with_server, args=(control,), daemon=True).start()
     send_lock = threading.Lock()  # guards sending on control
     _forward_logs(control, send_lock, job.config.log_level)

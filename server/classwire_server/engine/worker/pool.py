@@ -18,8 +18,9 @@ from classwire_server.engine.packing import pack
 from classwire_server.errors import NoWorker
 from classwire_server.tokenization import Encoding
 
-from .process import Spawn, Subprocess
+from .forking import spawn_on
 from .protocol import Job
+from .spawn import Spawn
 from .supervisor import Supervisor
 
 
@@ -124,7 +125,7 @@ def launch(
     source: ModelSource,
     config: ServerConfig,
     on_change: Callable[[], None],
-    spawn: Spawn = Subprocess,
+    spawn: Spawn | None = None,
     *,
     anew: bool = False,
 ) -> Launched:
@@ -134,12 +135,13 @@ def launch(
 
     From then on the pool replaces workers that end. It calls `on_change`, on any thread, whenever
     the engine's `is_up` may have changed. Raises StartError, and leaves no process behind, when a
-    worker cannot serve the model.
+    worker cannot serve the model. `spawn` starts the processes; the default forks where it can.
     """
     workers: list[Supervisor] = []
     try:
         for device in config.devices:
-            workers.append(Supervisor(Job(source, config, device, anew=anew), spawn, on_change))
+            job = Job(source, config, device, anew=anew)
+            workers.append(Supervisor(job, spawn or spawn_on(device), on_change))
         ready = [worker.ready() for worker in workers]
     except BaseException:
         for worker in workers:

@@ -2,16 +2,12 @@
 
 import logging
 import math
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
-from typing import Any, Protocol
+from typing import Any
 
 from classwire_server.engine import Terms
 from classwire_server.engine.cores import divide, usable_cores
@@ -34,6 +30,7 @@ from .protocol import (
     receive,
     send,
 )
+from .spawn import UNKNOWN_CODE, Spawn
 from .wire import answer_of, work_bytes
 
 log = logging.getLogger(__name__)
@@ -42,52 +39,6 @@ END_TIMEOUT_S = 5.0
 """How long a process may take to end after it closed its connection or was killed."""
 SETTLED_S = 1.0
 """Uptime of a worker before it gets a `settled` batch."""
-
-
-class WorkerProcess(Protocol):
-    """A running process."""
-
-    pid: int
-
-    def kill(self) -> None:
-        """End it at once. Does nothing if it has ended."""
-        ...
-
-    def wait(self, timeout_s: float) -> int | None:
-        """Wait for its exit code; None after timeout_s."""
-        ...
-
-
-Spawn = Callable[[Link, Sequence[Link]], WorkerProcess]
-"""Starts a process that runs `worker.main` on these connections."""
-
-
-class Subprocess:
-    """A worker in a fresh Python interpreter, which imports only what a worker needs."""
-
-    def __init__(self, control: Link, links: Sequence[Link]) -> None:
-        descriptors = [connection.fileno() for connection in (control, *links)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", str(__package__), *map(str, descriptors)],
-            pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
-            stdout=2,  # scripts read the server's standard output
-            # Torch's threads sleep while they wait for each other:
-            # docs/concepts/decisions/0005.
-            # The hub's library writes its retries to standard error; `stage` logs the wait.
-            env={"OMP_WAIT_POLICY": "passive", "HF_HUB_VERBOSITY": "error", **os.environ},
-        )
-        self.pid = self._process.pid
-
-    def kill(self) -> None:
-        """See WorkerProcess."""
-        self._process.kill()
-
-    def wait(self, timeout_s: float) -> int | None:
-        """See WorkerProcess."""
-        with suppress(subprocess.TimeoutExpired):
-            return self._process.wait(timeout_s)
-        return None
 
 
 class Worker:
@@ -268,6 +219,8 @@ class Worker:
 
 
 def _describe(code: int | None) -> str:
+    if code == UNKNOWN_CODE:
+        return "ended after its fork server had, so its exit code is unknown"
     if code is None or code >= 0:
         return f"ended with exit code {code}"
     try:

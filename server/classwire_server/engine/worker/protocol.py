@@ -7,9 +7,11 @@ its logits follow each other, in the layout of `wire`; the first is for urgent b
 
 import pickle
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,9 +118,23 @@ def receive(connection: Link) -> Any:
     return pickle.loads(connection.recv_bytes())
 
 
+@contextmanager
+def as_socket(connection: Link) -> Iterator[socket.socket]:
+    """A connection as a socket, which the block may not close."""
+    shared = socket.socket(fileno=connection.fileno())
+    try:
+        yield shared
+    finally:
+        shared.detach()
+
+
 def hang_up(connection: Link) -> None:
     """Shut a connection down for both sides, which wakes waiting threads. Does not close it."""
-    shared = socket.socket(fileno=connection.fileno())
-    with suppress(OSError):  # the other side has closed
+    with as_socket(connection) as shared, suppress(OSError):  # the other side has closed
         shared.shutdown(socket.SHUT_RDWR)
-    shared.detach()
+
+
+def name_process(name: str) -> None:
+    """Set the name of this process, at most 15 letters, that `ps -e` and `top` show on Linux."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name, encoding="ascii")

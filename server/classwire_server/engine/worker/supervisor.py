@@ -11,8 +11,10 @@ from classwire_server.engine import Deviation, EngineTraits, Terms
 from classwire_server.engine.packing import PackedTexts
 from classwire_server.errors import StartError
 
-from .process import Spawn, Worker
+from .forking import ForkServerLost
+from .process import Worker
 from .protocol import Computed, Job, Ready
+from .spawn import Spawn, Subprocess
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +134,7 @@ class Supervisor:
     def _start(self) -> tuple[Worker, Ready]:
         """Start a worker and wait until it is ready. Raises StartError."""
         try:
-            worker = Worker(self._job, self._spawn)
+            worker = self._spawned()
         except Exception as error:  # any error must reach the caller of `ready`
             problem = f"{self._job.source.location}: cannot start a worker: {error}"
             raise StartError(problem) from error
@@ -152,6 +154,16 @@ class Supervisor:
             worker.close()
             raise
         return worker, ready
+
+    def _spawned(self) -> Worker:
+        """Start a worker. Without a fork server it gets connections of its own: an unknown fork
+        may hold the first ones.
+        """
+        try:
+            return Worker(self._job, self._spawn)
+        except ForkServerLost as error:
+            log.warning("%s: %s; starting a fresh interpreter", self._name, error)
+            return Worker(self._job, Subprocess)
 
     def _serve(self, worker: Worker, ready: Ready) -> float:
         """Let a worker compute until it ends, and return its uptime in seconds."""
