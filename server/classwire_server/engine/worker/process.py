@@ -31,6 +31,7 @@ from .protocol import (
     send,
 )
 from .spawn import UNKNOWN_CODE, Spawn
+from .wire import answer_of, work_bytes
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class Worker:
             raise message.error
         ready: Ready = message
         self.traits, self.deviation = ready.traits, ready.deviation
+        self.measurement = ready.measurement
         urgent, *links = self._links
         self._urgent = Lanes([urgent], 1)
         self._lanes = Lanes(links[: ready.lanes + 1], ready.lanes)
@@ -125,8 +127,7 @@ class Worker:
             raise TooLate
         if isinstance(answer, Failed):
             raise RuntimeError(f"the forward pass failed: {answer.problem}")
-        computed: Computed = answer
-        return computed
+        return answer
 
     def ending(self) -> str:
         """Wait until the process has ended, and return how. For the creating thread."""
@@ -150,6 +151,7 @@ class Worker:
                 message = self._next_message(min(oldest_s, time.monotonic()) + limit_s)
                 if isinstance(message, Changed):
                     self.traits, self.deviation = message.traits, message.deviation
+                    self.measurement = message.measurement
             self.kill(f"had no answer to a batch after {limit_s:g} s, and was killed")
         except (EOFError, OSError):
             self.has_ended = True
@@ -178,11 +180,11 @@ class Worker:
             for connection in (self._control, *self._links):
                 connection.close()
 
-    def _answer(self, link: Link, work: Work) -> Any:
+    def _answer(self, link: Link, work: Work) -> Computed | Late | Failed:
         has_begun = False
         try:
-            send(link, work)
-            while isinstance(message := receive(link), Begun):
+            link.send_bytes(work_bytes(work))
+            while isinstance(message := answer_of(link.recv_bytes()), Begun):
                 has_begun = True
             return message
         except (EOFError, OSError):
