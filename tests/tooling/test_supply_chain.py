@@ -21,6 +21,7 @@ BETWEEN_OUR_PROCESSES = {
     "engine/worker/fork_server.py",
     "engine/worker/forking.py",
     "engine/worker/protocol.py",
+    "engine/worker/wire.py",
 }
 """Modules that talk to processes which the server itself started: docs/guides/security.md."""
 

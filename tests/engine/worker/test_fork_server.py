@@ -46,7 +46,8 @@ os.fork = fork
 
 @pytest.fixture
 def one_core() -> Iterator[int]:
-    """This process runs on one core."""
+    """This process runs on one core, and its fork server was started on all."""
+    FORK_SERVER.start()
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     yield min(cores)
