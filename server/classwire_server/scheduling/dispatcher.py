@@ -1,5 +1,6 @@
 """The threads between callers and one engine: they take batches and deliver results."""
 
+import math
 import threading
 import time
 from collections import defaultdict, deque
@@ -60,11 +61,12 @@ class Dispatcher:
             bounds=bounds,
         )
         self._closed = False
-        self._lock = threading.Lock()  # guards _scheduler and _closed
+        self._checks_s = math.inf  # when `_watch_deadlines` looks at the deadlines next
+        self._lock = threading.Lock()  # guards _scheduler, _closed and _checks_s
         self._work = threading.Condition(self._lock)  # a batch may be taken
         self._urgent_work = threading.Condition(self._lock)  # an urgent batch may be taken
         self._room = threading.Condition(self._lock)  # texts have left the queue
-        self._deadline = threading.Condition(self._lock)  # the earliest deadline has changed
+        self._deadline = threading.Condition(self._lock)  # a deadline is before _checks_s
         targets = {f"engine-{name}-{n}": self._run for n in range(engine.lanes + 1)}
         targets[f"urgent-{name}"] = self._run_urgent
         targets[f"expiry-{name}"] = self._watch_deadlines
@@ -180,10 +182,8 @@ class Dispatcher:
             thread.join()
 
     def _add(self, texts: Iterable[Pending]) -> None:
-        earliest_deadline_s = self._scheduler.earliest_deadline_s
         self._scheduler.add(texts, time.monotonic())
-        if self._scheduler.earliest_deadline_s < earliest_deadline_s:
-            self._deadline.notify()
+        self._watch_sooner()
         self._deliver()
         self._wake()
 
@@ -191,9 +191,18 @@ class Dispatcher:
         with self._lock:
             while not self._closed:
                 now_s = time.monotonic()
-                self._expire(now_s)
-                remaining_s = self._scheduler.earliest_deadline_s - now_s
-                self._deadline.wait(min(remaining_s, threading.TIMEOUT_MAX))
+                if now_s >= self._checks_s:
+                    self._expire(now_s)
+                    self._checks_s = self._scheduler.earliest_deadline_s
+                self._deadline.wait(min(self._checks_s - now_s, threading.TIMEOUT_MAX))
+
+    def _watch_sooner(self) -> None:
+        """Wake the thread of the deadlines only if it would look too late: it would take the GIL
+        from the thread that serves the call.
+        """
+        if self._scheduler.earliest_deadline_s < self._checks_s:
+            self._checks_s = self._scheduler.earliest_deadline_s
+            self._deadline.notify()
 
     def _expire(self, now_s: float) -> None:
         self._scheduler.expire(now_s)
@@ -250,7 +259,7 @@ class Dispatcher:
                     self._scheduler.lost(batch, time.monotonic(), is_alone=error.is_alone)
                 if self._closed:
                     self._scheduler.close()
-                self._deadline.notify()
+                self._watch_sooner()
                 self._settle()
             return
         self.statistics.ran(passes)
