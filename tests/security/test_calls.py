@@ -270,7 +270,8 @@ def test_a_window_pays_by_its_tokens(channel: grpc.Channel, callers_file: Path) 
     """A text in windows is charged the tokens of all windows, with an overlap of half twice its
     own, by Classify and Rank.
     """
-    stub, options = ClassifyServiceStub(channel), {"truncation": pb.TRUNCATION_WINDOWS}
+    stub = ClassifyServiceStub(channel)
+    options: dict[str, Any] = {"truncation": pb.TRUNCATION_WINDOWS}
     windows = pb.WindowOptions(window_tokens=102, overlap_tokens=50)
     text = "a " * 1_000
     message = pb.ClassifyRequest(

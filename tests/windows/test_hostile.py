@@ -53,7 +53,7 @@ class SteppingEngine(FakeEngine):
         return logits
 
 
-def _mostly(dice: random.Random, good: Sequence[int], bad: Sequence[int]) -> int:
+def _mostly(dice: random.Random, good: Sequence[int], bad: Sequence[int]) -> Any:
     return dice.choice(bad if dice.random() < 0.05 else good)
 
 
