@@ -57,7 +57,10 @@ class Refusal(ClasswireServerError):
 
 
 class RequestError(Refusal):
-    """One call, or one text of it, gets no answer."""
+    """One call, or one text of it, gets no answer.
+
+    The caller's rate pays for `tokens`, which the server made before it rejected the text.
+    """
 
     reason: Reason
 
@@ -69,9 +72,11 @@ class RequestError(Refusal):
         field: str = "",
         metadata: Mapping[str, str] = _NOTHING,
         retry_after_s: float | None = None,
+        tokens: int = 0,
     ) -> None:
         super().__init__(message, field, metadata, retry_after_s)
         self.reason = reason
+        self.tokens = tokens
 
 
 class ChangeRefused(Refusal):

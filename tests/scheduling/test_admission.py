@@ -76,6 +76,23 @@ def test_a_small_pass_is_slower_per_token() -> None:
     assert admission.lane_s(1_000, Priority.INTERACTIVE) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("slowness", [1, 3])
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_call_of_many_texts_runs_in_full_passes(slowness: int, lanes: int) -> None:
+    """A call of more than one batch takes as long as full passes do, though only small ones have
+    been measured; on an engine that is slower than its profile, as much longer.
+    """
+    admission = Admission(lanes, 256, LatencyProfile((16, 256), (0.07, 0.35)))
+    for _ in range(10):
+        admission.measured_urgent(16 * lanes)
+        admission.measured(16 * lanes, 2 * 0.07 * slowness)
+    full_s = 0.35 * slowness / lanes
+    assert admission.finish_s(Priority.LARGE, [128] * 64, 0, 0) == pytest.approx(32 * full_s)
+    assert admission.finish_s(Priority.LARGE, [128] * 64, 256, 512) == pytest.approx(35 * full_s)
+    one_s = 256 / admission.tokens_per_s
+    assert admission.finish_s(Priority.INTERACTIVE, [128] * 2, 0, 0) == pytest.approx(one_s)
+
+
 def test_behind_a_long_queue_there_is_time_for_two_batches() -> None:
     """A call behind a long queue needs time for two whole batches when it reaches the head."""
     admission = Admission(1, 100, QUICK)

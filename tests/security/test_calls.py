@@ -253,6 +253,64 @@ def test_texts_that_are_too_long_count(channel: grpc.Channel, callers_file: Path
         assert refusal(partial(ask, how)) == RATE_LIMITED
 
 
+def retry_after_s(
+    channel: grpc.Channel, callers_file: Path, name: str, ask: Callable[[Any], Any]
+) -> float:
+    """How long a new caller of one token per second must wait after this call, in seconds."""
+    token = new_token(name)
+    caller = {"tokens": (token,), "text_tokens_per_s": 1}
+    replace(callers_file, callers_toml({**CALLERS, name: caller}))
+    ask({"metadata": bearer(token), "timeout": PATIENCE_S})
+    failure = refusal(lambda: classify(channel, token))
+    assert failure.reason == "RATE_LIMITED"
+    return failure.retry_after_s
+
+
+def test_a_window_pays_by_its_tokens(channel: grpc.Channel, callers_file: Path) -> None:
+    """A text in windows is charged the tokens of all windows, with an overlap of half twice its
+    own, by Classify and Rank.
+    """
+    stub = ClassifyServiceStub(channel)
+    options: dict[str, Any] = {"truncation": pb.TRUNCATION_WINDOWS}
+    windows = pb.WindowOptions(window_tokens=102, overlap_tokens=50)
+    text = "a " * 1_000
+    message = pb.ClassifyRequest(
+        input=pb.TextInput(text=text), options=pb.ClassifyOptions(**options, windows=windows)
+    )
+    documents = pb.RankRequest(
+        query="a",
+        documents=[text],
+        options=pb.RankOptions(label="1 star", **options, windows=windows),
+    )
+
+    waits_s = [
+        retry_after_s(channel, callers_file, "erin", lambda how: stub.Classify(message, **how)),
+        retry_after_s(channel, callers_file, "frank", lambda how: stub.Rank(documents, **how)),
+    ]
+
+    assert all(1_500 < wait_s < 2_500 for wait_s in waits_s), waits_s
+
+
+def test_texts_of_a_call_with_too_many_windows_count(
+    channel: grpc.Channel, callers_file: Path
+) -> None:
+    """A call that is rejected for its windows is charged the tokens that were made for it."""
+    stub = ClassifyServiceStub(channel)
+    options: dict[str, Any] = {
+        "truncation": pb.TRUNCATION_WINDOWS,
+        "windows": pb.WindowOptions(window_tokens=24, overlap_tokens=0),
+    }
+    text = "a " * 800
+    rank = pb.RankRequest(
+        query="a", documents=[text] * 20, options=pb.RankOptions(label="1 star", **options)
+    )
+
+    def rejected(how: Any) -> None:
+        assert refusal(lambda: stub.Rank(rank, **how)).reason == "TOO_MANY_ITEMS"
+
+    assert retry_after_s(channel, callers_file, "grace", rejected) > 10_000
+
+
 def test_a_stream_over_its_rate(
     server: Server, channel: grpc.Channel, callers_file: Path, engine: FakeEngine
 ) -> None:

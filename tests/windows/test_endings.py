@@ -142,8 +142,8 @@ def test_items_of_a_stream_that_expire(engine: SeeingEngine, fake: Fake, connect
 
 
 def test_small_calls_overtake_long_texts(stub: ClassifyServiceStub, engine: SeeingEngine) -> None:
-    """While windows of a long text run, a small call is answered, also one that came before
-    others of its windows were computed; then the text is.
+    """While a window of a long text runs, a small call is answered; the window could pause for it.
+    Then the text is answered.
     """
     text = pb.TextInput(text=windowed("slow", 0))
     long = stub.Classify.future(pb.ClassifyRequest(input=text, options=OPTIONS), timeout=PATIENCE_S)
@@ -154,7 +154,7 @@ def test_small_calls_overtake_long_texts(stub: ClassifyServiceStub, engine: Seei
 
     engine.release()
     assert long.result().result.window_count == 6
-    assert engine.bulk[0], "the batch of a window cannot pause"
+    assert engine.bulk[0]
     assert engine.urgent[engine.texts.index("good")]
 
 
@@ -186,8 +186,8 @@ def test_the_later_engine_is_named(bert: Path, fake: Fake, connect: Connect) -> 
 
 
 def test_statistics_count_texts(engine: SeeingEngine, fake: Fake, connect: Connect) -> None:
-    """A text of several windows counts as one text, with the tokens of all windows; so
-    does each document of Rank.
+    """A text of several windows counts as one text, with the tokens of all windows, and its
+    windows count; a text that fits has one. So has each document of Rank.
     """
     server = fake(engine, **SETTINGS)
     stub = ClassifyServiceStub(connect(server.target))
@@ -200,6 +200,7 @@ def test_statistics_count_texts(engine: SeeingEngine, fake: Fake, connect: Conne
     figures = server.registry.served("", "model").dispatcher.statistics.read()
 
     assert (figures.texts, figures.tokens) == (2 + 2, 3 + 36 + 2 * 5)
+    assert figures.windows == 1 + 3 + 2
     assert figures.success.count == 4
     assert figures.reasons == {"INTERNAL": 1}
 

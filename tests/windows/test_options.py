@@ -55,12 +55,12 @@ BAD: dict[str, tuple[dict[str, Any], str, str, dict[str, str]]] = {
         {"windows": pb.WindowOptions(window_tokens=9), "truncation": pb.TRUNCATION_DROP_END},
         "BAD_OPTION", "windows", {},
     ),
-}  # fmt: skip
-ONLY_CLASSIFY: dict[str, tuple[dict[str, Any], str, str, dict[str, str]]] = {
-    "windows in the answer": ({"include_windows": True}, "BAD_OPTION", "include_windows", {}),
     "an unknown aggregation": (
         windows(aggregation=99), "UNKNOWN_ENUM", "windows.aggregation", {"value": "99"}
     ),
+}  # fmt: skip
+ONLY_CLASSIFY: dict[str, tuple[dict[str, Any], str, str, dict[str, str]]] = {
+    "windows in the answer": ({"include_windows": True}, "BAD_OPTION", "include_windows", {}),
 }  # fmt: skip
 
 

@@ -27,9 +27,9 @@ class _WindowAggregation:
 class _WindowAggregationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WindowAggregation.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     WINDOW_AGGREGATION_UNSPECIFIED: _WindowAggregation.ValueType  # 0
-    """WINDOW_AGGREGATION_MAX_SCORE for Rank, for models of problem type multi-label, and for
-    ZeroShotClassify with multi_label; WINDOW_AGGREGATION_MEAN_LOGITS otherwise. In an answer: the text
-    had one window.
+    """WINDOW_AGGREGATION_MAX_SCORE for Rank, for ZeroShotClassify with multi_label, and in the other calls
+    for models of problem type multi-label; WINDOW_AGGREGATION_MEAN_LOGITS otherwise. In an answer: the
+    text had one window.
     """
     WINDOW_AGGREGATION_MEAN_LOGITS: _WindowAggregation.ValueType  # 1
     """The mean of the logits, then the activation. Each token of the text counts once, shared equally
@@ -44,9 +44,9 @@ class WindowAggregation(_WindowAggregation, metaclass=_WindowAggregationEnumType
     """WindowAggregation is how the answers of a text's windows become the answer of the text."""
 
 WINDOW_AGGREGATION_UNSPECIFIED: WindowAggregation.ValueType  # 0
-"""WINDOW_AGGREGATION_MAX_SCORE for Rank, for models of problem type multi-label, and for
-ZeroShotClassify with multi_label; WINDOW_AGGREGATION_MEAN_LOGITS otherwise. In an answer: the text
-had one window.
+"""WINDOW_AGGREGATION_MAX_SCORE for Rank, for ZeroShotClassify with multi_label, and in the other calls
+for models of problem type multi-label; WINDOW_AGGREGATION_MEAN_LOGITS otherwise. In an answer: the
+text had one window.
 """
 WINDOW_AGGREGATION_MEAN_LOGITS: WindowAggregation.ValueType  # 1
 """The mean of the logits, then the activation. Each token of the text counts once, shared equally

@@ -51,6 +51,8 @@ class Admission:
         self._urgent_tokens = 0.0
         self._new_urgent_tokens = 0  # since the last measurement of the lanes
         self._seconds = 0.0
+        self._expected_s = 0.0  # what the profile has for the passes of these seconds
+        self._new_urgent_expected_s = 0.0
         self._rejected_tokens = DecayingSum()
         self._call_size = _MeanSize()
         self._pass_size = _MeanSize()
@@ -80,12 +82,15 @@ class Admission:
         """Record that all lanes together took `seconds` for `tokens`."""
         self._lane_tokens = RATE_DECAY * self._lane_tokens + tokens
         self._urgent_tokens = RATE_DECAY * self._urgent_tokens + self._new_urgent_tokens
-        self._new_urgent_tokens = 0
         self._seconds = RATE_DECAY * self._seconds + max(seconds, 1e-6)
+        expected_s = self._pass_s(tokens) + self._new_urgent_expected_s
+        self._expected_s = RATE_DECAY * self._expected_s + expected_s
+        self._new_urgent_tokens, self._new_urgent_expected_s = 0, 0.0
 
     def measured_urgent(self, tokens: int) -> None:
         """Record tokens of an urgent batch. Its time is part of what the lanes measure."""
         self._new_urgent_tokens += tokens
+        self._new_urgent_expected_s += self._pass_s(tokens)
 
     def wait_s(self, tokens: int) -> float:
         """How long all lanes together need for these tokens; 0 before any measurement."""
@@ -118,11 +123,18 @@ class Admission:
 
         Behind a long queue it includes time for two whole batches. Texts that reach the head of the
         queue with less go in small batches, which are slower for all and keep the queue long.
+
+        A call of more than one full batch runs in full passes, though the measured drain rate may
+        be that of small ones.
         """
-        own_s = max(self.lane_s(max(sizes_tokens), priority), self.wait_s(sum(sizes_tokens)))
+        tokens = sum(sizes_tokens)
+        rate = self._full_tokens_per_s if tokens > self._batch_tokens else self.tokens_per_s
+        if not rate:
+            return 0.0
+        own_s = max(self.lane_s(max(sizes_tokens), priority), tokens / rate)
         two_batches_s = 2 * self.lane_s(self._batch_tokens, priority)
-        spare_s = min(self.wait_s(waiting_tokens), two_batches_s)
-        return self.wait_s(in_flight_tokens + waiting_tokens) + max(own_s, spare_s)
+        spare_s = min(waiting_tokens / rate, two_batches_s)
+        return (in_flight_tokens + waiting_tokens) / rate + max(own_s, spare_s)
 
     def reject(self, tokens: int, queue_tokens: int, now_s: float, why: str) -> RequestError:
         """Count these tokens as rejected and return the caller's error, OVERLOADED.
@@ -138,6 +150,22 @@ class Admission:
             metadata={"queue_tokens": str(queue_tokens)},
             retry_after_s=max(0.001, wait_s),
         )
+
+    @property
+    def _full_tokens_per_s(self) -> float:
+        """The drain rate of all lanes together in full passes, on an engine that is as much slower
+        than its profile as in the measured passes.
+        """
+        tokens = min(self._batch_tokens, self._profile.tokens[-1])
+        profile_s = self._profile.seconds_of(tokens)
+        if not self._seconds or not profile_s:
+            return self.tokens_per_s
+        rate = self._lanes * tokens / profile_s * self._expected_s / self._seconds
+        return max(self.tokens_per_s, rate)
+
+    def _pass_s(self, tokens: int) -> float:
+        """What the profile has for a pass of `tokens`, those of all lanes together."""
+        return self._profile.seconds_of(tokens // self._lanes)
 
     def _tokens_per_s(self, priority: Priority) -> float:
         """The drain rate for this priority. Urgent batches preempt work that yields, which gets

@@ -17,10 +17,10 @@ from .execution import ForwardPass
 class Outcome(NamedTuple):
     """The outcome of a text, or of several that the caller gets together.
 
-    `total_s` is the time from arrival, in seconds. `texts` counts the texts with scores, and
-    `tokens` their tokens. If one failed, `texts` is None, and `reason` says why. `stages_s` are the
-    times of tokenizing, the queue and the device, each of the slowest text; None if all answers
-    were cached.
+    `total_s` is the time from arrival, in seconds. `texts` counts the texts with scores, `tokens`
+    their tokens, and `windows` their windows, one for a text that fits. If one failed, `texts` is
+    None, and `reason` says why. `stages_s` are the times of tokenizing, the queue and the device,
+    each of the slowest text; None if all answers were cached.
     """
 
     total_s: float
@@ -29,6 +29,7 @@ class Outcome(NamedTuple):
     tokens: int = 0
     priority: Priority = Priority.INTERACTIVE
     reason: str = ""
+    windows: int = 0
 
     @staticmethod
     def of_all(total_s: float, outcomes: Sequence["Outcome"]) -> "Outcome":
@@ -38,12 +39,14 @@ class Outcome(NamedTuple):
             return failed._replace(total_s=total_s)
         texts = sum(outcome.texts or 0 for outcome in outcomes)
         tokens = sum(outcome.tokens for outcome in outcomes)
+        windows = sum(outcome.windows for outcome in outcomes)
         priority = outcomes[0].priority if outcomes else Priority.INTERACTIVE
         stages_s = [outcome.stages_s for outcome in outcomes if outcome.stages_s is not None]
         if not stages_s:
-            return Outcome(total_s, texts, None, tokens, priority)
+            return Outcome(total_s, texts, None, tokens, priority, windows=windows)
         tokenize_s, queue_s, inference_s = map(max, zip(*stages_s, strict=True))
-        return Outcome(total_s, texts, (tokenize_s, queue_s, inference_s), tokens, priority)
+        stages = (tokenize_s, queue_s, inference_s)
+        return Outcome(total_s, texts, stages, tokens, priority, windows=windows)
 
 
 @dataclass(slots=True)
@@ -51,8 +54,8 @@ class Figures:
     """Outcomes by how they ended, stages of those that were computed, and forward passes.
 
     Times are in seconds. `hit` counts outcomes whose answers were all cached, and `rest` is the
-    time outside the stages. `texts` counts the texts with scores, `tokens` their tokens, and
-    `reasons` why others failed. `passes` are the times of forward passes by number of texts.
+    time outside the stages. `texts` counts the texts with scores, `tokens` and `windows` theirs,
+    and `reasons` why others failed. `passes` are the times of forward passes by number of texts.
     `pass_s`, `pass_tokens` and `pass_fill` cover all passes; `pass_fill` is the share of a full
     batch. `last_s` is the time of the last outcome, in seconds since 1970, 0 for none.
     """
@@ -68,6 +71,7 @@ class Figures:
     rest: Total = field(default_factory=Total)
     texts: int = 0
     tokens: int = 0
+    windows: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     last_s: float = 0.0
     passes: dict[int, Total] = field(default_factory=dict)
@@ -91,13 +95,14 @@ class Figures:
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome."""
-        total_s, texts, stages_s, tokens, priority, reason = outcome
+        total_s, texts, stages_s, tokens, priority, reason, windows = outcome
         if texts is None:
             self.fail.add(total_s)
             self.reasons[reason] += 1
             return
         self.texts += texts
         self.tokens += tokens
+        self.windows += windows
         self.success.add(total_s)
         if stages_s is None:
             self.hit.add(total_s)

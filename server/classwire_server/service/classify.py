@@ -11,7 +11,16 @@ from classwire_server.tokenization import OffsetUnit, tokens_made
 
 from .answers import traits_of
 from .items import run
-from .options import OFFSET_UNITS, Options, check_spans, parse_enum, parse_fit, parse_options
+from .options import (
+    OFFSET_UNITS,
+    Options,
+    check_spans,
+    default_aggregation,
+    parse_aggregation,
+    parse_enum,
+    parse_fit,
+    parse_options,
+)
 from .rank import RankRequest, rank
 from .requests import BatchRequest, ClassifyRequest, check_size, check_text, max_texts, text_of
 from .responses import model_ref, timing_of, write_outcomes
@@ -71,6 +80,7 @@ class ClassifyService:
         model = self._model(request.model, call)
         check_spans(model, "model")
         fit = parse_fit(request, model, "")
+        parse_aggregation(request, default_aggregation(model), "")  # has no effect
         unit = parse_enum(request.offset_unit, OFFSET_UNITS, "offset_unit") or OffsetUnit.UNICODE
         rate = call.caller.rate
         rate.check(call.received_s)

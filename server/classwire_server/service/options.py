@@ -99,7 +99,7 @@ def parse_options(
         min_score=min_score,
         activation=activation,
         fit=fit,
-        aggregation=parse_aggregation(options.windows, default_aggregation(model), field),
+        aggregation=parse_aggregation(options, default_aggregation(model), f"{field}."),
         include_logits=options.include_logits,
         include_tokens=options.include_tokens,
         include_windows=options.include_windows,
@@ -161,10 +161,10 @@ def default_aggregation(model: ServedModel) -> Aggregation:
     return Aggregation.MAX_SCORE if is_multi_label else Aggregation.MEAN_LOGITS
 
 
-def parse_aggregation(windows: pb.WindowOptions, default: Aggregation, field: str) -> Aggregation:
+def parse_aggregation(options: FitOptions, default: Aggregation, prefix: str) -> Aggregation:
     """How the answers of windows become one. Raises RequestError UNKNOWN_ENUM."""
-    path = f"{field}.windows.aggregation"
-    return parse_enum(windows.aggregation, AGGREGATIONS, path) or default
+    path = f"{prefix}windows.aggregation"
+    return parse_enum(options.windows.aggregation, AGGREGATIONS, path) or default
 
 
 def check_spans(model: ServedModel, field: str) -> None:

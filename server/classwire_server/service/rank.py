@@ -34,6 +34,7 @@ from .requests import (
     check_size,
     check_string,
     string_or_error,
+    too_many_windows,
     windows_of,
 )
 from .responses import model_ref, timing_of
@@ -73,7 +74,7 @@ class RankOptions:
             labels.index(options.label) if options.label else 0,
             activation,
             parse_fit(options, model, "options."),
-            parse_aggregation(options.windows, Aggregation.MAX_SCORE, "options"),
+            parse_aggregation(options, Aggregation.MAX_SCORE, "options."),
             PRIORITIES.get(options.priority, Priority.INTERACTIVE),
         )
 
@@ -119,8 +120,9 @@ class RankRequest:
         for start in range(0, len(self.documents), TEXTS_AT_ONCE):
             for outcome in self._encode(query, start):
                 windows += windows_of(outcome)
-                check_size(windows, most, "documents", "windows")
                 outcomes.append(outcome)
+                if windows > most:
+                    raise too_many_windows(windows, most, "documents", outcomes)
         return outcomes
 
     def _encode(self, query: Sequence[int], start: int) -> Iterator[Tokenized]:

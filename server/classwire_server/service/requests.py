@@ -10,7 +10,7 @@ from classwire_server.errors import RequestError
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.status import request_error
 from classwire_server.scheduling.batch import Priority
-from classwire_server.tokenization import Text, Tokenized, Windows
+from classwire_server.tokenization import Text, Tokenized, Windows, tokens_made
 from classwire_server.tokenization.fitting import too_many_tokens
 from classwire_server.windows import WindowPlan
 
@@ -103,12 +103,28 @@ def windows_of(outcome: Tokenized) -> int:
 def check_size(items: int, limit: int, field: str, kind: str = "texts") -> None:
     """Raises RequestError TOO_MANY_ITEMS, naming the field, for a call over a limit."""
     if items > limit:
-        raise RequestError(
-            Reason.TOO_MANY_ITEMS,
-            f"{items} {kind}, and the limit is {limit}",
-            field=field,
-            metadata={"items": str(items), "max_items": str(limit)},
-        )
+        raise too_many_items(items, limit, field, kind)
+
+
+def too_many_items(items: int, limit: int, field: str, kind: str) -> RequestError:
+    """The error of a call over a limit."""
+    return RequestError(
+        Reason.TOO_MANY_ITEMS,
+        f"{items} {kind}, and the limit is {limit}",
+        field=field,
+        metadata={"items": str(items), "max_items": str(limit)},
+    )
+
+
+def too_many_windows(
+    windows: int, limit: int, field: str, outcomes: Iterable[Tokenized]
+) -> RequestError:
+    """The error of a call whose texts have more windows than it may; the caller pays for those that
+    were tokenized.
+    """
+    error = too_many_items(windows, limit, field, "windows")
+    error.tokens = sum(map(tokens_made, outcomes))
+    return error
 
 
 def max_texts(model: ServedModel, options: Options) -> int:

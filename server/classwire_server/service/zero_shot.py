@@ -21,7 +21,7 @@ from classwire_server.windows import Aggregation, WindowPlan
 from .answers import answers_of, count, traits_of, window_logits
 from .items import Item, run
 from .options import PRIORITIES, bad_option, parse_aggregation, parse_fit, parse_min_score
-from .requests import check_size, check_string, windows_of
+from .requests import check_size, check_string, too_many_windows, windows_of
 from .responses import model_ref, timing_of
 from .tasks import EntailmentLabels, pairs_of, unsuitable
 
@@ -57,7 +57,7 @@ class ZeroShotOptions:
             options.top_k,
             parse_min_score(options, Activation.SOFTMAX, "options"),
             parse_fit(options, model, "options."),
-            parse_aggregation(options.windows, default, "options"),
+            parse_aggregation(options, default, "options."),
             PRIORITIES.get(options.priority, Priority.INTERACTIVE),
         )
 
@@ -115,9 +115,10 @@ class ZeroShotRequest:
                 raise outcome
             return outcome
 
-        windows = windows_of(encoded(longest)) * len(plain)
-        limit = self.model.limits.max_windows_per_call
-        check_size(windows, limit, "candidate_labels", "windows")
+        first = encoded(longest)
+        windows, limit = windows_of(first) * len(plain), self.model.limits.max_windows_per_call
+        if windows > limit:
+            raise too_many_windows(windows, limit, "candidate_labels", [first])
         return [encoded(place) for place in range(len(plain))]
 
 

@@ -34,14 +34,12 @@ Tokenized = Encoding | Windows | Exception
 
 
 def tokens_made(outcome: Tokenized) -> int:
-    """Number of tokens of a text, also of one that was rejected for too many; else 0."""
+    """Number of tokens that the server made of a text, also of one that it then rejected."""
     if isinstance(outcome, Encoding):
         return len(outcome.ids)
     if isinstance(outcome, Windows):
         return outcome.total_tokens
-    if isinstance(outcome, RequestError) and outcome.reason is Reason.TOO_MANY_TOKENS:
-        return int(outcome.metadata["tokens"])
-    return 0
+    return outcome.tokens if isinstance(outcome, RequestError) else 0
 
 
 class Tokenization:

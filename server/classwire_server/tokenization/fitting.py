@@ -22,10 +22,12 @@ Fit = Truncation | WindowPlan
 """How to handle a text that does not fit, for one call: WINDOWS with its plan."""
 
 
-def too_many(message: str, field: str, **metadata: int) -> RequestError:
-    """The error TOO_MANY_TOKENS with these values; `tokens` is what the caller's rate pays for."""
-    values = {name: str(value) for name, value in metadata.items()}
-    return RequestError(Reason.TOO_MANY_TOKENS, message, field=field, metadata=values)
+def too_many(message: str, field: str, tokens: int, **metadata: int) -> RequestError:
+    """The error TOO_MANY_TOKENS of a text of `tokens`, with these values."""
+    values = {name: str(value) for name, value in {"tokens": tokens, **metadata}.items()}
+    return RequestError(
+        Reason.TOO_MANY_TOKENS, message, field=field, metadata=values, tokens=tokens
+    )
 
 
 def too_many_tokens(tokens: int, max_tokens: int) -> RequestError:

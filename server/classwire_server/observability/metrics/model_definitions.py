@@ -21,6 +21,12 @@ SCORED = Metric("classwire_texts_total", "counter", "Texts scored.", ("model",))
 TEXT_TOKENS = Metric(
     "classwire_text_tokens_total", "counter", "Tokens of scored texts.", ("model",)
 )
+TEXT_WINDOWS = Metric(
+    "classwire_text_windows_total",
+    "counter",
+    "Windows of scored texts. A text that fits into the model counts as one.",
+    ("model",),
+)
 TEXT_FAILURES = Metric(
     "classwire_text_failures_total",
     "counter",
@@ -215,6 +221,7 @@ MODEL_GROUPS = {
     "Texts": (
         SCORED,
         TEXT_TOKENS,
+        TEXT_WINDOWS,
         TEXT_FAILURES,
         TEXTS_EXPIRED,
         TEXTS_CANCELLED,

@@ -30,6 +30,7 @@ class _Snapshot(NamedTuple):
 _VALUES: dict[Metric, Callable[[_Snapshot], float | Histogram]] = {
     definitions.SCORED: lambda snapshot: snapshot.figures.texts,
     definitions.TEXT_TOKENS: lambda snapshot: snapshot.figures.tokens,
+    definitions.TEXT_WINDOWS: lambda snapshot: snapshot.figures.windows,
     definitions.TEXTS_EXPIRED: lambda snapshot: snapshot.backlog.events.expired,
     definitions.TEXTS_CANCELLED: lambda snapshot: snapshot.backlog.events.cancelled,
     definitions.TEXTS_RETRIED: lambda snapshot: snapshot.backlog.events.retried,
