@@ -15,6 +15,8 @@ from classwire_server.engine.compilation.cache import cache_folder
 from classwire_server.engine.cores import Division, cores_choice, divide, divide_gpu, usable_cores
 from classwire_server.engine.forward.attention import gpu_attention
 from classwire_server.engine.forward.device import choose_device
+from classwire_server.engine.forward.device import prepare as prepare_device
+from classwire_server.engine.forward.graphs import GraphedEngine
 from classwire_server.engine.forward.runner import OneByOne, Runner
 from classwire_server.engine.latency_profile import (
     LAST_TOKENS,
@@ -26,6 +28,7 @@ from classwire_server.errors import ConfigError
 
 from .calibration import calibration_texts
 from .direct_use import DirectUse
+from .graphs import graphed
 from .layouts import TorchEngine, choose_layout, unpack
 from .measurement import Measurement, Sample
 from .parity import ParityCheck, check_by_direct_use, check_by_engine
@@ -49,7 +52,7 @@ class Selection:
     """
 
     checkpoint: Checkpoint
-    engine: TorchEngine
+    engine: TorchEngine | GraphedEngine
     layout: str
     has_reordered_weights: bool
     deviation: Deviation
@@ -110,6 +113,7 @@ def prepare(source: ModelSource, config: ServerConfig, device: str) -> Prepared:
     if config.precision == Precision.INT8.value and device != "cpu":
         raise ConfigError("precision", f"int8 runs on the CPU only, and the device is {device}")
     torch.set_num_threads(division.threads)
+    prepare_device(device)
     with stage(source.name, "reading the weights"):
         read = read_checkpoint(source, config)
     return Prepared(read, config, device, division, tuple(choices))
@@ -164,7 +168,7 @@ def measured(prepared: Prepared) -> Selection:
             torch.set_num_threads(division.threads)
     choices.append(Choice("precision", engine.traits.precision.value, why))
     if device.startswith("cuda") and engine.traits.layout is Layout.PACKED:
-        choices.append(gpu_attention(engine.traits.precision))
+        choices.append(gpu_attention(engine.traits.precision, device))
     reordered = None
     if engine.traits.precision is Precision.FLOAT32 and device == "cpu":
         with stage(name, "reordering the weights"):
@@ -173,13 +177,19 @@ def measured(prepared: Prepared) -> Selection:
         choices.append(choice)
     if device == "cpu":
         choices += _execution(config)
+    chosen: TorchEngine | GraphedEngine = engine
+    if device.startswith("cuda"):
+        with stage(name, "recording CUDA graphs"):
+            found, choice = graphed(engine, deviation, parity_check, config)
+        chosen = found or engine
+        choices.append(choice)
     with stage(name, "measuring passes"):
-        profile = _measured_profile(engine, float32_check, config)
+        profile = _measured_profile(chosen, float32_check, config)
     choices.append(_batches(profile, config))
     log.debug("%s: batches of %s: %s", name, choices[-1].value, choices[-1].why)
     return Selection(
         checkpoint,
-        engine,
+        chosen,
         layout.build.layout,
         reordered is not None,
         deviation,
@@ -198,7 +208,7 @@ def as_run(engine: Runner, deterministic: bool) -> Runner:
 
 
 def _measured_profile(
-    engine: TorchEngine, parity_check: ParityCheck, config: ServerConfig
+    engine: TorchEngine | GraphedEngine, parity_check: ParityCheck, config: ServerConfig
 ) -> LatencyProfile:
     runner = as_run(engine, config.deterministic)
     return measure_profile(

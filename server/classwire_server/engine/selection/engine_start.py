@@ -9,8 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 import classwire_server
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
@@ -73,7 +71,7 @@ class EngineStart:
                 prepared = self._prepare(source, config, device)
         if self.measurement is None:
             self.selection = measured(prepared)
-            if not config.compile:
+            if prepared.device == "cpu" and not config.compile:
                 self.serves(
                     self.selection.finished(self.selection.engine), self.selection.deviation
                 )
@@ -119,8 +117,10 @@ class EngineStart:
 
     def _prepare(self, source: ModelSource, config: ServerConfig, device: str) -> Prepared:
         prepared = prepare(source, config, device)
-        # The checkpoint's own code may do anything, and no stamp shows it.
-        contents = None if config.trust_remote_code else prepared.read.contents
+        # The checkpoint's own code may do anything, and no stamp shows it. A GPU's engine has more
+        # parts than a measurement describes.
+        is_kept = prepared.device == "cpu" and not config.trust_remote_code
+        contents = prepared.read.contents if is_kept else None
         self._contents = contents
         self._circumstances = {} if contents is None else circumstances(prepared, contents.location)
         return prepared
@@ -151,7 +151,6 @@ def circumstances(prepared: Prepared, location: str) -> Mapping[str, str]:
         "versions": " ".join(versions()),
         "code": source_digest(Path(classwire_server.__file__).parent),
         "processor": "\n".join(processor()),
-        "gpu": torch.cuda.get_device_name(device) if device.startswith("cuda") else "",
         "device": device,
         "lanes": str(prepared.division.lanes),
         "threads": str(prepared.division.threads),

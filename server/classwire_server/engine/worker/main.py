@@ -88,6 +88,7 @@ class _Worker:
         with stage(job.source.name, f"asking the hub for {job.source.location}"):
             ask_hub(job.source, job.config)
         with stage(job.source.name, "importing torch"):
+            from classwire_server.engine.forward.device import release
             from classwire_server.engine.selection.engine_start import EngineStart
 
             from .memory import IdleAction, release_memory
@@ -101,6 +102,7 @@ class _Worker:
         self._selection: Selection = self._start.selection
         self._runner: Runner = self._selection.finished(self._selection.engine)
         release_memory()
+        release(self._runner.traits.device)
         self._idle = IdleAction()
         # Well below the timeout, so that the server does not take a paused pass for a hung one.
         PREEMPTION.max_pause_s = min(MAX_PAUSE_S, job.config.worker_timeout_s / 4)
