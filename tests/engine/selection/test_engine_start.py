@@ -157,7 +157,9 @@ def test_own_code_is_measured_at_every_start(begin: Begin, asked: list[Text]) ->
     assert asked
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_an_engine_that_computes_something_else(
+    precision: str,
     begin: Begin,
     configure: Callable[..., ServerConfig],
     asked: list[Text],
@@ -165,23 +167,23 @@ def test_an_engine_that_computes_something_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A start compares the logits of a sample with those of the measured engine."""
-    begin()
-    config = configure()
+    begin(precision=precision)
+    config = configure(precision=precision)
     ready = prepare(config.sources[0], config, "cpu")
     assert ready.read.contents is not None
     cache = MeasurementCache(entry_file().parent.parent)
     entry = cache.find(circumstances(ready, ready.read.contents.location))
     assert entry is not None
     rows = entry.measurement.sample.logits
-    moved = tuple(tuple(value + 0.01 * n for n, value in enumerate(row)) for row in rows)
+    moved = tuple(tuple(value + n for n, value in enumerate(row)) for row in rows)
     sample = replace(entry.measurement.sample, logits=moved)
     cache.keep(replace(entry, measurement=replace(entry.measurement, sample=sample)))
     asked.clear()
-    begin()
+    begin(precision=precision)
     assert asked
     assert any(line.startswith("bert: measuring anew: ") for line in caplog.messages)
     asked.clear()
-    begin()
+    begin(precision=precision)
     assert not asked
 
 

@@ -36,8 +36,7 @@ class EngineStart:
     """Selects the engine of a model, and keeps what it measures for later starts.
 
     `known` is the measurement of a worker that this one replaces. `anew` measures whatever earlier
-    starts have measured. On a GPU each start measures: CUDA graphs are recorded at each start.
-    Raises what `select` raises. For one thread of the worker.
+    starts have measured. Raises what `select` raises. For one thread of the worker.
     """
 
     def __init__(
@@ -59,8 +58,8 @@ class EngineStart:
         if known is None:
             self._found = None if anew else self._find()
             wanted = None if self._found is None else self._found.measurement
-        elif prepared.device != "cpu" or known.fingerprint != prepared.read.fingerprint():
-            wanted = None  # changed files: the server will notice
+        elif known.fingerprint != prepared.read.fingerprint():
+            wanted = None  # the files have changed, which the server will notice
         if wanted is not None:
             try:
                 self.selection = rebuilt(prepared, wanted)
@@ -72,7 +71,7 @@ class EngineStart:
                 prepared = self._prepare(source, config, device)
         if self.measurement is None:
             self.selection = measured(prepared)
-            if not config.compile:
+            if prepared.device == "cpu" and not config.compile:
                 self.serves(
                     self.selection.finished(self.selection.engine), self.selection.deviation
                 )
@@ -118,7 +117,8 @@ class EngineStart:
 
     def _prepare(self, source: ModelSource, config: ServerConfig, device: str) -> Prepared:
         prepared = prepare(source, config, device)
-        # The checkpoint's own code may do anything, and no stamp shows it.
+        # The checkpoint's own code may do anything, and no stamp shows it. A GPU's engine has more
+        # parts than a measurement describes.
         is_kept = prepared.device == "cpu" and not config.trust_remote_code
         contents = prepared.read.contents if is_kept else None
         self._contents = contents
@@ -142,7 +142,7 @@ class EngineStart:
 
 def circumstances(prepared: Prepared, location: str) -> Mapping[str, str]:
     """All that a measurement depends on besides the contents of the files, by name."""
-    config = prepared.config
+    config, device = prepared.config, prepared.device
     known = {name: str(getattr(config, name)) for name in _SETTINGS}
     with suppress(importlib.metadata.PackageNotFoundError):
         known["peft"] = importlib.metadata.version("peft")
@@ -151,6 +151,7 @@ def circumstances(prepared: Prepared, location: str) -> Mapping[str, str]:
         "versions": " ".join(versions()),
         "code": source_digest(Path(classwire_server.__file__).parent),
         "processor": "\n".join(processor()),
+        "device": device,
         "lanes": str(prepared.division.lanes),
         "threads": str(prepared.division.threads),
         "calibration": _digest_of(config.calibration),
