@@ -66,7 +66,9 @@ def test_other_scores(
     class Wrong(GraphedEngine):
         def run(self, texts: PackedTexts) -> np.ndarray:
             logits = super().run(texts)
-            if (len(texts.lengths) > 1) == (wrong_from > 1):
+            is_lone = len(texts.lengths) == 1
+            # The longest of the check's texts is alone in its batch anyway.
+            if not is_lone if wrong_from > 1 else is_lone and len(texts.ids) < 30:
                 logits += np.arange(logits.shape[1])
             return logits
 
