@@ -69,7 +69,7 @@ def replicas(count: int) -> Iterator[list[str]]:
 
     Raises RuntimeError if one does not start; its reason is on standard error.
     """
-    command = [sys.executable, "-m", "classwire", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "classwire", "serve", "--port", "0", "--log-level", "warning"]
     with ExitStack() as ends:
         started = [
             ends.enter_context(_ended(subprocess.Popen(

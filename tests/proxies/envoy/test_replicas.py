@@ -14,11 +14,13 @@ from classwire import Client
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
 from scripts.envoy import Envoy
 from tests.chaos.callers import Callers, Ledger
 from tests.chaos.known import Known
 from tests.chaos.servers import Forked, Replica
-from tests.contract.engines import PATIENCE_S, eventually
+from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.proxies.envoy.conftest import ChannelTo, ConnectTo, StartEnvoy
 
 ANSWERS = 100
@@ -149,34 +151,45 @@ def test_replicas_are_replaced_under_load(
 
 
 def test_a_drain_fails_no_call_of_a_bare_stub(
-    start_envoy: StartEnvoy, channel_to: ChannelTo, replicas: list[Replica]
+    start_envoy: StartEnvoy, channel_to: ChannelTo, servers: list[Server]
 ) -> None:
-    """A stub without retries gets an answer to every call while replicas drain and start again."""
-    envoy = start_envoy([replica.target for replica in replicas])
+    """A stub without retries gets an answer to every call while each replica leaves the file, drains,
+    starts again and comes back.
+    """
+    model = servers[0].config.model
+
+    def started(port: int = 0) -> Server:
+        server = Server(ServerConfig(port=port, model=model), FakeEngine().launch)
+        server.start()
+        return server
+
+    running = [started(), started()]
+    envoy = start_envoy([server.target for server in running], model="tiny")
     over = threading.Event()
     statuses: Counter[str] = Counter()
-
-    with ExitStack() as ends:
-        ends.callback(over.set)
-        stub = ClassifyServiceStub(channel_to(envoy.target))
-        callers = [
-            threading.Thread(target=_call, args=(stub, over, statuses), daemon=True)
-            for _ in range(4)
-        ]
-        for caller in callers:
-            caller.start()
-        for replica in replicas:
+    stub = ClassifyServiceStub(channel_to(envoy.target))
+    callers = [
+        threading.Thread(target=_call, args=(stub, over, statuses), daemon=True) for _ in range(4)
+    ]
+    for caller in callers:
+        caller.start()
+    try:
+        for number, server in enumerate(running):
             enough = statuses["OK"] + ANSWERS
             assert eventually(lambda enough=enough: statuses["OK"] >= enough)  # type: ignore[misc]
-            replica.end(signal.SIGTERM)
+            envoy.set_replicas([other.target for other in running if other is not server])
             assert eventually(lambda: len(envoy.ready()) == 1)
-            replica.start()
+            server.stop()
+            running[number] = started(server.port)
+            envoy.set_replicas([other.target for other in running])
             assert eventually(lambda: len(envoy.ready()) == 2)
+    finally:
         over.set()
         for caller in callers:
             caller.join(PATIENCE_S)
+        for server in running:
+            server.stop()
 
-    print(statuses, [line[:700] for line in envoy.log.splitlines() if "UNAVAIL" in line][:3])
     assert statuses.keys() == {"OK"}
 
 
