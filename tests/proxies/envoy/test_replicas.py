@@ -153,7 +153,7 @@ def test_replicas_are_replaced_under_load(
 def test_a_drain_fails_no_call_of_a_bare_stub(
     start_envoy: StartEnvoy, channel_to: ChannelTo, servers: list[Server]
 ) -> None:
-    """A stub without retries gets an answer to every call while each replica leaves the file, drains,
+    """A stub without retries gets all its answers while each replica leaves the file, drains,
     starts again and comes back.
     """
     model = servers[0].config.model
