@@ -69,7 +69,7 @@ def unary(target: str, seconds: float) -> Sample:
     def calls(client: Client) -> Iterator[Classification]:
         yield from map(client.classify, texts())
 
-    return _measure(target, seconds, [calls] * CALLERS)
+    return _measure(target, seconds, [calls] * CALLERS, retry=True)
 
 
 def streams(target: str, seconds: float) -> Sample:
@@ -80,11 +80,15 @@ def streams(target: str, seconds: float) -> Sample:
             assert isinstance(outcome, Classification), outcome
             yield outcome
 
-    return _measure(target, seconds, [results] * STREAMS)
+    return _measure(target, seconds, [results] * STREAMS, retry=False)
 
 
 def _measure(
-    target: str, seconds: float, kinds: Sequence[Callable[[Client], Iterator[Classification]]]
+    target: str,
+    seconds: float,
+    kinds: Sequence[Callable[[Client], Iterator[Classification]]],
+    *,
+    retry: bool,
 ) -> Sample:
     """Count answers for some seconds, after a quarter of that time."""
     began_s = time.monotonic() + seconds / 4
@@ -102,7 +106,7 @@ def _measure(
             last_s = now_s
 
     with ExitStack() as ends:
-        clients = [ends.enter_context(Client(target)) for _ in kinds]
+        clients = [ends.enter_context(Client(target, retry=retry)) for _ in kinds]
         threads = [
             threading.Thread(target=run, args=(kind(client),), daemon=True)
             for kind, client in zip(kinds, clients, strict=True)
