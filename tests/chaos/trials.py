@@ -6,6 +6,7 @@ from tests.chaos.fuzz.trial import FUZZ
 
 from .failover import FAILOVER
 from .fairness import FAIRNESS
+from .fleet import FLEET
 from .idle_streams import IDLE_STREAMS
 from .kills import KILLS
 from .long_texts import LONG_TEXTS
@@ -15,6 +16,7 @@ from .raising import RAISING
 from .rolling import ROLLING
 from .rotation import ROTATION
 from .sharing import SHARING
+from .slow_replica import SLOW_REPLICA
 from .soak import SOAK
 from .standstill import STANDSTILL
 from .storm import STORM
@@ -38,6 +40,8 @@ TRIALS: Mapping[str, Trial] = {
         FAILOVER,
         LONG_TEXTS,
         ROLLING,
+        FLEET,
+        SLOW_REPLICA,
         ROTATION,
         SWAPS_TRIAL,
         STORM,

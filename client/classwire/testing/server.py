@@ -142,9 +142,11 @@ class FakeServer:
         self._script.released.set()
 
     def set_serving(self, serving: bool) -> None:
-        """Set the health: SERVING (the default) or NOT_SERVING."""
-        status = health_pb2.HealthCheckResponse.SERVING
-        self._health.set("", status if serving else health_pb2.HealthCheckResponse.NOT_SERVING)
+        """Set the health of server and model: SERVING (the default) or NOT_SERVING."""
+        statuses = health_pb2.HealthCheckResponse
+        status = statuses.SERVING if serving else statuses.NOT_SERVING
+        for name in ("", f"classwire.model.{self.model.name}"):
+            self._health.set(name, status)
 
     def start(self) -> None:
         """Start to listen. Entering the context does this."""
