@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .contract.reasons import Reason
@@ -50,3 +51,19 @@ PRIORITY = EnumWords(pb.Priority)
 PROBLEM_TYPE = EnumWords(pb.ProblemType)
 TRUNCATION = EnumWords(pb.Truncation)
 WINDOW_AGGREGATION = EnumWords(pb.WindowAggregation)
+
+_BY_OPTION: Mapping[str, EnumWords] = {
+    "activation": ACTIVATION,
+    "aggregation": WINDOW_AGGREGATION,
+    "offset_unit": OFFSET_UNIT,
+    "priority": PRIORITY,
+    "truncation": TRUNCATION,
+}
+
+
+def sent(field: str, number: str) -> str | None:
+    """The option at a field's path, and the word that its number is; None if unknown here."""
+    option = field.rpartition(".")[2]
+    if option not in _BY_OPTION or not number.isdecimal():
+        return None
+    return f"{option} {_BY_OPTION[option].word(int(number))!r}"

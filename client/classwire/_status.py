@@ -10,6 +10,7 @@ import grpc
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
+from . import _enums
 from .contract.reasons import DOMAIN, Reason
 from .errors import (
     CancelledError,
@@ -101,7 +102,9 @@ def from_status(code: grpc.StatusCode, message: str, details: str | bytes | None
         code, message = _BY_NUMBER.get(told.code, code), told.message
     if info.reason == Reason.UNKNOWN_ENUM:
         # The client sends only what it knows, so this server does not know what the client knows.
-        message += ": the server is older than this client"
+        sent = _enums.sent(violation.field if violation else "", info.metadata.get("value", ""))
+        message = f"it does not know {sent}" if sent else message
+        message = f"the server is older than this client: {message}"
     return _class_for(code, info.reason)(
         message or code.value[1],
         code=code,

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from ._retry import Deadline, Retry, is_timeout
 from .errors import ClasswireError, UnimplementedError
+from .v1 import classwire_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +60,29 @@ Doings: TypeAlias = Generator[Call | Pause, Any, R]
 
 
 def newer_call(call: Call) -> Steps[Reply]:
-    """Make a call that older servers do not have; the error says so."""
+    """Make a call that older servers do not have; the error says so if the server is one."""
     try:
         reply: Reply = yield call
     except UnimplementedError as error:
         if error.reason is not None:
             raise
-        message = f"the server has no method {call.method}: it is older than this client"
-        clearer = UnimplementedError(message)
-        clearer.request_id = error.request_id
-        raise clearer from error
+        raise (yield from _of_older_server(call, error)) from error
     return reply
+
+
+def _of_older_server(call: Call, error: UnimplementedError) -> Steps[UnimplementedError]:
+    """A clearer error if a Classwire server lacks the method; else the same, as for a server of
+    something else.
+    """
+    try:
+        response, _ = yield Call("models", "GetServerInfo", pb.GetServerInfoRequest())
+    except ClasswireError:
+        return error
+    return UnimplementedError(
+        f"the server, Classwire {response.version}, is older than this client: "
+        f"it has no {call.method}",
+        request_id=error.request_id,
+    )
 
 
 def retried(steps: Steps[R], retry: Retry, deadline: Deadline) -> Doings[R]:

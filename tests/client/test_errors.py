@@ -181,6 +181,27 @@ def test_an_unknown_reason_stays_a_string() -> None:
     assert type(from_item_error(pb.ItemError(code=99, reason="ODD"))) is InternalError
 
 
+@pytest.mark.parametrize(
+    ("field", "number", "told"),
+    [
+        ("options.truncation", "4", "it does not know truncation 'windows'"),
+        ("config.options.windows.aggregation", "2", "it does not know aggregation 'max_score'"),
+        ("config.ordering", "7", "7 is not a known value"),
+        ("options.truncation", "", "7 is not a known value"),
+    ],
+)
+def test_a_value_that_the_server_does_not_know(field: str, number: str, told: str) -> None:
+    """The client sent the value, so the server is older; the message has the caller's word."""
+    info = error_details_pb2.ErrorInfo(
+        domain="classwire", reason=Reason.UNKNOWN_ENUM, metadata={"value": number}
+    )
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field)
+    told_by_server = details(info, error_details_pb2.BadRequest(field_violations=[violation]))
+    error = from_status(grpc.StatusCode.INVALID_ARGUMENT, "7 is not a known value", told_by_server)
+    assert error.message == f"the server is older than this client: {told}"
+    assert (type(error), error.field) == (InvalidInputError, field)
+
+
 def test_a_reason_of_another_domain_is_ignored() -> None:
     """An ErrorInfo of another domain, which a proxy may add, gives no reason."""
     info = error_details_pb2.ErrorInfo(reason="POISON_INPUT", domain="example.com")
