@@ -92,7 +92,7 @@ def classify_batch(
     if known is not None:
         limits[name] = known
         most = _texts_per_call(known, options)
-    for batch in _requests.batches(inputs, most):
+    for batch in _requests.batches(inputs, most, lambda each: each[1].ByteSize()):
         try:
             outcomes |= yield from _batch(batch, name, options)
         except ClasswireError as error:

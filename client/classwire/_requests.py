@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias, TypeVar, Unpack
 
 from . import _enums
@@ -27,6 +27,7 @@ Metadata: TypeAlias = Mapping[str, str | bytes | Sequence[str] | Sequence[bytes]
 Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 Elements = TypeVar("Elements")
+T = TypeVar("T")
 
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 _METADATA_TEXT = re.compile(r"[ -~]*")
@@ -194,18 +195,22 @@ def unicode(value: str, field: str) -> str:
 
 
 def batches(
-    inputs: Sequence[tuple[int, pb.TextInput]], max_texts: int
-) -> Iterator[Sequence[tuple[int, pb.TextInput]]]:
-    """Split numbered inputs into messages. A text over the size limit gets its own message."""
-    start, size = 0, 0
-    for end, (_, message) in enumerate(inputs):
-        length = message.ByteSize()
-        if end > start and (end - start == max_texts or size + length > MAX_MESSAGE_BYTES):
-            yield inputs[start:end]
-            start, size = end, 0
-        size += length
-    if start < len(inputs):
-        yield inputs[start:]
+    items: Iterable[T], max_items: int, size_bytes: Callable[[T], int]
+) -> Iterator[list[T]]:
+    """Split items into messages, by number and by size. One over the size limit is alone in its
+    message.
+    """
+    batch: list[T] = []
+    batch_bytes = 0
+    for item in items:
+        item_bytes = size_bytes(item)
+        if batch and (len(batch) == max_items or batch_bytes + item_bytes > MAX_MESSAGE_BYTES):
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(item)
+        batch_bytes += item_bytes
+    if batch:
+        yield batch
 
 
 def metadata(given: Metadata | None) -> Pairs:

@@ -1,7 +1,5 @@
 """The work of `classwire zero-shot`: candidate labels for texts and files."""
 
-import dataclasses
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +21,7 @@ from .connection import Connection
 from .failures import WrongUse, described
 from .files import EmitScored, score_file
 from .outputs import OutputFile
-from .records import json_line, outcome_record
+from .records import full_record, json_line, print_line
 from .rendering import console, heading, print_lines, score_lines
 from .rows import InputFile, Row
 
@@ -75,7 +73,7 @@ def zero_shot_texts(
         for number, text in enumerate(texts, start=1):
             outcome = candidates.outcome(client, TextInput(text))
             if as_json:
-                _write(text, outcome)
+                print_line(json_line(full_record(TextInput(text), outcome)))
             if isinstance(outcome, ClasswireError):
                 if len(texts) == 1:
                     raise outcome
@@ -114,17 +112,3 @@ def zero_shot_file(
     only_best = candidates.options.get("top_k") == 1
     format = target.format(source.columns, only_best=only_best, labels=candidates.labels)
     return score_file(connection, source, target, format, run)
-
-
-def _write(text: str, outcome: ZeroShotClassification | ClasswireError) -> None:
-    record = {"text": text, **outcome_record(outcome)}
-    if isinstance(outcome, ZeroShotClassification):
-        record |= {
-            "token_count": outcome.token_count,
-            "truncated_tokens": outcome.truncated_tokens,
-            "window_count": outcome.window_count,
-            "model": dataclasses.asdict(outcome.model),
-            "timing": dataclasses.asdict(outcome.timing),
-        }
-    sys.stdout.buffer.write(json_line(record))
-    sys.stdout.buffer.flush()

@@ -15,10 +15,11 @@ from classwire import ClasswireError, Client
 from .connection import Connection
 from .failures import WrongUse, described, terminating
 from .ordering import classify_rows
-from .outputs import STDOUT, Format, JsonLines, OutputFile, Scored, Table
+from .outputs import Format, JsonLines, OutputFile, Scored, Table
 from .rendering import console
 from .resumption import Written, foreign, read_written
-from .rows import STDIN, InputFile, Row, open_rows
+from .row_options import STANDARD
+from .rows import InputFile, Row, open_rows
 from .waiting import StateColumn, on_wait
 
 LINE_EVERY_S = 60.0
@@ -107,7 +108,7 @@ class FileProgress:
         )
         self._task = self._bar.add_task(
             source.name,
-            total=source.stat().st_size if source != STDIN else None,
+            total=source.stat().st_size if source != STANDARD else None,
             completed=written.input_bytes,
             state=self._state(),
             waits_until_s=None,
@@ -120,7 +121,7 @@ class FileProgress:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._bar.stop()
         stopped = "stopped after " if kind else ""
-        place = "" if self._output == STDOUT else f" in {self._output}"
+        place = "" if self._output == STANDARD else f" in {self._output}"
         if kind and place:
             place += "; continue with the same command and --resume"
         click.echo(f"{stopped}{self._state()}, {self._elapsed_s():.1f} s{place}", err=True)
@@ -164,9 +165,9 @@ class FileProgress:
 
 def _check_output(target: OutputFile, source: Path) -> None:
     output = target.path
-    if output == STDOUT or not output.exists():
+    if output == STANDARD or not output.exists():
         return
-    if source != STDIN and output.samefile(source):
+    if source != STANDARD and output.samefile(source):
         raise WrongUse(f"{output} is the file to read")
     if not target.force and not target.resume and output.is_file():
         raise WrongUse(f"{output} exists; --resume continues it, --force overwrites it")
@@ -174,7 +175,7 @@ def _check_output(target: OutputFile, source: Path) -> None:
 
 @contextmanager
 def _opened(output: Path, written: Written) -> Iterator[BinaryIO]:
-    if output == STDOUT:
+    if output == STANDARD:
         yield sys.stdout.buffer
         return
     with output.open("r+b" if written.rows else "wb") as file:

@@ -2,7 +2,7 @@
 
 import heapq
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -20,15 +20,15 @@ from classwire import (
     TextInput,
 )
 from classwire._concurrent import mapped
-from classwire._requests import MAX_MESSAGE_BYTES
+from classwire._requests import batches
 
 from .connection import Connection
 from .failures import described, terminating
 from .files import FileProgress
-from .outputs import STDOUT
 from .records import error_record, json_line, shortest
 from .rendering import bar, console, fitted, print_lines
 from .resumption import Written
+from .row_options import STANDARD
 from .rows import InputFile, Row, open_rows
 from .waiting import on_wait
 
@@ -106,9 +106,9 @@ def rank_documents(
         limits = client.model(connection.model).limits
         most = limits.max_texts_per_call if limits else _DOCUMENTS_PER_CALL
         source = documents.source
-        progress = FileProgress(source.path, STDOUT, Written()) if source else nullcontext()
+        progress = FileProgress(source.path, STANDARD, Written()) if source else nullcontext()
         with progress as shown, on_wait(shown.wait) if shown else nullcontext():
-            for part in mapped(_rank(client, query, options), _parts(rows, most)):
+            for part in mapped(_rank(client, query, options), batches(rows, most, _size_bytes)):
                 best += part.scored
                 if top_k is not None:
                     best = heapq.nsmallest(top_k, best, key=lambda each: each.order)
@@ -155,19 +155,8 @@ def _text(row: Row) -> str:
     return row.content.text if isinstance(row.content, TextInput) else ""
 
 
-def _parts(rows: Iterable[Row], most: int) -> Iterator[list[Row]]:
-    """The rows in lists that fit one call: by number, and by the size of a message."""
-    part: list[Row] = []
-    size_bytes = 0
-    for row in rows:
-        length = len(_text(row).encode("utf-8", "surrogatepass"))
-        if part and (len(part) == most or size_bytes + length > MAX_MESSAGE_BYTES):
-            yield part
-            part, size_bytes = [], 0
-        part.append(row)
-        size_bytes += length
-    if part:
-        yield part
+def _size_bytes(row: Row) -> int:
+    return len(_text(row).encode("utf-8", "surrogatepass"))
 
 
 def _lines(best: Sequence[ScoredDocument], width: int, *, with_ids: bool) -> Iterator[Text]:

@@ -83,7 +83,7 @@ def zero_shot(
     if path is None:
         errors = zero_shot_texts(connection, texts, candidates, as_json=as_json)
     else:
-        written = results.output_file(path)
+        written = results.output_file(path, as_json=as_json)
         errors = zero_shot_file(connection, rows.input_file(path), written, candidates)
     if errors:
         raise click.exceptions.Exit(FAILED)
