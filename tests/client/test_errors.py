@@ -27,12 +27,12 @@ from classwire import (
     UnimplementedError,
     UnknownModelError,
     UnusableClientError,
-    _responses,
     errors,
 )
-from classwire._requests import LONGEST_TIME_S
-from classwire._retry import FIRST_PAUSE_S, Retry
-from classwire._status import from_item_error, from_status
+from classwire._calls import responses
+from classwire._calls.requests import LONGEST_TIME_S
+from classwire._connection.retry import FIRST_PAUSE_S, Retry
+from classwire._connection.status import from_item_error, from_status
 from classwire.testing import CODES, FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -253,7 +253,7 @@ def test_odd_durations_come_through(seconds: int) -> None:
     of_call = from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "", details(info, retry_info))
     of_item = from_item_error(pb.ItemError(code=8, reason="OVERLOADED", retry_after=duration))
     limits = pb.ServerLimits(default_timeout=duration)
-    said = _responses.server_info(pb.GetServerInfoResponse(limits=limits))
+    said = responses.server_info(pb.GetServerInfoResponse(limits=limits))
     assert of_call.retry_after_s == of_item.retry_after_s == seconds
     assert said.limits.default_timeout_s == seconds
     pause_s = Retry(True, lambda: 1.0).pause_s(of_call, None)

@@ -16,9 +16,9 @@ from classwire import (
     Reason,
     UnimplementedError,
     ZeroShotClassification,
-    _ranking,
 )
-from classwire._steps import Reply
+from classwire._calls import ranking as _ranking
+from classwire._calls.steps import Reply
 from classwire.testing import FakeServer
 from classwire.testing.script import Script
 from classwire.v1 import classwire_pb2 as pb
