@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -134,8 +134,8 @@ def joined(reviews: Sequence[Review]) -> list[list[Review]]:
 
 def measure(
     subject: Subject, held_out: Sequence[Review], texts: int, window_tokens: int, rounds: int
-) -> str:
-    """Return both tables, of the longest `texts` reviews and of joined reviews, as Markdown."""
+) -> Iterator[str]:
+    """Yield each table as Markdown: of the longest `texts` reviews, and of joined reviews."""
     say = progress()
     say(f"counting the tokens of {len(held_out)} reviews")
     with Client(subject.target) as client:
@@ -144,20 +144,20 @@ def measure(
     of_reviews = readings_of_reviews(window_tokens)
     take_turns(subject, of_reviews, [review.full_text for review in reviews], rounds, say)
     lengths = [tokens_of[review] for review in reviews]
-
+    yield (
+        f"{len(reviews)} reviews of {lengths[-1]} to {lengths[0]} tokens, "
+        f"windows of {window_tokens} tokens, {rounds} rounds\n\n"
+        f"{table_of_reviews(of_reviews, reviews, sum(lengths))}"
+    )
     sets, of_joined = joined(held_out), readings_of_joined()
     joined_texts = ["\n".join(review.full_text for review in each) for each in sets]
     take_turns(subject, of_joined, joined_texts, 0, say)
     joined_tokens = sum(tokens_of[review] for each in sets for review in each)
-    parts = (
-        f"{len(reviews)} reviews of {lengths[-1]} to {lengths[0]} tokens, "
-        f"windows of {window_tokens} tokens, {rounds} rounds",
-        table_of_reviews(of_reviews, reviews, sum(lengths)),
+    yield (
         f"{len(sets)} texts of {JOINED_REVIEWS} reviews, on average "
-        f"{joined_tokens / len(sets):.0f} tokens",
-        table_of_joined(of_joined, sets, joined_tokens),
+        f"{joined_tokens / len(sets):.0f} tokens\n\n"
+        f"{table_of_joined(of_joined, sets, joined_tokens)}"
     )
-    return "\n\n".join(parts)
 
 
 def main() -> None:
@@ -174,14 +174,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     held_out = split_by_group(load_reviews(args.folder)).test
+    at = machine()
+    print(f"{datetime.now(UTC).date()}, {in_words(at)}, torch {at['torch']}", flush=True)
     with tempfile.TemporaryDirectory() as copy:
         short = shortened(EMBEDDED_FOLDER, Path(copy), args.window_tokens)
         models = ("--model", f"{WHOLE}={EMBEDDED_FOLDER}", "--model", f"{SHORT}={short}")
         with Served(*CLASSWIRE, *models) as server:
             subject = Subject(server.target, server.pids)
-            tables = measure(subject, held_out, args.texts, args.window_tokens, args.rounds)
-    at = machine()
-    print(f"{datetime.now(UTC).date()}, {in_words(at)}, torch {at['torch']}\n\n{tables}")
+            for table in measure(subject, held_out, args.texts, args.window_tokens, args.rounds):
+                print(f"\n{table}", flush=True)
 
 
 if __name__ == "__main__":
