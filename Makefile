@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo serve real-weights test check style types contract leaks proto lock \
 	train-embedded reference bench chaos compat \
 	conformance conformance-vectors wheels test-wheels test-grpcio test-tritonclient test-old-contract \
-	docs dashboards picture replay-image release audit clean
+	gpu gpu-wheels docs dashboards picture replay-image release audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -126,6 +126,13 @@ test-tritonclient: setup ## Test Triton's own client against a server, in a new 
 test-old-contract: setup ## Test the wheels of contract 1.0 against this checkout's client and server
 	@scripts/test-old-contract
 
+# Without setup: that machine has no network, and torch and transformers of its own.
+gpu: ## Test and measure on a GPU, with the wheels of `make gpu-wheels` (ARGS: --output FOLDER)
+	@$(PYTHON) -m scripts.gpu $(ARGS)
+
+gpu-wheels: setup ## Collect what `make gpu` needs on a machine without a network (ARGS: --python 3.12)
+	@$(STEP) "Collecting the wheels" $(BIN)/python -m scripts.gpu_wheels $(ARGS)
+
 docs: setup ## Build the documentation site, site/index.html; fails on a dead link
 	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet $(ARGS) docs site
 
@@ -145,5 +152,5 @@ audit: setup ## Look up every locked version in the advisory database
 	@$(BIN)/uv tool run pip-audit --strict --disable-pip --no-deps --requirement requirements.lock
 
 clean: ## Remove .venv and everything built
-	@rm -rf .venv .compat .conformance dist site .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .compat .conformance .gpu dist gpu-report site wheels .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,7 +22,7 @@ from .plan import FULL, SHORT
 from .progress import progress
 from .suite import Suite
 
-PARTS = ("engines", "served", "windows", "interference", "memory", "start", "accuracy")
+PARTS = ("engines", "served", "windows", "interference", "memory", "start", "lone", "accuracy")
 SHORT_PARTS = ("engines", "served", "windows", "interference", "start")
 
 

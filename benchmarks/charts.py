@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Page
 
 from .figures import figure
-from .targets import Result, rates, serving
+from .measures import Result, rates, serving
 
 FOLDER = Path(__file__).parents[1] / "docs" / "project" / "charts"
 OURS, OTHERS = "#1f6f8b", "#b8b8b8"

@@ -4,6 +4,7 @@ The random ones have a vocabulary in which each word of five letters is one toke
 have any length in tokens.
 """
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ _POSITIONS = 512
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes and labels of a BERT classifier with the reference's vocabulary."""
+    """The sizes and labels of a BERT classifier, by default with the reference's vocabulary."""
 
     name: str
     layers: int
@@ -36,6 +37,7 @@ class Shape:
     heads: int
     intermediate: int
     labels: tuple[str, ...] = LABELS
+    vocabulary: int = VOCABULARY
 
     @property
     def linear_flops_per_token(self) -> int:
@@ -52,15 +54,19 @@ BERT_BASE = Shape("bert-base", layers=12, hidden=768, heads=12, intermediate=3_0
 BERT_SLICE = Shape("bert-base, 2 of its layers", layers=2, hidden=768, heads=12, intermediate=3_072)
 """For short runs: BERT-base with fewer layers."""
 SMALL = Shape("small", layers=4, hidden=128, heads=2, intermediate=512)
+BERT_ENGLISH = dataclasses.replace(BERT_BASE, name="bert-base, 110 M", vocabulary=30_522)
+"""BERT-base with as many parameters as the English one: 110 million."""
+TINY = Shape("tiny", layers=2, hidden=192, heads=6, intermediate=768, vocabulary=6_000)
+"""The sizes of the embedded checkpoint."""
 
 
-def words() -> list[str]:
-    """The vocabulary's words: each has five letters and is one token."""
+def words(vocabulary: int = VOCABULARY) -> list[str]:
+    """A vocabulary's words: each has five letters and is one token."""
     places = [len(ascii_lowercase) ** power for power in range(4, -1, -1)]
     # Takes every hundredth, so that words differ in more than their last letter.
     return [
         "".join(ascii_lowercase[number // place % len(ascii_lowercase)] for place in places)
-        for number in range(0, 100 * (VOCABULARY - len(_SPECIAL) - len(_LETTERS)), 100)
+        for number in range(0, 100 * (vocabulary - len(_SPECIAL) - len(_LETTERS)), 100)
     ]
 
 
@@ -68,6 +74,13 @@ def embedded_words() -> list[str]:
     """Words that are single tokens for the embedded checkpoint."""
     tokens = (EMBEDDED_FOLDER / "vocab.txt").read_text(encoding="utf-8").split()
     return [token for token in tokens if token.isascii() and token.isalpha() and len(token) > 2]
+
+
+def words_of(checkpoint: str) -> list[str]:
+    """The words of a checkpoint: "embedded", or a shape's name."""
+    if checkpoint == "embedded":
+        return embedded_words()
+    return words(BERT_ENGLISH.vocabulary if checkpoint == BERT_ENGLISH.name else VOCABULARY)
 
 
 def texts(lengths: Sequence[int], vocabulary: Sequence[str]) -> list[str]:
@@ -82,7 +95,7 @@ def build(shape: Shape) -> "BertForSequenceClassification":
     from transformers import BertConfig, BertForSequenceClassification
 
     config = BertConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
@@ -102,6 +115,8 @@ def save(shape: Shape, folder: Path) -> None:
 
     build(shape).save_pretrained(folder)
     vocabulary = folder / "vocab.txt"
-    vocabulary.write_text("\n".join((*_SPECIAL, *_LETTERS, *words())) + "\n", encoding="utf-8")
+    vocabulary.write_text(
+        "\n".join((*_SPECIAL, *_LETTERS, *words(shape.vocabulary))) + "\n", encoding="utf-8"
+    )
     tokenizer = BertTokenizer(vocab=str(vocabulary), model_max_length=_POSITIONS)
     tokenizer.save_pretrained(folder)

@@ -1,11 +1,16 @@
 """A server that answers without parsing, to measure grpcio's own cost. Prints its address.
 
+    python -m benchmarks.echo [--pause-s SECONDS]
+
+It answers unary calls after a pause, in which the processor may sleep as during a forward pass.
 It serves the paths of ClassifyService, so that the same load runs against both. Each request gets
 the same bytes; a stream's message of n items gets a message of n results.
 """
 
+import argparse
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -43,8 +48,13 @@ _LARGE_MESSAGE_BYTES = 512
 """A size between a message of one item and one of STREAM_ITEMS, to tell them apart."""
 
 
-def _always(answer: bytes) -> Callable[[bytes, grpc.ServicerContext], bytes]:
-    return lambda request, context: answer
+def _always(answer: bytes, pause_s: float) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+    def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if pause_s:
+            time.sleep(pause_s)
+        return answer
+
+    return handle
 
 
 def _stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -57,10 +67,17 @@ def _stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterato
 
 def main() -> None:
     """Serve until the process ends."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pause-s", type=float, default=0.0)
+    pause_s = parser.parse_args().pause_s
     server = grpc.server(ThreadPoolExecutor(RPC_THREADS))
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        "Classify": grpc.unary_unary_rpc_method_handler(_always(_ANSWER.SerializeToString())),
-        "BatchClassify": grpc.unary_unary_rpc_method_handler(_always(_BATCH.SerializeToString())),
+        "Classify": grpc.unary_unary_rpc_method_handler(
+            _always(_ANSWER.SerializeToString(), pause_s)
+        ),
+        "BatchClassify": grpc.unary_unary_rpc_method_handler(
+            _always(_BATCH.SerializeToString(), pause_s)
+        ),
         "StreamClassify": grpc.stream_stream_rpc_method_handler(_stream),
     }
     service = grpc.method_handlers_generic_handler("classwire.v1.ClassifyService", handlers)

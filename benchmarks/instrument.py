@@ -117,6 +117,17 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the process ids of a process's children and of all processes below them."""
+    return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
+def processor_s(pid: int) -> float:
+    """Return a process's user and system time so far, in seconds (proc(5), stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def seconds_of(run: Callable[[], object]) -> float:
     """Return the seconds that one call takes."""
     started_s = time.perf_counter()

@@ -26,6 +26,8 @@ from .instrument import serve
 BATCH_TEXTS = 64
 STREAM_ITEMS = 32
 TIMEOUT_S = 600.0
+STAGES = ("tokenize", "queue", "inference", "total")
+"""Times that the server reports with each answer."""
 
 
 class Tally:
@@ -34,7 +36,7 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the fields below
         self._latencies_s: list[float] = []
-        self._inference_s: list[float] = []
+        self._timings: list[pb.Timing] = []
         self._batch_texts: list[int] = []
         self._computed_by: Counter[str] = Counter()
         self._failed = 0
@@ -47,18 +49,23 @@ class Tally:
         execution = pb.Execution.Name(model.engine.execution).removeprefix("EXECUTION_").lower()
         with self._lock:
             self._latencies_s += latencies_s
-            self._inference_s.append(timing.inference_us / 1e6)
+            self._timings.append(timing)
             self._batch_texts.append(timing.batch_texts)
             self._computed_by[f"{precision} {execution}"] += len(latencies_s)
             self._failed += failed
 
     def sample(self, seconds: float) -> dict[str, Any]:
-        """Return JSON: texts answered, seconds, each text's latency, and the engines."""
+        """Return JSON: texts answered, seconds, each text's latency, each answer's times, and the
+        engines.
+        """
         return {
             "texts": len(self._latencies_s),
             "seconds": seconds,
             "latencies_s": self._latencies_s,
-            "inference_s": self._inference_s,
+            **{
+                f"{stage}_s": [getattr(timing, f"{stage}_us") / 1e6 for timing in self._timings]
+                for stage in STAGES
+            },
             "batch_texts": self._batch_texts,
             "computed_by": dict(self._computed_by),
             "failed": self._failed,
@@ -202,9 +209,8 @@ def client_stream(target: str, texts: Sequence[str], in_flight: int) -> dict[str
 
 
 def _count(tally: Tally, latencies_s: Sequence[float], answer: Classification) -> None:
-    timing = pb.Timing(
-        inference_us=answer.timing.inference_us, batch_texts=answer.timing.batch_texts
-    )
+    times_us = {f"{stage}_us": getattr(answer.timing, f"{stage}_us") for stage in STAGES}
+    timing = pb.Timing(**times_us, batch_texts=answer.timing.batch_texts)
     model = pb.ModelRef(
         precision=pb.Precision.Value(f"PRECISION_{answer.model.precision.upper()}"),
         engine=pb.Engine(
@@ -233,10 +239,10 @@ def run(
 ) -> dict[str, Any]:
     """Load a server with one shape of call and texts of these lengths in tokens.
 
-    `words` is "embedded" for the embedded checkpoint, which has a different vocabulary.
+    `words` is the name of the checkpoint if its vocabulary is not the reference's.
     """
-    vocabulary = checkpoints.embedded_words() if words == "embedded" else checkpoints.words()
-    return SHAPES[shape](target, checkpoints.texts(lengths, vocabulary), in_flight)
+    texts = checkpoints.texts(lengths, checkpoints.words_of(words))
+    return SHAPES[shape](target, texts, in_flight)
 
 
 if __name__ == "__main__":

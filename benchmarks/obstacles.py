@@ -22,7 +22,7 @@ from typing import Any
 
 from .checkpoints import BERT_SLICE, SMALL
 from .figures import digits
-from .instrument import Failed, Instrument
+from .instrument import Failed, Instrument, processor_s
 from .plan import FULL
 from .served import CLASSWIRE, ECHO, Served
 from .suite import Suite
@@ -139,11 +139,11 @@ def processor_us_of_a_call(folder: Path) -> dict[str, float]:
         load = ends.enter_context(Instrument("benchmarks.load", CORES))
         server = ends.enter_context(Served(*CLASSWIRE, "--model", f"m={folder}"))
         echo = ends.enter_context(Served(*ECHO))
-        own, *workers = server.pids
+        own, worker = server.pid, server.workers[0]
         how: dict[str, Any] = {"shape": "unary", "lengths": [16] * CALLS, "in_flight": IN_FLIGHT}
         taken: dict[str, float] = {}
         for target, pids in (
-            (server.target, {"the server's process": own, "its worker": workers[0]}),
+            (server.target, {"the server's process": own, "its worker": worker}),
             (echo.target, {"the echo's process": echo.pid}),
         ):
             load.ask("run", target=target, **how)
@@ -152,12 +152,6 @@ def processor_us_of_a_call(folder: Path) -> dict[str, float]:
             for name, pid in pids.items():
                 taken[name] = 1e6 * (processor_s(pid) - before[name]) / CALLS
         return taken
-
-
-def processor_s(pid: int) -> float:
-    """Return a process's user and system time so far, in seconds (proc(5), stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _print(title: str, unit: str, rows: dict[str, float]) -> None:

@@ -50,6 +50,8 @@ SMALL_CALLS = (
     Call(STREAM_32, 128, 16_384),
 )
 CLIENT_CALLS = (Call("Client, unary", 32, 2_048), Call("Client, stream", 256, 8_192))
+BARE_IMPORT = "import torch; from transformers import BertForSequenceClassification"
+"""What a start is compared with, in a new interpreter."""
 FEWER = 8
 """Divisor of the number of texts, for short runs and for longer texts."""
 

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from .instrument import Failed, children, pin
+from .instrument import Failed, children, descendants, pin
 
 START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 20.0
@@ -25,11 +25,12 @@ COLLECTOR = ("benchmarks.collector",)
 class Served:
     """A server `python -m COMMAND`, ready to serve, until the block ends.
 
-    `start_s` is the time from start to `serving`, `metrics` the address of its metrics or "".
+    `environment` is added to that of this process. `start_s` is the time from start to `serving`,
+    `admin` and `metrics` are the addresses of these ports, "" for none.
     Raises Failed, with the last line of the log, if the server ends before it serves.
     """
 
-    def __init__(self, *command: str) -> None:
+    def __init__(self, *command: str, environment: Mapping[str, str] | None = None) -> None:
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _stop
         started_s = time.perf_counter()
         self._process = subprocess.Popen(
@@ -38,10 +39,12 @@ class Served:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,
+            env={**os.environ, **(environment or {})},
         )
         self.pid = self._process.pid
         try:
             self.target = self._line("listening on ")
+            self.admin = self._line("admin on ") if "--admin-port" in command else ""
             self.metrics = self._line("metrics on ") if "--metrics-port" in command else ""
             self._line("serving")
         except BaseException:
@@ -51,8 +54,13 @@ class Served:
 
     @property
     def pids(self) -> list[int]:
-        """The ids of the server's process and of its models' processes."""
-        return [self.pid, *children(self.pid)]
+        """The ids of the server's process and of all processes below it."""
+        return [self.pid, *descendants(self.pid)]
+
+    @property
+    def workers(self) -> list[int]:
+        """The ids of its models' processes. They start no processes, unless one compiles."""
+        return [pid for pid in descendants(self.pid) if not children(pid)]
 
     @property
     def log(self) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .figures import quantile
-from .instrument import Instrument
+from .instrument import Instrument, processor_s
 from .plan import STREAM_32, Call
 from .served import CLASSWIRE, ECHO, Served
 
@@ -95,13 +95,13 @@ def serve_and_load(
                 if turn < 0:
                     lengths = lengths[:64]
                 arguments = {"shape": call.shape, "lengths": lengths, "in_flight": call.in_flight}
-                sample = load.ask("run", target=server.target, words=words, **arguments)
+                sample = loaded(load, server, words=words, **arguments)
                 rounds_of = [("rounds", summary(sample, lengths))]
                 if isinstance(reference, Instrument) and call.shape == STREAM_32:
                     took_s = reference.ask("run", engine=engine, lengths=lengths)
                     rounds_of.append(("alone", {"texts_per_s": len(lengths) / took_s}))
                 elif isinstance(reference, Served) and not call.shape.startswith("Client"):
-                    echoed = load.ask("run", target=reference.target, words=words, **arguments)
+                    echoed = loaded(load, reference, words=words, **arguments)
                     rounds_of.append(("echo", summary(echoed, lengths)))
                 if turn >= 0:
                     for kind, taken in rounds_of:
@@ -109,8 +109,23 @@ def serve_and_load(
     return record
 
 
+def loaded(load: Instrument, server: Served, **how: Any) -> dict[str, Any]:
+    """Load a server; returns the sample, with the processor time of all processes, a text."""
+    processes = {"server": [server.pid], "workers": server.workers, "load": [load.pid]}
+
+    def used_s() -> dict[str, float]:
+        return {name: sum(map(processor_s, pids)) for name, pids in processes.items()}
+
+    before_s = used_s()
+    sample: dict[str, Any] = load.ask("run", target=server.target, **how)
+    sample["processor_s"] = {
+        name: (after_s - before_s[name]) / sample["texts"] for name, after_s in used_s().items()
+    }
+    return sample
+
+
 def summary(sample: dict[str, Any], lengths: Sequence[int]) -> dict[str, Any]:
-    """Return a sample's rates, latency quantiles and engines."""
+    """Return a sample's rates, latency quantiles, processor times and engines."""
     latencies_s, seconds = sample["latencies_s"], sample["seconds"]
     over_s = [
         whole - inner for whole, inner in zip(latencies_s, sample["inference_s"], strict=False)
@@ -122,6 +137,7 @@ def summary(sample: dict[str, Any], lengths: Sequence[int]) -> dict[str, Any]:
         "p95_s": quantile(latencies_s, 0.95),
         "p99_s": quantile(latencies_s, 0.99),
         "over_inference_p50_s": quantile(over_s, 0.5),
+        "processor_s": sample["processor_s"],
         "mean_batch_texts": statistics.mean(sample["batch_texts"]),
         "computed_by": sample["computed_by"],
         "failed": sample["failed"],

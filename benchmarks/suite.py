@@ -5,17 +5,15 @@ Every part returns JSON values, one for each round; compared programs take turns
 
 import dataclasses
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from classwire_server.config.server_config import EMBEDDED_FOLDER
-from classwire_server.engine.worker.memory import IDLE_S
 
-from . import checkpoints, windows
-from .checkpoints import BERT_BASE, SMALL, Shape
+from . import checkpoints, lone, memory, windows
+from .checkpoints import BERT_BASE, BERT_ENGLISH, SMALL, TINY, Shape
 from .figures import quantile
 from .instrument import Failed, Instrument
 from .load import TIMEOUT_S
@@ -26,15 +24,14 @@ from .plan import (
     FLOAT32,
     LATENCY_CALLS,
     SMALL_CALLS,
-    STREAM_32,
     Plan,
     fewer,
 )
-from .served import CLASSWIRE, Served, seconds_to_import
+from .served import CLASSWIRE, Served
 from .serving import Serving, serve_and_load
+from .start import Starts
 from .workload import mixed
 
-BARE_IMPORT = "import torch; from transformers import BertForSequenceClassification"
 BUSY_THREADS = 4
 BUSY_TOKENS = 64
 CALL_TOKENS = 16
@@ -196,37 +193,40 @@ class Suite:
         return {"checkpoint": of.name, "compared": compared, "p99_s": p99_s}
 
     def memory(self) -> dict[str, Any]:
-        """Measure memory of a server and its worker for BERT-base, at rest after calls."""
-        folder = self.folder(BERT_BASE)
-        taken: dict[str, Any] = {
+        """Measure the memory of servers with their workers, at rest after calls."""
+        folder, total_bytes = self.folder(BERT_BASE), {}
+        for name, shape, precision in (
+            ("float32", BERT_BASE, "float32"),
+            ("int8", BERT_BASE, "int8"),
+            ("int8, 110 M parameters", BERT_ENGLISH, "int8"),
+        ):
+            self._say(f"memory: {name}")
+            with self.or_missing(f"memory of {name}"):
+                total_bytes[name] = memory.after_calls(shape, self.folder(shape), precision)
+        self._say("memory: small models")
+        return {
             "weights_bytes": (folder / "model.safetensors").stat().st_size,
-            "total_bytes": {},
+            "total_bytes": total_bytes,
+            "small_bytes": memory.of_small_models(self.folder(TINY)),
         }
-        for precision in ("float32", "int8"):
-            self._say(f"memory: {precision}")
-            with self.or_missing(f"memory of {precision}"):
-                command = (*CLASSWIRE, "--model", f"m={folder}", "--precision", precision)
-                with (
-                    Served(*command, "--lanes", "1", "--threads", "1") as server,
-                    Instrument("benchmarks.load", self._all) as load,
-                ):
-                    load.ask(
-                        "run", target=server.target, shape=STREAM_32, lengths=mixed().lengths[:64],
-                        in_flight=32,
-                    )  # fmt: skip
-                    time.sleep(2 * IDLE_S)
-                    taken["total_bytes"][precision] = server.memory_bytes()
-        return taken
 
-    def start(self) -> dict[str, list[float]]:
-        """Measure the start of a server with the embedded checkpoint, and a bare import."""
-        taken: dict[str, list[float]] = {"serving_s": [], "import_s": []}
+    def start(self) -> dict[str, Any]:
+        """Measure starts of servers, of a worker after a kill, and of a further model."""
+        starts = Starts(
+            self.folder(BERT_BASE), self.folder(TINY), self._work / "start-cache", self._say
+        )
+        starts.warm_up()
         for turn in range(self.plan.rounds):
-            self._say(f"start: round {turn + 1} of {self.plan.rounds}")
-            taken["import_s"].append(seconds_to_import(BARE_IMPORT))
-            with Served(*CLASSWIRE) as server:
-                taken["serving_s"].append(server.start_s)
-        return taken
+            starts.measure(f"start: round {turn + 1} of {self.plan.rounds}")
+        return starts.taken
+
+    def lone(self) -> dict[str, Any]:
+        """Measure a call on an idle server, and what a small model leaves of the echo's rate."""
+        small = Serving(SMALL.name, self.folder(SMALL), "float32", (CALL_TOKENS,), SMALL_CALLS[1:2])
+        return {
+            "call": lone.measure(self.folder(BERT_BASE), self.plan.rounds, self._say),
+            "small": serve_and_load(small, self.plan.rounds, self.cache, self._all, self._say),
+        }
 
     @contextmanager
     def or_missing(self, what: str) -> Iterator[None]:

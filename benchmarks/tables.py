@@ -1,10 +1,13 @@
 """A result as Markdown. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+from . import server_tables
 from .figures import digits, figure
 from .machine import in_words
-from .targets import TARGETS, Result, ceiling, measured, rates, share_of_ceiling
+from .markdown import table
+from .measures import Result, ceiling, rates, share_of_ceiling
+from .targets import TARGETS, measured
 
 
 def page(result: Result) -> str:
@@ -20,14 +23,33 @@ def page(result: Result) -> str:
         parts += [windows(result)]
     if "interference" in result:
         parts += ["## Busy Python threads", interference(result)]
+    return "\n\n".join((*parts, *_of_servers(result), *_missing(result))) + "\n"
+
+
+def server_page(result: Result) -> str:
+    """Return the tables of servers at rest, with the targets that the result has figures for."""
+    heading = _heading(result, "Starts, memory, and a call on an idle server")
+    parts = [heading, "## Targets", targets(result, measured_only=True)]
+    return "\n\n".join((*parts, *_of_servers(result), *_missing(result))) + "\n"
+
+
+def _of_servers(result: Result) -> Iterator[str]:
     if "memory" in result:
-        parts += ["## Memory", memory(result)]
+        yield from ("## Memory", server_tables.memory(result))
+    if "start" in result:
+        yield from ("## Starts", server_tables.starts(result))
+    if "lone" in result:
+        yield from ("## A call on an idle server", server_tables.lone(result["lone"]["call"]))
+        small = server_tables.left(result["lone"]["small"])
+        yield from ("## What a small model leaves of the echo", small)
+
+
+def _missing(result: Result) -> Iterator[str]:
     if result["missing"]:
-        parts += ["## Not measured", "\n".join(f"- {line}" for line in result["missing"])]
-    return "\n\n".join(parts) + "\n"
+        yield from ("## Not measured", "\n".join(f"- {line}" for line in result["missing"]))
 
 
-def targets(result: Result) -> str:
+def targets(result: Result, *, measured_only: bool = False) -> str:
     """Return the targets, their measured figures, and whether each is met."""
 
     def rows() -> Iterator[Sequence[object]]:
@@ -35,7 +57,8 @@ def targets(result: Result) -> str:
             value = measured(target, result)
             bound = f"{'under' if target.is_upper else 'at least'} {target.bound:g}"
             if value is None:
-                yield target.name, bound, "not measured", "–"
+                if not measured_only:
+                    yield target.name, bound, "not measured", "–"
             else:
                 yield target.name, bound, value, "met" if target.is_met(value) else "not met"
 
@@ -144,24 +167,10 @@ def interference(result: Result) -> str:
     return table(("engine in a", "alone, ms", f"next to {taken['threads']} threads, ms"), rows)
 
 
-def memory(result: Result) -> str:
-    """Return the memory of server and worker together, at rest after calls."""
-    taken = result["memory"]
-    rows = [("weights on disk, float32", digits(taken["weights_bytes"] / 1e6))]
-    rows += [(name, digits(total / 1e6)) for name, total in taken["total_bytes"].items()]
-    return table(("BERT-base", "MB"), rows)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table; columns after the first are right-aligned."""
-    lines = [head, ("---", *("---:" for _ in head[1:])), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def _heading(result: Result) -> str:
+def _heading(result: Result, title: str = "Benchmark") -> str:
     machine = result["machine"]
     return (
-        f"# Benchmark, {result['plan']}, {result['taken_at']}\n\n"
+        f"# {title}, {result['plan']}, {result['taken_at']}\n\n"
         f"{in_words(machine)} ({machine['instructions']}), "
         f"Python {machine['python']}, torch {machine['torch']}, "
         f"rounds: {result['rounds']}, {result['minutes']:.0f} minutes. "

@@ -26,7 +26,7 @@ label values:
 | `method` | `package.Service/Method` |
 | `code` | a status code, such as `RESOURCE_EXHAUSTED` |
 | `reason` | [an error's reason](errors.md) |
-| `priority` | `interactive` or `bulk` |
+| `priority` | `interactive`, `large` (interactive calls of more than one full batch) or `bulk` |
 | `worker` | the number of the worker process, from 0; one worker for each device |
 """
 

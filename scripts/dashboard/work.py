@@ -8,7 +8,7 @@ QUEUE = Row(
     [
         Panel(
             "Age of the oldest queued text",
-            "Bulk texts wait while there are interactive ones.",
+            "Texts of large calls wait for interactive ones, and bulk texts for both.",
             "s",
             [
                 Query(

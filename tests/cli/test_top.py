@@ -166,7 +166,7 @@ def test_as_high_as_the_screen(server: Server, height: int) -> None:
     if height == 24:
         assert firsts[:18] == [
             *("models", *MODELS),
-            *("queue", "tiny", "tiny", "fifth", "third", "8 more"),
+            *("queue", "tiny", "tiny", "tiny", "third", "14 more"),
             *("errors", "EMPTY_TEXT", "EMPTY_TEXT"),
             *("calls", "Classify"),
         ]

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 
@@ -10,6 +11,7 @@ import pytest
 
 from classwire_server.engine import Logits
 from classwire_server.errors import RequestError
+from classwire_server.scheduling.batch import Pending
 from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.scheduling.scheduler import Bounds
 from tests.contract.engines import LOGITS, PATIENCE_S, PROFILE, FakeEngine, eventually
@@ -22,6 +24,13 @@ def engine() -> Iterator[FakeEngine]:
     engine = FakeEngine()
     yield engine
     engine.release()
+
+
+def pending_now(dispatcher: Dispatcher, deadline_s: float) -> Pending:
+    """A text that has just been submitted."""
+    text = pending("text", deadline_s=deadline_s)
+    dispatcher.submit([text])
+    return text
 
 
 @pytest.fixture
@@ -102,6 +111,48 @@ def test_too_few_rows(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> No
     dispatcher.submit(texts)
 
     assert all(isinstance(failure(text), RuntimeError) for text in texts)
+    dispatcher.close()
+
+
+def test_a_deadline_later_than_one_that_was_met_ends_its_text(
+    dispatcher: Dispatcher, engine: FakeEngine
+) -> None:
+    """A queued text ends at its deadline, also after an earlier text left before its own."""
+    now_s = time.monotonic()
+    first = pending_now(dispatcher, deadline_s=now_s + 0.2)
+    failure(first)  # ended, usually by its answer
+    dispatcher.submit([pending("slow")])
+    engine.wait_for(lambda engine: ["slow"] in engine.batches)
+
+    late = pending_now(dispatcher, deadline_s=now_s + 0.4)
+
+    assert reason(late) == "EXPIRED_IN_QUEUE"
+
+
+def test_calls_that_are_answered_wake_no_thread_for_their_deadlines(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that watches deadlines is woken for the first of them, and not for each call."""
+    watched: set[threading.Condition] = set()
+    woken: Counter[threading.Condition] = Counter()
+
+    class Counted(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            if threading.current_thread().name == "expiry-test":
+                watched.add(self)
+            return super().wait(timeout)
+
+        def notify(self, n: int = 1) -> None:
+            woken[self] += 1
+            super().notify(n)
+
+    monkeypatch.setattr(threading, "Condition", Counted)
+    dispatcher = Dispatcher(engine, batch_tokens=4, profile=PROFILE, bounds=Bounds(10), name="test")
+    end_s = time.monotonic() + 1_000
+    for place in range(10):
+        assert answer(pending_now(dispatcher, deadline_s=end_s + place))
+    assert eventually(lambda: bool(watched))
+    assert [woken[condition] for condition in watched] == [1]
     dispatcher.close()
 
 

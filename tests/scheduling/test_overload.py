@@ -8,7 +8,7 @@ import pytest
 
 from classwire_server.errors import RequestError
 from classwire_server.scheduling.batch import Pending, Priority
-from tests.scheduling.simulation import Simulation, waiting
+from tests.scheduling.simulation import START_S, Simulation, waiting
 
 TOKENS = (8, 64)
 
@@ -94,6 +94,42 @@ def test_calls_during_saturating_bulk() -> None:
     assert max(waits_s) <= 3 * (made.pass_s + 128 * made.token_s)
     computed = sum(text.tokens for text in bulk if text.answer)
     assert computed >= 0.9 * 8.0 / made.token_s
+
+
+def test_calls_next_to_large_ones() -> None:
+    """Next to endless calls of 64 windows every small call is answered within the time of a few
+    passes. A large call takes at most twice its time alone while calls use a third of the engine.
+    """
+    made, calls, large = Simulation(batch_tokens=512), list[Pending](), list[list[Pending]]()
+    alone_s = 64 * (made.pass_s + 512 * made.token_s)
+    for number in range(2_000):
+        if not large or all(text.ended for text in large[-1]):
+            large.append([waiting(512, deadline_s=made.now_s + 60) for _ in range(64)])
+            assert made.call(*large[-1]) is None
+        if number % 3 == 0:
+            calls.append(waiting(16, deadline_s=made.now_s + 60))
+            assert made.call(calls[-1]) is None
+        made.until(made.now_s + 0.004)
+
+    waits_s = [made.ended_s[call] - call.queued_s for call in calls[:-1]]
+    assert max(waits_s) <= 3 * (made.pass_s + 16 * made.token_s)
+    ended = [made.ended_s[texts[-1]] - texts[0].queued_s for texts in large[:-1]]
+    assert ended
+    assert max(ended) <= 2 * alone_s
+
+
+def test_a_large_call_ends_under_endless_calls() -> None:
+    """While small calls alone could fill the engine, a large call takes at most eleven times its
+    time alone, though bulk work is queued too.
+    """
+    made, large = Simulation(batch_tokens=512), [waiting(512) for _ in range(4)]
+    alone_s = 4 * (made.pass_s + 512 * made.token_s)
+    made.add(*(waiting(512, Priority.BULK) for _ in range(100)))
+    assert made.call(*large) is None
+    while not all(text.ended for text in large):
+        made.add(waiting(64))
+        made.until(made.now_s + 0.001)
+        assert made.now_s - START_S <= 11 * alone_s
 
 
 @pytest.mark.parametrize("priority", Priority)

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 
 from classwire_server.scheduling.batch import Batch, Pending, Priority
-from classwire_server.scheduling.request_queue import BULK_CLAIM, RequestQueue
+from classwire_server.scheduling.request_queue import CLAIM, RequestQueue
 from tests.scheduling.simulation import waiting
 
-BULK, INTERACTIVE = Priority.BULK, Priority.INTERACTIVE
+BULK, INTERACTIVE, LARGE = Priority.BULK, Priority.INTERACTIVE, Priority.LARGE
 
 
 def fill(queue: RequestQueue, *texts: Pending) -> None:
@@ -32,32 +32,61 @@ def take_next(queue: RequestQueue, budget_tokens: int) -> Batch:
 
 
 def test_priority_goes_before_deadline() -> None:
-    """Interactive work goes before bulk work with an earlier deadline."""
-    queue, bulk, interactive = RequestQueue(100), waiting(1, BULK, 1.0), waiting(1)
-    fill(queue, bulk, interactive)
-    assert texts_of(take_next(queue, 100)) == [interactive]
-    assert texts_of(take_next(queue, 100)) == [bulk]
+    """Interactive work goes before large calls, and these before bulk work, whatever the
+    deadlines.
+    """
+    queue, bulk, large = RequestQueue(100), waiting(1, BULK, 1.0), waiting(1, LARGE, 2.0)
+    interactive = waiting(1)
+    fill(queue, bulk, large, interactive)
+    for text in (interactive, large, bulk):
+        assert texts_of(take_next(queue, 100)) == [text]
     assert queue.next_priority() is None
 
 
-@pytest.mark.parametrize("bulk_tokens", [5, 40])
-def test_bulk_gets_its_claim_and_no_more(bulk_tokens: int) -> None:
-    """Under endless interactive work bulk work gets a tenth of its tokens."""
+@pytest.mark.parametrize("tokens", [5, 40])
+@pytest.mark.parametrize(
+    ("endless", "other"), [(INTERACTIVE, BULK), (INTERACTIVE, LARGE), (LARGE, BULK)]
+)
+def test_lower_priorities_get_their_claim_and_no_more(
+    endless: Priority, other: Priority, tokens: int
+) -> None:
+    """Under endless work of a higher priority, work gets a tenth of its tokens."""
     queue, taken = RequestQueue(1 << 20), Counter[Priority]()
-    fill(queue, *(waiting(bulk_tokens, BULK) for _ in range(1_000)), waiting(10))
+    fill(queue, *(waiting(tokens, other) for _ in range(1_000)), waiting(10, endless))
+    while taken[endless] < 10_000:
+        batch = take_next(queue, 100)
+        taken[batch.priority] += batch.tokens
+        fill(queue, *(waiting(10, endless) for _ in range(10 if batch.priority is endless else 0)))
+    assert taken[other] <= CLAIM * taken[endless]
+    assert taken[other] >= 0.9 * CLAIM * taken[endless]
+
+
+def test_each_lower_priority_has_its_own_claim() -> None:
+    """Under endless interactive work, large calls and bulk work both get their tenth."""
+    queue, taken = RequestQueue(1 << 20), Counter[Priority]()
+    fill(queue, *(waiting(10, each) for each in (LARGE, BULK) for _ in range(1_000)), waiting(10))
     while taken[INTERACTIVE] < 10_000:
         batch = take_next(queue, 100)
         taken[batch.priority] += batch.tokens
         fill(queue, *(waiting(10) for _ in range(10 if batch.priority is INTERACTIVE else 0)))
-    assert taken[BULK] <= BULK_CLAIM * taken[INTERACTIVE]
-    assert taken[BULK] >= 0.9 * BULK_CLAIM * taken[INTERACTIVE]
+    assert taken[LARGE] == pytest.approx(CLAIM * taken[INTERACTIVE], rel=0.1)
+    assert taken[BULK] == pytest.approx(CLAIM * (taken[INTERACTIVE] + taken[LARGE]), rel=0.1)
+
+
+def test_large_calls_fill_up_before_bulk_work() -> None:
+    """A batch of calls is filled with texts of large calls, then with bulk texts."""
+    queue, large, bulk = RequestQueue(1_000), waiting(10, LARGE), waiting(10, BULK)
+    fill(queue, bulk, waiting(10, BULK), large, waiting(10))
+    batch = queue.take(INTERACTIVE, 100)
+    queue.fill_up(batch, 30, 30)
+    assert texts_of(batch)[1:] == [large, bulk]
 
 
 def test_fillers_do_not_reduce_the_claim() -> None:
     """Texts that fill urgent batches do not reduce the claim of a long text: its turn comes."""
     queue, long = RequestQueue(1 << 20), waiting(100, BULK, flow="a")
     fill(queue, long, *(waiting(10, BULK, flow="a") for _ in range(1_000)))
-    for _ in range(int(100 / BULK_CLAIM) // 40):
+    for _ in range(int(100 / CLAIM) // 40):
         fill(queue, waiting(20), waiting(20))
         assert queue.next_priority() is INTERACTIVE
         urgent = queue.take(INTERACTIVE, 50)
@@ -97,12 +126,15 @@ def test_one_text_always_fits() -> None:
 
 
 def test_the_bound_of_calls() -> None:
-    """Calls may fill the queue, bulk calls half of it. An empty queue takes anything."""
+    """Calls may fill the queue, large ones too, bulk calls half of it. An empty queue takes
+    anything.
+    """
     queue = RequestQueue(100)
     assert not queue.is_full(5_000, BULK)
     fill(queue, waiting(30))
     assert not queue.is_full(70, INTERACTIVE)
     assert queue.is_full(71, INTERACTIVE)
+    assert not queue.is_full(70, LARGE)
     assert not queue.is_full(20, BULK)
     assert queue.is_full(21, BULK)
 
@@ -192,11 +224,15 @@ def test_the_cost_goes_to_another_text(order: tuple[int, ...]) -> None:
     assert (batch.rows, batch.tokens, queue.tokens) == ([[left]], 30, 0)
 
 
-def test_tokens_before_a_bulk_call() -> None:
-    """Bulk calls wait for all interactive work, and for bulk calls with earlier deadlines."""
-    queue = RequestQueue(1_000)
+def test_tokens_before_a_call() -> None:
+    """Calls wait for all work of higher priorities, and for calls of their own with earlier
+    deadlines.
+    """
+    queue = RequestQueue(10_000)
     fill(queue, waiting(1, deadline_s=9.0), waiting(20, BULK, 2.0), waiting(300, BULK, 4.0))
-    assert queue.tokens_before(BULK, 3.0) == 21
+    fill(queue, waiting(4_000, LARGE, 2.0), waiting(2_000, LARGE, 4.0))
+    assert queue.tokens_before(BULK, 3.0) == 6_021
+    assert queue.tokens_before(LARGE, 3.0) == 4_001
     assert queue.tokens_before(INTERACTIVE, 3.0) == 0
 
 

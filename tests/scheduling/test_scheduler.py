@@ -10,16 +10,16 @@ from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.errors import RequestError
 from classwire_server.scheduling.batch import Batch, Pending, Priority
 from classwire_server.scheduling.batch_sizing import (
-    BULK_BATCH_S,
     MAX_LATENCY_RATIO,
     SHARE_TOKENS,
     TRAFFIC_S,
+    YIELDING_BATCH_S,
 )
 from classwire_server.scheduling.execution import ForwardPass
 from classwire_server.scheduling.scheduler import Bounds, Scheduler
 from tests.scheduling.simulation import ENOUGH_TOKENS, FULL_TOKENS, PROFILE, QUICK, logits, waiting
 
-BULK = Priority.BULK
+BULK, INTERACTIVE, LARGE = Priority.BULK, Priority.INTERACTIVE, Priority.LARGE
 NOW_S = 500.0
 
 
@@ -101,7 +101,7 @@ def test_a_batch_is_small_when_its_first_would_be_late() -> None:
 
 def test_bulk_batches_are_short_while_there_is_interactive_traffic() -> None:
     """A bulk batch is bounded in time after an interactive text, and large again later."""
-    for ago_s, texts in ((0.0, 50 * BULK_BATCH_S), (TRAFFIC_S + 0.1, 100)):
+    for ago_s, texts in ((0.0, 50 * YIELDING_BATCH_S), (TRAFFIC_S + 0.1, 100)):
         scheduler = make(tokens_per_s=500)
         scheduler.add([waiting(10)], NOW_S - ago_s)
         first = scheduler.take(NOW_S)
@@ -160,14 +160,78 @@ def test_a_batch_ahead() -> None:
     assert not take(scheduler)
 
 
-@pytest.mark.parametrize("priority", list(Priority))
-def test_bulk_work_is_not_sent_ahead_behind_calls(priority: Priority) -> None:
-    """Bulk work goes ahead only behind bulk work: it could start before calls sent just before."""
+@pytest.mark.parametrize("running", list(Priority))
+@pytest.mark.parametrize("ahead", list(Priority))
+def test_no_batch_goes_ahead_behind_a_higher_priority(running: Priority, ahead: Priority) -> None:
+    """No batch goes ahead behind one of a higher priority: it could start before that."""
     scheduler = make(tokens_per_s=100_000, profile=QUICK)
-    scheduler.add([waiting(1_000, priority)], NOW_S)
+    scheduler.add([waiting(1_000, running)], NOW_S)
     assert take(scheduler)
-    scheduler.add([waiting(1_000, BULK)], NOW_S)
-    assert bool(take(scheduler)) is (priority is BULK)
+    scheduler.add([waiting(1_000, ahead)], NOW_S)
+    order = [INTERACTIVE, LARGE, BULK]
+    assert bool(take(scheduler)) is (order.index(ahead) <= order.index(running))
+
+
+@pytest.mark.parametrize(
+    ("sizes_tokens", "priority", "becomes"),
+    [
+        ([60, 41], INTERACTIVE, LARGE),
+        ([60, 40], INTERACTIVE, INTERACTIVE),
+        ([101], INTERACTIVE, INTERACTIVE),
+        ([60, 41], BULK, BULK),
+    ],
+)
+def test_calls_of_more_than_one_batch_are_large(
+    sizes_tokens: list[int], priority: Priority, becomes: Priority
+) -> None:
+    """An interactive call of several texts that do not fit into one batch is large, on an idle
+    engine and on a busy one. A text alone never is.
+    """
+    scheduler = make(batch_tokens=100)
+    for _ in range(2):
+        texts = [waiting(tokens, priority) for tokens in sizes_tokens]
+        scheduler.admit(texts, NOW_S)
+        scheduler.add(texts, NOW_S)
+        assert {text.priority for text in texts} == {becomes}
+
+
+def test_only_what_is_computed_makes_a_call_large() -> None:
+    """Repeated texts of a call, and those that are queued already, do not make it large."""
+    scheduler = make(batch_tokens=100)
+    queued = waiting(60)
+    scheduler.add([queued], NOW_S)
+    new = waiting(60)
+    texts = [waiting(same_as=queued), new, waiting(same_as=new)]
+    scheduler.admit(texts, NOW_S)
+    assert {text.priority for text in texts} == {INTERACTIVE}
+
+
+def test_calls_overtake_a_large_one() -> None:
+    """While a large call runs, a small one runs as an urgent batch; the next large call does not.
+    The texts of large calls that fit fill it up.
+    """
+    scheduler = make(batch_tokens=100)
+    large = [waiting(60, deadline_s=NOW_S + 9) for _ in range(3)]
+    scheduler.admit(large, NOW_S)
+    scheduler.add(large, NOW_S)
+    assert take(scheduler) == large[:1]
+    assert not scheduler.take_urgent(NOW_S)
+    call = waiting(16, deadline_s=NOW_S + 99)
+    scheduler.admit([call], NOW_S)
+    scheduler.add([call], NOW_S)
+    assert texts_of(scheduler.take_urgent(NOW_S)) == [call, large[1]]
+
+
+def test_a_small_call_does_not_wait_for_a_large_one() -> None:
+    """Admission of a small call counts no text of a large one, queued or running."""
+    scheduler = make(batch_tokens=100, tokens_per_s=1_000)
+    large = [waiting(60, deadline_s=NOW_S + 0.5) for _ in range(100)]
+    scheduler.admit(large, NOW_S)
+    scheduler.add(large, NOW_S)
+    assert take(scheduler)
+    scheduler.admit([waiting(16, deadline_s=NOW_S + 0.4)], NOW_S)
+    with pytest.raises(RequestError):
+        scheduler.admit([waiting(60, deadline_s=NOW_S + 1) for _ in range(10)], NOW_S)
 
 
 @pytest.mark.parametrize("tokens_per_s", [0, 1_000])

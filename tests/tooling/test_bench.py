@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks import charts, checkpoints, tables
 from benchmarks.figures import digits, figure, quantile, ratio
-from benchmarks.targets import TARGETS, measured, share_of_ceiling
+from benchmarks.measures import left_by_model, share_of_ceiling
+from benchmarks.targets import TARGETS, measured
 from benchmarks.workload import MIX, interleave, joined, mixed
 
 RECORDED = Path(__file__).with_name("recorded_benchmark.json")
@@ -128,6 +129,31 @@ def test_the_page_shows_every_engine_and_call(result: dict[str, Any]) -> None:
     for target in TARGETS:
         assert f"| {target.name} |" in page
     assert "worker on [1]" in page
+
+
+def test_the_page_of_servers_leaves_out_what_they_were_not_asked(result: dict[str, Any]) -> None:
+    """A result of starts, memory and calls shows their targets and tables, and no others."""
+    for part in ("engines", "served", "windows", "interference", "accuracy"):
+        del result[part]
+
+    page = tables.server_page(result)
+
+    shown = [target.name for target in TARGETS if f"| {target.name} |" in page]
+    assert shown == [target.name for target in TARGETS if measured(target, result) is not None]
+    assert "second start of BERT-base float32 ÷ importing torch and BERT" in shown
+    assert "not measured" not in page
+    assert "| processor time, echo | 0.400 |" in page
+
+
+def test_what_a_model_leaves_of_the_echo() -> None:
+    """With 0.4 ms in the echo, 0.4 in its client and 0.8 in the worker, two cores answer 1,250
+    calls per second: half of an echo's 2,500. A model leaves all of a rate that is below that.
+    """
+    served = {"processor_s": {"server": 0.005, "workers": 0.0008, "load": 0.0006}}
+    echo = {"processor_s": {"server": 0.0004, "workers": 0.0, "load": 0.0004}}
+
+    assert left_by_model(served, {**echo, "texts_per_s": 2_500}, 2) == pytest.approx(0.5)
+    assert left_by_model(served, {**echo, "texts_per_s": 1_000}, 2) == 1.0
 
 
 def test_charts_are_drawn_and_are_the_same_every_time(

@@ -58,6 +58,15 @@ def test_the_sentences(sentences: list[dict[str, Any]]) -> None:
     assert set(Counter(row["topic"] for row in sentences).values()) == {10}
 
 
+def test_more_sentences(sentences: list[dict[str, Any]]) -> None:
+    """140 further sentences: four for each number of stars on each of seven topics, all new."""
+    file = SENTENCES.with_name("more_sentences.jsonl")
+    more = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert set(Counter((row["topic"], row["stars"]) for row in more).values()) == {4}
+    assert len({row["topic"] for row in more}) == 7
+    assert len({row["text"] for row in sentences + more}) == 200
+
+
 def test_the_card_states_the_results(embedded_folder: Path, tmp_path: Path) -> None:
     """Card and training page are generated from the recorded results."""
     table = card.quality_table(RESULTS)

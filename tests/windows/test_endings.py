@@ -141,6 +141,23 @@ def test_items_of_a_stream_that_expire(engine: SeeingEngine, fake: Fake, connect
     assert (again.id, again.outcome.classification.window_count) == ("a", 3)
 
 
+def test_small_calls_overtake_long_texts(stub: ClassifyServiceStub, engine: SeeingEngine) -> None:
+    """While windows of a long text run, a small call is answered, also one that came before
+    others of its windows were computed; then the text is.
+    """
+    text = pb.TextInput(text=windowed("slow", 0))
+    long = stub.Classify.future(pb.ClassifyRequest(input=text, options=OPTIONS), timeout=PATIENCE_S)
+    engine.wait_for(lambda engine: bool(engine.texts))
+    small = pb.ClassifyRequest(input=pb.TextInput(text="good"))
+
+    assert stub.Classify(small, timeout=PATIENCE_S).result.scores
+
+    engine.release()
+    assert long.result().result.window_count == 6
+    assert engine.bulk[0], "the batch of a window cannot pause"
+    assert engine.urgent[engine.texts.index("good")]
+
+
 def test_cancelled_calls_withdraw_their_windows(
     engine: SeeingEngine, fake: Fake, connect: Connect
 ) -> None:

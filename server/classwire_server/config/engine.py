@@ -48,6 +48,11 @@ class EngineSettings:
     compile_cache: str = setting(
         "", "Folder of compiled models. Default: classwire in the user's cache folder."
     )
+    cuda_graphs: bool = setting(
+        True,
+        "On a CUDA device, launch the kernels of a small batch together, as a CUDA graph, where "
+        "the scores stay as close to float32.",
+    )
     lanes: int = setting(
         0, "Batches that run in parallel on the CPU. 0: one per core, at most four."
     )

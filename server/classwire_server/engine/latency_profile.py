@@ -1,8 +1,8 @@
 """How long forward passes take by their number of tokens, measured at start."""
 
 import time
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -46,23 +46,29 @@ class LatencyProfile:
 
     def seconds_of(self, tokens: int) -> float:
         """The time of a pass. A pass larger than all measured counts as the largest."""
-        last = len(self.tokens) - 1  # np.interp is slow for one number, and every call needs this
-        above = bisect_left(self.tokens, tokens)
-        if above == 0 or above > last:
-            return self.seconds[min(above, last)]
-        least, most = self.tokens[above - 1], self.tokens[above]
-        least_s, most_s = self.seconds[above - 1], self.seconds[above]
-        return least_s + (most_s - least_s) * (tokens - least) / (most - least)
+        return _interpolated(tokens, self.tokens, self.seconds)
 
     def tokens_within(self, seconds: float) -> int:
         """The tokens of the largest pass within a time, at least those of the smallest measured."""
-        return int(np.interp(seconds, self.seconds, self.tokens))
+        return int(_interpolated(seconds, self.seconds, self.tokens))
 
     def tokens_at(self, share: float) -> int:
         """The tokens of the smallest pass that reaches this share of the best rate."""
         tokens = np.arange(self.tokens[0], self.tokens[-1] + 1)
         rates = tokens / np.maximum(np.interp(tokens, self.tokens, self.seconds), 1e-9)
         return int(tokens[np.argmax(rates >= share * rates.max())])
+
+
+def _interpolated(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
+    """The value at x between points, x rising; the first or last value outside of them.
+
+    np.interp is slow for one number, and every call needs two.
+    """
+    above = bisect_right(xs, x)
+    if above in (0, len(xs)):
+        return ys[max(above - 1, 0)]
+    x0, x1, y0, y1 = xs[above - 1], xs[above], ys[above - 1], ys[above]
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
 
 FIRST_TOKENS = 16

@@ -140,9 +140,9 @@ class Admission:
         )
 
     def _tokens_per_s(self, priority: Priority) -> float:
-        """The drain rate for this priority. Urgent batches preempt bulk work, so bulk gets only
-        what the lanes compute.
+        """The drain rate for this priority. Urgent batches preempt work that yields, which gets
+        only what the lanes compute.
         """
-        if priority is Priority.INTERACTIVE or not self._seconds:
+        if not priority.yields or not self._seconds:
             return self.tokens_per_s
         return self._lane_tokens / self._seconds

@@ -21,10 +21,26 @@ Key = tuple[bytes, bytes]
 
 
 class Priority(Enum):
-    """Interactive work goes first."""
+    """Which work goes first, in this order.
+
+    An interactive call of more texts or windows than fit into one full batch is LARGE. No caller
+    asks for it.
+    """
 
     INTERACTIVE = "interactive"
+    LARGE = "large"
     BULK = "bulk"
+
+    @property
+    def higher(self) -> "Sequence[Priority]":
+        """The priorities that go before this one."""
+        order = list(Priority)
+        return order[: order.index(self)]
+
+    @property
+    def yields(self) -> bool:
+        """Whether work of this priority lets interactive work go first, even once it runs."""
+        return self is not Priority.INTERACTIVE
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,11 +1,12 @@
 """How many queued tokens go into the next batch."""
 
 import math
+from collections.abc import Sequence
 
 from classwire_server.engine.latency_profile import LatencyProfile
 
 from .admission import Admission
-from .batch import Priority
+from .batch import Pending, Priority
 
 SHARE_TOKENS = 128
 """The scheduler splits work among idle lanes down to this size: a smaller pass takes as long, since
@@ -23,8 +24,8 @@ SLACK_SHARE = 0.7
 """Share of the first text's remaining time that its batch may take, by the measured drain rate.
 Smaller values make batches smaller and slower; larger ones make texts late after a slow pass.
 """
-BULK_BATCH_S = 0.5
-"""Longest bulk batch during interactive traffic, without the urgent batches that preempt it."""
+YIELDING_BATCH_S = 0.5
+"""Longest batch that yields to interactive traffic, without the urgent batches that preempt it."""
 TRAFFIC_S = 10.0
 """How long after an interactive text there is interactive traffic."""
 
@@ -44,13 +45,23 @@ class BatchSizing:
         self._admission = admission
         self._last_interactive_s = -math.inf
 
+    def is_large(self, texts: Sequence[Pending]) -> bool:
+        """Whether these texts of a call are interactive and do not fit into one full batch. A text
+        that does not fit alone is not large: it cannot be split.
+        """
+        return (
+            len(texts) > 1
+            and texts[0].priority is Priority.INTERACTIVE
+            and sum(text.tokens for text in texts) > self.batch_tokens
+        )
+
     def arrived(self, priority: Priority, now_s: float) -> None:
         """Record the arrival of a text."""
         if priority is Priority.INTERACTIVE:
             self._last_interactive_s = now_s
 
     def fill_tokens(self, waited_s: float, slack_s: float) -> tuple[int, int]:
-        """The size at which bulk work stops filling an interactive batch, and the largest allowed.
+        """The size at which an interactive batch needs no more filling, and the largest allowed.
 
         `waited_s` is how long its oldest text has waited, `slack_s` the time that its first text
         has left.
@@ -65,16 +76,16 @@ class BatchSizing:
         """Tokens of the next batch: a lane's share of the queue, at most the engine's best size.
 
         The batch is smaller if the first text, which has `slack_s` left, would be late otherwise.
-        Interactive traffic limits bulk batches, but never below SHARE_TOKENS: smaller batches slow
-        the engine, and so would shrink further.
+        Interactive traffic limits batches that yield to it, but never below SHARE_TOKENS: smaller
+        batches slow the engine, and so would shrink further.
         """
         bounds = [
             self.batch_tokens,
             max(SHARE_TOKENS, share_tokens),
             self._admission.lane_tokens(SLACK_SHARE * slack_s, priority),
         ]
-        if priority is Priority.BULK and now_s - self._last_interactive_s < TRAFFIC_S:
+        if priority.yields and now_s - self._last_interactive_s < TRAFFIC_S:
             # The interactive rate: the batch's time without what preempts it.
-            bulk_tokens = self._admission.lane_tokens(BULK_BATCH_S, Priority.INTERACTIVE)
-            bounds.append(max(SHARE_TOKENS, bulk_tokens))
+            short_tokens = self._admission.lane_tokens(YIELDING_BATCH_S, Priority.INTERACTIVE)
+            bounds.append(max(SHARE_TOKENS, short_tokens))
         return int(min(bounds))

@@ -50,13 +50,13 @@ class Batching:
 
     @property
     def may_take_urgent(self) -> bool:
-        """Whether interactive work would wait for bulk batches in flight."""
+        """Whether interactive work would wait for batches in flight that yield to it."""
         queue, in_flight = self._queue, self._in_flight
         return (
             in_flight.urgent is None
             and not in_flight.is_exclusive
             and not in_flight.free_lanes
-            and in_flight.holds_bulk
+            and any(priority.yields for priority in in_flight.priorities)
             and not queue.has_suspects
             and queue.first(Priority.INTERACTIVE) is not None
         )
@@ -73,7 +73,7 @@ class Batching:
                 budget_tokens = self._budget_tokens(priority, start_s, now_s)
                 batch = self._queue.take(priority, budget_tokens)
                 if priority is Priority.INTERACTIVE and self._in_flight.free_lanes <= 1:
-                    self._fill_up(batch, start_s)  # no lane is left for bulk work
+                    self._fill_up(batch, start_s)  # no lane is left for other work
                 return self._in_flight.enter(batch)
         return None
 
@@ -92,11 +92,12 @@ class Batching:
         """Whether a batch may go ahead of the next free lane, while all lanes are busy.
 
         It must start soon, and as much must be queued as the shortest batch in flight has: a
-        smaller batch had better grow. Bulk work never goes ahead behind interactive work: the
+        smaller batch had better grow. No batch goes ahead behind one of a higher priority: the
         engine may start two batches sent in a row in either order.
         """
         queue, in_flight = self._queue, self._in_flight
-        if queue.next_priority() is Priority.BULK and not in_flight.is_all_bulk:
+        priority = queue.next_priority()
+        if priority is not None and not in_flight.priorities.isdisjoint(priority.higher):
             return False
         soon_s = self._admission.lane_s(in_flight.shortest_tokens, Priority.BULK)
         return 0 < soon_s <= MAX_AHEAD_S and queue.tokens >= min(
@@ -126,7 +127,7 @@ class Batching:
         return True
 
     def _fill_up(self, batch: Batch, start_s: float) -> None:
-        """Add bulk work to a batch: a pass over few tokens takes nearly as long as a filled one."""
+        """Add work that yields: a pass over few tokens takes nearly as long as a filled one."""
         waited_s = start_s - min(row[0].queued_s for row in batch.rows)
         slack_s = batch.rows[0][0].deadline_s - start_s
         enough_tokens, most_tokens = self._batch_sizing.fill_tokens(waited_s, slack_s)

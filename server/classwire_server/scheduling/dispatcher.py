@@ -1,5 +1,6 @@
 """The threads between callers and one engine: they take batches and deliver results."""
 
+import math
 import threading
 import time
 from collections import defaultdict, deque
@@ -20,7 +21,7 @@ from classwire_server.errors import (
 )
 
 from .backlog import Backlog
-from .batch import Batch, Pending, Priority, key_of
+from .batch import Batch, Pending, key_of
 from .execution import ForwardPass, compute
 from .model_statistics import Statistics
 from .poison import PoisonInputs
@@ -34,7 +35,7 @@ class Dispatcher:
     """Feeds one engine. Texts wait only while the engine is busy; there is no linger timer.
 
     One batch more than the engine has lanes may be in flight: it starts when a lane becomes free.
-    Interactive work does not wait for bulk batches in flight: it runs as an urgent batch. All
+    Interactive work does not wait for batches that yield to it: it runs as an urgent batch. All
     methods may be called by any thread. Every submitted text ends with an answer or an error, which
     is CancelledError if it was withdrawn. `statistics` count forward passes and the outcomes that
     services report. `batch_tokens` is the size of a full batch, `profile` the time of
@@ -60,11 +61,12 @@ class Dispatcher:
             bounds=bounds,
         )
         self._closed = False
-        self._lock = threading.Lock()  # guards _scheduler and _closed
+        self._checks_s = math.inf  # when `_watch_deadlines` looks at the deadlines next
+        self._lock = threading.Lock()  # guards _scheduler, _closed and _checks_s
         self._work = threading.Condition(self._lock)  # a batch may be taken
         self._urgent_work = threading.Condition(self._lock)  # an urgent batch may be taken
         self._room = threading.Condition(self._lock)  # texts have left the queue
-        self._deadline = threading.Condition(self._lock)  # the earliest deadline has changed
+        self._deadline = threading.Condition(self._lock)  # a deadline is before _checks_s
         targets = {f"engine-{name}-{n}": self._run for n in range(engine.lanes + 1)}
         targets[f"urgent-{name}"] = self._run_urgent
         targets[f"expiry-{name}"] = self._watch_deadlines
@@ -180,10 +182,8 @@ class Dispatcher:
             thread.join()
 
     def _add(self, texts: Iterable[Pending]) -> None:
-        earliest_deadline_s = self._scheduler.earliest_deadline_s
         self._scheduler.add(texts, time.monotonic())
-        if self._scheduler.earliest_deadline_s < earliest_deadline_s:
-            self._deadline.notify()
+        self._watch_sooner()
         self._deliver()
         self._wake()
 
@@ -191,9 +191,18 @@ class Dispatcher:
         with self._lock:
             while not self._closed:
                 now_s = time.monotonic()
-                self._expire(now_s)
-                remaining_s = self._scheduler.earliest_deadline_s - now_s
-                self._deadline.wait(min(remaining_s, threading.TIMEOUT_MAX))
+                if now_s >= self._checks_s:
+                    self._expire(now_s)
+                    self._checks_s = self._scheduler.earliest_deadline_s
+                self._deadline.wait(min(self._checks_s - now_s, threading.TIMEOUT_MAX))
+
+    def _watch_sooner(self) -> None:
+        """Wake the thread of the deadlines only if it would look too late: it would take the GIL
+        from the thread that serves the call.
+        """
+        if self._scheduler.earliest_deadline_s < self._checks_s:
+            self._checks_s = self._scheduler.earliest_deadline_s
+            self._deadline.notify()
 
     def _expire(self, now_s: float) -> None:
         self._scheduler.expire(now_s)
@@ -232,8 +241,8 @@ class Dispatcher:
         """Give each text of a batch its answer or error, or queue it again."""
         encodings = [row[0].encoding for row in batch.rows]
         taken_s = time.monotonic()
-        is_bulk = batch.priority is Priority.BULK
-        terms = Terms(batch.is_urgent, is_bulk, batch.begin_by_s, settled=batch.is_last_trial)
+        yields = batch.priority.yields
+        terms = Terms(batch.is_urgent, yields, batch.begin_by_s, settled=batch.is_last_trial)
         try:
             passes = compute(self._engine, encodings, terms)
         except (NoWorker, TooLate, WorkerLost) as error:
@@ -250,7 +259,7 @@ class Dispatcher:
                     self._scheduler.lost(batch, time.monotonic(), is_alone=error.is_alone)
                 if self._closed:
                     self._scheduler.close()
-                self._deadline.notify()
+                self._watch_sooner()
                 self._settle()
             return
         self.statistics.ran(passes)

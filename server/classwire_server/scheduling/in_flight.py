@@ -31,21 +31,14 @@ class InFlight:
         return min(batch.tokens for batch in self.batches)
 
     @property
-    def holds_bulk(self) -> bool:
-        """Whether bulk work is on the lanes."""
-        return any(batch.priority is Priority.BULK for batch in self.batches)
-
-    @property
-    def is_all_bulk(self) -> bool:
-        """Whether only bulk work is on the lanes."""
-        return all(batch.priority is Priority.BULK for batch in self.batches)
+    def priorities(self) -> set[Priority]:
+        """The priorities of the batches on the lanes."""
+        return {batch.priority for batch in self.batches}
 
     def tokens_before(self, priority: Priority) -> int:
-        """Tokens that work of a priority waits for; interactive work does not wait for bulk."""
+        """Tokens that work of a priority waits for, without those of batches that yield to it."""
         return sum(
-            batch.tokens
-            for batch in self.batches
-            if priority is Priority.BULK or batch.priority is Priority.INTERACTIVE
+            batch.tokens for batch in self.batches if priority.yields or not batch.priority.yields
         )
 
     def row(self, key: Key) -> list[Pending] | None:

@@ -1,4 +1,4 @@
-"""The queue of one engine: two priorities, bounded in tokens, with expiry and suspects."""
+"""The queue of one engine: texts by priority, bounded in tokens, with expiry and suspects."""
 
 import heapq
 import itertools
@@ -8,9 +8,8 @@ from collections import deque
 from .batch import Batch, Key, Pending, Priority
 from .fair_queue import FairQueue
 
-BULK_CLAIM = 0.1
-"""Ageing: bulk tokens that queued bulk work may claim for each interactive token taken before it.
-"""
+CLAIM = 0.1
+"""Ageing: tokens that queued work may claim for each token of a higher priority taken before it."""
 
 
 class RequestQueue:
@@ -26,7 +25,7 @@ class RequestQueue:
         self._by_key: dict[Key, dict[Pending, None]] = {}
         self._deadlines: list[tuple[float, int, Pending]] = []
         self._suspects: deque[Pending] = deque()
-        self._bulk_claim_tokens = 0.0
+        self._claim_tokens = dict.fromkeys(Priority, 0.0)
         self._size = 0
         self._order = itertools.count()
 
@@ -44,10 +43,8 @@ class RequestQueue:
 
     def tokens_before(self, priority: Priority, deadline_s: float) -> int:
         """Queued tokens that go before a new text of a call."""
-        interactive = self._fair_queues[Priority.INTERACTIVE]
-        if priority is Priority.INTERACTIVE:
-            return interactive.tokens_before(deadline_s)
-        return interactive.tokens + self._fair_queues[Priority.BULK].tokens_before(deadline_s)
+        of_higher = sum(self._fair_queues[higher].tokens for higher in priority.higher)
+        return of_higher + self._fair_queues[priority].tokens_before(deadline_s)
 
     def texts(self) -> list[Pending]:
         """All queued texts, in no order."""
@@ -88,7 +85,7 @@ class RequestQueue:
         """Whether a call's tokens would exceed the bound, half of it for bulk work. An empty queue
         is never full.
         """
-        bound = self._max_tokens if priority is Priority.INTERACTIVE else self._max_tokens // 2
+        bound = self._max_tokens // 2 if priority is Priority.BULK else self._max_tokens
         return self._size > 0 and self.tokens + tokens > bound
 
     def add(self, pending: Pending) -> None:
@@ -106,14 +103,12 @@ class RequestQueue:
             heapq.heappush(self._deadlines, (pending.deadline_s, next(self._order), pending))
 
     def next_priority(self) -> Priority | None:
-        """The priority of the next batch: interactive, unless bulk work has claimed its turn."""
-        interactive = self._fair_queues[Priority.INTERACTIVE]
-        bulk = self._fair_queues[Priority.BULK]
-        if not bulk:
-            return Priority.INTERACTIVE if interactive else None
-        if not interactive or self._bulk_claim_tokens >= bulk.first().tokens:
-            return Priority.BULK
-        return Priority.INTERACTIVE
+        """The priority of the next batch: the highest, unless a lower one has claimed its turn."""
+        queued = [priority for priority in Priority if self._fair_queues[priority]]
+        for priority in reversed(queued[1:]):
+            if self._claim_tokens[priority] >= self._fair_queues[priority].first().tokens:
+                return priority
+        return queued[0] if queued else None
 
     def first(self, priority: Priority) -> Pending | None:
         """The next text of a priority."""
@@ -127,31 +122,31 @@ class RequestQueue:
         is queued.
         """
         fair_queue = self._fair_queues[priority]
-        if priority is Priority.BULK and self._fair_queues[Priority.INTERACTIVE]:
-            budget_tokens = min(budget_tokens, math.floor(self._bulk_claim_tokens))
+        if any(self._fair_queues[higher] for higher in priority.higher):
+            budget_tokens = min(budget_tokens, math.floor(self._claim_tokens[priority]))
         batch = Batch([], priority, 0)
         while fair_queue:
             first = fair_queue.first()
             if batch.rows and batch.tokens + first.tokens > budget_tokens:
                 break
             self._add_row(batch, first)
-        self._update_claim(priority, batch.tokens)
+        self._update_claims(priority, batch.tokens)
         return batch
 
     def fill_up(self, batch: Batch, enough_tokens: int, most_tokens: int) -> None:
-        """Add bulk work to an interactive batch that leaves no interactive text queued, until it
-        has enough tokens or no more fits.
+        """Add work that yields to an interactive batch that leaves no interactive text queued,
+        until it has enough tokens or no more fits.
 
-        Later texts may overtake a bulk text that does not fit. They do not reduce its claim.
+        Later texts may overtake a text that does not fit. They do not reduce its claim.
         """
         interactive = self._fair_queues[Priority.INTERACTIVE]
-        bulk = self._fair_queues[Priority.BULK]
-        while bulk and not interactive and batch.tokens < min(enough_tokens, most_tokens):
-            text = bulk.first_within(most_tokens - batch.tokens)
-            if text is None:
-                break
-            self._add_row(batch, text)
-        self._update_claim(Priority.BULK, 0)
+        for fair_queue in (self._fair_queues[Priority.LARGE], self._fair_queues[Priority.BULK]):
+            while fair_queue and not interactive and batch.tokens < min(enough_tokens, most_tokens):
+                text = fair_queue.first_within(most_tokens - batch.tokens)
+                if text is None:
+                    break
+                self._add_row(batch, text)
+        self._update_claims(Priority.BULK, 0)
 
     def take_suspect(self) -> Batch:
         """Take one suspect and the texts with its key; empty if no suspect is queued."""
@@ -215,13 +210,14 @@ class RequestQueue:
             self._deadlines = [entry for entry in self._deadlines if entry[2].is_queued]
             heapq.heapify(self._deadlines)
 
-    def _update_claim(self, taken: Priority, tokens: int) -> None:
-        """Grow the claim by interactive tokens taken, and reduce it by bulk ones; bulk work that is
-        not queued has no claim.
+    def _update_claims(self, taken: Priority, tokens: int) -> None:
+        """Reduce the claim of a priority by tokens taken, and grow those of lower ones; a priority
+        without queued work has no claim.
         """
-        if not self._fair_queues[Priority.BULK]:
-            self._bulk_claim_tokens = 0.0
-        elif taken is Priority.INTERACTIVE:
-            self._bulk_claim_tokens += BULK_CLAIM * tokens
-        else:
-            self._bulk_claim_tokens = max(0.0, self._bulk_claim_tokens - tokens)
+        for priority, fair_queue in self._fair_queues.items():
+            if not fair_queue:
+                self._claim_tokens[priority] = 0.0
+            elif priority is taken:
+                self._claim_tokens[priority] = max(0.0, self._claim_tokens[priority] - tokens)
+            elif taken in priority.higher:
+                self._claim_tokens[priority] += CLAIM * tokens

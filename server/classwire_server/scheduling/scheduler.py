@@ -94,13 +94,17 @@ class Scheduler:
     def admit(self, texts: Sequence[Pending], now_s: float) -> None:
         """Check that a call's texts, all of one priority and deadline, can be answered in time.
 
-        An idle engine admits any call, so that none is too large to be served. Texts that are late
-        already are admitted, to expire. Raises RequestError OVERLOADED.
+        A large call gets the priority LARGE. An idle engine admits any call, so that none is too
+        large to be served. Texts that are late already are admitted, to expire. Raises RequestError
+        OVERLOADED.
         """
         queue = self._queue
         self._poison.expire(now_s)
         self._admission.called(len(texts), sum(text.tokens for text in texts))
         new = [text for text in distinct(texts) if not self._is_known(text.key)]
+        if self._batch_sizing.is_large(new):
+            for text in texts:
+                text.priority = Priority.LARGE
         if not new or new[0].deadline_s <= now_s or not (len(queue) or self._in_flight):
             return
         priority, deadline_s = new[0].priority, new[0].deadline_s

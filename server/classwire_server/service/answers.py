@@ -85,7 +85,7 @@ def outcome_of(item: Item, now_s: float) -> Outcome:
 def _outcome(part: Pending, answer: Answer, item: Item, total_s: float) -> Outcome:
     ended_s = answer.began_s + answer.logits.inference_s
     if ended_s <= part.queued_s:  # the answer was cached
-        return Outcome(total_s, 1, None, part.tokens, item.priority)
+        return Outcome(total_s, 1, None, part.tokens, part.priority)
     began_s = max(answer.began_s, part.queued_s)
     stages_s = (item.tokenize_s, began_s - part.queued_s, ended_s - began_s)
-    return Outcome(total_s, 1, stages_s, part.tokens, item.priority)
+    return Outcome(total_s, 1, stages_s, part.tokens, part.priority)

@@ -7,14 +7,11 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation, Precision
 from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.forward.runner import Runner
-from classwire_server.engine.selection.calibration import accepts
+from classwire_server.engine.selection.calibration import is_as_close
 from classwire_server.engine.selection.choice import Selection
 from classwire_server.errors import CompileError, telling_line
 
 log = logging.getLogger(__name__)
-
-ROUNDING = 1.5
-"""Allowed ratio of the largest rounding errors of two programs that compute the same sums."""
 
 
 def compiled(
@@ -73,10 +70,4 @@ def is_acceptable(compiled: Deviation, selection: Selection, config: ServerConfi
     """
     if selection.engine.traits.precision is Precision.FLOAT32:
         return compiled.max_score_difference <= selection.parity_check.tolerance
-    plain = selection.deviation
-    least_agreement = plain.label_agreement - (1 - config.min_label_agreement)
-    about_as_good = (
-        compiled.label_agreement >= least_agreement
-        and compiled.max_score_difference <= ROUNDING * plain.max_score_difference
-    )
-    return about_as_good or accepts(compiled, config)
+    return is_as_close(compiled, selection.deviation, config)

@@ -4,7 +4,7 @@ Both are custom operators of torch, so that a compiled model calls them as a pla
 know the layout of the row and nothing of the model.
 """
 
-from functools import cache
+from functools import cache, partial
 from inspect import signature
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ ATTENTION = "classwire_packed"
 """The name under which transformers' models find this attention."""
 
 _HALF = (torch.bfloat16, torch.float16)
+_LARGEST_HEAD = 256
 
 
 class TextBounds(NamedTuple):
@@ -35,23 +36,51 @@ class TextBounds(NamedTuple):
 
 @cache
 def flash_attention() -> Any:
-    """FlashAttention for texts of any lengths, with windows; None in a torch that lacks it."""
+    """FlashAttention for texts of any lengths, with windows; None in a torch that lacks it.
+
+    Where torch would split the keys of a text by the longest text of the batch, and so add in
+    another order, it is told not to.
+    """
     try:
         from torch.nn.attention.varlen import varlen_attn  # takes time and memory to import
     except ImportError:
         return None
-    return varlen_attn if "window_size" in signature(varlen_attn).parameters else None
+    taken = signature(varlen_attn).parameters
+    if "window_size" not in taken:
+        return None
+    return partial(varlen_attn, num_splits=1) if "num_splits" in taken else varlen_attn
 
 
-def gpu_attention(precision: Precision) -> Choice:
-    """How a packed engine attends on a GPU, and which version of torch would do better."""
+@cache
+def has_flash_kernels(device: torch.device) -> bool:
+    """Whether a CUDA device can run FlashAttention 2: from compute capability 8.0 (Ampere) on."""
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def gpu_attention(precision: Precision, device: str) -> Choice:
+    """How a packed engine attends on a CUDA device, and what would do better."""
     if precision is Precision.FLOAT32:
         why = "FlashAttention has no float32"
     elif flash_attention() is None:
         why = f"FlashAttention for all lengths comes with torch 2.11; this is {torch.__version__}"
+    elif not has_flash_kernels(torch.device(device)):
+        why = "FlashAttention needs a GPU of compute capability 8.0 or higher"
     else:
-        return Choice("attention", "FlashAttention", "one call for texts of all lengths")
+        why = "one call for texts of all lengths, for heads of 8 to 256 values in steps of 8"
+        return Choice("attention", "FlashAttention", why)
     return Choice("attention", "one call for each length", why)
+
+
+def attends_in_one_call(device: torch.device, dtype: torch.dtype, size: int) -> bool:
+    """Whether FlashAttention computes heads of `size` values of this dtype on this device."""
+    return (
+        device.type == "cuda"
+        and dtype in _HALF
+        and size % 8 == 0
+        and size <= _LARGEST_HEAD
+        and flash_attention() is not None
+        and has_flash_kernels(device)
+    )
 
 
 # Seven parameters: the schema of a torch operator has no named tuples, so each tensor is its own.
@@ -74,17 +103,17 @@ def attend_within_texts(
     1 / sqrt(size) (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1).
 
     On a GPU in half precision the row is one call of FlashAttention for variable lengths (Dao 2023,
-    arXiv:2307.08691), if torch has it. Elsewhere adjacent texts of equal length are one batched
-    product: the bits of a text do not depend on their number. On the CPU urgent passes preempt
-    here; a GPU has the pass's layers queued long before.
+    arXiv:2307.08691), if torch and the GPU have it. Elsewhere adjacent texts of equal length are
+    one batched product: the bits of a text do not depend on their number. On the CPU urgent passes
+    preempt here; a GPU has the pass's layers queued long before.
     """
     if query.device.type == "cpu":
         PREEMPTION.preemption_point()
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
     # Each is (tokens, heads, size) now.
-    if query.is_cuda and query.dtype in _HALF and (flash := flash_attention()):
+    if attends_in_one_call(query.device, query.dtype, query.shape[-1]):
         longest = int(bounds.diff().max())  # computed on the CPU, so it does not wait for the GPU
-        attended: Any = flash(
+        attended: Any = flash_attention()(
             query.contiguous(),
             key.contiguous(),
             value.contiguous(),

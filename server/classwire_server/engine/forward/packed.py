@@ -29,7 +29,8 @@ Forward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], tor
 class PackedModel(torch.nn.Module):
     """A classifier whose forward pass takes packed rows. Thread-safe.
 
-    `input_names` are those of the checkpoint. Changes `model` to packed attention until `unpack`.
+    `input_names` are those of the checkpoint. `pools_mean` says whether the head reads the mean of
+    each text instead of its first token. Changes `model` to packed attention until `unpack`.
     Raises ValueError when the model's class takes no registered attention function. The parity
     check decides whether the scores are right.
     """
@@ -44,7 +45,7 @@ class PackedModel(torch.nn.Module):
         self.first_position: int = first_position(model)
         self.padding_id: int | None = model.config.pad_token_id if self.first_position else None
         self._feeds_token_types = "token_type_ids" in input_names
-        self._pools_mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
+        self.pools_mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
         self._row = threading.local()  # the bounds of each thread's current row
         base = model.base_model
         pooler = getattr(base, "pooler", None)
@@ -65,14 +66,28 @@ class PackedModel(torch.nn.Module):
         The first three are int64, (1, tokens), on the device. `bounds` is int64, (texts + 1,), on
         the CPU: text i is at bounds[i]:bounds[i + 1].
         """
-        device_bounds = bounds.to(device=ids.device, dtype=torch.int32)  # (texts + 1,)
+        # A copy that does not block: other lanes' passes may be queued on the device.
+        device_bounds = bounds.to(torch.int32).to(ids.device, non_blocking=True)  # (texts + 1,)
+        return self.classify(ids, token_type_ids, position_ids, TextBounds(bounds, device_bounds))
+
+    def classify(
+        self,
+        ids: torch.Tensor,
+        token_type_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        text_bounds: TextBounds,
+    ) -> torch.Tensor:
+        """As `forward`, with bounds that are on the device already.
+
+        Tokens after the last bound belong to no text. With FlashAttention and a head that reads
+        first tokens, the pass reads no value on the CPU but the longest length.
+        """
         # A compiled model may get an empty text at the end, which starts after the last token.
-        self._row.starts = device_bounds[:-1].clamp(max=ids.shape[1] - 1)  # (texts,)
-        self._row.bounds = bounds
+        self._row.starts = text_bounds.device[:-1].clamp(max=ids.shape[1] - 1)  # (texts,)
+        self._row.bounds = text_bounds.cpu
         inputs = {"input_ids": ids, "position_ids": position_ids}
         if self._feeds_token_types:
             inputs["token_type_ids"] = token_type_ids
-        text_bounds = TextBounds(bounds, device_bounds)
         logits: torch.Tensor = self.model(**inputs, text_bounds=text_bounds).logits
         return logits  # (texts, labels)
 
@@ -84,7 +99,7 @@ class PackedModel(torch.nn.Module):
 
     def _reduce(self, hidden: torch.Tensor) -> torch.Tensor:
         """(1, tokens, hidden) -> (texts, 1, hidden): what the head reads of each text."""
-        if self._pools_mean:
+        if self.pools_mean:
             read: torch.Tensor = mean_within_texts(hidden[0], self._row.bounds)  # (texts, hidden)
         else:
             read = hidden[0].index_select(0, self._row.starts)  # (texts, hidden)

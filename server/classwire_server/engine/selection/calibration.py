@@ -34,6 +34,9 @@ _LINES_OF_LONG_TEXTS = (2, 2, 2, 3, 3, 3, 4, 4, 5, 6, 8, 34)  # the last is cut 
 
 _SMALLEST_SPREAD = 1e-6
 
+ROUNDING = 1.5
+"""Allowed ratio of the largest rounding errors of two programs that compute the same sums."""
+
 
 def calibration_texts(path: str = "") -> tuple[Text, ...]:
     """The texts to compare precisions on: the lines of the user's file, or 128 built-in texts.
@@ -86,6 +89,18 @@ def accepts(deviation: Deviation, config: ServerConfig) -> bool:
         deviation.label_agreement >= config.min_label_agreement
         and deviation.max_score_difference <= config.max_score_difference
     )
+
+
+def is_as_close(found: Deviation, plain: Deviation, config: ServerConfig) -> bool:
+    """Whether an engine may replace the plain one, which computes the same sums in half precision
+    or int8: its scores are about as close to float32, or within the limits of `accepts`.
+    """
+    least_agreement = plain.label_agreement - (1 - config.min_label_agreement)
+    about_as_good = (
+        found.label_agreement >= least_agreement
+        and found.max_score_difference <= ROUNDING * plain.max_score_difference
+    )
+    return about_as_good or accepts(found, config)
 
 
 def _lines_of(path: Path) -> list[str]:

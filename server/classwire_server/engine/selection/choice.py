@@ -13,7 +13,8 @@ from classwire_server.engine import Choice, Deviation, Layout, Precision
 from classwire_server.engine.compilation.cache import cache_folder
 from classwire_server.engine.cores import Division, cores_choice, divide, divide_gpu, usable_cores
 from classwire_server.engine.forward.attention import gpu_attention
-from classwire_server.engine.forward.device import choose_device
+from classwire_server.engine.forward.device import choose_device, prepare
+from classwire_server.engine.forward.graphs import GraphedEngine
 from classwire_server.engine.forward.runner import OneByOne, Runner
 from classwire_server.engine.latency_profile import (
     LAST_TOKENS,
@@ -25,6 +26,7 @@ from classwire_server.errors import ConfigError
 
 from .calibration import calibration_texts
 from .direct_use import DirectUse
+from .graphs import graphed
 from .layouts import TorchEngine, choose_layout, unpack
 from .parity import ParityCheck, check_by_direct_use, check_by_engine
 from .precisions import in_first_precision, in_precision, prepacked
@@ -43,7 +45,7 @@ class Selection:
     """
 
     checkpoint: Checkpoint
-    engine: TorchEngine
+    engine: TorchEngine | GraphedEngine
     deviation: Deviation
     parity_check: ParityCheck
     division: Division
@@ -76,6 +78,7 @@ def select(
     if config.precision == Precision.INT8.value and device != "cpu":
         raise ConfigError("precision", f"int8 runs on the CPU only, and the device is {device}")
     torch.set_num_threads(division.threads)
+    prepare(device)
     with stage(source.name, "reading the weights"):
         checkpoint, model, tokenizer = load_checkpoint(source, config)
         model = model.to(device)  # type: ignore[arg-type]
@@ -107,7 +110,7 @@ def select(
             torch.set_num_threads(division.threads)
     choices.append(Choice("precision", engine.traits.precision.value, why))
     if device.startswith("cuda") and engine.traits.layout is Layout.PACKED:
-        choices.append(gpu_attention(engine.traits.precision))
+        choices.append(gpu_attention(engine.traits.precision, device))
     if engine.traits.precision is Precision.FLOAT32 and device == "cpu":
         with stage(source.name, "reordering the weights"):
             reordered, choice = prepacked(engine, model, float32_check)
@@ -115,16 +118,22 @@ def select(
         choices.append(choice)
     if device == "cpu":
         choices += _execution(config)
+    chosen: TorchEngine | GraphedEngine = engine
+    if device.startswith("cuda"):
+        with stage(source.name, "recording CUDA graphs"):
+            found, choice = graphed(engine, deviation, parity_check, config)
+        chosen = found or engine
+        choices.append(choice)
     is_measured = profile is None
     if profile is None:
         with stage(source.name, "measuring passes"):
-            profile = _measured_profile(engine, float32_check, config)
+            profile = _measured_profile(chosen, float32_check, config)
     choices.append(_batches(profile, config))
     if is_measured:
         log.debug("%s: batches of %s: %s", checkpoint.name, choices[-1].value, choices[-1].why)
     return Selection(
         checkpoint,
-        engine,
+        chosen,
         deviation,
         parity_check,
         division,
@@ -140,7 +149,7 @@ def _as_run(engine: Runner, deterministic: bool) -> Runner:
 
 
 def _measured_profile(
-    engine: TorchEngine, parity_check: ParityCheck, config: ServerConfig
+    engine: TorchEngine | GraphedEngine, parity_check: ParityCheck, config: ServerConfig
 ) -> LatencyProfile:
     runner = _as_run(engine, config.deterministic)
     return measure_profile(

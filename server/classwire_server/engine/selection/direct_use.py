@@ -40,6 +40,13 @@ class DirectUse:
         except Exception as error:  # a model's code may raise anything
             return telling_line(error)
 
+    def random_states(self) -> tuple[torch.Tensor, ...]:
+        """The states of the generators that the model may draw from: the CPU's, its device's."""
+        states = [torch.get_rng_state()]
+        if self._model.device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self._model.device))
+        return tuple(states)
+
     @torch.inference_mode()
     def _logits(self, text: Text, max_tokens: int) -> np.ndarray:
         inputs = self._tokenizer(

@@ -91,7 +91,7 @@ def check_by_direct_use(checkpoint: Checkpoint, direct: DirectUse) -> ParityChec
     limit where its files are wrong. Raises CheckpointError when direct use fails too, and when its
     logits are not finite or change from call to call.
     """
-    limit, generator = checkpoint.max_tokens, torch.get_rng_state()
+    limit, generators = checkpoint.max_tokens, direct.random_states()
     special = Text(f"What do these mean? {direct.special_tokens}")
     usable = _encodings(checkpoint, [*PARITY_TEXTS, special])
     answers = {text: direct.attempt(text, limit) for text in usable}
@@ -108,7 +108,7 @@ def check_by_direct_use(checkpoint: Checkpoint, direct: DirectUse) -> ParityChec
     logits = {text: answer for text, answer in answers.items() if not isinstance(answer, str)}
     packed = pack([usable[text] for text in logits])
     rows = np.stack(list(logits.values()))[packed.order]
-    is_random = not torch.equal(generator, torch.get_rng_state())
+    is_random = not all(map(torch.equal, generators, direct.random_states()))
     check = _finite(ParityCheck(checkpoint, packed, rows, is_random))
     if is_random and LONG_TEXT in logits:
         again = direct.attempt(LONG_TEXT, limit)

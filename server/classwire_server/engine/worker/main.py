@@ -87,6 +87,7 @@ class _Worker:
         with stage(job.source.name, f"asking the hub for {job.source.location}"):
             ask_hub(job.source, job.config)
         with stage(job.source.name, "importing torch"):
+            from classwire_server.engine.forward.device import release
             from classwire_server.engine.selection.choice import select
 
             from .memory import IdleAction, release_memory
@@ -97,6 +98,7 @@ class _Worker:
         self._selection: Selection = select(job.source, job.config, job.device, job.profile)
         self._runner: Runner = self._selection.finished(self._selection.engine)
         release_memory()
+        release(self._runner.traits.device)
         self._idle = IdleAction()
         # Well below the timeout, so that the server does not take a paused pass for a hung one.
         PREEMPTION.max_pause_s = min(MAX_PAUSE_S, job.config.worker_timeout_s / 4)
