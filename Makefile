@@ -152,5 +152,5 @@ audit: setup ## Look up every locked version in the advisory database
 	@$(BIN)/uv tool run pip-audit --strict --disable-pip --no-deps --requirement requirements.lock
 
 clean: ## Remove .venv and everything built
-	@rm -rf .venv .compat .conformance .gpu dist gpu-report site wheels .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .peers .compat .conformance .gpu dist gpu-report site wheels .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

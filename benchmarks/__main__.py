@@ -18,11 +18,15 @@ from typing import Any
 
 from . import accuracy, tables
 from .machine import machine
+from .peers import tables as comparison
 from .plan import FULL, SHORT
 from .progress import progress
 from .suite import Suite
 
-PARTS = ("engines", "served", "windows", "interference", "memory", "start", "lone", "accuracy")
+PARTS = (
+    *("engines", "served", "windows", "interference", "memory", "start", "lone"),
+    *("accuracy", "peers"),
+)
 SHORT_PARTS = ("engines", "served", "windows", "interference", "start")
 
 
@@ -69,6 +73,8 @@ def main() -> None:
     arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     say(f"{arguments.output}: all measurements")
     print(tables.page(result))
+    if "peers" in result:
+        print(f"## Compared with other engines\n\n{comparison.page(result)}")
 
 
 if __name__ == "__main__":

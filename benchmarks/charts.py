@@ -14,6 +14,7 @@ from matplotlib.figure import Figure as Page
 
 from .figures import figure
 from .measures import Result, rates, serving
+from .peers.charts import rates_by_engine
 
 FOLDER = Path(__file__).parents[1] / "docs" / "project" / "charts"
 OURS, OTHERS = "#1f6f8b", "#b8b8b8"
@@ -71,6 +72,7 @@ def latency(result: Result, axes: Axes) -> None:
 CHARTS: dict[str, tuple[str, Callable[[Result, Axes], None]]] = {
     "throughput": ("Throughput by engine", throughput),
     "latency": ("Latency against load", latency),
+    "peers": ("Tokens/s by engine and precision", rates_by_engine),
 }
 
 

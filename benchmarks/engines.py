@@ -15,6 +15,7 @@ from transformers import BertForSequenceClassification
 
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Deviation
 from classwire_server.engine.compilation.changeover import compiled
 from classwire_server.engine.forward.runner import OneByOne, Runner
 from classwire_server.engine.packing import pack
@@ -49,7 +50,7 @@ class Engines:
         torch.set_num_threads(1)
         self._engines: dict[str, Prepared] = {}
         self._plain: BertForSequenceClassification | None = None
-        self._packed: dict[tuple[str, str], _PackedEngines] = {}
+        self._packed: dict[tuple[str, str], PackedEngines] = {}
 
     def prepare(self, engine: str, folder: str, cache: str, threads: int = 1) -> dict[str, Any]:
         """Load an engine by its name in `plan`, and return its description.
@@ -68,7 +69,7 @@ class Engines:
         else:
             precision, _, execution = engine.removeprefix("packed ").partition(", ")
             if (folder, precision) not in self._packed:
-                self._packed[folder, precision] = _PackedEngines(folder, precision, cache, threads)
+                self._packed[folder, precision] = PackedEngines(folder, precision, cache, threads)
             prepared = self._packed[folder, precision].prepare(execution)
         self._engines[engine] = prepared
         return prepared.about
@@ -121,7 +122,7 @@ _PADDED = {
 }
 
 
-class _PackedEngines:
+class PackedEngines:
     """The server's engine in one precision, plain and compiled, selected as a worker does."""
 
     def __init__(self, folder: str, precision: str, cache: str, threads: int) -> None:
@@ -130,29 +131,36 @@ class _PackedEngines:
             device="cpu", precision=precision, compile_cache=cache, lanes=1, threads=threads
         )
         self._selection = select(self._source, self._config, "cpu")
+        self.batch_tokens = self._selection.batch_tokens
+
+    def compiled(self) -> tuple[Runner, Deviation]:
+        """Return the compiled engine, and how far its scores are from plain float32's.
+
+        Raises CompileError if there is none.
+        """
+        changed = compiled(self._selection, self._source, self._config)
+        if changed is None:
+            raise CompileError("cannot compile here, or compiled scores deviate")
+        return changed
 
     def prepare(self, execution: str) -> Prepared:
         """Return the engine: plain, compiled or deterministic.
 
         Raises CompileError if there is no compiled engine.
         """
-        selection = self._selection
-        runner: Runner = selection.engine
-        deviation = selection.deviation
+        runner: Runner = self._selection.engine
+        deviation = self._selection.deviation
         if execution == "deterministic":
             runner = OneByOne(runner)
         elif execution == "compiled":
-            changed = compiled(selection, self._source, self._config)
-            if changed is None:
-                raise CompileError("cannot compile here, or compiled scores deviate")
-            runner, deviation = changed
+            runner, deviation = self.compiled()
 
         def run(texts: Sequence[Encoding]) -> None:
-            for batch in batches(texts, selection.batch_tokens):
+            for batch in batches(texts, self.batch_tokens):
                 runner.run(pack(batch))
 
         about = {
-            "batch_tokens": selection.batch_tokens,
+            "batch_tokens": self.batch_tokens,
             "precision": runner.traits.precision.value,
             "execution": runner.traits.execution.value,
             "layout": runner.traits.layout.value,

@@ -26,18 +26,19 @@ class Failed(RuntimeError):
 
 
 class Instrument:
-    """A child process `python -m MODULE`, on the given cores. For use by one thread."""
+    """A child process `PYTHON -m MODULE`, on the given cores. For use by one thread."""
 
     def __init__(
         self,
         module: str,
         cores: Iterable[int],
         environment: Mapping[str, str] = ONE_THREAD,
+        python: str | Path = sys.executable,
     ) -> None:
         self.module = module
         wanted = set(cores)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [str(python), "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **environment},

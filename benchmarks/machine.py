@@ -11,11 +11,7 @@ from typing import Any
 
 def machine() -> dict[str, Any]:
     """Return processor, cores, instructions and versions of this machine."""
-    named: dict[str, str] = {}
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            named[key.strip()] = value.strip()
+    named = _processor()
     flags = named.get("flags", "").split()
     known = ("amx_int8", "avx512_bf16", "avx512_vnni", "avx512f", "avx_vnni", "avx2")
     return {
@@ -27,6 +23,22 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": importlib.metadata.version("torch"),
     }
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor has instructions for products in bfloat16."""
+    flags = _processor().get("flags", "").split()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _processor() -> dict[str, str]:
+    """What /proc/cpuinfo says of the last processor; empty where there is none."""
+    named: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            named[key.strip()] = value.strip()
+    return named
 
 
 def in_words(found: Mapping[str, Any]) -> str:

@@ -63,11 +63,11 @@ def _of_rounds(rounds: list[Result], field: str) -> list[float]:
     return [taken[field] for taken in rounds]
 
 
-def served_share(checkpoint: str) -> Callable[[Result], Figure]:
+def served_share(checkpoint: str, precision: str = "") -> Callable[[Result], Figure]:
     """Return a measure: texts per second of a pinned server, as a share of its engine alone."""
 
     def measure(result: Result) -> Figure:
-        entry = call(serving(result, checkpoint, pinned=True), STREAM_32)
+        entry = call(serving(result, checkpoint, pinned=True, precision=precision), STREAM_32)
         return ratio(
             _of_rounds(entry["rounds"], "texts_per_s"), _of_rounds(entry["alone"], "texts_per_s")
         )

@@ -1,4 +1,7 @@
-"""Memory of servers at rest: PSS of the server and of all processes below it."""
+"""Memory of servers at rest: PSS of the server and of all processes below it.
+
+Other programs that run torch share its pages, and make the figures smaller.
+"""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Costs that keep a server below its ceilings: forward pass, messages, memory, calls.
+"""Costs that keep a server below its ceilings: forward pass, memory, calls.
 
     python -m benchmarks.obstacles [--work FOLDER]
 
@@ -8,14 +8,10 @@ the benchmark's small checkpoint. `--work` keeps checkpoints and compiled models
 
 import argparse
 import os
-import pickle
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,7 +24,6 @@ from .served import CLASSWIRE, ECHO, Served
 from .suite import Suite
 
 CORES = sorted(os.sched_getaffinity(0))
-PAUSE_S = 0.005
 IN_FLIGHT = 32
 CALLS = 4_096
 
@@ -82,39 +77,6 @@ def shares_of_a_pass(folder: Path, cache: Path) -> dict[str, float]:
         kind = next((name for key, name in kinds.items() if key in event.key), "other")
         spent[kind] += event.self_cpu_time_total
     return {kind: microseconds / spent.total() for kind, microseconds in spent.most_common()}
-
-
-def hand_over_us() -> dict[str, dict[str, float]]:
-    """Return microseconds to pack and pickle a short text, at once and after a pause."""
-    from classwire_server.engine.packing import pack
-
-    from .batching import encodings
-
-    text = encodings([16])
-    packed = pack(text)
-    message = pickle.dumps(packed, protocol=5)
-    steps: dict[str, Callable[[], object]] = {
-        "pack": lambda: pack(text),
-        "pickle": lambda: pickle.dumps(packed, protocol=5),
-        "unpickle": lambda: pickle.loads(message),
-    }
-    return {
-        step: {
-            "at once": _median_us(run, 0.0),
-            "after 5 ms of sleep": _median_us(run, PAUSE_S),
-        }
-        for step, run in steps.items()
-    }
-
-
-def _median_us(run: Callable[[], object], pause_s: float) -> float:
-    taken = []
-    for _ in range(200):
-        time.sleep(pause_s)
-        started_s = time.perf_counter()
-        run()
-        taken.append(1e6 * (time.perf_counter() - started_s))
-    return statistics.median(taken)
 
 
 def memory_of_imports_mb() -> dict[str, float]:
@@ -173,8 +135,6 @@ def main() -> None:
         print("calls to a server and to an echo", file=sys.stderr)
         calls = processor_us_of_a_call(suite.folder(SMALL))
         _print("a unary call of 16 tokens, 32 in flight", "processor time, us", calls)
-        for step, times in hand_over_us().items():
-            _print(f"{step} a text of 16 tokens", "us", times)
         print("imports", file=sys.stderr)
         _print("an interpreter with", "MB", memory_of_imports_mb())
         print("a profile", file=sys.stderr)

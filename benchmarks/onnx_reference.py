@@ -3,10 +3,10 @@
 Needs the packages of the extra `bench`, preferably in a separate environment.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import BertForSequenceClassification
 
@@ -24,7 +24,7 @@ def prepare(folder: Path, cache: Path, batch_texts: int) -> Callable[[Sequence[E
 
     file = cache / "model.onnx"
     if not file.exists():
-        _export(folder, file)
+        export(folder, file)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
@@ -37,27 +37,34 @@ def prepare(folder: Path, cache: Path, batch_texts: int) -> Callable[[Sequence[E
     return run
 
 
-def _export(folder: Path, file: Path) -> None:
+def export(folder: Path, file: Path) -> None:
+    """Write a checkpoint in float32 as ONNX, for any number and length of texts."""
+
     class Logits(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.model = BertForSequenceClassification.from_pretrained(
-                folder, attn_implementation="eager"
-            ).eval()
+                folder, attn_implementation="eager", dtype=torch.float32
+            )
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.model(input_ids, attention_mask).logits
+            hidden = 1.0 - attention_mask[:, None, None].float()  # (texts, 1, 1, tokens)
+            mask = hidden * torch.finfo(torch.float32).min  # the form that other engines fuse
+            logits: torch.Tensor = self.model(input_ids, mask).logits
             return logits
 
-    ids = torch.from_numpy(np.ones((2, 8), np.int64))
+    # Two tensors: of one tensor passed twice, the exporter makes one input.
+    ids, mask = torch.full((2, 8), 7), torch.ones(2, 8, dtype=torch.int64)
     texts, tokens = torch.export.Dim("texts"), torch.export.Dim("tokens", max=512)
-    torch.onnx.export(
-        Logits(),
-        (ids, ids),
-        str(file),
-        input_names=["input_ids", "attention_mask"],
-        output_names=["logits"],
-        dynamic_shapes=({0: texts, 1: tokens}, {0: texts, 1: tokens}),
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's warnings here are about its own code
+        torch.onnx.export(
+            Logits().eval(),
+            (ids, mask),
+            str(file),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["logits"],
+            dynamic_shapes=({0: texts, 1: tokens}, {0: texts, 1: tokens}),
+            dynamo=True,
+            verbose=False,
+        )

@@ -2,39 +2,66 @@
 
     python -m benchmarks.publication RESULT.json
 
-A result without the engines has a section of its own: starts, memory, and a call on an idle server.
+A result writes the sections that it has figures for, and leaves the others: the benchmark; without
+the engines, starts, memory, and a call on an idle server; the comparison with other engines.
 """
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from scripts.pages import between
 
 from . import charts, tables
+from .peers import tables as comparison
 
-PAGE = Path(__file__).parents[1] / "docs" / "project" / "benchmarks.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "project" / "benchmarks.md"
 SERVERS_BEGIN = "<!-- servers: written by benchmarks.publication -->"
 SERVERS_END = "<!-- /servers -->"
+SERVERS = ("memory", "start", "lone")
+"""Parts of a result with a section of their own when the engines are not measured."""
 BEGIN, END = "<!-- benchmark: written by benchmarks.publication -->", "<!-- /benchmark -->"
+PEERS_BEGIN, PEERS_END = "<!-- peers: written by benchmarks.publication -->", "<!-- /peers -->"
+
+
+def published(
+    page: str, readme: str, result: dict[str, Any], drawn: Iterable[Path]
+) -> tuple[str, str]:
+    """Return the page and the README with the sections that the result has. Pure.
+
+    `drawn` are the charts. Raises ValueError if a page lacks the markers.
+    """
+    images = {path.stem: f"![{charts.CHARTS[path.stem][0]}](charts/{path.name})" for path in drawn}
+    of_peers = images.pop("peers", "")
+    if "engines" in result:
+        every = "\n".join(images.values())
+        page = between(page, BEGIN, END, f"{_section(tables.page(result))}\n{every}")
+    elif any(part in result for part in SERVERS):
+        page = between(page, SERVERS_BEGIN, SERVERS_END, _section(tables.server_page(result)))
+    if "peers" in result:
+        page = between(page, PEERS_BEGIN, PEERS_END, f"{comparison.page(result)}\n\n{of_peers}")
+        quoted = f"{comparison.summary(result)}\n\n{comparison.when_and_where(result)}."
+        readme = between(readme, PEERS_BEGIN, PEERS_END, quoted)
+    return page, readme
+
+
+def _section(page: str) -> str:
+    return "#" + page.replace("\n#", "\n##")
 
 
 def main() -> None:
-    """Write the page and the charts."""
+    """Write the page, the README and the charts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("result", type=Path)
     result = json.loads(parser.parse_args().result.read_text(encoding="utf-8"))
-    page = PAGE.read_text(encoding="utf-8")
-    if "engines" not in result:
-        servers = tables.server_page(result).replace("\n#", "\n##").removeprefix("# ")
-        PAGE.write_text(between(page, SERVERS_BEGIN, SERVERS_END, f"## {servers}"), "utf-8")
-        return
-    body = tables.page(result).replace("\n#", "\n##").removeprefix("# ")
-    drawn = charts.draw(result, charts.FOLDER)
-    images = "\n".join(
-        f"![{charts.CHARTS[path.stem][0]}]({path.relative_to(PAGE.parent)})" for path in drawn
-    )
-    PAGE.write_text(between(page, BEGIN, END, f"## {body}\n{images}"), encoding="utf-8")
+    before = (PAGE.read_text(encoding="utf-8"), README.read_text(encoding="utf-8"))
+    after = published(*before, result, charts.draw(result, charts.FOLDER))
+    for path, text in zip((PAGE, README), after, strict=True):
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

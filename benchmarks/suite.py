@@ -17,6 +17,8 @@ from .checkpoints import BERT_BASE, BERT_ENGLISH, SMALL, TINY, Shape
 from .figures import quantile
 from .instrument import Failed, Instrument
 from .load import TIMEOUT_S
+from .machine import has_bfloat16
+from .peers.comparison import Comparison
 from .plan import (
     BFLOAT16,
     BIG_CALLS,
@@ -119,6 +121,12 @@ class Suite:
                 Serving(shape.name, big, "int8", lengths, (*BIG_CALLS, *LATENCY_CALLS), True),
                 Serving("embedded", EMBEDDED_FOLDER, "float32", lengths, fewer(SMALL_CALLS)),
             ]
+            if has_bfloat16():
+                wanted.insert(
+                    3, Serving(shape.name, big, "bfloat16", lengths, BIG_CALLS[-1:], True)
+                )
+            else:
+                self.missing.append("served in bfloat16: the processor has no instructions for it")
         for serving in wanted:
             with self.or_missing(serving.name):
                 records.append(
@@ -227,6 +235,12 @@ class Suite:
             "call": lone.measure(self.folder(BERT_BASE), self.plan.rounds, self._say),
             "small": serve_and_load(small, self.plan.rounds, self.cache, self._all, self._say),
         }
+
+    def peers(self) -> dict[str, Any]:
+        """Measure engines of other projects in turns with ours, on the last two cores."""
+        folder = self.folder(self.plan.shape)
+        compared = Comparison(self.plan, folder, self._work, self._all[-2:], self._say)
+        return compared.measure(self.or_missing)
 
     @contextmanager
     def or_missing(self, what: str) -> Iterator[None]:

@@ -1,13 +1,13 @@
 """A result as Markdown. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from . import server_tables
 from .figures import digits, figure
 from .machine import in_words
 from .markdown import table
 from .measures import Result, ceiling, rates, share_of_ceiling
-from .targets import TARGETS, measured
+from .targets import TARGETS, Target, measured
 
 
 def page(result: Result) -> str:
@@ -28,8 +28,9 @@ def page(result: Result) -> str:
 
 def server_page(result: Result) -> str:
     """Return the tables of servers at rest, with the targets that the result has figures for."""
-    heading = _heading(result, "Starts, memory, and a call on an idle server")
-    parts = [heading, "## Targets", targets(result, measured_only=True)]
+    title = "# Starts, memory, and a call on an idle server"  # other pages link to it
+    setting = f"{result['taken_at']}, {_setting(result)}"
+    parts = [title, setting, "## Targets", targets(result, measured_only=True)]
     return "\n\n".join((*parts, *_of_servers(result), *_missing(result))) + "\n"
 
 
@@ -49,11 +50,11 @@ def _missing(result: Result) -> Iterator[str]:
         yield from ("## Not measured", "\n".join(f"- {line}" for line in result["missing"]))
 
 
-def targets(result: Result, *, measured_only: bool = False) -> str:
-    """Return the targets, their measured figures, and whether each is met."""
+def targets(result: Result, of: Iterable[Target] = TARGETS, *, measured_only: bool = False) -> str:
+    """Return targets, their measured figures, and whether each is met."""
 
     def rows() -> Iterator[Sequence[object]]:
-        for target in TARGETS:
+        for target in of:
             value = measured(target, result)
             bound = f"{'under' if target.is_upper else 'at least'} {target.bound:g}"
             if value is None:
@@ -167,10 +168,13 @@ def interference(result: Result) -> str:
     return table(("engine in a", "alone, ms", f"next to {taken['threads']} threads, ms"), rows)
 
 
-def _heading(result: Result, title: str = "Benchmark") -> str:
+def _heading(result: Result) -> str:
+    return f"# Benchmark, {result['plan']}, {result['taken_at']}\n\n{_setting(result)}"
+
+
+def _setting(result: Result) -> str:
     machine = result["machine"]
     return (
-        f"# {title}, {result['plan']}, {result['taken_at']}\n\n"
         f"{in_words(machine)} ({machine['instructions']}), "
         f"Python {machine['python']}, torch {machine['torch']}, "
         f"rounds: {result['rounds']}, {result['minutes']:.0f} minutes. "

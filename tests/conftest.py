@@ -1,8 +1,10 @@
 """Fixtures: real servers, shared by the tests of a session."""
 
 import functools
+import os
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +25,12 @@ from tests.workers import ForkedWorker
 
 transformers_logging.disable_progress_bar()
 torch.set_num_threads(1)  # more threads slow down models this small
+
+# Every start measures: a file is where the folder of earlier measurements would be. Tests of them
+# name a folder of their own.
+_caches = tempfile.TemporaryDirectory(prefix="classwire-caches-")
+Path(_caches.name, "classwire").touch()
+os.environ["XDG_CACHE_HOME"] = _caches.name
 
 # A shell's background jobs ignore SIGINT, and so would the commands that tests start from one.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -206,16 +206,16 @@ def breaks_its_lane_on_long_texts(control: Link, links: Sequence[Link]) -> None:
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
         logits = _run(self, texts)
-        return logits.view(_Unpicklable) if _is_long(texts) else logits
+        return logits.view(_Unsendable) if _is_long(texts) else logits
 
     _serve(control, links, run)
 
 
-class _Unpicklable(np.ndarray):
-    """An array for whose pickle there is no memory."""
+class _Unsendable(np.ndarray):
+    """An array for whose bytes there is no memory."""
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Fail as pickle does when memory runs out."""
+    def tobytes(self, order: Any = "C") -> bytes:
+        """Fail as NumPy does when memory runs out."""
         raise MemoryError
 
 

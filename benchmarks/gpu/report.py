@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.checkpoints import Shape
 from benchmarks.figures import Figure, digits, figure
 from benchmarks.machine import in_words
-from benchmarks.tables import table
+from benchmarks.markdown import table
 
 from .parts import Finding
 from .plan import (

@@ -9,7 +9,7 @@ import torch
 
 from classwire_server.engine import Layout, Precision
 from classwire_server.engine.forward.attention import flash_attention, has_flash_kernels
-from classwire_server.engine.forward.device import prepare
+from classwire_server.engine.forward.device import forbid_tf32
 from classwire_server.engine.forward.runner import Runner
 from classwire_server.engine.packing import pack
 from classwire_server.engine.selection.choice import Selection
@@ -79,7 +79,7 @@ def test_half_precision(
     embedded_folder: Path, build: Callable[[Path, Precision], Runner], precision: Precision
 ) -> None:
     """A trained checkpoint keeps its labels and has close scores, packed and grouped by length."""
-    prepare(DEVICE)
+    forbid_tf32(DEVICE)
     selection = selected(embedded_folder, "float32", batch_tokens=512)
     found = logits_of(build(embedded_folder, precision), selection)
     expected = expected_logits(embedded_folder)

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import charts, checkpoints, tables
 from benchmarks.figures import digits, figure, quantile, ratio
 from benchmarks.measures import left_by_model, share_of_ceiling
-from benchmarks.targets import TARGETS, measured
+from benchmarks.targets import PEER_TARGETS, TARGETS, measured
 from benchmarks.workload import MIX, interleave, joined, mixed
 
 RECORDED = Path(__file__).with_name("recorded_benchmark.json")
@@ -85,7 +85,7 @@ def test_figures() -> None:
 
 def test_every_target_is_measured_and_judged(result: dict[str, Any]) -> None:
     """A whole result has a figure for each target, and the recorded one meets all."""
-    for target in TARGETS:
+    for target in (*TARGETS, *PEER_TARGETS):
         value = measured(target, result)
         assert value is not None, target.name
         assert target.is_met(value), (target.name, value)
@@ -159,12 +159,12 @@ def test_what_a_model_leaves_of_the_echo() -> None:
 def test_charts_are_drawn_and_are_the_same_every_time(
     result: dict[str, Any], tmp_path: Path
 ) -> None:
-    """A whole result gives two charts, byte for byte the same every time; without calls it gives
-    one.
+    """A whole result gives all charts, byte for byte the same every time; without calls it has no
+    latencies.
     """
     first = charts.draw(result, tmp_path / "first")
     again = charts.draw(result, tmp_path / "again")
-    assert [path.name for path in first] == ["throughput.svg", "latency.svg"]
+    assert [path.name for path in first] == ["throughput.svg", "latency.svg", "peers.svg"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
     result["served"] = []
-    assert [path.name for path in charts.draw(result, tmp_path)] == ["throughput.svg"]
+    assert [path.name for path in charts.draw(result, tmp_path)] == ["throughput.svg", "peers.svg"]

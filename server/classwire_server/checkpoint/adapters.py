@@ -6,7 +6,7 @@ A merged adapter is a checkpoint of its own: nothing after the loader knows that
 import importlib.util
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,10 @@ class Adapter(CheckpointFiles):
         """The adapter's own folder if it has a tokenizer, else the base model."""
         has_one = any((self.folder / f"tokenizer{end}.json").is_file() for end in ("", "_config"))
         return str(self.folder) if has_one else self.base
+
+    def folders(self, base: Path) -> Sequence[Path]:
+        """The folders of the base model and of the adapter."""
+        return (base, self.folder)
 
     def commit(self, commit: str) -> str:
         """The commit of the adapter, by which the hub's cache names its folder."""

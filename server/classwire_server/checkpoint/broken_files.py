@@ -14,7 +14,7 @@ from .path_safety import shards
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-_OTHER_WEIGHTS = {".bin", ".gguf", ".h5", ".msgpack", ".onnx", ".pt", ".pth", ".safetensors"}
+OTHER_WEIGHTS = {".bin", ".gguf", ".h5", ".msgpack", ".onnx", ".pt", ".pth", ".safetensors"}
 _JSON_FILES = (
     *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "vocab.json", "adapter_config.json"),
@@ -129,7 +129,7 @@ def _in_weights(
     if not weights:
         if config.safetensors_only and (pickles := weights_in(folder)):
             yield f"its weights are {pickles[0].name}, which --safetensors-only rejects"
-        others = sorted(path.name for path in folder.iterdir() if path.suffix in _OTHER_WEIGHTS)
+        others = sorted(path.name for path in folder.iterdir() if path.suffix in OTHER_WEIGHTS)
         found = f" (it has {', '.join(others[:3])})" if others else ""
         hint = _newest_checkpoint(folder)
         yield f"has no weights, model.safetensors or pytorch_model.bin{found}{hint}"

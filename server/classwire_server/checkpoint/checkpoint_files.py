@@ -1,7 +1,8 @@
 """Where the files of a checkpoint are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -21,6 +22,10 @@ class CheckpointFiles:
     def tokenizer(self) -> str:
         """The folder or hub id that has the tokenizer."""
         return self.base
+
+    def folders(self, base: Path) -> Sequence[Path]:
+        """The folders on this machine that have the files; `base` is that of the base."""
+        return (base,)
 
     def commit(self, commit: str) -> str:
         """The commit of a checkpoint from the hub, from that of its base."""

@@ -6,8 +6,10 @@
 import inspect
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +23,7 @@ from .adapters import CONFIG as ADAPTER_CONFIG
 from .adapters import files_of
 from .broken_files import no_config
 from .checkpoint_files import CheckpointFiles
+from .contents import CheckpointContents
 from .fingerprint import fingerprint
 from .labels import labels_of
 from .path_safety import check_contained
@@ -51,7 +54,7 @@ class Checkpoint:
     `max_tokens` is the longest encoding it accepts. `input_names` are the inputs that its tokenizer
     returns and its model takes. `takes_pairs` is false if its model fails on a pair. `labels` are
     in the order of their ids. `revision` is the hub's commit, or empty for a folder. `fingerprint`
-    is 64 hexadecimal digits.
+    is 64 hexadecimal digits, or empty until it is known.
     """
 
     name: str
@@ -87,8 +90,37 @@ class LoadedCheckpoint(NamedTuple):
     tokenizer: "PreTrainedTokenizerBase"
 
 
+@dataclass(frozen=True, eq=False)
+class ReadCheckpoint:
+    """A checkpoint whose fingerprint is not known yet, as transformers loads it.
+
+    `contents` are its files, None if they could not be listed.
+    """
+
+    checkpoint: Checkpoint
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    contents: CheckpointContents | None
+    raw_config: Mapping[str, Any]
+    describe_tokenizer: Callable[[], Mapping[str, Any]]
+
+    def fingerprint(self) -> str:
+        """Compute the fingerprint, which takes about a second for 670 MB.
+
+        For any thread, while the model is on the CPU and nobody changes its weights.
+        """
+        return fingerprint(self.raw_config, self.describe_tokenizer(), self.model.state_dict())
+
+
 def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoint:
-    """Load a checkpoint from a folder, the hub's cache or the hub.
+    """Load a checkpoint, and compute its fingerprint. Raises as `read_checkpoint` does."""
+    read = read_checkpoint(source, config)
+    checkpoint = replace(read.checkpoint, fingerprint=read.fingerprint())
+    return LoadedCheckpoint(checkpoint, read.model, read.tokenizer)
+
+
+def read_checkpoint(source: ModelSource, config: ServerConfig) -> ReadCheckpoint:
+    """Read a checkpoint from a folder, the hub's cache or the hub.
 
     The model is in evaluation mode, on the CPU, in float32 whatever the format of its weights.
     Safetensors are preferred; torch's weights-only loader reads `.bin` files, unless the config
@@ -113,8 +145,10 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
             check_contained(Path(place))
         files = files_of(files, options, config)
         options["revision"] = files.revision
-        raw_config, commit = _raw_config(files.base, options)
+        config_file, commit = _config_file(files.base, options)
+        raw_config: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))
         options["revision"] = commit or options["revision"]  # all files of one commit
+        contents = _contents(files.folders(config_file.parent), config)
         check_tokenizer_configs(files.tokenizer, options)
         model_config = transformers.AutoConfig.from_pretrained(files.base, **options)
         labels = files.labels(model_config, options)
@@ -135,7 +169,10 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
     except Exception as error:  # each library above raises its own errors for a bad checkpoint
         raise explain(error, files.name, files.base, options, config) from error
     saved = save_tokenizer(tokenizer, model, source.location)
-    described = describe_tokenizer(tokenizer, saved, files.tokenizer, options)
+    describe = partial(describe_tokenizer, tokenizer, saved, files.tokenizer, options)
+    if saved.python is not None:  # the caller may use it on another thread meanwhile
+        described = describe()
+        describe = partial(dict, described)
     problem_type, activation = problem_of(model_config.problem_type, model_config.num_labels)
     checkpoint = Checkpoint(
         name=source.name,
@@ -148,11 +185,17 @@ def load_checkpoint(source: ModelSource, config: ServerConfig) -> LoadedCheckpoi
         labels=labels_of(model_config, source.location),
         problem_type=problem_type,
         activation=activation,
-        fingerprint=fingerprint(
-            raw_config | json.loads(json.dumps(labels)), described, model.state_dict()
-        ),
+        fingerprint="",
     )
-    return LoadedCheckpoint(checkpoint, model.eval(), tokenizer)
+    identified = raw_config | json.loads(json.dumps(labels))
+    return ReadCheckpoint(checkpoint, model.eval(), tokenizer, contents, identified, describe)
+
+
+def _contents(folders: Sequence[Path], config: ServerConfig) -> CheckpointContents | None:
+    try:
+        return CheckpointContents(folders, safetensors_only=config.safetensors_only)
+    except (OSError, CheckpointError):  # what is wrong with a file is reported when it is loaded
+        return None
 
 
 def _input_names(tokenizer: Any, model: Any, location: str) -> frozenset[str]:
@@ -202,13 +245,12 @@ def problem_of(problem_type: str | None, labels: int) -> tuple[ProblemType, Acti
     return ProblemType.SINGLE_LABEL, Activation.SOFTMAX
 
 
-def _raw_config(location: str, options: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """config.json as stored, and the hub's commit that it belongs to."""
+def _config_file(location: str, options: dict[str, Any]) -> tuple[Path, str | None]:
+    """The path of config.json, and the hub's commit that it belongs to."""
     from transformers.utils import cached_file
     from transformers.utils.hub import extract_commit_hash
 
     path = cached_file(location, "config.json", **file_options(options))
     if path is None:
         raise FileNotFoundError("has no config.json")
-    config: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-    return config, extract_commit_hash(path, None)
+    return Path(path), extract_commit_hash(path, None)

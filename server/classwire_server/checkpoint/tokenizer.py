@@ -50,7 +50,7 @@ def save_tokenizer(tokenizer: Any, model: Any, checkpoint: str) -> SavedTokenize
     vocabulary: Mapping[str, int] = tokenizer.get_vocab()
     rust = getattr(tokenizer, "backend_tokenizer", None)
     rust_json = "" if rust is None else rust.to_str()
-    special = _special_ids(tokenizer, rust_json)
+    special = _special_ids(tokenizer, vocabulary, rust_json)
     words = [word for word, id_ in vocabulary.items() if id_ not in special]
     if not words:
         raise CheckpointError(f"{checkpoint}: its tokenizer is broken: it has only special tokens")
@@ -88,15 +88,15 @@ def _known_ids(vocabulary: Mapping[str, int], model: Any, checkpoint: str) -> in
     return known
 
 
-def _special_ids(tokenizer: Any, rust_json: str) -> set[int]:
+def _special_ids(tokenizer: Any, vocabulary: Mapping[Any, Any], rust_json: str) -> set[Any]:
     """The ids of special tokens and of the unknown token, which stand for no text of their own."""
     added = tokenizer.added_tokens_decoder.items()
     model = json.loads(rust_json)["model"] if rust_json else {}
-    unknown = tokenizer.get_vocab().get(model.get("unk_token"), model.get("unk_id"))
+    unknown = vocabulary.get(model.get("unk_token"), model.get("unk_id"))
     return {unknown, *tokenizer.all_special_ids, *(id_ for id_, token in added if token.special)}
 
 
-def _check_words(tokenizer: Any, words: Sequence[str], special: set[int], checkpoint: str) -> None:
+def _check_words(tokenizer: Any, words: Sequence[str], special: set[Any], checkpoint: str) -> None:
     """Raises CheckpointError unless one of the words, given as text, becomes a token that is not
     special.
     """

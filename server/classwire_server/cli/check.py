@@ -18,6 +18,9 @@ from classwire_server.registry.registry import Registry
 from classwire_server.security.authenticator import Authenticator
 from classwire_server.security.certificate_check import count_authorities, inspect_certificate
 
+launch_anew = partial(launch, anew=True)
+"""Starts a model, and measures its engine even if an earlier start has measured it."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -37,7 +40,7 @@ class Finding:
         return f"{'failed' if self.exit_code else 'ok':7} {self.what}: {self.detail}"
 
 
-def findings(config: ServerConfig, launch: Launch = launch) -> Iterator[Finding]:
+def findings(config: ServerConfig, launch: Launch = launch_anew) -> Iterator[Finding]:
     """Run every check, in the order of a server's start. A failed check does not stop the next.
 
     Loads, checks and warms up all models together, as a server does, and ends them afterwards.
@@ -62,7 +65,7 @@ def findings(config: ServerConfig, launch: Launch = launch) -> Iterator[Finding]
     yield from model_findings(config, launch)
 
 
-def model_findings(config: ServerConfig, launch: Launch = launch) -> Iterator[Finding]:
+def model_findings(config: ServerConfig, launch: Launch = launch_anew) -> Iterator[Finding]:
     """Load, check and warm up each model. Yields its finding with the choices made for it."""
     chosen: dict[ModelSource, tuple[Choice, ...]] = {}
 

@@ -46,7 +46,9 @@ class EngineSettings:
         "in --compile-cache.",
     )
     compile_cache: str = setting(
-        "", "Folder of compiled models. Default: classwire in the user's cache folder."
+        "",
+        "Folder of compiled models, and of what earlier starts have measured. Default: classwire "
+        "in the user's cache folder.",
     )
     cuda_graphs: bool = setting(
         True,

@@ -3,6 +3,8 @@
 import math
 import os
 import platform
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,3 +96,9 @@ def processor_features() -> tuple[str, ...]:
     wanted = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU part")
     first = lines[: lines.index("")] if "" in lines else lines
     return tuple(sorted(line for line in first if line.split("\t")[0].rstrip(": ") in wanted))
+
+
+def lower_priority() -> None:
+    """Let all others go first: gives the calling thread the lowest priority, on Linux."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

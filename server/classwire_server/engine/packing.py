@@ -1,6 +1,6 @@
 """The texts of a batch as one row of tokens, in NumPy arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
@@ -51,16 +51,16 @@ class PackedTexts:
 
 def pack(encodings: Sequence[Encoding]) -> PackedTexts:
     """Pack the texts of a batch, which must hold at least one."""
-    order = np.argsort([len(encoding.ids) for encoding in encodings], kind="stable")
+    lengths = [len(encoding.ids) for encoding in encodings]
+    order = sorted(range(len(encodings)), key=lengths.__getitem__)
     texts = [encodings[place] for place in order]
-    tokens = sum(len(text.ids) for text in texts)
     return PackedTexts(
-        ids=np.fromiter(chain.from_iterable(t.ids for t in texts), np.int64, tokens),
-        token_type_ids=np.fromiter(
-            chain.from_iterable(t.token_type_ids for t in texts), np.int64, tokens
-        ),
-        bounds=np.fromiter(
-            accumulate((len(t.ids) for t in texts), initial=0), np.int64, len(texts) + 1
-        ),
-        order=order,
+        ids=_row(chain.from_iterable(text.ids for text in texts)),
+        token_type_ids=_row(chain.from_iterable(text.token_type_ids for text in texts)),
+        bounds=_row(accumulate(sorted(lengths), initial=0)),
+        order=_row(order),
     )
+
+
+def _row(values: Iterable[int]) -> np.ndarray:
+    return np.array(list(values), np.int64)

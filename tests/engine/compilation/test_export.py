@@ -21,6 +21,7 @@ from classwire_server.checkpoint.tokenizer import SavedTokenizer
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Execution, Precision
+from classwire_server.engine.compilation import environment
 from classwire_server.engine.compilation import export as compilation
 from classwire_server.engine.compilation import process as compile_process
 from classwire_server.engine.compilation.export import CompiledModel, artefact_key
@@ -210,7 +211,7 @@ def test_a_key_for_all_that_the_code_depends_on(monkeypatch: pytest.MonkeyPatch)
         artefact_key(replace(_CHECKPOINT, input_names=frozenset()), Precision.INT8),
         artefact_key(_CHECKPOINT, Precision.FLOAT32),
     ]
-    # Patches what the module itself refers to.
+    # Patches what the module of the environment itself refers to.
     for name, value in (
         ("__version__", "0"),
         ("torch.__version__", "0"),
@@ -219,7 +220,7 @@ def test_a_key_for_all_that_the_code_depends_on(monkeypatch: pytest.MonkeyPatch)
         ("torch.backends.cpu.get_cpu_capability", lambda: "other"),
     ):
         with monkeypatch.context() as patched:
-            patched.setattr(f"{compilation.__name__}.{name}", value)
+            patched.setattr(f"{environment.__name__}.{name}", value)
             keys.append(artefact_key(_CHECKPOINT, Precision.INT8))
     assert len(set(keys)) == len(keys)
 

@@ -166,11 +166,11 @@ def test_an_answer_that_cannot_be_read(start: Start, monkeypatch: pytest.MonkeyP
     model = start(worker.main)
     model.spawn.gate.clear()
 
-    def fail(connection: object) -> object:
+    def fail(raw: bytes) -> object:
         raise MemoryError
 
     with monkeypatch.context() as patched:
-        patched.setattr(process, "receive", fail)
+        patched.setattr(process, "answer_of", fail)
         with pytest.raises(WorkerLost):
             model.answers()
     with pytest.raises(NoWorker):

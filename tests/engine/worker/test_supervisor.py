@@ -224,16 +224,19 @@ def test_closing_leaves_nothing(
 
 
 def test_a_replacement_repeats_no_choice() -> None:
-    """A replacement loads the same commit offline, with the precision and profile of the first."""
+    """A replacement loads the same commit offline, with the precision and figures of the first."""
     config = ServerConfig(device="auto", precision="auto", min_label_agreement=0.9)
     traits = EngineTraits("cuda:1", Precision.BFLOAT16, Execution.PLAIN, Layout.PACKED)
     checkpoint: Any = SimpleNamespace(revision="c0ffee")
-    ready = Ready(checkpoint, traits, Deviation(0, 1.0, 0.0), 1, 4_096, PROFILE)
+    measurement: Any = object()
+    deviation = Deviation(0, 1.0, 0.0)
+    ready = Ready(checkpoint, traits, deviation, 1, 4_096, PROFILE, (), measurement)
 
-    again = replacement_job(Job(ModelSource("m", "acme/spam", "main"), config, "auto"), ready)
+    job = Job(ModelSource("m", "acme/spam", "main"), config, "auto", anew=True)
+    again = replacement_job(job, ready)
 
     found = replace(config, offline=True, precision="bfloat16", batch_tokens=4_096)
-    assert again == Job(ModelSource("m", "acme/spam", "c0ffee"), found, "cuda:1", PROFILE)
+    assert again == Job(ModelSource("m", "acme/spam", "c0ffee"), found, "cuda:1", measurement)
 
 
 @pytest.mark.parametrize("error", [OSError("no more processes"), RuntimeError("not now")])

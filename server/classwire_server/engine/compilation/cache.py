@@ -48,7 +48,7 @@ class CompileCache:
         if not artefact.is_dir():
             return None
         for folder in (self.folder, artefact):
-            _check_owner(folder)
+            check_owner(folder)
         if _is_whole(artefact):
             return artefact
         log.warning("%s: a compiled model is damaged; deleting it", artefact)
@@ -63,7 +63,7 @@ class CompileCache:
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _check_owner(self.folder)
+            check_owner(self.folder)
             self.sweep()
             with self._partial() as partial:
                 write(partial)
@@ -112,16 +112,19 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _check_owner(folder: Path) -> None:
-    status = folder.stat()
+def check_owner(path: Path) -> None:
+    """Raise CompileError for a file or folder that a user other than this one and root may write
+    to, and OSError if there is none.
+    """
+    status = path.stat()
     if status.st_uid not in (os.geteuid(), 0):
         raise CompileError(
-            f"{folder}: belongs to another user, whose code would be run; "
+            f"{path}: belongs to another user, whose code would be run; "
             "name a folder of your own by --compile-cache"
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise CompileError(
-            f"{folder}: other users may write to it, whose code would be run; chmod go-w it, or "
+            f"{path}: other users may write to it, whose code would be run; chmod go-w it, or "
             "name another by --compile-cache"
         )
 

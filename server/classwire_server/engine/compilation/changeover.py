@@ -44,22 +44,22 @@ def compiled(
 def _compiled_engine(
     selection: Selection, source: ModelSource, config: ServerConfig
 ) -> PackedEngine:
-    from .cache import CompileCache, cache_folder
-    from .export import CompiledModel, artefact_key
+    from .artefacts import cached_engine
     from .process import compile_elsewhere
 
-    plain = selection.engine
+    plain, lanes = selection.engine, selection.division.lanes
     if not isinstance(plain, PackedEngine):
         raise CompileError("only models that can be packed are compiled")
     if plain.traits.device != "cpu":
         raise CompileError("only the CPU's engine is compiled")
-    key = artefact_key(selection.checkpoint, plain.traits.precision)
-    folder = CompileCache(cache_folder(config.compile_cache)).find(key)
-    if folder is None:
+    found = cached_engine(plain, selection.checkpoint, config, lanes)
+    if found is None:
         log.info("%s: compiling in the background", selection.checkpoint.name)
-        folder = compile_elsewhere(source, config, plain.traits.precision).folder
-    lanes = selection.division.lanes + 1  # one for urgent batches
-    return plain.with_forward(CompiledModel(folder, plain.model, lanes))
+        compile_elsewhere(source, config, plain.traits.precision)
+        found = cached_engine(plain, selection.checkpoint, config, lanes)
+    if found is None:
+        raise CompileError("the cache has lost the compiled model")
+    return found
 
 
 def is_acceptable(compiled: Deviation, selection: Selection, config: ServerConfig) -> bool:

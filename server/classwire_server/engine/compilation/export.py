@@ -5,7 +5,6 @@ translates it to C++, which needs no Python between two operators.
 """
 
 import hashlib
-import platform
 import subprocess
 import uuid
 import warnings
@@ -16,16 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
-from classwire import __version__
 from classwire_server.checkpoint.loading import Checkpoint
 from classwire_server.engine import Precision
-from classwire_server.engine.cores import processor_features
 from classwire_server.engine.forward.packed import PackedModel
 from classwire_server.errors import CompileError, telling_line
 
 from .compiler import check_compiler
+from .environment import processor, source_digest, versions
 
 LIBRARY = "model.so"
 OPERATORS = "model.json"
@@ -61,29 +58,14 @@ def artefact_key(
     machine's processor, whose every instruction the code may use.
     """
     parts = (
-        _source_digest(engine_folder),
+        source_digest(engine_folder),
         checkpoint.fingerprint,
         *sorted(checkpoint.input_names),
         precision.value,
-        __version__,
-        torch.__version__,
-        transformers.__version__,
-        platform.system(),
-        platform.machine(),
-        torch.backends.cpu.get_cpu_capability(),
-        *processor_features(),
+        *versions(),
+        *processor(),
     )
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
-
-
-def _source_digest(folder: Path) -> str:
-    """A hash of the names and contents of all sources in a folder and its subfolders."""
-    digest = hashlib.sha256()
-    for path in sorted((*folder.rglob("*.py"), *folder.rglob("*.cpp"))):
-        source = path.read_bytes()
-        digest.update(f"{path.relative_to(folder).as_posix()}\n{len(source)}\n".encode())
-        digest.update(source)
-    return digest.hexdigest()
 
 
 def compile_model(model: PackedModel, folder: Path) -> None:

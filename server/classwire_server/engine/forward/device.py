@@ -71,7 +71,7 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
-def prepare(device: str) -> None:
+def forbid_tf32(device: str) -> None:
     """Keep products of float32 in float32 on this device, once, before the first.
 
     Some containers switch TF32 on by an environment variable. The check against direct use would

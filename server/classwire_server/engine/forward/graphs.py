@@ -89,9 +89,11 @@ class _Graph:
         self._logits, self._replay = capture(compute)
 
     def run(self, texts: PackedTexts, position_ids: np.ndarray) -> np.ndarray:
-        """Logits of a batch that the bucket holds: float32, (texts, labels)."""
+        """Logits of a batch that the bucket holds: float32, (texts, labels).
+
+        The rest of the rows keeps ids of earlier batches, which belong to no text now.
+        """
         tokens = len(texts.ids)
-        self._rows[:, tokens:] = 0  # any valid ids
         for row, values in zip(
             self._rows, (texts.ids, texts.token_type_ids, position_ids), strict=True
         ):

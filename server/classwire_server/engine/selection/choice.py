@@ -2,18 +2,19 @@
 
 import logging
 import os
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import torch
 
-from classwire_server.checkpoint.loading import Checkpoint, load_checkpoint
+from classwire_server.checkpoint.loading import Checkpoint, ReadCheckpoint, read_checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Choice, Deviation, Layout, Precision
 from classwire_server.engine.compilation.cache import cache_folder
 from classwire_server.engine.cores import Division, cores_choice, divide, divide_gpu, usable_cores
 from classwire_server.engine.forward.attention import gpu_attention
-from classwire_server.engine.forward.device import choose_device, prepare
+from classwire_server.engine.forward.device import choose_device, forbid_tf32
 from classwire_server.engine.forward.graphs import GraphedEngine
 from classwire_server.engine.forward.runner import OneByOne, Runner
 from classwire_server.engine.latency_profile import (
@@ -28,6 +29,7 @@ from .calibration import calibration_texts
 from .direct_use import DirectUse
 from .graphs import graphed
 from .layouts import TorchEngine, choose_layout, unpack
+from .measurement import Measurement, Sample
 from .parity import ParityCheck, check_by_direct_use, check_by_engine
 from .precisions import in_first_precision, in_precision, prepacked
 from .processor import faster_than_float32, this_processor
@@ -36,16 +38,22 @@ from .stages import stage
 
 log = logging.getLogger(__name__)
 
+SAMPLE_TEXTS = 2
+"""Texts of a measurement's sample: the shortest ones of the parity check."""
+
 
 @dataclass(frozen=True, eq=False)
 class Selection:
     """The chosen engine, and the measurements behind the choice.
 
-    `parity_check` is for further engines of the same checkpoint. `choices` gives the reasons.
+    `layout` is the name of its Build's layout. `parity_check` is for further engines of the same
+    checkpoint. `choices` gives the reasons.
     """
 
     checkpoint: Checkpoint
     engine: TorchEngine | GraphedEngine
+    layout: str
+    has_reordered_weights: bool
     deviation: Deviation
     parity_check: ParityCheck
     division: Division
@@ -56,16 +64,42 @@ class Selection:
 
     def finished(self, engine: Runner) -> Runner:
         """The engine as the worker runs it: one text at a time if deterministic."""
-        return _as_run(engine, self.deterministic)
+        return as_run(engine, self.deterministic)
+
+    def measurement(self, runner: Runner, deviation: Deviation) -> Measurement:
+        """What a later start needs in order to serve this runner, whose deviation is given."""
+        texts = self.parity_check.texts
+        sample = texts.texts(0, min(SAMPLE_TEXTS, len(texts.lengths)))
+        return Measurement(
+            self.checkpoint.fingerprint,
+            self.checkpoint.max_tokens,
+            self.checkpoint.takes_pairs,
+            self.layout,
+            runner.traits.precision,
+            runner.traits.execution,
+            self.has_reordered_weights,
+            deviation,
+            self.profile,
+            Sample.of(sample, runner.run(sample)),
+        )
 
 
-def select(
-    source: ModelSource, config: ServerConfig, device: str, profile: LatencyProfile | None = None
-) -> Selection:
-    """Load a checkpoint, choose its engine, and warm the engine up.
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A checkpoint that has been read, on the CPU, and where its engine will run."""
 
-    Measures the latency profile unless one is given. Raises ConfigError for a missing device, and
-    CheckpointError for a checkpoint that cannot be served.
+    read: ReadCheckpoint
+    config: ServerConfig
+    device: str
+    division: Division
+    choices: tuple[Choice, ...]
+
+
+def prepare(source: ModelSource, config: ServerConfig, device: str) -> Prepared:
+    """Read a checkpoint, and choose its device, lanes and threads.
+
+    Sets torch's number of threads. Raises ConfigError for a missing device, and CheckpointError for
+    a checkpoint that cannot be served.
     """
     choices = [choose_device(device)]
     device = choices[0].value
@@ -78,14 +112,37 @@ def select(
     if config.precision == Precision.INT8.value and device != "cpu":
         raise ConfigError("precision", f"int8 runs on the CPU only, and the device is {device}")
     torch.set_num_threads(division.threads)
-    prepare(device)
+    forbid_tf32(device)
     with stage(source.name, "reading the weights"):
-        checkpoint, model, tokenizer = load_checkpoint(source, config)
-        model = model.to(device)  # type: ignore[arg-type]
-    with stage(source.name, "comparing its scores with transformers"):
-        float32_check = check_by_direct_use(checkpoint, DirectUse(model, tokenizer))
-        checkpoint = float32_check.checkpoint
-        layout = choose_layout(model, device, division.lanes, float32_check)
+        read = read_checkpoint(source, config)
+    return Prepared(read, config, device, division, tuple(choices))
+
+
+def select(source: ModelSource, config: ServerConfig, device: str) -> Selection:
+    """Read a checkpoint, choose its engine by measurement, and warm the engine up.
+
+    Raises ConfigError for a missing device, and CheckpointError for a checkpoint that cannot be
+    served.
+    """
+    return measured(prepare(source, config, device))
+
+
+def measured(prepared: Prepared) -> Selection:
+    """Choose the engine of a checkpoint by measurement, and warm the engine up.
+
+    Changes the checkpoint's model. Raises CheckpointError for a checkpoint that cannot be served.
+    """
+    read, config, device = prepared.read, prepared.config, prepared.device
+    choices, division, name = [*prepared.choices], prepared.division, read.checkpoint.name
+    with ThreadPoolExecutor(1, "fingerprint") as beside:
+        fingerprint = beside.submit(read.fingerprint)  # before anything changes the weights
+        if device != "cpu":
+            fingerprint.result()
+        model = read.model.to(device)  # type: ignore[arg-type]
+        with stage(name, "comparing its scores with transformers"):
+            float32_check = check_by_direct_use(read.checkpoint, DirectUse(model, read.tokenizer))
+            layout = choose_layout(model, device, division.lanes, float32_check)
+            checkpoint = replace(float32_check.checkpoint, fingerprint=fingerprint.result())
     engine, deviation, parity_check = layout.engine, layout.deviation, float32_check
     choices.append(Choice("layout", layout.build.layout, layout.why))
     faster = faster_than_float32(device, this_processor())
@@ -94,7 +151,7 @@ def select(
     if config.precision == "auto" and not faster:
         why = "the table has no faster precision for this processor"
     elif config.precision != Precision.FLOAT32.value:
-        with stage(source.name, "comparing precisions"):
+        with stage(name, "comparing precisions"):
             torch.set_num_threads(1)  # the deviation must not depend on the number of cores
             parity_check = check_by_engine(
                 checkpoint, calibration_texts(config.calibration), engine
@@ -111,8 +168,9 @@ def select(
     choices.append(Choice("precision", engine.traits.precision.value, why))
     if device.startswith("cuda") and engine.traits.layout is Layout.PACKED:
         choices.append(gpu_attention(engine.traits.precision, device))
+    reordered = None
     if engine.traits.precision is Precision.FLOAT32 and device == "cpu":
-        with stage(source.name, "reordering the weights"):
+        with stage(name, "reordering the weights"):
             reordered, choice = prepacked(engine, model, float32_check)
         deviation = reordered or deviation
         choices.append(choice)
@@ -120,20 +178,19 @@ def select(
         choices += _execution(config)
     chosen: TorchEngine | GraphedEngine = engine
     if device.startswith("cuda"):
-        with stage(source.name, "recording CUDA graphs"):
+        with stage(name, "recording CUDA graphs"):
             found, choice = graphed(engine, deviation, parity_check, config)
         chosen = found or engine
         choices.append(choice)
-    is_measured = profile is None
-    if profile is None:
-        with stage(source.name, "measuring passes"):
-            profile = _measured_profile(chosen, float32_check, config)
+    with stage(name, "measuring passes"):
+        profile = _measured_profile(chosen, float32_check, config)
     choices.append(_batches(profile, config))
-    if is_measured:
-        log.debug("%s: batches of %s: %s", checkpoint.name, choices[-1].value, choices[-1].why)
+    log.debug("%s: batches of %s: %s", name, choices[-1].value, choices[-1].why)
     return Selection(
         checkpoint,
         chosen,
+        layout.build.layout,
+        reordered is not None,
         deviation,
         parity_check,
         division,
@@ -144,14 +201,15 @@ def select(
     )
 
 
-def _as_run(engine: Runner, deterministic: bool) -> Runner:
+def as_run(engine: Runner, deterministic: bool) -> Runner:
+    """The engine as a worker runs it: one text at a time if deterministic."""
     return OneByOne(engine) if deterministic else engine
 
 
 def _measured_profile(
     engine: TorchEngine | GraphedEngine, parity_check: ParityCheck, config: ServerConfig
 ) -> LatencyProfile:
-    runner = _as_run(engine, config.deterministic)
+    runner = as_run(engine, config.deterministic)
     return measure_profile(
         lambda tokens: runner.run(sample_of(parity_check.texts, tokens)),
         config.batch_tokens or LAST_TOKENS,

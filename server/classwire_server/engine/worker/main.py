@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from classwire_server.checkpoint.hub import ask_hub
 from classwire_server.engine import Execution
+from classwire_server.engine.cores import lower_priority
 from classwire_server.engine.forward.preemption import MAX_PAUSE_S, PREEMPTION
 from classwire_server.engine.packing import PackedTexts
 from classwire_server.engine.selection.stages import stage
@@ -34,6 +35,7 @@ from .protocol import (
     receive,
     send,
 )
+from .wire import answer_bytes, work_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,14 +90,17 @@ class _Worker:
             ask_hub(job.source, job.config)
         with stage(job.source.name, "importing torch"):
             from classwire_server.engine.forward.device import release
-            from classwire_server.engine.selection.choice import select
+            from classwire_server.engine.selection.engine_start import EngineStart
 
             from .memory import IdleAction, release_memory
 
         self._control = control
         self._send_lock = send_lock
         self._job = job
-        self._selection: Selection = select(job.source, job.config, job.device, job.profile)
+        self._start = EngineStart(
+            job.source, job.config, job.device, job.measurement, anew=job.anew
+        )
+        self._selection: Selection = self._start.selection
         self._runner: Runner = self._selection.finished(self._selection.engine)
         release_memory()
         release(self._runner.traits.device)
@@ -107,6 +112,8 @@ class _Worker:
     def work(self, links: Sequence[Link]) -> None:
         """Report the engine as ready, and compute batches until the server ends."""
         selection = self._selection
+        if self._job.anew:
+            self._start.settle()  # a check ends this process as soon as it is ready
         urgent, *lanes = links
         threads = [
             threading.Thread(target=self._serve, args=(lane, self._on_lane), name=f"lane-{n}")
@@ -126,10 +133,12 @@ class _Worker:
                 selection.batch_tokens,
                 selection.profile,
                 selection.choices,
+                self._start.measurement,
             )
         )
-        if self._job.config.compile:
+        if self._job.config.compile and self._runner.traits.execution is Execution.PLAIN:
             self._change_over()
+        threading.Thread(target=self._settle, name="settle", daemon=True).start()
         for thread in threads:
             thread.join()
 
@@ -139,7 +148,14 @@ class _Worker:
         found = compiled(self._selection, self._job.source, self._job.config)
         if found is not None:
             self._runner, deviation = found  # each batch reads _runner once
-            self._send(Changed(self._runner.traits, deviation))
+            measurement = self._start.serves(self._runner, deviation)
+            self._send(Changed(self._runner.traits, deviation, measurement))
+
+    def _settle(self) -> None:
+        lower_priority()
+        if not self._start.settle():
+            log.critical("%s: ending its process", self._job.source.name)
+            os._exit(FAILED_EXIT_CODE)
 
     @contextmanager
     def _on_lane(self, work: Work) -> Iterator[None]:
@@ -152,13 +168,13 @@ class _Worker:
     def _serve(self, link: Link, turn: Turn) -> None:
         try:
             while True:
-                work: Work = receive(link)
+                work = work_of(link.recv_bytes())
                 with turn(work):
                     answer: Late | Computed | Failed = Late()
                     if time.monotonic() < work.terms.begin_by_s:
-                        send(link, Begun())
+                        link.send_bytes(answer_bytes(Begun()))
                         answer = self._compute(work.texts)
-                send(link, answer)
+                link.send_bytes(answer_bytes(answer))
                 self._idle.worked()
         except (EOFError, OSError):
             pass  # the server has ended

@@ -125,8 +125,12 @@ def launch(
     config: ServerConfig,
     on_change: Callable[[], None],
     spawn: Spawn = Subprocess,
+    *,
+    anew: bool = False,
 ) -> Launched:
     """Start a worker for each device, and wait until all are ready.
+
+    With `anew` they measure their engines, whatever earlier starts have measured.
 
     From then on the pool replaces workers that end. It calls `on_change`, on any thread, whenever
     the engine's `is_up` may have changed. Raises StartError, and leaves no process behind, when a
@@ -135,7 +139,7 @@ def launch(
     workers: list[Supervisor] = []
     try:
         for device in config.devices:
-            workers.append(Supervisor(Job(source, config, device), spawn, on_change))
+            workers.append(Supervisor(Job(source, config, device, anew=anew), spawn, on_change))
         ready = [worker.ready() for worker in workers]
     except BaseException:
         for worker in workers:

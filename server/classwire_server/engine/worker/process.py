@@ -34,6 +34,7 @@ from .protocol import (
     receive,
     send,
 )
+from .wire import answer_of, work_bytes
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +140,7 @@ class Worker:
             raise message.error
         ready: Ready = message
         self.traits, self.deviation = ready.traits, ready.deviation
+        self.measurement = ready.measurement
         urgent, *links = self._links
         self._urgent = Lanes([urgent], 1)
         self._lanes = Lanes(links[: ready.lanes + 1], ready.lanes)
@@ -174,8 +176,7 @@ class Worker:
             raise TooLate
         if isinstance(answer, Failed):
             raise RuntimeError(f"the forward pass failed: {answer.problem}")
-        computed: Computed = answer
-        return computed
+        return answer
 
     def ending(self) -> str:
         """Wait until the process has ended, and return how. For the creating thread."""
@@ -199,6 +200,7 @@ class Worker:
                 message = self._next_message(min(oldest_s, time.monotonic()) + limit_s)
                 if isinstance(message, Changed):
                     self.traits, self.deviation = message.traits, message.deviation
+                    self.measurement = message.measurement
             self.kill(f"had no answer to a batch after {limit_s:g} s, and was killed")
         except (EOFError, OSError):
             self.has_ended = True
@@ -227,11 +229,11 @@ class Worker:
             for connection in (self._control, *self._links):
                 connection.close()
 
-    def _answer(self, link: Link, work: Work) -> Any:
+    def _answer(self, link: Link, work: Work) -> Computed | Late | Failed:
         has_begun = False
         try:
-            send(link, work)
-            while isinstance(message := receive(link), Begun):
+            link.send_bytes(work_bytes(work))
+            while isinstance(message := answer_of(link.recv_bytes()), Begun):
                 has_begun = True
             return message
         except (EOFError, OSError):

@@ -1,8 +1,8 @@
 """The messages between the server and the worker process of a model.
 
-Both run the same code and trust each other, so messages are pickled. A worker has one control
-connection, and one connection for each batch that it may hold. On the latter, a batch, its `Begun`
-and its logits follow each other; the first is for urgent batches.
+Both run the same code and trust each other. A worker has one control connection, whose messages are
+pickled, and one connection for each batch that it may hold. On the latter, a batch, its `Begun` and
+its logits follow each other, in the layout of `wire`; the first is for urgent batches.
 """
 
 import pickle
@@ -20,6 +20,7 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Choice, Deviation, EngineTraits, Terms
 from classwire_server.engine.latency_profile import LatencyProfile
 from classwire_server.engine.packing import PackedTexts
+from classwire_server.engine.selection.measurement import Measurement
 from classwire_server.errors import StartError
 
 Link = Connection
@@ -27,12 +28,17 @@ Link = Connection
 
 @dataclass(frozen=True)
 class Job:
-    """The server's first message: what to serve, on which device, and its profile if known."""
+    """The server's first message: what to serve, and on which device.
+
+    A worker that replaces another gets its `measurement`. With `anew` it measures whatever earlier
+    starts have measured.
+    """
 
     source: ModelSource
     config: ServerConfig
     device: str
-    profile: LatencyProfile | None = None
+    measurement: Measurement | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Ready:
     batch_tokens: int
     profile: LatencyProfile
     choices: tuple[Choice, ...] = ()
+    measurement: Measurement | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Changed:
 
     traits: EngineTraits
     deviation: Deviation
+    measurement: Measurement
 
 
 @dataclass(frozen=True, eq=False)

@@ -165,6 +165,7 @@ class Supervisor:
             log.info("%s: back, %.1f s after its last process ended", self._name, down_s)
             self._notify()
         worker.listen()
+        self._job = replace(self._job, measurement=worker.measurement)
         self._ended_s = time.monotonic()
         self._ending = worker.ending()
         self._notify()
@@ -195,5 +196,6 @@ def replacement_job(job: Job, ready: Ready) -> Job:
             batch_tokens=ready.batch_tokens,
         ),
         device=ready.traits.device,
-        profile=ready.profile,
+        measurement=ready.measurement,
+        anew=False,
     )

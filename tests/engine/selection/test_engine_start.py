@@ -1,0 +1,237 @@
+"""A second start measures nothing, unless something has changed that its figures depend on."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.engine import Execution
+from classwire_server.engine.compilation import changeover, environment
+from classwire_server.engine.packing import PackedTexts, pack
+from classwire_server.engine.selection import engine_start
+from classwire_server.engine.selection.choice import Prepared, prepare
+from classwire_server.engine.selection.engine_start import EngineStart, circumstances
+from classwire_server.engine.selection.measurement_cache import MeasurementCache
+from classwire_server.tokenization import Text, Truncation
+from tests.engine.conftest import Compiled
+from tests.engine.selection.conftest import Begin
+from tests.engine.selection.test_changed_files import rewrite
+
+TEXTS = ("I really love this book", "ok", "Not worth the money, terrible software.")
+
+
+def logits(start: EngineStart) -> np.ndarray:
+    """The logits of a few texts by the engine as it serves."""
+    tokenization = start.selection.checkpoint.tokenization(Truncation.REJECT)
+    texts: PackedTexts = pack([tokenization.encode(Text(text), None, "") for text in TEXTS])
+    return start.selection.finished(start.selection.engine).run(texts)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"precision": "int8"},
+        {"precision": "auto", "max_score_difference": 0.9, "min_label_agreement": 0.1},
+        {"deterministic": True},
+        {"batch_tokens": 0},
+    ],
+)
+def test_a_second_start_measures_nothing(
+    settings: dict[str, Any], begin: Begin, asked: list[Text]
+) -> None:
+    """It serves the same engine with the same figures, and its logits have the same bits."""
+    first = begin(**settings)
+    asked.clear()
+    second = begin(**settings)
+    assert not asked
+    for name in ("deviation", "profile", "batch_tokens", "layout", "has_reordered_weights"):
+        assert getattr(second.selection, name) == getattr(first.selection, name)
+    assert second.selection.engine.traits == first.selection.engine.traits
+    for name in ("fingerprint", "max_tokens", "takes_pairs", "labels"):
+        assert getattr(second.selection.checkpoint, name) == getattr(
+            first.selection.checkpoint, name
+        )
+    assert np.array_equal(logits(first), logits(second))
+
+
+def test_a_model_that_cannot_be_packed(
+    checkpoint: Callable[..., Path], begin: Begin, asked: list[Text]
+) -> None:
+    """A second start builds the layout that the first has found."""
+    model = (f"xlnet={checkpoint('xlnet')}",)
+    first = begin(model=model)
+    asked.clear()
+    second = begin(model=model)
+    assert not asked
+    assert second.selection.layout == first.selection.layout == "grouped by length"
+    assert not second.selection.profile.is_shared
+    assert np.array_equal(logits(first), logits(second))
+
+
+@pytest.fixture
+def prepared(configure: Callable[..., ServerConfig]) -> Prepared:
+    """A checkpoint that has been read."""
+    config = configure()
+    return prepare(config.sources[0], config, "cpu")
+
+
+def test_circumstances_have_all_that_figures_depend_on(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A measurement is for one place, one set of versions, one processor and certain settings."""
+    calibration = tmp_path / "texts.txt"
+    calibration.write_text("one text")
+    found = [circumstances(prepared, "here")]
+    assert found == [circumstances(prepared, "here")]
+    found.append(circumstances(prepared, "there"))
+    for settings in (
+        {"precision": "int8"},
+        {"min_label_agreement": 0.5},
+        {"max_score_difference": 0.5},
+        {"calibration": str(calibration)},
+        {"deterministic": True},
+        {"compile": True},
+        {"batch_tokens": 8},
+        {"max_tokens": 8},
+        {"safetensors_only": True},
+        {"adapter_bases": "bases"},
+    ):
+        config = replace(prepared.config, **settings)
+        found.append(circumstances(replace(prepared, config=config), "here"))
+    calibration.write_text("another text")
+    config = replace(prepared.config, calibration=str(calibration))
+    found.append(circumstances(replace(prepared, config=config), "here"))
+    for division in (replace(prepared.division, lanes=7), replace(prepared.division, threads=7)):
+        found.append(circumstances(replace(prepared, division=division), "here"))
+    found.append(circumstances(replace(prepared, device="mps"), "here"))
+    for module, name, value in (
+        (environment, "__version__", "0"),
+        (environment, "torch.__version__", "0"),
+        (environment, "transformers.__version__", "0"),
+        (environment, "processor_features", lambda: ("flags: other",)),
+        (environment, "torch.backends.cpu.get_cpu_capability", lambda: "other"),
+        (engine_start, "source_digest", lambda folder: "other"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"{module.__name__}.{name}", value)
+            found.append(circumstances(prepared, "here"))
+    cache = MeasurementCache(tmp_path)
+    assert len({cache.path_of(each) for each in found}) == len(found)
+
+
+def test_other_circumstances_are_measured(begin: Begin, asked: list[Text]) -> None:
+    """A start with another setting measures, and both measurements are kept."""
+    begin()
+    asked.clear()
+    begin(max_tokens=64)
+    assert asked
+    asked.clear()
+    begin()
+    begin(max_tokens=64)
+    assert not asked
+
+
+def test_a_check_measures_anew(
+    begin: Begin, asked: list[Text], entry_file: Callable[[], Path]
+) -> None:
+    """With `anew` a start measures, and its figures replace those of the earlier start."""
+    begin()
+    before = entry_file().stat().st_ino
+    asked.clear()
+    begin(anew=True)
+    assert asked
+    assert entry_file().stat().st_ino != before
+
+
+def test_own_code_is_measured_at_every_start(begin: Begin, asked: list[Text]) -> None:
+    """With --trust-remote-code nothing is kept: a checkpoint's code may depend on anything."""
+    begin(trust_remote_code=True)
+    asked.clear()
+    begin(trust_remote_code=True)
+    assert asked
+
+
+def test_an_engine_that_computes_something_else(
+    begin: Begin,
+    configure: Callable[..., ServerConfig],
+    asked: list[Text],
+    entry_file: Callable[[], Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A start compares the logits of a sample with those of the measured engine."""
+    begin()
+    config = configure()
+    ready = prepare(config.sources[0], config, "cpu")
+    assert ready.read.contents is not None
+    cache = MeasurementCache(entry_file().parent.parent)
+    entry = cache.find(circumstances(ready, ready.read.contents.location))
+    assert entry is not None
+    rows = entry.measurement.sample.logits
+    moved = tuple(tuple(value + 0.01 * n for n, value in enumerate(row)) for row in rows)
+    sample = replace(entry.measurement.sample, logits=moved)
+    cache.keep(replace(entry, measurement=replace(entry.measurement, sample=sample)))
+    asked.clear()
+    begin()
+    assert asked
+    assert any(line.startswith("bert: measuring anew: ") for line in caplog.messages)
+    asked.clear()
+    begin()
+    assert not asked
+
+
+def test_a_replacement_measures_nothing(begin: Begin, asked: list[Text], folder: Path) -> None:
+    """A worker that replaces another builds the same engine, if the files are the same."""
+    known = begin(compile_cache="/dev/null").measurement
+    asked.clear()
+    again = begin(known, compile_cache="/dev/null")
+    assert not asked
+    assert again.measurement == known
+    rewrite(folder)
+    other = begin(known, compile_cache="/dev/null")
+    assert asked
+    assert known is not None
+    assert other.selection.checkpoint.fingerprint != known.fingerprint
+
+
+@pytest.mark.timeout(300)  # the first test that needs the compiled model compiles it
+def test_a_second_start_begins_compiled(
+    compiled: Compiled,
+    begin: Begin,
+    configure: Callable[..., ServerConfig],
+    asked: list[Text],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Once a start has changed over to the compiled engine, the next starts on it. Without the
+    compiled model it measures.
+    """
+    folder = compiled.artefact.folder
+    shutil.copytree(folder, tmp_path / "cache" / folder.name)
+    (tmp_path / "cache").chmod(0o700)
+    settings = {"model": (f"tiny={compiled.source.location}",), "compile": True}
+    config = configure(**settings)
+    start = EngineStart(config.sources[0], config, "cpu")
+    assert start.measurement is None
+    found = changeover.compiled(start.selection, config.sources[0], config)
+    assert found is not None
+    runner, deviation = found
+    start.serves(runner, deviation)
+    assert start.settle()
+    asked.clear()
+
+    second = begin(**settings)
+    assert not asked
+    assert second.selection.engine.traits.execution is Execution.COMPILED
+    assert second.selection.deviation == deviation
+
+    shutil.rmtree(tmp_path / "cache" / folder.name)
+    third = begin(**settings)
+    assert asked
+    assert third.selection.engine.traits.execution is Execution.PLAIN
+    assert "tiny: measuring anew: its compiled model is no longer in the cache" in caplog.messages
