@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "reference" / "errors.md"
 ACTIONS: Mapping[StrEnum, tuple[str, str]] = {
     Reason.EMPTY_TEXT: ("Do not send the text.", "path of the text"),
     Reason.TEXT_TOO_LARGE: ("Shorten the text. `ModelLimits` has the limit.", "path of the text"),
-    Reason.TOO_MANY_TOKENS: ("Shorten the text, or set `truncation`.", "path of the text"),
+    Reason.TOO_MANY_TOKENS: ("Set `truncation`: windows read all of the text.", "path of the text"),
     Reason.UNKNOWN_ENUM: ("Use a value that this server knows.", "path of the option"),
     Reason.BAD_OPTION: ("Correct the value.", "path of the option"),
     Reason.TOO_MANY_ITEMS: ("Send fewer in each message.", "path of the list"),

@@ -19,16 +19,12 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._pipeline import TextClassificationPipeline, pipeline
-    from ._ranking import FailedDocument, RankedDocument, Ranking, RankOptions
-    from ._requests import ClassifyOptions
-    from ._windows import WindowOptions
-    from ._zero_shot import CandidateScore, ZeroShotClassification, ZeroShotOptions
-    from ._zero_shot_pipeline import ZeroShotClassificationPipeline
+    from ._drop_ins.cross_encoder import CrossEncoder
+    from ._drop_ins.pipeline import TextClassificationPipeline, pipeline
+    from ._drop_ins.zero_shot_pipeline import ZeroShotClassificationPipeline
     from .aio import AsyncClient
     from .client import Client
     from .contract.reasons import Reason
-    from .cross_encoder import CrossEncoder
     from .errors import (
         CancelledError,
         ClasswireError,
@@ -45,14 +41,19 @@ if TYPE_CHECKING:
         UnknownModelError,
         UnusableClientError,
     )
+    from .options import ClassifyOptions, RankOptions, WindowOptions, ZeroShotOptions
     from .results import (
+        CandidateScore,
         Classification,
         Deviation,
+        FailedDocument,
         LabelScore,
         Model,
         ModelLimits,
         ModelRef,
         Outcome,
+        RankedDocument,
+        Ranking,
         ServerInfo,
         ServerLimits,
         StreamItem,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
         Timing,
         Token,
         Tokenization,
+        ZeroShotClassification,
         raise_for_errors,
     )
     from .tls import Tls
@@ -121,15 +123,15 @@ __all__ = [
 _MODULES = {
     "AsyncClient": ".aio",
     "CancelledError": ".errors",
-    "CandidateScore": "._zero_shot",
+    "CandidateScore": ".results",
     "Classification": ".results",
-    "ClassifyOptions": "._requests",
+    "ClassifyOptions": ".options",
     "ClasswireError": ".errors",
     "Client": ".client",
-    "CrossEncoder": ".cross_encoder",
+    "CrossEncoder": "._drop_ins.cross_encoder",
     "DeadlineExceededError": ".errors",
     "Deviation": ".results",
-    "FailedDocument": "._ranking",
+    "FailedDocument": ".results",
     "InternalError": ".errors",
     "InvalidInputError": ".errors",
     "LabelScore": ".results",
@@ -141,15 +143,15 @@ _MODULES = {
     "OverloadedError": ".errors",
     "PermissionDeniedError": ".errors",
     "PoisonInputError": ".errors",
-    "RankOptions": "._ranking",
-    "RankedDocument": "._ranking",
-    "Ranking": "._ranking",
+    "RankOptions": ".options",
+    "RankedDocument": ".results",
+    "Ranking": ".results",
     "Reason": ".contract.reasons",
     "ServerInfo": ".results",
     "ServerLimits": ".results",
     "StreamItem": ".results",
     "StreamResult": ".results",
-    "TextClassificationPipeline": "._pipeline",
+    "TextClassificationPipeline": "._drop_ins.pipeline",
     "TextInput": ".results",
     "TextWindow": ".results",
     "Timing": ".results",
@@ -161,11 +163,11 @@ _MODULES = {
     "UnimplementedError": ".errors",
     "UnknownModelError": ".errors",
     "UnusableClientError": ".errors",
-    "WindowOptions": "._windows",
-    "ZeroShotClassification": "._zero_shot",
-    "ZeroShotClassificationPipeline": "._zero_shot_pipeline",
-    "ZeroShotOptions": "._zero_shot",
-    "pipeline": "._pipeline",
+    "WindowOptions": ".options",
+    "ZeroShotClassification": ".results",
+    "ZeroShotClassificationPipeline": "._drop_ins.zero_shot_pipeline",
+    "ZeroShotOptions": ".options",
+    "pipeline": "._drop_ins.pipeline",
     "raise_for_errors": ".results",
 }
 """Where each public name is defined."""

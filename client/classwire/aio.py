@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from . import _grpc_log  # noqa: F401
+from ._connection import grpc_log  # noqa: F401
+from .options import OffsetUnit, Truncation
 
 # isort: split
 
@@ -16,29 +17,32 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2
 
-from . import _calls, _channel, _ranking, _requests, _zero_shot
-from ._credentials import Credentials, Token
-from ._environment import arguments_from_env
-from ._ranking import Ranking, RankOptions
-from ._readiness import Readiness
-from ._requests import ClassifyOptions
-from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
-from ._status import request_id_in
-from ._steps import Pause, Reply, Steps
+from ._calls import ranking, unary
+from ._calls import requests as _requests
+from ._calls import zero_shot as _zero_shot
+from ._calls.steps import Pause, Reply, Steps
+from ._connection import channel
+from ._connection.credentials import Credentials, Token
+from ._connection.environment import arguments_from_env
+from ._connection.readiness import Readiness
+from ._connection.session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
+from ._connection.status import request_id_in
 from ._streaming.asynchronous import AsyncStream
 from ._streaming.reconnection import Reconnection
 from ._streaming.state import StreamOptions, StreamState
-from ._zero_shot import ZeroShotClassification, ZeroShotOptions
 from .errors import ClasswireError, UnusableClientError
+from .options import ClassifyOptions, RankOptions, ZeroShotOptions
 from .results import (
     Classification,
     Model,
     Outcome,
+    Ranking,
     ServerInfo,
     StreamItem,
     StreamResult,
     TextInput,
     Tokenization,
+    ZeroShotClassification,
 )
 from .tls import Tls
 
@@ -59,7 +63,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        target: _channel.Target = DEFAULT_TARGET,
+        target: channel.Target = DEFAULT_TARGET,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry: bool = True,
@@ -70,7 +74,7 @@ class AsyncClient:
         credentials: grpc.ChannelCredentials | None = None,
         compression: grpc.Compression | None = None,
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
-        options: _channel.ChannelOptions = (),
+        options: channel.ChannelOptions = (),
     ) -> None:
         shown = Credentials(tls, credentials, token, allow_plaintext_token)
         self._session = Session(target, timeout_s, metadata, retry, shown, options)
@@ -81,7 +85,7 @@ class AsyncClient:
         }
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: grpc.aio.Channel | None = None
-        self._made_stubs: _calls.Stubs | None = None
+        self._made_stubs: unary.Stubs | None = None
 
     @classmethod
     def from_env(cls, **arguments: Any) -> Self:
@@ -100,7 +104,7 @@ class AsyncClient:
     ) -> Classification:
         """Score one text or pair; as `Client.classify`."""
         wanted = _requests.classify_options(**options)
-        return await self._run(_calls.classify(text, text_pair, model, wanted), timeout_s, metadata)
+        return await self._run(unary.classify(text, text_pair, model, wanted), timeout_s, metadata)
 
     async def classify_batch(
         self,
@@ -113,7 +117,7 @@ class AsyncClient:
     ) -> list[Outcome]:
         """Score several texts; as `Client.classify_batch`."""
         wanted = _requests.classify_options(**options)
-        steps = _calls.classify_batch(texts, model, wanted, self._session.limits)
+        steps = unary.classify_batch(texts, model, wanted, self._session.limits)
         return await self._run(steps, timeout_s, metadata)
 
     def classify_stream(
@@ -158,8 +162,8 @@ class AsyncClient:
         text_pair: str | None = None,
         *,
         model: str | None = None,
-        truncation: _requests.Truncation | None = None,
-        offset_unit: _requests.OffsetUnit | None = None,
+        truncation: Truncation | None = None,
+        offset_unit: OffsetUnit | None = None,
         window_tokens: int | None = None,
         overlap_tokens: int | None = None,
         timeout_s: float | None = None,
@@ -172,7 +176,7 @@ class AsyncClient:
             window_tokens=window_tokens,
             overlap_tokens=overlap_tokens,
         )
-        steps = _calls.tokenize(text, text_pair, model, wanted)
+        steps = unary.tokenize(text, text_pair, model, wanted)
         return await self._run(steps, timeout_s, metadata)
 
     async def rank(
@@ -186,8 +190,8 @@ class AsyncClient:
         **options: Unpack[RankOptions],
     ) -> Ranking:
         """Return documents in the order of their scores for a query; as `Client.rank`."""
-        wanted = _ranking.rank_options(**options)
-        return await self._run(_ranking.rank(query, documents, model, wanted), timeout_s, metadata)
+        wanted = ranking.rank_options(**options)
+        return await self._run(ranking.rank(query, documents, model, wanted), timeout_s, metadata)
 
     async def zero_shot(
         self,
@@ -208,7 +212,7 @@ class AsyncClient:
         self, *, timeout_s: float | None = None, metadata: Metadata | None = None
     ) -> list[Model]:
         """List all models, the default one first, then by name."""
-        return await self._run(_calls.list_models(), timeout_s, metadata)
+        return await self._run(unary.list_models(), timeout_s, metadata)
 
     async def model(
         self,
@@ -218,13 +222,13 @@ class AsyncClient:
         metadata: Metadata | None = None,
     ) -> Model:
         """Describe one model. Default: the server's default model."""
-        return await self._run(_calls.describe(name), timeout_s, metadata)
+        return await self._run(unary.describe(name), timeout_s, metadata)
 
     async def server_info(
         self, *, timeout_s: float | None = None, metadata: Metadata | None = None
     ) -> ServerInfo:
         """Describe the server."""
-        return await self._run(_calls.server_info(), timeout_s, metadata)
+        return await self._run(unary.server_info(), timeout_s, metadata)
 
     async def health(
         self,
@@ -232,9 +236,9 @@ class AsyncClient:
         *,
         timeout_s: float | None = None,
         metadata: Metadata | None = None,
-    ) -> _calls.ServingStatus:
+    ) -> unary.ServingStatus:
         """Return the health of the server, or of one of its services; as `Client.health`."""
-        return await self._run(_calls.health(service), timeout_s, metadata)
+        return await self._run(unary.health(service), timeout_s, metadata)
 
     async def wait_until_ready(
         self, timeout_s: float | None = None, *, metadata: Metadata | None = None
@@ -313,7 +317,7 @@ class AsyncClient:
                 await closed.wait()
         self._session.check()
 
-    def _stubs(self) -> _calls.Stubs:
+    def _stubs(self) -> unary.Stubs:
         """The stubs, made at the first call: a channel of grpc.aio belongs to its loop."""
         self._session.check()
         loop = asyncio.get_running_loop()
@@ -323,7 +327,7 @@ class AsyncClient:
                 self._channel = grpc.aio.insecure_channel(target, **self._how)
             else:
                 self._channel = grpc.aio.secure_channel(target, credentials, **self._how)
-            self._made_stubs, self._loop = _calls.Stubs(self._channel), loop
+            self._made_stubs, self._loop = unary.Stubs(self._channel), loop
         elif self._loop is not loop:
             raise UnusableClientError(
                 "the AsyncClient belongs to the event loop of its first call: make one for each"

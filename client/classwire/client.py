@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from . import _grpc_log  # noqa: F401
+from ._connection import grpc_log  # noqa: F401
+from .options import OffsetUnit, Truncation
 
 # isort: split
 
@@ -14,29 +15,32 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 from grpc_health.v1 import health_pb2
 
-from . import _calls, _channel, _ranking, _requests, _zero_shot
-from ._credentials import Credentials, Token
-from ._environment import arguments_from_env
-from ._ranking import Ranking, RankOptions
-from ._readiness import Readiness
-from ._requests import ClassifyOptions
-from ._session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
-from ._status import request_id_in
-from ._steps import Pause, Reply, Steps
+from ._calls import ranking, unary
+from ._calls import requests as _requests
+from ._calls import zero_shot as _zero_shot
+from ._calls.steps import Pause, Reply, Steps
+from ._connection import channel as _channel
+from ._connection.credentials import Credentials, Token
+from ._connection.environment import arguments_from_env
+from ._connection.readiness import Readiness
+from ._connection.session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
+from ._connection.status import request_id_in
 from ._streaming.reconnection import Reconnection
 from ._streaming.state import StreamOptions, StreamState
 from ._streaming.threaded import ThreadedStream
-from ._zero_shot import ZeroShotClassification, ZeroShotOptions
 from .errors import ClasswireError
+from .options import ClassifyOptions, RankOptions, ZeroShotOptions
 from .results import (
     Classification,
     Model,
     Outcome,
+    Ranking,
     ServerInfo,
     StreamItem,
     StreamResult,
     TextInput,
     Tokenization,
+    ZeroShotClassification,
 )
 from .tls import Tls
 from .v1 import classwire_pb2 as pb
@@ -113,7 +117,7 @@ class Client:
         else:
             channel = grpc.secure_channel(self._session.target, shown.channel, **how)
         self._channel = channel
-        self._stubs = _calls.Stubs(grpc.intercept_channel(channel, *interceptors))
+        self._stubs = unary.Stubs(grpc.intercept_channel(channel, *interceptors))
 
     @classmethod
     def from_env(cls, **arguments: Any) -> Self:
@@ -144,7 +148,7 @@ class Client:
         `ClassifyOptions` lists the options.
         """
         wanted = _requests.classify_options(**options)
-        return self._run(_calls.classify(text, text_pair, model, wanted), timeout_s, metadata)
+        return self._run(unary.classify(text, text_pair, model, wanted), timeout_s, metadata)
 
     def classify_batch(
         self,
@@ -163,7 +167,7 @@ class Client:
         returns no outcome.
         """
         wanted = _requests.classify_options(**options)
-        steps = _calls.classify_batch(texts, model, wanted, self._session.limits)
+        steps = unary.classify_batch(texts, model, wanted, self._session.limits)
         return self._run(steps, timeout_s, metadata)
 
     def classify_stream(
@@ -229,8 +233,8 @@ class Client:
         text_pair: str | None = None,
         *,
         model: str | None = None,
-        truncation: _requests.Truncation | None = None,
-        offset_unit: _requests.OffsetUnit | None = None,
+        truncation: Truncation | None = None,
+        offset_unit: OffsetUnit | None = None,
         window_tokens: int | None = None,
         overlap_tokens: int | None = None,
         timeout_s: float | None = None,
@@ -243,7 +247,7 @@ class Client:
             window_tokens=window_tokens,
             overlap_tokens=overlap_tokens,
         )
-        return self._run(_calls.tokenize(text, text_pair, model, wanted), timeout_s, metadata)
+        return self._run(unary.tokenize(text, text_pair, model, wanted), timeout_s, metadata)
 
     def rank(
         self,
@@ -267,8 +271,8 @@ class Client:
             InvalidInputError: Also if the model does not rank: it has several labels and none is
                 named, or its tokenizer does not tell query and document apart.
         """
-        wanted = _ranking.rank_options(**options)
-        return self._run(_ranking.rank(query, documents, model, wanted), timeout_s, metadata)
+        wanted = ranking.rank_options(**options)
+        return self._run(ranking.rank(query, documents, model, wanted), timeout_s, metadata)
 
     def zero_shot(
         self,
@@ -297,7 +301,7 @@ class Client:
         self, *, timeout_s: float | None = None, metadata: Metadata | None = None
     ) -> list[Model]:
         """List all models, the default one first, then by name."""
-        return self._run(_calls.list_models(), timeout_s, metadata)
+        return self._run(unary.list_models(), timeout_s, metadata)
 
     def model(
         self,
@@ -307,13 +311,13 @@ class Client:
         metadata: Metadata | None = None,
     ) -> Model:
         """Describe one model. Default: the server's default model."""
-        return self._run(_calls.describe(name), timeout_s, metadata)
+        return self._run(unary.describe(name), timeout_s, metadata)
 
     def server_info(
         self, *, timeout_s: float | None = None, metadata: Metadata | None = None
     ) -> ServerInfo:
         """Describe the server."""
-        return self._run(_calls.server_info(), timeout_s, metadata)
+        return self._run(unary.server_info(), timeout_s, metadata)
 
     def health(
         self,
@@ -321,9 +325,9 @@ class Client:
         *,
         timeout_s: float | None = None,
         metadata: Metadata | None = None,
-    ) -> _calls.ServingStatus:
+    ) -> unary.ServingStatus:
         """Return the health of the server, or of one of its services."""
-        return self._run(_calls.health(service), timeout_s, metadata)
+        return self._run(unary.health(service), timeout_s, metadata)
 
     def wait_until_ready(
         self, timeout_s: float | None = None, *, metadata: Metadata | None = None

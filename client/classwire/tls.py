@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import _grpc_log  # noqa: F401
+from ._connection import grpc_log  # noqa: F401
 
 # isort: split
 

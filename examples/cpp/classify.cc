@@ -39,7 +39,7 @@ std::string Advice(const Problem& problem) {
     return "send another " + problem.field;
   }
   if (problem.reason == "TOO_MANY_TOKENS") {
-    return "shorten it, or choose the end to drop with options.truncation";
+    return "set options.truncation: windows read all of it, DROP_END drops its end";
   }
   if (problem.reason == "POISON_INPUT") return "do not retry; tell the operator";
   if (problem.retry_after) return "allow more time";

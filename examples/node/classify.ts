@@ -32,8 +32,10 @@ try {
   switch (problem.reason) {
     case "EMPTY_TEXT":
     case "TEXT_TOO_LARGE":
-    case "TOO_MANY_TOKENS":
       console.error(`${problem.reason}: send another ${problem.field}`);
+      break;
+    case "TOO_MANY_TOKENS":
+      console.error("Set options.truncation: windows read all of it, DROP_END drops its end.");
       break;
     case "OVERLOADED":
       console.error(`OVERLOADED: come back in ${problem.retryAfterMs} ms`);

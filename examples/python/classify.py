@@ -11,7 +11,7 @@ def advice(error: ClasswireError) -> str:
         case Reason.EMPTY_TEXT | Reason.TEXT_TOO_LARGE:
             return "send another text"
         case Reason.TOO_MANY_TOKENS:
-            return "shorten it, or choose which end to drop: truncation='drop_end'"
+            return "read all of it: truncation='windows'; or drop its end: 'drop_end'"
         case Reason.OVERLOADED:
             return f"retry in {error.retry_after_s} s, or allow more time"
         case Reason.POISON_INPUT:

@@ -23,7 +23,7 @@ end
 def advice(problem)
   case problem.reason
   when "EMPTY_TEXT", "TEXT_TOO_LARGE" then "send another #{problem.field}"
-  when "TOO_MANY_TOKENS" then "shorten it, or choose the end to drop with options.truncation"
+  when "TOO_MANY_TOKENS" then "set options.truncation: windows read all of it, DROP_END drops its end"
   when "OVERLOADED" then "allow more time"
   when "POISON_INPUT" then "do not retry; tell the operator"
   else problem.message

@@ -179,7 +179,7 @@ def test_a_log_gets_lines_of_progress(
     """Without a terminal there is a line of progress from time to time, and one at the end."""
     source = tmp_path / "in.txt"
     source.write_text("good\n" * 3)
-    monkeypatch.setattr("classwire.cli.files.LINE_EVERY_S", 0.0)
+    monkeypatch.setattr("classwire.cli.progress.LINE_EVERY_S", 0.0)
     with FakeServer(["x"]) as server:
         ended = classwire("classify", "--target", server.target, "--file", str(source))
     assert [line.split(", ")[0] for line in ended.err.splitlines()] == [

@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from classwire import Client
-from classwire._session import Session
+from classwire._connection.session import Session
 from classwire.testing import FakeServer
 from tests.cli.conftest import Run
 

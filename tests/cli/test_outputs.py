@@ -63,6 +63,29 @@ def test_a_table_has_a_row_for_each_text_and_a_column_for_each_label(
         assert "EMPTY_TEXT" in third["error_message"]
 
 
+@pytest.mark.parametrize(
+    "command", [["classify"], ["zero-shot", "--label", "good"]], ids=["classify", "zero-shot"]
+)
+def test_json_is_the_format_of_standard_output_alone(
+    classwire: Run, source: Path, tmp_path: Path, command: list[str]
+) -> None:
+    """--json with --file prints JSON lines; with --output, whose name says the format, it is an
+    error, and nothing is written.
+    """
+    with FakeServer(lambda text, pair: {"contradiction": 0.2, "entailment": 0.8}) as server:
+        command = [*command, "--target", server.target, "--file", str(source)]
+        command += ["--column", "text", "--json"]
+        output = tmp_path / "out.csv"
+        ended = classwire(*command, "--output", str(output))
+        assert ended.code == 2
+        assert "--json does not go with --output" in ended.complaint
+        assert not output.exists()
+
+        ended = classwire(*command)
+        rows = [json.loads(line)["row"] for line in ended.out.splitlines()]
+        assert (ended.code, rows) == (1, [0, 1, 2])
+
+
 def test_a_table_of_best_labels_has_no_column_for_each(
     classwire: Run, server: FakeServer, source: Path, tmp_path: Path
 ) -> None:

@@ -13,10 +13,11 @@ import pytest
 from rich.console import Console
 
 from classwire import Client, InvalidInputError
-from classwire.cli import rendering, top_metrics
+from classwire.cli import rendering
 from classwire.cli.failures import Failure
-from classwire.cli.top_metrics import Snapshot, Window
-from classwire.cli.top_view import view
+from classwire.cli.top import metrics
+from classwire.cli.top.metrics import Snapshot, Window
+from classwire.cli.top.view import view
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.server import Server
 from tests.cli.conftest import Run
@@ -130,10 +131,10 @@ def test_once(server: Server, classwire: Run) -> None:
 
 def test_what_happens_meanwhile(server: Server) -> None:
     """The view holds the calls between two readings, and their latency."""
-    before = top_metrics.read(server.metrics_target)
+    before = metrics.read(server.metrics_target)
     with Client(server.target) as client:
         client.classify_batch(["good", "book", ""])
-    window = Window(before, top_metrics.read(server.metrics_target))
+    window = Window(before, metrics.read(server.metrics_target))
     out = Console(file=io.StringIO(), width=120, legacy_windows=False)
     out.print(view(window, server.metrics_target, 120))
 
@@ -150,10 +151,10 @@ def test_as_high_as_the_screen(server: Server, height: int) -> None:
     """On 80 columns and 24 rows the models, the queue, the errors and the busiest calls have room;
     a table says how many rows it leaves out. A higher screen shows everything.
     """
-    before = top_metrics.read(server.metrics_target)
+    before = metrics.read(server.metrics_target)
     with Client(server.target) as client:
         client.classify(f"good {height}", model="third")
-    window = Window(before, top_metrics.read(server.metrics_target))
+    window = Window(before, metrics.read(server.metrics_target))
     out = Console(file=io.StringIO(), width=80, height=height, legacy_windows=False)
     out.print(view(window, server.metrics_target, *out.size))
 
@@ -191,14 +192,14 @@ def test_on_a_terminal(server: Server, classwire: Run, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         rendering, "console", lambda: Console(file=screen, force_terminal=True, width=100)
     )
-    read, answers = top_metrics.read, iter((True, False, True))
+    read, answers = metrics.read, iter((True, False, True))
 
     def sometimes(target: str) -> Snapshot:
         if next(answers):
             return read(target)
         raise Failure("not there")
 
-    monkeypatch.setattr(top_metrics, "read", sometimes)
+    monkeypatch.setattr(metrics, "read", sometimes)
     _interrupt(monkeypatch, after=2)
 
     assert classwire("top", "--target", server.metrics_target).code == 0

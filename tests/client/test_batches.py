@@ -12,11 +12,10 @@ from classwire import (
     InvalidInputError,
     Reason,
     TextInput,
-    _calls,
-    _responses,
 )
-from classwire._requests import MAX_MESSAGE_BYTES
-from classwire._steps import Reply
+from classwire._calls import responses, unary
+from classwire._calls.requests import MAX_MESSAGE_BYTES
+from classwire._calls.steps import Reply
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -110,9 +109,9 @@ def test_a_batch_fails_as_a_whole_when_its_call_does(client: Any, server: FakeSe
 
 def test_a_batch_with_the_wrong_number_of_outcomes_is_found_out() -> None:
     """A response with the wrong number of outcomes raises InternalError."""
-    limits = _responses.model(pb.Model(limits=pb.ModelLimits(max_texts_per_call=8))).limits
+    limits = responses.model(pb.Model(limits=pb.ModelLimits(max_texts_per_call=8))).limits
     assert limits is not None
-    steps = _calls.classify_batch(["a", "b"], "", pb.ClassifyOptions(), {"": limits})
+    steps = unary.classify_batch(["a", "b"], "", pb.ClassifyOptions(), {"": limits})
     next(steps)
     with pytest.raises(InternalError, match="1 outcomes for 2 texts"):
         steps.send(Reply(pb.BatchClassifyResponse(outcomes=[pb.Outcome()])))

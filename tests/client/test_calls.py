@@ -12,9 +12,9 @@ from classwire import (
     TextInput,
     Token,
     UnknownModelError,
-    _calls,
 )
-from classwire._steps import Call, Reply
+from classwire._calls import unary as _calls
+from classwire._calls.steps import Call, Reply
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 

@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from classwire import InvalidInputError, Reason, Tls
-from classwire._credentials import Credentials
-from classwire._environment import Security
+from classwire._connection.credentials import Credentials
+from classwire._connection.environment import Security
 from classwire.testing import FakeServer
 from tests.client.conftest import by_length
 

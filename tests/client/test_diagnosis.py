@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from classwire import InternalError, UnavailableError, UnimplementedError
-from classwire._channel import channel_options
-from classwire._credentials import Credentials
-from classwire._diagnosis import Route, explained
+from classwire._connection.channel import channel_options
+from classwire._connection.credentials import Credentials
+from classwire._connection.diagnosis import Route, explained
 from classwire.errors import ClasswireError
 
 MakeClient = Callable[..., Any]

@@ -27,12 +27,12 @@ from classwire import (
     UnimplementedError,
     UnknownModelError,
     UnusableClientError,
-    _responses,
     errors,
 )
-from classwire._requests import LONGEST_TIME_S
-from classwire._retry import FIRST_PAUSE_S, Retry
-from classwire._status import from_item_error, from_status
+from classwire._calls import responses
+from classwire._calls.requests import LONGEST_TIME_S
+from classwire._connection.retry import FIRST_PAUSE_S, Retry
+from classwire._connection.status import from_item_error, from_status
 from classwire.testing import CODES, FakeServer
 from classwire.v1 import classwire_pb2 as pb
 
@@ -181,6 +181,27 @@ def test_an_unknown_reason_stays_a_string() -> None:
     assert type(from_item_error(pb.ItemError(code=99, reason="ODD"))) is InternalError
 
 
+@pytest.mark.parametrize(
+    ("field", "number", "told"),
+    [
+        ("options.truncation", "4", "it does not know truncation 'windows'"),
+        ("config.options.windows.aggregation", "2", "it does not know aggregation 'max_score'"),
+        ("config.ordering", "7", "7 is not a known value"),
+        ("options.truncation", "", "7 is not a known value"),
+    ],
+)
+def test_a_value_that_the_server_does_not_know(field: str, number: str, told: str) -> None:
+    """The client sent the value, so the server is older; the message has the caller's word."""
+    info = error_details_pb2.ErrorInfo(
+        domain="classwire", reason=Reason.UNKNOWN_ENUM, metadata={"value": number}
+    )
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field)
+    told_by_server = details(info, error_details_pb2.BadRequest(field_violations=[violation]))
+    error = from_status(grpc.StatusCode.INVALID_ARGUMENT, "7 is not a known value", told_by_server)
+    assert error.message == f"the server is older than this client: {told}"
+    assert (type(error), error.field) == (InvalidInputError, field)
+
+
 def test_a_reason_of_another_domain_is_ignored() -> None:
     """An ErrorInfo of another domain, which a proxy may add, gives no reason."""
     info = error_details_pb2.ErrorInfo(reason="POISON_INPUT", domain="example.com")
@@ -232,7 +253,7 @@ def test_odd_durations_come_through(seconds: int) -> None:
     of_call = from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "", details(info, retry_info))
     of_item = from_item_error(pb.ItemError(code=8, reason="OVERLOADED", retry_after=duration))
     limits = pb.ServerLimits(default_timeout=duration)
-    said = _responses.server_info(pb.GetServerInfoResponse(limits=limits))
+    said = responses.server_info(pb.GetServerInfoResponse(limits=limits))
     assert of_call.retry_after_s == of_item.retry_after_s == seconds
     assert said.limits.default_timeout_s == seconds
     pause_s = Retry(True, lambda: 1.0).pause_s(of_call, None)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from classwire import Reason, UnavailableError, _retry
-from classwire._retry import Retry
+from classwire import Reason, UnavailableError
+from classwire._connection import retry as _retry
+from classwire._connection.retry import Retry
 from classwire.testing import FakeServer
 
 MakeClient = Callable[..., Any]

@@ -10,10 +10,10 @@ import pytest
 
 import classwire
 from classwire import ClassifyOptions, InvalidInputError, RankOptions, ZeroShotOptions, errors
-from classwire._channel import channel_options, target_uri
-from classwire._ranking import rank_options
-from classwire._requests import classify_options
-from classwire._zero_shot import zero_shot_options
+from classwire._calls.ranking import rank_options
+from classwire._calls.requests import classify_options
+from classwire._calls.zero_shot import zero_shot_options
+from classwire._connection.channel import channel_options, target_uri
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 

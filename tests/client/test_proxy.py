@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from classwire import UnavailableError
-from classwire._channel import channel_options
-from classwire._proxy import proxy_of
+from classwire._connection.channel import channel_options
+from classwire._connection.proxy import proxy_of
 from classwire.testing import FakeServer
 
 MakeClient = Callable[..., Any]

@@ -1,6 +1,7 @@
 """`rank` and `zero_shot` of both clients, against a fake server."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -8,7 +9,6 @@ import pytest
 
 from classwire import (
     CandidateScore,
-    ClasswireError,
     InternalError,
     InvalidInputError,
     OverloadedError,
@@ -16,9 +16,9 @@ from classwire import (
     Reason,
     UnimplementedError,
     ZeroShotClassification,
-    _ranking,
 )
-from classwire._steps import Reply
+from classwire._calls import ranking as _ranking
+from classwire._calls.steps import Reply
 from classwire.testing import FakeServer
 from classwire.testing.script import Script
 from classwire.v1 import classwire_pb2 as pb
@@ -215,8 +215,8 @@ def test_both_calls_are_retried(make_client: MakeClient, reasoner: FakeServer) -
 def test_an_older_server_says_that_it_is_older(
     make_client: MakeClient, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """UNIMPLEMENTED, gRPC's own error for a method that the server lacks, names method and
-    cause.
+    """UNIMPLEMENTED, gRPC's own error for a method that the server lacks, names the server's
+    version, the cause and the method.
     """
 
     def begin(script: Script, context: grpc.ServicerContext) -> None:
@@ -224,7 +224,21 @@ def test_an_older_server_says_that_it_is_older(
 
     monkeypatch.setattr(Script, "begin", begin)
     client = make_client(server.target)
-    with pytest.raises(UnimplementedError, match="no method Rank: it is older than this client"):
+    older = r"Classwire 0\.0\.0, is older than this client: it has no "
+    with pytest.raises(UnimplementedError, match=older + "Rank$") as raised:
         client.rank("query", ["document"])
-    with pytest.raises(ClasswireError, match="no method ZeroShotClassify"):
+    assert raised.value.reason is None
+    with pytest.raises(UnimplementedError, match=older + "ZeroShotClassify$"):
         client.zero_shot("text", ["label"])
+
+
+def test_a_server_of_something_else_is_not_called_older(make_client: MakeClient) -> None:
+    """A gRPC server without any method of Classwire's may be another port, or another program."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        with pytest.raises(UnimplementedError, match="or another gRPC server"):
+            make_client(target).rank("query", ["document"])
+    finally:
+        server.stop(None).wait()

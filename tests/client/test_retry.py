@@ -15,10 +15,10 @@ from classwire import (
     PoisonInputError,
     Reason,
     UnavailableError,
-    _calls,
-    _responses,
 )
-from classwire._retry import (
+from classwire._calls import responses, unary
+from classwire._calls.steps import Call, Pause, Reply, Steps, retried
+from classwire._connection.retry import (
     FIRST_CONTACT_S,
     FIRST_PAUSE_S,
     LEAST_TIME_S,
@@ -27,7 +27,6 @@ from classwire._retry import (
     Deadline,
     Retry,
 )
-from classwire._steps import Call, Pause, Reply, Steps, retried
 from classwire.v1 import classwire_pb2 as pb
 
 Answer = object
@@ -212,7 +211,7 @@ def test_without_retries_every_error_comes_at_once() -> None:
 
 def test_health_is_not_retried() -> None:
     """`health` is not retried, since its caller asks for the health now."""
-    run = Run(_calls.health(""), in_turn(UNAVAILABLE))
+    run = Run(unary.health(""), in_turn(UNAVAILABLE))
     assert (run.result, len(run.calls)) == (UNAVAILABLE, 1)
 
 
@@ -220,7 +219,7 @@ def test_each_call_of_an_operation_is_tried_again() -> None:
     """Each page of `models` is retried alone; the first page is not asked for twice."""
     first = pb.ListModelsResponse(models=[pb.Model(name="a")], next_page_token="more")
     second = pb.ListModelsResponse(models=[pb.Model(name="b")])
-    run = Run(_calls.list_models(), in_turn(first, UNAVAILABLE, second))
+    run = Run(unary.list_models(), in_turn(first, UNAVAILABLE, second))
     assert isinstance(run.result, list)
     assert [model.name for model in run.result] == ["a", "b"]
     assert [call.request.page_token for call in run.calls] == ["", "more", "more"]
@@ -228,9 +227,9 @@ def test_each_call_of_an_operation_is_tried_again() -> None:
 
 def batch(*texts: str, most: int = 8) -> Steps[object]:
     """Return a batch operation that knows the model's limits."""
-    limits = _responses.model(pb.Model(limits=pb.ModelLimits(max_texts_per_call=most))).limits
+    limits = responses.model(pb.Model(limits=pb.ModelLimits(max_texts_per_call=most))).limits
     assert limits is not None
-    return _calls.classify_batch(texts, "", pb.ClassifyOptions(), {"": limits})
+    return unary.classify_batch(texts, "", pb.ClassifyOptions(), {"": limits})
 
 
 def failing(

@@ -11,7 +11,7 @@ from classwire import (
     TextInput,
     UnavailableError,
 )
-from classwire._requests import MAX_MESSAGE_BYTES
+from classwire._calls.requests import MAX_MESSAGE_BYTES
 from classwire._streaming.state import StreamState
 from classwire.v1 import classwire_pb2 as pb
 

@@ -12,7 +12,7 @@ import transformers
 
 import classwire
 from classwire import InvalidInputError, Reason
-from classwire._concurrent import mapped
+from classwire._calls.concurrent import mapped
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from classwire._channel import channel_options
+from classwire._connection.channel import channel_options
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import EMBEDDED_MODEL, SETTING_GROUPS, ServerConfig
 from classwire_server.config.sources import resolve

@@ -9,7 +9,7 @@ import pytest
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.server import Server
 from tests.conftest import launch_forked
-from tests.contract.conftest import _no_text_in_logs, bert, fake  # noqa: F401
+from tests.contract.conftest import _no_text_in_logs, bert, channel, fake  # noqa: F401
 from tests.open_inference.wire import Stub
 
 
@@ -36,13 +36,6 @@ def server(checkpoint: Callable[..., Path], few_texts: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def channel(server: Server) -> Iterator[grpc.Channel]:
-    """A channel to the shared server."""
-    with grpc.insecure_channel(server.target) as channel:
-        yield channel
-
-
-@pytest.fixture(scope="session")
-def stub(channel: grpc.Channel) -> Stub:
+def stub(channel: grpc.Channel) -> Stub:  # noqa: F811
     """The RPCs of the shared server."""
     return Stub(channel)

@@ -3,16 +3,21 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import grpc
 import pytest
 
-from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Launched
 from classwire_server.server import Server
 from tests.conftest import launch_forked
-from tests.contract.conftest import _no_text_in_logs, bert, fake  # noqa: F401
+from tests.contract.conftest import (  # noqa: F401
+    _no_text_in_logs,
+    bert,
+    channel,
+    fake,
+    models,
+)
+from tests.contract.conftest import classifier as stub  # noqa: F401
 from tests.contract.engines import FakeEngine
 from tests.parity.direct import Direct
 
@@ -59,25 +64,6 @@ def server(folders: dict[str, Path], few_texts: str) -> Iterator[Server]:
     )
     with Server(config, launch) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def channel(server: Server) -> Iterator[grpc.Channel]:
-    """A channel to the shared server."""
-    with grpc.insecure_channel(server.target) as channel:
-        yield channel
-
-
-@pytest.fixture(scope="session")
-def stub(channel: grpc.Channel) -> ClassifyServiceStub:
-    """The generated stub, bare, for the shared server."""
-    return ClassifyServiceStub(channel)
-
-
-@pytest.fixture(scope="session")
-def models(channel: grpc.Channel) -> ModelServiceStub:
-    """The generated stub, bare, for the shared server."""
-    return ModelServiceStub(channel)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
-from classwire._session import Session
+from classwire._connection.session import Session
 from classwire.results import StreamItem, StreamResult, TextInput
 from classwire.v1 import classwire_pb2 as pb
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
-from classwire import _requests
+from classwire._calls import requests
 from classwire.contract.reasons import Reason
 from classwire.errors import InvalidInputError
 from classwire.results import Outcome, StreamResult
@@ -48,7 +48,7 @@ class Ledger:
 
     def check_id(self, id_: str) -> None:
         """Raise InvalidInputError for an id of a wrong size, or of an unanswered item."""
-        size = len(_requests.unicode(id_, "id").encode())
+        size = len(requests.unicode(id_, "id").encode())
         if not 1 <= size <= MAX_ID_BYTES:
             raise _bad_id(f"an item's id must have 1 to {MAX_ID_BYTES} bytes of UTF-8, not {size}")
         if id_ in self._unanswered:

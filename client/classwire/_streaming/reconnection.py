@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from classwire._retry import Clock, Deadline, Retry, is_retryable, is_timeout
-from classwire._session import Session
+from classwire._connection.retry import Clock, Deadline, Retry, is_retryable, is_timeout
+from classwire._connection.session import Session
 
 
 class Reconnection:

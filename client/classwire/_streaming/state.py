@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from google.protobuf import duration_pb2
 
-from classwire import _requests, _responses
+from classwire._calls import requests, responses
 from classwire.errors import (
     ClasswireError,
     InternalError,
@@ -50,14 +50,14 @@ class StreamOptions:
     def config(self) -> pb.StreamConfig:
         """The config for the server. InvalidInputError or TypeError names a wrong argument."""
         if self.window is not None:
-            _requests.count(self.window, "window")
+            requests.count(self.window, "window")
         config = pb.StreamConfig(
-            model=_requests.name(self.model, "model"),
+            model=requests.name(self.model, "model"),
             options=self.scoring,
             ordering=pb.ORDERING_IN_ORDER if self.in_order else pb.ORDERING_AS_COMPLETED,
         )
         timeout_s = self.item_timeout_s
-        limit_s = _requests.seconds(
+        limit_s = requests.seconds(
             DEFAULT_ITEM_TIMEOUT_S if timeout_s is None else timeout_s, "item_timeout_s"
         )
         if limit_s is not None:
@@ -164,7 +164,7 @@ class StreamState:
             self._ledger.add(id_)
             return
         try:
-            message = pb.StreamItem(id=id_, input=_requests.element_input(text, "input"))
+            message = pb.StreamItem(id=id_, input=requests.element_input(text, "input"))
         except InvalidInputError as error:
             self._ledger.add(id_)
             self._ledger.answer(id_, error)
@@ -185,7 +185,7 @@ class StreamState:
         size = items[0].ByteSize()
         while self._queued and len(items) < self._max_items:
             size += self._queued[0].ByteSize()
-            if size > _requests.MAX_MESSAGE_BYTES:
+            if size > requests.MAX_MESSAGE_BYTES:
                 break
             items.append(self._queued.popleft())
         self._in_flight.update(item.id for item in items)
@@ -262,13 +262,13 @@ class StreamState:
         self._full = len(self._ledger) >= self._window
 
     def _take_in(self, results: pb.StreamResults) -> None:
-        shared = _responses.Shared.of(results)
+        shared = responses.Shared.of(results)
         again: ClasswireError | None = None
         for result in results.results:
             if result.id not in self._in_flight:
                 raise _broken("a result came for an id that no item waits under")
             self._in_flight.remove(result.id)
-            outcome = _responses.outcome(result.outcome, shared)
+            outcome = responses.outcome(result.outcome, shared)
             if isinstance(outcome, ClasswireError) and self._reconnection.is_loss(outcome):
                 again = outcome
             else:
@@ -286,7 +286,7 @@ class StreamState:
             return False
         sent = [item for item in self._ledger.messages if item.id in self._in_flight]
         largest = max(sent, key=pb.StreamItem.ByteSize, default=None)
-        if largest is None or largest.ByteSize() <= _requests.MAX_MESSAGE_BYTES:
+        if largest is None or largest.ByteSize() <= requests.MAX_MESSAGE_BYTES:
             return False
         self._ledger.answer(largest.id, error)
         return True

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from classwire._session import Session
+from classwire._connection.session import Session
 from classwire.results import StreamItem, StreamResult, TextInput
 from classwire.v1 import classwire_pb2 as pb
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from classwire._environment import Security
+from classwire._connection.environment import Security
 from classwire.escaping import visible
 
 from .credentials import security_of, security_options, settings_named
@@ -46,13 +46,13 @@ class Admin:
     @contextmanager
     def _stub(self) -> Iterator[tuple[Any, Any]]:
         """A stub, and the metadata of its calls. Raises Failure if no admin service answers."""
-        from classwire import _grpc_log  # noqa: F401
+        from classwire._connection import grpc_log  # noqa: F401
 
         # isort: split
         import grpc
 
-        from classwire._credentials import Credentials
-        from classwire._session import Session
+        from classwire._connection.credentials import Credentials
+        from classwire._connection.session import Session
         from classwire.admin.v1.admin_pb2_grpc import AdminServiceStub
         from classwire.errors import UnavailableError
 

@@ -89,7 +89,7 @@ def classify(
     if path is not None:
         if (texts and texts != ("-",)) or pair is not None or stages:
             raise click.UsageError("--file goes with neither TEXT, --pair nor --stages.")
-        written = results.output_file(path, tabs=as_tsv)
+        written = results.output_file(path, tabs=as_tsv, as_json=as_json)
         from .files import classify_file
 
         errors = classify_file(connection, rows.input_file(path, pair_column), written, **options)

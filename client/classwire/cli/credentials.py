@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from classwire._environment import VARIABLES, Security
+from classwire._connection.environment import VARIABLES, Security
 
 from .failures import Failure, WrongUse, one_line
 

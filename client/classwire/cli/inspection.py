@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from classwire import Model
-    from classwire._requests import OffsetUnit, Truncation
+    from classwire.options import OffsetUnit, Truncation
 
 MODEL_HEALTH = "classwire.model."
 """What the health name of a model begins with."""

@@ -27,8 +27,15 @@ class OutputOptions:
         """Whether an option is given that only a file of rows can have."""
         return self.force or self.resume or self.output != STANDARD
 
-    def output_file(self, source: Path, *, tabs: bool = False) -> "OutputFile":
-        """The output for the rows of `source`. Raises UsageError if it cannot be resumed."""
+    def output_file(
+        self, source: Path, *, tabs: bool = False, as_json: bool = False
+    ) -> "OutputFile":
+        """The output for the rows of `source`. On standard output it is JSON lines, or tabs.
+
+        Raises UsageError if it cannot be resumed, and for --json with --output.
+        """
+        if as_json and self.output != STANDARD:
+            raise click.UsageError("--json does not go with --output, whose name says the format.")
         if self.resume and (self.force or STANDARD in (self.output, source)):
             raise click.UsageError(
                 "--resume needs a --file and an --output, and does not go with --force."

@@ -12,9 +12,9 @@ from classwire import Classification, ClasswireError, Model, ZeroShotClassificat
 
 from .failures import Failure, WrongUse
 from .records import json_line, outcome_record, shortest, tab_line
+from .row_options import STANDARD
 from .rows import MAX_LINE_BYTES, Columns, Row
 
-STDOUT = Path("-")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 
@@ -35,7 +35,7 @@ class Format(Protocol):
 class OutputFile:
     """Where results go."""
 
-    path: Path = STDOUT
+    path: Path = STANDARD
     force: bool = False
     resume: bool = False
     tabs: bool = False
@@ -53,7 +53,7 @@ class OutputFile:
         if suffix in DELIMITERS:
             return Table(DELIMITERS[suffix], columns, labels, only_best=only_best)
         special = self.path.exists() and not self.path.is_file()  # such as /dev/null
-        if suffix in JSON_LINES or self.path == STDOUT or special:
+        if suffix in JSON_LINES or self.path == STANDARD or special:
             return JsonLines(columns)
         if suffix == ".gz":
             raise WrongUse(f"{self.path}: results are not compressed; pipe them through gzip")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import struct
+import sys
 from typing import Any
 
 from classwire import (
@@ -32,6 +33,12 @@ def json_line(record: object) -> bytes:
     It writes an unpaired surrogate, which UTF-8 cannot encode, as a JSON escape.
     """
     return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def print_line(line: bytes) -> None:
+    """Write a line to standard output at once."""
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
 
 
 def tab_line(row: Row, outcome: Outcome | ZeroShotClassification) -> bytes:
@@ -69,24 +76,29 @@ def windows_record(outcome: Classification | ZeroShotClassification) -> dict[str
     return {"windows": windows}
 
 
-def full_record(text: TextInput | ClasswireError, outcome: Outcome) -> dict[str, Any]:
-    """Return the record of `classify --json`. A line that is not UTF-8 has no text."""
+def full_record(
+    text: TextInput | ClasswireError, outcome: Outcome | ZeroShotClassification
+) -> dict[str, Any]:
+    """Return the record of --json. A line that is not UTF-8 has no text."""
     record: dict[str, Any] = {}
     if isinstance(text, TextInput):
         record["text"] = text.text
         if text.text_pair is not None:
             record["text_pair"] = text.text_pair
     record |= outcome_record(outcome)
+    if isinstance(outcome, ClasswireError):
+        return record
     if isinstance(outcome, Classification):
-        record |= {
-            "activation": outcome.activation,
-            "token_count": outcome.token_count,
-            "truncated_tokens": outcome.truncated_tokens,
-            "window_count": outcome.window_count,
-            "aggregation": outcome.aggregation,
-            "model": dataclasses.asdict(outcome.model),
-            "timing": dataclasses.asdict(outcome.timing),
-        }
+        record["activation"] = outcome.activation
+    record |= {
+        "token_count": outcome.token_count,
+        "truncated_tokens": outcome.truncated_tokens,
+        "window_count": outcome.window_count,
+    }
+    if isinstance(outcome, Classification):
+        record["aggregation"] = outcome.aggregation
+    record["model"] = dataclasses.asdict(outcome.model)
+    record["timing"] = dataclasses.asdict(outcome.timing)
     return record
 
 

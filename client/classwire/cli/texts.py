@@ -12,7 +12,7 @@ from classwire import ClasswireError, Client, InvalidInputError, Outcome, TextIn
 from .connection import Connection
 from .failures import described
 from .ordering import classify_rows
-from .records import full_record, json_line, stages_record, tab_line
+from .records import full_record, json_line, print_line, stages_record, tab_line
 from .rendering import console, heading, print_lines, stage_lines
 from .rows import Row, line_rows, standard_input
 from .windows import classification_lines
@@ -96,7 +96,7 @@ def _classify_in_stages(
             continue
         if as_json:
             stages = stages_record(result, seen.attention_mask, labels)
-            _write(json_line(full_record(row.content, result) | {"stages": stages}))
+            print_line(json_line(full_record(row.content, result) | {"stages": stages}))
             continue
         if several:
             print_lines(out, [heading(_heading(row), out.width)])
@@ -134,11 +134,11 @@ class _ScorePrinter:
 
 
 def _show_json(row: Row, outcome: Outcome) -> None:
-    _write(json_line(full_record(row.content, outcome)))
+    print_line(json_line(full_record(row.content, outcome)))
 
 
 def _show_tabs(row: Row, outcome: Outcome) -> None:
-    _write(tab_line(row, outcome))
+    print_line(tab_line(row, outcome))
 
 
 def _complaining(show: Show) -> Show:
@@ -148,12 +148,6 @@ def _complaining(show: Show) -> Show:
             _complain(row, outcome)
 
     return show_and_complain
-
-
-def _write(line: bytes) -> None:
-    out = sys.stdout.buffer
-    out.write(line)
-    out.flush()
 
 
 def _complain(row: Row, error: ClasswireError) -> None:

@@ -52,7 +52,7 @@ func advice(err error) string {
 	case "EMPTY_TEXT", "TEXT_TOO_LARGE":
 		return "Send another text."
 	case "TOO_MANY_TOKENS":
-		return "Send a shorter text, or choose by options.truncation which end to drop."
+		return "Set options.truncation: windows read all of it, DROP_END drops its end."
 	case "OVERLOADED":
 		delay, _ := client.RetryAfter(err)
 		return fmt.Sprintf("Retry in %v, or allow more time.", delay)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from classwire import TextInput
 from classwire.cli.failures import WrongUse
+from classwire.cli.row_options import STANDARD
 
 from .delimited import Dialect, delimited_rows
 from .json_lines import json_rows
@@ -21,7 +22,6 @@ from .source import Read, Source, standard_input
 
 __all__ = [
     "MAX_LINE_BYTES",
-    "STDIN",
     "Columns",
     "InputFile",
     "Row",
@@ -30,7 +30,6 @@ __all__ = [
     "standard_input",
 ]
 
-STDIN = Path("-")
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "txt"}
 """The format of a file, by its suffix."""
 
@@ -57,14 +56,14 @@ class InputFile:
     @property
     def name(self) -> str:
         """The name for messages."""
-        return "standard input" if self.path == STDIN else str(self.path)
+        return "standard input" if self.path == STANDARD else str(self.path)
 
     def resolved_format(self) -> str:
         """Return the format. Raises WrongUse if it is unknown, or other options do not fit it."""
         suffixes = self.path.suffixes
         suffix = "".join(suffixes[-2:-1] if self._compressed else suffixes[-1:]).lower()
         known = self.format or FORMATS.get(suffix)
-        if known is None and self.path == STDIN:
+        if known is None and self.path == STANDARD:
             raise WrongUse("standard input has no suffix: name its --format")
         if known is None:
             known_suffixes = ", ".join(FORMATS)
@@ -105,13 +104,13 @@ def open_rows(file: InputFile) -> Iterator[Iterator[Row]]:
     """
     file.resolved_format()
     with ExitStack() as opened:
-        if file.path == STDIN:
+        if file.path == STANDARD:
             read: Read = standard_input()
         else:
             read = opened.enter_context(file.path.open("rb", buffering=0)).read
         rows = file.rows(read)
         # A pipe may wait for the first row's result before it gives the next row.
-        wanted = _FIRST_ROWS if file.path != STDIN and file.path.is_file() else 1
+        wanted = _FIRST_ROWS if file.path != STANDARD and file.path.is_file() else 1
         first = []
         for row in rows:
             first.append(row)

@@ -49,7 +49,7 @@ public final class Classify {
     return switch (Errors.reason(error)) {
       case "EMPTY_TEXT", "TEXT_TOO_LARGE" -> "Send another text.";
       case "TOO_MANY_TOKENS" ->
-          "Send a shorter text, or choose the end to drop with options.truncation.";
+          "Set options.truncation: windows read all of it, DROP_END drops its end.";
       case "OVERLOADED" -> {
         long millis = retryAfter.orElse(Duration.ZERO).toMillis();
         yield "Retry in " + millis + " ms, or allow more time.";

@@ -1,0 +1,1 @@
+"""Unary calls: their messages, their steps, and what they return."""

@@ -1,0 +1,1 @@
+"""How a client reaches its server: channel, credentials, retries, and the cause of a failure."""

@@ -1,0 +1,1 @@
+"""Served models with the interfaces of other libraries."""
