@@ -21,7 +21,7 @@ from classwire_server.tokenization import Encoding
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.contract.failures import failure_of
 from tests.windows.conftest import NLI
-from tests.windows.test_options import words
+from tests.windows.test_options import WORDS, words
 
 CALLS = 60
 CALLERS = 4
@@ -180,7 +180,7 @@ def test_the_call_decides_how_windows_become_one(
     folder = checkpoint("bert", labels=NLI, problem_type=kind)
     server = fake(SteppingEngine(), model=(f"nli={folder}",), max_tokens=40)
     request = pb.ZeroShotClassifyRequest(
-        text=words(200),
+        text=WORDS * 20,
         candidate_labels=["good", "bad"],
         options=pb.ZeroShotOptions(truncation=pb.TRUNCATION_WINDOWS),
     )
