@@ -30,6 +30,7 @@ from training.evaluation import quality
 
 from .figures import digits, ratio
 from .machine import in_words, machine
+from .markdown import table
 from .progress import progress
 from .readings import (
     SHORT,
@@ -74,7 +75,7 @@ def table_of_reviews(readings: Iterable[Reading], reviews: Sequence[Review], tok
         "off by one",
         "error in stars",
     )
-    return markdown(heads, rows)
+    return table(heads, rows)
 
 
 def table_of_joined(
@@ -91,19 +92,13 @@ def table_of_joined(
         cost = digits(reading.tokens / tokens)
         rows.append((reading.name, cost, f"{area:.3f}", f"{correlation:.3f}"))
     heads = ("reading", "tokens read per token", "finds one star (AUC)", "mean stars (correlation)")
-    return markdown(heads, rows)
+    return table(heads, rows)
 
 
 def area_under_curve(is_positive: NDArray[np.bool_], scores: Scores) -> float:
     """Return the probability that a positive text has a higher score than a negative one."""
     difference = scores[is_positive][:, None] - scores[~is_positive]  # (positive, negative)
     return float((difference > 0).mean() + (difference == 0).mean() / 2)
-
-
-def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; all columns but the first are figures."""
-    rules = ["---", *["---:"] * (len(heads) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rules, *rows))
 
 
 def shortened(checkpoint: Path, copy: Path, max_tokens: int) -> Path:
@@ -181,8 +176,8 @@ def main() -> None:
         models = ("--model", f"{WHOLE}={EMBEDDED_FOLDER}", "--model", f"{SHORT}={short}")
         with Served(*CLASSWIRE, *models) as server:
             subject = Subject(server.target, server.pids)
-            for table in measure(subject, held_out, args.texts, args.window_tokens, args.rounds):
-                print(f"\n{table}", flush=True)
+            for found in measure(subject, held_out, args.texts, args.window_tokens, args.rounds):
+                print(f"\n{found}", flush=True)
 
 
 if __name__ == "__main__":

@@ -143,14 +143,14 @@ def windows(result: Result) -> str:
         for name, compared in taken["compared"].items()
     ]
     p99_ms = {state: figure([1e3 * s for s in p99_s]) for state, p99_s in taken["p99_s"].items()}
-    beside = ", ".join(
+    loaded = ", ".join(
         f"{p99_ms[priority]} ms next to a text of 64 windows ({priority})"
         for priority in p99_ms
         if priority != "idle"
     )
     return (
         table(("call", "call, ms", "a batch of its inputs, ms"), rows)
-        + f"\n\nShort calls, p99: {p99_ms['idle']} ms on the idle server, {beside}."
+        + f"\n\nShort calls, p99: {p99_ms['idle']} ms on the idle server, {loaded}."
     )
 
 

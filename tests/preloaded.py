@@ -1,6 +1,6 @@
-"""The process from which test workers are forked: its imports, and a model that it has started.
+"""The process from which tests fork servers that hold their model: imports, and a started model.
 
-A first start imports modules and fills tables of transformers, which forked workers then share.
+A first start imports modules and fills tables of transformers, which the forks then share.
 Torch runs one thread there: a fork copies only the forking thread.
 """
 
@@ -21,4 +21,4 @@ torch.set_num_threads(1)
 _CONFIG = ServerConfig(lanes=1, threads=1, batch_tokens=16)
 select(_CONFIG.sources[0], _CONFIG, "cpu")
 gc.collect()
-gc.freeze()  # so that collections in workers neither visit nor copy what they share
+gc.freeze()  # so that collections in the forks neither visit nor copy what they share

@@ -1,7 +1,7 @@
 """Every unary operation, as a generator that yields calls and receives their replies.
 
 `Client` and `AsyncClient` differ only in how they wait, so both run these generators. They throw
-in the error of a call once its retries (`_steps.retried`) have failed.
+in the error of a call once its retries (`steps.retried`) have failed.
 """
 
 from __future__ import annotations

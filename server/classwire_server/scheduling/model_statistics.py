@@ -81,7 +81,7 @@ class Figures:
 
     @property
     def queue(self) -> Total:
-        """The time in the queue, over both priorities."""
+        """The time in the queue, over all priorities."""
         waits = self.waits.values()
         return Total(sum(wait.count for wait in waits), sum(wait.sum for wait in waits))
 

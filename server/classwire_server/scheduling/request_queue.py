@@ -146,7 +146,7 @@ class RequestQueue:
                 if text is None:
                     break
                 self._add_row(batch, text)
-        self._update_claims(Priority.BULK, 0)
+        self._update_claims(Priority.BULK, 0)  # a priority that this emptied loses its claim
 
     def take_suspect(self) -> Batch:
         """Take one suspect and the texts with its key; empty if no suspect is queued."""

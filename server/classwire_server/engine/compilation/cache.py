@@ -119,13 +119,13 @@ def check_owner(path: Path) -> None:
     status = path.stat()
     if status.st_uid not in (os.geteuid(), 0):
         raise CompileError(
-            f"{path}: belongs to another user, whose code would be run; "
+            f"{path}: belongs to another user, whose code and figures would be used; "
             "name a folder of your own by --compile-cache"
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise CompileError(
-            f"{path}: other users may write to it, whose code would be run; chmod go-w it, or "
-            "name another by --compile-cache"
+            f"{path}: other users may write to it, whose code and figures would be used; "
+            "chmod go-w it, or name another by --compile-cache"
         )
 
 

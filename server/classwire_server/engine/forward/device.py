@@ -27,9 +27,9 @@ def choose_device(wanted: str) -> Choice:
     device = resolve(wanted)
     why = "set by --device"
     if wanted == "auto":
-        is_alone = device == "cpu"
-        why = "torch sees neither CUDA nor MPS" if is_alone else "the first that torch sees"
-        if not is_alone:
+        is_cpu = device == "cpu"
+        why = "torch sees neither CUDA nor MPS" if is_cpu else "the first that torch sees"
+        if not is_cpu:
             log.warning(
                 "--device auto takes %s; Classwire's code for GPUs is written, not yet run on a "
                 "GPU; --device cpu avoids it",

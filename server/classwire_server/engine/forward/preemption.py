@@ -16,6 +16,8 @@ MAX_PAUSE_S = 6.0
 class Preemption:
     """Lets urgent passes of a process preempt its bulk passes. Thread-safe.
 
+    A bulk pass is one of bulk work or of large calls.
+
     An urgent pass needs one core, so only one bulk pass pauses at a time; `is_paused` says whether
     one does. A bulk pass pauses for at most `max_pause_s` in total.
     """

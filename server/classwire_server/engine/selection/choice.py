@@ -134,8 +134,8 @@ def measured(prepared: Prepared) -> Selection:
     """
     read, config, device = prepared.read, prepared.config, prepared.device
     choices, division, name = [*prepared.choices], prepared.division, read.checkpoint.name
-    with ThreadPoolExecutor(1, "fingerprint") as beside:
-        fingerprint = beside.submit(read.fingerprint)  # before anything changes the weights
+    with ThreadPoolExecutor(1, "fingerprint") as background:
+        fingerprint = background.submit(read.fingerprint)  # before anything changes the weights
         if device != "cpu":
             fingerprint.result()
         model = read.model.to(device)  # type: ignore[arg-type]

@@ -36,7 +36,8 @@ class EngineStart:
     """Selects the engine of a model, and keeps what it measures for later starts.
 
     `known` is the measurement of a worker that this one replaces. `anew` measures whatever earlier
-    starts have measured. Raises what `select` raises. For one thread of the worker.
+    starts have measured. Raises ConfigError for a missing device, and CheckpointError for a
+    checkpoint that cannot be served. For one thread of the worker.
     """
 
     def __init__(

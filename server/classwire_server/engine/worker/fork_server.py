@@ -36,7 +36,7 @@ MODULES = (
     "transformers.models.xlm_roberta.modeling_xlm_roberta",
     "transformers.models.modernbert.modeling_modernbert",
 )
-"""What every worker needs, and the models that most checkpoints are."""
+"""What every worker needs, and the code of the most frequent model types."""
 
 
 def serve(connection: Link) -> None:

@@ -131,11 +131,10 @@ def launch(
 ) -> Launched:
     """Start a worker for each device, and wait until all are ready.
 
-    With `anew` they measure their engines, whatever earlier starts have measured.
-
     From then on the pool replaces workers that end. It calls `on_change`, on any thread, whenever
     the engine's `is_up` may have changed. Raises StartError, and leaves no process behind, when a
     worker cannot serve the model. `spawn` starts the processes; the default forks where it can.
+    With `anew` the workers measure their engines, whatever earlier starts have measured.
     """
     workers: list[Supervisor] = []
     try:

@@ -156,8 +156,8 @@ class Supervisor:
         return worker, ready
 
     def _spawned(self) -> Worker:
-        """Start a worker. Without a fork server it gets connections of its own: an unknown fork
-        may hold the first ones.
+        """Start a worker. If the fork server is lost, a fresh interpreter gets new connections: an
+        unknown fork may hold the first ones.
         """
         try:
             return Worker(self._job, self._spawn)
