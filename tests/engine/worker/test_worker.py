@@ -118,8 +118,9 @@ def test_a_worker_leaves_its_core_to_its_server(serve: Serve, bert: str) -> None
     own = os.getpriority(os.PRIO_PROCESS, 0)
     (pid,) = engine.pids
     threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
-    levels = {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
-    assert levels == {min(19, own + worker.NICENESS)}
+    # A thread that hashes files in the background is nicer still.
+    lowest = min(os.getpriority(os.PRIO_PROCESS, thread) for thread in threads)
+    assert lowest == min(19, own + worker.NICENESS)
 
 
 def test_a_batch_that_waits_for_too_long(start: Start) -> None:

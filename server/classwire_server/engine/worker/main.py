@@ -144,7 +144,8 @@ class _Worker:
         )
         if self._job.config.compile and self._runner.traits.execution is Execution.PLAIN:
             self._change_over()
-        threading.Thread(target=self._settle, name="settle", daemon=True).start()
+        if not self._job.anew:
+            threading.Thread(target=self._settle, name="settle", daemon=True).start()
         for thread in threads:
             thread.join()
 
