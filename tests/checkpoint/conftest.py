@@ -5,10 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 from tests.checkpoint.tokenizers import put_tokenizer, sentencepiece_model
 
 Make = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub is not asked, as in a server with --offline: no test waits for its retries."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
 @pytest.fixture(scope="session")
