@@ -26,6 +26,11 @@ SERVERS = ("memory", "start", "lone")
 """Parts of a result with a section of their own when the engines are not measured."""
 BEGIN, END = "<!-- benchmark: written by benchmarks.publication -->", "<!-- /benchmark -->"
 PEERS_BEGIN, PEERS_END = "<!-- peers: written by benchmarks.publication -->", "<!-- /peers -->"
+PEERS_INTRODUCTION = (
+    "Tokens per second of the engine alone next to other engines, each in its best configuration: "
+    "BERT-base, on the same texts\nof real lengths ([how they are compared]"
+    "(docs/project/benchmarks.md#compared-with-other-engines))."
+)
 
 
 def published(
@@ -44,7 +49,8 @@ def published(
         page = between(page, SERVERS_BEGIN, SERVERS_END, _section(tables.server_page(result)))
     if "peers" in result:
         page = between(page, PEERS_BEGIN, PEERS_END, f"{comparison.page(result)}\n\n{of_peers}")
-        quoted = f"{comparison.summary(result)}\n\n{comparison.when_and_where(result)}."
+        when = f"{comparison.when_and_where(result)}."
+        quoted = "\n\n".join((PEERS_INTRODUCTION, comparison.summary(result), when))
         readme = between(readme, PEERS_BEGIN, PEERS_END, quoted)
     return page, readme
 
