@@ -22,7 +22,7 @@ README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "project" / "benchmarks.md"
 SERVERS_BEGIN = "<!-- servers: written by benchmarks.publication -->"
 SERVERS_END = "<!-- /servers -->"
-SERVERS = ("memory", "start", "lone")
+SERVERS = ("memory", "start", "lone", "windows")
 """Parts of a result with a section of their own when the engines are not measured."""
 BEGIN, END = "<!-- benchmark: written by benchmarks.publication -->", "<!-- /benchmark -->"
 PEERS_BEGIN, PEERS_END = "<!-- peers: written by benchmarks.publication -->", "<!-- /peers -->"

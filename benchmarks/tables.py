@@ -18,9 +18,6 @@ def page(result: Result) -> str:
         parts += ["## Ceilings", ceilings(result)]
     for record in result.get("served", ()):
         parts += [_served_heading(record), served(record)]
-    if "windows" in result:
-        parts += [f"## Windows, Rank and zero-shot: {result['windows']['checkpoint']}"]
-        parts += [windows(result)]
     if "interference" in result:
         parts += ["## Busy Python threads", interference(result)]
     return "\n\n".join((*parts, *_of_servers(result), *_missing(result))) + "\n"
@@ -28,7 +25,7 @@ def page(result: Result) -> str:
 
 def server_page(result: Result) -> str:
     """Return the tables of servers at rest, with the targets that the result has figures for."""
-    title = "# Starts, memory, and a call on an idle server"  # other pages link to it
+    title = "# Starts, memory, lone calls and windows"  # the page links to it
     setting = f"{result['taken_at']}, {_setting(result)}"
     parts = [title, setting, "## Targets", targets(result, measured_only=True)]
     return "\n\n".join((*parts, *_of_servers(result), *_missing(result))) + "\n"
@@ -43,6 +40,9 @@ def _of_servers(result: Result) -> Iterator[str]:
         yield from ("## A call on an idle server", server_tables.lone(result["lone"]["call"]))
         small = server_tables.left(result["lone"]["small"])
         yield from ("## What a small model leaves of the echo", small)
+    if "windows" in result:
+        checkpoint = result["windows"]["checkpoint"]
+        yield from (f"## Windows, Rank and zero-shot: {checkpoint}", windows(result))
 
 
 def _missing(result: Result) -> Iterator[str]:
