@@ -18,13 +18,13 @@ from grpc_health.v1 import health_pb2
 from ._calls import ranking, unary
 from ._calls import requests as _requests
 from ._calls import zero_shot as _zero_shot
+from ._calls.status import request_id_in
 from ._calls.steps import Pause, Reply, Steps
 from ._connection import channel as _channel
 from ._connection.credentials import Credentials, Token
 from ._connection.environment import arguments_from_env
 from ._connection.readiness import Readiness
 from ._connection.session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
-from ._connection.status import request_id_in
 from ._streaming.reconnection import Reconnection
 from ._streaming.state import StreamOptions, StreamState
 from ._streaming.threaded import ThreadedStream

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from classwire import Reason, UnavailableError
-from classwire._connection import retry as _retry
-from classwire._connection.retry import Retry
+from classwire._calls import retry as _retry
+from classwire._calls.retry import Retry
 from classwire.testing import FakeServer
 
 MakeClient = Callable[..., Any]

@@ -14,8 +14,8 @@ from classwire import (
     TextWindow,
 )
 from classwire._calls import unary as _calls
+from classwire._calls.retry import Deadline, Retry
 from classwire._calls.steps import Call, Pause, Reply, retried
-from classwire._connection.retry import Deadline, Retry
 from classwire.testing import FakeServer
 from classwire.testing.failures import Failure
 from classwire.v1 import classwire_pb2 as pb

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Unpack
 
-from classwire._connection.status import from_item_error
 from classwire.contract.reasons import Reason
 from classwire.errors import InternalError, InvalidInputError
 from classwire.options import Activation, Priority, RankOptions, Truncation, WindowOptions
@@ -13,6 +12,7 @@ from classwire.results import FailedDocument, RankedDocument, Ranking
 from classwire.v1 import classwire_pb2 as pb
 
 from . import enums, requests, responses
+from .status import from_item_error
 from .steps import Call, Steps, newer_call
 
 

@@ -12,6 +12,8 @@ from typing import TypeAlias, TypeVar
 import grpc
 
 from classwire._calls import requests
+from classwire._calls.retry import Contact, Deadline, Retry, is_timeout
+from classwire._calls.status import from_rpc_error
 from classwire._calls.steps import Doings, Steps, retried
 from classwire.errors import (
     CancelledError,
@@ -26,8 +28,6 @@ from . import channel
 from .credentials import Credentials
 from .diagnosis import Route, explained
 from .proxy import proxy_of
-from .retry import Contact, Deadline, Retry, is_timeout
-from .status import from_rpc_error
 
 Metadata: TypeAlias = requests.Metadata
 R = TypeVar("R")
