@@ -17,16 +17,15 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2
 
-from ._calls import ranking, unary
-from ._calls import requests as _requests
-from ._calls import zero_shot as _zero_shot
+from ._calls import ranking, requests, unary, zero_shot
+from ._calls.status import request_id_in
 from ._calls.steps import Pause, Reply, Steps
-from ._connection import channel
+from ._connection.channel import ChannelOptions, Target
 from ._connection.credentials import Credentials, Token
 from ._connection.environment import arguments_from_env
+from ._connection.metadata import Metadata, pairs_of
 from ._connection.readiness import Readiness
-from ._connection.session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
-from ._connection.status import request_id_in
+from ._connection.session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Session
 from ._streaming.asynchronous import AsyncStream
 from ._streaming.reconnection import Reconnection
 from ._streaming.state import StreamOptions, StreamState
@@ -63,7 +62,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        target: channel.Target = DEFAULT_TARGET,
+        target: Target = DEFAULT_TARGET,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry: bool = True,
@@ -74,7 +73,7 @@ class AsyncClient:
         credentials: grpc.ChannelCredentials | None = None,
         compression: grpc.Compression | None = None,
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
-        options: channel.ChannelOptions = (),
+        options: ChannelOptions = (),
     ) -> None:
         shown = Credentials(tls, credentials, token, allow_plaintext_token)
         self._session = Session(target, timeout_s, metadata, retry, shown, options)
@@ -103,7 +102,7 @@ class AsyncClient:
         **options: Unpack[ClassifyOptions],
     ) -> Classification:
         """Score one text or pair; as `Client.classify`."""
-        wanted = _requests.classify_options(**options)
+        wanted = requests.classify_options(**options)
         return await self._run(unary.classify(text, text_pair, model, wanted), timeout_s, metadata)
 
     async def classify_batch(
@@ -116,7 +115,7 @@ class AsyncClient:
         **options: Unpack[ClassifyOptions],
     ) -> list[Outcome]:
         """Score several texts; as `Client.classify_batch`."""
-        wanted = _requests.classify_options(**options)
+        wanted = requests.classify_options(**options)
         steps = unary.classify_batch(texts, model, wanted, self._session.limits)
         return await self._run(steps, timeout_s, metadata)
 
@@ -138,12 +137,12 @@ class AsyncClient:
         `async for` early ends the stream when Python collects the generator; to end it at once, use
         `contextlib.aclosing`.
         """
-        wanted = _requests.classify_options(**options)
+        wanted = requests.classify_options(**options)
         self._session.check()
         config = StreamOptions(model, wanted, in_order, window, item_timeout_s).config()
         state = StreamState(config, window, Reconnection.of(self._session, timeout_s))
-        own_metadata = _requests.metadata(metadata)
-        wanted_items = _requests.elements(items)
+        own_metadata = pairs_of(metadata)
+        wanted_items = requests.elements(items)
         source = (
             aiter(wanted_items) if isinstance(wanted_items, AsyncIterable) else iter(wanted_items)
         )
@@ -151,8 +150,8 @@ class AsyncClient:
             self._session,
             state,
             source,
-            lambda requests, call_timeout_s: self._stubs().classify.StreamClassify(
-                requests, timeout=call_timeout_s, metadata=self._session.metadata(own_metadata)
+            lambda messages, call_timeout_s: self._stubs().classify.StreamClassify(
+                messages, timeout=call_timeout_s, metadata=self._session.metadata(own_metadata)
             ),
         ).outcomes()
 
@@ -170,7 +169,7 @@ class AsyncClient:
         metadata: Metadata | None = None,
     ) -> Tokenization:
         """Return the tokens that the model would read; as `Client.tokenize`."""
-        wanted = _requests.classify_options(
+        wanted = requests.classify_options(
             truncation=truncation,
             offset_unit=offset_unit,
             window_tokens=window_tokens,
@@ -204,8 +203,8 @@ class AsyncClient:
         **options: Unpack[ZeroShotOptions],
     ) -> ZeroShotClassification:
         """Score labels that the caller makes up; as `Client.zero_shot`."""
-        wanted = _zero_shot.zero_shot_options(**options)
-        steps = _zero_shot.zero_shot(text, candidate_labels, model, wanted)
+        wanted = zero_shot.zero_shot_options(**options)
+        steps = zero_shot.zero_shot(text, candidate_labels, model, wanted)
         return await self._run(steps, timeout_s, metadata)
 
     async def models(
@@ -246,7 +245,7 @@ class AsyncClient:
         """Wait until the server is SERVING; as `Client.wait_until_ready`."""
         deadline = self._session.deadline(timeout_s)
         readiness = Readiness(self._session.target, deadline)
-        own_metadata = _requests.metadata(metadata)
+        own_metadata = pairs_of(metadata)
         while True:
             try:
                 with self._session.calling_async(), contextlib.ExitStack() as done:
@@ -285,7 +284,7 @@ class AsyncClient:
     async def _run(self, steps: Steps[R], timeout_s: float | None, metadata: Metadata | None) -> R:
         stubs = self._stubs()
         deadline = self._session.deadline(timeout_s)
-        all_metadata = self._session.metadata(_requests.metadata(metadata))
+        all_metadata = self._session.metadata(pairs_of(metadata))
         doings = self._session.retried(steps, deadline)
         try:
             doing = next(doings)

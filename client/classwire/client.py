@@ -15,16 +15,15 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 from grpc_health.v1 import health_pb2
 
-from ._calls import ranking, unary
-from ._calls import requests as _requests
-from ._calls import zero_shot as _zero_shot
+from ._calls import ranking, requests, unary, zero_shot
+from ._calls.status import request_id_in
 from ._calls.steps import Pause, Reply, Steps
-from ._connection import channel as _channel
+from ._connection.channel import ChannelOptions, Target
 from ._connection.credentials import Credentials, Token
 from ._connection.environment import arguments_from_env
+from ._connection.metadata import Metadata, pairs_of
 from ._connection.readiness import Readiness
-from ._connection.session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Metadata, Session
-from ._connection.status import request_id_in
+from ._connection.session import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Session
 from ._streaming.reconnection import Reconnection
 from ._streaming.state import StreamOptions, StreamState
 from ._streaming.threaded import ThreadedStream
@@ -93,7 +92,7 @@ class Client:
 
     def __init__(
         self,
-        target: _channel.Target = DEFAULT_TARGET,
+        target: Target = DEFAULT_TARGET,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry: bool = True,
@@ -104,7 +103,7 @@ class Client:
         credentials: grpc.ChannelCredentials | None = None,
         compression: grpc.Compression | None = None,
         interceptors: Sequence[Any] = (),
-        options: _channel.ChannelOptions = (),
+        options: ChannelOptions = (),
     ) -> None:
         shown = Credentials(tls, credentials, token, allow_plaintext_token)
         self._session = Session(target, timeout_s, metadata, retry, shown, options)
@@ -147,7 +146,7 @@ class Client:
 
         `ClassifyOptions` lists the options.
         """
-        wanted = _requests.classify_options(**options)
+        wanted = requests.classify_options(**options)
         return self._run(unary.classify(text, text_pair, model, wanted), timeout_s, metadata)
 
     def classify_batch(
@@ -166,7 +165,7 @@ class Client:
         the server for the model's limits. The method raises the error of a whole call, and then
         returns no outcome.
         """
-        wanted = _requests.classify_options(**options)
+        wanted = requests.classify_options(**options)
         steps = unary.classify_batch(texts, model, wanted, self._session.limits)
         return self._run(steps, timeout_s, metadata)
 
@@ -211,20 +210,20 @@ class Client:
             UnavailableError: No server was there in that time; `unanswered` has the ids of the
                 items without a result.
         """
-        wanted = _requests.classify_options(**options)
+        wanted = requests.classify_options(**options)
         self._session.check()
         config = StreamOptions(model, wanted, in_order, window, item_timeout_s).config()
         state = StreamState(config, window, Reconnection.of(self._session, timeout_s))
-        own_metadata = _requests.metadata(metadata)
+        own_metadata = pairs_of(metadata)
 
         def open_call(
-            requests: Iterator[pb.StreamClassifyRequest], call_timeout_s: float | None
+            messages: Iterator[pb.StreamClassifyRequest], call_timeout_s: float | None
         ) -> Any:
             return self._stubs.classify.StreamClassify(
-                requests, timeout=call_timeout_s, metadata=self._session.metadata(own_metadata)
+                messages, timeout=call_timeout_s, metadata=self._session.metadata(own_metadata)
             )
 
-        source = iter(_requests.elements(items))
+        source = iter(requests.elements(items))
         return ThreadedStream(self._session, state, source, open_call).outcomes()
 
     def tokenize(
@@ -241,7 +240,7 @@ class Client:
         metadata: Metadata | None = None,
     ) -> Tokenization:
         """Return the tokens that the model would read for a text or pair, after truncation."""
-        wanted = _requests.classify_options(
+        wanted = requests.classify_options(
             truncation=truncation,
             offset_unit=offset_unit,
             window_tokens=window_tokens,
@@ -293,8 +292,8 @@ class Client:
             InvalidInputError: Also if the model has no entailment label, or a candidate is blank or
                 repeated.
         """
-        wanted = _zero_shot.zero_shot_options(**options)
-        steps = _zero_shot.zero_shot(text, candidate_labels, model, wanted)
+        wanted = zero_shot.zero_shot_options(**options)
+        steps = zero_shot.zero_shot(text, candidate_labels, model, wanted)
         return self._run(steps, timeout_s, metadata)
 
     def models(
@@ -340,7 +339,7 @@ class Client:
         """
         deadline = self._session.deadline(timeout_s)
         readiness = Readiness(self._session.target, deadline)
-        own_metadata = _requests.metadata(metadata)
+        own_metadata = pairs_of(metadata)
         while True:
             try:
                 with self._session.calling(), contextlib.ExitStack() as done:
@@ -381,7 +380,7 @@ class Client:
     def _run(self, steps: Steps[R], timeout_s: float | None, metadata: Metadata | None) -> R:
         self._session.check()
         deadline = self._session.deadline(timeout_s)
-        all_metadata = self._session.metadata(_requests.metadata(metadata))
+        all_metadata = self._session.metadata(pairs_of(metadata))
         doings = self._session.retried(steps, deadline)
         try:
             doing = next(doings)

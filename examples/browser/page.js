@@ -7,14 +7,15 @@ const form = document.getElementById("form");
 const answers = document.getElementById("answers");
 const error = document.getElementById("error");
 
-// Makes a call. An error has the server's message and, if the server made it, its reason and field.
+// Makes a call. An error has the server's message and, if the server made it, its reason. Where no
+// server answers, Envoy's own error is no JSON.
 async function call(method, request) {
   const response = await fetch(`${server}/classwire.v1.ClassifyService/${method}`, {
     method: "POST",
     headers: { "content-type": "application/json", "grpc-timeout": "20S" },
     body: JSON.stringify(request),
   });
-  const answer = await response.json();
+  const answer = await response.json().catch(() => ({ message: `HTTP status ${response.status}` }));
   if (response.ok) return answer;
   const details = answer.details ?? [];
   const reason = details.find((detail) => detail.reason)?.reason;

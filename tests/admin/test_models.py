@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from classwire import Client, UnknownModelError
-from classwire._connection.status import from_rpc_error
+from classwire._calls.status import from_rpc_error
 from classwire.admin.v1 import admin_pb2 as pb
 from classwire_server.admin.changes import Changes
 from classwire_server.config.model_source import ModelSource

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from classwire._connection.status import from_rpc_error
+from classwire._calls.status import from_rpc_error
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 

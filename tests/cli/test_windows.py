@@ -112,6 +112,24 @@ def test_wrong_use_is_named(classwire: Run) -> None:
         assert "--stages does not go with --windows" in ended.complaint
 
 
+@pytest.mark.parametrize(
+    "options", [["--windows"], ["--window-tokens", "4"], ["--overlap-tokens", "0"]], ids=str
+)
+@pytest.mark.parametrize("from_file", [False, True])
+def test_a_server_that_is_too_old_is_named(
+    classwire: Run, tmp_path: Path, options: list[str], from_file: bool
+) -> None:
+    """A server without windows would ignore the options, so the command sends no text."""
+    source = tmp_path / "in.txt"
+    source.write_text(TEXT)
+    texts = ["--file", str(source)] if from_file else [TEXT]
+    with server_of_words() as server:
+        server.model.limits.ClearField("max_windows_per_text")
+        ended = classwire("classify", "--target", server.target, *options, *texts)
+        assert (ended.code, ended.out, server.requests) == (2, "", [])
+    assert "the server is older than this client: it does not know windows" in ended.err
+
+
 def test_negative_numbers_have_hollow_bars(classwire: Run) -> None:
     """Scores of a regression fill the bar at the largest; a negative score's bar is hollow."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from classwire import ClasswireError, StreamItem, TextInput
-from classwire._connection.retry import Retry
+from classwire._calls.retry import Retry
 from classwire._streaming.reconnection import Reconnection
 from classwire._streaming.state import StreamState
 from classwire.v1 import classwire_pb2 as pb

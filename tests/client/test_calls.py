@@ -13,7 +13,7 @@ from classwire import (
     Token,
     UnknownModelError,
 )
-from classwire._calls import unary as _calls
+from classwire._calls import unary
 from classwire._calls.steps import Call, Reply
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
@@ -222,7 +222,7 @@ def test_models_and_server(client: Any) -> None:
 
 def test_models_over_several_pages() -> None:
     """`models` joins all pages into one list."""
-    steps = _calls.list_models()
+    steps = unary.list_models()
     assert next(steps) == Call("models", "ListModels", pb.ListModelsRequest())
     first = pb.ListModelsResponse(models=[pb.Model(name="a")], next_page_token="more")
     more = pb.ListModelsRequest(page_token="more")

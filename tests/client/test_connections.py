@@ -22,8 +22,8 @@ from classwire import (
     UnimplementedError,
     UnusableClientError,
 )
+from classwire._calls.retry import Deadline
 from classwire._connection.readiness import Readiness
-from classwire._connection.retry import Deadline
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1 import classwire_pb2_grpc as pb_grpc

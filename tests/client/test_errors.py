@@ -31,8 +31,8 @@ from classwire import (
 )
 from classwire._calls import responses
 from classwire._calls.requests import LONGEST_TIME_S
-from classwire._connection.retry import FIRST_PAUSE_S, Retry
-from classwire._connection.status import from_item_error, from_status
+from classwire._calls.retry import FIRST_PAUSE_S, Retry
+from classwire._calls.status import from_item_error, from_status
 from classwire.testing import CODES, FakeServer
 from classwire.v1 import classwire_pb2 as pb
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from classwire import Reason, UnavailableError
-from classwire._connection import retry as _retry
-from classwire._connection.retry import Retry
+from classwire._calls import retry
+from classwire._calls.retry import Retry
 from classwire.testing import FakeServer
 
 MakeClient = Callable[..., Any]
@@ -25,7 +25,7 @@ ASKS: dict[str, Callable[[Any], Any]] = {
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return the retry pauses of all clients, in seconds; leave little time for them."""
-    monkeypatch.setattr(_retry, "FIRST_CONTACT_S", BRIEF_S)
+    monkeypatch.setattr(retry, "FIRST_CONTACT_S", BRIEF_S)
     made: list[float] = []
     pause_s = Retry.pause_s
 
@@ -41,7 +41,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave no time for retries before the first contact."""
-    monkeypatch.setattr(_retry, "FIRST_CONTACT_S", 0.0)
+    monkeypatch.setattr(retry, "FIRST_CONTACT_S", 0.0)
 
 
 @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)

@@ -17,7 +17,7 @@ from classwire import (
     UnimplementedError,
     ZeroShotClassification,
 )
-from classwire._calls import ranking as _ranking
+from classwire._calls import ranking
 from classwire._calls.steps import Reply
 from classwire.testing import FakeServer
 from classwire.testing.script import Script
@@ -122,7 +122,7 @@ def test_other_errors_end_a_ranking(make_client: MakeClient, ranker: FakeServer)
 
 def test_a_result_of_no_document_is_a_defect() -> None:
     """An index outside of the documents breaks the contract."""
-    steps = _ranking.rank("query", ["document"], None, pb.RankOptions())
+    steps = ranking.rank("query", ["document"], None, pb.RankOptions())
     next(steps)
     response = pb.RankResponse(results=[pb.RankedDocument(index=1)])
     with pytest.raises(InternalError, match="broke the contract"):

@@ -10,7 +10,7 @@ from classwire import (
     Reason,
     UnavailableError,
 )
-from classwire._connection.retry import FIRST_CONTACT_S, FIRST_PAUSE_S, LEAST_TIME_S, Contact, Retry
+from classwire._calls.retry import FIRST_CONTACT_S, FIRST_PAUSE_S, LEAST_TIME_S, Contact, Retry
 from classwire._streaming.reconnection import Reconnection
 
 UNAVAILABLE = UnavailableError("nobody there")

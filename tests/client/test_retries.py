@@ -23,7 +23,7 @@ from classwire import (
     UnavailableError,
     UnusableClientError,
 )
-from classwire._connection.retry import Retry
+from classwire._calls.retry import Retry
 from classwire.testing import FakeServer
 from classwire.testing.script import Script
 from classwire.v1 import classwire_pb2 as pb

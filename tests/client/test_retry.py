@@ -17,8 +17,7 @@ from classwire import (
     UnavailableError,
 )
 from classwire._calls import responses, unary
-from classwire._calls.steps import Call, Pause, Reply, Steps, retried
-from classwire._connection.retry import (
+from classwire._calls.retry import (
     FIRST_CONTACT_S,
     FIRST_PAUSE_S,
     LEAST_TIME_S,
@@ -27,6 +26,7 @@ from classwire._connection.retry import (
     Deadline,
     Retry,
 )
+from classwire._calls.steps import Call, Pause, Reply, Steps, retried
 from classwire.v1 import classwire_pb2 as pb
 
 Answer = object

@@ -3,7 +3,7 @@
 import pytest
 
 from classwire import InternalError, InvalidInputError, Reason, StreamItem, UnavailableError
-from classwire._connection.retry import Retry
+from classwire._calls.retry import Retry
 from classwire._streaming.reconnection import Reconnection
 from classwire._streaming.state import StreamState
 

@@ -13,9 +13,9 @@ from classwire import (
     TextInput,
     TextWindow,
 )
-from classwire._calls import unary as _calls
+from classwire._calls import unary
+from classwire._calls.retry import Deadline, Retry
 from classwire._calls.steps import Call, Pause, Reply, retried
-from classwire._connection.retry import Deadline, Retry
 from classwire.testing import FakeServer
 from classwire.testing.failures import Failure
 from classwire.v1 import classwire_pb2 as pb
@@ -161,7 +161,7 @@ def test_the_rest_of_a_batch_does_not_wait_longer_each_time() -> None:
     """
     calls = 12
     limits = {"m": ModelLimits(64, 64, 1 << 20, 64, 64)}
-    steps = _calls.classify_batch(["text"] * calls, "m", pb.ClassifyOptions(), limits)
+    steps = unary.classify_batch(["text"] * calls, "m", pb.ClassifyOptions(), limits)
     doings = retried(steps, Retry(True, lambda: 1.0), Deadline(None))
     full = pb.Outcome(error=Failure(Reason.OVERLOADED, 0.001).item_error(""))
     answer = pb.Outcome(classification=pb.Classification(window_count=64))

@@ -18,6 +18,7 @@ OLDER = "is older than this client: "
 NO_RANK = OLDER + "it has no Rank$"
 NO_ZERO_SHOT = OLDER + "it has no ZeroShotClassify$"
 NO_WINDOWS = OLDER + "it does not know truncation 'windows'"
+NO_WINDOW_OPTIONS = OLDER + "it does not know windows"
 
 CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "rank": (lambda client: client.rank("red", ["a", "b"]), NO_RANK),
@@ -39,6 +40,12 @@ COMMANDS: dict[str, tuple[list[str], str, int]] = {
     "classify --windows": (
         ["classify", "--truncation", "windows", "--windows", "red"],
         NO_WINDOWS,
+        2,
+    ),
+    "classify --windows alone": (["classify", "--windows", "red"], NO_WINDOW_OPTIONS, 2),
+    "classify --windows alone --file": (
+        ["classify", "--windows", "--file", FILE],
+        NO_WINDOW_OPTIONS,
         2,
     ),
     "classify --file": (["classify", "--truncation", "windows", "--file", FILE], NO_WINDOWS, 2),

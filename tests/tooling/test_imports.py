@@ -1,4 +1,4 @@
-"""The server's packages import only lower layers, and torch and grpcio only where allowed."""
+"""Packages import only lower layers, and the server torch and grpcio only where allowed."""
 
 import ast
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 SERVER = Path(__file__).parents[2] / "server" / "classwire_server"
+CLIENT = Path(__file__).parents[2] / "client" / "classwire"
 
 LAYERS = (
     {"errors", "scoring", "aggregates", "windows"},
@@ -26,6 +27,9 @@ LAYERS = (
 """The server's packages and top-level modules, lowest layer first. A package may import the
 packages of lower layers, and none of its own layer.
 """
+
+CLIENT_LAYERS = ("contract", "results", "_calls", "_connection", "_streaming", "_drop_ins", "cli")
+"""The client's packages, lowest layer first."""
 
 TORCH_PLACES = (
     "engine/forward",
@@ -141,6 +145,17 @@ def outside(folder: Path, packages: tuple[str, ...], places: tuple[str, ...]) ->
 def test_no_package_imports_upwards() -> None:
     """Each package imports only packages of lower layers; the failure names file and line."""
     assert upward(SERVER) == []
+
+
+@pytest.mark.parametrize("package", CLIENT_LAYERS)
+def test_no_package_of_the_client_imports_upwards(package: str) -> None:
+    """Each package of the client imports only packages of lower layers."""
+    higher = set(CLIENT_LAYERS[CLIENT_LAYERS.index(package) + 1 :])
+    assert [
+        str(each)
+        for each in imports(CLIENT / package)
+        if higher.intersection(each.module.split("."))
+    ] == []
 
 
 def test_no_imports_are_circular() -> None:

@@ -1,1 +1,1 @@
-"""Unary calls: their messages, their steps, and what they return."""
+"""Calls without a connection: their messages, steps, retries, results and errors."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Unpack
 
-from classwire._connection.status import from_item_error
 from classwire.contract.reasons import Reason
 from classwire.errors import InternalError, InvalidInputError
 from classwire.options import Activation, Priority, RankOptions, Truncation, WindowOptions
@@ -13,6 +12,7 @@ from classwire.results import FailedDocument, RankedDocument, Ranking
 from classwire.v1 import classwire_pb2 as pb
 
 from . import enums, requests, responses
+from .status import from_item_error
 from .steps import Call, Steps, newer_call
 
 
@@ -28,7 +28,8 @@ def rank_options(
 ) -> pb.RankOptions:
     """The options of a rank call. InvalidInputError or TypeError names a wrong one."""
     requests.check_names(windows, RankOptions.__optional_keys__, "rank")
-    options = pb.RankOptions(
+    return pb.RankOptions(
+        top_k=requests.top_k_number(top_k),
         min_score=min_score,
         label=requests.name(label, "label"),
         activation=enums.ACTIVATION.number(activation, "activation"),
@@ -36,9 +37,6 @@ def rank_options(
         windows=requests.window_options(**windows),
         priority=enums.PRIORITY.number(priority, "priority"),
     )
-    if top_k is not None:
-        options.top_k = requests.count(top_k, "top_k")
-    return options
 
 
 def rank(

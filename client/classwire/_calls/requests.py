@@ -6,9 +6,8 @@ The server checks the rest (an empty text, too many tokens).
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias, TypeVar, Unpack
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TypeVar, Unpack
 
 from classwire.contract.reasons import Reason
 from classwire.errors import InvalidInputError
@@ -26,19 +25,11 @@ from classwire.v1 import classwire_pb2 as pb
 
 from . import enums
 
-Metadata: TypeAlias = Mapping[str, str | bytes | Sequence[str] | Sequence[bytes]]
-"""Metadata of calls: each key with its value, or with a sequence of values."""
-Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]
-
 Elements = TypeVar("Elements")
 T = TypeVar("T")
 
-_METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
-_METADATA_TEXT = re.compile(r"[ -~]*")
-
 MAX_MESSAGE_BYTES = 1 << 20
 """Maximum size of a message of several texts: a quarter of gRPC's default limit."""
-
 
 LONGEST_TIME_S = 1e9
 """About 31 years. A much longer timeout overflows inside gRPC, and ends the call at once."""
@@ -59,7 +50,8 @@ def classify_options(
 ) -> pb.ClassifyOptions:
     """The options of a classify call. InvalidInputError or TypeError names a wrong one."""
     check_names(windows, ClassifyOptions.__optional_keys__, "classify")
-    options = pb.ClassifyOptions(
+    return pb.ClassifyOptions(
+        top_k=top_k_number(top_k),
         min_score=min_score,
         activation=enums.ACTIVATION.number(activation, "activation"),
         truncation=enums.TRUNCATION.number(truncation, "truncation"),
@@ -70,9 +62,6 @@ def classify_options(
         offset_unit=enums.OFFSET_UNIT.number(offset_unit, "offset_unit"),
         priority=enums.PRIORITY.number(priority, "priority"),
     )
-    if top_k is not None:
-        options.top_k = count(top_k, "top_k")
-    return options
 
 
 def check_names(given: Iterable[str], known: Collection[str], call: str) -> None:
@@ -185,46 +174,9 @@ def batches(
         yield batch
 
 
-def metadata(given: Metadata | None) -> Pairs:
-    """Pairs for gRPC. Raises InvalidInputError for what HTTP/2 cannot carry: gRPC would report it
-    as an error of the server.
-    """
-    if given is None:
-        return ()
-    if not isinstance(given, Mapping):
-        raise TypeError(f"metadata must be a mapping, not a {type(given).__name__}")
-    pairs: list[tuple[str, str | bytes]] = []
-    for key, values in given.items():
-        if not isinstance(key, str):
-            raise TypeError(f"a key of metadata must be a str, not {type(key).__name__}")
-        if not isinstance(values, (str, bytes, Sequence)):
-            raise TypeError(
-                f"the value of {key!r} must be a str, bytes or a sequence of them, "
-                f"not {type(values).__name__}"
-            )
-        pairs += [(key, value) for value in _several(values)]
-    for key, value in pairs:
-        if not isinstance(value, (str, bytes)):
-            raise TypeError(
-                f"the value of {key!r} must be a str or bytes, not {type(value).__name__}"
-            )
-        binary = key.endswith("-bin")
-        if not _METADATA_KEY.fullmatch(key):
-            problem = f"the key {key!r} has characters other than 0-9 a-z _ . -"
-        elif binary is not isinstance(value, bytes):
-            problem = f"the value of {key!r} must be {'bytes' if binary else 'a str'}"
-        elif isinstance(value, str) and not _METADATA_TEXT.fullmatch(value):
-            problem = (
-                f"the value of {key!r} is not printable ASCII (keys ending in -bin take bytes)"
-            )
-        else:
-            continue
-        raise InvalidInputError(problem, reason=Reason.BAD_OPTION, field="metadata")
-    return tuple(pairs)
-
-
-def _several(values: str | bytes | Sequence[str] | Sequence[bytes]) -> Sequence[str | bytes]:
-    return [values] if isinstance(values, (str, bytes)) else values
+def top_k_number(top_k: int | None) -> int:
+    """A `top_k` as the contract carries it: 0, which stands for all, if None."""
+    return 0 if top_k is None else count(top_k, "top_k")
 
 
 def count(value: int, option: str, *, least: int = 1) -> int:

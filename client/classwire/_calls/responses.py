@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from classwire._connection.status import from_item_error, seconds_of
 from classwire.errors import ClasswireError, InternalError
 from classwire.results import (
     Classification,
@@ -26,6 +25,7 @@ from classwire.results import (
 from classwire.v1 import classwire_pb2 as pb
 
 from . import enums
+from .status import from_item_error, seconds_of
 
 _UNSPECIFIED = "unspecified"
 _OF_MESSAGE = re.compile(r"^items\.items\[\d+\]\.")

@@ -10,9 +10,10 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
-from classwire._connection.retry import Deadline, Retry, is_timeout
 from classwire.errors import ClasswireError, UnimplementedError
 from classwire.v1 import classwire_pb2 as pb
+
+from .retry import Deadline, Retry, is_timeout
 
 
 @dataclass(frozen=True, slots=True)

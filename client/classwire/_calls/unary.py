@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeAlias, cast
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from classwire._connection.retry import is_retryable
 from classwire.contract.reasons import Reason
 from classwire.errors import (
     ClasswireError,
@@ -36,6 +35,7 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1 import classwire_pb2_grpc as pb_grpc
 
 from . import requests, responses
+from .retry import is_retryable
 from .steps import Again, Call, Steps
 
 ServingStatus: TypeAlias = Literal["SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"]

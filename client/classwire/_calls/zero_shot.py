@@ -33,17 +33,15 @@ def zero_shot_options(
             reason=Reason.BAD_OPTION,
             field="options.hypothesis_template",
         )
-    options = pb.ZeroShotOptions(
+    return pb.ZeroShotOptions(
         hypothesis_template=requests.name(hypothesis_template, "hypothesis_template"),
         multi_label=multi_label,
+        top_k=requests.top_k_number(top_k),
         min_score=min_score,
         truncation=enums.TRUNCATION.number(truncation, "truncation"),
         windows=requests.window_options(**windows),
         priority=enums.PRIORITY.number(priority, "priority"),
     )
-    if top_k is not None:
-        options.top_k = requests.count(top_k, "top_k")
-    return options
 
 
 def zero_shot(

@@ -1,1 +1,1 @@
-"""How a client reaches its server: channel, credentials, retries, and the cause of a failure."""
+"""How a client reaches its server: channel, credentials, session, and the cause of a failure."""

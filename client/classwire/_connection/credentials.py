@@ -8,10 +8,11 @@ from typing import TypeAlias
 
 import grpc
 
-from classwire._calls.requests import Pairs
 from classwire.contract.reasons import Reason
 from classwire.errors import InvalidInputError
 from classwire.tls import Tls
+
+from .metadata import Pairs
 
 Token: TypeAlias = str | Callable[[], str]
 

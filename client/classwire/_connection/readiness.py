@@ -5,9 +5,8 @@ from __future__ import annotations
 from grpc_health.v1 import health_pb2
 
 from classwire._calls import unary
+from classwire._calls.retry import Deadline
 from classwire.errors import ClasswireError, DeadlineExceededError, UnavailableError
-
-from .retry import Deadline
 
 RETRY_PAUSE_S = 0.25
 """Pause between two watches, for a server that ends a watch at once."""

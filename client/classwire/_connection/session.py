@@ -7,11 +7,13 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import grpc
 
 from classwire._calls import requests
+from classwire._calls.retry import Contact, Deadline, Retry, is_timeout
+from classwire._calls.status import from_rpc_error
 from classwire._calls.steps import Doings, Steps, retried
 from classwire.errors import (
     CancelledError,
@@ -25,11 +27,9 @@ from classwire.results import ModelLimits
 from . import channel
 from .credentials import Credentials
 from .diagnosis import Route, explained
+from .metadata import Metadata, Pairs, pairs_of
 from .proxy import proxy_of
-from .retry import Contact, Deadline, Retry, is_timeout
-from .status import from_rpc_error
 
-Metadata: TypeAlias = requests.Metadata
 R = TypeVar("R")
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -60,7 +60,7 @@ class Session:
         )
         self.limits: dict[str, ModelLimits] = {}
         self._timeout_s = timeout_s
-        self._metadata = requests.metadata(metadata)
+        self._metadata = pairs_of(metadata)
         self._retry = retry
         self._route = Route(self.target, credentials, proxy_of(self.target, self.options))
         self._contact = Contact()
@@ -183,7 +183,7 @@ class Session:
         """The calls and pauses of an operation, retries included."""
         return retried(steps, self.retry(), deadline)
 
-    def metadata(self, of_call: requests.Pairs) -> requests.Pairs:
+    def metadata(self, of_call: Pairs) -> Pairs:
         """The client's metadata, then the call's, then its credentials."""
         return (*self._metadata, *of_call, *self.credentials.metadata())
 

@@ -7,7 +7,6 @@ the differences from sentence-transformers.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias
@@ -19,7 +18,7 @@ from classwire.errors import InvalidInputError
 from classwire.options import ClassifyOptions, Priority
 from classwire.results import Classification, StreamResult, TextInput, raise_for_errors
 
-from .drop_in import DropIn
+from .drop_in import DropIn, wrong
 
 Rows: TypeAlias = list[list[float]]
 ActivationFn: TypeAlias = Literal["sigmoid", "identity"] | Callable[[Any], Any]
@@ -54,8 +53,7 @@ class CrossEncoder(DropIn):
         activation_fn: ActivationFn | None = None,
         **client_options: Any,
     ) -> None:
-        super().__init__(Client(target, **client_options))
-        self._model = model
+        super().__init__(Client(target, **client_options), model)
         self._max_length = max_length
         self._activation_fn = activation_fn
 
@@ -152,7 +150,7 @@ class CrossEncoder(DropIn):
         priority: Priority | None,
     ) -> Rows:
         """The logits of each pair, in the order of the label ids."""
-        self._check_max_length()
+        self._check_max_length(self._max_length)
         options: ClassifyOptions = {
             "activation": "identity",
             "truncation": "drop_end",
@@ -176,24 +174,8 @@ class CrossEncoder(DropIn):
         if chosen == "sigmoid":
             return [list(map(_sigmoid, row)) for row in rows]
         if chosen != "identity":
-            raise InvalidInputError(
-                "activation_fn must be sigmoid, identity or a function",
-                reason=Reason.BAD_OPTION,
-                field="activation_fn",
-            )
+            raise wrong("activation_fn", "must be sigmoid, identity or a function")
         return rows
-
-    def _check_max_length(self) -> None:
-        if self._max_length is not None and self._max_length < (self._max_tokens or 0):
-            raise InvalidInputError(
-                f"max_length must be at least {self._max_tokens}, the model's maximum",
-                reason=Reason.BAD_OPTION,
-                field="max_length",
-            )
-
-    @functools.cached_property
-    def _max_tokens(self) -> int | None:
-        return self._client.model(self._model).max_tokens
 
 
 def _pairs(inputs: Any) -> tuple[bool, list[TextInput]]:

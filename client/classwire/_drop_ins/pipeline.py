@@ -20,7 +20,7 @@ from classwire.errors import ClasswireError, InvalidInputError
 from classwire.options import Activation, ClassifyOptions, Truncation
 from classwire.results import Classification, TextInput
 
-from .drop_in import DropIn
+from .drop_in import DropIn, are_several, chosen, elements
 from .zero_shot_pipeline import ZeroShotClassificationPipeline, zero_shot_pipeline
 
 LabelledScore: TypeAlias = dict[str, Any]
@@ -63,11 +63,11 @@ class _Settings:
         if top_k is None or isinstance(top_k, int):
             changes |= {"top_k": top_k, "is_single": False}
         if function_to_apply is not None:
-            changes["activation"] = _chosen(
+            changes["activation"] = chosen(
                 "function_to_apply", function_to_apply.lower(), _ACTIVATIONS
             )
         if truncation is not None:
-            changes["truncation"] = _chosen("truncation", truncation, _TRUNCATIONS)
+            changes["truncation"] = chosen("truncation", truncation, _TRUNCATIONS)
         if max_length is not None:
             changes["max_length"] = max_length
         return replace(self, **changes)
@@ -92,8 +92,7 @@ class TextClassificationPipeline(DropIn):
     """A served model, called like a pipeline of transformers. Thread-safe."""
 
     def __init__(self, client: Client, model: str | None, settings: _Settings) -> None:
-        super().__init__(client)
-        self._model = model
+        super().__init__(client, model)
         self._settings = settings
 
     def __call__(
@@ -140,32 +139,20 @@ class TextClassificationPipeline(DropIn):
             result = self._client.classify(text, model=self._model, **settings.options)
             shaped = settings.shape(result)
             return [shaped] if isinstance(inputs, str) and top_k == "" else shaped
-        if not hasattr(inputs, "__iter__") and not hasattr(inputs, "__getitem__"):
+        if not are_several(inputs):
             raise _no_input(f"inputs must be texts, not {type(inputs).__name__}")
         results = _Results(functools.partial(self._stream, settings=settings), inputs)
         return list(results) if isinstance(inputs, (list, tuple)) else results
 
     def _stream(self, inputs: Iterable[Any], settings: _Settings) -> Iterator[Shape]:
         stream = self._client.classify_stream(
-            map(_text, _elements(inputs)), model=self._model, in_order=True, **settings.options
+            map(_text, elements(inputs)), model=self._model, in_order=True, **settings.options
         )
         with contextlib.closing(stream):
             for _, _, outcome in stream:
                 if isinstance(outcome, ClasswireError):
                     raise outcome
                 yield settings.shape(outcome)
-
-    def _check_max_length(self, max_length: int | None) -> None:
-        if max_length is not None and max_length < (self._max_tokens or 0):
-            raise InvalidInputError(
-                f"max_length must be at least {self._max_tokens}, the model's maximum",
-                reason=Reason.BAD_OPTION,
-                field="max_length",
-            )
-
-    @functools.cached_property
-    def _max_tokens(self) -> int | None:
-        return self._client.model(self._model).max_tokens
 
 
 class _Results:
@@ -238,7 +225,7 @@ def pipeline(
         classifier = classwire.pipeline("127.0.0.1:50051")
         classifier("I really love this book")  # [{'label': '5 stars', 'score': 0.86}]
     """
-    make = _chosen("task", task, _TASKS)
+    make = chosen("task", task, _TASKS)
     made: TextClassificationPipeline | ZeroShotClassificationPipeline
     made = make(target, model, **options)
     return made
@@ -268,13 +255,6 @@ _TASKS: Mapping[Any, Any] = {
 }
 
 
-def _elements(inputs: Any) -> Iterable[Any]:
-    """The inputs one by one. A torch dataset may have a length and elements, but no iterator."""
-    if hasattr(inputs, "__iter__"):
-        return inputs  # type: ignore[no-any-return]
-    return (inputs[index] for index in range(len(inputs)))
-
-
 def _text(element: Any) -> TextInput:
     """One element of the inputs as a text or pair."""
     if isinstance(element, Mapping):
@@ -291,14 +271,3 @@ def _text(element: Any) -> TextInput:
 
 def _no_input(message: str) -> InvalidInputError:
     return InvalidInputError(message, reason=Reason.BAD_OPTION, field="inputs")
-
-
-def _chosen(name: str, value: Any, choices: Mapping[Any, Any]) -> Any:
-    try:
-        return choices[value]
-    except (KeyError, TypeError):
-        raise InvalidInputError(
-            f"{name} must be one of {', '.join(map(str, choices))}",
-            reason=Reason.BAD_OPTION,
-            field=name,
-        ) from None

@@ -7,19 +7,17 @@ differences.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from classwire._calls.concurrent import mapped
 from classwire._connection import channel
 from classwire.client import Client
-from classwire.contract.reasons import Reason
-from classwire.errors import InvalidInputError
 from classwire.options import Truncation, ZeroShotOptions
 from classwire.results import ZeroShotClassification
 
-from .drop_in import DropIn
+from .drop_in import DropIn, are_several, chosen, elements, wrong
 
 Answer = dict[str, Any]
 
@@ -60,9 +58,7 @@ class _Settings:
         if multi_label is not None:
             changes["multi_label"] = multi_label
         if truncation is not None:
-            if truncation not in _TRUNCATIONS:
-                raise _wrong("truncation", f"must be one of {', '.join(map(str, _TRUNCATIONS))}")
-            changes["truncation"] = _TRUNCATIONS[truncation]
+            changes["truncation"] = chosen("truncation", truncation, _TRUNCATIONS)
         return replace(self, **changes)
 
     @property
@@ -79,8 +75,7 @@ class ZeroShotClassificationPipeline(DropIn):
     """A served model, called like a zero-shot pipeline of transformers. Thread-safe."""
 
     def __init__(self, client: Client, model: str | None, settings: _Settings) -> None:
-        super().__init__(client)
-        self._model = model
+        super().__init__(client, model)
         self._settings = settings
 
     def __call__(
@@ -111,17 +106,20 @@ class ZeroShotClassificationPipeline(DropIn):
 
         Raises:
             ClasswireError: The first text that failed.
-            InvalidInputError: An input or argument is wrong; it is a ValueError.
+            InvalidInputError: An argument is wrong; it is a ValueError.
+            TypeError: An input is not text.
         """
         settings = self._settings.replaced(
             candidate_labels, hypothesis_template, multi_label, truncation
         )
         if not settings.candidate_labels:
-            raise _wrong("candidate_labels", "must have at least one label")
+            raise wrong("candidate_labels", "must have at least one label")
         one = functools.partial(self._one, settings)
         if isinstance(sequences, str):
             return one(sequences)
-        results = mapped(one, _elements(sequences))
+        if not are_several(sequences):
+            raise TypeError(f"sequences must be texts, not {type(sequences).__name__}")
+        results = mapped(one, elements(sequences))
         return list(results) if isinstance(sequences, (list, tuple)) else results
 
     def _one(self, settings: _Settings, text: str) -> Answer:
@@ -150,16 +148,3 @@ def zero_shot_pipeline(
     """Make a pipeline; `client_options` are those of `Client`."""
     settings = _Settings().replaced(candidate_labels, hypothesis_template, multi_label, truncation)
     return ZeroShotClassificationPipeline(Client(target, **client_options), model, settings)
-
-
-def _elements(sequences: Any) -> Iterator[Any]:
-    """The texts one by one. A torch dataset may have a length and elements, but no iterator."""
-    if hasattr(sequences, "__iter__"):
-        return iter(sequences)
-    if hasattr(sequences, "__getitem__"):
-        return (sequences[index] for index in range(len(sequences)))
-    raise TypeError(f"sequences must be texts, not {type(sequences).__name__}")
-
-
-def _wrong(field: str, problem: str) -> InvalidInputError:
-    return InvalidInputError(f"{field} {problem}", reason=Reason.BAD_OPTION, field=field)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from classwire._connection.retry import Clock, Deadline, Retry, is_retryable, is_timeout
+from classwire._calls.retry import Clock, Deadline, Retry, is_retryable, is_timeout
 from classwire._connection.session import Session
 
 

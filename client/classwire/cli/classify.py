@@ -8,7 +8,7 @@ from .connection import Connection, connection_options
 from .failures import FAILED
 from .output_options import OutputOptions, output_options
 from .row_options import STANDARD, RowOptions, row_options
-from .window_options import TRUNCATIONS, window_options
+from .window_options import window_options
 
 
 @click.command()
@@ -25,12 +25,7 @@ from .window_options import TRUNCATIONS, window_options
     type=click.Choice(["softmax", "sigmoid", "identity"]),
     help="Function from logits to scores.  [default: the model's]",
 )
-@click.option(
-    "--truncation",
-    type=click.Choice(TRUNCATIONS),
-    help="How to treat a text with too many tokens.  [default: the server's setting]",
-)
-@window_options
+@window_options()
 @click.option(
     "--windows",
     "include_windows",

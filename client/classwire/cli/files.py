@@ -19,6 +19,7 @@ from .resumption import Written, foreign, read_written
 from .row_options import STANDARD
 from .rows import InputFile, Row, open_rows
 from .waiting import on_wait
+from .windows import check_server
 
 EmitScored: TypeAlias = Callable[[Row, Scored], None]
 Run: TypeAlias = Callable[[Client, Iterator[Row], EmitScored], int]
@@ -31,6 +32,7 @@ def classify_file(
     """Classify every row of `source` into `target` and return how many rows failed."""
 
     def run(client: Client, rows: Iterator[Row], emit: EmitScored) -> int:
+        check_server(client, options)
         return classify_rows(
             client, rows, emit, item_timeout_s=connection.item_timeout_s, **options
         )

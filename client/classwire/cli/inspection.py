@@ -11,7 +11,7 @@ from classwire.escaping import visible
 
 from .connection import Connection, connection_options, reworded
 from .failures import FAILED, Failure
-from .window_options import TRUNCATIONS, window_layout
+from .window_options import layout_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,12 +28,7 @@ _UNKNOWN = "–"
 @click.command()
 @click.argument("text")
 @click.option("--pair", metavar="TEXT", help="Second text of a pair.")
-@click.option(
-    "--truncation",
-    type=click.Choice(TRUNCATIONS),
-    help="How to treat a text with too many tokens.  [default: the server's setting]",
-)
-@window_layout
+@layout_options()
 @click.option(
     "--offset-unit",
     type=click.Choice(["unicode", "utf8", "utf16"]),

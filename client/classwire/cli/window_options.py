@@ -1,32 +1,47 @@
-"""The options of commands that may read a text in windows."""
+"""The options for a text with too many tokens, and for its windows."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
-TRUNCATIONS = ("reject", "drop_end", "drop_start", "windows")
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def window_layout(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --window-tokens and --overlap-tokens."""
-    command = click.option(
-        "--overlap-tokens",
-        type=click.IntRange(min=0),
-        help="Tokens that neighbouring windows share.  [default: a quarter of the window's text]",
-    )(command)
-    return click.option(
-        "--window-tokens",
-        type=click.IntRange(min=1),
-        help="Largest window, in tokens.  [default: as many as the model takes]",
-    )(command)
+def layout_options(read: str = "text") -> Decorator:
+    """Add --truncation, --window-tokens and --overlap-tokens. `read` is what the model reads."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option(
+                "--overlap-tokens",
+                type=click.IntRange(min=0),
+                help="Tokens that neighbouring windows share.  "
+                "[default: a quarter of the window's text]",
+            ),
+            click.option(
+                "--window-tokens",
+                type=click.IntRange(min=1),
+                help="Largest window, in tokens.  [default: as many as the model takes]",
+            ),
+            click.option(
+                "--truncation",
+                type=click.Choice(["reject", "drop_end", "drop_start", "windows"]),
+                help=f"How to treat a {read} with too many tokens.  "
+                "[default: the server's setting]",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
 
 
-def window_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --window-tokens, --overlap-tokens and --aggregation."""
+def window_options(read: str = "text") -> Decorator:
+    """Add the options of `layout_options`, and --aggregation."""
     aggregation = click.option(
         "--aggregation",
         type=click.Choice(["mean_logits", "max_score"]),
         help="How the answers of windows become one.  [default: by model and command]",
     )
-    return window_layout(aggregation(command))
+    return lambda command: layout_options(read)(aggregation(command))

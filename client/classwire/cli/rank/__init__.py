@@ -7,7 +7,7 @@ import click
 from classwire.cli.connection import Connection, connection_options
 from classwire.cli.failures import FAILED
 from classwire.cli.row_options import RowOptions, row_options
-from classwire.cli.window_options import TRUNCATIONS, window_options
+from classwire.cli.window_options import window_options
 
 
 @click.command()
@@ -30,12 +30,7 @@ from classwire.cli.window_options import TRUNCATIONS, window_options
     type=click.Choice(["softmax", "sigmoid", "identity"]),
     help="Function from logits to scores.  [default: the model's]",
 )
-@click.option(
-    "--truncation",
-    type=click.Choice(TRUNCATIONS),
-    help="How to treat a document with too many tokens.  [default: the server's setting]",
-)
-@window_options
+@window_options("document")
 @click.option(
     "--priority",
     type=click.Choice(["interactive", "bulk"]),

@@ -8,7 +8,7 @@ from classwire.cli.connection import Connection, connection_options
 from classwire.cli.failures import FAILED
 from classwire.cli.output_options import OutputOptions, output_options
 from classwire.cli.row_options import RowOptions, row_options
-from classwire.cli.window_options import TRUNCATIONS, window_options
+from classwire.cli.window_options import window_options
 
 
 @click.command("zero-shot")
@@ -37,12 +37,7 @@ from classwire.cli.window_options import TRUNCATIONS, window_options
     help="Show only this many labels.  [default: all]",
 )
 @click.option("--min-score", type=float, help="Show only labels with at least this score.")
-@click.option(
-    "--truncation",
-    type=click.Choice(TRUNCATIONS),
-    help="How to treat a text with too many tokens.  [default: the server's setting]",
-)
-@window_options
+@window_options()
 @click.option(
     "--priority",
     type=click.Choice(["interactive", "bulk"]),

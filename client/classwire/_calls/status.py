@@ -10,7 +10,6 @@ import grpc
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from classwire._calls import enums
 from classwire.contract.reasons import DOMAIN, Reason
 from classwire.errors import (
     CancelledError,
@@ -28,6 +27,8 @@ from classwire.errors import (
     UnknownModelError,
 )
 from classwire.v1 import classwire_pb2 as pb
+
+from . import enums
 
 _KINDS = (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo)
 _DETAILS_KEY = "grpc-status-details-bin"

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from classwire._calls.requests import LONGEST_TIME_S
 from classwire.errors import (
     ClasswireError,
     DeadlineExceededError,
     OverloadedError,
     UnavailableError,
 )
+
+from .requests import LONGEST_TIME_S
 
 log = logging.getLogger("classwire")
 
