@@ -163,7 +163,7 @@ def meets_on_long_texts(control: Link, links: Sequence[Link]) -> None:
 
 
 def urgent_needs_a_paused_pass(control: Link, links: Sequence[Link]) -> None:
-    """An urgent batch is computed once a bulk pass pauses for it, and fails if none does."""
+    """An urgent batch is computed once a yielding pass pauses for it, and fails if none does."""
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
         if threading.current_thread().name == "urgent" and not eventually(

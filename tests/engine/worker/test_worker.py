@@ -240,13 +240,13 @@ def test_urgent_batches_wait_for_no_lane(start: Start) -> None:
     assert abs(held.result().values - urgent.values).max() <= 1e-5
 
 
-def test_bulk_work_pauses_for_urgent_batches(start: Start) -> None:
-    """A bulk pass pauses between two operators, and then continues with the same answer."""
+def test_yielding_batches_pause_for_urgent_batches(start: Start) -> None:
+    """A pass that yields pauses between two operators, and then continues with the same answer."""
     model = start(faults.urgent_needs_a_paused_pass)
 
     with ThreadPoolExecutor(1) as callers:
         urgent = callers.submit(model.engine.infer, [model.short], Terms(urgent=True))
         while not urgent.done():
-            bulk = model.engine.infer([model.short], Terms(bulk=True))
+            paused = model.engine.infer([model.short], Terms(yields=True))
 
-    assert abs(bulk.values - urgent.result().values).max() <= 1e-5
+    assert abs(paused.values - urgent.result().values).max() <= 1e-5

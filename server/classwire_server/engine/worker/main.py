@@ -166,7 +166,7 @@ class _Worker:
 
     @contextmanager
     def _on_lane(self, work: Work) -> Iterator[None]:
-        with self._free_lanes, PREEMPTION.bulk() if work.terms.bulk else nullcontext():
+        with self._free_lanes, PREEMPTION.yielding() if work.terms.yields else nullcontext():
             yield
 
     def _urgently(self, _: Work) -> AbstractContextManager[None]:
