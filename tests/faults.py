@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine.compilation import changeover
 from classwire_server.engine.forward import device, preemption
 from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
+from classwire_server.engine.selection import changeover
 from classwire_server.engine.worker import main as worker
 from classwire_server.engine.worker import memory
 from classwire_server.engine.worker.forking import ForkedWorker

@@ -12,9 +12,9 @@ import pytest
 
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Execution
-from classwire_server.engine.compilation import changeover, environment
+from classwire_server.engine.compilation import environment
 from classwire_server.engine.packing import PackedTexts, pack
-from classwire_server.engine.selection import engine_start
+from classwire_server.engine.selection import changeover, engine_start
 from classwire_server.engine.selection.choice import Prepared, prepare
 from classwire_server.engine.selection.engine_start import EngineStart, circumstances
 from classwire_server.engine.selection.measurement_cache import MeasurementCache

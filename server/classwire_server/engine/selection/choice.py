@@ -23,6 +23,7 @@ from classwire_server.engine.latency_profile import (
     LatencyProfile,
     measure_profile,
 )
+from classwire_server.engine.stages import stage
 from classwire_server.errors import ConfigError
 
 from .calibration import calibration_texts
@@ -34,7 +35,6 @@ from .parity import ParityCheck, check_by_direct_use, check_by_engine
 from .precisions import in_first_precision, in_precision, prepacked
 from .processor import faster_than_float32, this_processor
 from .sample import sample_of
-from .stages import stage
 
 log = logging.getLogger(__name__)
 
