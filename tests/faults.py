@@ -22,11 +22,9 @@ from classwire_server.engine.worker.forking import ForkedWorker
 from classwire_server.engine.worker.protocol import Link, Refused, receive, send
 from classwire_server.errors import StartError
 from tests.contract.engines import PATIENCE_S, eventually
-from tests.workers import fork
+from tests.workers import Main, fork
 
 _run = PackedEngine.run
-
-Main = Callable[[Link, Sequence[Link]], None]
 
 
 def spawn_with(main: Main) -> Callable[[Link, Sequence[Link]], ForkedWorker]:
