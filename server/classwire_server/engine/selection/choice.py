@@ -121,8 +121,8 @@ def prepare(source: ModelSource, config: ServerConfig, device: str) -> Prepared:
 def select(source: ModelSource, config: ServerConfig, device: str) -> Selection:
     """Read a checkpoint, choose its engine by measurement, and warm the engine up.
 
-    Raises ConfigError for a missing device, and CheckpointError for a checkpoint that cannot be
-    served.
+    For tests and benchmarks: a worker takes both steps in EngineStart. Raises ConfigError for a
+    missing device, and CheckpointError for a checkpoint that cannot be served.
     """
     return measured(prepare(source, config, device))
 
