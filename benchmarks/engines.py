@@ -16,9 +16,9 @@ from transformers import BertForSequenceClassification
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation
-from classwire_server.engine.compilation.changeover import compiled
 from classwire_server.engine.forward.runner import OneByOne, Runner
 from classwire_server.engine.packing import pack
+from classwire_server.engine.selection.changeover import compiled
 from classwire_server.engine.selection.choice import select
 from classwire_server.errors import CompileError
 from classwire_server.tokenization import Encoding

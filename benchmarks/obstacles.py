@@ -45,8 +45,8 @@ def shares_of_a_pass(folder: Path, cache: Path) -> dict[str, float]:
 
     from classwire_server.config.model_source import ModelSource
     from classwire_server.config.server_config import ServerConfig
-    from classwire_server.engine.compilation.changeover import compiled
     from classwire_server.engine.packing import pack
+    from classwire_server.engine.selection.changeover import compiled
     from classwire_server.engine.selection.choice import select
 
     from .batching import encodings

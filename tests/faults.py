@@ -12,21 +12,19 @@ import numpy as np
 import torch
 
 from classwire_server.config.server_config import ServerConfig
-from classwire_server.engine.compilation import changeover
 from classwire_server.engine.forward import device, preemption
 from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.packing import PackedTexts
+from classwire_server.engine.selection import changeover
 from classwire_server.engine.worker import main as worker
 from classwire_server.engine.worker import memory
 from classwire_server.engine.worker.forking import ForkedWorker
 from classwire_server.engine.worker.protocol import Link, Refused, receive, send
 from classwire_server.errors import StartError
 from tests.contract.engines import PATIENCE_S, eventually
-from tests.workers import fork
+from tests.workers import Main, fork
 
 _run = PackedEngine.run
-
-Main = Callable[[Link, Sequence[Link]], None]
 
 
 def spawn_with(main: Main) -> Callable[[Link, Sequence[Link]], ForkedWorker]:
@@ -163,7 +161,7 @@ def meets_on_long_texts(control: Link, links: Sequence[Link]) -> None:
 
 
 def urgent_needs_a_paused_pass(control: Link, links: Sequence[Link]) -> None:
-    """An urgent batch is computed once a bulk pass pauses for it, and fails if none does."""
+    """An urgent batch is computed once a yielding pass pauses for it, and fails if none does."""
 
     def run(self: PackedEngine, texts: PackedTexts) -> np.ndarray:
         if threading.current_thread().name == "urgent" and not eventually(

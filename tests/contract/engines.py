@@ -53,7 +53,7 @@ class FakeEngine:
         self.workers: Sequence[WorkerState] = ()
         self.batches: list[list[str]] = []
         self.urgent: list[bool] = []
-        self.bulk: list[bool] = []
+        self.yielding: list[bool] = []
         self.settled: list[bool] = []
         self.closed = False
         self._logits = logits
@@ -74,7 +74,7 @@ class FakeEngine:
         with self._changed:
             self.batches.append(texts)
             self.urgent.append(terms.urgent)
-            self.bulk.append(terms.bulk)
+            self.yielding.append(terms.yields)
             self.settled.append(terms.settled)
             self._changed.notify_all()
         if any("slow" in text for text in texts):

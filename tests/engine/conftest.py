@@ -21,6 +21,7 @@ from classwire_server.engine.worker.pool import launch
 from classwire_server.server import Server
 from tests import faults
 from tests.engine.worker.supervised import Start, Supervised
+from tests.workers import Main
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def bert(checkpoint: Callable[..., Path]) -> str:
 
 
 @pytest.fixture
-def serve_with(serve: Callable[..., Server], bert: str) -> Callable[[faults.Main], Server]:
+def serve_with(serve: Callable[..., Server], bert: str) -> Callable[[Main], Server]:
     """Starts a server whose worker has a fault."""
     return lambda fault: serve(
         functools.partial(launch, spawn=faults.spawn_with(fault)),
@@ -74,7 +75,7 @@ def start(bert: str) -> Iterator[Start]:
     """Starts models: `start(faults.dies_at_once, worker.main, worker_timeout_s=1)`."""
     with ExitStack() as started:
 
-        def start(*mains: faults.Main, **settings: Any) -> Supervised:
+        def start(*mains: Main, **settings: Any) -> Supervised:
             supervised = Supervised(faults.Succession(*mains), **{"model": (bert,), **settings})
             started.callback(supervised.engine.close)
             started.callback(supervised.spawn.gate.set)

@@ -200,7 +200,7 @@ def test_interactive_work_preempts_bulk(dispatcher: Dispatcher, engine: FakeEngi
     assert (slow.ended, bulk.ended) == (False, False)
     engine.release()
     assert answer(bulk)
-    assert list(zip(engine.texts, engine.urgent, engine.bulk, strict=True)) == [
+    assert list(zip(engine.texts, engine.urgent, engine.yielding, strict=True)) == [
         ("slow", False, True),
         ("call", True, False),
         ("bulk", False, True),

@@ -1,11 +1,13 @@
 """Packages import only lower layers, and the server torch and grpcio only where allowed."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+import classwire_server.engine
 
 SERVER = Path(__file__).parents[2] / "server" / "classwire_server"
 CLIENT = Path(__file__).parents[2] / "client" / "classwire"
@@ -30,6 +32,16 @@ packages of lower layers, and none of its own layer.
 
 CLIENT_LAYERS = ("contract", "results", "_calls", "_connection", "_streaming", "_drop_ins", "cli")
 """The client's packages, lowest layer first."""
+=======
+ENGINE_LAYERS = (
+    {"cgroup", "latency_profile", "packing", "stages"},
+    {"cores"},
+    {"forward"},
+    {"compilation"},
+    {"selection"},
+    {"worker"},
+)
+"""The packages and modules of the engine, as in LAYERS."""
 
 TORCH_PLACES = (
     "engine/forward",
@@ -68,13 +80,13 @@ class Import(NamedTuple):
         return f"{self.file}:{self.line} imports {self.module}"
 
 
-def imports(folder: Path) -> Iterator[Import]:
-    """Yield every import of a folder, also those in functions and under TYPE_CHECKING."""
+def imports(folder: Path, package: str = "classwire_server") -> Iterator[Import]:
+    """Yield every import of a package's folder, also those in functions and under TYPE_CHECKING."""
     for path in sorted(folder.rglob("*.py")):
         if "_pb2" in path.name:
             continue
         file = path.relative_to(folder)
-        parents = ["classwire_server", *file.parent.parts]
+        parents = [*package.split("."), *file.parent.parts]
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -91,17 +103,25 @@ def package_of(file: str) -> str:
     return Path(file).parts[0].removesuffix(".py")
 
 
-def upward(folder: Path, layers: tuple[set[str], ...] = LAYERS) -> list[str]:
-    """Return the imports of a package in the same or a higher layer."""
-    height = {package: number for number, packages in enumerate(layers) for package in packages}
+def upward(
+    folder: Path,
+    layers: tuple[set[str], ...] = LAYERS,
+    package: str = "classwire_server",
+    own_names: Container[str] = ("__version__",),
+) -> list[str]:
+    """Return the imports of a package in the same or a higher layer.
+
+    `own_names` are those that `package` itself defines, in no layer.
+    """
+    height = {part: number for number, parts in enumerate(layers) for part in parts}
     found = []
-    for each in imports(folder):
-        if not each.module.startswith("classwire_server."):
+    for each in imports(folder, package):
+        if not each.module.startswith(f"{package}."):
             continue
-        package, target = package_of(each.file), each.module.split(".")[1]
-        if package in EXEMPT or target == "__version__" or package == target:
+        part, target = package_of(each.file), each.module.removeprefix(f"{package}.").split(".")[0]
+        if part in EXEMPT or target in own_names or part == target:
             continue
-        if height[target] >= height[package]:
+        if height[target] >= height[part]:
             found.append(str(each))
     return found
 
@@ -156,6 +176,13 @@ def test_no_package_of_the_client_imports_upwards(package: str) -> None:
         for each in imports(CLIENT / package)
         if higher.intersection(each.module.split("."))
     ] == []
+
+
+def test_no_part_of_the_engine_imports_upwards() -> None:
+    """Each package of the engine imports only lower ones: no two import each other."""
+    engine = classwire_server.engine
+    own_names = vars(engine).keys() - set.union(*ENGINE_LAYERS)
+    assert upward(SERVER / "engine", ENGINE_LAYERS, engine.__name__, own_names) == []
 
 
 def test_no_imports_are_circular() -> None:

@@ -154,7 +154,7 @@ def test_small_calls_overtake_long_texts(stub: ClassifyServiceStub, engine: Seei
 
     engine.release()
     assert long.result().result.window_count == 6
-    assert engine.bulk[0]
+    assert engine.yielding[0]
     assert engine.urgent[engine.texts.index("good")]
 
 

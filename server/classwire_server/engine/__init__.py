@@ -82,14 +82,14 @@ class Choice:
 class Terms:
     """How the worker computes a batch.
 
-    An `urgent` batch starts at once, next to all others. It may preempt a `bulk` batch: one of bulk
-    work or of large calls. No batch starts after `begin_by_s`, an instant of the monotonic clock,
-    which all processes of a machine share. A `settled` batch waits until its worker has been up for
-    a second. A kill at the worker's start then cannot convict its text.
+    An `urgent` batch starts at once, next to all others. It may preempt a batch that `yields`: one
+    of bulk work or of large calls. No batch starts after `begin_by_s`, an instant of the monotonic
+    clock, which all processes of a machine share. A `settled` batch waits until its worker has been
+    up for a second. A kill at the worker's start then cannot convict its text.
     """
 
     urgent: bool = False
-    bulk: bool = False
+    yields: bool = False
     begin_by_s: float = math.inf
     settled: bool = False
 

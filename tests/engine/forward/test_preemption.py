@@ -1,4 +1,4 @@
-"""Urgent passes preempt the bulk passes of the same process."""
+"""Urgent passes preempt the yielding passes of the same process."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,8 +15,8 @@ from tests.contract.engines import PATIENCE_S, eventually
 LONG_S = 10 * PATIENCE_S
 
 
-class BulkPass:
-    """A bulk pass that calls an operator, a preemption point, once for each of its layers."""
+class YieldingPass:
+    """A yielding pass that calls an operator, a preemption point, once for each of its layers."""
 
     def __init__(
         self, operator: Callable[[], None], preemption: Preemption, layers: int = 1
@@ -27,7 +27,7 @@ class BulkPass:
         self._thread.start()
 
     def _run(self) -> None:
-        with self._preemption.bulk():
+        with self._preemption.yielding():
             for _ in range(self._layers):
                 self._operator()
                 self.layers_done += 1
@@ -52,13 +52,13 @@ def urgent(preemption: Preemption) -> Iterator[ExitStack]:
         yield stack
 
 
-def test_a_bulk_pass_pauses_for_an_urgent_one(preemption: Preemption, urgent: ExitStack) -> None:
-    """One bulk pass pauses until the urgent pass ends. A second bulk pass goes on: the urgent one
+def test_a_pass_pauses_for_an_urgent_one(preemption: Preemption, urgent: ExitStack) -> None:
+    """One yielding pass pauses until the urgent pass ends. A second one goes on: the urgent pass
     needs no more than one core.
     """
-    paused = BulkPass(preemption.preemption_point, preemption)
+    paused = YieldingPass(preemption.preemption_point, preemption)
     assert eventually(lambda: preemption.is_paused)
-    assert BulkPass(preemption.preemption_point, preemption).ends()
+    assert YieldingPass(preemption.preemption_point, preemption).ends()
     assert paused.layers_done == 0
     urgent.close()
     assert paused.ends()
@@ -69,13 +69,13 @@ def test_a_pass_pauses_for_a_bounded_time() -> None:
     """The total pause has a limit, however many urgent passes run and layers follow."""
     preemption = Preemption(max_pause_s=0.05)
     with preemption.urgent():
-        bulk = BulkPass(preemption.preemption_point, preemption, layers=1_000)
-        assert bulk.ends()
-    assert bulk.layers_done == 1_000
+        yielding = YieldingPass(preemption.preemption_point, preemption, layers=1_000)
+        assert yielding.ends()
+    assert yielding.layers_done == 1_000
 
 
-def test_only_bulk_passes_pause(preemption: Preemption, urgent: ExitStack) -> None:
-    """Interactive and urgent passes never pause, nor do later passes of a bulk pass's thread."""
+def test_only_yielding_passes_pause(preemption: Preemption, urgent: ExitStack) -> None:
+    """Interactive and urgent passes never pause, nor do later passes of a yielding one's thread."""
 
     def interactive() -> None:
         preemption.preemption_point()
@@ -84,12 +84,12 @@ def test_only_bulk_passes_pause(preemption: Preemption, urgent: ExitStack) -> No
         with preemption.urgent():
             preemption.preemption_point()
 
-    def after_bulk() -> None:
-        with preemption.bulk():
+    def after_yielding() -> None:
+        with preemption.yielding():
             pass
         preemption.preemption_point()
 
-    for run in (interactive, another_urgent, after_bulk):
+    for run in (interactive, another_urgent, after_yielding):
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         thread.join(PATIENCE_S)
@@ -111,12 +111,12 @@ def multiply() -> None:
 def test_operators_are_preemption_points(
     operator: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bulk pass pauses before attention and before products."""
+    """A yielding pass pauses before attention and before products."""
     preemption = Preemption(LONG_S)
     for module in ("attention", "onednn"):
         monkeypatch.setattr(f"classwire_server.engine.forward.{module}.PREEMPTION", preemption)
     with preemption.urgent():
-        bulk = BulkPass(operator, preemption)
+        yielding = YieldingPass(operator, preemption)
         assert eventually(lambda: preemption.is_paused)
-        assert bulk.layers_done == 0
-    assert bulk.ends()
+        assert yielding.layers_done == 0
+    assert yielding.ends()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from classwire_server.checkpoint.contents import CheckpointContents
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.selection.choice import prepare
 from classwire_server.engine.selection.engine_start import EngineStart, circumstances
-from classwire_server.engine.selection.measurement_cache import MeasurementCache
+from classwire_server.engine.selection.measurement_cache import Entry, MeasurementCache
 from classwire_server.tokenization import Text
 from tests.engine.selection.conftest import Begin
 
@@ -78,14 +79,22 @@ def test_touched_and_copied_files_are_not_measured(
     assert not asked
 
 
-def forge(path: Path, config: ServerConfig) -> None:
-    """Give the only entry the stamps of the files as they are now."""
+def edit(
+    path: Path, config: ServerConfig, change: Callable[[Entry, CheckpointContents], Entry]
+) -> None:
+    """Replace the only entry by a changed one. `change` gets the files as they are now."""
     cache = MeasurementCache(path.parent.parent)
     ready = prepare(config.sources[0], config, "cpu")
-    assert ready.read.contents is not None
-    entry = cache.find(circumstances(ready, ready.read.contents.location))
+    contents = ready.read.contents
+    assert contents is not None
+    entry = cache.find(circumstances(ready, contents.location))
     assert entry is not None
-    cache.keep(replace(entry, stamps=ready.read.contents.stamps))
+    cache.keep(change(entry, contents))
+
+
+def forge(path: Path, config: ServerConfig) -> None:
+    """Give the only entry the stamps of the files as they are now."""
+    edit(path, config, lambda entry, contents: replace(entry, stamps=contents.stamps))
 
 
 def test_contents_that_no_stamp_shows(

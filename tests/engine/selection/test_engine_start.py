@@ -12,16 +12,16 @@ import pytest
 
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Execution
-from classwire_server.engine.compilation import changeover, environment
+from classwire_server.engine.compilation import environment
 from classwire_server.engine.packing import PackedTexts, pack
-from classwire_server.engine.selection import engine_start
+from classwire_server.engine.selection import changeover, engine_start
 from classwire_server.engine.selection.choice import Prepared, prepare
 from classwire_server.engine.selection.engine_start import EngineStart, circumstances
-from classwire_server.engine.selection.measurement_cache import MeasurementCache
+from classwire_server.engine.selection.measurement_cache import Entry, MeasurementCache
 from classwire_server.tokenization import Text, Truncation
 from tests.engine.conftest import Compiled
 from tests.engine.selection.conftest import Begin
-from tests.engine.selection.test_changed_files import rewrite
+from tests.engine.selection.test_changed_files import edit, rewrite
 
 TEXTS = ("I really love this book", "ok", "Not worth the money, terrible software.")
 
@@ -168,17 +168,15 @@ def test_an_engine_that_computes_something_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A start compares the logits of a sample with those of the measured engine."""
+
+    def move(entry: Entry, _: object) -> Entry:
+        rows = entry.measurement.sample.logits
+        moved = tuple(tuple(value + n for n, value in enumerate(row)) for row in rows)
+        sample = replace(entry.measurement.sample, logits=moved)
+        return replace(entry, measurement=replace(entry.measurement, sample=sample))
+
     begin(precision=precision)
-    config = configure(precision=precision)
-    ready = prepare(config.sources[0], config, "cpu")
-    assert ready.read.contents is not None
-    cache = MeasurementCache(entry_file().parent.parent)
-    entry = cache.find(circumstances(ready, ready.read.contents.location))
-    assert entry is not None
-    rows = entry.measurement.sample.logits
-    moved = tuple(tuple(value + n for n, value in enumerate(row)) for row in rows)
-    sample = replace(entry.measurement.sample, logits=moved)
-    cache.keep(replace(entry, measurement=replace(entry.measurement, sample=sample)))
+    edit(entry_file(), configure(precision=precision), move)
     asked.clear()
     begin(precision=precision)
     assert asked

@@ -66,11 +66,11 @@ def test_the_entry_of_others(
     """An entry under a wrong name is not used."""
     begin(max_tokens=64)
     other = entry_file()
-    config = begin()
+    start = begin()
     own = next(path for path in other.parent.glob("*.json") if path != other)
     shutil.copy(other, own)
     asked.clear()
-    assert begin().selection.checkpoint.max_tokens == config.selection.checkpoint.max_tokens
+    assert begin().selection.checkpoint.max_tokens == start.selection.checkpoint.max_tokens
     assert asked
     assert "a measurement is damaged (ValueError)" in caplog.text
 

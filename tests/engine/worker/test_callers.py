@@ -24,6 +24,7 @@ from tests.contract.failures import Failure, item_failure, refusal
 from tests.engine.worker.callers import LONG, WORKER_LOST, classify, health, is_gone, stop
 from tests.parity.direct import Direct, largest_difference
 from tests.parity.wire import in_a_batch, scores_by_id
+from tests.workers import Main
 
 Serve = Callable[..., Server]
 
@@ -69,7 +70,7 @@ def test_health_and_state(serve: Serve, bert: str, connect: Callable[[str], grpc
 
 
 def test_a_text_that_kills(
-    serve_with: Callable[[faults.Main], Server],
+    serve_with: Callable[[Main], Server],
     connect: Callable[[str], grpc.Channel],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -119,7 +120,7 @@ def test_a_conviction_expires(
 
 
 def test_out_of_memory(
-    serve_with: Callable[[faults.Main], Server],
+    serve_with: Callable[[Main], Server],
     connect: Callable[[str], grpc.Channel],
     checkpoint: Callable[..., Path],
     caplog: pytest.LogCaptureFixture,

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -286,8 +287,6 @@ def test_a_system_without_room_for_a_fork(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def _connections() -> Any:
-    from multiprocessing import Pipe
-
     ours, theirs = Pipe()
     return theirs, [ours]
 

@@ -30,7 +30,7 @@ def encoding(ids: list[int], types: list[int]) -> Encoding:
 TERMS = [
     ANY_TIME,
     Terms(urgent=True),
-    Terms(bulk=True, begin_by_s=12.25),
+    Terms(yields=True, begin_by_s=12.25),
     Terms(settled=True, begin_by_s=-math.inf),
 ]
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,14 @@ if __name__ == "__main__":
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("is_hung", [False, True])
-@pytest.mark.parametrize("has_lost_its_forks", [False, True])
+@pytest.mark.parametrize(
+    ("is_hung", "has_lost_its_forks"), [(False, False), (True, False), (False, True)]
+)
 def test_a_server_and_its_worker(bert: str, is_hung: bool, has_lost_its_forks: bool) -> None:
     """The server's process imports no torch. When the server is killed, its worker ends too. The
-    fork server ends with it, and ends a worker that hangs.
+    fork server ends with it, and ends a worker that hangs. A worker that has lost its fork server
+    ends by itself, unless it hangs.
     """
-    if is_hung and has_lost_its_forks:
-        pytest.skip("a stopped process without a parent ends when it goes on")
     with subprocess.Popen(
         [sys.executable, "-c", SERVER, bert],
         stdin=subprocess.PIPE,
@@ -117,10 +118,13 @@ def test_a_worker_leaves_its_core_to_its_server(serve: Serve, bert: str) -> None
     assert isinstance(engine, WorkerPool)
     own = os.getpriority(os.PRIO_PROCESS, 0)
     (pid,) = engine.pids
-    threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
-    # A thread that hashes files in the background is nicer still.
-    lowest = min(os.getpriority(os.PRIO_PROCESS, thread) for thread in threads)
-    assert lowest == min(19, own + worker.NICENESS)
+    levels = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(ProcessLookupError):  # the thread that hashes files may end meanwhile
+            levels.add(os.getpriority(os.PRIO_PROCESS, int(task.name)))
+    nicer = min(19, own + worker.NICENESS)
+    assert min(levels) == nicer
+    assert levels <= {nicer, 19}  # the thread that hashes files has the lowest priority
 
 
 def test_a_batch_that_waits_for_too_long(start: Start) -> None:
@@ -240,13 +244,13 @@ def test_urgent_batches_wait_for_no_lane(start: Start) -> None:
     assert abs(held.result().values - urgent.values).max() <= 1e-5
 
 
-def test_bulk_work_pauses_for_urgent_batches(start: Start) -> None:
-    """A bulk pass pauses between two operators, and then continues with the same answer."""
+def test_yielding_batches_pause_for_urgent_batches(start: Start) -> None:
+    """A pass that yields pauses between two operators, and then continues with the same answer."""
     model = start(faults.urgent_needs_a_paused_pass)
 
     with ThreadPoolExecutor(1) as callers:
         urgent = callers.submit(model.engine.infer, [model.short], Terms(urgent=True))
         while not urgent.done():
-            bulk = model.engine.infer([model.short], Terms(bulk=True))
+            paused = model.engine.infer([model.short], Terms(yields=True))
 
-    assert abs(bulk.values - urgent.result().values).max() <= 1e-5
+    assert abs(paused.values - urgent.result().values).max() <= 1e-5

@@ -1,1 +1,1 @@
-"""Ahead-of-time compilation: export, cache, compiling process, changeover."""
+"""Ahead-of-time compilation: export, cache and compiling process."""

@@ -1,4 +1,4 @@
-"""Preemption: a bulk pass pauses between two of its operators while an urgent pass runs.
+"""Preemption: a pass that yields pauses between two of its operators while an urgent pass runs.
 
 The operating system would give both the same share of a core, and the urgent pass would take twice
 as long.
@@ -10,16 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MAX_PAUSE_S = 6.0
-"""Total pause of a bulk pass, so that it ends however many urgent passes there are."""
+"""Total pause of a pass that yields, so that it ends however many urgent passes there are."""
 
 
 class Preemption:
-    """Lets urgent passes of a process preempt its bulk passes. Thread-safe.
+    """Lets urgent passes of a process preempt its passes that yield. Thread-safe.
 
-    A bulk pass is one of bulk work or of large calls.
-
-    An urgent pass needs one core, so only one bulk pass pauses at a time; `is_paused` says whether
-    one does. A bulk pass pauses for at most `max_pause_s` in total.
+    An urgent pass needs one core, so only one other pass pauses at a time; `is_paused` says whether
+    one does. A pass pauses for at most `max_pause_s` in total.
     """
 
     def __init__(self, max_pause_s: float = MAX_PAUSE_S) -> None:
@@ -42,8 +40,8 @@ class Preemption:
                 self._changed.notify_all()
 
     @contextmanager
-    def bulk(self) -> Iterator[None]:
-        """Context of a bulk pass, on the thread that computes it."""
+    def yielding(self) -> Iterator[None]:
+        """Context of a pass that yields, on the thread that computes it."""
         self._thread.left_s = self.max_pause_s
         try:
             yield
@@ -51,7 +49,7 @@ class Preemption:
             self._thread.left_s = 0.0
 
     def preemption_point(self) -> None:
-        """Pause a bulk pass, which calls this between operators, while an urgent pass runs."""
+        """Pause a yielding pass, which calls this between operators, while an urgent pass runs."""
         left_s: float = getattr(self._thread, "left_s", 0.0)
         if not self._urgent or left_s <= 0:  # without the lock: usually there is no urgent pass
             return

@@ -23,6 +23,7 @@ from classwire_server.engine.latency_profile import (
     LatencyProfile,
     measure_profile,
 )
+from classwire_server.engine.stages import stage
 from classwire_server.errors import ConfigError
 
 from .calibration import calibration_texts
@@ -34,7 +35,6 @@ from .parity import ParityCheck, check_by_direct_use, check_by_engine
 from .precisions import in_first_precision, in_precision, prepacked
 from .processor import faster_than_float32, this_processor
 from .sample import sample_of
-from .stages import stage
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +121,8 @@ def prepare(source: ModelSource, config: ServerConfig, device: str) -> Prepared:
 def select(source: ModelSource, config: ServerConfig, device: str) -> Selection:
     """Read a checkpoint, choose its engine by measurement, and warm the engine up.
 
-    Raises ConfigError for a missing device, and CheckpointError for a checkpoint that cannot be
-    served.
+    For tests and benchmarks: a worker takes both steps in EngineStart. Raises ConfigError for a
+    missing device, and CheckpointError for a checkpoint that cannot be served.
     """
     return measured(prepare(source, config, device))
 

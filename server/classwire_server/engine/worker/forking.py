@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from classwire_server.engine.selection.stages import stage
+from classwire_server.engine.stages import stage
 
 from . import fork_server
 from .fork_protocol import CannotFork, Fork, Forked, Reap, receive_descriptors, send_descriptors

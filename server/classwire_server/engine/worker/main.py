@@ -18,7 +18,7 @@ from classwire_server.engine import Execution
 from classwire_server.engine.cores import lower_priority
 from classwire_server.engine.forward.preemption import MAX_PAUSE_S, PREEMPTION
 from classwire_server.engine.packing import PackedTexts
-from classwire_server.engine.selection.stages import stage
+from classwire_server.engine.stages import stage
 from classwire_server.errors import StartError, telling_line
 
 from .protocol import (
@@ -150,7 +150,7 @@ class _Worker:
             thread.join()
 
     def _change_over(self) -> None:
-        from classwire_server.engine.compilation.changeover import compiled
+        from classwire_server.engine.selection.changeover import compiled
 
         found = compiled(self._selection, self._job.source, self._job.config)
         if found is not None:
@@ -166,7 +166,7 @@ class _Worker:
 
     @contextmanager
     def _on_lane(self, work: Work) -> Iterator[None]:
-        with self._free_lanes, PREEMPTION.bulk() if work.terms.bulk else nullcontext():
+        with self._free_lanes, PREEMPTION.yielding() if work.terms.yields else nullcontext():
             yield
 
     def _urgently(self, _: Work) -> AbstractContextManager[None]:

@@ -19,7 +19,7 @@ from .protocol import Begun, Computed, Failed, Late, Work
 Answer = Begun | Computed | Late | Failed
 
 _WORK = struct.Struct("<???xdII4x")
-"""urgent, bulk, settled, begin_by_s, texts, tokens; then the four arrays of the texts."""
+"""urgent, yields, settled, begin_by_s, texts, tokens; then the four arrays of the texts."""
 _COMPUTED = struct.Struct("<cxHddII4x")
 """Kind, length of the traits, inference_s, began_s, texts, labels; then the traits and the logits.
 """
@@ -32,7 +32,7 @@ def work_bytes(work: Work) -> bytes:
     texts, terms = work.texts, work.terms
     head = _WORK.pack(
         terms.urgent,
-        terms.bulk,
+        terms.yields,
         terms.settled,
         terms.begin_by_s,
         len(texts.order),
@@ -44,14 +44,14 @@ def work_bytes(work: Work) -> bytes:
 
 def work_of(raw: bytes) -> Work:
     """The batch of these bytes."""
-    urgent, bulk, settled, begin_by_s, texts, tokens = _WORK.unpack_from(raw)
+    urgent, yields, settled, begin_by_s, texts, tokens = _WORK.unpack_from(raw)
     # A copy, since torch wants arrays that may be written.
     values = np.frombuffer(raw, np.int64, offset=_WORK.size).copy()
     bounds, order = 2 * tokens, 2 * tokens + texts + 1
     packed = PackedTexts(
         values[:tokens], values[tokens:bounds], values[bounds:order], values[order:]
     )
-    return Work(packed, Terms(urgent, bulk, begin_by_s, settled))
+    return Work(packed, Terms(urgent, yields, begin_by_s, settled))
 
 
 def answer_bytes(answer: Answer) -> bytes:

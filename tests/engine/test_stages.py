@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from classwire_server.engine.selection import stages
+from classwire_server.engine import stages
 from tests.contract.engines import eventually
 
 

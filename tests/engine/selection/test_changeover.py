@@ -16,9 +16,9 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation, Execution
-from classwire_server.engine.compilation import changeover
 from classwire_server.engine.compilation import export as compilation
 from classwire_server.engine.compilation import process as compile_process
+from classwire_server.engine.selection import changeover
 from classwire_server.engine.selection.choice import Selection, select
 from classwire_server.engine.worker.pool import launch
 from classwire_server.errors import CompileError

@@ -7,9 +7,10 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation, Precision
 from classwire_server.engine.forward.packed import PackedEngine
 from classwire_server.engine.forward.runner import Runner
-from classwire_server.engine.selection.calibration import is_as_close
-from classwire_server.engine.selection.choice import Selection
 from classwire_server.errors import CompileError, telling_line
+
+from .calibration import is_as_close
+from .choice import Selection
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,8 @@ def compiled(
 def _compiled_engine(
     selection: Selection, source: ModelSource, config: ServerConfig
 ) -> PackedEngine:
-    from .artefacts import cached_engine
-    from .process import compile_elsewhere
+    from classwire_server.engine.compilation.artefacts import cached_engine
+    from classwire_server.engine.compilation.process import compile_elsewhere
 
     plain, lanes = selection.engine, selection.division.lanes
     if not isinstance(plain, PackedEngine):
