@@ -32,7 +32,7 @@ packages of lower layers, and none of its own layer.
 
 CLIENT_LAYERS = ("contract", "results", "_calls", "_connection", "_streaming", "_drop_ins", "cli")
 """The client's packages, lowest layer first."""
-=======
+
 ENGINE_LAYERS = (
     {"cgroup", "latency_profile", "packing", "stages"},
     {"cores"},
