@@ -47,6 +47,7 @@ from .served import CLASSWIRE, Served
 from .workload import SPECIAL_TOKENS
 
 JOINED_REVIEWS = 12
+"""Reviews of a joined text, to make it longer than the 512 tokens of the embedded checkpoint."""
 
 
 def table_of_reviews(readings: Iterable[Reading], reviews: Sequence[Review], tokens: int) -> str:
