@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import accuracy, tables
+from .instrument import end_on_sigterm
 from .machine import machine
 from .peers import tables as comparison
 from .plan import FULL, SHORT
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for checkpoints and compiled models")
     parser.add_argument("--reviews", type=Path, help="folder of the training data, for accuracy")
     arguments = parser.parse_args()
+    end_on_sigterm()
     plan = SHORT if arguments.short else FULL
     plan = dataclasses.replace(plan, rounds=arguments.rounds or plan.rounds)
     parts = arguments.only or (SHORT_PARTS if arguments.short else PARTS)

@@ -7,6 +7,7 @@ child, `Instrument` calls them from the parent, with one JSON object per line.
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ END_TIMEOUT_S = 10.0
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 
-class Failed(RuntimeError):
+class MeasurementError(RuntimeError):
     """A measurement failed; the message gives the reason."""
 
 
@@ -48,10 +49,10 @@ class Instrument:
         self.pid = self._process.pid
 
     def ask(self, function: str, **arguments: Any) -> Any:
-        """Call a function of the instrument and wait for its result. Raises Failed."""
+        """Call a function of the instrument and wait for its result. Raises MeasurementError."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with suppress(BrokenPipeError):  # the missing answer below raises Failed
+        with suppress(BrokenPipeError):  # the missing answer below raises MeasurementError
             self._process.stdin.write(json.dumps([function, arguments]) + "\n")
             self._process.stdin.flush()
         with selectors.DefaultSelector() as ready:
@@ -60,10 +61,10 @@ class Instrument:
                 self._process.kill()
         line = self._process.stdout.readline()
         if not line:
-            raise Failed(f"{self.module} ended or timed out during {function}")
+            raise MeasurementError(f"{self.module} ended or timed out during {function}")
         answer = json.loads(line)
         if "failure" in answer:
-            raise Failed(f"{function}: {answer['failure']}")
+            raise MeasurementError(f"{function}: {answer['failure']}")
         return answer["result"]
 
     def __enter__(self) -> Self:
@@ -98,6 +99,11 @@ def serve(functions: Mapping[str, Callable[..., Any]]) -> None:
             first = (str(error).splitlines() or [""])[0]
             answer = {"failure": f"{type(error).__name__}: {first}"}
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM end this program by SystemExit, so that it ends its children first."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def pin(pid: int, cores: Iterable[int]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoints import BERT_BASE, save
-from .instrument import Instrument, pin
+from .instrument import Instrument, end_on_sigterm, pin
 from .progress import Say, progress
 from .served import CLASSWIRE, ECHO, Served
 from .server_tables import lone
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for the checkpoint")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    end_on_sigterm()
     with ExitStack() as ends:
         work = arguments.work or Path(ends.enter_context(tempfile.TemporaryDirectory()))
         folder = work / BERT_BASE.name

@@ -29,6 +29,7 @@ from training.data import STARS, Review, load_reviews, split_by_group
 from training.evaluation import quality
 
 from .figures import digits, ratio
+from .instrument import end_on_sigterm
 from .machine import in_words, machine
 from .markdown import table
 from .progress import progress
@@ -46,6 +47,7 @@ from .served import CLASSWIRE, Served
 from .workload import SPECIAL_TOKENS
 
 JOINED_REVIEWS = 12
+"""Reviews of a joined text, to make it longer than the 512 tokens of the embedded checkpoint."""
 
 
 def table_of_reviews(readings: Iterable[Reading], reviews: Sequence[Review], tokens: int) -> str:
@@ -168,6 +170,7 @@ def main() -> None:
     parser.add_argument("--window-tokens", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
+    end_on_sigterm()
     held_out = split_by_group(load_reviews(args.folder)).test
     at = machine()
     print(f"{datetime.now(UTC).date()}, {in_words(at)}, torch {at['torch']}", flush=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 from .checkpoints import BERT_SLICE, SMALL
 from .figures import digits
-from .instrument import Failed, Instrument, processor_s
+from .instrument import Instrument, MeasurementError, end_on_sigterm, processor_s
 from .plan import FULL
 from .served import CLASSWIRE, ECHO, Served
 from .suite import Suite
@@ -63,7 +63,7 @@ def shares_of_a_pass(folder: Path, cache: Path) -> dict[str, float]:
     )
     changed = compiled(select(source, config, "cpu"), source, config)
     if changed is None:
-        raise Failed("no compiled engine on this machine")
+        raise MeasurementError("no compiled engine on this machine")
     runner, _ = changed
     batch = pack(encodings(mixed().first(12).lengths))
     for _ in range(3):
@@ -128,6 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, help="folder for checkpoints and compiled models")
     arguments = parser.parse_args()
+    end_on_sigterm()
     with ExitStack() as ends:
         work = arguments.work or Path(ends.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)

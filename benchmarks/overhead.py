@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Self
 from classwire_server.observability.metrics.workers import Usage
 
 from .figures import figure, ratio
-from .instrument import Instrument
+from .instrument import Instrument, end_on_sigterm
 from .machine import in_words, machine
 from .served import CLASSWIRE, COLLECTOR, Served
 
@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=800, help="texts in each sample")
     parser.add_argument("--in-flight", type=int, default=64, help="texts in flight, at least 32")
     arguments = parser.parse_args()
+    end_on_sigterm()
     found = measure(arguments.of, arguments.rounds, arguments.texts, arguments.in_flight)
     at = machine()
     print(f"{datetime.now(UTC).date()}, {in_words(at)}, ", end="")

@@ -60,7 +60,7 @@ FEWER = 8
 class Plan:
     """The extent of a run: full, or short enough for two minutes.
 
-    Windows, Rank and zero-shot take `turns` with batches in each round.
+    Windows, Rank and zero-shot take `turns` with batches in each round, fewer on a slow processor.
     """
 
     name: str

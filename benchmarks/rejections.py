@@ -19,7 +19,7 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire_server.observability.metrics.workers import Usage
 
 from .figures import figure, ratio
-from .instrument import Failed
+from .instrument import MeasurementError, end_on_sigterm
 from .machine import in_words, machine
 from .served import CLASSWIRE, ECHO, Served
 
@@ -47,7 +47,10 @@ class Subject(NamedTuple):
     code: grpc.StatusCode
 
     def cost_us(self, calls: int) -> float:
-        """Return the server's processor time per call; raises Failed for another status code."""
+        """Return the server's processor time per call, in microseconds.
+
+        Raises MeasurementError for another status code.
+        """
         before_us = _cpu_us(self.rejecting.server)
         _expect_rejections(self.rejecting.method, calls, self.code)
         return (_cpu_us(self.rejecting.server) - before_us) / calls
@@ -91,13 +94,13 @@ def _expect_rejections(method: Any, calls: int, code: grpc.StatusCode) -> None:
     for _ in range(IN_FLIGHT):
         places.acquire()
     if others := set(codes) - {code}:
-        raise Failed(f"not rejected: {others}")
+        raise MeasurementError(f"not rejected: {others}")
 
 
 def _cpu_us(server: Served) -> float:
     usage = Usage.of(server.pid)
     if usage is None:
-        raise Failed("the system does not report processor time")
+        raise MeasurementError("the system does not report processor time")
     return 1e6 * usage.cpu_s
 
 
@@ -109,6 +112,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--calls", type=int, default=3_000, help="calls in each sample")
     arguments = parser.parse_args()
+    end_on_sigterm()
     found: dict[str, list[float]] = {}
     with ExitStack() as ends:
         subjects = (

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from .instrument import Failed, children, descendants, pin
+from .instrument import MeasurementError, children, descendants, pin
 
 START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 20.0
@@ -27,7 +27,7 @@ class Served:
 
     `environment` is added to that of this process. `start_s` is the time from start to `serving`,
     `admin` and `metrics` are the addresses of these ports, "" for none.
-    Raises Failed, with the last line of the log, if the server ends before it serves.
+    Raises MeasurementError, with the last line of the log, if the server ends before it serves.
     """
 
     def __init__(self, *command: str, environment: Mapping[str, str] | None = None) -> None:
@@ -69,10 +69,10 @@ class Served:
         return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
 
     def pin(self, server: Iterable[int], workers: Iterable[int]) -> None:
-        """Pin the server's process and its models' processes to cores."""
-        own, *models = self.pids
+        """Pin the server's process to cores, and to others the workers and what forks them."""
+        own, *below = self.pids
         pin(own, server)
-        for pid in models:
+        for pid in below:
             pin(pid, workers)
 
     def memory_bytes(self) -> int:
@@ -108,7 +108,7 @@ class Served:
         line = self._process.stdout.readline().decode().strip() if in_time else ""
         if not line.startswith(prefix):
             last = (self.log.strip().splitlines() or ["no log"])[-1]
-            raise Failed(f"the server did not start: {last}")
+            raise MeasurementError(f"the server did not start: {last}")
         return line.removeprefix(prefix)
 
     def _stop(self) -> None:
@@ -126,12 +126,12 @@ class Served:
 def pss_bytes(pid: int) -> int:
     """Return a process's PSS: pages that n processes share count 1/n (proc(5), smaps_rollup).
 
-    Raises Failed if the system does not report it.
+    Raises MeasurementError if the system does not report it.
     """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError as error:
-        raise Failed(f"memory: {error.strerror}") from None
+        raise MeasurementError(f"memory: {error.strerror}") from None
     return 1_024 * int(re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)[1])  # type: ignore[index]
 
 

@@ -50,7 +50,7 @@ def serve_and_load(
     cores: Sequence[int],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Measure every call in each round. Raises Failed if the server does not start."""
+    """Measure every call in each round. Raises MeasurementError if the server does not start."""
     first, last = (cores[:1], cores[-1:]) if serving.is_pinned else (cores, cores)
     options = ["--model", f"m={serving.folder}", "--precision", serving.precision]
     options += ["--compile", "--compile-cache", str(cache)]

@@ -19,7 +19,7 @@ from classwire.admin.v1.admin_pb2_grpc import AdminServiceStub
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 
-from .instrument import Failed, seconds_of
+from .instrument import MeasurementError, seconds_of
 from .plan import BARE_IMPORT
 from .progress import Say
 from .served import CLASSWIRE, Served, seconds_to_import
@@ -96,14 +96,14 @@ def answer(target: str) -> None:
 
 
 def load_model(admin: str, name: str, folder: Path) -> float:
-    """Load a further model into a running server; returns the seconds. Raises Failed."""
+    """Load a further model into a running server; returns the seconds. Raises MeasurementError."""
     request = LoadModelRequest(name=name, checkpoint=str(folder))
     with grpc.insecure_channel(admin) as channel:
         load = AdminServiceStub(channel).LoadModel
         try:
             return seconds_of(lambda: list(load(request, timeout=ANSWER_TIMEOUT_S)))
         except grpc.RpcError as error:
-            raise Failed(f"a second model: {error.details()}") from None
+            raise MeasurementError(f"a second model: {error.details()}") from None
 
 
 def seconds_until_back(server: Served) -> float:
@@ -133,7 +133,9 @@ def _calls(target: str) -> Iterator[pb.ClassifyResponse]:
                 response = stub.Classify(request, timeout=ANSWER_TIMEOUT_S)
             except grpc.RpcError as error:
                 if time.monotonic() > give_up_s:
-                    raise Failed(f"no answer after {ANSWER_TIMEOUT_S:g} s: {error}") from None
+                    raise MeasurementError(
+                        f"no answer after {ANSWER_TIMEOUT_S:g} s: {error}"
+                    ) from None
                 time.sleep(POLL_S)
             else:
                 yield response

@@ -12,11 +12,9 @@ from typing import Any
 
 from classwire_server.config.server_config import EMBEDDED_FOLDER
 
-from . import checkpoints, lone, memory, windows
+from . import checkpoints, lone, long_calls, memory
 from .checkpoints import BERT_BASE, BERT_ENGLISH, SMALL, TINY, Shape
-from .figures import quantile
-from .instrument import Failed, Instrument
-from .load import TIMEOUT_S
+from .instrument import Instrument, MeasurementError
 from .machine import has_bfloat16
 from .peers.comparison import Comparison
 from .plan import (
@@ -29,9 +27,9 @@ from .plan import (
     Plan,
     fewer,
 )
-from .served import CLASSWIRE, Served
 from .serving import Serving, serve_and_load
 from .start import Starts
+from .windows import NLI_LABELS
 from .workload import mixed
 
 BUSY_THREADS = 4
@@ -161,44 +159,11 @@ class Suite:
         return {"tokens": BUSY_TOKENS, "threads": BUSY_THREADS, "worker": worker, "here": here}
 
     def windows(self) -> dict[str, Any]:
-        """Measure windows, Rank and zero-shot in turns with batches of the same inputs, and short
-        calls next to a text of many windows.
-
-        Server and load run on the first core, and the worker on the last.
-        """
-        plan = self.plan
-        of = SMALL if plan.is_short else plan.shape
-        shape = dataclasses.replace(of, name=f"{of.name}, NLI", labels=windows.NLI_LABELS)
-        folder, lengths = str(self.folder(shape)), [CALL_TOKENS] * plan.interactive_calls
-        command = [*CLASSWIRE, "--model", f"m={folder}", "--lanes", "1", "--threads", "1"]
-        command += ("--max-text-bytes", "1000000", "--default-timeout-s", str(TIMEOUT_S))
-        compared: dict[str, dict[str, list[float]]] = {}
-        p99_s: dict[str, list[float]] = {"idle": [], "bulk": [], "interactive": []}
-        with (
-            Served(*command) as server,
-            Instrument("benchmarks.windows", self._first) as turns,
-            Instrument("benchmarks.load", self._first) as load,
-        ):
-            server.pin(self._first, self._last)
-            short = {"target": server.target, "shape": "unary", "lengths": lengths, "in_flight": 1}
-            for call in windows.CALLS:
-                turns.ask("compare", target=server.target, call=call, repetitions=1)  # warms up
-            for turn in range(plan.rounds):
-                for call in windows.CALLS:
-                    self._say(f"windows: round {turn + 1} of {plan.rounds}: {call}")
-                    how = {"call": call, "repetitions": plan.turns}
-                    taken = turns.ask("compare", target=server.target, **how)
-                    for side, seconds in taken.items():
-                        compared.setdefault(call, {}).setdefault(side, []).append(seconds)
-                for state in p99_s:
-                    self._say(f"windows: round {turn + 1} of {plan.rounds}: calls, {state}")
-                    if state != "idle":
-                        turns.ask("begin", target=server.target, priority=state)
-                    latencies_s = load.ask("run", **short)["latencies_s"]
-                    p99_s[state].append(quantile(latencies_s, 0.99))
-                    if state != "idle":
-                        turns.ask("end")
-        return {"checkpoint": of.name, "compared": compared, "p99_s": p99_s}
+        """Measure calls that the model gets as many inputs, and short calls next to them."""
+        of = SMALL if self.plan.is_short else self.plan.shape
+        shape = dataclasses.replace(of, name=f"{of.name}, NLI", labels=NLI_LABELS)
+        taken = long_calls.measure(self.folder(shape), self.plan, self._say)
+        return {"checkpoint": of.name, **taken}
 
     def memory(self) -> dict[str, Any]:
         """Measure the memory of servers with their workers, at rest after calls."""
@@ -247,6 +212,6 @@ class Suite:
         """Record a failure of the block in the result, and continue."""
         try:
             yield
-        except Failed as failure:
+        except MeasurementError as failure:
             self.missing.append(f"{what}: {failure}")
             self._say(f"missing: {what}: {failure}")

@@ -6,6 +6,7 @@ import functools
 import random
 import statistics
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.windows import lay
 
 from . import checkpoints
-from .instrument import Failed, seconds_of, serve
+from .instrument import MeasurementError, seconds_of, serve
 from .load import TIMEOUT_S
 from .workload import SPECIAL_TOKENS
 
@@ -28,6 +29,8 @@ BUSY_WINDOWS = 64
 BUSY_TOKENS = ROOM + (BUSY_WINDOWS - 1) * (ROOM - OVERLAP_TOKENS) + SPECIAL_TOKENS
 DOCUMENTS, DOCUMENT_WORDS, QUERY_WORDS = 100, 48, 8
 CANDIDATES, ZERO_SHOT_WORDS = 20, 100
+TURNS_S = 30.0
+"""Bounds a round on a slow processor, where one turn of BERT-base may take longer."""
 
 IN_WINDOWS: dict[str, Any] = {
     "truncation": pb.TRUNCATION_WINDOWS,
@@ -86,14 +89,20 @@ CALLS: dict[str, Callable[[list[str]], Compared]] = {
 }
 
 
-def compare(target: str, call: str, repetitions: int) -> dict[str, float]:
-    """Return the median seconds of a call, and of a batch of its inputs, with equal texts."""
+def compare(target: str, call: str, turns: int) -> dict[str, float]:
+    """Return the median seconds of a call, and of a batch of its inputs, with equal texts.
+
+    They take `turns`, or fewer: none begins after TURNS_S.
+    """
     drawn, vocabulary = random.Random(0), checkpoints.words()
     call_s: list[float] = []
     batch_s: list[float] = []
     with grpc.insecure_channel(target) as channel:
         stub = ClassifyServiceStub(channel)
-        for turn in range(repetitions):
+        until_s = time.monotonic() + TURNS_S
+        for turn in range(turns):
+            if turn and time.monotonic() > until_s:
+                break
             compared = CALLS[call](drawn.sample(vocabulary, TEXT_TOKENS))
             batch = pb.BatchClassifyRequest(inputs=compared.inputs)
             timed = [
@@ -141,7 +150,7 @@ class LongTexts:
                 except grpc.FutureCancelledError:
                     return
                 except grpc.RpcError:
-                    raise Failed(f"{self._call.code()}: {self._call.details()}") from None
+                    raise MeasurementError(f"{self._call.code()}: {self._call.details()}") from None
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 WHEELS, SITE = ROOT / "wheels", ROOT / ".gpu"
 LIMIT_S = 415.0
 INSTALL_S, TESTS_S = 40.0, 180.0
+"""Limits of all steps, of the installation and of the tests. The benchmark gets the rest."""
 SOURCES = {"classwire": ROOT / "client", "classwire_server": ROOT / "server"}
 
 

@@ -23,6 +23,7 @@ from .pages import ROOT
 
 WHEELS = ROOT / "wheels"
 MOST_MB = 40
+"""Keeps the folder small enough to copy with the checkout."""
 ON_THE_MACHINE = ("torch", "transformers", "tokenizers", "safetensors", "sentencepiece", "numpy")
 """Packages that belong together there. Their own needs are there too."""
 FOR_TESTS = ("pytest", "pytest-timeout")

@@ -1,6 +1,5 @@
 """Workers for tests: forked, with or without a fault, or in the test's own process."""
 
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,10 +23,6 @@ from classwire_server.engine.worker import main as worker
 from classwire_server.engine.worker.forking import FORK_SERVER, ForkedWorker
 from classwire_server.engine.worker.protocol import Link
 from classwire_server.tokenization import Encoding
-
-forks = multiprocessing.get_context("forkserver")
-forks.set_forkserver_preload(["tests.preloaded"])
-"""Forks from a process that has also started a model, for servers that hold their model."""
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.instrument import end_on_sigterm
 from benchmarks.machine import machine
 from benchmarks.progress import progress
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--budget-s", type=float, default=BUDGET_S, help="seconds for all parts")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     arguments = parser.parse_args()
+    end_on_sigterm()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         sys.exit("torch sees no CUDA device; --device cpu tries the script in small sizes")
     until_s = time.monotonic() + arguments.budget_s

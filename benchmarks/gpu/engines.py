@@ -26,18 +26,18 @@ from classwire_server.engine.forward.runner import Runner
 from classwire_server.engine.packing import PackedTexts, pack
 from classwire_server.errors import telling_line
 
-from .parts import redirect, say
-from .plan import PLANS, Plan
+from .parts import emit, redirect
+from .plan import PLANS, GpuPlan
 
 LONGEST = 512
 LANES = 2
 MIXED_BATCH_TOKENS = 16_384
 
 
-class Bench:
+class EngineBenchmark:
     """A classifier in the plan's precision on a device. For one thread."""
 
-    def __init__(self, plan: Plan, device: str) -> None:
+    def __init__(self, plan: GpuPlan, device: str) -> None:
         self.plan = plan
         self.device = device
         model = checkpoints.build(plan.shape).to(device)  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ class Bench:
         """Say what is measured."""
         if self.device.startswith("cuda"):
             choice = gpu_attention(self.plan.precision, self.device)
-            say("attention", value=choice.value, why=choice.why)
+            emit("attention", value=choice.value, why=choice.why)
 
     def ceilings(self) -> None:
         """Measure a large product of matrices, and the products of one layer at full batches."""
@@ -76,7 +76,7 @@ class Bench:
         for length, tokens in itertools.product(self.plan.lengths, self.plan.batch_tokens):
             batch = batch_of([length] * (tokens // length))
             rates = self._rates(self.engine, batch)
-            say("rate", length=length, batch_tokens=tokens, tokens_per_s=rates, lanes=1)
+            emit("rate", length=length, batch_tokens=tokens, tokens_per_s=rates, lanes=1)
         length, tokens = self.plan.lengths[-2], self.plan.batch_tokens[-2]
         batch = batch_of([length] * (tokens // length))
         with ThreadPoolExecutor(LANES) as lanes:
@@ -86,7 +86,7 @@ class Bench:
                     done.result()
 
             rates = self._timed(both, LANES * len(batch.ids))
-        say("rate", length=length, batch_tokens=tokens, tokens_per_s=rates, lanes=LANES)
+        emit("rate", length=length, batch_tokens=tokens, tokens_per_s=rates, lanes=LANES)
 
     def graphs(self) -> None:
         """Measure lone texts and small batches with graphs and without."""
@@ -95,9 +95,9 @@ class Bench:
         try:
             started_s = time.perf_counter()
             graphed = with_graphs(self.engine, LONGEST)
-            say("graphs", seconds=time.perf_counter() - started_s, why="")
+            emit("graphs", seconds=time.perf_counter() - started_s, why="")
         except Exception as error:  # the figures without graphs still count
-            say("graphs", seconds=0.0, why=telling_line(error))
+            emit("graphs", seconds=0.0, why=telling_line(error))
             return
         self._lone("with", graphed)
         sizes = buckets(LONGEST, max(self.plan.small_batches))
@@ -114,7 +114,7 @@ class Bench:
             for batch in packed:
                 self.engine.run(batch)
 
-        say("mixed", engine="Classwire", tokens_per_s=self._timed(ours, tokens))
+        emit("mixed", engine="Classwire", tokens_per_s=self._timed(ours, tokens))
         model: Any = self.engine.model.unpack()
         attention = model.config._attn_implementation
         by_length = sorted(texts, key=lambda text: len(text.ids))
@@ -129,7 +129,7 @@ class Bench:
             for order, ordered in (("padded", texts), ("sorted", by_length)):
                 rows = [padded(batch) for batch in in_batches(ordered, size)]
                 name = f"transformers, {attention}, {order} by {size}"
-                say("mixed", engine=name, tokens_per_s=self._timed(partial(run, rows), tokens))
+                emit("mixed", engine=name, tokens_per_s=self._timed(partial(run, rows), tokens))
 
     def _lone(self, graphs: str, runner: Runner) -> None:
         for tokens in self.plan.lone_tokens:
@@ -137,13 +137,13 @@ class Bench:
             runner.run(text)
             times_s = [seconds_of(partial(runner.run, text)) for _ in range(self.plan.lone_runs)]
             p50_ms, p95_ms = (1e3 * quantile(times_s, share) for share in (0.5, 0.95))
-            say("lone", graphs=graphs, tokens=tokens, p50_ms=p50_ms, p95_ms=p95_ms)
+            emit("lone", graphs=graphs, tokens=tokens, p50_ms=p50_ms, p95_ms=p95_ms)
 
     def _small(self, graphs: str, runner: Runner) -> None:
         for tokens in self.plan.small_batches:
             length = min(64, tokens)
             rates = self._rates(runner, batch_of([length] * (tokens // length)))
-            say("small", graphs=graphs, batch_tokens=tokens, tokens_per_s=rates)
+            emit("small", graphs=graphs, batch_tokens=tokens, tokens_per_s=rates)
 
     def _rates(self, runner: Runner, batch: PackedTexts) -> list[float]:
         return self._timed(lambda: runner.run(batch), len(batch.ids))
@@ -172,7 +172,7 @@ class Bench:
             self._synchronize()
 
         rates = self._timed(ten, 10 * operations)
-        say("ceiling", name=name, flops=rates)
+        emit("ceiling", name=name, flops=rates)
 
     def _synchronize(self) -> None:
         if self.device.startswith("cuda"):
@@ -194,13 +194,13 @@ def main() -> None:
     if device == "cuda":
         device = "cuda:0"
     torch.set_num_threads(1)
-    bench = Bench(plan, device)
+    bench = EngineBenchmark(plan, device)
     bench.about()
     for measure in (bench.rates, bench.graphs, bench.transformers, bench.ceilings):
         try:
             measure()
         except Exception as error:  # the other figures still count
-            say("missing", name=measure.__name__, why=telling_line(error))
+            emit("missing", name=measure.__name__, why=telling_line(error))
 
 
 if __name__ == "__main__":

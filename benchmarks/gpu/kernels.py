@@ -10,8 +10,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from classwire_server.engine.forward.runner import Runner
 
-from .engines import Bench, batch_of
-from .parts import redirect, say
+from .engines import EngineBenchmark, batch_of
+from .parts import emit, redirect
 from .plan import GOAL_TOKENS, PLANS
 
 RUNS = 5
@@ -37,9 +37,9 @@ def measure(name: str, runner: Runner, lengths: Sequence[int], device: str) -> N
     averages: list[Any] = [each for each in found.key_averages() if each.device_type == kind]
     events = sorted(averages, key=lambda event: -getattr(event, field))
     total_us = sum(getattr(event, field) for event in events) / RUNS
-    say("pass", batch=name, total_us=total_us)
+    emit("pass", batch=name, total_us=total_us)
     for event in events[:MOST]:
-        say(
+        emit(
             "kernel",
             batch=name,
             kernel=event.key[:80],
@@ -54,7 +54,7 @@ def main() -> None:
     plan, device = PLANS[sys.argv[1]], sys.argv[2]
     device = "cuda:0" if device == "cuda" else device
     torch.set_num_threads(1)
-    engine = Bench(plan, device).engine
+    engine = EngineBenchmark(plan, device).engine
     full = plan.batch_tokens[-2] // GOAL_TOKENS
     measure("full batch", engine, [GOAL_TOKENS] * full, device)
     measure("lone text", engine, [GOAL_TOKENS], device)

@@ -60,7 +60,7 @@ def run(module: str, arguments: list[str], limit_s: float, found: Callable[[Find
             os.killpg(process.pid, signal.SIGKILL)
         code = process.wait()
         reader.join()
-    return f"ended with exit code {code}" if code > 0 else ""
+    return f"ended with exit code {code}" if code else ""
 
 
 def _read(process: "subprocess.Popen[str]", lines: "queue.SimpleQueue[str | None]") -> None:
@@ -72,7 +72,7 @@ def _read(process: "subprocess.Popen[str]", lines: "queue.SimpleQueue[str | None
     lines.put(None)
 
 
-def say(what: str, **values: Any) -> None:
+def emit(what: str, **values: Any) -> None:
     """Print a finding. Called by a part; the rest of its output goes to standard error."""
     print(json.dumps({"what": what, **values}), file=_ANSWERS, flush=True)
 

@@ -19,7 +19,7 @@ GOAL_SERVED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Plan:
+class GpuPlan:
     """The extent of a run. Each rate takes about `seconds`, divided into `rounds`."""
 
     name: str
@@ -35,11 +35,11 @@ class Plan:
     matrix: int
     seconds: float
     rounds: int
-    served: "Serving"
+    served: "ServerLoad"
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServerLoad:
     """Servers on one device. Each gets `loads` streams of `texts` texts, from a process each."""
 
     servers: tuple[int, ...]
@@ -49,7 +49,7 @@ class Serving:
     lone_calls: int
 
 
-FULL = Plan(
+FULL = GpuPlan(
     name="full",
     shape=BERT_BASE,
     precision=Precision.BFLOAT16,
@@ -63,9 +63,9 @@ FULL = Plan(
     matrix=8_192,
     seconds=0.6,
     rounds=3,
-    served=Serving(servers=(1, 4), loads=2, texts=12_288, in_flight=2_048, lone_calls=300),
+    served=ServerLoad(servers=(1, 4), loads=2, texts=12_288, in_flight=2_048, lone_calls=300),
 )
-TRIAL = Plan(
+TRIAL = GpuPlan(
     name="trial",
     shape=Shape("tiny", layers=1, hidden=64, heads=1, intermediate=128),
     precision=Precision.FLOAT32,  # half precision is slow on most CPUs
@@ -79,7 +79,7 @@ TRIAL = Plan(
     matrix=128,
     seconds=0.02,
     rounds=2,
-    served=Serving(servers=(1,), loads=2, texts=64, in_flight=32, lone_calls=5),
+    served=ServerLoad(servers=(1,), loads=2, texts=64, in_flight=32, lone_calls=5),
 )
 """For a try on a machine without a GPU."""
 PLANS = {plan.name: plan for plan in (FULL, TRIAL)}

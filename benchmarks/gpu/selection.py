@@ -9,7 +9,7 @@ from benchmarks import checkpoints
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.selection.choice import select
 
-from .parts import redirect, say
+from .parts import emit, redirect
 from .plan import PLANS
 
 
@@ -22,11 +22,11 @@ def main() -> None:
         config = ServerConfig(model=(f"m={folder}",), device=device, precision=plan.precision.value)
         started_s = time.perf_counter()
         selection = select(config.sources[0], config, device)
-    say("selected", seconds=time.perf_counter() - started_s)
+    emit("selected", seconds=time.perf_counter() - started_s)
     for choice in selection.choices:
-        say("choice", name=choice.what, value=choice.value, why=choice.why)
+        emit("choice", name=choice.what, value=choice.value, why=choice.why)
     profile = selection.profile
-    say("profile", tokens=profile.tokens, seconds=profile.seconds, best=profile.best_tokens)
+    emit("profile", tokens=profile.tokens, seconds=profile.seconds, best=profile.best_tokens)
 
 
 if __name__ == "__main__":

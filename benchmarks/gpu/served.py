@@ -13,22 +13,22 @@ from typing import Any
 
 from benchmarks import checkpoints
 from benchmarks.figures import quantile
-from benchmarks.instrument import Failed, Instrument
+from benchmarks.instrument import Instrument, MeasurementError
 from benchmarks.plan import STREAM_32
 from benchmarks.served import CLASSWIRE, Served
 
-from .parts import redirect, say
-from .plan import GOAL_TOKENS, PLANS, Plan
+from .parts import emit, redirect
+from .plan import GOAL_TOKENS, PLANS, GpuPlan
 
 ROUNDS = 2
 QUEUE_TOKENS = 4_000_000
 """Room for all texts in flight: streams may use half of it."""
 
 
-class Bench:
+class ServingBenchmark:
     """Servers and loads of one plan. `folder` has the checkpoint."""
 
-    def __init__(self, plan: Plan, device: str, folder: Path) -> None:
+    def __init__(self, plan: GpuPlan, device: str, folder: Path) -> None:
         self._plan = plan.served
         self._command = (
             *CLASSWIRE, "--model", f"m={folder}", "--device", device,
@@ -43,7 +43,7 @@ class Bench:
             started_s = time.perf_counter()
             starts = [threads.submit(Served, *self._command) for _ in range(servers)]
             running = [ends.enter_context(start.result()) for start in starts]
-            say("started", servers=servers, seconds=time.perf_counter() - started_s)
+            emit("started", servers=servers, seconds=time.perf_counter() - started_s)
             loads = [
                 ends.enter_context(Instrument("benchmarks.load", cores))
                 for _ in range(servers * self._plan.loads)
@@ -55,7 +55,7 @@ class Bench:
                 texts = self._plan.texts if turn >= 0 else max(1, self._plan.texts // 8)
                 samples = list(threads.map(partial(self._stream, texts), loads, targets))
                 if turn >= 0:
-                    say("served", servers=servers, **summary(samples))
+                    emit("served", servers=servers, **summary(samples))
 
     def _stream(self, texts: int, load: Instrument, target: str) -> Any:
         how = {"shape": STREAM_32, "in_flight": self._plan.in_flight}
@@ -67,7 +67,7 @@ class Bench:
         p50_ms, engine_ms = (
             1e3 * quantile(sample[what], 0.5) for what in ("latencies_s", "inference_s")
         )
-        say("lone call", tokens=GOAL_TOKENS, p50_ms=p50_ms, engine_p50_ms=engine_ms)
+        emit("lone call", tokens=GOAL_TOKENS, p50_ms=p50_ms, engine_p50_ms=engine_ms)
 
 
 def summary(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -88,12 +88,12 @@ def main() -> None:
     plan, device = PLANS[sys.argv[1]], sys.argv[2]
     with tempfile.TemporaryDirectory() as folder:
         checkpoints.save(plan.shape, Path(folder))
-        bench = Bench(plan, device, Path(folder))
+        bench = ServingBenchmark(plan, device, Path(folder))
         for servers in plan.served.servers:
             try:
                 bench.measure(servers)
-            except Failed as failure:
-                say("missing", name=f"{servers} servers", why=str(failure))
+            except MeasurementError as failure:
+                emit("missing", name=f"{servers} servers", why=str(failure))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.batching import encodings
-from benchmarks.instrument import Failed, Instrument
+from benchmarks.instrument import Instrument, MeasurementError
 from benchmarks.plan import PRECISIONS, Plan
 from benchmarks.progress import Say
 from benchmarks.workload import mixed
@@ -62,7 +62,7 @@ class Comparison:
     def measure(self, or_missing: OrMissing) -> Result:
         """Return times and deviations by precision and engine.
 
-        Raises Failed if the other engines cannot be installed.
+        Raises MeasurementError if the other engines cannot be installed.
         """
         python = environment.set_up(self.say)
         trained = self.work / "peers" / EMBEDDED_FOLDER.name
@@ -192,7 +192,9 @@ class _Turns:
         expected, actual = np.array(read(exchange).logits), np.array(logits)
         difference = float(np.abs(actual - expected).max())
         if self._precision == "float32" and not difference <= SAME_LOGITS:
-            raise Failed(f"it computes another function: its logits differ by {difference:.1e}")
+            raise MeasurementError(
+                f"it computes another function: its logits differ by {difference:.1e}"
+            )
         deviation: Deviation = measure_deviation(
             expected, actual, Activation.SOFTMAX, ProblemType.SINGLE_LABEL
         )

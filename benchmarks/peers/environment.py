@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.instrument import Failed
+from benchmarks.instrument import MeasurementError
 from benchmarks.progress import Say
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def set_up(say: Say) -> Path:
     """Return the interpreter of an environment with exactly the packages of PINS.
 
     Installs it if it is not there, or PINS or this Python has changed since. That takes minutes.
-    Raises Failed, with the command's output on standard error, if it cannot be installed.
+    Raises MeasurementError, with the command's output on standard error, if it cannot be installed.
     """
     python = FOLDER / "bin" / "python"
     marker = FOLDER / "installed.txt"
@@ -67,7 +67,7 @@ def _step(what: str, *command: str) -> None:
         except BaseException as error:
             os.killpg(process.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
-                raise Failed(f"{what}: not done after {TIMEOUT_S:g} s") from None
+                raise MeasurementError(f"{what}: not done after {TIMEOUT_S:g} s") from None
             raise
     if code:
-        raise Failed(f"{what}: exit code {code}")
+        raise MeasurementError(f"{what}: exit code {code}")

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.instrument import end_on_sigterm
 from benchmarks.machine import machine
 from benchmarks.progress import progress
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("reliability.json"))
     parser.add_argument("--work", type=Path, help="folder for checkpoints")
     arguments = parser.parse_args()
+    end_on_sigterm()
     if unknown := set(arguments.trials) - set(TRIALS):
         parser.error(f"unknown trial: {', '.join(sorted(unknown))}")
     say = progress()

@@ -24,7 +24,7 @@ JSON = {"content-type": "application/json", "grpc-timeout": f"{CALL_TIMEOUT_S:.0
 class BareCallers:
     """Threads that call in a loop until the end of the block; any thread may read the outcomes.
 
-    `outcomes` counts status codes of gRPC, and HTTP statuses by JSON.
+    `outcomes` counts status codes of gRPC; by JSON, HTTP statuses and errors of the connection.
     """
 
     def __init__(self, target: str, known: Known, *, stubs: int, json: int) -> None:
@@ -89,9 +89,14 @@ class BareCallers:
         while not self._end.is_set():
             body = json.dumps({"input": {"text": self._known.text(number)}})
             number += 1
-            connection.request("POST", PATH, body, JSON)
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-            assert "result" in answer or {"code", "message"} <= answer.keys(), answer
-            self._add(f"HTTP {response.status}")
+            try:
+                connection.request("POST", PATH, body, JSON)
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                connection.close()  # the next request opens it again
+                self._add(type(error).__name__)
+                continue
+            is_answer = "result" in answer or {"code", "message"} <= answer.keys()
+            self._add(f"HTTP {response.status}" if is_answer else "other JSON")
         connection.close()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks import checkpoints
-from benchmarks.instrument import Failed, serve
+from benchmarks.instrument import MeasurementError, serve
 from classwire import ClasswireError, Client
 
 TEXTS_EACH = 64
@@ -37,13 +37,13 @@ class BusyCallers:
     def end(self) -> list[tuple[float, int]]:
         """End the callers, and return the monotonic time and the tokens of each answer.
 
-        Raises Failed when a call has failed.
+        Raises MeasurementError when a call has failed.
         """
         self._ends.set()
         for thread in self._threads:
             thread.join(END_TIMEOUT_S)
         if self._failure:
-            raise Failed(self._failure)
+            raise MeasurementError(self._failure)
         return self._answers
 
     def _call(self, client: Client, model: str, texts: Sequence[str]) -> None:

@@ -24,14 +24,19 @@ WHILE_IT_FORKS_S = (0.08, 0.16)
 """Time from the kill of a worker to that of the fork server: the worker restarts after 0.1 s."""
 
 FULL, SHORT = 10, 1
+"""Servers one after the other, each with two kills."""
 
 
 @dataclass
 class Counts:
-    """Kills of a fork server, the workers that stayed, and those that came back."""
+    """Kills of a fork server, the workers that stayed, and those that came back.
+
+    `failed` counts the texts that failed around the kills of idle fork servers.
+    """
 
     idle: int = 0
     stayed: int = 0
+    failed: int = 0
     forking: int = 0
     back: int = 0
 
@@ -47,6 +52,7 @@ def kill_fork_servers(plan: Plan, report: Report) -> None:
     assert ledger is not None
     what = f"fork servers killed while idle, {counts.idle}: workers that go on"
     report.add(what, str(counts.idle), counts.stayed, counts.stayed == counts.idle)
+    report.add("texts that fail meanwhile", "0", counts.failed, not counts.failed)
     what = f"fork servers killed about when they fork, {counts.forking}: models that come back"
     report.add(what, str(counts.forking), counts.back, counts.back == counts.forking)
     # The model is away for an import of torch, which may be longer than a caller tries again.
@@ -61,11 +67,12 @@ def _round(server: Server, ledger: Ledger, counts: Counts, drawn: random.Random)
         start(ends, server.target, ledger, unary=2, batches=1, streams=1)
         assert ledger.wait_for_answers(5)
 
-        before = engine.pids
+        before, failed = engine.pids, ledger.failures.total()
         _kill_fork_server()
         assert ledger.wait_for_answers(5)
         counts.idle += 1
         counts.stayed += engine.pids == before
+        counts.failed += ledger.failures.total() - failed
 
         with forked(ends_at_once):
             pass  # another fork server is ready

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from benchmarks import checkpoints
-from benchmarks.instrument import Failed, serve
+from benchmarks.instrument import MeasurementError, serve
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 
@@ -38,7 +38,7 @@ class FullStream:
         self._reader.start()
 
     def end(self) -> None:
-        """Cancel the stream. Raises Failed when it has ended already, or when an item has
+        """Cancel the stream. Raises MeasurementError when it has ended already, or when an item has
         failed.
         """
         self._ends = True
@@ -46,7 +46,7 @@ class FullStream:
         self._room.release()
         self._reader.join(END_TIMEOUT_S)
         if self._failure:
-            raise Failed(self._failure)
+            raise MeasurementError(self._failure)
 
     def _requests(self) -> Iterator[pb.StreamClassifyRequest]:
         yield pb.StreamClassifyRequest(config=pb.StreamConfig())
@@ -99,7 +99,7 @@ class FullStreams:
         """End the streams.
 
         Returns the answers of each: monotonic time, tokens, and unanswered texts at that time.
-        Raises Failed.
+        Raises MeasurementError.
         """
         assert self._channel is not None
         for stream in self._streams:

@@ -10,7 +10,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from benchmarks.figures import digits, quantile
-from benchmarks.instrument import Failed, Instrument, seconds_of
+from benchmarks.instrument import Instrument, MeasurementError, seconds_of
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config.server_config import ServerConfig
@@ -45,7 +45,7 @@ class IdleStream:
         """Half-close, and wait for the end."""
         self._outgoing.put(None)
         for _ in self._call:
-            raise Failed("an idle stream had an answer")
+            raise MeasurementError("an idle stream had an answer")
 
     def cancel(self) -> None:
         """Cancel it; does nothing when it has ended."""
@@ -76,7 +76,7 @@ def run(plan: Plan) -> Report:
         def check() -> None:
             answer = health.Check(HealthCheckRequest(), timeout=TIMEOUT_S)
             if answer.status != HealthCheckResponse.SERVING:
-                raise Failed("the health check returns NOT_SERVING")
+                raise MeasurementError("the health check returns NOT_SERVING")
 
         idle_s = [seconds_of(call) for _ in range(calls)]
         streams = [IdleStream(stub) for _ in range(count)]

@@ -16,11 +16,15 @@ from classwire_server.engine.worker.pool import WorkerPool, launch
 from classwire_server.engine.worker.spawn import Spawn
 from classwire_server.server import Server
 from tests.engine.worker.callers import worker_of
-from tests.workers import forks, launch_in_process
+from tests.workers import launch_in_process
 
 from .trial import Plan
 
 END_TIMEOUT_S = 60.0
+
+forks = multiprocessing.get_context("forkserver")
+forks.set_forkserver_preload(["tests.chaos.preloaded"])
+"""Forks from a process that has started a model, for servers that hold theirs."""
 
 
 class Process(Protocol):

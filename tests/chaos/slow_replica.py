@@ -28,6 +28,7 @@ CALLERS = 32
 STREAMS = 8
 """Envoy draws the replica of each; with fewer, one replica may have none."""
 LEAST_OF_SUM = 0.9
+"""Calls by turns would reach 2/3: each replica would answer as many as the slow one."""
 
 
 class PacedEngine(FakeEngine):

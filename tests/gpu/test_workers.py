@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(180)]
 PATIENCE_S = 60.0
 
 
-class Launched:
+class GpuModel:
     """A model on GPU workers of its own, and a text."""
 
     def __init__(self, folder: Path, device: str) -> None:
@@ -55,19 +55,19 @@ class Launched:
 
 
 @pytest.fixture
-def start(embedded_folder: Path) -> Iterator[Callable[[str], Launched]]:
+def start(embedded_folder: Path) -> Iterator[Callable[[str], GpuModel]]:
     """Starts the embedded checkpoint on devices: `start("cuda,cuda")`."""
     with ExitStack() as ends:
 
-        def start(device: str) -> Launched:
-            launched = Launched(embedded_folder, device)
+        def start(device: str) -> GpuModel:
+            launched = GpuModel(embedded_folder, device)
             ends.callback(launched.engine.close)
             return launched
 
         yield start
 
 
-def test_a_lost_worker(start: Callable[[str], Launched]) -> None:
+def test_a_lost_worker(start: Callable[[str], GpuModel]) -> None:
     """A worker that is killed with CUDA open is replaced by one on the same device, in the same
     precision. A text has the same bits then.
     """
@@ -83,7 +83,7 @@ def test_a_lost_worker(start: Callable[[str], Launched]) -> None:
     np.testing.assert_array_equal(model.logits(), expected)
 
 
-def test_two_copies_on_one_device(start: Callable[[str], Launched]) -> None:
+def test_two_copies_on_one_device(start: Callable[[str], GpuModel]) -> None:
     """Two workers share a device. When one is lost, the other answers until it is replaced."""
     model = start("cuda,cuda")
     expected = model.logits()

@@ -41,7 +41,12 @@ def test_a_trial_on_the_cpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "why"), [("hangs", "stopped after 20 s"), ("fails", "ended with exit code 3")]
+    ("how", "why"),
+    [
+        ("hangs", "stopped after 20 s"),
+        ("crashes", "ended with exit code -11"),
+        ("fails", "ended with exit code 3"),
+    ],
 )
 def test_a_part_that_ends_early(how: str, why: str) -> None:
     """Its figures so far count, what else it prints is none, and the reason is named."""

@@ -52,10 +52,13 @@ def test_the_file_of_replicas(
         held = [stub.Classify.future(TEXT, timeout=PATIENCE_S) for _ in range(16)]
         assert eventually(lambda: len(one.calls) > before)
         envoy.set_replicas([other.target])
-        assert eventually(lambda: set(labels(client)) == {"other"})
+        assert eventually(lambda: envoy.ready() == {other.target})
+        assert set(labels(client)) == {"other"}
         assert not all(call.done() for call in held)
         one.release()
         assert "one" in [call.result().result.scores[0].label for call in held]
+        # Envoy no longer avoids it for the calls that it holds.
+        assert set(labels(client)) == {"other"}
 
 
 def test_a_replica_that_is_not_ready_gets_no_calls(

@@ -8,6 +8,7 @@ import pytest
 from classwire import UnavailableError
 from classwire.contract.reasons import Reason
 from classwire.testing import FakeServer
+from classwire.testing.script import Script
 from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from tests.proxies.envoy.conftest import ChannelTo, ConnectTo, StartEnvoy
@@ -47,6 +48,29 @@ def test_a_call_is_made_again_on_another_replica(
 
     assert replicas[0].calls
     assert len(replicas[1].calls) == 10
+
+
+def test_a_call_that_a_server_cancels_is_made_again(
+    start_envoy: StartEnvoy,
+    channel_to: ChannelTo,
+    replicas: list[FakeServer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that stops may end a call as CANCELLED; the caller gets the other's answer."""
+    cancelled: list[Script] = []
+    begin = Script.begin
+
+    def cancel_first(script: Script, context: grpc.ServicerContext) -> None:
+        if not cancelled:
+            cancelled.append(script)
+            context.abort(grpc.StatusCode.CANCELLED, "")
+        begin(script, context)
+
+    monkeypatch.setattr(Script, "begin", cancel_first)
+    envoy = start_envoy([replica.target for replica in replicas], model="fake")
+
+    assert ClassifyServiceStub(channel_to(envoy.target)).Classify(TEXT).result.scores
+    assert cancelled
 
 
 def test_a_call_is_made_twice_at_most(
