@@ -7,12 +7,15 @@ import os
 import re
 import sys
 from collections import defaultdict
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree
 
 from rich.console import Console
 from rich.text import Text
+
+from benchmarks.machine import in_words, machine
 
 from .pages import ROOT, between
 from .terminal import COLUMNS, in_terminal, shown
@@ -78,17 +81,19 @@ def masked(text: str) -> str:
     )
 
 
-def in_readme(text: str) -> str:
-    """Return the README with the text of a demo."""
-    page = README.read_text(encoding="utf-8")
-    return between(page, *MARKERS, f"```\n{text}```")
+def block(text: str) -> str:
+    """Return what the README shows of a demo's text."""
+    return f"```\n{text}```"
 
 
 def main() -> None:
     """Run the demo once; write the picture, and its text into the README."""
     picture = draw(demo())
     FILE.write_text(picture, encoding="utf-8")
-    README.write_text(in_readme(text_of(picture)), encoding="utf-8")
+    where = f"{datetime.now(UTC).date()}, {in_words(machine())}."
+    page = README.read_text(encoding="utf-8")
+    body = f"{block(text_of(picture))}\n\n{where}"
+    README.write_text(between(page, *MARKERS, body), encoding="utf-8")
 
 
 if __name__ == "__main__":

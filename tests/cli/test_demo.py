@@ -106,11 +106,12 @@ def test_a_log_has_no_escape_sequences(own_run: str) -> None:
     assert re.search(r'classwire classify ".+"$', classify)
 
 
-def test_a_narrow_terminal_without_unicode() -> None:
+def test_a_narrow_terminal_without_unicode(target: str) -> None:
     """On a terminal of 60 columns with LANG=C, no line is longer, every character is ASCII, the bar
     of the stream moves, and the screen has the chapters in colour.
     """
-    output = in_terminal(DEMO, columns=60, environment={"LANG": "C", "LC_ALL": "", "LC_CTYPE": ""})
+    environment = {"LANG": "C", "LC_ALL": "", "LC_CTYPE": ""}
+    output = in_terminal([*DEMO, "--target", target], columns=60, environment=environment)
     assert output.isascii()
     assert ESCAPE + "[2K" in output
     screen = shown(output)

@@ -9,6 +9,10 @@ from scripts import terminal
 from scripts.terminal import in_terminal, shown
 
 REDRAWS = """
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
 console = Console()
 console.print("above")
 with Live(console=console, auto_refresh=False, transient=True) as live:

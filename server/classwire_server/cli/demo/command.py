@@ -12,7 +12,7 @@ import click
 from classwire.cli.connection import Connection, connection_options, reworded
 from classwire.cli.failures import terminating
 
-OWN_SENTENCE = "It arrived a week late, but I would buy it again."
+OWN_SENTENCE = "A bit late, but I love it."
 
 
 @reworded(target="Address of a running server.  [default: a server of the demo's own]")

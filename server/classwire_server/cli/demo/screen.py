@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from classwire.cli.rendering import console, print_lines
+from classwire.escaping import visible
 
 INDENT = 2
 _REFRESHES_PER_S = 12.0
@@ -41,14 +42,14 @@ class Screen:
         self._out.print(Text(title, "bold magenta"))
         self.note(detail)
 
-    def say(self, text: str, style: str = "") -> None:
+    def say(self, text: str) -> None:
         """Print a sentence, on as many lines as it needs."""
-        for line in textwrap.wrap(text, self._out.width) or [""]:
-            self._out.print(Text(line, style))
+        for line in textwrap.wrap(visible(text), self._out.width) or [""]:
+            self._out.print(Text(line))
 
     def note(self, text: str, style: str = "dim") -> None:
         """Print an indented sentence, on as many lines as it needs."""
-        self.lines(Text(line, style) for line in textwrap.wrap(text, self.width))
+        self.lines(Text(line, style) for line in textwrap.wrap(visible(text), self.width))
 
     def lines(self, lines: Iterable[Text]) -> None:
         """Print indented lines as they are."""

@@ -23,7 +23,7 @@ BATCH = (
     "   ",
 )
 LONG_TEXT = Path(__file__).with_name("coat.txt")
-WINDOW_TOKENS = 64
+WINDOW_TOKENS = 48
 READY_TIMEOUT_S = 120.0
 MOST_LABELS = 10
 """A table has at most so many labels, those with the highest scores."""
@@ -84,7 +84,8 @@ class Show:
     def _batch(self) -> None:
         outcomes = self._client.classify_batch(BATCH, model=self._model)
         self._screen.chapter(f"{len(BATCH)} texts in one call", "A bad text fails alone.")
-        verdicts = [verdict(outcome) for outcome in outcomes]
+        label_width = max(cell_len(fitted(label, _LONGEST_LABEL)) for label in self._labels)
+        verdicts = [verdict(outcome, label_width) for outcome in outcomes]
         verdict_width = max(map(cell_len, verdicts))
         room = max(self._screen.width - verdict_width - 2, 1)
         for text, shown in zip(BATCH, verdicts, strict=True):
@@ -102,8 +103,7 @@ class Show:
         )
         self._screen.chapter(
             f"A long text in {result.window_count} windows",
-            f"{len(text.split())} words, {result.token_count} tokens with the overlaps: "
-            "praise, a complaint, praise",
+            f"praise, a complaint, praise: {len(text.split())} words",
         )
         self._screen.lines(window_lines(result, TextInput(text), self._labels, self._screen.width))
         self._screen.note(f"the whole text: {verdict(result)} ({result.aggregation})", "bold")
@@ -111,11 +111,8 @@ class Show:
     def _stream(self) -> None:
         crash = None if self._own_server_pid is None else Crash(self._own_server_pid)
         streamed = reviews()
-        ends = "; the model's process is killed in the middle" if crash else ""
-        self._screen.chapter(
-            f"{len(streamed)} reviews by one stream",
-            f"customers' reviews of clothes, no two alike{ends}",
-        )
+        ends = "; in the middle, the model's process is killed" if crash else ""
+        self._screen.chapter(f"{len(streamed)} reviews by one stream", f"no two alike{ends}")
         stream = ReviewStream(self._labels, streamed, crash)
         with self._screen.live(lambda: stream.lines(self._screen.width)):
             stream.run(self._client, self._model, self._connection.item_timeout_s)
@@ -159,8 +156,9 @@ def label_lines(labels: Sequence[str], result: Classification, width: int) -> It
         yield Text(f"({len(scores) - len(shown)} more labels are lower)", "dim")
 
 
-def verdict(outcome: Outcome) -> str:
-    """Return the best label with its score, or the reason of an error."""
+def verdict(outcome: Outcome, label_width: int = 0) -> str:
+    """Return the best label, as wide as asked for, with its score; or the reason of an error."""
     if isinstance(outcome, ClasswireError):
         return outcome.reason or outcome.code.name
-    return f"{fitted(outcome.label or '', _LONGEST_LABEL)}  {outcome.score:.4f}"
+    label = fitted(outcome.label or "", _LONGEST_LABEL)
+    return f"{set_cell_size(label, max(label_width, cell_len(label)))}  {outcome.score:.4f}"
