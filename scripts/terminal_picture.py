@@ -73,7 +73,7 @@ def masked(text: str) -> str:
     """
     text = re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", text)
     text = re.sub(r"\S*/(?=classwire (?:serve|classify))", "", text)
-    text = re.sub(r"(?<=[Pp]rocess )\d+|\d+(?= took over)", "PID", text)
+    text = re.sub(r"(?<=process )\d+", "PID", text)
     return re.sub(
         r" *[\d.,]+(?= (?:s|ms|texts/s)\b)|(?:(?<=tokenize )|(?<=queue )|(?<=model ))[\d.]+",
         "N",

@@ -52,13 +52,15 @@ class ReviewStream:
                 self._crash.happen()
 
     def lines(self, width: int) -> Iterator[Text]:
-        """Yield the progress, and a histogram of the labels so far."""
+        """Yield the progress, the crash once it has happened, and a histogram of the labels."""
         answered, total = self._answers.total(), len(self._reviews)
         rate = answered / max(self._last_s - self._started_s, 1e-6)
         numbers = f"{answered:>{len(str(total))}} of {total} {rate:>6,.0f} texts/s"
         room = max(width - len(numbers) - 2, 1)
         yield Text.assemble((bar(answered / total, room).ljust(room), "magenta"), "  ", numbers)
-        yield Text()
+        killed = self._crash.pid if self._crash else None
+        crash = f"process {killed} killed after {self._before_crash} answers" if killed else ""
+        yield Text(crash, "bold red")
         bars = [
             (label, self._found[label] / total, f"{self._found[label]:>{len(str(total))}}")
             for label in self._most_found()
@@ -86,13 +88,9 @@ class ReviewStream:
         elif self._crash.pid is None:
             yield "nothing was killed: no process of the model was found", ""
         else:
-            successor = self._crash.successor or "another process"
-            yield (
-                f"process {self._crash.pid} killed after {self._before_crash} answers; "
-                f"{successor} took over",
-                "",
-            )
-            yield f"the longest wait for an answer took {self._longest_pause_s:.2f} s", ""
+            successor = self._crash.successor
+            process = f"process {successor}" if successor else "another process"
+            yield f"{process} took over; the longest wait took {self._longest_pause_s:.2f} s", ""
 
     def _most_found(self) -> Sequence[str]:
         if len(self._labels) <= MOST_LABELS:
