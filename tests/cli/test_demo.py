@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from classwire_server.cli.demo.screen import Screen
 from classwire_server.cli.demo.stream import STARS
 from scripts.terminal import in_terminal, shown
 from scripts.terminal_picture import plain
@@ -107,6 +108,20 @@ def test_a_narrow_terminal_without_unicode(target: str) -> None:
     assert f"  {COUNTED}" in lines
     assert sum("of 500" in line for line in lines) == 1
     assert any(re.match(r"  5 stars  #+ +\d+$", line) for line in lines)
+
+
+def test_sentences_are_wrapped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sentence that is longer than the terminal is wide goes on in the next line."""
+    monkeypatch.setenv("COLUMNS", "60")
+    sentence = "A model with a long name, on a device with a long name. " * 3
+    screen = Screen(is_plain=True)
+    for write in (screen.say, screen.note):
+        write(sentence)
+        written = capsys.readouterr().out
+        assert max(map(len, written.splitlines())) <= 60
+        assert written.split() == sentence.split()
 
 
 def test_another_server_is_left_alone(target: str) -> None:
