@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.instrument import children
+from benchmarks.instrument import descendants
 from classwire import Classification, Client, StreamResult
 from classwire.testing import FakeServer
 from classwire_server.cli.demo import crash
@@ -20,13 +20,13 @@ from tests.engine.worker.callers import is_gone
 
 @pytest.fixture
 def family() -> Iterator[tuple[int, int]]:
-    """Yield the process ids of a process, started by this one, and of its child."""
-    child = [sys.executable, "-c", "input()"]
-    code = f"import subprocess; subprocess.run({child!r})"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
-        assert eventually(lambda: children(process.pid) != [])
-        [grandchild] = children(process.pid)
-        yield process.pid, grandchild
+    """Yield the process ids of a process, started by this one, and of its child's child."""
+    worker = [sys.executable, "-c", "input()"]
+    forks = [sys.executable, "-c", f"import subprocess; subprocess.run({worker!r})"]
+    server = [sys.executable, "-c", f"import subprocess; subprocess.run({forks!r})"]
+    with subprocess.Popen(server, stdin=subprocess.PIPE) as process:
+        assert eventually(lambda: len(descendants(process.pid)) == 2)
+        yield process.pid, descendants(process.pid)[1]
         process.communicate(b"\n", timeout=60)
 
 
