@@ -15,7 +15,8 @@ def test_rows_count_by_their_label(classwire: Run, target: str, tmp_path: Path) 
     """
     source, counts, output = (tmp_path / name for name in ("in.csv", "counts.json", "out.jsonl"))
     source.write_text("text\n" + "".join(f'"{text}"\n' for text in TEXTS), "utf-8")
-    command = ("classify", "--target", target, "--file", str(source), "--output", str(output))
+    file = ("--target", target, "--file", str(source), "--column", "text")
+    command = ("classify", *file, "--output", str(output))
     asked = (*command, "--distribution", str(counts))
     ended = classwire(*asked)
     rows = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
