@@ -172,16 +172,23 @@ class Shifted(_OnFakeEngine):
             checkpoint,
             model=(f"tiny={checkpoint}", f"second={checkpoint}"),
             reference_distribution=(str(reference),),
-            distribution_window_s=3.0,
+            distribution_window_s=4.0,
             shadow=("tiny=second:0.1",),
         )
+        self._is_mended = threading.Event()
 
     def provoke(self) -> None:
         """Send texts, all of which get that label."""
-        self.loop(lambda: self.stub.BatchClassify(texts(*["good"] * 200), timeout=TIMEOUT_S))
+
+        def send() -> None:
+            self.stub.BatchClassify(texts(*["good"] * 200), timeout=TIMEOUT_S)
+            self._is_mended.wait(0.5)
+
+        self.loop(send)
 
     def mend(self) -> None:
         """Send no more of them: soon the window has too few texts for an index."""
+        self._is_mended.set()
         self.end_loops()
 
 

@@ -1,5 +1,8 @@
 """A shadow compares two models, and no caller notices."""
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +10,15 @@ import grpc
 import numpy as np
 import pytest
 
+from classwire import Client
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.errors import ConfigError, StartError
+from classwire_server.server import Server
 from classwire_server.shadow.shadow import MAX_WAITING
 from classwire_server.tokenization import Encoding, Text
 from tests.admin.operator import Operator
 from tests.contract.conversation import Conversation, item
-from tests.contract.engines import LOGITS, PATIENCE_S, FakeEngine
+from tests.contract.engines import LOGITS, PATIENCE_S, FakeEngine, eventually
 from tests.observability.metrics.scrape import Scrape
 from tests.predictions.engine import NumberedEngine, logits_of
 from tests.shadow.conftest import Shadowed
@@ -191,6 +196,32 @@ def test_it_stops_with_its_model(shadowed: Shadowed) -> None:
 
     assert "2" not in pair.new.texts
     assert pair.classify("1").model.name == "old"
+
+
+def test_real_models(serve: Callable[..., Server], bert: Path) -> None:
+    """A real model agrees with itself. When the process of the shadow's model is killed, the shadow
+    stops, and callers of that model are answered by the next process.
+    """
+    server = serve(
+        model=(f"old={bert}", f"new={bert}"),
+        shadow=("old=new:1",),
+        metrics_port=0,
+        batch_tokens=512,
+    )
+    name = "classwire_shadow_texts_total"
+    with Client(server.target) as client:
+        client.classify("I love this book")
+        assert eventually(lambda: Scrape(server).value(name, comparison="agreed") == 1)
+        [worker] = server.registry.served("new", "model").engine.workers
+        os.kill(worker.pid, signal.SIGKILL)
+        assert eventually(lambda: Scrape(server).value("classwire_shadow_running") == 0)
+        client.classify("I love this book", model="new")
+        client.classify("I love this book")
+    now = Scrape(server)
+
+    assert now.value("classwire_shadow_score_difference_sum") == pytest.approx(0.0, abs=1e-6)
+    assert now.value("classwire_shadow_running") == 0
+    assert now.value(name) == 1
 
 
 def test_other_labels(shadowed: Shadowed, bert: Path, checkpoint: Any) -> None:
