@@ -63,6 +63,24 @@ def terminating() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM wait. They take effect at its end.
+
+    For the main thread.
+    """
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
 def explain(error: Exception) -> tuple[str, int]:
     """Return the line and the exit code for an error that ended a command."""
     from classwire import ClasswireError, InvalidInputError, UnknownModelError
