@@ -33,7 +33,7 @@ from .rpc.rejection import Listener
 from .rpc.server_options import FAREWELL_S, grpc_options
 from .security.certificates import Certificates
 from .service.streaming.streams import Streams
-from .shadow.shadows import Shadows
+from .shadow.shadows import Shadows, check
 
 if TYPE_CHECKING:
     from .observability.tracing.tracer import Tracing
@@ -203,10 +203,12 @@ class Server:
                 served.dispatcher.close()
                 return
         try:
-            self._shadows.check()
+            for shadow in self.config.shadows:
+                check(shadow, self.registry)
         except StartError:
             self.stop(drain_timeout_s=0)
             raise
+        self._shadows.look()
         with self._lock:
             self._loaded = True
             self._publish_health()

@@ -12,6 +12,8 @@ import pytest
 
 from classwire import Client
 from classwire.v1 import classwire_pb2 as pb
+from classwire_server.cli.check import findings
+from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError, StartError
 from classwire_server.server import Server
 from classwire_server.shadow.shadow import MAX_WAITING
@@ -225,12 +227,18 @@ def test_real_models(serve: Callable[..., Server], bert: Path) -> None:
 
 
 def test_other_labels(shadowed: Shadowed, bert: Path, checkpoint: Any) -> None:
-    """Models with different labels, or another activation, end the start with a clear error."""
+    """Models with different labels, or another activation, end the start with a clear error, which
+    `serve --check` has too.
+    """
     other = checkpoint("bert", labels=("a", "b", "c", "d", "e"))
     several = checkpoint("bert", problem_type="multi_label_classification")
     for folder, what in ((other, "labels"), (several, "activations")):
-        with pytest.raises(StartError, match=f"new cannot shadow old: .* different {what}"):
-            shadowed(model=(f"old={bert}", f"new={folder}"))
+        models = (f"old={bert}", f"new={folder}")
+        with pytest.raises(StartError, match=f"new cannot shadow old: .* different {what}") as said:
+            shadowed(model=models)
+        config = ServerConfig(port=0, model=models, shadow=("old=new:1",))
+        failed = [each for each in findings(config, FakeEngine().launch) if each.exit_code]
+        assert [(each.what, each.detail) for each in failed] == [("shadow of old", str(said.value))]
 
 
 @pytest.mark.parametrize(

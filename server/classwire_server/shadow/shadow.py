@@ -28,6 +28,8 @@ OF_THE_MODEL = (Reason.WORKER_LOST, Reason.POISON_INPUT)
 FOR_LACK_OF_ROOM = (Reason.OVERLOADED, Reason.DRAINING, Reason.EXPIRED_IN_QUEUE)
 """Reasons that mean that the server had other work."""
 
+Models = tuple[ServedModel | None, ServedModel | None]
+
 
 class _Answered(NamedTuple):
     text: Text
@@ -48,15 +50,12 @@ class Shadow:
         self._registry = registry
         self._timeout_s = timeout_s
         self._figures = ShadowFigures()
-        self._models: tuple[ServedModel | None, ...] = ()
+        self._models: Models = (None, None)
         self._waiting: deque[_Answered] = deque()
         self._scoring: Scoring | None = None
         self._is_over = False
-        self._changed = threading.Condition()  # guards the five above
-        self._thread = threading.Thread(
-            target=self._run, name=f"shadow-{source.model}", daemon=True
-        )
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()  # guards the six above
 
     def answered(self, text: Text, labels: Sequence[str], highest: Highest) -> None:
         """A caller gets this answer of the model. Returns at once."""
@@ -71,21 +70,21 @@ class Shadow:
             self._waiting.append(_Answered(text, labels, highest))
             self._changed.notify_all()
 
-    def look(self) -> str:
-        """Start if both models were loaded; stop if one has failed, changed or gone.
-
-        Returns why it does not run, or an empty string.
-        """
-        models = tuple(map(self._served, (self.source.model, self.source.other)))
-        problem = _problem(*models)
+    def look(self) -> None:
+        """Start if both models were loaded; stop if one has failed, changed or gone."""
+        models = models_of(self.source, self._registry)
+        problem = problem_of(*models)
         with self._changed:
             is_new, self._models = models != self._models, models
             was_running = self._figures.is_running
             may_run = (is_new or was_running) and not self._is_over
             self._figures.is_running = may_run and not problem
+            if self._figures.is_running and self._thread is None:
+                name = f"shadow-{self.source.model}"
+                self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+                self._thread.start()
         if problem and was_running:
             self._stop(problem)
-        return problem
 
     def read(self) -> ShadowFigures:
         """A copy of all figures at one moment."""
@@ -96,8 +95,10 @@ class Shadow:
         """Stop for good, and wait until the thread has ended."""
         with self._changed:
             self._is_over = True
+            thread = self._thread
         self._stop()
-        self._thread.join()
+        if thread is not None:
+            thread.join()
 
     def _run(self) -> None:
         while (answered := self._next()) is not None:
@@ -165,12 +166,14 @@ class Shadow:
         if why:
             log.warning("%s: no longer shadows %s: %s", self.source.other, self.source.model, why)
 
-    def _served(self, name: str) -> ServedModel | None:
-        entries = self._registry.entries()
-        return next((entry.served for entry in entries if entry.source.name == name), None)
+
+def models_of(source: ShadowSource, registry: Registry) -> Models:
+    """The model and the one that shadows it; None for one that is not loaded."""
+    served = {entry.source.name: entry.served for entry in registry.entries()}
+    return served.get(source.model), served.get(source.other)
 
 
-def _problem(model: ServedModel | None, other: ServedModel | None) -> str:
+def problem_of(model: ServedModel | None, other: ServedModel | None) -> str:
     """Why the other model cannot shadow the model; empty if it can."""
     if model is None or other is None:
         return "one of the models is not loaded"

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
+from classwire_server.config.predictions import ShadowSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError
 from classwire_server.registry.registry import Registry
 
-from .shadow import Shadow
+from .shadow import Shadow, models_of, problem_of
 
 
 class Shadows(Mapping[str, Shadow]):
@@ -27,15 +28,6 @@ class Shadows(Mapping[str, Shadow]):
     def __len__(self) -> int:
         return len(self._by_model)
 
-    def check(self) -> None:
-        """Start all, once their models are loaded. Raises ConfigError if one cannot start."""
-        for shadow in self.values():
-            if problem := shadow.look():
-                source = shadow.source
-                raise ConfigError(
-                    "shadow", f"{source.other} cannot shadow {source.model}: {problem}"
-                )
-
     def look(self) -> None:
         """Start or stop each as its models now are."""
         for shadow in self.values():
@@ -45,3 +37,9 @@ class Shadows(Mapping[str, Shadow]):
         """Stop all."""
         for shadow in self.values():
             shadow.close()
+
+
+def check(source: ShadowSource, registry: Registry) -> None:
+    """Raise ConfigError if the models of a shadow cannot be compared."""
+    if problem := problem_of(*models_of(source, registry)):
+        raise ConfigError("shadow", f"{source.other} cannot shadow {source.model}: {problem}")
