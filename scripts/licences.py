@@ -18,6 +18,7 @@ any licence; MPL-2.0 requires publishing changes of its own files.
 """
 SECTIONS = {
     "`classwire`": ("classwire", ""),
+    "`classwire[parquet]`, in addition": ("classwire", "parquet"),
     "`classwire-server`, in addition": ("classwire-server", ""),
     "`classwire-server[tracing]`, in addition": ("classwire-server", "tracing"),
     "`classwire-server[adapters]`, in addition": ("classwire-server", "adapters"),

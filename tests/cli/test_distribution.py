@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from classwire_server.config.server_config import ServerConfig
 from tests.cli.conftest import Run
 
@@ -33,6 +35,18 @@ def test_rows_count_by_their_label(classwire: Run, target: str, tmp_path: Path) 
     assert json.loads(counts.read_text("utf-8")) == found
     assert classwire(*asked, "--force", "--top-k", "1").code == 1
     assert json.loads(counts.read_text("utf-8")) == found
+
+
+def test_a_file_of_parquet(classwire: Run, target: str, tmp_path: Path) -> None:
+    """Rows of Parquet count too."""
+    arrow, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
+    source, counts = tmp_path / "in.parquet", tmp_path / "counts.json"
+    parquet.write_table(arrow.table({"text": TEXTS}), source)
+    file = ("--target", target, "--file", str(source), "--output", str(tmp_path / "out.parquet"))
+    ended = classwire("classify", *file, "--column", "text", "--distribution", str(counts))
+
+    assert ended.code == 1  # a row failed
+    assert sum(json.loads(counts.read_text("utf-8")).values()) == 4
 
 
 def test_options_that_leave_rows_out(classwire: Run, target: str, tmp_path: Path) -> None:
