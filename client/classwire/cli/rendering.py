@@ -16,8 +16,19 @@ _LONGEST_BAR = 40
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that prints texts literally, without markup or emoji codes."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    """Return a console that prints texts literally, without markup or emoji codes.
+
+    FORCE_COLOR, which notebooks set, gives colours to what is no terminal, but no moving bars.
+    """
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(
+        stderr=stderr,
+        force_interactive=None if is_terminal else False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+    )
 
 
 def fitted(text: str, width: int) -> str:

@@ -31,7 +31,7 @@ def elapsed(doing: str) -> Iterator[None]:
     terminal = console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(
-        *columns, console=terminal, transient=True, disable=not terminal.is_terminal
+        *columns, console=terminal, transient=True, disable=not terminal.is_interactive
     ) as progress:
         progress.add_task(doing, total=None)
         yield
