@@ -13,7 +13,7 @@ from classwire_server.scheduling.scheduler import Bounds
 from classwire_server.tokenization import Truncation
 
 from .limits import limits_of
-from .memory_budget import MemoryBudget, peak_memory_bytes
+from .memory_budget import MemoryBudget
 from .registry import Registry, ServedModel
 
 log = logging.getLogger(__name__)
@@ -71,8 +71,7 @@ class Loader:
 
     def _serve(self, source: ModelSource, launched: Launched) -> ServedModel:
         config, checkpoint, engine = self._config, launched.checkpoint, launched.engine
-        memory_bytes = peak_memory_bytes(worker.pid for worker in engine.workers)
-        self._budget.check(source.name, memory_bytes)
+        self._budget.check(source.name, launched.peak_memory_bytes)
         tokenization = checkpoint.tokenization(Truncation(config.truncation))
         return ServedModel(
             checkpoint,
@@ -93,7 +92,7 @@ class Loader:
                 tokenization.longest_token_bytes,
                 config,
             ),
-            memory_bytes,
+            launched.peak_memory_bytes,
         )
 
     def _log_loaded(self, name: str, launched: Launched, seconds: float) -> None:

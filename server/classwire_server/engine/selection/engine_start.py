@@ -19,7 +19,7 @@ from classwire_server.engine.forward.runner import Runner
 from classwire_server.errors import telling_line
 
 from .choice import Prepared, measured, prepare
-from .measurement import Measurement
+from .measurement import Measurement, peak_memory_bytes
 from .measurement_cache import Entry, MeasurementCache
 from .rebuilding import rebuilt
 
@@ -79,6 +79,14 @@ class EngineStart:
         elif self._found is not None:
             path = self._cache.path_of(self._circumstances)
             log.info("%s: starts on the measurement in %s", source.name, path)
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The peak memory of this process, or of the one that measured if that needed more: a start
+        that measures nothing runs no large batch. 0 if the system does not report it.
+        """
+        measured = 0 if self.measurement is None else self.measurement.peak_memory_bytes
+        return max(measured, peak_memory_bytes())
 
     def serves(self, runner: Runner, deviation: Deviation) -> Measurement:
         """Note the engine that serves from now on, whose deviation has been measured."""

@@ -140,6 +140,7 @@ class _Worker:
                 selection.profile,
                 selection.choices,
                 self._start.measurement,
+                self._start.peak_memory_bytes,
             )
         )
         if self._job.config.compile and self._runner.traits.execution is Execution.PLAIN:

@@ -45,7 +45,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Ready:
-    """The worker accepts batches: `lanes` at the same time, of about `batch_tokens` each."""
+    """The worker accepts batches: `lanes` at the same time, of about `batch_tokens` each.
+
+    `peak_memory_bytes` is what a process with this engine needs, 0 if the system does not report
+    it.
+    """
 
     checkpoint: Checkpoint
     traits: EngineTraits
@@ -55,6 +59,7 @@ class Ready:
     profile: LatencyProfile
     choices: tuple[Choice, ...] = ()
     measurement: Measurement | None = None
+    peak_memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
