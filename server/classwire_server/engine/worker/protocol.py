@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from classwire_server.checkpoint.contents import ReadContents
 from classwire_server.checkpoint.loading import Checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
@@ -32,14 +33,15 @@ Link = Connection
 class Job:
     """The server's first message: what to serve, and on which device.
 
-    A worker that replaces another gets its `measurement`. With `anew` it measures whatever earlier
-    starts have measured.
+    A worker that replaces another gets its `measurement`, and the `files` of its Settled. With
+    `anew` it measures whatever earlier starts have measured.
     """
 
     source: ModelSource
     config: ServerConfig
     device: str
     measurement: Measurement | None = None
+    files: ReadContents | None = None
     anew: bool = False
 
 
@@ -76,6 +78,13 @@ class Changed:
     traits: EngineTraits
     deviation: Deviation
     measurement: Measurement
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The worker has read these files in the background: the fingerprint is that of its model."""
+
+    files: ReadContents
 
 
 @dataclass(frozen=True, eq=False)
