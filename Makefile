@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve real-weights test check style types contract leaks proto lock \
 	train-embedded reference bench chaos compat \
-	conformance conformance-vectors wheels test-wheels test-grpcio test-tritonclient test-old-contract \
+	conformance conformance-vectors notebook wheels test-wheels test-grpcio test-tritonclient test-old-contract \
 	envoy fleet test-envoy gpu gpu-wheels docs dashboards picture replay-image release audit clean
 
 help: ## List the targets
@@ -47,7 +47,7 @@ $(INSTALLED): $(SERVING)
 	@$(BIN)/python -m scripts.locked adapters,dev,tracing,train,bench
 	@touch $@
 
-demo: $(SERVING) ## Start a server, classify a sentence with each kind of call, stop the server
+demo: $(SERVING) ## Show stages, windows, a stream and a crash on a server of its own (ARGS=--plain)
 	@$(BIN)/classwire demo $(ARGS)
 
 serve: $(SERVING) ## Serve the embedded checkpoint until interrupted (ARGS: options of `classwire serve`)
@@ -59,6 +59,9 @@ real-weights: setup ## Install the public weights that some tests need (83 MB)
 
 test: setup ## Run the tests (ARGS: arguments of pytest)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+notebook: setup ## Run the notebooks of examples/notebook and compare with their stored outputs
+	@$(BIN)/python -m pytest tests/notebook $(ARGS)
 
 check: style types contract leaks ## Check style, types, the contract, and that nothing leaks
 	@echo "make check: passed"
@@ -95,7 +98,7 @@ reference: setup ## Compare with nlptown's published outputs (weights in CLASSWI
 	@CLASSWIRE_NLPTOWN_WEIGHTS="$(CLASSWIRE_NLPTOWN_WEIGHTS)" \
 		$(BIN)/python -m pytest tests/parity/test_golden.py $(ARGS)
 
-bench: setup ## Measure engines and servers against the targets (ARGS=--short: a shorter run)
+bench: envoy ## Measure engines and servers against the targets (ARGS=--short: a shorter run)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 chaos: setup ## Test servers under load, faults and malformed messages (ARGS: names of trials, --short)
@@ -156,7 +159,7 @@ docs: setup ## Build the documentation site, site/index.html; fails on a dead li
 dashboards: setup ## Test dashboard and alerts with servers and a real Prometheus (Debian's package)
 	@$(BIN)/python -m tests.dashboards $(ARGS)
 
-picture: setup ## Draw the README's picture of `make demo` from a run in a terminal
+picture: setup ## Put a run of `make demo` into the README, as a picture and as text
 	@$(BIN)/python -m scripts.terminal_picture
 
 replay-image: setup ## Build the CPU image without Docker and run it (Linux, as root)
