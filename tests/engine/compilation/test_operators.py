@@ -158,16 +158,16 @@ def test_models_come_and_go(compiled: Compiled, compiled_int8: Compiled) -> None
     assert np.array_equal(expected[1], expected[2])
     assert not np.array_equal(expected[0], expected[1])
     layer = next(each for each in first.modules() if isinstance(each, Int8Linear))
-    weights = weakref.ref(layer.weights)
+    packed = weakref.ref(layer.weights.packed)
     del first, layer, engines[1]
     gc.collect()
 
-    assert weights() is not None  # the second model has the same
+    assert packed() is not None  # the second model has the same
     assert np.array_equal(engines[0].run(batch), expected[0])
     assert np.array_equal(engines[1].run(batch), expected[2])
     del second, engines[1]
     gc.collect()
-    assert weights() is None
+    assert packed() is None
     assert np.array_equal(engines[0].run(batch), expected[0])
 
 
