@@ -1,4 +1,4 @@
-"""`classwire serve`, `compile` and `doctor`: commands of the server, loaded when they run."""
+"""`classwire serve`, `compile`, `doctor`, `demo`: the server's commands, loaded when they run."""
 
 import json
 import shlex
@@ -81,4 +81,9 @@ doctor = ServerCommand(
     "doctor",
     "classwire_server.cli.doctor.command:doctor",
     "Show what this machine offers, and what a server would choose.",
+)
+demo = ServerCommand(
+    "demo",
+    "classwire_server.cli.demo.command:demo",
+    "Show what a server does, on one of its own.",
 )
