@@ -1,4 +1,4 @@
-"""`classwire serve`, `compile` and `doctor`: commands of the server, loaded when they run."""
+"""`classwire serve`, `compile`, `doctor`, `ray`: commands of the server, loaded when they run."""
 
 import json
 import shlex
@@ -82,3 +82,11 @@ doctor = ServerCommand(
     "classwire_server.cli.doctor.command:doctor",
     "Show what this machine offers, and what a server would choose.",
 )
+ray = click.Group("ray", help="Run servers on a Ray cluster.")
+for _name, _help in {
+    "up": "Start servers on a Ray cluster, or change them.",
+    "status": "Show the servers on a Ray cluster.",
+    "targets": "Print the servers' addresses, or write the file that Envoy watches.",
+    "down": "Drain and stop the servers on a Ray cluster.",
+}.items():
+    ray.add_command(ServerCommand(_name, f"classwire_server.cli.ray:{_name}", _help))
