@@ -84,7 +84,7 @@ doctor = ServerCommand(
 )
 ray = click.Group("ray", help="Run servers on a Ray cluster.")
 for _name, _help in {
-    "up": "Start servers on a Ray cluster, or change them.",
+    "up": "Start servers on a Ray cluster, or replace them.",
     "status": "Show the servers on a Ray cluster.",
     "targets": "Print the servers' addresses, or write the file that Envoy watches.",
     "down": "Drain and stop the servers on a Ray cluster.",

@@ -1,9 +1,11 @@
 """`classwire ray`: servers on a Ray cluster."""
 
 import dataclasses
+import logging
 import math
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -24,6 +26,8 @@ OF_EACH_REPLICA = (
 )
 """Settings that `up` does not take: several servers of a node would have the same value."""
 WATCH_S = 1.0
+ANNOUNCED_S = 60.0
+"""How long servers that run may take to tell their addresses."""
 ADDRESS = click.Option(
     ["--address"],
     default="auto",
@@ -40,15 +44,14 @@ def _up(
     gpus: float,
     **flags: Any,
 ) -> None:
-    """Start servers on a Ray cluster, or change those that run, and wait until they are ready.
+    """Start servers on a Ray cluster, or replace those that run, and wait until they are ready.
 
     Each server is a `classwire serve` on a free port of its node, and takes the settings below. It
     listens on the node's address, so it needs TLS or --insecure, unless that is a loopback address.
     Folders and files must be at the same path on every node.
 
-    Another --replicas starts or drains only the difference. Other settings replace all servers, one
-    after the other. With --max-replicas, servers are added while texts are queued for more than 0.1
-    s, and removed when they are hardly queued.
+    With --max-replicas, servers are added while texts are queued for more than 0.1 s, and removed
+    when they are hardly queued. A second `up` replaces all servers, one after the other.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     with _reported("up"):
@@ -64,7 +67,10 @@ def _up(
             scaling = Scaling(max_replicas) if max_replicas is not None else None
             arguments = tuple(_arguments(given))
             up(Fleet(replicas, arguments, scaling, cpus, gpus, config.drain_timeout_s))
+            until_s = time.monotonic() + ANNOUNCED_S
             while (found := targets()) is None or len(found) < replicas:
+                if time.monotonic() > until_s:
+                    raise TimeoutError("the servers run, but have not told their addresses")
                 threading.Event().wait(WATCH_S)
             print("\n".join(found), flush=True)
 
@@ -136,7 +142,9 @@ def _connected(address: str) -> Iterator[None]:
     if find_spec("ray") is None:
         raise StartError("Ray is not installed: pip install 'classwire-server[ray]'")
     import ray
+    import ray.serve
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="WARNING")
     except ConnectionError as error:

@@ -15,6 +15,8 @@ from .server_process import KILL_AFTER_S
 NAME = "classwire"
 SERVERS, DIRECTORY = "Servers", "Directory"
 ANSWER_TIMEOUT_S = 30.0
+STARTS = 3
+"""How often Ray Serve tries to start servers that do not start, before `up` fails."""
 METRICS_PERIOD_S = 2.0
 """How often a replica records the queue time of its server."""
 LOOK_BACK_S = 10.0
@@ -62,6 +64,7 @@ def up(fleet: Fleet) -> None:
     servers = serve.deployment(
         name=SERVERS,
         ray_actor_options={"num_cpus": fleet.cpus, "num_gpus": fleet.gpus},
+        max_constructor_retry_count=STARTS,
         health_check_period_s=HEALTH_PERIOD_S,
         health_check_timeout_s=HEALTH_TIMEOUT_S,
         graceful_shutdown_timeout_s=LEAD_S + fleet.drain_timeout_s + 2 * KILL_AFTER_S,

@@ -17,6 +17,8 @@ from .server_process import ServerProcess
 HEALTH_PERIOD_S = 1.0
 """How often Ray Serve checks a replica, which then announces its server."""
 HEALTH_TIMEOUT_S = 5.0
+RECOVERY_S = 30.0
+"""How long a server may be NOT_SERVING, for it starts a model's process again by itself."""
 LEAD_S = 3.0
 """Time between the withdrawal of a server's address and its drain, so that balancers see it."""
 
@@ -33,16 +35,23 @@ class Replica:
             self._server.local_target, timeout_s=HEALTH_TIMEOUT_S - 1.0, retry=False
         )
         self._queue_time = QueueTime(self._server.metrics)
+        self._served_s = time.monotonic()
 
     def check_health(self) -> None:
-        """Announce the server if it is SERVING by grpc.health. Else raises, and Ray restarts it."""
+        """Announce the server if it is SERVING by grpc.health.
+
+        Raises if it has ended, gives no answer, or has not been SERVING for RECOVERY_S: Ray Serve
+        replaces a replica that raises three times in a row.
+        """
         assert self._server is not None
         if self._server.exit_code is not None:
             raise RuntimeError(f"the server ended with exit code {self._server.exit_code}")
-        status = self._client.health()
-        if status != "SERVING":
+        status, now_s = self._client.health(), time.monotonic()
+        if status == "SERVING":
+            self._served_s = now_s
+            self._directory.announce.remote(self._name, self._server.target)
+        elif now_s > self._served_s + RECOVERY_S:
             raise RuntimeError(f"the server is {status}")
-        self._directory.announce.remote(self._name, self._server.target)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """The mean queue time of the texts since the last call, for `scaling`."""
