@@ -48,7 +48,7 @@ $(INSTALLED): $(SERVING)
 	@$(BIN)/python -m scripts.locked adapters,dev,tracing,train,bench
 	@touch $@
 
-demo: $(SERVING) ## Start a server, classify a sentence with each kind of call, stop the server
+demo: $(SERVING) ## Show stages, windows, a stream and a crash on a server of its own (ARGS=--plain)
 	@$(BIN)/classwire demo $(ARGS)
 
 serve: $(SERVING) ## Serve the embedded checkpoint until interrupted (ARGS: options of `classwire serve`)
@@ -168,7 +168,7 @@ docs: setup ## Build the documentation site, site/index.html; fails on a dead li
 dashboards: setup ## Test dashboard and alerts with servers and a real Prometheus (Debian's package)
 	@$(BIN)/python -m tests.dashboards $(ARGS)
 
-picture: setup ## Draw the README's picture of `make demo` from a run in a terminal
+picture: setup ## Put a run of `make demo` into the README, as a picture and as text
 	@$(BIN)/python -m scripts.terminal_picture
 
 replay-image: setup ## Build the CPU image without Docker and run it (Linux, as root)

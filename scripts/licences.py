@@ -18,6 +18,7 @@ any licence; MPL-2.0 requires publishing changes of its own files.
 """
 SECTIONS = {
     "`classwire`": ("classwire", ""),
+    "`classwire[parquet]`, in addition": ("classwire", "parquet"),
     "`classwire-server`, in addition": ("classwire-server", ""),
     "`classwire-server[tracing]`, in addition": ("classwire-server", "tracing"),
     "`classwire-server[adapters]`, in addition": ("classwire-server", "adapters"),
@@ -25,8 +26,10 @@ SECTIONS = {
 HEAD = """# Licences
 
 Classwire is [Apache-2.0](../../LICENSE). So is the checkpoint that comes with the server
-([its card](../../server/classwire_server/models/stars-en/README.md)). Neither wheel contains
-code of other projects.
+([its card](../../server/classwire_server/models/stars-en/README.md)). The 500 reviews of
+`classwire demo` are in the public domain, CC0 1.0
+([where they are from](../../server/classwire_server/cli/demo/LICENSE)). Neither wheel contains code
+of other projects.
 
 The tables list the other packages of an installation, in the versions of `requirements.lock`, on
 Linux with torch's CPU build. torch's CUDA build brings NVIDIA's libraries, under NVIDIA's own

@@ -1,10 +1,11 @@
 """Prints the lowest version of each dependency of a distribution as constraints for pip.
 
-The first argument is the path of its pyproject.toml. Further arguments select dependencies; without
-them, all are printed.
+    python scripts/lowest.py PYPROJECT [--extra EXTRA] [NAME ...]
+
+Names select dependencies; without them, all are printed. With --extra, those of that extra too.
 """
 
-import sys
+import argparse
 import tomllib
 from pathlib import Path
 
@@ -19,12 +20,17 @@ def lowest(line: str) -> str:
 
 
 if __name__ == "__main__":
-    project = tomllib.loads(Path(sys.argv[1]).read_text())["project"]
-    names = sys.argv[2:]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("pyproject", type=Path)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--extra")
+    given = parser.parse_args()
+    project = tomllib.loads(given.pyproject.read_text())["project"]
+    further = project["optional-dependencies"][given.extra] if given.extra else []
     print(
         "\n".join(
             lowest(line)
-            for line in project["dependencies"]
-            if not names or Requirement(line).name in names
+            for line in [*project["dependencies"], *further]
+            if not given.names or Requirement(line).name in given.names
         )
     )

@@ -1,63 +1,39 @@
-"""Draw docs/pictures/demo.svg: the output of `make demo` in a terminal of 80 columns.
+"""Draw docs/pictures/demo.svg, the screen of `make demo`, and write its text into the README.
 
 python -m scripts.terminal_picture
 """
 
-import fcntl
 import os
-import pty
 import re
-import struct
-import subprocess
 import sys
-import termios
-import threading
 from collections import defaultdict
+from datetime import UTC, datetime
 from io import StringIO
+from pathlib import Path
 from xml.etree import ElementTree
 
 from rich.console import Console
 from rich.text import Text
 
-from .pages import ROOT
+from benchmarks.machine import in_words, machine
 
+from .pages import ROOT, between
+from .terminal import COLUMNS, in_terminal, shown
+
+README = ROOT / "README.md"
+MARKERS = ("<!-- demo: begin -->", "<!-- demo: end -->")
 FILE = ROOT / "docs" / "pictures" / "demo.svg"
-COMMAND = [sys.executable, "-m", "classwire", "demo"]
+COMMAND = [os.path.relpath(Path(sys.executable).with_name("classwire"), ROOT), "demo"]
+"""What `make demo` runs, in the root of the repository."""
 TITLE = "make demo"
-ROWS, COLUMNS = 24, 80
 FONTS = "Menlo, Consolas, DejaVu Sans Mono, monospace"
-TIMEOUT_S = 110
 CELL_WIDTH, CELL_HEIGHT = 12.2, 24.4
 """Size of a character in rich's SVG, in its units."""
 
 
-def in_terminal(command: list[str]) -> str:
-    """Run a command in a new terminal and return its output, colours included.
-
-    Raises subprocess.CalledProcessError if it fails or does not end within TIMEOUT_S.
-    """
-    controller, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    overrides = {"COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR"}
-    environment = {name: value for name, value in os.environ.items() if name not in overrides}
-    environment["TERM"] = "xterm-256color"
-    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, env=environment)
-    os.close(terminal)
-    watchdog = threading.Timer(TIMEOUT_S, process.kill)
-    watchdog.start()
-    written = bytearray()
-    with open(controller, "rb", buffering=0) as screen:
-        try:
-            while part := screen.read(65536):
-                written += part
-        except OSError:  # how Linux reports that the last program has closed the terminal
-            pass
-    code = process.wait()
-    watchdog.cancel()
-    output = written.decode(errors="replace").replace("\r\n", "\n")
-    if code:
-        raise subprocess.CalledProcessError(code, command, output)
-    return output
+def demo() -> str:
+    """Run the demo as `make demo` does, and return its screen at the end, in colour."""
+    return shown(in_terminal(COMMAND, folder=ROOT, environment={"PATH": os.defpath}))
 
 
 def draw(output: str) -> str:
@@ -92,14 +68,33 @@ def plain(output: str) -> str:
 
 
 def masked(text: str) -> str:
-    """Return a demo's text with ports, times and rates masked, since they differ in each run."""
+    """Return a demo's text without what differs in each run: ports, process ids, times, rates, and
+    the folder of the command.
+    """
     text = re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", text)
+    text = re.sub(r"\S*/(?=classwire (?:serve|classify))", "", text)
+    text = re.sub(r"(?<=process )\d+", "PID", text)
     return re.sub(
-        r"[\d.,]+(?= (?:s|ms|texts/s)\b)|(?:(?<=tokenize )|(?<=queue )|(?<=model ))[\d.]+",
+        r" *[\d.,]+(?= (?:s|ms|texts/s)\b)|(?:(?<=tokenize )|(?<=queue )|(?<=model ))[\d.]+",
         "N",
         text,
     )
 
 
+def block(text: str) -> str:
+    """Return what the README shows of a demo's text."""
+    return f"```\n{text}```"
+
+
+def main() -> None:
+    """Run the demo once; write the picture, and its text into the README."""
+    picture = draw(demo())
+    FILE.write_text(picture, encoding="utf-8")
+    where = f"{datetime.now(UTC).date()}, {in_words(machine())}."
+    page = README.read_text(encoding="utf-8")
+    body = f"{block(text_of(picture))}\n\n{where}"
+    README.write_text(between(page, *MARKERS, body), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    FILE.write_text(draw(in_terminal(COMMAND)), encoding="utf-8")
+    main()

@@ -285,25 +285,25 @@ class AsyncClient:
         stubs = self._stubs()
         deadline = self._session.deadline(timeout_s)
         all_metadata = self._session.metadata(pairs_of(metadata))
-        doings = self._session.retried(steps, deadline)
+        actions = self._session.retried(steps, deadline)
         try:
-            doing = next(doings)
+            action = next(actions)
             while True:
-                if isinstance(doing, Pause):
-                    await self._pause(doing.seconds)
-                    doing = next(doings)
+                if isinstance(action, Pause):
+                    await self._pause(action.seconds)
+                    action = next(actions)
                     continue
                 try:
                     with self._session.calling_async():
-                        call = stubs.method(doing)(
-                            doing.request, timeout=deadline.left_s(), metadata=all_metadata
+                        call = stubs.method(action)(
+                            action.request, timeout=deadline.left_s(), metadata=all_metadata
                         )
                         response = await call
                         reply = Reply(response, request_id_in(await call.trailing_metadata()))
                 except ClasswireError as error:
-                    doing = doings.throw(error)
+                    action = actions.throw(error)
                 else:
-                    doing = doings.send(reply)
+                    action = actions.send(reply)
         except StopIteration as done:
             result: R = done.value
             return result

@@ -381,24 +381,24 @@ class Client:
         self._session.check()
         deadline = self._session.deadline(timeout_s)
         all_metadata = self._session.metadata(pairs_of(metadata))
-        doings = self._session.retried(steps, deadline)
+        actions = self._session.retried(steps, deadline)
         try:
-            doing = next(doings)
+            action = next(actions)
             while True:
-                if isinstance(doing, Pause):
-                    self._session.pause(doing.seconds)
-                    doing = next(doings)
+                if isinstance(action, Pause):
+                    self._session.pause(action.seconds)
+                    action = next(actions)
                     continue
                 try:
                     with self._session.calling():
-                        response, call = self._stubs.method(doing).with_call(
-                            doing.request, timeout=deadline.left_s(), metadata=all_metadata
+                        response, call = self._stubs.method(action).with_call(
+                            action.request, timeout=deadline.left_s(), metadata=all_metadata
                         )
                         reply = Reply(response, request_id_in(call.trailing_metadata()))
                 except ClasswireError as error:
-                    doing = doings.throw(error)
+                    action = actions.throw(error)
                 else:
-                    doing = doings.send(reply)
+                    action = actions.send(reply)
         except StopIteration as done:
             result: R = done.value
             return result

@@ -14,8 +14,8 @@ Aggregation: TypeAlias = Literal["mean_logits", "max_score"]
 class WindowOptions(TypedDict, total=False):
     """The keyword arguments of calls that may read a text in windows.
 
-    They take effect with `truncation="windows"`, or where that is the server's setting; elsewhere
-    they are an error.
+    They take effect with `truncation="windows"`, or where that is the server's setting. Elsewhere,
+    and at a server that is too old for windows, they raise InvalidInputError.
 
     Attributes:
         window_tokens: Maximum number of tokens of a window, special tokens included. Default: the

@@ -3,7 +3,6 @@
 import codecs
 import datetime
 import functools
-import inspect
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import classwire_server.cli.check
 from classwire.contract.tokens import hash_of, new_token
-from classwire_server.cli.check import Finding, findings, launch_anew, model_findings
+from classwire_server.cli.check import Finding, findings, model_findings
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError, StartError
 from classwire_server.observability import logs
@@ -28,7 +27,6 @@ from classwire_server.server import Server
 from tests.cli.conftest import Run, classwire  # noqa: F401
 from tests.conftest import launch_forked
 from tests.security.files import HOST, Pair, ca_file
-from tests.workers import fork
 
 PAST = datetime.datetime(2020, 1, 1)
 CA_USAGE = x509.KeyUsage(
@@ -282,19 +280,21 @@ def test_check_and_start_have_the_same_error(tmp_path: Path, taken: int) -> None
     assert checked[0] == str(refusal.value)
 
 
-def test_a_check_measures_anew(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("check", [findings, model_findings])
+def test_a_check_measures_anew(
+    checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    check: Callable[[ServerConfig], Iterator[Finding]],
+) -> None:
     """A check measures what an earlier start has measured, and keeps its own figures."""
     model = f"tiny={checkpoint('bert')}"
-    config = ServerConfig(model=(model,), batch_tokens=512, compile_cache=str(tmp_path))
-    launch_check = functools.partial(launch_anew, spawn=fork)
+    config = ServerConfig(model=(model,), batch_tokens=512, compile_cache=str(tmp_path), port=0)
     written = []
     for _ in range(2):
-        list(model_findings(config, launch_check))
+        assert not any(finding.exit_code for finding in check(config))
         (entry,) = (tmp_path / "measurements").glob("*.json")
         written.append(entry.stat().st_ino)
     assert written[0] != written[1]
-    for check in (findings, model_findings):
-        assert inspect.signature(check).parameters["launch"].default is launch_anew
 
 
 def test_the_command_exits_as_a_server_would(

@@ -138,6 +138,44 @@ def test_an_unknown_model_leaves_no_output(classwire: Run, target: str, tmp_path
     assert not output.exists()
 
 
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["classify", "--windows"],
+        ["zero-shot", "--label=a", "--label=b"],
+        ["zero-shot", "--label=a", "--window-tokens=4"],
+    ],
+    ids=" ".join,
+)
+def test_a_run_that_is_rejected_leaves_no_output(
+    classwire: Run, tmp_path: Path, command: list[str], kept: bool
+) -> None:
+    """Where the server rejects the options, there is one line and no output; one that is there
+    stays, even with --force.
+    """
+    source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source.write_text("good\n")
+    if kept:
+        output.write_text("precious")
+    files = ["--file", str(source), "--output", str(output), "--force"]
+    with FakeServer(["entailment"], max_texts_per_call=1) as server:
+        ended = classwire(*command, "--target", server.target, *files)
+    assert ended.code == 2
+    assert ended.complaint
+    assert (output.read_text() if output.exists() else None) == ("precious" if kept else None)
+
+
+def test_a_file_without_rows_has_an_output(classwire: Run, tmp_path: Path) -> None:
+    """An input with a header alone gives a table with a header alone."""
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("text\n")
+    with FakeServer(["x"]) as server:
+        files = ["--file", str(source), "--column", "text", "--output", str(output)]
+        assert classwire("classify", "--target", server.target, *files).code == 0
+    assert output.read_text() == "row,label,score,error_reason,error_message,score_x\n"
+
+
 def test_a_stream_that_breaks_leaves_what_came(classwire: Run, tmp_path: Path) -> None:
     """After a broken stream the output holds the rows before, and the error names how far it
     came.

@@ -4,7 +4,7 @@ import pytest
 from rich.cells import cell_len
 
 from classwire import LabelScore, Token
-from classwire.cli.rendering import fitted, score_lines, token_blocks
+from classwire.cli.rendering import bar, fitted, score_lines, token_blocks
 from classwire.escaping import visible
 
 SCORES = (LabelScore("5 stars", 4, 0.75), LabelScore("1 star", 0, 0.25))
@@ -69,3 +69,31 @@ def test_tokens_wrap_in_blocks_that_fit() -> None:
     shown = [word for line in lines if line.startswith("token") for word in line.split()[1:]]
     assert shown == [token.text for token in tokens]
     assert lines[0].index("[CLS]") + 5 == lines[1].index("7") + 1
+
+
+@pytest.mark.parametrize(
+    ("locale", "is_unicode"),
+    [
+        ({}, True),
+        ({"LANG": "C"}, False),
+        ({"LC_ALL": "POSIX", "LANG": "en_US.UTF-8"}, False),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, False),
+        ({"LC_CTYPE": "C.UTF-8"}, True),
+        ({"LC_CTYPE": "en_US.UTF-8", "LANG": "C"}, True),
+        ({"LC_ALL": "de_DE.UTF-8", "LANG": "C"}, True),
+    ],
+    ids=str,
+)
+def test_ascii_where_the_locale_has_no_more(
+    monkeypatch: pytest.MonkeyPatch, locale: dict[str, str], is_unicode: bool
+) -> None:
+    """With LANG=C bars and ellipses are ASCII. What Python sets LC_CTYPE to by itself, which it
+    passes on to programs that it starts, does not count.
+    """
+    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in locale.items():
+        monkeypatch.setenv(name, value)
+    assert bar(0.5, 8) == ("████" if is_unicode else "####")
+    assert fitted("abcdef", 4) == ("abc…" if is_unicode else "a...")
+    assert fitted("abcd", 4) == "abcd"

@@ -8,6 +8,7 @@ import pytest
 from classwire.testing import FakeServer
 from classwire.v1 import classwire_pb2 as pb
 from tests.cli.conftest import Run
+from tests.client.conftest import without_windows  # noqa: F401
 
 TEXT = "good good good good bad bad bad bad fine fine"
 ROOT = Path(__file__).parents[2]
@@ -116,18 +117,18 @@ def test_wrong_use_is_named(classwire: Run) -> None:
     "options", [["--windows"], ["--window-tokens", "4"], ["--overlap-tokens", "0"]], ids=str
 )
 @pytest.mark.parametrize("from_file", [False, True])
+@pytest.mark.usefixtures("without_windows")
 def test_a_server_that_is_too_old_is_named(
     classwire: Run, tmp_path: Path, options: list[str], from_file: bool
 ) -> None:
-    """A server without windows would ignore the options, so the command sends no text."""
-    source = tmp_path / "in.txt"
+    """A server without windows ignores the options, so the command shows and writes no result."""
+    source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
     source.write_text(TEXT)
-    texts = ["--file", str(source)] if from_file else [TEXT]
+    texts = ["--file", str(source), "--output", str(output)] if from_file else [TEXT]
     with server_of_words() as server:
-        server.model.limits.ClearField("max_windows_per_text")
         ended = classwire("classify", "--target", server.target, *options, *texts)
-        assert (ended.code, ended.out, server.requests) == (2, "", [])
-    assert "the server is older than this client: it does not know windows" in ended.err
+    assert (ended.code, ended.out, output.exists()) == (2, "", False)
+    assert "the server is older than this client: it does not know windows" in ended.complaint
 
 
 def test_negative_numbers_have_hollow_bars(classwire: Run) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from classwire import AsyncClient, Client
 from classwire.testing import FakeServer
+from classwire.testing.services import ClassifyService
+from classwire.v1 import classwire_pb2 as pb
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.server import Server
 from tests.conftest import launch_forked
@@ -19,6 +21,22 @@ from tests.conftest import launch_forked
 def by_length(text: str, text_pair: str | None) -> dict[str, float]:
     """Return a classification whose scores depend on the lengths of text and pair."""
     return {"short": 1 / len(text), "long": 1 - 1 / len(text), "pair": 0.25 if text_pair else 0.0}
+
+
+@pytest.fixture
+def without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make fake servers answer as one of contract 1.0, which knows no windows and ignores their
+    options.
+    """
+    classified = ClassifyService._classification
+
+    def counting_none(*given: Any) -> pb.Classification:
+        result = classified(*given)
+        result.ClearField("window_count")
+        return result
+
+    monkeypatch.setattr(ClassifyService, "_classification", counting_none)
+    monkeypatch.setattr("classwire.testing.services.in_force", lambda *_: False)
 
 
 class Source:

@@ -56,22 +56,22 @@ class Run:
 
         deadline = Deadline(timeout_s, clock)
         retries = Retry(retry, lambda: 0.5, contact=contact, clock=clock)
-        doings = retried(steps, retries, deadline)
+        actions = retried(steps, retries, deadline)
         try:
-            doing = next(doings)
+            action = next(actions)
             while True:
-                if isinstance(doing, Pause):
-                    self.pauses_s.append(doing.seconds)
-                    self.now_s += doing.seconds
-                    doing = next(doings)
+                if isinstance(action, Pause):
+                    self.pauses_s.append(action.seconds)
+                    self.now_s += action.seconds
+                    action = next(actions)
                     continue
-                self.calls.append(doing)
+                self.calls.append(action)
                 self.now_s += call_s
-                answered = answer(self, doing)
+                answered = answer(self, action)
                 if isinstance(answered, ClasswireError):
-                    doing = doings.throw(answered)
+                    action = actions.throw(answered)
                 else:
-                    doing = doings.send(Reply(answered))
+                    action = actions.send(Reply(answered))
         except StopIteration as done:
             self.result = done.value
         except ClasswireError as error:

@@ -115,6 +115,37 @@ def test_an_old_server_says_that_it_is_old(client: Any, server: FakeServer) -> N
         client.classify("text", truncation="windows")
 
 
+@pytest.mark.usefixtures("without_windows")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"include_windows": True},
+        {"window_tokens": 4},
+        {"overlap_tokens": 0},
+        {"aggregation": "max_score"},
+    ],
+    ids=str,
+)
+def test_a_server_that_ignores_windows_is_named(client: Any, options: dict[str, Any]) -> None:
+    """A server that is too old for windows ignores their options: its answer is an error, as that
+    of a server that rejects them.
+    """
+    calls: list[Callable[..., Any]] = [
+        lambda **options: client.classify(TEN_WORDS, **options),
+        lambda **options: client.classify_batch([TEN_WORDS], **options),
+        lambda **options: list(client.classify_stream([TEN_WORDS], **options)),
+    ]
+    if options.keys() & {"window_tokens", "overlap_tokens"}:
+        calls.append(lambda **options: client.tokenize(TEN_WORDS, **options))
+    for call in calls:
+        with pytest.raises(
+            InvalidInputError, match=r"older than this client: .* windows"
+        ) as raised:
+            call(**options)
+        assert (raised.value.reason, raised.value.field) == (Reason.BAD_OPTION, "options.windows")
+        assert call()
+
+
 def test_a_model_has_limits_of_windows_and_tasks(client: Any, server: FakeServer) -> None:
     """A model says what it is made for, and the limits of windows; those of an old server are
     None.
@@ -162,21 +193,21 @@ def test_the_rest_of_a_batch_does_not_wait_longer_each_time() -> None:
     calls = 12
     limits = {"m": ModelLimits(64, 64, 1 << 20, 64, 64)}
     steps = unary.classify_batch(["text"] * calls, "m", pb.ClassifyOptions(), limits)
-    doings = retried(steps, Retry(True, lambda: 1.0), Deadline(None))
+    actions = retried(steps, Retry(True, lambda: 1.0), Deadline(None))
     full = pb.Outcome(error=Failure(Reason.OVERLOADED, 0.001).item_error(""))
     answer = pb.Outcome(classification=pb.Classification(window_count=64))
     pauses = []
-    doing = next(doings)
+    action = next(actions)
     for left in range(calls, 1, -1):
-        assert isinstance(doing, Call)
-        assert len(doing.request.inputs) == left
+        assert isinstance(action, Call)
+        assert len(action.request.inputs) == left
         outcomes = [answer, *[full] * (left - 1)]
-        doing = doings.send(Reply(pb.BatchClassifyResponse(outcomes=outcomes)))
-        assert isinstance(doing, Pause)
-        pauses.append(doing.seconds)
-        doing = next(doings)
+        action = actions.send(Reply(pb.BatchClassifyResponse(outcomes=outcomes)))
+        assert isinstance(action, Pause)
+        pauses.append(action.seconds)
+        action = next(actions)
     with pytest.raises(StopIteration) as ended:
-        doings.send(Reply(pb.BatchClassifyResponse(outcomes=[answer])))
+        actions.send(Reply(pb.BatchClassifyResponse(outcomes=[answer])))
     assert all(isinstance(outcome, Classification) for outcome in ended.value.value)
     assert pauses == [pytest.approx(0.002)] * (calls - 1)
 

@@ -27,6 +27,22 @@ CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "batch": (lambda client: client.classify_batch(["red"], truncation="windows"), NO_WINDOWS),
     "stream": (lambda client: client.classify_stream(["red"], truncation="windows"), NO_WINDOWS),
     "tokenize": (lambda client: client.tokenize("red", truncation="windows"), NO_WINDOWS),
+    "classify, options": (
+        lambda client: client.classify("red", include_windows=True),
+        NO_WINDOW_OPTIONS,
+    ),
+    "batch, options": (
+        lambda client: client.classify_batch(["red"], window_tokens=64),
+        NO_WINDOW_OPTIONS,
+    ),
+    "stream, options": (
+        lambda client: client.classify_stream(["red"], overlap_tokens=8),
+        NO_WINDOW_OPTIONS,
+    ),
+    "tokenize, options": (
+        lambda client: client.tokenize("red", window_tokens=64),
+        NO_WINDOW_OPTIONS,
+    ),
 }
 
 FILE = "FILE"
@@ -61,8 +77,9 @@ def client(old_target: str) -> Iterator[Client]:
 
 def has_its_class(error: classwire.ClasswireError, sentence: str) -> bool:
     """Whether the error has the class and the reason for that sentence."""
-    if sentence == NO_WINDOWS:
-        return type(error) is InvalidInputError and error.reason is Reason.UNKNOWN_ENUM
+    if sentence in (NO_WINDOWS, NO_WINDOW_OPTIONS):
+        reason = Reason.UNKNOWN_ENUM if sentence == NO_WINDOWS else Reason.BAD_OPTION
+        return type(error) is InvalidInputError and error.reason is reason
     return type(error) is UnimplementedError and error.reason is None
 
 

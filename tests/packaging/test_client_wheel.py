@@ -98,6 +98,18 @@ def test_command_is_installed() -> None:
     assert ended.stderr == ""
 
 
+def test_parquet_is_an_extra(tmp_path: Path) -> None:
+    """Without pyarrow the command works, and for a file of Parquet it names the extra."""
+    assert importlib.util.find_spec("pyarrow") is None
+    path = tmp_path / "in.parquet"
+    path.write_bytes(b"PAR1")
+
+    ended = run(COMMAND, "classify", "--file", path, "--column", "text")
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "pip install 'classwire[parquet]'" in ended.stderr
+
+
 @pytest.mark.skipif(SERVER_INSTALLED, reason="with the server installed, serve does serve")
 def test_serve_without_the_server_says_what_to_install() -> None:
     """Without the server, `serve` names the package to install in one line."""

@@ -38,13 +38,15 @@ def target() -> Iterator[str]:
 
 
 def test_package_is_the_installed_one() -> None:
-    """The wheel holds types, the checkpoint's card and weights, and the engine's data files."""
+    """The wheel holds types, card and weights of the checkpoint, and files of engine and demo."""
     files = {str(path) for path in importlib.metadata.files("classwire-server") or []}
     embedded = "classwire_server/models/stars-en"
 
     assert Path(classwire_server.__file__).is_relative_to(INSTALLED)
     assert "classwire_server/py.typed" in files
     assert {f"{embedded}/model.safetensors", f"{embedded}/README.md"} <= files
+    demo = "classwire_server/cli/demo"
+    assert {f"{demo}/reviews.jsonl", f"{demo}/coat.txt", f"{demo}/LICENSE"} <= files
     assert any(path.endswith("sboms/classwire-server.cdx.json") for path in files)
     engine = "classwire_server/engine"
     assert {

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 
 from scripts.locked import LOCK, needed, pins, problems
 from scripts.pages import ROOT
-from scripts.terminal_picture import in_terminal
+from scripts.terminal import in_terminal
 from scripts.torch_build import announcement, locked_release, preferred
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from classwire.errors import ClasswireError, InternalError
+from classwire.contract.reasons import Reason
+from classwire.errors import ClasswireError, InternalError, InvalidInputError
 from classwire.results import (
     Classification,
     Deviation,
@@ -71,6 +72,30 @@ def classification(result: pb.Classification, shared: Shared) -> Classification:
         windows=text_windows(result.windows),
         window_count=result.window_count,
         aggregation=enums.WINDOW_AGGREGATION.word(result.aggregation),
+    )
+
+
+def check_windows(options: pb.ClassifyOptions, results: Iterable[pb.Classification]) -> None:
+    """Raise InvalidInputError if the server is too old for these options of windows.
+
+    It ignores them, and counts no windows.
+    """
+    is_given = options.include_windows or options.HasField("windows")
+    if is_given and any(not result.window_count for result in results):
+        raise no_windows()
+
+
+def classifications(outcomes: Iterable[pb.Outcome]) -> Iterator[pb.Classification]:
+    """Those among the outcomes that are no errors."""
+    return (each.classification for each in outcomes if each.HasField("classification"))
+
+
+def no_windows() -> InvalidInputError:
+    """The error for options of windows that the server is too old for."""
+    return InvalidInputError(
+        "the server is older than this client: it does not know windows",
+        reason=Reason.BAD_OPTION,
+        field="options.windows",
     )
 
 

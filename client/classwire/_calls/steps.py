@@ -57,7 +57,7 @@ class Pause:
 
 R = TypeVar("R")
 Steps: TypeAlias = Generator[Call | Again, Any, R]
-Doings: TypeAlias = Generator[Call | Pause, Any, R]
+Actions: TypeAlias = Generator[Call | Pause, Any, R]
 
 
 def newer_call(call: Call) -> Steps[Reply]:
@@ -86,7 +86,7 @@ def _of_older_server(call: Call, error: UnimplementedError) -> Steps[Unimplement
     )
 
 
-def retried(steps: Steps[R], retry: Retry, deadline: Deadline) -> Doings[R]:
+def retried(steps: Steps[R], retry: Retry, deadline: Deadline) -> Actions[R]:
     """Take all steps, and repeat failed calls within the deadline."""
     try:
         step = next(steps)
@@ -102,7 +102,7 @@ def retried(steps: Steps[R], retry: Retry, deadline: Deadline) -> Doings[R]:
         return result
 
 
-def _answered(step: Call | Again, retry: Retry, deadline: Deadline) -> Doings[Any]:
+def _answered(step: Call | Again, retry: Retry, deadline: Deadline) -> Actions[Any]:
     if isinstance(step, Again):
         if step.progressed:
             retry.progressed(step.error)

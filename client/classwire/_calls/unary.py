@@ -65,6 +65,7 @@ def classify(
         options=options,
     )
     response, request_id = yield Call("classify", "Classify", request)
+    responses.check_windows(options, [response.result])
     return responses.classification(response.result, responses.Shared.of(response, request_id))
 
 
@@ -137,6 +138,7 @@ def _batch(
                 "the server broke the contract: "
                 f"{len(response.outcomes)} outcomes for {len(batch)} texts"
             )
+        responses.check_windows(options, responses.classifications(response.outcomes))
         shared = responses.Shared.of(response, request_id)
         for sent, ((given, _), result) in enumerate(zip(batch, response.outcomes, strict=True)):
             outcomes[given] = responses.outcome(result, shared, index=(sent, given))
@@ -165,6 +167,8 @@ def tokenize(
         windows=options.windows if options.HasField("windows") else None,
     )
     response, request_id = yield Call("classify", "Tokenize", request)
+    if request.HasField("windows") and response.tokens and not response.windows:
+        raise responses.no_windows()
     return responses.tokenization(response, request_id)
 
 

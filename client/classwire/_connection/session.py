@@ -14,7 +14,7 @@ import grpc
 from classwire._calls import requests
 from classwire._calls.retry import Contact, Deadline, Retry, is_timeout
 from classwire._calls.status import from_rpc_error
-from classwire._calls.steps import Doings, Steps, retried
+from classwire._calls.steps import Actions, Steps, retried
 from classwire.errors import (
     CancelledError,
     ClasswireError,
@@ -179,7 +179,7 @@ class Session:
         """The retries of an operation that starts now."""
         return Retry(self._retry, contact=self._contact)
 
-    def retried(self, steps: Steps[R], deadline: Deadline) -> Doings[R]:
+    def retried(self, steps: Steps[R], deadline: Deadline) -> Actions[R]:
         """The calls and pauses of an operation, retries included."""
         return retried(steps, self.retry(), deadline)
 

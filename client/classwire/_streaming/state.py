@@ -195,7 +195,8 @@ class StreamState:
         """Take a message of the server.
 
         Raises the error that ends the call: InternalError for a message that breaks the contract,
-        or the error of an item that the client sends again.
+        InvalidInputError if the server is too old for the options, or the error of an item that the
+        client sends again.
         """
         event = response.WhichOneof("event")
         if event == "started":
@@ -262,6 +263,10 @@ class StreamState:
         self._full = len(self._ledger) >= self._window
 
     def _take_in(self, results: pb.StreamResults) -> None:
+        options = self.first_request.config.options
+        responses.check_windows(
+            options, responses.classifications(each.outcome for each in results.results)
+        )
         shared = responses.Shared.of(results)
         again: ClasswireError | None = None
         for result in results.results:

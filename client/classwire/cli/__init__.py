@@ -15,11 +15,10 @@ import click
 from .admin import admin
 from .classify import classify
 from .completion import completion
-from .demo import demo
 from .failures import FAILED, Interrupted, explain
 from .inspection import health, models, tokenize
 from .rank import rank
-from .serving import compile_, doctor, ray, serve
+from .serving import compile_, demo, doctor, ray, serve
 from .token import token
 from .top import top
 from .zero_shot import zero_shot

@@ -73,6 +73,10 @@ def classify(
     --resume continues the --output of an interrupted run. It removes an incomplete last line, and
     does not classify again the rows that are already there. Use the same options as before.
 
+    A --file of Parquet, with an --output of Parquet, keeps its columns and gets those of the
+    results. A folder of such files gives a folder. Parquet needs pyarrow: pip install
+    'classwire[parquet]'.
+
     If a text cannot be classified, the command prints the reason, goes on, and exits 1 at the end.
     """
     options = {"model": connection.model, **scoring}
@@ -92,7 +96,7 @@ def classify(
         if rows.need_a_file or results.need_a_file or pair_column:
             raise click.UsageError(
                 "--format, --column, --pair-column, --id-column, --delimiter, --no-quotes, "
-                "--output, --force and --resume go with --file."
+                "--output, --prefix, --force and --resume go with --file."
             )
         if rows.encoding is not None and texts not in ((), ("-",)):
             raise click.UsageError("--encoding goes with --file or standard input.")

@@ -63,9 +63,27 @@ def terminating() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM wait. They take effect at its end.
+
+    For the main thread.
+    """
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
 def explain(error: Exception) -> tuple[str, int]:
     """Return the line and the exit code for an error that ended a command."""
-    from classwire import ClasswireError, InvalidInputError, UnknownModelError
+    from classwire import ClasswireError
 
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "classwire"
@@ -75,13 +93,21 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, click.Abort):
         return "interrupted", INTERRUPTED
     if isinstance(error, ClasswireError):
-        wrong_use = isinstance(error, InvalidInputError | UnknownModelError)
-        return described(error), WRONG_USE if wrong_use else FAILED
+        return described(error), WRONG_USE if is_wrong_use(error) else FAILED
     if isinstance(error, OSError) and error.filename is not None:
         return one_line(f"{error.filename}: {error.strerror}"), WRONG_USE
     if isinstance(error, OSError) and error.strerror:
         return one_line(error.strerror), FAILED
     return f"{type(error).__name__}: {one_line(str(error))}", FAILED
+
+
+def is_wrong_use(error: BaseException | None) -> bool:
+    """Whether the command line, a file or the server's setting for it is wrong, so that the same
+    command would fail again.
+    """
+    from classwire import InvalidInputError, UnknownModelError
+
+    return isinstance(error, WrongUse | InvalidInputError | UnknownModelError)
 
 
 def described(error: "ClasswireError", subject: str = "") -> str:

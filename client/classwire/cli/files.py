@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -18,8 +18,8 @@ from .progress import FileProgress
 from .resumption import Written, foreign, read_written
 from .row_options import STANDARD
 from .rows import InputFile, Row, open_rows
+from .rows.parquet import pyarrow_or_fail
 from .waiting import on_wait
-from .windows import check_server
 
 EmitScored: TypeAlias = Callable[[Row, Scored], None]
 Run: TypeAlias = Callable[[Client, Iterator[Row], EmitScored], int]
@@ -32,11 +32,17 @@ def classify_file(
     """Classify every row of `source` into `target` and return how many rows failed."""
 
     def run(client: Client, rows: Iterator[Row], emit: EmitScored) -> int:
-        check_server(client, options)
         return classify_rows(
             client, rows, emit, item_timeout_s=connection.item_timeout_s, **options
         )
 
+    if target.is_parquet(source):
+        pyarrow_or_fail()
+        from .parquet.results import ResultColumns
+        from .parquet.run import Scoring, score_parquet
+
+        columns = ResultColumns("label_id", target.prefix, has_windows=options["include_windows"])
+        return score_parquet(connection, source, target, Scoring(run, columns, options))
     format = target.format(source.columns, only_best=options.get("top_k") == 1)
     return score_file(connection, source, target, format, run)
 
@@ -61,40 +67,67 @@ def score_file(
             if written.rows and written.head != head:
                 raise foreign(output, "line 1 has the labels of another model or of other options")
             with (
-                _opened(output, written) as out,
-                FileProgress(source.path, output, written) as progress,
+                closing(_Results(output, written, head)) as results,
+                FileProgress(source.path, source.size_bytes, output, written) as progress,
                 on_wait(progress.wait),
             ):
-                if not written.rows:
-                    out.write(head)
 
                 def emit(row: Row, outcome: Scored) -> None:
-                    out.write(format.result(row, outcome))
-                    out.flush()
+                    results.write(format.result(row, outcome))
                     if target.tabs and isinstance(outcome, ClasswireError):
                         message = described(outcome, f"row {row.index}")
                         click.echo(f"classwire: {message}", err=True)
                     progress.advance(row, outcome)
 
-                return written.errors + run(client, rows, emit)
+                errors = run(client, rows, emit)
+                results.write(b"")  # a file without rows has an output too
+                return written.errors + errors
+
+
+class _Results:
+    """Where results are written. Their file is created with the first of them, so that a run that
+    the server rejects leaves none.
+    """
+
+    def __init__(self, output: Path, written: Written, head: bytes) -> None:
+        self._output = output
+        self._written = written
+        self._head = head
+        self._file: BinaryIO | None = None
+
+    def write(self, result: bytes) -> None:
+        """Add a result behind those that are already there."""
+        if self._file is None:
+            self._file = self._begun()
+        self._file.write(result)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file, but not standard output."""
+        if self._file is not None and self._output != STANDARD:
+            self._file.close()
+
+    def _begun(self) -> BinaryIO:
+        if self._output == STANDARD:
+            file: BinaryIO = sys.stdout.buffer
+        else:
+            file = self._output.open("r+b" if self._written.rows else "wb")
+        if self._written.rows:
+            file.truncate(file.seek(self._written.output_bytes))
+        else:
+            file.write(self._head)
+        return file
 
 
 def _check_output(target: OutputFile, source: Path) -> None:
     output = target.path
-    if output == STANDARD or not output.exists():
+    if output == STANDARD:
+        return
+    if not output.parent.is_dir():
+        raise WrongUse(f"{output.parent}: no such folder")
+    if not output.exists():
         return
     if source != STANDARD and output.samefile(source):
         raise WrongUse(f"{output} is the file to read")
     if not target.force and not target.resume and output.is_file():
         raise WrongUse(f"{output} exists; --resume continues it, --force overwrites it")
-
-
-@contextmanager
-def _opened(output: Path, written: Written) -> Iterator[BinaryIO]:
-    if output == STANDARD:
-        yield sys.stdout.buffer
-        return
-    with output.open("r+b" if written.rows else "wb") as file:
-        if written.rows:
-            file.truncate(file.seek(written.output_bytes))
-        yield file

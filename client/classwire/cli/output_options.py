@@ -21,11 +21,12 @@ class OutputOptions:
     output: Path
     force: bool
     resume: bool
+    prefix: str
 
     @property
     def need_a_file(self) -> bool:
         """Whether an option is given that only a file of rows can have."""
-        return self.force or self.resume or self.output != STANDARD
+        return self.force or self.resume or bool(self.prefix) or self.output != STANDARD
 
     def output_file(
         self, source: Path, *, tabs: bool = False, as_json: bool = False
@@ -42,7 +43,7 @@ class OutputOptions:
             )
         from .outputs import OutputFile
 
-        return OutputFile(self.output, self.force, self.resume, tabs)
+        return OutputFile(self.output, self.force, self.resume, tabs, self.prefix)
 
 
 def output_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -50,10 +51,16 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option(
         "--output",
-        type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+        type=click.Path(allow_dash=True, path_type=Path),
         default=STANDARD,
-        help="File for the results of --file: .jsonl, .ndjson, .csv or .tsv.  "
-        "[default: JSON lines on standard output]",
+        help="File for the results of --file: .jsonl, .ndjson, .csv or .tsv, or .parquet if --file "
+        "is Parquet; a folder if --file is one.  [default: JSON lines on standard output]",
+    )
+    @click.option(
+        "--prefix",
+        metavar="TEXT",
+        default="",
+        help="Begin the names of the columns of results in Parquet with TEXT.",
     )
     @click.option("--force", is_flag=True, help="Overwrite --output if it exists.")
     @click.option("--resume", is_flag=True, help="Continue the --output of an interrupted run.")

@@ -13,7 +13,7 @@ from classwire import Classification, ClasswireError, Model, ZeroShotClassificat
 from .failures import Failure, WrongUse
 from .records import json_line, outcome_record, shortest, tab_line
 from .row_options import STANDARD
-from .rows import MAX_LINE_BYTES, Columns, Row
+from .rows import MAX_LINE_BYTES, Columns, InputFile, Row
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
@@ -40,6 +40,21 @@ class OutputFile:
     resume: bool = False
     tabs: bool = False
     """Whether the results are lines of label, score and text."""
+    prefix: str = ""
+    """What the names of the columns of results in Parquet begin with."""
+
+    def is_parquet(self, source: InputFile) -> bool:
+        """Whether the results are files of Parquet, as those of a folder are.
+
+        Raises WrongUse if the input is not Parquet too.
+        """
+        if source.path.is_dir():
+            return True
+        if self.path.suffix.lower() != ".parquet":
+            return False
+        if source.resolved_format() != "parquet":
+            raise WrongUse(f"{self.path}: results in Parquet need a --file in Parquet")
+        return True
 
     def format(self, columns: Columns, *, only_best: bool, labels: tuple[str, ...] = ()) -> Format:
         """Return the format that the name of the file stands for. WrongUse for an unknown one.
@@ -47,8 +62,12 @@ class OutputFile:
         A table has columns for `labels`, else for those of the model, and with `only_best` for
         none.
         """
+        if self.prefix:
+            raise WrongUse("--prefix is for results in Parquet")
         if self.tabs:
             return TabbedLines()
+        if self.path.is_dir():
+            raise WrongUse(f"{self.path} is a folder")
         suffix = self.path.suffix.lower()
         if suffix in DELIMITERS:
             return Table(DELIMITERS[suffix], columns, labels, only_best=only_best)
@@ -57,7 +76,7 @@ class OutputFile:
             return JsonLines(columns)
         if suffix == ".gz":
             raise WrongUse(f"{self.path}: results are not compressed; pipe them through gzip")
-        known = ", ".join((*DELIMITERS, *JSON_LINES))
+        known = ", ".join((*DELIMITERS, *JSON_LINES, ".parquet"))
         raise WrongUse(f"{self.path}: unknown format of results; known suffixes are {known}")
 
 

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from classwire import ClasswireError
 
+from .failures import is_wrong_use
 from .rendering import console
 from .resumption import Written
 from .row_options import STANDARD
@@ -21,12 +22,14 @@ LINE_EVERY_S = 60.0
 class FileProgress:
     """A progress bar with rate, errors and remaining time, and a last line.
 
-    The bar counts bytes, since the number of rows is known only at the end. Without a terminal
-    there is a line every LINE_EVERY_S instead. Rows that were `written` before count, but not in
-    the rate.
+    The bar counts bytes, since the number of rows is known only at the end; `size_bytes` is None
+    for standard input. Without a terminal there is a line every LINE_EVERY_S instead. Rows that
+    were `written` before count, but not in the rate.
     """
 
-    def __init__(self, source: Path, output: Path, written: Written) -> None:
+    def __init__(
+        self, source: Path, size_bytes: int | None, output: Path, written: Written
+    ) -> None:
         self.rows = written.rows
         self.errors = written.errors
         self._written = written
@@ -44,7 +47,7 @@ class FileProgress:
         )
         self._task = self._bar.add_task(
             source.name,
-            total=source.stat().st_size if source != STANDARD else None,
+            total=size_bytes,
             completed=written.input_bytes,
             state=self._state(),
             waits_until_s=None,
@@ -54,11 +57,13 @@ class FileProgress:
         self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._bar.stop()
-        stopped = "stopped after " if kind else ""
+        if is_wrong_use(error) and self.rows == self._written.rows:
+            return  # nothing was done
+        stopped = "stopped after " if error else ""
         place = "" if self._output == STANDARD else f" in {self._output}"
-        if kind and place:
+        if error and place and not is_wrong_use(error):
             place += "; continue with the same command and --resume"
         click.echo(f"{stopped}{self._state()}, {self._elapsed_s():.1f} s{place}", err=True)
 

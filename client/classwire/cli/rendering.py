@@ -1,8 +1,10 @@
 """Scores and tokens as aligned bars and columns, as wide as the terminal."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, takewhile
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -13,17 +15,45 @@ from classwire.escaping import visible
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LONGEST_BAR = 40
+_PYTHONS_OWN = ("C.UTF-8", "C.utf8", "UTF-8")
+"""Values that Python gives LC_CTYPE itself where the locale is C (PEP 538)."""
+_ASCII = ("C", "POSIX")
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that prints texts literally, without markup or emoji codes."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+def console(*, stderr: bool = False, plain: bool = False) -> Console:
+    """Return a console that prints texts literally, without markup or emoji codes.
+
+    A plain one writes no escape sequence, not even on a terminal.
+    """
+    plain_options: dict[str, Any] = {"force_terminal": False, "color_system": None}
+    return Console(
+        stderr=stderr,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+        **(plain_options if plain else {}),
+    )
+
+
+def draws_unicode() -> bool:
+    """Whether standard output takes characters for bars and ellipses that ASCII lacks.
+
+    It does not where its encoding or the user's locale, such as LANG=C, has ASCII alone.
+    """
+    if not (sys.stdout.encoding or "").lower().startswith("utf"):
+        return False
+    given = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    return next((each for each in given if each and each not in _PYTHONS_OWN), "") not in _ASCII
 
 
 def fitted(text: str, width: int) -> str:
     """Return the visible text, cut with an ellipsis to `width` terminal cells."""
     shown = visible(text)
-    return shown if cell_len(shown) <= width else set_cell_size(shown, max(width - 1, 0)) + "…"
+    if cell_len(shown) <= width:
+        return shown
+    ellipsis = "…" if draws_unicode() else "..."
+    return set_cell_size(shown, max(width - len(ellipsis), 0)) + ellipsis
 
 
 def heading(text: str, width: int) -> Text:
@@ -78,26 +108,30 @@ def logit_lines(labels: Sequence[str], logits: Sequence[float], width: int) -> I
         )
 
 
-def token_blocks(tokens: Sequence[Token], mask: Sequence[int], width: int) -> Iterator[Text]:
-    """Yield the tokens in columns with id, type and mask, in blocks that fit the width."""
-    names = ("token", "id", "type", "mask")
-    name_width = max(map(len, names))
-    columns = [
-        (fitted(token.text, width // 2), str(token.id), str(token.token_type_id), str(attended))
-        for token, attended in zip(tokens, mask, strict=True)
-    ]
-    widths = [2 + max(map(cell_len, column)) for column in columns]
+def token_blocks(tokens: Sequence[Token], mask: Sequence[int] | None, width: int) -> Iterator[Text]:
+    """Yield the tokens in columns with id, type and mask, in blocks that fit the width.
+
+    Without a mask, a column is the token and its id.
+    """
+    rows = {
+        "token": [fitted(token.text, width // 2) for token in tokens],
+        "id": [str(token.id) for token in tokens],
+    }
+    if mask is not None:
+        rows["type"] = [str(token.token_type_id) for token in tokens]
+        rows["mask"] = [str(attended) for attended in mask]
+    name_width = max(map(len, rows))
+    widths = [2 + max(map(cell_len, column)) for column in zip(*rows.values(), strict=True)]
     start = 0
-    while start < len(columns):
+    while start < len(tokens):
         ends = accumulate(widths[start:])
         end = start + max(1, sum(1 for _ in takewhile(lambda x: x <= width - name_width, ends)))
         if start:
             yield Text()
-        for row, name in enumerate(names):
+        for name, cells in rows.items():
             line = Text.assemble((name.ljust(name_width), "dim"))
             for place in range(start, end):
-                cell = columns[place][row]
-                cell = " " * (widths[place] - cell_len(cell)) + cell
+                cell = " " * (widths[place] - cell_len(cells[place])) + cells[place]
                 line.append(cell, style="dim" if tokens[place].special else "")
             yield line
         start = end
@@ -133,7 +167,7 @@ def _title(text: str) -> Text:
 def bar(share: float, width: int) -> str:
     """Return a bar of at most `width` cells; that of a negative share is hollow."""
     eighths = round(min(abs(share), 1.0) * width * 8)
-    if not (sys.stdout.encoding or "").lower().startswith("utf"):
+    if not draws_unicode():
         return ("-" if share < 0 else "#") * round(eighths / 8)
     if share < 0:
         return "░" * round(eighths / 8)

@@ -84,12 +84,13 @@ def row_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--file",
         "source",
-        type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
-        help="Read every row of a .csv, .tsv, .jsonl, .ndjson or .txt file, also with .gz.",
+        type=click.Path(exists=True, allow_dash=True, path_type=Path),
+        help="Read every row of a .csv, .tsv, .jsonl, .ndjson or .txt file, also with .gz, or of a "
+        ".parquet file.",
     )
     @click.option(
         "--format",
-        type=click.Choice(["csv", "tsv", "jsonl", "txt"]),
+        type=click.Choice(["csv", "tsv", "jsonl", "txt", "parquet"]),
         help="Format of --file, or of rows on standard input.  [default: by the name of --file]",
     )
     @click.option("--column", metavar="NAME", help="Column of --file that holds the text.")

@@ -1,4 +1,4 @@
-"""`classwire serve`, `compile`, `doctor`, `ray`: commands of the server, loaded when they run."""
+"""Commands of the server, such as `classwire serve`, loaded when they run."""
 
 import json
 import shlex
@@ -81,6 +81,11 @@ doctor = ServerCommand(
     "doctor",
     "classwire_server.cli.doctor.command:doctor",
     "Show what this machine offers, and what a server would choose.",
+)
+demo = ServerCommand(
+    "demo",
+    "classwire_server.cli.demo.command:demo",
+    "Show what a server does, on one of its own.",
 )
 ray = click.Group("ray", help="Run servers on a Ray cluster.")
 for _name, _help in {

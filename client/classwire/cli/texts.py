@@ -15,7 +15,7 @@ from .ordering import classify_rows
 from .records import full_record, json_line, print_line, stages_record, tab_line
 from .rendering import console, heading, print_lines, stage_lines
 from .rows import Row, line_rows, standard_input
-from .windows import check_server, classification_lines
+from .windows import classification_lines
 
 Show = Callable[[Row, Outcome], None]
 Style = Literal["bars", "json", "tsv"]
@@ -40,7 +40,6 @@ def classify_texts(
         options["priority"] = "interactive"
     patience_s = connection.item_timeout_s if from_stdin else None
     with connection.open(patience_s=patience_s) as client:
-        check_server(client, options)
         if stages:
             return _classify_in_stages(client, rows, style == "json", several, **options)
         labels = client.model(options["model"]).labels if options["include_windows"] else ()

@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from .rendering import console
+from .rendering import console, draws_unicode
 
 _CLIENT = logging.getLogger("classwire")
 
@@ -29,7 +29,8 @@ def elapsed(doing: str) -> Iterator[None]:
     Print nothing meanwhile.
     """
     terminal = console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    spinner = SpinnerColumn("dots" if draws_unicode() else "line")
+    columns = (spinner, TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(
         *columns, console=terminal, transient=True, disable=not terminal.is_terminal
     ) as progress:

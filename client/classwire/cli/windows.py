@@ -1,34 +1,18 @@
 """The windows of a long text: which label is high where."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rich.cells import set_cell_size
 from rich.text import Text
 
-from classwire import Classification, Client, TextInput, TextWindow
+from classwire import Classification, TextInput, TextWindow
 
-from .failures import WrongUse
 from .rendering import bar, fitted, heading, score_lines
 
 _CELL = 12
 """Width of a label's column: its name, or a number and a bar."""
 _LEAST_EXCERPT = 12
 """An excerpt of fewer cells than this is left out."""
-
-
-def check_server(client: Client, options: Mapping[str, Any]) -> None:
-    """Raise WrongUse for an option of windows that the server is too old for, and would ignore.
-
-    With `--truncation windows` such a server rejects the call.
-    """
-    layout = (options[name] for name in ("window_tokens", "overlap_tokens", "aggregation"))
-    is_given = options["include_windows"] or any(value is not None for value in layout)
-    if options["truncation"] == "windows" or not is_given:
-        return
-    limits = client.model(options["model"]).limits
-    if limits is not None and limits.max_windows_per_text is None:
-        raise WrongUse("the server is older than this client: it does not know windows")
 
 
 def classification_lines(

@@ -46,7 +46,7 @@ def test_suffix_and_options_select_the_format(
 @pytest.mark.parametrize(
     ("name", "columns", "message"),
     [
-        ("a.parquet", TEXT, "known suffixes are .csv, .tsv, .jsonl, .ndjson, .txt, also with .gz"),
+        ("a.orc", TEXT, "suffixes are .csv, .tsv, .jsonl, .ndjson, .txt, .parquet, also with .gz"),
         ("a.csv.zip", TEXT, "unknown format"),
         ("a.gz", TEXT, "unknown format"),
         ("a.csv", Columns(), "name the column of the text with --column"),

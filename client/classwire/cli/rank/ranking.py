@@ -105,7 +105,11 @@ def rank_documents(
         limits = client.model(connection.model).limits
         most = limits.max_texts_per_call if limits else _DOCUMENTS_PER_CALL
         source = documents.source
-        progress = FileProgress(source.path, STANDARD, Written()) if source else nullcontext()
+        progress = (
+            FileProgress(source.path, source.size_bytes, STANDARD, Written())
+            if source
+            else nullcontext()
+        )
         with progress as shown, on_wait(shown.wait) if shown else nullcontext():
             for part in mapped(_rank(client, query, options), batches(rows, most, _size_bytes)):
                 best += part.scored

@@ -1,4 +1,4 @@
-"""Rows of texts, read from CSV, TSV, JSON Lines or plain lines in bounded memory.
+"""Rows of texts, read from CSV, TSV, JSON Lines, plain lines or Parquet in bounded memory.
 
 A row without a usable text becomes a row with an error, and the rows after it are still read. Only
 an error of the whole file (a missing column, damage in compressed data) ends the reading.
@@ -30,7 +30,14 @@ __all__ = [
     "standard_input",
 ]
 
-FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "txt"}
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".txt": "txt",
+    ".parquet": "parquet",
+}
 """The format of a file, by its suffix."""
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -58,8 +65,18 @@ class InputFile:
         """The name for messages."""
         return "standard input" if self.path == STANDARD else str(self.path)
 
+    @property
+    def size_bytes(self) -> int | None:
+        """Size of the file; None for standard input."""
+        return None if self.path == STANDARD else self.path.stat().st_size
+
     def resolved_format(self) -> str:
         """Return the format. Raises WrongUse if it is unknown, or other options do not fit it."""
+        if self.path.is_dir():
+            raise WrongUse(
+                f"{self.name} is a folder; `classify` and `zero-shot` read the Parquet files of "
+                "one, and write into another: name it with --output"
+            )
         suffixes = self.path.suffixes
         suffix = "".join(suffixes[-2:-1] if self._compressed else suffixes[-1:]).lower()
         known = self.format or FORMATS.get(suffix)
@@ -77,6 +94,10 @@ class InputFile:
             raise WrongUse(f"{self.name}: name the column of the text with --column")
         if known not in _DELIMITERS and (self.delimiter is not None or not self.quotes):
             raise WrongUse(f"{self.name}: --delimiter and --no-quotes are for csv and tsv")
+        if known == "parquet" and self.path == STANDARD:
+            raise WrongUse("standard input cannot be Parquet, which is not read from its start")
+        if known == "parquet" and (self._compressed or self.encoding is not None):
+            raise WrongUse(f"{self.name}: Parquet goes with neither .gz nor --encoding")
         return known
 
     @property
@@ -102,8 +123,13 @@ def open_rows(file: InputFile) -> Iterator[Iterator[Row]]:
     Raises WrongUse before it yields a row, if the format, a column or the start of the file is
     wrong. Of a regular file it reads several rows for that.
     """
-    file.resolved_format()
+    format = file.resolved_format()
     with ExitStack() as opened:
+        if format == "parquet":
+            from .parquet import RowGroups
+
+            yield opened.enter_context(RowGroups(file.path, file.columns)).rows()
+            return
         if file.path == STANDARD:
             read: Read = standard_input()
         else:

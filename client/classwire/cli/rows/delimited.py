@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from classwire.cli.failures import WrongUse
 
 from .lines import MAX_LINE_BYTES, Line, Lines
-from .row import Columns, Place, Row, no_column
+from .row import Columns, Place, Row, no_column, similar
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _OVER = f"over {MAX_LINE_BYTES:,} bytes"
@@ -52,12 +52,12 @@ def delimited_rows(lines: Lines, columns: Columns, dialect: Dialect) -> Iterator
         values = _next_row(reader, feed)
         if values is None:
             break
-        place = Place(index, feed.row[0].number, feed.row[-1].end_bytes, broken)
+        place = Place(index, f"line {feed.row[0].number}", feed.row[-1].end_bytes, broken)
         if isinstance(values, str):
             yield place.error(values)
         elif len(values) != len(names):
             mismatched += 1
-            message = f"line {place.line} has {len(values)} fields, the header {len(names)}"
+            message = f"{place.name} has {len(values)} fields, the header {len(names)}"
             yield place.error(message, key=values[key] if key < min(len(values), text) else None)
         else:
             fitting += 1
@@ -140,9 +140,8 @@ def _check_columns(names: list[str], columns: Columns, file: str, line: int) -> 
 
 
 def _advice(names: list[str], wanted: str) -> str:
-    for name in names:
-        if name.strip().casefold() == wanted.strip().casefold():
-            return f"is it {name!r}?"
+    if name := similar(names, wanted):
+        return f"is it {name!r}?"
     for sign, name in _DELIMITERS.items():
         if len(names) == 1 and sign in names[0]:
             return f"is the --delimiter a {name}?"

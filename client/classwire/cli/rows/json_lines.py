@@ -26,7 +26,7 @@ def json_rows(lines: Lines, columns: Columns) -> Iterator[Row]:
     names: list[str] = []
     unseen = set(columns.named)
     for index, line in enumerate(chain(first, filled)):
-        place = Place(index, line.number, line.end_bytes, broken="has half a character")
+        place = Place(index, f"line {line.number}", line.end_bytes, broken="has half a character")
         record = _record(lines, line)
         if isinstance(record, InvalidInputError):
             yield Row(index, None, record, line.end_bytes)

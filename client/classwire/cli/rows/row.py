@@ -47,7 +47,8 @@ class Place:
     """Where a row stands in its file, for its error and for progress."""
 
     index: int
-    line: int
+    name: str
+    """The place for messages, such as `line 7`."""
     end_bytes: int
     broken: str
     """What is wrong with a text that has half a character, or a byte that could not be decoded."""
@@ -56,7 +57,7 @@ class Place:
         """Return the row of a record. A text or an id that cannot be sent or copied is an error."""
         key = record.get(columns.key) if columns.key else None
         if not _writable(key):
-            return self.error(f"line {self.line}: {columns.key!r} is no id that JSON can hold")
+            return self.error(f"{self.name}: {columns.key!r} is no id that JSON can hold")
         return Row(self.index, key, self._content(record, columns), self.end_bytes)
 
     def error(self, message: str, field: str = "", key: str | None = None) -> Row:
@@ -72,14 +73,14 @@ class Place:
         text = record.get(columns.text)
         pair = record.get(columns.pair) if columns.pair else None
         if text is None:
-            message = f"line {self.line} has no {columns.text!r}"
+            message = f"{self.name} has no {columns.text!r}"
             return InvalidInputError(message, reason=Reason.EMPTY_TEXT, field=columns.text)
         for name, value in ((columns.text, text), (columns.pair, pair)):
             if value is not None and not isinstance(value, str):
                 kind = type(value).__name__
-                return malformed(f"line {self.line}: {name!r} holds no text but {kind}", name)
+                return malformed(f"{self.name}: {name!r} holds no text but {kind}", name)
             if isinstance(value, str) and _SURROGATE.search(value):
-                return malformed(f"line {self.line}: {name!r} {self.broken}", name)
+                return malformed(f"{self.name}: {name!r} {self.broken}", name)
         return TextInput(str(text), pair if isinstance(pair, str) else None)
 
 
@@ -94,6 +95,12 @@ def no_column(file: str, wanted: str, present: Iterable[str], advice: str) -> Wr
     if len(names) > _SHOWN_NAMES:
         names = f"{names[:_SHOWN_NAMES]}…"
     return WrongUse(f"{file} has no column {wanted!r}; the columns are: {names} ({advice})")
+
+
+def similar(names: Iterable[str], wanted: str) -> str | None:
+    """Return a name that differs from the wanted one only in case and in spaces around it."""
+    alike = (name for name in names if name.strip().casefold() == wanted.strip().casefold())
+    return next(alike, None)
 
 
 def _writable(value: object, levels: int = _MAX_LEVELS) -> bool:

@@ -70,7 +70,7 @@ def zero_shot(
     """
     texts, path = rows.chosen(texts, "texts")
     if path is None and results.need_a_file:
-        raise click.UsageError("--output, --force and --resume go with --file.")
+        raise click.UsageError("--output, --prefix, --force and --resume go with --file.")
     from .candidates import Candidates, zero_shot_file, zero_shot_texts
 
     priority = priority or ("interactive" if path is None else "bulk")

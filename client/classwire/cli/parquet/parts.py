@@ -1,0 +1,139 @@
+"""The results of an unfinished file: a part for each row group, made one file at the end."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from classwire import Model
+from classwire.cli.failures import Failure, WrongUse
+from classwire.cli.resumption import Written, foreign
+from classwire.cli.rows.parquet import RowGroups
+
+from .results import ResultColumns
+
+_KEY = b"classwire"
+"""What the metadata of a file of results has its origin under."""
+
+
+def origin_of(source: Path, model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the results of a file depend on: its content, the model and the settings.
+
+    Raises Failure if the model is not loaded yet.
+    """
+    if model.fingerprint is None:
+        raise Failure(f"{model.name} is {model.state}; wait with `classwire health --wait-s 60`")
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    given = {name: value for name, value in settings.items() if value not in (None, "")}
+    origin = given | {"input": digest, "model": model.name, "fingerprint": model.fingerprint}
+    as_json: dict[str, Any] = json.loads(json.dumps(origin))
+    return as_json
+
+
+def parts_folder(output: Path) -> Path:
+    """Return the folder of an output's parts, which is next to it."""
+    return output.with_name(f"{output.name}.parts")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The results that earlier runs left of a file."""
+
+    groups: int = 0
+    """Number of its first row groups that have results."""
+    written: Written = field(default_factory=Written)
+    is_finished: bool = False
+    """Whether the output is there."""
+
+
+class Parts:
+    """The parts of one output. The output appears when all are there.
+
+    A part is complete if it can be read: a file of Parquet ends with what its readers begin with.
+    """
+
+    def __init__(
+        self, output: Path, groups: RowGroups, origin: Mapping[str, Any], columns: ResultColumns
+    ) -> None:
+        self._output = output
+        self._folder = parts_folder(output)
+        self._groups = groups
+        self._origin = origin
+        self._error = columns.error
+        metadata = dict(groups.schema.metadata or {}) | {_KEY: json.dumps(origin).encode()}
+        self._schema = pa.schema([*groups.schema, *columns.schema], metadata)
+
+    def begun(self) -> Begun:
+        """Return what earlier runs left. Raises WrongUse if they had another input or settings."""
+        sizes = self._groups.sizes
+        if self._output.exists():
+            errors = self._errors(self._output, sum(sizes))
+            if errors is None:
+                raise foreign(self._output, "it is no Parquet file, or damaged")
+            self.discard()  # an earlier run was killed before it did
+            written = Written(sum(sizes), errors, input_bytes=self._groups.size_bytes)
+            return Begun(len(sizes), written, is_finished=True)
+        written = Written()
+        for group, size in enumerate(sizes):
+            errors = self._errors(self._part(group), size)
+            if errors is None:
+                return Begun(group, written)
+            size_bytes = self._groups.bytes_of(group + 1)
+            written = Written(written.rows + size, written.errors + errors, input_bytes=size_bytes)
+        return Begun(len(sizes), written)
+
+    def write(self, group: int, table: pa.Table) -> None:
+        """Write a row group with its results."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        table = table.replace_schema_metadata(self._schema.metadata)
+        parquet.write_table(table, self._part(group), row_group_size=table.num_rows)
+
+    def finish(self) -> None:
+        """Make the parts one file, the output, and remove them. Holds a row group in memory."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        whole = self._folder / "whole"
+        with parquet.ParquetWriter(whole, self._schema) as writer:
+            for group, size in enumerate(self._groups.sizes):
+                with parquet.ParquetFile(self._part(group)) as part:
+                    writer.write_table(part.read(), row_group_size=size)
+        os.replace(whole, self._output)
+        shutil.rmtree(self._folder)
+
+    def discard(self) -> None:
+        """Remove what earlier runs left, except the output."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _part(self, group: int) -> Path:
+        return self._folder / f"{group:06}"
+
+    def _errors(self, path: Path, rows: int) -> int | None:
+        """The number of errors in a file of results; None for a file that is incomplete."""
+        try:
+            file = parquet.ParquetFile(path)
+        except (pa.ArrowException, OSError):
+            return None
+        with file:
+            found = json.loads((file.schema_arrow.metadata or {}).get(_KEY, b"{}"))
+            if found != self._origin or file.metadata.num_rows != rows:
+                raise self._foreign(found)
+            without: int = file.read(columns=[self._error]).column(0).null_count
+            return rows - without
+
+    def _foreign(self, found: Mapping[str, Any]) -> WrongUse:
+        names = sorted(found.keys() | self._origin.keys())
+        different = [name for name in names if found.get(name) != self._origin.get(name)]
+        if not found:
+            why = "another command wrote it"
+        elif not different or "input" in different:
+            why = f"{self._groups.name} has changed"
+        else:
+            why = f"it has another {different[0].replace('_', ' ')}"
+        return foreign(self._output, why)
