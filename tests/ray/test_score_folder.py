@@ -35,10 +35,13 @@ def test_a_killed_job_goes_on_where_it_stopped(tmp_path: Path) -> None:
     table = pa.table({"id": range(ROWS), "review": texts})
     pq.write_table(table, source / "a.parquet", row_group_size=ROW_GROUP)
     with _job(source, output) as first:
-        assert eventually(lambda: any(output.glob("*.parquet")), PATIENCE_S)
+        assert eventually(
+            lambda: any(output.glob("*.parquet")) or first.poll() is not None, PATIENCE_S
+        )
         kill_tree(first.pid)
+        said, _ = first.communicate()
     before = {path.name: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
-    assert 0 < len(before) < ROWS // ROW_GROUP
+    assert 0 < len(before) < ROWS // ROW_GROUP, said
     with _job(source, output) as second:
         said, _ = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 0, said
