@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve real-weights test check style types contract leaks proto lock \
 	train-embedded reference bench chaos compat \
-	conformance conformance-vectors wheels test-wheels test-grpcio test-tritonclient test-old-contract \
+	conformance conformance-vectors notebook wheels test-wheels test-grpcio test-tritonclient test-old-contract \
 	envoy fleet test-envoy ray test-ray gpu gpu-wheels docs dashboards picture replay-image release audit clean
 
 help: ## List the targets
@@ -61,6 +61,9 @@ real-weights: setup ## Install the public weights that some tests need (83 MB)
 test: setup ## Run the tests (ARGS: arguments of pytest)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+notebook: setup ## Run the notebooks of examples/notebook and compare with their stored outputs
+	@$(BIN)/python -m pytest tests/notebook $(ARGS)
+
 check: style types contract leaks ## Check style, types, the contract, and that nothing leaks
 	@echo "make check: passed"
 
@@ -96,7 +99,7 @@ reference: setup ## Compare with nlptown's published outputs (weights in CLASSWI
 	@CLASSWIRE_NLPTOWN_WEIGHTS="$(CLASSWIRE_NLPTOWN_WEIGHTS)" \
 		$(BIN)/python -m pytest tests/parity/test_golden.py $(ARGS)
 
-bench: setup ## Measure engines and servers against the targets (ARGS=--short: a shorter run)
+bench: envoy ## Measure engines and servers against the targets (ARGS=--short: a shorter run)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 chaos: setup ## Test servers under load, faults and malformed messages (ARGS: names of trials, --short)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import accuracy, tables
+from .fleet import tables as fleet
 from .instrument import end_on_sigterm
 from .machine import machine
 from .peers import tables as comparison
@@ -26,9 +27,9 @@ from .suite import Suite
 
 PARTS = (
     *("engines", "served", "windows", "interference", "memory", "start", "lone"),
-    *("accuracy", "peers"),
+    *("fleet", "accuracy", "peers"),
 )
-SHORT_PARTS = ("engines", "served", "windows", "interference", "start")
+SHORT_PARTS = ("engines", "served", "windows", "interference", "start", "fleet")
 
 
 def main() -> None:
@@ -75,6 +76,8 @@ def main() -> None:
     arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     say(f"{arguments.output}: all measurements")
     print(tables.page(result))
+    if "fleet" in result:
+        print(f"## Replicas behind Envoy\n\n{fleet.page(result)}\n")
     if "peers" in result:
         print(f"## Compared with other engines\n\n{comparison.page(result)}")
 

@@ -1,4 +1,5 @@
-"""Cost of metrics or traces: two servers with the embedded checkpoint, one without them.
+"""Cost of metrics, of the counts of labels in them, of traces or of a shadow: two servers with the
+embedded checkpoint, one without them.
 
     python -m benchmarks.overhead [--of traces] [--rounds 60] [--texts 800] [--in-flight 64]
 
@@ -14,11 +15,14 @@ import http.client
 import math
 import os
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from classwire_server.config.server_config import EMBEDDED_FOLDER
 from classwire_server.observability.metrics.workers import Usage
 
 from .figures import figure, ratio
@@ -28,6 +32,8 @@ from .served import CLASSWIRE, COLLECTOR, Served
 
 SERVER = (*CLASSWIRE, "--batch-tokens", "512")
 """Fixed settings: measurements at start would differ between the servers."""
+UNCOUNTED = ("benchmarks.uncounted", *SERVER[1:])
+TWO_MODELS = (f"--model=first={EMBEDDED_FOLDER}", f"--model=second={EMBEDDED_FOLDER}")
 READ_EVERY_S = 5.0
 TEXT_TOKENS = 16
 SHAPES = ("unary", "stream, 32 items a message")
@@ -78,9 +84,9 @@ def cpu_s(server: Served) -> float:
     return usage.cpu_s if usage is not None else math.nan
 
 
-def with_metrics(ends: ExitStack) -> Served:
+def with_metrics(ends: ExitStack, command: Sequence[str] = SERVER) -> Served:
     """Start a server and scrape its metrics."""
-    server = ends.enter_context(Served(*SERVER, "--metrics-port", "0"))
+    server = ends.enter_context(Served(*command, "--metrics-port", "0"))
     ends.enter_context(Reader(server.metrics))
     return server
 
@@ -91,17 +97,30 @@ def with_traces(ends: ExitStack) -> Served:
     return ends.enter_context(Served(*SERVER, "--traces", f"http://{collector.target}"))
 
 
-COSTLY = {"metrics": with_metrics, "traces": with_traces}
+def plain(ends: ExitStack, *options: str) -> Served:
+    """Start a server with these options."""
+    return ends.enter_context(Served(*SERVER, *options))
+
+
+Start = Callable[[ExitStack], Served]
+COMPARED: Mapping[str, tuple[Start, Start]] = {
+    "metrics": (with_metrics, plain),
+    "labels": (with_metrics, partial(with_metrics, command=UNCOUNTED)),
+    "traces": (with_traces, plain),
+    "shadow": (
+        lambda ends: plain(ends, *TWO_MODELS, "--shadow=first=second:0.1"),
+        lambda ends: plain(ends, *TWO_MODELS),
+    ),
+}
+"""How to start the server with what is measured, and the one without."""
 
 
 def measure(of: str, rounds: int, texts: int, in_flight: int) -> dict[str, dict[str, list[Taken]]]:
     """Return the measurements of each round, by shape of load and server."""
     found: dict[str, dict[str, list[Taken]]] = {shape: {ON: [], OFF: []} for shape in SHAPES}
     with ExitStack() as ends:
-        servers = {
-            ON: COSTLY[of](ends),
-            OFF: ends.enter_context(Served(*SERVER)),
-        }
+        start_on, start_off = COMPARED[of]
+        servers = {ON: start_on(ends), OFF: start_off(ends)}
         load = ends.enter_context(Instrument("benchmarks.load", os.sched_getaffinity(0)))
         for turn in range(-1, rounds):  # round -1 warms up
             for shape in SHAPES:
@@ -127,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").split("\n\n")[0], prog="python -m benchmarks.overhead"
     )
-    parser.add_argument("--of", choices=COSTLY, default="metrics")
+    parser.add_argument("--of", choices=COMPARED, default="metrics")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--texts", type=int, default=800, help="texts in each sample")
     parser.add_argument("--in-flight", type=int, default=64, help="texts in flight, at least 32")

@@ -3,7 +3,8 @@
     python -m benchmarks.publication RESULT.json
 
 A result writes the sections that it has figures for, and leaves the others: the benchmark; without
-the engines, starts, memory, and a call on an idle server; the comparison with other engines.
+the engines, starts, memory, and a call on an idle server; the comparison with other engines;
+replicas behind Envoy.
 """
 
 import argparse
@@ -15,17 +16,20 @@ from typing import Any
 from scripts.pages import between
 
 from . import charts, tables
+from .fleet import tables as fleet
 from .peers import tables as comparison
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "project" / "benchmarks.md"
+FLEET_PAGE = ROOT / "docs" / "guides" / "fleet.md"
 SERVERS_BEGIN = "<!-- servers: written by benchmarks.publication -->"
 SERVERS_END = "<!-- /servers -->"
 SERVERS = ("memory", "start", "lone", "windows")
 """Parts of a result with a section of their own when the engines are not measured."""
 BEGIN, END = "<!-- benchmark: written by benchmarks.publication -->", "<!-- /benchmark -->"
 PEERS_BEGIN, PEERS_END = "<!-- peers: written by benchmarks.publication -->", "<!-- /peers -->"
+FLEET_BEGIN, FLEET_END = "<!-- fleet: written by benchmarks.publication -->", "<!-- /fleet -->"
 PEERS_INTRODUCTION = (
     "Tokens per second of the engine alone next to other engines, each in its best configuration: "
     "BERT-base, on the same texts\nof real lengths ([how they are compared]"
@@ -55,12 +59,20 @@ def published(
     return page, readme
 
 
+def with_fleet(page: str, result: dict[str, Any]) -> str:
+    """Return the guide with the figures of replicas behind Envoy, if the result has them. Pure.
+
+    Raises ValueError if the guide lacks the markers.
+    """
+    return between(page, FLEET_BEGIN, FLEET_END, fleet.page(result)) if "fleet" in result else page
+
+
 def _section(page: str) -> str:
     return "#" + page.replace("\n#", "\n##")
 
 
 def main() -> None:
-    """Write the page, the README and the charts."""
+    """Write the pages, the README and the charts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("result", type=Path)
     result = json.loads(parser.parse_args().result.read_text(encoding="utf-8"))
@@ -68,6 +80,8 @@ def main() -> None:
     after = published(*before, result, charts.draw(result, charts.FOLDER))
     for path, text in zip((PAGE, README), after, strict=True):
         path.write_text(text, encoding="utf-8")
+    guide = with_fleet(FLEET_PAGE.read_text(encoding="utf-8"), result)
+    FLEET_PAGE.write_text(guide, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """One server under load, in turns with its engine alone or with an echo server."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,12 +112,19 @@ def serve_and_load(
 def loaded(load: Instrument, server: Served, **how: Any) -> dict[str, Any]:
     """Load a server; returns the sample, with the processor time of all processes, a text."""
     processes = {"server": [server.pid], "workers": server.workers, "load": [load.pid]}
+    return with_processor_time(load, processes, target=server.target, **how)
+
+
+def with_processor_time(
+    load: Instrument, processes: Mapping[str, Sequence[int]], **how: Any
+) -> dict[str, Any]:
+    """Run a load; returns its sample, with the processor time of these processes, a text."""
 
     def used_s() -> dict[str, float]:
         return {name: sum(map(processor_s, pids)) for name, pids in processes.items()}
 
     before_s = used_s()
-    sample: dict[str, Any] = load.ask("run", target=server.target, **how)
+    sample: dict[str, Any] = load.ask("run", **how)
     sample["processor_s"] = {
         name: (after_s - before_s[name]) / sample["texts"] for name, after_s in used_s().items()
     }

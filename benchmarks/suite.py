@@ -14,6 +14,7 @@ from classwire_server.config.server_config import EMBEDDED_FOLDER
 
 from . import checkpoints, lone, long_calls, memory
 from .checkpoints import BERT_BASE, BERT_ENGLISH, SMALL, TINY, Shape
+from .fleet import measuring as fleet
 from .instrument import Instrument, MeasurementError
 from .machine import has_bfloat16
 from .peers.comparison import Comparison
@@ -206,6 +207,11 @@ class Suite:
         folder = self.folder(self.plan.shape)
         compared = Comparison(self.plan, folder, self._work, self._all[-2:], self._say)
         return compared.measure(self.or_missing)
+
+    def fleet(self) -> dict[str, Any]:
+        """Measure one replica and two behind Envoy, each on a core of its own."""
+        wanted = fleet.subjects(self.plan, self.folder(self.plan.shape))
+        return fleet.measure(wanted, self.plan.rounds, self._work, self._say)
 
     @contextmanager
     def or_missing(self, what: str) -> Iterator[None]:

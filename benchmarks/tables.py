@@ -26,8 +26,8 @@ def page(result: Result) -> str:
 def server_page(result: Result) -> str:
     """Return the tables of servers at rest, with the targets that the result has figures for."""
     title = "# Starts, memory, lone calls and windows"  # the page links to it
-    setting = f"{result['taken_at']}, {_setting(result)}"
-    parts = [title, setting, "## Targets", targets(result, measured_only=True)]
+    when = f"{result['taken_at']}, {setting(result)}"
+    parts = [title, when, "## Targets", targets(result, measured_only=True)]
     return "\n\n".join((*parts, *_of_servers(result), *_missing(result))) + "\n"
 
 
@@ -169,10 +169,11 @@ def interference(result: Result) -> str:
 
 
 def _heading(result: Result) -> str:
-    return f"# Benchmark, {result['plan']}, {result['taken_at']}\n\n{_setting(result)}"
+    return f"# Benchmark, {result['plan']}, {result['taken_at']}\n\n{setting(result)}"
 
 
-def _setting(result: Result) -> str:
+def setting(result: Result) -> str:
+    """Return the machine, the versions, the rounds and the duration of a run."""
     machine = result["machine"]
     return (
         f"{in_words(machine)} ({machine['instructions']}), "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from . import measures
 from .figures import Figure, figure
+from .fleet.figures import GOAL, shown_scaling
 from .measures import Result
 from .peers.goals import GOALS
 from .plan import FLOAT32, FLOAT32_COMPILED, INT8_COMPILED, PADDED, PRECISIONS, SORTED
@@ -167,6 +168,11 @@ TARGETS = (
 
 PEER_TARGETS = tuple(Target(*goal) for goal in GOALS)
 """Bounds on comparisons with other engines."""
+
+FLEET_TARGETS = (
+    Target("BERT-base float32, two replicas ÷ one, texts/s", GOAL, shown_scaling("bert-base")),
+)
+"""Bounds on replicas behind Envoy."""
 
 
 def measured(target: Target, result: Result) -> Figure | None:

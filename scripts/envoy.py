@@ -92,7 +92,8 @@ class Envoy:
     def set_share(self, canary: int) -> None:
         """Give the canary this share of the calls, in percent."""
         content = self._shipped("routes.yaml")
-        first = content["resources"][0]["virtual_hosts"][0]["routes"][0]
+        routes = content["resources"][0]["virtual_hosts"][0]["routes"]
+        first = next(route for route in routes if "route" in route)
         for cluster in first["route"]["weighted_clusters"]["clusters"]:  # all routes share it
             cluster["weight"] = canary if cluster["name"] == "canary" else 100 - canary
         self._write("routes.yaml", content)

@@ -27,6 +27,9 @@ label values:
 | `code` | a status code, such as `RESOURCE_EXHAUSTED` |
 | `reason` | [an error's reason](errors.md) |
 | `priority` | `interactive`, `large` (interactive calls of more than one full batch) or `bulk` |
+| `label` | a label of the checkpoint, or `(other)` for those after the first 100 |
+| `shadow` | the name of the model that shadows `model` |
+| `comparison` | `agreed`, `differed`, `shed` or `failed` |
 | `worker` | the number of the worker process, from 0; one worker for each device |
 """
 

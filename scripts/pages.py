@@ -1,9 +1,10 @@
 """Copy files into the documentation: fill the blocks of README.md and docs/.
 
 A block is a line `<!-- file: PATH -->`, with the path from the root of the repository, and a line
-`<!-- /file -->`; the text between them is replaced by the file in a fence.
+`<!-- /file -->`; the text between them is replaced by the file in a fence. A notebook is shown as
+its texts, its code and its outputs.
 
-python scripts/pages.py [--check]
+python -m scripts.pages [--check]
 """
 
 import argparse
@@ -11,6 +12,8 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from .notebook_page import markdown
 
 ROOT = Path(__file__).parents[1]
 BEGIN = re.compile(r"^<!-- file: (\S+) -->$", re.MULTILINE)
@@ -58,7 +61,9 @@ def filled(page: str, root: Path = ROOT) -> str:
     for block in BEGIN.finditer(page):
         file = root / block[1]
         text = file.read_text(encoding="utf-8").rstrip()
-        page = between(page, block[0], END, f"```{LANGUAGES[file.suffix]}\n{text}\n```")
+        is_notebook = file.suffix == ".ipynb"
+        body = markdown(text) if is_notebook else f"```{LANGUAGES[file.suffix]}\n{text}\n```"
+        page = between(page, block[0], END, body)
     return page
 
 

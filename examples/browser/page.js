@@ -7,8 +7,8 @@ const form = document.getElementById("form");
 const answers = document.getElementById("answers");
 const error = document.getElementById("error");
 
-// Makes a call. An error has the server's message and, if the server made it, its reason. Where no
-// server answers, Envoy's own error is no JSON.
+// Makes a call. An error has its message and, if Classwire's server made it, its reason. Another
+// server than Envoy may answer without JSON.
 async function call(method, request) {
   const response = await fetch(`${server}/classwire.v1.ClassifyService/${method}`, {
     method: "POST",

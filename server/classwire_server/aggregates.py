@@ -31,6 +31,7 @@ SECONDS = (
 TEXTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 TOKENS = (16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0)
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+SCORES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 @dataclass(slots=True)
@@ -65,3 +66,7 @@ class Histogram(Total):
         self.count += times
         self.sum += value * times
         self.counts[bisect_left(self.bounds, value)] += times
+
+    def copy(self) -> "Histogram":
+        """A histogram with the same values."""
+        return Histogram(self.count, self.sum, self.bounds, [*self.counts])

@@ -33,6 +33,7 @@ from .rpc.rejection import Listener
 from .rpc.server_options import FAREWELL_S, grpc_options
 from .security.certificates import Certificates
 from .service.streaming.streams import Streams
+from .shadow.shadows import Shadows, check
 
 if TYPE_CHECKING:
     from .observability.tracing.tracer import Tracing
@@ -67,7 +68,8 @@ class Server:
         self.port = 0
         self.on_drain: Callable[[], None] = self._drain
         self.registry = Registry(config.sources)
-        self.loader = Loader(config, launch, self.registry, self._state_changed)
+        self._shadows = Shadows(config, self.registry)
+        self.loader = Loader(config, launch, self.registry, self._state_changed, self._shadows)
         self.gate = Gate()
         self.streams = Streams(self.gate, config)
         self.calls = CallPool(config.rpc_threads, config.max_waiting_calls)
@@ -80,7 +82,9 @@ class Server:
         self._certificates = Certificates(config) if config.tls_cert else None
         self._metrics: Metrics | None = None
         if config.metrics_port >= 0:
-            self._metrics = Metrics(config, self.registry, self.gate, self.calls, self.streams)
+            self._metrics = Metrics(
+                config, self.registry, self.gate, self.calls, self.streams, self._shadows
+            )
         self._tracing = tracing or _tracing(config)
         listeners = self._listeners()
         self._admin = self._admin_server(listeners) if config.admin_port >= 0 else None
@@ -198,6 +202,13 @@ class Server:
             if stopped:
                 served.dispatcher.close()
                 return
+        try:
+            for shadow in self.config.shadows:
+                check(shadow, self.registry)
+        except StartError:
+            self.stop(drain_timeout_s=0)
+            raise
+        self._shadows.look()
         with self._lock:
             self._loaded = True
             self._publish_health()
@@ -217,6 +228,7 @@ class Server:
             self._publish_health()
         if self._admin is not None:
             self._admin.forbid()
+        self._shadows.close()
         if drain_timeout_s is None:
             drain_timeout_s = self.config.drain_timeout_s
         self.gate.close()
@@ -265,6 +277,9 @@ class Server:
         """Called when an engine goes down or comes up, or the models change."""
         with self._lock:
             self._publish_health()
+            is_loaded = self._loaded
+        if is_loaded:
+            self._shadows.look()
 
     def _publish_health(self) -> None:
         """Publish the health of each model and service. The caller holds the lock."""

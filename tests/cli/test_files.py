@@ -211,10 +211,14 @@ def test_a_server_that_stays_away_is_named(
     assert ended.err.splitlines()[-1].endswith(f"; the server was {why} for 0.3 s (--timeout-s)")
 
 
+@pytest.mark.parametrize("colours", ["", "1"])
 def test_a_log_gets_lines_of_progress(
-    classwire: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classwire: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colours: str
 ) -> None:
-    """Without a terminal there is a line of progress from time to time, and one at the end."""
+    """Without a terminal there is a line of progress from time to time, and one at the end, also
+    where FORCE_COLOR asks for colours, as a notebook does.
+    """
+    monkeypatch.setenv("FORCE_COLOR", colours)
     source = tmp_path / "in.txt"
     source.write_text("good\n" * 3)
     monkeypatch.setattr("classwire.cli.progress.LINE_EVERY_S", 0.0)

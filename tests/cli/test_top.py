@@ -175,14 +175,19 @@ def test_as_high_as_the_screen(server: Server, height: int) -> None:
         assert (firsts[0], cut) == (("models", ["2 more"]) if height == 9 else ("", []))
 
 
+@pytest.mark.parametrize("colours", ["", "1"])
 def test_without_a_terminal(
-    server: Server, classwire: Run, monkeypatch: pytest.MonkeyPatch
+    server: Server, classwire: Run, monkeypatch: pytest.MonkeyPatch, colours: str
 ) -> None:
-    """Without a terminal the views follow each other until Ctrl-C, which exits with 0."""
+    """Without a terminal the views follow each other until Ctrl-C, which exits with 0, also where
+    FORCE_COLOR asks for colours.
+    """
+    monkeypatch.setenv("FORCE_COLOR", colours)
     _interrupt(monkeypatch, after=2)
     ended = classwire("top", "--target", server.metrics_target)
 
     assert ended.code == 0
+    assert "\x1b[?1049h" not in ended.out
     assert ended.out.count("classwire 0.1.0") == 2
 
 

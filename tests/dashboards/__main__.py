@@ -19,7 +19,7 @@ from tests.checkpoints import make_checkpoint
 from .engine_faults import Defective, KilledWorker, LeakingWorker, StuckLoading
 from .observation import Observation
 from .prometheus import Firing, Prometheus
-from .service_faults import Draining, FewFilesLeft, Full, Overloaded, Slow, Stopped
+from .service_faults import Draining, FewFilesLeft, Full, Overloaded, Shifted, Slow, Stopped
 from .shipped import Asked, alerts, asked_by_dashboard, rules
 from .subjects import Subject
 
@@ -31,6 +31,7 @@ KINDS = (
     Full,
     Slow,
     Overloaded,
+    Shifted,
     Draining,
     Stopped,
     FewFilesLeft,

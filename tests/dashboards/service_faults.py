@@ -1,5 +1,6 @@
 """Faults of the service: full, slow, draining or gone servers."""
 
+import json
 import os
 import resource
 import threading
@@ -155,6 +156,40 @@ class Stopped(_OnFakeEngine):
     def mend(self) -> None:
         """Start the next one."""
         self.start_again()
+
+
+class Shifted(_OnFakeEngine):
+    """A model that gives one label only, where its reference has several; a second model shadows
+    it.
+    """
+
+    alerts = ("ClasswireLabelsShifted",)
+
+    def __init__(self, checkpoint: Path) -> None:
+        reference = checkpoint.parent / "reference.json"
+        reference.write_text(json.dumps({"1 star": 400, "5 stars": 400}), encoding="utf-8")
+        super().__init__(
+            checkpoint,
+            model=(f"tiny={checkpoint}", f"second={checkpoint}"),
+            reference_distribution=(str(reference),),
+            distribution_window_s=4.0,
+            shadow=("tiny=second:0.1",),
+        )
+        self._is_mended = threading.Event()
+
+    def provoke(self) -> None:
+        """Send texts, all of which get that label."""
+
+        def send() -> None:
+            self.stub.BatchClassify(texts(*["good"] * 200), timeout=TIMEOUT_S)
+            self._is_mended.wait(0.5)
+
+        self.loop(send)
+
+    def mend(self) -> None:
+        """Send no more of them: soon the window has too few texts for an index."""
+        self._is_mended.set()
+        self.end_loops()
 
 
 class FewFilesLeft(_OnFakeEngine):

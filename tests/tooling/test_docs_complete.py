@@ -2,7 +2,9 @@
 ones.
 """
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from classwire.cli import command
@@ -80,6 +82,31 @@ def test_every_package_is_in_the_architecture() -> None:
     assert sorted(named) == sorted(rooms - {"__init__"})
 
 
+def test_every_thread_is_documented() -> None:
+    """docs/concepts/threads.md names each thread that the server or a model's process names."""
+    page = "concepts/threads.md"
+    tables = first_column("## Threads of the server", page), first_column("## Threads of a m", page)
+    named = {re.sub(r"\b[A-Z]+\b", "*", name) for name in re.findall("`(.+?)`", str(tables))}
+    started = {
+        pattern
+        for call in calls_of("Thread", "ThreadPoolExecutor", "CallPool", "super().__init__")
+        for argument in (*call.args, *(keyword.value for keyword in call.keywords))
+        if (pattern := literal(argument)) and re.fullmatch(r"[a-z*-]+", pattern)
+    }
+
+    assert started - named == set()
+    # These names stand apart from the call: CallPool's default, and the dispatcher's threads.
+    assert named - started == {"rpc", "engine-*-*", "urgent-*", "expiry-*"}
+
+
+def test_every_stage_of_a_start_is_documented() -> None:
+    """docs/operate/logs.md lists exactly the stages that the log names while a model loads."""
+    text = " ".join((DOCS / "operate" / "logs.md").read_text(encoding="utf-8").split())
+    listed = re.findall(r"when it ends, with its time: (.+?)\.", text)[0].split(", ")
+    logged = {str(literal(call.args[1])).removesuffix(" for *") for call in calls_of("stage")}
+    assert set(listed) == logged
+
+
 def test_every_language_can_send_a_token() -> None:
     """The page of each language shows how to send a token, and where TLS comes from."""
     pages = [path for path in (DOCS / "guides" / "clients").glob("*.md") if path.stem != "README"]
@@ -88,6 +115,25 @@ def test_every_language_can_send_a_token() -> None:
         text = page.read_text(encoding="utf-8")
         assert re.search(r"\bauthorization\b|\btoken=", text), page.name
         assert "TLS" in text
+
+
+def calls_of(*names: str) -> Iterator[ast.Call]:
+    """Yield the server's calls of functions and classes with these names."""
+    for path in SERVER.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                if called in names or called.rpartition(".")[2] in names:
+                    yield node
+
+
+def literal(node: ast.expr) -> str | None:
+    """Return a string's text, with `*` for each value in it; None if it is none."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values
+        )
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def is_package(path: Path) -> bool:

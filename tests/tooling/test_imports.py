@@ -15,11 +15,12 @@ CLIENT = Path(__file__).parents[2] / "client" / "classwire"
 LAYERS = (
     {"errors", "scoring", "aggregates", "windows"},
     {"config", "tokenization", "gate"},
-    {"checkpoint"},
+    {"checkpoint", "predictions"},
     {"engine", "security"},
     {"scheduling"},
     {"rpc", "registry"},
     {"service"},
+    {"shadow"},
     {"open_inference", "observability"},
     {"registration"},
     {"admin"},

@@ -1,14 +1,33 @@
 """The documentation shows files in their current state."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from scripts.notebook_page import markdown
 from scripts.pages import END, filled, stale
 
 PROGRAM = 'print("a", "b")  # <!-- nothing -->\n'
 PAGE = f"# A page\n\nBefore.\n\n<!-- file: examples/a.py -->\n{END}\n\nAfter.\n"
 SHOWN = f"<!-- file: examples/a.py -->\n\n```python\n{PROGRAM}```\n\n{END}\n\nAfter.\n"
+
+
+NOTEBOOK = {
+    "cells": [
+        {"cell_type": "markdown", "source": ["# A story\n", "[More](../../docs/start/a.md)."]},
+        {
+            "cell_type": "code",
+            "source": ["print(1)\n", "2"],
+            "outputs": [
+                {"output_type": "stream", "name": "stdout", "text": ["1\n"]},
+                {"output_type": "execute_result", "data": {"text/plain": "2"}},
+                {"output_type": "display_data", "data": {"image/png": "iVBO"}},
+            ],
+        },
+        {"cell_type": "code", "source": "%%bash\nls", "outputs": []},
+    ]
+}
 
 
 @pytest.fixture
@@ -22,7 +41,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_pages_show_their_files() -> None:
     """Every file block in README.md and docs/ equals the file that it names."""
-    assert [str(path) for path, _ in stale()] == [], "run: python scripts/pages.py"
+    assert [str(path) for path, _ in stale()] == [], "run: python -m scripts.pages"
 
 
 def test_a_block_is_filled_with_its_file(root: Path) -> None:
@@ -44,6 +63,24 @@ def test_a_page_is_stale_until_it_shows_the_file_as_it_is(root: Path) -> None:
     assert path == page
     assert "print(1)" in wanted
     assert "nothing" not in wanted
+
+
+def test_a_notebook_is_shown_as_a_page() -> None:
+    """A notebook becomes its texts, its code and its printed outputs; links fit the page."""
+    assert markdown(json.dumps(NOTEBOOK)).split("\n\n") == [
+        "# A story\n[More](../start/a.md).",
+        "```python\nprint(1)\n2\n```",
+        "```\n1\n```",
+        "```\n2\n```",
+        "```bash\nls\n```",
+    ]
+
+
+def test_a_block_of_a_notebook_is_no_fence(root: Path) -> None:
+    """A block that names a notebook is filled with it, as a page."""
+    (root / "examples/a.ipynb").write_text(json.dumps(NOTEBOOK))
+    page = f"<!-- file: examples/a.ipynb -->\n{END}\n"
+    assert filled(page, root).startswith("<!-- file: examples/a.ipynb -->\n\n# A story\n")
 
 
 @pytest.mark.parametrize("page", [PAGE.replace(END, ""), PAGE + PAGE])

@@ -1,10 +1,12 @@
 """`classwire classify`: texts from the command line, standard input or a file."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from .connection import Connection, connection_options
+from .distribution import Distribution, distribution_option
 from .failures import FAILED
 from .output_options import OutputOptions, output_options
 from .row_options import STANDARD, RowOptions, row_options
@@ -49,6 +51,7 @@ from .window_options import window_options
 @row_options
 @click.option("--pair-column", metavar="NAME", help="Column that holds the second text.")
 @output_options
+@distribution_option
 @connection_options
 def classify(
     *,
@@ -61,6 +64,7 @@ def classify(
     rows: RowOptions,
     pair_column: str | None,
     results: OutputOptions,
+    distribution: Path | None,
     **scoring: Any,
 ) -> None:
     """Score texts, and show the labels by score, highest first.
@@ -89,14 +93,19 @@ def classify(
         if (texts and texts != ("-",)) or pair is not None or stages:
             raise click.UsageError("--file goes with neither TEXT, --pair nor --stages.")
         written = results.output_file(path, tabs=as_tsv, as_json=as_json)
+        if distribution and (results.resume or scoring["min_score"] is not None):
+            raise click.UsageError("--distribution goes with neither --resume nor --min-score.")
         from .files import classify_file
 
-        errors = classify_file(connection, rows.input_file(path, pair_column), written, **options)
+        counts = Distribution(distribution, results)
+        source = rows.input_file(path, pair_column)
+        errors = classify_file(connection, source, written, counts, **options)
+        counts.write()
     else:
-        if rows.need_a_file or results.need_a_file or pair_column:
+        if rows.need_a_file or results.need_a_file or pair_column or distribution:
             raise click.UsageError(
                 "--format, --column, --pair-column, --id-column, --delimiter, --no-quotes, "
-                "--output, --prefix, --force and --resume go with --file."
+                "--output, --prefix, --force, --resume and --distribution go with --file."
             )
         if rows.encoding is not None and texts not in ((), ("-",)):
             raise click.UsageError("--encoding goes with --file or standard input.")

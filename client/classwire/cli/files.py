@@ -11,6 +11,7 @@ import click
 from classwire import ClasswireError, Client
 
 from .connection import Connection
+from .distribution import Distribution
 from .failures import WrongUse, described, terminating
 from .ordering import classify_rows
 from .outputs import Format, JsonLines, OutputFile, Scored, Table
@@ -27,13 +28,21 @@ Run: TypeAlias = Callable[[Client, Iterator[Row], EmitScored], int]
 
 
 def classify_file(
-    connection: Connection, source: InputFile, target: OutputFile, **options: Any
+    connection: Connection,
+    source: InputFile,
+    target: OutputFile,
+    counts: Distribution,
+    **options: Any,
 ) -> int:
     """Classify every row of `source` into `target` and return how many rows failed."""
 
     def run(client: Client, rows: Iterator[Row], emit: EmitScored) -> int:
         return classify_rows(
-            client, rows, emit, item_timeout_s=connection.item_timeout_s, **options
+            client,
+            rows,
+            counts.counting(emit),
+            item_timeout_s=connection.item_timeout_s,
+            **options,
         )
 
     if target.is_parquet(source):

@@ -41,7 +41,7 @@ class FileProgress:
             TaskProgressColumn(),
             StateColumn(),
             console=(terminal := console(stderr=True)),
-            disable=not terminal.is_terminal,
+            disable=not terminal.is_interactive,
             transient=True,
             expand=True,
         )

@@ -23,11 +23,14 @@ _ASCII = ("C", "POSIX")
 def console(*, stderr: bool = False, plain: bool = False) -> Console:
     """Return a console that prints texts literally, without markup or emoji codes.
 
-    A plain one writes no escape sequence, not even on a terminal.
+    A plain one writes no escape sequence, not even on a terminal. FORCE_COLOR, which notebooks set,
+    gives colours to what is no terminal, but no moving bars.
     """
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     plain_options: dict[str, Any] = {"force_terminal": False, "color_system": None}
     return Console(
         stderr=stderr,
+        force_interactive=None if is_terminal else False,
         highlight=False,
         markup=False,
         emoji=False,

@@ -32,7 +32,7 @@ def elapsed(doing: str) -> Iterator[None]:
     spinner = SpinnerColumn("dots" if draws_unicode() else "line")
     columns = (spinner, TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(
-        *columns, console=terminal, transient=True, disable=not terminal.is_terminal
+        *columns, console=terminal, transient=True, disable=not terminal.is_interactive
     ) as progress:
         progress.add_task(doing, total=None)
         yield

@@ -8,6 +8,7 @@ from typing import Any
 
 from classwire_server.config.endpoints import check_port, check_unix_socket, target_of
 from classwire_server.config.model_source import ModelSource
+from classwire_server.config.predictions import ShadowSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Choice, Launched
 from classwire_server.engine.worker.pool import launch
@@ -17,6 +18,7 @@ from classwire_server.registry.memory_budget import MB
 from classwire_server.registry.registry import Registry
 from classwire_server.security.authenticator import Authenticator
 from classwire_server.security.certificate_check import count_authorities, inspect_certificate
+from classwire_server.shadow.shadows import check
 
 launch_anew = partial(launch, anew=True)
 """Starts a model, and measures its engine even if an earlier start has measured it."""
@@ -76,11 +78,13 @@ def model_findings(config: ServerConfig, launch: Launch = launch_anew) -> Iterat
 
     with ExitStack() as loaded:
         registry = Registry(config.sources)
-        loader = Loader(config, launch_noted, registry, lambda: None)
+        loader = Loader(config, launch_noted, registry, lambda: None, {})
         for source in config.sources:
             look = partial(_model, source, config, loader, registry, loaded)
             finding = _tried(f"model {source.name}", look)
             yield replace(finding, choices=chosen.get(source, ()))
+        for shadow in config.shadows:
+            yield _tried(f"shadow of {shadow.model}", partial(_shadow, shadow, registry))
 
 
 def _tried(what: str, look: Callable[[], str]) -> Finding:
@@ -112,6 +116,11 @@ def _address(host: str, port: int) -> str:
 def _unix_socket(path: str) -> str:
     check_unix_socket(path)
     return f"{path} is free"
+
+
+def _shadow(source: ShadowSource, registry: Registry) -> str:
+    check(source, registry)
+    return f"{source.other} can score {100 * source.share:g} % of its texts"
 
 
 def _model(

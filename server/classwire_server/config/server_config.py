@@ -25,6 +25,7 @@ from .metrics import MetricsSettings
 from .model import ModelSettings
 from .model_source import ModelSource
 from .network import NetworkSettings
+from .predictions import PredictionSettings
 from .security import SecuritySettings
 from .tracing import TracingSettings
 
@@ -45,6 +46,7 @@ class ServerConfig(
     AdminSettings,
     SecuritySettings,
     MetricsSettings,
+    PredictionSettings,
     LogSettings,
     TracingSettings,
 ):
@@ -95,6 +97,7 @@ class ServerConfig(
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ConfigError("model", f"two models are named {twice!r}; rename one with NAME=…")
+        self.check_predictions(tuple(names))
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -141,6 +144,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("max_connection_age_s", 0, 86_400),
     ("drain_timeout_s", 0, 86_400),
     ("metrics_port", -1, 65_535),
+    ("distribution_window_s", 1, 31_536_000),
     ("trace_ratio", 0, 1),
     ("admin_port", -1, 65_535),
     ("memory_budget_mb", 0, 1 << 30),
@@ -163,6 +167,7 @@ SETTING_GROUPS: Mapping[str, tuple["Field[Any]", ...]] = {
     "Security": _own_fields(SecuritySettings),
     "Admin": _own_fields(AdminSettings),
     "Metrics": _own_fields(MetricsSettings),
+    "Predictions": _own_fields(PredictionSettings),
     "Logs": _own_fields(LogSettings),
     "Traces": _own_fields(TracingSettings),
 }

@@ -10,7 +10,7 @@ from classwire_server.errors import BadLogits, RequestError
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.status import request_error
 from classwire_server.scoring import ranking
-from classwire_server.service.answers import answers_of
+from classwire_server.service.answers import answers_of, record
 from classwire_server.service.items import Item
 from classwire_server.service.options import default_aggregation
 
@@ -36,7 +36,7 @@ def raise_first(items: Sequence[Item]) -> None:
 def infer_response(
     request_id: str, model: ServedModel, outputs: Sequence[Output], items: Sequence[Item]
 ) -> pb.ModelInferResponse:
-    """The response to a request whose texts have ended.
+    """The response to a request whose texts have ended; counts what the model says of them.
 
     Raises the error of the first text that failed. A text whose scores are NaN has failed.
     """
@@ -59,6 +59,7 @@ def infer_response(
         datatype = LABEL.datatype if output.classes else output.tensor.datatype
         response.outputs.add(name=output.tensor.name, datatype=datatype, shape=shape)
         response.raw_output_contents.append(raw)
+    record(model, items, values.tolist(), ranked[:, :2].tolist())
     truncated_tokens = sum(item.encoding.truncated_tokens for item in items)
     if truncated_tokens:
         response.parameters["truncated_tokens"].int64_param = truncated_tokens

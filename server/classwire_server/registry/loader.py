@@ -2,12 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from classwire_server.checkpoint.loading import locate
+from classwire_server.checkpoint.loading import Checkpoint, locate
 from classwire_server.config.model_source import ModelSource
+from classwire_server.config.predictions import read_distribution
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Launched
+from classwire_server.predictions.predictions import Listener, Predictions
+from classwire_server.predictions.reference import Reference
 from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.scheduling.scheduler import Bounds
 from classwire_server.tokenization import Truncation
@@ -27,7 +30,8 @@ gone down or come up.
 class Loader:
     """Loads models within the memory budget that the models of a registry share.
 
-    Calls `on_change`, on any thread, whenever the state of one of them may have changed. Any thread
+    Calls `on_change`, on any thread, whenever the state of one of them may have changed. The
+    answers of a model go to its listener in `listeners`, by name, if it has one. Any thread
     may call `load`, but with a budget only one at a time: a model that is loading is not counted
     yet.
     """
@@ -38,10 +42,12 @@ class Loader:
         launch: Launch,
         registry: Registry,
         on_change: Callable[[], None],
+        listeners: Mapping[str, Listener],
     ) -> None:
         self._config = config
         self._launch = launch
         self._on_change = on_change
+        self._listeners = listeners
         self._budget = MemoryBudget(config.memory_budget_mb, registry)
 
     def load(self, source: ModelSource) -> ServedModel:
@@ -73,6 +79,7 @@ class Loader:
         config, checkpoint, engine = self._config, launched.checkpoint, launched.engine
         memory_bytes = peak_memory_bytes(worker.pid for worker in engine.workers)
         self._budget.check(source.name, memory_bytes)
+        predictions = self._predictions(source.name, checkpoint)
         tokenization = checkpoint.tokenization(Truncation(config.truncation))
         return ServedModel(
             checkpoint,
@@ -93,8 +100,19 @@ class Loader:
                 tokenization.longest_token_bytes,
                 config,
             ),
+            predictions,
             memory_bytes,
         )
+
+    def _predictions(self, name: str, checkpoint: Checkpoint) -> Predictions:
+        """The counts of a model's answers. Raises ConfigError for a reference of another model."""
+        labels, reference = checkpoint.labels, None
+        path = self._config.references(self._config.sources[0].name).get(name)
+        if path is not None:
+            texts = read_distribution(path)  # again: it may be newer, as the model may
+            reference = Reference.of(labels, texts, self._config.distribution_window_s)
+        listener = self._listeners.get(name)
+        return Predictions(labels, checkpoint.activation, reference, listener)
 
     def _log_loaded(self, name: str, launched: Launched, seconds: float) -> None:
         engine, deviation = launched.engine, launched.engine.deviation

@@ -20,6 +20,7 @@ from .limits import Limits
 if TYPE_CHECKING:
     from classwire_server.checkpoint.loading import Checkpoint
     from classwire_server.engine import Engine
+    from classwire_server.predictions.predictions import Predictions
     from classwire_server.scheduling.dispatcher import Dispatcher
     from classwire_server.tokenization import Tokenization
 
@@ -31,8 +32,9 @@ NAMES_BYTES = 200
 class ServedModel:
     """A model that answers calls.
 
-    `gate` counts the calls that use it, and closes when another model replaces it. `memory_bytes`
-    is the peak memory of its processes, 0 if the system does not report it.
+    `predictions` counts its answers. `gate` counts the calls that use it, and closes when another
+    model replaces it. `memory_bytes` is the peak memory of its processes, 0 if the system does not
+    report it.
     """
 
     checkpoint: "Checkpoint"
@@ -40,6 +42,7 @@ class ServedModel:
     engine: "Engine"
     dispatcher: "Dispatcher"
     limits: Limits
+    predictions: "Predictions"
     memory_bytes: int = 0
     gate: Gate = field(default_factory=Gate)
 

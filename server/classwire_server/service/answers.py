@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from classwire_server.engine import EngineTraits
+from classwire_server.predictions.predictions import Highest
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.status import reason_of
 from classwire_server.scheduling.batch import Answer, Pending
@@ -69,6 +70,27 @@ def count(model: ServedModel, items: Sequence[Item]) -> None:
     """Count the outcome of each text in the model's statistics."""
     now_s = time.monotonic()
     model.dispatcher.statistics.count(outcome_of(item, now_s) for item in items)
+
+
+def record(
+    model: ServedModel,
+    items: Sequence[Item],
+    values: Sequence[Sequence[float]],
+    best: Sequence[Sequence[int]],
+) -> None:
+    """Count what the model says of texts whose callers get an answer.
+
+    `values` are the scores of each text by label id, with the model's own activation, and `best`
+    the ids of the two highest. The listener of the model gets the texts that the model read whole.
+    """
+    predictions = model.predictions
+    answers = list(map(Highest.of, values, best))
+    predictions.add(answers)
+    if predictions.listener is not None:
+        for item, highest in zip(items, answers, strict=True):
+            if not item.encoding.truncated_tokens:
+                encoding = item.layout.encodings[0] if item.layout is not None else item.encoding
+                predictions.listener.answered(encoding.source, predictions.labels, highest)
 
 
 def outcome_of(item: Item, now_s: float) -> Outcome:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from enum import Enum
 from itertools import starmap
 from typing import Any, NamedTuple, TypeVar
@@ -16,7 +17,7 @@ from classwire_server.rpc.status import item_error, request_error
 from classwire_server.scoring import ranking, scores
 from classwire_server.tokenization import OffsetUnit, Token, Windows
 
-from .answers import answers_of, computed, count, window_logits
+from .answers import answers_of, computed, count, record, window_logits
 from .items import Item
 from .options import ACTIVATIONS, AGGREGATIONS, Options
 
@@ -39,11 +40,15 @@ LAYOUTS: Mapping[Layout, Any] = {
 
 
 class Classification(NamedTuple):
-    """One text's logits and scores by label id, and its label ids from the highest score down."""
+    """One text's logits and scores by label id, and its label ids from the highest score down.
+
+    `best` are the ids of the two highest scores, whatever the call's `top_k`.
+    """
 
     logits: list[float]
     scores: list[float]
     ranked: list[int]
+    best: list[int]
 
 
 def write_outcomes(
@@ -55,6 +60,7 @@ def write_outcomes(
     CancelledError when the call was cancelled.
     """
     classifications = _classify(items, options)
+    answered: list[tuple[Item, Classification]] = []
     for item, outcome in zip(items, outcomes, strict=True):
         try:
             if item.error is not None:
@@ -64,12 +70,28 @@ def write_outcomes(
             _write_scores(message, classification, labels, options)
             _write_tokens(message, item, options)
             _write_windows(message, item, classification, options)
+            answered.append((item, classification))
         except CancelledError:
             raise
         except Exception as error:  # one bad text never fails another
             item.error = request_error(error)
             outcome.error.CopyFrom(item_error(item.error))
     count(model, items)
+    if answered:
+        _record(model, options, answered)
+
+
+def _record(
+    model: ServedModel, options: Options, answered: Sequence[tuple[Item, Classification]]
+) -> None:
+    """Count the answers, with the model's own activation if the call has another."""
+    items = [item for item, _ in answered]
+    classifications: Iterable[Classification] = (each for _, each in answered)
+    activation = model.checkpoint.activation
+    if options.activation is not activation:
+        classifications = _classify(items, replace(options, activation=activation))
+    values, best = zip(*((each.scores, each.best) for each in classifications), strict=True)
+    record(model, items, values, best)
 
 
 def _classify(items: Sequence[Item], options: Options) -> Iterator[Classification]:
@@ -77,9 +99,10 @@ def _classify(items: Sequence[Item], options: Options) -> Iterator[Classificatio
     if not any(item.answer for item in items):
         return iter(())
     logits, values = answers_of(items, options.activation, options.aggregation)
-    ranked = ranking(values)[:, : options.top_k or None]
-    columns = zip(logits.tolist(), values.tolist(), ranked.tolist(), strict=True)
-    return starmap(Classification, columns)
+    ranked = ranking(values)
+    shown, best = ranked[:, : options.top_k or None], ranked[:, :2]
+    columns = (each.tolist() for each in (logits, values, shown, best))
+    return starmap(Classification, zip(*columns, strict=True))
 
 
 def _write_scores(
@@ -89,7 +112,7 @@ def _write_scores(
     options: Options,
 ) -> None:
     """Raises BadLogits for NaN, and ValueError when there are not as many scores as labels."""
-    logits, values, ranked = classification
+    logits, values, ranked, _ = classification
     if len(values) != len(labels):
         raise ValueError(f"{len(values)} logits for {len(labels)} labels")
     if any(map(math.isnan, values)):

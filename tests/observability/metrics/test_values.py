@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +23,7 @@ from classwire_server.observability.metrics.model_definitions import Metric
 from classwire_server.server import Server
 from tests.conftest import launch_forked
 from tests.contract.conversation import Conversation, item
-from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
+from tests.contract.engines import LOGITS, PATIENCE_S, FakeEngine, eventually
 from tests.observability.metrics.scrape import Scrape
 
 CLASSIFY = "classwire.v1.ClassifyService/Classify"
@@ -111,6 +112,7 @@ def scrapes(bert: Path) -> Iterator[dict[str, Scrape]]:
         seen["left"] = Scrape(busy.server)
         seen["draining"] = busy.draining()
         seen["restarted"] = _restarted(bert, ends)
+        seen["compared"] = _compared(bert, ends)
         yield seen
 
 
@@ -134,6 +136,30 @@ def _restarted(bert: Path, ends: ExitStack) -> Scrape:
     for _ in range(2):  # down, and up again
         changes.get(timeout=PATIENCE_S)
     stub.Classify(text("I love it"), timeout=PATIENCE_S)
+    return Scrape(server)
+
+
+def _compared(bert: Path, ends: ExitStack) -> Scrape:
+    """Return the metrics of a server with a reference distribution and a shadow, both of which its
+    texts differ from.
+    """
+    folder = Path(ends.enter_context(tempfile.TemporaryDirectory()))
+    reference = folder / "reference.json"
+    reference.write_text('{"1 star": 200}', "utf-8")
+    engines = {"tiny": FakeEngine(), "other": FakeEngine(LOGITS[::-1])}
+    config = ServerConfig(
+        port=0,
+        metrics_port=0,
+        model=tuple(f"{name}={bert}" for name in engines),
+        reference_distribution=(str(reference),),
+        shadow=("tiny=other:1",),
+    )
+    server = ends.enter_context(Server(config, lambda s, *rest: engines[s.name].launch(s, *rest)))
+    stub = ClassifyServiceStub(ends.enter_context(grpc.insecure_channel(server.target)))
+    inputs = [pb.TextInput(text="good")] * 200
+    stub.BatchClassify(pb.BatchClassifyRequest(inputs=inputs), timeout=PATIENCE_S)
+    name = "classwire_shadow_texts_total"
+    assert eventually(lambda: Scrape(server).value(name, comparison="differed") > 0)
     return Scrape(server)
 
 

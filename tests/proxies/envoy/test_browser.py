@@ -14,6 +14,7 @@ import pytest
 from classwire_server.server import Server
 from scripts.envoy import Envoy, Settings
 from scripts.fleet import SHIPPED_ORIGIN, page
+from tests.proxies.envoy.conftest import StartEnvoy
 
 Show = Callable[..., str]
 CHROMIUM_TIMEOUT_S = 60.0
@@ -22,43 +23,49 @@ VIRTUAL_TIME_MS = 20_000
 
 
 @pytest.fixture(scope="module")
+def origin() -> Iterator[str]:
+    """Serve the page, and yield its origin."""
+    with page() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
 def show(
-    installed: None, servers: list[Server], tmp_path_factory: pytest.TempPathFactory
+    installed: None, servers: list[Server], origin: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Show]:
     """Yield a function that returns what the page shows, by the parameters of its address."""
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("chromium is not installed")
     profile: Path = tmp_path_factory.mktemp("chromium")
-    with page() as origin:
-        settings = Settings(model="tiny", edits={SHIPPED_ORIGIN: origin})
-        targets = [server.target for server in servers]
-        with Envoy(tmp_path_factory.mktemp("envoy"), targets, settings) as envoy:
+    settings = Settings(model="tiny", edits={SHIPPED_ORIGIN: origin})
+    targets = [server.target for server in servers]
+    with Envoy(tmp_path_factory.mktemp("envoy"), targets, settings) as envoy:
 
-            def shown(**parameters: str) -> str:
-                query = urlencode({"server": f"http://{envoy.target}", **parameters})
-                ended = subprocess.run(
-                    [
-                        browser,
-                        "--headless",
-                        *(["--no-sandbox"] if os.geteuid() == 0 else []),
-                        "--disable-gpu",
-                        "--disable-dev-shm-usage",
-                        f"--user-data-dir={profile}",
-                        f"--virtual-time-budget={VIRTUAL_TIME_MS}",
-                        "--dump-dom",
-                        f"{origin}/?{query}",
-                    ],
-                    capture_output=True,
-                    text=True,
-                    timeout=CHROMIUM_TIMEOUT_S,
-                    check=True,
-                )
-                found = re.search(r'<p id="error".*</body>', ended.stdout, re.DOTALL)
-                assert found, ended.stdout
-                return unescape(" ".join(re.sub("<[^>]*>", " ", found[0]).split()))
+        def shown(**parameters: str) -> str:
+            query = urlencode({"server": f"http://{envoy.target}", **parameters})
+            ended = subprocess.run(
+                [
+                    browser,
+                    "--headless",
+                    *(["--no-sandbox"] if os.geteuid() == 0 else []),
+                    "--disable-gpu",
+                    "--disable-dev-shm-usage",
+                    f"--user-data-dir={profile}",
+                    f"--virtual-time-budget={VIRTUAL_TIME_MS}",
+                    "--dump-dom",
+                    f"{origin}/?{query}",
+                ],
+                capture_output=True,
+                text=True,
+                timeout=CHROMIUM_TIMEOUT_S,
+                check=True,
+            )
+            found = re.search(r'<p id="error".*</body>', ended.stdout, re.DOTALL)
+            assert found, ended.stdout
+            return unescape(" ".join(re.sub("<[^>]*>", " ", found[0]).split()))
 
-            yield shown
+        yield shown
 
 
 def test_one_text(show: Show) -> None:
@@ -91,3 +98,15 @@ def test_a_batch(show: Show) -> None:
 def test_an_error(show: Show) -> None:
     """The page shows reason and message of an error."""
     assert show(text=" ").startswith("EMPTY_TEXT: ")
+
+
+def test_without_a_replica(show: Show, start_envoy: StartEnvoy, origin: str) -> None:
+    """The page shows the message of an error that Envoy makes itself."""
+    envoy = start_envoy([], edits={SHIPPED_ORIGIN: origin})
+
+    assert show(server=f"http://{envoy.target}", text="a") == "no replica could take the call"
+
+
+def test_another_server(show: Show) -> None:
+    """The page shows the HTTP status of a server that is not Envoy, such as the page's own."""
+    assert show(server="", text="a") == "HTTP status 501"

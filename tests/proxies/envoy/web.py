@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,11 +46,24 @@ def send(
     connection = http.client.HTTPConnection(target, timeout=PATIENCE_S)
     try:
         connection.request(method, f"/{path}", body, dict(headers or {}))
-        response = connection.getresponse()
-        names = {name.lower(): value for name, value in response.getheaders()}
-        return Reply(response.status, names, response.read())
+        return _reply(connection.getresponse())
     finally:
         connection.close()
+
+
+def raw(target: str, request: bytes) -> Reply:
+    """Send bytes on a new connection, and read one answer."""
+    host, _, port = target.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+        connection.sendall(request)
+        with http.client.HTTPResponse(connection, method="POST") as response:
+            response.begin()
+            return _reply(response)
+
+
+def _reply(response: http.client.HTTPResponse) -> Reply:
+    names = {name.lower(): value for name, value in response.getheaders()}
+    return Reply(response.status, names, response.read())
 
 
 def post(target: str, path: str, request: object, **headers: str) -> Reply:

@@ -72,7 +72,7 @@ def _watch(window: "Window", target: str, interval_s: float) -> None:
     from .view import view
 
     out = console()
-    if not out.is_terminal:
+    if not out.is_interactive:
         while True:
             time.sleep(interval_s)
             window = Window(window.now, read(target))

@@ -36,13 +36,14 @@ def demo(context: click.Context, *, connection: Connection, device: str, plain: 
     With --target or CLASSWIRE_TARGET, the demo uses the server there, and kills nothing.
     """
     from .screen import Screen, must_be_plain
-    from .show import Show
 
     screen = Screen(is_plain=plain or must_be_plain())
     source = context.get_parameter_source("target")
     if source is not click.core.ParameterSource.DEFAULT:
         if device:
             raise click.UsageError("--device is for the demo's own server; omit --target.")
+        from .show import Show
+
         with connection.open() as client:
             Show(client, connection, screen).run()
         return
@@ -56,6 +57,8 @@ def demo(context: click.Context, *, connection: Connection, device: str, plain: 
         screen.say("Starting a server ...")
         with LocalServer(device) as server:
             with nullcontext() if screen.is_plain else elapsed("importing torch, loading a model"):
+                from .show import Show  # and gRPC, while the server imports torch
+
                 server.wait_until_serving()
             screen.say(f"It serves after {time.monotonic() - started_s:.1f} s.")
             own = Connection(server.target, connection.model, connection.timeout_s)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _PROC = Path("/proc")
-_PS = ("ps", "-A", "-o", "pid=,ppid=")
+_PS = ("ps", "-A", "-o", "pid=", "-o", "ppid=")
 """Lists each process with its parent on every POSIX system, where it is installed."""
 
 

@@ -15,15 +15,13 @@ from classwire.escaping import visible
 
 INDENT = 2
 _REFRESHES_PER_S = 12.0
-_TERMINALS_WITHOUT_ESCAPES = ("dumb", "unknown")
 
 
 def must_be_plain() -> bool:
-    """Whether standard output should get no escape sequence: it is no terminal, TERM names one that
-    knows none, or the user set NO_COLOR. FORCE_COLOR allows colours where there is no terminal.
+    """Whether standard output should get no escape sequence: the user set NO_COLOR, or it is no
+    terminal. FORCE_COLOR allows colours where there is none. rich looks after TERM=dumb.
     """
-    is_dumb = os.environ.get("TERM") in _TERMINALS_WITHOUT_ESCAPES
-    return is_dumb or bool(os.environ.get("NO_COLOR")) or not console().is_terminal
+    return bool(os.environ.get("NO_COLOR")) or not console().is_terminal
 
 
 class Screen:

@@ -39,9 +39,6 @@ class CallCounts:
         """Yield the metrics of calls."""
         with self._lock:
             ended = list(self._ended.items())
-            seconds = [
-                (labels, Histogram(h.count, h.sum, h.bounds, [*h.counts]))
-                for labels, h in self._seconds.items()
-            ]
+            seconds = [(labels, each.copy()) for labels, each in self._seconds.items()]
         yield family(CALLS, ended)
         yield family(CALL_SECONDS, seconds)

@@ -4,6 +4,7 @@ No label value comes from a caller: methods are those of the services, models th
 """
 
 from .model_definitions import MODEL_GROUPS, Metric
+from .prediction_definitions import PREDICTIONS
 
 CALLS = Metric(
     "classwire_calls_total",
@@ -76,6 +77,7 @@ GROUPS = {
         STREAM_ITEMS,
     ),
     **MODEL_GROUPS,
+    "Predictions": PREDICTIONS,
     "Server": (BUILD_INFO, DRAINING, *PROCESS),
 }
 """All metrics by group, as in the documentation."""

@@ -8,10 +8,12 @@ from classwire_server.gate import Gate
 from classwire_server.registry.registry import Registry
 from classwire_server.rpc.call_pool import CallPool
 from classwire_server.service.streaming.streams import Streams
+from classwire_server.shadow.shadows import Shadows
 
 from .calls import CallCounts
 from .exposition import Exposition
 from .models import ModelMetrics
+from .predictions import PredictionMetrics, ShadowMetrics
 from .transport import TransportMetrics
 from .workers import WorkerMetrics
 
@@ -23,7 +25,13 @@ class Metrics:
     """
 
     def __init__(
-        self, config: ServerConfig, registry: Registry, gate: Gate, pool: CallPool, streams: Streams
+        self,
+        config: ServerConfig,
+        registry: Registry,
+        gate: Gate,
+        pool: CallPool,
+        streams: Streams,
+        shadows: Shadows,
     ) -> None:
         self.calls = CallCounts()
         self.target = ""
@@ -34,6 +42,8 @@ class Metrics:
             self.calls,
             TransportMetrics(config, gate, pool, streams),
             ModelMetrics(registry, config),
+            PredictionMetrics(registry),
+            ShadowMetrics(shadows),
             WorkerMetrics(registry),
         ):
             self._collectors.register(collector)

@@ -1,0 +1,1 @@
+"""One and two replicas behind Envoy: throughput, latency, JSON and processor time."""

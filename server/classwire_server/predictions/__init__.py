@@ -1,0 +1,1 @@
+"""What a model says over time: its labels, its scores, and its distance from a reference."""

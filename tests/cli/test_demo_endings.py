@@ -1,0 +1,91 @@
+"""`classwire demo` that Ctrl-C or SIGTERM ends: nothing is left behind."""
+
+import re
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from benchmarks.instrument import children, descendants
+from classwire.cli.failures import uninterrupted
+from tests.cli.conftest import Spawn
+from tests.contract.engines import eventually
+from tests.engine.worker.callers import is_gone, stop
+
+MARK = "CLASSWIRE_TESTED_DEMO"
+"""Name of a variable that all processes of a tested demo have in their environment."""
+
+
+def processes_marked(mark: str) -> list[int]:
+    """Return the processes with the mark in their environment."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"{MARK}={mark}\0".encode() in environment.read_bytes():
+                found.append(int(environment.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("moment", ["Starting a server", "500 reviews by one stream"])
+def test_ctrl_c_leaves_nothing_behind(spawn: Spawn, moment: str) -> None:
+    """Ctrl-C, at the start or in the stream, ends with one line and exit code 130. Neither the
+    server nor a model's process remains.
+    """
+    with spawn("demo", **{MARK: moment}) as process:
+        assert process.stdout
+        while not process.stdout.readline().startswith(moment.encode()):
+            pass
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, b"classwire: interrupted\n")
+    assert eventually(lambda: processes_marked(moment) == [])
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_server(spawn: Spawn) -> None:
+    """If the server does not stop after Ctrl-C, another one kills it, with its processes."""
+    with spawn("demo", **{MARK: "second"}) as process:
+        assert process.stdout
+        while not process.stdout.readline().startswith(b"It serves"):
+            pass
+        [server] = children(process.pid)
+        others = descendants(server)
+        stop(server)
+        process.send_signal(signal.SIGINT)
+        assert eventually(lambda: has_sigterm_pending(server), 60)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, b"classwire: interrupted\n")
+    assert others
+    assert eventually(lambda: all(map(is_gone, [server, *others])))
+    assert eventually(lambda: processes_marked("second") == [])
+
+
+def has_sigterm_pending(pid: int) -> bool:
+    """Whether SIGTERM waits for a stopped process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    pending = re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)$", status, re.M)
+    return any(int(mask, 16) >> (signal.SIGTERM - 1) & 1 for mask in pending)
+
+
+def test_sigterm_stops_the_demo_and_its_server(spawn: Spawn) -> None:
+    """SIGTERM stops the demo and its server, with exit code 143."""
+    with spawn("demo", **{MARK: "sigterm"}) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith(b"Starting a server")
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (143, b"")
+    assert eventually(lambda: processes_marked("sigterm") == [])
+
+
+def test_signals_wait_for_the_end_of_a_step() -> None:
+    """A signal while a process is being started or ended takes effect after it."""
+    steps = []
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            steps.append("done")
+        steps.append("more")
+    assert steps == ["done"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
