@@ -39,7 +39,7 @@ class Inference:
         self.launched: Launched = launch(source, config, self._notify)
         self._engine = self.launched.engine
         # One batch more than lanes, so that no lane waits for this process.
-        self._lanes = ThreadPoolExecutor(self._engine.lanes + 1, "lane")
+        self._lanes = ThreadPoolExecutor(self._engine.lanes + 1)
 
     def run(self, encodings: Sequence[Encoding]) -> list[Row]:
         """Compute the logits of texts, in their order.

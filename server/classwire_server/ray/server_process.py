@@ -44,7 +44,7 @@ class ServerProcess:
             start_new_session=True,
         )
         os.close(reader)
-        self._log = threading.Thread(target=self._forward_log, name="log", daemon=True)
+        self._log = threading.Thread(target=self._forward_log, daemon=True)
         self._log.start()
         try:
             self.target = self._announced("listening on ")
