@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from classwire_server.checkpoint.loading import ReadCheckpoint
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.forward import device, preemption
 from classwire_server.engine.forward.packed import PackedEngine
@@ -19,7 +20,7 @@ from classwire_server.engine.selection import changeover
 from classwire_server.engine.worker import main as worker
 from classwire_server.engine.worker import memory
 from classwire_server.engine.worker.forking import ForkedWorker
-from classwire_server.engine.worker.protocol import Link, Refused, receive, send
+from classwire_server.engine.worker.protocol import Link, Refused, Settled, receive, send
 from classwire_server.errors import StartError
 from tests.contract.engines import PATIENCE_S, eventually
 from tests.workers import Main, fork
@@ -232,6 +233,28 @@ def changes_over_on_signal(control: Link, links: Sequence[Link]) -> None:
         return compiled(selection, source, config)
 
     changeover.compiled = wait
+    worker.main(control, links)
+
+
+def tells_when_settled(control: Link, links: Sequence[Link]) -> None:
+    """No fault: the worker logs a line after it has told the server that it has read its files."""
+
+    def tell(connection: Link, message: object) -> None:
+        send(connection, message)
+        if isinstance(message, Settled):  # on another thread, since this one holds the log's lock
+            threading.Thread(target=worker.log.warning, args=("settled",)).start()
+
+    worker.send = tell  # type: ignore[attr-defined]
+    worker.main(control, links)
+
+
+def computes_no_fingerprint(control: Link, links: Sequence[Link]) -> None:
+    """The worker cannot compute a fingerprint."""
+
+    def fingerprint(self: ReadCheckpoint) -> str:
+        raise MemoryError
+
+    ReadCheckpoint.fingerprint = fingerprint  # type: ignore[method-assign]
     worker.main(control, links)
 
 

@@ -36,6 +36,7 @@ def test_ctrl_c_leaves_nothing_behind(spawn: Spawn, moment: str) -> None:
         assert process.stdout
         while not process.stdout.readline().startswith(moment.encode()):
             pass
+        assert eventually(lambda: children(process.pid) != [], 60)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, b"classwire: interrupted\n")

@@ -2,7 +2,12 @@
 
 import pytest
 
-from classwire_server.engine.latency_profile import LAST_TOKENS, LEAST_BATCH_TOKENS, measure_profile
+from classwire_server.engine.latency_profile import (
+    ENOUGH_TOKENS,
+    LAST_TOKENS,
+    LEAST_BATCH_TOKENS,
+    measure_profile,
+)
 
 
 class Machine:
@@ -45,6 +50,24 @@ def test_a_slow_model_is_not_measured_for_long() -> None:
     assert measure_profile(fast.run, 8, clock_s=fast.clock_s).tokens == (16,)
     for slow, tokens in ((Machine(0.1, 1e-2), 128), (Machine(1.0, 0.1), 32)):
         assert measure_profile(slow.run, clock_s=slow.clock_s).tokens[-1] == tokens
+
+
+def test_larger_passes_that_gain_nothing_are_not_measured() -> None:
+    """The measurement ends when two doublings together gain less than 5 %, and runs each size
+    twice.
+    """
+    sizes: list[int] = []
+
+    def measured(machine: Machine) -> int:
+        def run(tokens: int) -> None:
+            sizes.append(tokens)
+            machine.run(tokens)
+
+        return measure_profile(run, clock_s=machine.clock_s).tokens[-1]
+
+    assert measured(Machine(1e-9, 1e-5)) == ENOUGH_TOKENS
+    assert sorted(sizes) == sorted((16, 32, 64, 128, 256) * 2)
+    assert measured(Machine(5e-4, 1e-5)) == 4_096
 
 
 @pytest.mark.parametrize("lasts_s", [0.005, 0.1, 2.0, 20.0])

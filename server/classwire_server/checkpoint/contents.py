@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,14 @@ class FileStamp(NamedTuple):
     modified_ns: int
     changed_ns: int
     inode: int
+
+
+@dataclass(frozen=True)
+class ReadContents:
+    """Files whose contents have been read: their stamps then, and the digest."""
+
+    stamps: tuple[FileStamp, ...]
+    digest: str
 
 
 class CheckpointContents:

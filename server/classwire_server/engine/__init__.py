@@ -176,7 +176,8 @@ class Launched:
     """A model that is ready to compute.
 
     `batch_tokens` is the most efficient batch size, `profile` the measured time of passes on its
-    device, `choices` what led to its engines, device by device.
+    device, `choices` what led to its engines, device by device. `peak_memory_bytes` is the peak of
+    its processes until they are ready, 0 if the system does not report it.
     """
 
     checkpoint: Checkpoint
@@ -184,3 +185,4 @@ class Launched:
     batch_tokens: int
     profile: LatencyProfile
     choices: tuple[Choice, ...] = ()
+    peak_memory_bytes: int = 0

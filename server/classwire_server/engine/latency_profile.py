@@ -74,6 +74,8 @@ def _interpolated(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
 FIRST_TOKENS = 16
 LAST_TOKENS = 16_384
 WANTED_TOKENS = 128
+ENOUGH_TOKENS = 4 * LEAST_BATCH_TOKENS
+"""The measurement goes on to this size though larger passes gain nothing."""
 PATIENCE_S = 1.5
 """Total time of the measured passes after which no larger one is tried. Four times as much until
 WANTED_TOKENS are reached.
@@ -90,10 +92,10 @@ def measure_profile(
     """Measure passes of doubling size, and keep the better of two runs each.
 
     `run` computes a pass of the given number of tokens. The measurement ends at `last_tokens`,
-    after PATIENCE_S, or when two sizes in a row take longer per token than a smaller one. Other
-    work on the machine can only make a pass slower. The second runs therefore come after all first
-    runs, a pass that would end the measurement is repeated at once, and no pass counts as slower
-    than a larger one.
+    after PATIENCE_S, or when neither of the last two sizes is much faster per token than a smaller
+    one. Other work on the machine can only make a pass slower. The second runs therefore come after
+    all first runs, a pass that would end the measurement is repeated at once, and no pass counts as
+    slower than a larger one.
     """
 
     def time_s(tokens: int) -> float:
@@ -102,25 +104,29 @@ def measure_profile(
         return clock_s() - began_s
 
     seconds: dict[int, float] = {}
+    repeated: set[int] = set()
     tokens = FIRST_TOKENS
     while tokens <= last_tokens or not seconds:
         seconds[tokens] = time_s(tokens)
         if _is_enough(seconds):
             seconds[tokens] = min(seconds[tokens], time_s(tokens))
+            repeated.add(tokens)
             if _is_enough(seconds):
                 break
         tokens *= 2
-    better_s = [min(first_s, time_s(tokens)) for tokens, first_s in seconds.items()]
-    return LatencyProfile(tuple(seconds), _rising(better_s), is_shared)
+    for tokens, first_s in seconds.items():
+        if tokens not in repeated:
+            seconds[tokens] = min(first_s, time_s(tokens))
+    return LatencyProfile(tuple(seconds), _rising(seconds.values()), is_shared)
 
 
 def _is_enough(seconds: Mapping[int, float]) -> bool:
     """Whether to try no larger pass. `seconds` maps tokens to time, the smallest pass first."""
-    times_s = _rising(seconds.values())
+    largest, times_s = max(seconds), _rising(seconds.values())
     token_s = [time_s / tokens for tokens, time_s in zip(seconds, times_s, strict=True)]
-    is_past_best = NEAR_ENOUGH * min(token_s[-2:]) > min(token_s)
-    patience_s = PATIENCE_S if max(seconds) >= WANTED_TOKENS else 4 * PATIENCE_S
-    return is_past_best or sum(times_s) > patience_s
+    if largest >= ENOUGH_TOKENS and min(token_s[-2:]) > NEAR_ENOUGH * min(token_s[:-2]):
+        return True
+    return sum(times_s) > (PATIENCE_S if largest >= WANTED_TOKENS else 4 * PATIENCE_S)
 
 
 def _rising(times_s: Iterable[float]) -> tuple[float, ...]:

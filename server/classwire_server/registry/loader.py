@@ -16,7 +16,7 @@ from classwire_server.scheduling.scheduler import Bounds
 from classwire_server.tokenization import Truncation
 
 from .limits import limits_of
-from .memory_budget import MemoryBudget, peak_memory_bytes
+from .memory_budget import MemoryBudget
 from .registry import Registry, ServedModel
 
 log = logging.getLogger(__name__)
@@ -77,8 +77,7 @@ class Loader:
 
     def _serve(self, source: ModelSource, launched: Launched) -> ServedModel:
         config, checkpoint, engine = self._config, launched.checkpoint, launched.engine
-        memory_bytes = peak_memory_bytes(worker.pid for worker in engine.workers)
-        self._budget.check(source.name, memory_bytes)
+        self._budget.check(source.name, launched.peak_memory_bytes)
         predictions = self._predictions(source.name, checkpoint)
         tokenization = checkpoint.tokenization(Truncation(config.truncation))
         return ServedModel(
@@ -101,7 +100,7 @@ class Loader:
                 config,
             ),
             predictions,
-            memory_bytes,
+            launched.peak_memory_bytes,
         )
 
     def _predictions(self, name: str, checkpoint: Checkpoint) -> Predictions:

@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from classwire_server.config.model_source import ModelSource
@@ -22,8 +21,8 @@ class MemoryBudget:
     """Rejects models that do not fit into the budget next to those in a registry.
 
     A model needs the peak memory of its processes until they are ready. That includes the reading
-    and conversion of its weights, and batches larger than any that it will serve. 0 MB means no
-    budget.
+    and conversion of its weights, and batches larger than any that it will serve, also if an
+    earlier start has run these. 0 MB means no budget.
     """
 
     def __init__(self, budget_mb: int, registry: Registry) -> None:
@@ -61,21 +60,6 @@ def cgroup_bytes(root: Path = Path("/")) -> float:
     """
     allowed = limits(root, "memory", ["memory.max"], ["memory.limit_in_bytes"])
     return min((int(words[0]) for words in allowed if "".join(words).isdecimal()), default=math.inf)
-
-
-def peak_memory_bytes(pids: Iterable[int]) -> int:
-    """The sum of the peak memory of these processes; 0 if the system does not report it."""
-    return sum(map(_peak_memory_bytes, pids))
-
-
-def _peak_memory_bytes(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0
-    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    size, *_ = fields.get("VmHWM", fields.get("VmRSS", "0")).split()
-    return int(size) * 1_024
 
 
 def _weights_bytes(folder: Path) -> int:

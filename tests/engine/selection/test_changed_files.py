@@ -94,7 +94,11 @@ def edit(
 
 def forge(path: Path, config: ServerConfig) -> None:
     """Give the only entry the stamps of the files as they are now."""
-    edit(path, config, lambda entry, contents: replace(entry, stamps=contents.stamps))
+    edit(
+        path,
+        config,
+        lambda entry, contents: replace(entry, files=replace(entry.files, stamps=contents.stamps)),
+    )
 
 
 def test_contents_that_no_stamp_shows(

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from classwire_server.checkpoint.contents import CheckpointContents
+from classwire_server.checkpoint.loading import ReadCheckpoint, read_checkpoint
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Execution
 from classwire_server.engine.compilation import environment
 from classwire_server.engine.packing import PackedTexts, pack
-from classwire_server.engine.selection import changeover, engine_start
+from classwire_server.engine.selection import changeover, choice, engine_start
 from classwire_server.engine.selection.choice import Prepared, prepare
 from classwire_server.engine.selection.engine_start import EngineStart, circumstances
 from classwire_server.engine.selection.measurement_cache import Entry, MeasurementCache
 from classwire_server.tokenization import Text, Truncation
-from tests.engine.conftest import Compiled
+from tests.compiled import Compiled
 from tests.engine.selection.conftest import Begin
 from tests.engine.selection.test_changed_files import edit, rewrite
 
@@ -198,6 +200,55 @@ def test_a_replacement_measures_nothing(begin: Begin, asked: list[Text], folder:
     assert asked
     assert known is not None
     assert other.selection.checkpoint.fingerprint != known.fingerprint
+
+
+def test_a_replacement_of_files_that_have_been_read(
+    begin: Begin, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It computes the fingerprint only if a stamp differs. The background finds contents that no
+    stamp shows.
+    """
+    computed: list[ReadCheckpoint] = []
+    fingerprint = ReadCheckpoint.fingerprint
+
+    def compute(self: ReadCheckpoint) -> str:
+        computed.append(self)
+        return fingerprint(self)
+
+    monkeypatch.setattr(ReadCheckpoint, "fingerprint", compute)
+    first = begin(compile_cache="/dev/null")
+    computed.clear()
+    again = begin(first.measurement, first.files, compile_cache="/dev/null")
+    assert not computed
+    assert again.files == first.files
+    os.utime(folder / "config.json")
+    touched = begin(first.measurement, first.files, compile_cache="/dev/null")
+    assert computed
+    assert touched.measurement == first.measurement
+
+    rewrite(folder)
+    assert touched.files is not None
+    stamps = CheckpointContents([folder], safetensors_only=False).stamps
+    with pytest.raises(AssertionError):  # it does not settle
+        begin(first.measurement, replace(touched.files, stamps=stamps), compile_cache="/dev/null")
+
+
+def test_files_that_change_while_a_start_reads_them(
+    begin: Begin, folder: Path, asked: list[Text], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start measures, and serves them under their own fingerprint."""
+    first = begin()
+
+    def read_changed(*arguments: Any) -> ReadCheckpoint:
+        found = read_checkpoint(*arguments)
+        rewrite(folder)
+        return replace(read_checkpoint(*arguments), contents=found.contents)
+
+    monkeypatch.setattr(f"{choice.__name__}.read_checkpoint", read_changed)
+    asked.clear()
+    second = begin()
+    assert asked
+    assert second.selection.checkpoint.fingerprint != first.selection.checkpoint.fingerprint
 
 
 @pytest.mark.timeout(300)  # the first test that needs the compiled model compiles it

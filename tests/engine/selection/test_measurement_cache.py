@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from classwire_server.checkpoint.contents import ReadContents
 from classwire_server.engine import Deviation
 from classwire_server.engine.selection import measurement_cache
 from classwire_server.engine.selection.engine_start import EngineStart
@@ -160,7 +161,8 @@ def test_a_full_or_read_only_folder(
 def _entry(number: int, start: EngineStart) -> Entry:
     assert start.measurement is not None
     deviation = Deviation(number, 1.0, 0.0)
-    return Entry({"number": str(number)}, (), "", replace(start.measurement, deviation=deviation))
+    files = ReadContents((), "")
+    return Entry({"number": str(number)}, files, replace(start.measurement, deviation=deviation))
 
 
 def test_few_entries_are_kept(

@@ -13,8 +13,8 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.server import Server
+from tests.compiled import Compiled
 from tests.contract.engines import PATIENCE_S, eventually
-from tests.engine.conftest import Compiled
 from tests.engine.selection.test_changed_files import forge, rewrite
 
 STARTS_ON = "starts on the measurement in"
@@ -37,25 +37,29 @@ def test_a_second_server_serves_the_same(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It does not measure, describes the same model, and gives the same scores."""
+    """It does not measure, describes the same model, and gives the same scores. Its model counts
+    with at least as much memory, though no large batch has run.
+    """
     caplog.set_level(logging.INFO, "classwire_server")
     settings: dict[str, Any] = {
         "model": (f"bert={folder}",),
         "compile_cache": str(tmp_path / "cache"),
     }
     request = pb.ClassifyRequest(input=pb.TextInput(text="I really love this book"))
-    models, results = [], []
+    models, results, memory_bytes = [], [], []
     for number in range(2):
         server = serve(**settings)
         channel = connect(server.target)
         models.append(model_of(channel))
         results.append(ClassifyServiceStub(channel).Classify(request, timeout=60).result)
+        memory_bytes.append(server.registry.served("bert", "").memory_bytes)
         assert eventually(lambda: len(entries(tmp_path / "cache")) == 1)
         server.stop(0)
         assert caplog.text.count(STARTS_ON) == number
     for name in ("fingerprint", "deviation", "engine", "precision", "limits"):
         assert getattr(models[0], name) == getattr(models[1], name)
     assert results[0] == results[1]
+    assert memory_bytes[1] >= memory_bytes[0] > 10e6  # more than weights alone
 
 
 def test_servers_that_start_together(

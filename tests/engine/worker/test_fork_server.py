@@ -1,6 +1,7 @@
 """The fork server: what a fork gets, and what happens when the fork server ends or hangs."""
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -17,10 +18,16 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine.worker import forking
 from classwire_server.engine.worker import main as worker
 from classwire_server.engine.worker import spawn as spawning
-from classwire_server.engine.worker.fork_protocol import send_descriptors
-from classwire_server.engine.worker.forking import FORK_SERVER, ForkServer, spawn_on
+from classwire_server.engine.worker.fork_protocol import receive_descriptors, send_descriptors
+from classwire_server.engine.worker.forking import (
+    FORK_SERVER,
+    ForkedWorker,
+    ForkServer,
+    ForkServerLost,
+    spawn_on,
+)
 from classwire_server.engine.worker.pool import WorkerPool, launch
-from classwire_server.engine.worker.protocol import Link
+from classwire_server.engine.worker.protocol import Link, receive, send
 from classwire_server.engine.worker.spawn import UNKNOWN_CODE, Spawn, Subprocess, can_fork
 from classwire_server.tokenization import Truncation
 from tests.contract.engines import PATIENCE_S, eventually
@@ -35,13 +42,25 @@ pytestmark = pytest.mark.skipif(not can_fork("cpu"), reason="this system forks n
 IMPORT_PATIENCE_S = 240
 """Time for a process to import torch, far above the usual time."""
 
-NO_FORK = """
-import os
+TROUBLED = """
+import errno, itertools, os, socket, time
 
-def fork():
-    raise BlockingIOError(11, "no more processes")
+def fails(*_):
+    raise OSError(errno.EAGAIN, "no more processes")
 
-os.fork = fork
+def hangs(*_):
+    time.sleep(3600)
+
+def in_turn(function, *faults):
+    turns = itertools.chain(faults, itertools.repeat(function))
+    return lambda *given: next(turns)(*given)
+
+os.fork = in_turn(os.fork, fails)
+os.pidfd_open = in_turn(os.pidfd_open, fails)
+socket.send_fds = in_turn(socket.send_fds, socket.send_fds, hangs)
+"""
+"""A system that has no room for a first fork, and no descriptor of a second. The fork server hangs
+before it sends the descriptor of a fourth.
 """
 
 
@@ -271,24 +290,61 @@ def test_models_that_start_at_once(bert: str) -> None:
 
 @pytest.mark.timeout(IMPORT_PATIENCE_S)
 def test_a_system_without_room_for_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error of the system reaches the caller, and the fork server stays."""
-    (tmp_path / "sitecustomize.py").write_text(NO_FORK)
+    """The error of the system reaches the caller, and leaves no process and no descriptor. The fork
+    server stays, and forks once there is room. If it hangs, it is lost.
+    """
+    (tmp_path / "sitecustomize.py").write_text(TROUBLED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     forks = ForkServer()
     try:
         for _ in range(2):
             with pytest.raises(BlockingIOError, match="no more processes"):
-                forks.spawn(*_connections())
+                _spawn(forks)
         pid = forks.pid
-        assert not is_gone(pid)
+        before, limits = files(pid), resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        with pytest.raises(OSError, match="Too many open files"):
+            _spawn(forks)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        assert descendants(pid) == []
+        assert files(pid) == before
+
+        assert _spawn(forks).wait(PATIENCE_S) == 0
+        assert forks.pid == pid
+
+        monkeypatch.setattr(forking, "ANSWER_TIMEOUT_S", 0.1)
+        with pytest.raises(ForkServerLost):
+            _spawn(forks)
+        assert is_gone(pid)
     finally:
         forks.stop()
-    assert is_gone(pid)
 
 
-def _connections() -> Any:
+def _spawn(forks: ForkServer) -> ForkedWorker:
+    """Fork a worker that ends at once, since its connections close."""
     ours, theirs = Pipe()
-    return theirs, [ours]
+    with ours, theirs:
+        return forks.spawn(theirs, [])
+
+
+@pytest.mark.parametrize("number", [1, 300])
+def test_more_descriptors_than_a_process_may_open(number: int) -> None:
+    """The receiver raises instead of waiting for more, opens none, and the connection stays."""
+    sender, receiver = Pipe()
+    with sender, receiver:
+        free = os.dup(receiver.fileno())
+        os.close(free)
+        send_descriptors(sender, [receiver.fileno()] * number)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + number - 1, limits[1]))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                receive_descriptors(receiver, number)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert free not in files(os.getpid())
+        send(sender, "next")
+        assert receive(receiver) == "next"
 
 
 def test_other_devices_get_an_interpreter_of_their_own(

@@ -115,6 +115,23 @@ def test_a_checkpoint_that_has_changed(
     assert model.answers()
 
 
+def test_a_replacement_knows_the_files(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """Once a worker has read its files in the background, those that replace it compare stamps and
+    compute no fingerprint.
+    """
+    model = start(
+        *(faults.tells_when_settled, faults.computes_no_fingerprint),
+        compile_cache="/dev/null",  # only the server knows what has been measured
+    )
+    assert eventually(lambda: "settled" in caplog.messages)
+
+    model.kill()
+
+    model.wait_for_start(2)
+    assert model.answers()
+    assert "no new process" not in caplog.text
+
+
 def test_one_of_two_devices_is_lost(start: Start) -> None:
     """The other device goes on. The lost one gets batches again once it is back."""
     model = start(worker.main, device="cpu,cpu")

@@ -30,7 +30,7 @@ from .calibration import calibration_texts
 from .direct_use import DirectUse
 from .graphs import graphed
 from .layouts import TorchEngine, choose_layout, unpack
-from .measurement import Measurement, Sample
+from .measurement import Measurement, Sample, peak_memory_bytes
 from .parity import ParityCheck, check_by_direct_use, check_by_engine
 from .precisions import in_first_precision, in_precision, prepacked
 from .processor import faster_than_float32, this_processor
@@ -81,6 +81,7 @@ class Selection:
             deviation,
             self.profile,
             Sample.of(sample, runner.run(sample)),
+            peak_memory_bytes(),
         )
 
 

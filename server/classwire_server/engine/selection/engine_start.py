@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import classwire_server
+from classwire_server.checkpoint.contents import ReadContents
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Deviation
@@ -19,7 +20,7 @@ from classwire_server.engine.forward.runner import Runner
 from classwire_server.errors import telling_line
 
 from .choice import Prepared, measured, prepare
-from .measurement import Measurement
+from .measurement import Measurement, peak_memory_bytes
 from .measurement_cache import Entry, MeasurementCache
 from .rebuilding import rebuilt
 
@@ -35,9 +36,10 @@ _SETTINGS = (
 class EngineStart:
     """Selects the engine of a model, and keeps what it measures for later starts.
 
-    `known` is the measurement of a worker that this one replaces. `anew` measures whatever earlier
-    starts have measured. Raises ConfigError for a missing device, and CheckpointError for a
-    checkpoint that cannot be served. For one thread of the worker.
+    `known` is the measurement of a worker that this one replaces, `known_files` what its `settle`
+    has read. `anew` measures whatever earlier starts have measured. `files` is what `settle` has
+    read of the files, None before. Raises ConfigError for a missing device, and CheckpointError for
+    a checkpoint that cannot be served. For one thread of the worker.
     """
 
     def __init__(
@@ -46,19 +48,22 @@ class EngineStart:
         config: ServerConfig,
         device: str,
         known: Measurement | None = None,
+        known_files: ReadContents | None = None,
         *,
         anew: bool = False,
     ) -> None:
         self._name = source.name
         self._cache = MeasurementCache(cache_folder(config.compile_cache))
         self._is_replacement = known is not None
-        self._found: Entry | None = None  # what this start takes from an earlier one
+        self._digest = ""  # of the files that the fingerprint belongs to, if others computed it
         self.measurement: Measurement | None = None
+        self.files: ReadContents | None = None
         prepared = self._prepare(source, config, device)
         wanted = known
         if known is None:
-            self._found = None if anew else self._find()
-            wanted = None if self._found is None else self._found.measurement
+            wanted = None if anew else self._find()
+        elif known_files is not None and self._has_stamps(known_files):
+            self._digest = known_files.digest
         elif known.fingerprint != prepared.read.fingerprint():
             wanted = None  # the files have changed, which the server will notice
         if wanted is not None:
@@ -67,7 +72,7 @@ class EngineStart:
                 self.measurement = wanted
             except Exception as error:  # a model's code may raise anything
                 log.warning("%s: measuring anew: %s", source.name, telling_line(error))
-                self._found = None
+                self._digest = ""
                 del prepared  # its weights, before they are read again
                 prepared = self._prepare(source, config, device)
         if self.measurement is None:
@@ -76,9 +81,17 @@ class EngineStart:
                 self.serves(
                     self.selection.finished(self.selection.engine), self.selection.deviation
                 )
-        elif self._found is not None:
+        elif known is None:
             path = self._cache.path_of(self._circumstances)
             log.info("%s: starts on the measurement in %s", source.name, path)
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The peak memory of this process, or of the one that measured if that needed more: a start
+        that measures nothing runs no large batch. 0 if the system does not report it.
+        """
+        measured = 0 if self.measurement is None else self.measurement.peak_memory_bytes
+        return max(measured, peak_memory_bytes())
 
     def serves(self, runner: Runner, deviation: Deviation) -> Measurement:
         """Note the engine that serves from now on, whose deviation has been measured."""
@@ -86,14 +99,14 @@ class EngineStart:
         return self.measurement
 
     def settle(self) -> bool:
-        """Keep the measurement for later starts; or, if this start has used one of an earlier
-        start, compare the contents of the files with those that it was made of.
+        """Keep the measurement for later starts; or, if this start has taken the fingerprint from
+        another, compare the contents of the files with those that it was computed of.
 
         Reads all files, so it is for a thread in the background. Returns False if the contents are
         others: then the model must not be served under its fingerprint.
         """
         contents = self._contents
-        if contents is None or self._is_replacement or self.measurement is None:
+        if contents is None or self.measurement is None:
             return True
         try:
             digest = contents.digest()
@@ -103,10 +116,7 @@ class EngineStart:
         if not contents.are_steady():
             log.info("%s: files have changed since the start", self._name)
             return True
-        if self._found is None:
-            stamps, measurement = contents.stamps, self.measurement
-            self._cache.keep(Entry(self._circumstances, stamps, digest, measurement))
-        elif digest != self._found.digest:
+        if self._digest and digest != self._digest:
             self._cache.drop(self._circumstances)
             log.error(
                 "%s: the contents of its files are not those that were measured, though size, time "
@@ -114,6 +124,9 @@ class EngineStart:
                 self._name,
             )
             return False
+        self.files = ReadContents(contents.stamps, digest)
+        if not (self._digest or self._is_replacement):
+            self._cache.keep(Entry(self._circumstances, self.files, self.measurement))
         return True
 
     def _prepare(self, source: ModelSource, config: ServerConfig, device: str) -> Prepared:
@@ -126,19 +139,30 @@ class EngineStart:
         self._circumstances = {} if contents is None else circumstances(prepared, contents.location)
         return prepared
 
-    def _find(self) -> Entry | None:
-        """The entry for the files as they are, or None."""
+    def _find(self) -> Measurement | None:
+        """The measurement of an earlier start for the files as they are, or None."""
         contents = self._contents
         entry = None if contents is None else self._cache.find(self._circumstances)
-        if contents is None or entry is None or entry.stamps == contents.stamps:
-            return entry
+        if contents is None or entry is None:
+            return None
+        self._digest = entry.files.digest
+        if self._has_stamps(entry.files):
+            return entry.measurement
         with suppress(OSError):
-            if contents.digest() == entry.digest:  # copied or touched
-                entry = replace(entry, stamps=contents.stamps)
-                self._cache.keep(entry)
-                return entry
+            if contents.digest() == entry.files.digest:  # copied or touched
+                files = ReadContents(contents.stamps, entry.files.digest)
+                self._cache.keep(replace(entry, files=files))
+                return entry.measurement
         log.info("%s: its files have changed since they were measured", self._name)
+        self._digest = ""
         return None
+
+    def _has_stamps(self, files: ReadContents) -> bool:
+        """Whether nobody has written or replaced a file since these were read, nor while this start
+        read them.
+        """
+        contents = self._contents
+        return contents is not None and contents.stamps == files.stamps and contents.are_steady()
 
 
 def circumstances(prepared: Prepared, location: str) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Measurement:
 
     `fingerprint`, `max_tokens` and `takes_pairs` are those of the checkpoint. `layout` is the name
     of a Build's layout. `deviation` and `sample` are those of the engine that serves, also if it is
-    compiled.
+    compiled. `peak_memory_bytes` is the peak of the process that measured.
     """
 
     fingerprint: str
@@ -53,6 +54,7 @@ class Measurement:
     deviation: Deviation
     profile: LatencyProfile
     sample: Sample
+    peak_memory_bytes: int
 
     def as_json(self) -> dict[str, Any]:
         """The measurement in terms of JSON."""
@@ -80,3 +82,14 @@ class Measurement:
                 ),
             }
         )
+
+
+def peak_memory_bytes() -> int:
+    """The peak memory of this process so far; 0 if the system does not report it."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    size, *_ = fields.get("VmHWM", fields.get("VmRSS", "0")).split()
+    return int(size) * 1_024

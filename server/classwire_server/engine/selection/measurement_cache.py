@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from classwire_server.checkpoint.contents import FileStamp
+from classwire_server.checkpoint.contents import FileStamp, ReadContents
 from classwire_server.engine.compilation.cache import check_owner
 from classwire_server.errors import CompileError
 
@@ -37,8 +37,7 @@ class Entry:
     """A measurement, and what it holds for: the circumstances and the contents of the files."""
 
     circumstances: Mapping[str, str]
-    stamps: tuple[FileStamp, ...]
-    digest: str
+    files: ReadContents
     measurement: Measurement
 
 
@@ -135,8 +134,8 @@ def _encoded(value: object) -> bytes:
 def _content(entry: Entry) -> bytes:
     body = {
         "circumstances": dict(entry.circumstances),
-        "stamps": entry.stamps,
-        "digest": entry.digest,
+        "stamps": entry.files.stamps,
+        "digest": entry.files.digest,
         "measurement": entry.measurement.as_json(),
     }
     return _encoded({"sha256": hashlib.sha256(_encoded(body)).hexdigest(), "entry": body})
@@ -150,7 +149,6 @@ def _decoded(content: bytes) -> Entry:
         raise ValueError("its checksum is another")
     return Entry(
         body["circumstances"],
-        tuple(FileStamp(*stamp) for stamp in body["stamps"]),
-        body["digest"],
+        ReadContents(tuple(FileStamp(*stamp) for stamp in body["stamps"]), body["digest"]),
         Measurement.from_json(body["measurement"]),
     )

@@ -1,7 +1,9 @@
 """The messages between the server and its fork server, and the descriptors that follow them."""
 
+import errno
+import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .protocol import Link, as_socket
@@ -53,12 +55,26 @@ def send_descriptors(connection: Link, descriptors: Sequence[int]) -> None:
 
 
 def receive_descriptors(connection: Link, number: int) -> list[int]:
-    """Wait for descriptors. Raises EOFError or OSError when the other side has closed."""
+    """Wait for descriptors. Raises EOFError or OSError when the other side has closed, and OSError
+    EMFILE, with none of them left open, when this process may not open so many.
+    """
     received: list[int] = []
-    with as_socket(connection) as shared:
-        while len(received) < number:
-            data, some, _, _ = socket.recv_fds(shared, 1, _MOST_DESCRIPTORS)
-            if not data:
-                raise EOFError
-            received += some
+    try:
+        with as_socket(connection) as shared:
+            for _ in range(0, number, _MOST_DESCRIPTORS):
+                data, some, _, _ = socket.recv_fds(shared, 1, _MOST_DESCRIPTORS)
+                received += some
+                if not data:
+                    raise EOFError
+        if len(received) < number:  # the system has left out those that it could not open
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    except BaseException:
+        close_all(received)
+        raise
     return received
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close descriptors."""
+    for descriptor in descriptors:
+        os.close(descriptor)

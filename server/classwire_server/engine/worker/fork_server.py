@@ -19,7 +19,15 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-from .fork_protocol import CannotFork, Fork, Forked, Reap, receive_descriptors, send_descriptors
+from .fork_protocol import (
+    CannotFork,
+    Fork,
+    Forked,
+    Reap,
+    close_all,
+    receive_descriptors,
+    send_descriptors,
+)
 from .protocol import Link, name_process, receive, send
 
 NAME = "classwire-forks"
@@ -80,23 +88,35 @@ def _import_engine() -> None:
 
 
 def _fork(connection: Link, request: Fork, running: set[int]) -> None:
-    """Fork a worker, and send its process id and its descriptor."""
+    """Fork a worker, and send its process id and its descriptor; or why the system gives none."""
+    try:
+        pid, process = _forked(connection, request)
+    except OSError as error:
+        send(connection, CannotFork(error))
+        return
+    running.add(pid)
+    try:
+        send(connection, Forked(pid))
+        send_descriptors(connection, [process])
+    finally:
+        os.close(process)
+
+
+def _forked(connection: Link, request: Fork) -> tuple[int, int]:
+    """The process id of a new worker, and a descriptor of it. Leaves none if it raises OSError."""
     descriptors = receive_descriptors(connection, request.descriptors)
     try:
         pid = os.fork()
         if not pid:
             _run(connection, request, descriptors)
-    except OSError as error:
-        send(connection, CannotFork(error))
-        return
     finally:  # the worker does not get here
-        for descriptor in descriptors:
-            os.close(descriptor)
-    running.add(pid)
-    process = os.pidfd_open(pid)
-    send(connection, Forked(pid))
-    send_descriptors(connection, [process])
-    os.close(process)
+        close_all(descriptors)
+    try:
+        return pid, os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def _run(connection: Link, request: Fork, descriptors: Sequence[int]) -> NoReturn:

@@ -213,8 +213,10 @@ class _Running:
                 send(self._connection, request)
                 send_descriptors(self._connection, descriptors)
                 answer = self._receive(ANSWER_TIMEOUT_S)
-                number = 1 if isinstance(answer, Forked) else 0
-                return answer, receive_descriptors(self._connection, number)
+                if not isinstance(answer, Forked):
+                    return answer, []
+                self._wait(ANSWER_TIMEOUT_S)
+                return answer, receive_descriptors(self._connection, 1)
             except (EOFError, OSError) as error:
                 self._kill()
                 raise ForkServerLost("the fork server has ended, or hung and was killed") from error
@@ -223,9 +225,12 @@ class _Running:
                 raise
 
     def _receive(self, timeout_s: float) -> Any:
+        self._wait(timeout_s)
+        return receive(self._connection)
+
+    def _wait(self, timeout_s: float) -> None:
         if not self._connection.poll(timeout_s):
             raise TimeoutError
-        return receive(self._connection)
 
     def _kill(self) -> None:
         self._process.kill()

@@ -31,6 +31,7 @@ from .protocol import (
     Link,
     Ready,
     Refused,
+    Settled,
     Work,
     name_process,
     receive,
@@ -104,7 +105,7 @@ class _Worker:
         self._send_lock = send_lock
         self._job = job
         self._start = EngineStart(
-            job.source, job.config, job.device, job.measurement, anew=job.anew
+            job.source, job.config, job.device, job.measurement, job.files, anew=job.anew
         )
         self._selection: Selection = self._start.selection
         self._runner: Runner = self._selection.finished(self._selection.engine)
@@ -140,6 +141,7 @@ class _Worker:
                 selection.profile,
                 selection.choices,
                 self._start.measurement,
+                self._start.peak_memory_bytes,
             )
         )
         if self._job.config.compile and self._runner.traits.execution is Execution.PLAIN:
@@ -163,6 +165,8 @@ class _Worker:
         if not self._start.settle():
             log.critical("%s: ending its process", self._job.source.name)
             os._exit(FAILED_EXIT_CODE)
+        if self._start.files is not None:
+            self._send(Settled(self._start.files))
 
     @contextmanager
     def _on_lane(self, work: Work) -> Iterator[None]:

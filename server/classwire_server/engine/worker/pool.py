@@ -149,4 +149,11 @@ def launch(
     engine = WorkerPool(workers, [worker.lanes for worker in ready])
     smallest = min(ready, key=lambda worker: worker.batch_tokens)
     choices = tuple(choice for worker in ready for choice in worker.choices)
-    return Launched(ready[0].checkpoint, engine, smallest.batch_tokens, smallest.profile, choices)
+    return Launched(
+        ready[0].checkpoint,
+        engine,
+        smallest.batch_tokens,
+        smallest.profile,
+        choices,
+        sum(worker.peak_memory_bytes for worker in ready),
+    )

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from typing import Any
 
+from classwire_server.checkpoint.contents import ReadContents
 from classwire_server.engine import Terms
 from classwire_server.engine.cores import divide, usable_cores
 from classwire_server.engine.packing import PackedTexts
@@ -25,6 +26,7 @@ from .protocol import (
     Link,
     Ready,
     Refused,
+    Settled,
     Work,
     hang_up,
     receive,
@@ -92,6 +94,7 @@ class Worker:
         ready: Ready = message
         self.traits, self.deviation = ready.traits, ready.deviation
         self.measurement = ready.measurement
+        self.files: ReadContents | None = None
         urgent, *links = self._links
         self._urgent = Lanes([urgent], 1)
         self._lanes = Lanes(links[: ready.lanes + 1], ready.lanes)
@@ -152,6 +155,8 @@ class Worker:
                 if isinstance(message, Changed):
                     self.traits, self.deviation = message.traits, message.deviation
                     self.measurement = message.measurement
+                elif isinstance(message, Settled):
+                    self.files = message.files
             self.kill(f"had no answer to a batch after {limit_s:g} s, and was killed")
         except (EOFError, OSError):
             self.has_ended = True

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from classwire_server.checkpoint.contents import ReadContents
 from classwire_server.checkpoint.loading import Checkpoint
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import ServerConfig
@@ -32,20 +33,25 @@ Link = Connection
 class Job:
     """The server's first message: what to serve, and on which device.
 
-    A worker that replaces another gets its `measurement`. With `anew` it measures whatever earlier
-    starts have measured.
+    A worker that replaces another gets its `measurement`, and the `files` of its Settled. With
+    `anew` it measures whatever earlier starts have measured.
     """
 
     source: ModelSource
     config: ServerConfig
     device: str
     measurement: Measurement | None = None
+    files: ReadContents | None = None
     anew: bool = False
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The worker accepts batches: `lanes` at the same time, of about `batch_tokens` each."""
+    """The worker accepts batches: `lanes` at the same time, of about `batch_tokens` each.
+
+    `peak_memory_bytes` is what a process with this engine needs, 0 if the system does not report
+    it.
+    """
 
     checkpoint: Checkpoint
     traits: EngineTraits
@@ -55,6 +61,7 @@ class Ready:
     profile: LatencyProfile
     choices: tuple[Choice, ...] = ()
     measurement: Measurement | None = None
+    peak_memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,13 @@ class Changed:
     traits: EngineTraits
     deviation: Deviation
     measurement: Measurement
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The worker has read these files in the background: the fingerprint is that of its model."""
+
+    files: ReadContents
 
 
 @dataclass(frozen=True, eq=False)

@@ -177,7 +177,7 @@ class Supervisor:
             log.info("%s: back, %.1f s after its last process ended", self._name, down_s)
             self._notify()
         worker.listen()
-        self._job = replace(self._job, measurement=worker.measurement)
+        self._job = replace(self._job, measurement=worker.measurement, files=worker.files)
         self._ended_s = time.monotonic()
         self._ending = worker.ending()
         self._notify()
