@@ -4,11 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
 
+import classwire.__main__ as entry
 import classwire.cli
 from classwire import Reason, __version__
 from classwire.cli.failures import one_line
@@ -41,7 +44,7 @@ def test_help_groups_the_commands(classwire: Run) -> None:
         title: [line.split()[0] for line in lines.splitlines() if line.startswith("  ")]
         for title, lines in zip(groups[::2], groups[1::2], strict=True)
     }
-    assert found["Serve"] == ["serve", "compile", "doctor"]
+    assert found["Serve"] == ["serve", "compile", "doctor", "ray"]
     assert found["Try"] == ["demo"]
     listed = [name for names in found.values() for name in names]
     assert sorted(listed) == sorted(command_names())
@@ -230,3 +233,25 @@ def test_completion_without_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "classwire_server", None)
     complete = ShellComplete(classwire.cli.command, {}, "classwire", "_CLASSWIRE_COMPLETE")
     assert complete.get_completions(["serve"], "--po") == []
+
+
+def test_ctrl_c_during_the_imports_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C while Python still imports the commands ends with one line, as later."""
+
+    class Interrupting(MetaPathFinder):
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "classwire.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "classwire.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    assert entry.main() == 130
+    assert capsys.readouterr() == ("", "classwire: interrupted\n")
+
+
+def test_both_ways_to_start_the_command_are_one() -> None:
+    """The script that pip installs calls the same function as `python -m classwire`."""
+    project = tomllib.loads(Path("client/pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["scripts"] == {"classwire": f"{entry.__name__}:{entry.main.__name__}"}
