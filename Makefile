@@ -9,6 +9,7 @@ SERVING := .venv/.serving
 INSTALLED := .venv/.installed
 EMBEDDED := server/classwire_server/models/stars-en
 ENVOY := .venv/envoy/bin/envoy
+RAY := .ray/.installed
 STEP := $(BIN)/python -m scripts.step
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off --no-compile \
 	--no-build-isolation --constraint requirements.lock
@@ -21,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo serve real-weights test check style types contract leaks proto lock \
 	train-embedded reference bench chaos compat \
 	conformance conformance-vectors notebook wheels test-wheels test-grpcio test-tritonclient test-old-contract \
-	envoy fleet test-envoy gpu gpu-wheels docs dashboards picture replay-image release audit clean
+	envoy fleet test-envoy ray test-ray gpu gpu-wheels docs dashboards picture replay-image release audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -146,6 +147,17 @@ fleet: envoy ## Start two servers behind Envoy, until interrupted (ARGS: --repli
 test-envoy: envoy ## Test deploy/envoy with Envoy, servers and a browser
 	@$(BIN)/python -m pytest tests/proxies/envoy $(ARGS)
 
+ray: setup $(RAY) ## Install Ray into .ray, an environment on top of .venv (170 MB)
+
+$(RAY): tests/ray/requirements.txt scripts/overlay.py
+	@$(STEP) "Creating .ray" $(BIN)/python -m scripts.overlay .ray
+	@$(STEP) "Installing Ray" .ray/bin/python -m pip --disable-pip-version-check install \
+		--progress-bar off --no-compile --no-deps --requirement tests/ray/requirements.txt
+	@touch $@
+
+test-ray: ray ## Test servers on Ray Serve and jobs on Ray Data, on clusters within this machine
+	@.ray/bin/python -m pytest tests/ray $(ARGS)
+
 # Without setup: that machine has no network, and torch and transformers of its own.
 gpu: ## Test and measure on a GPU, with the wheels of `make gpu-wheels` (ARGS: --output FOLDER)
 	@$(PYTHON) -m scripts.gpu $(ARGS)
@@ -172,5 +184,5 @@ audit: setup ## Look up every locked version in the advisory database
 	@$(BIN)/uv tool run pip-audit --strict --disable-pip --no-deps --requirement requirements.lock
 
 clean: ## Remove .venv and everything built
-	@rm -rf .venv .peers .compat .conformance .gpu dist gpu-report site wheels .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .peers .ray .compat .conformance .gpu dist gpu-report site wheels .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -211,7 +211,7 @@ class Suite:
     def fleet(self) -> dict[str, Any]:
         """Measure one replica and two behind Envoy, each on a core of its own."""
         wanted = fleet.subjects(self.plan, self.folder(self.plan.shape))
-        return fleet.measure(wanted, self.plan.rounds, self._work, self._say)
+        return fleet.measure(wanted, self.plan.rounds, self._work, self._say, self.or_missing)
 
     @contextmanager
     def or_missing(self, what: str) -> Iterator[None]:

@@ -24,7 +24,7 @@ SETTINGS = {
     for title, group in SETTING_GROUPS.items()
 }
 """The flags of all settings, by group."""
-ON_SERVERS = ("serve", "compile", "doctor")
+ON_SERVERS = ("serve", "compile", "doctor", "ray up")
 """Commands whose options are settings. Client options of the same name mean something else."""
 
 Row = tuple[str, str]

@@ -16,11 +16,13 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from classwire_server.config.server_config import EMBEDDED_FOLDER, ServerConfig
+from classwire_server.engine import Precision
 from classwire_server.engine.selection.calibration import calibration_texts
 from classwire_server.engine.worker.pool import launch
 from classwire_server.registry.loader import Launch
 from classwire_server.server import Server
 from tests.checkpoints import make_checkpoint
+from tests.compiled import TINY, Compiled, compile_once
 from tests.workers import fork
 
 transformers_logging.disable_progress_bar()
@@ -77,6 +79,20 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return made[key]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def compiled(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """Return a compiled BERT of one layer in float32."""
+    return compile_once(checkpoint("bert", **TINY), Precision.FLOAT32, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def compiled_int8(
+    checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Compiled:
+    """Return a compiled BERT of one layer in int8."""
+    return compile_once(checkpoint("bert", **TINY), Precision.INT8, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc
+
 from benchmarks import checkpoints, load
-from benchmarks.instrument import serve
+from benchmarks.instrument import MeasurementError, serve
 
 from .points import JSON
 
@@ -52,11 +54,16 @@ def by_json(target: str, texts: Sequence[str], in_flight: int) -> dict[str, Any]
 
 
 def run(target: str, shape: str, lengths: Sequence[int], in_flight: int, words: str) -> Any:
-    """See `benchmarks.load.run`; the shape may also be JSON."""
-    if shape != JSON:
+    """See `benchmarks.load.run`; the shape may also be JSON. Raises MeasurementError for a failed
+    call by gRPC, ValueError for one by JSON.
+    """
+    if shape == JSON:
+        texts = checkpoints.texts(lengths, checkpoints.words_of(words))
+        return by_json(target, texts, in_flight)
+    try:
         return load.run(target, shape, lengths, in_flight, words)
-    texts = checkpoints.texts(lengths, checkpoints.words_of(words))
-    return by_json(target, texts, in_flight)
+    except grpc.RpcError as error:
+        raise MeasurementError(f"{error.code()}: {error.details()}") from None
 
 
 if __name__ == "__main__":

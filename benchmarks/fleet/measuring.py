@@ -5,13 +5,14 @@ they leave none, Envoy and load share all cores with them.
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.figures import quantile
 from benchmarks.instrument import Instrument, MeasurementError, pin
+from benchmarks.load import TIMEOUT_S
 from benchmarks.plan import FEWER, Plan
 from benchmarks.progress import Say
 from benchmarks.served import CLASSWIRE, Served
@@ -21,9 +22,20 @@ from scripts.envoy import Envoy, Settings
 
 from .points import DIRECT, POINTS, REPLICAS, TWO, WAYS, Point
 
-SERVER = (*CLASSWIRE, "--lanes", "1", "--threads", "1", "--batch-tokens", "512")
-"""Fixed settings: measurements at start would differ between the replicas."""
+SERVER = (
+    *CLASSWIRE,
+    *("--lanes", "1", "--threads", "1", "--batch-tokens", "512"),
+    *("--default-timeout-s", f"{TIMEOUT_S:g}"),
+)
+"""Fixed settings: measurements at start would differ between the replicas. A call may wait for as
+long as the load does.
+"""
+PATIENT = {"unhealthy_threshold: 2": "unhealthy_threshold: 100", "timeout: 5s}": "timeout: 60s}"}
+"""Envoy gives no replica up, and no connection, because other programs keep the cores busy."""
 LONE_TOKENS = 16
+
+OrMissing = Callable[[str], AbstractContextManager[None]]
+"""The context of a measurement: it records a failure under this name, and continues."""
 
 
 class Subject(NamedTuple):
@@ -68,13 +80,19 @@ def left(cores: Sequence[int], replicas: int) -> list[int]:
     return list(cores[replicas:] or cores)
 
 
-def measure(of: Sequence[Subject], rounds: int, work: Path, say: Say) -> dict[str, Any]:
-    """Measure all points of each model. `work` gets Envoy's files. Raises MeasurementError."""
+def measure(
+    of: Sequence[Subject], rounds: int, work: Path, say: Say, or_missing: OrMissing
+) -> dict[str, Any]:
+    """Measure all points of each model. `work` gets Envoy's files."""
     cores = sorted(os.sched_getaffinity(0))
+    models: dict[str, Any] = {}
+    for subject in of:
+        with or_missing(f"fleet: {subject.checkpoint}"):
+            models[subject.checkpoint] = _measured(subject, cores, rounds, work, say)
     return {
         "cores": len(cores),
         "left": {way: left(cores, 1 + (way == TWO)) for way in WAYS},
-        "models": {each.checkpoint: _measured(each, cores, rounds, work, say) for each in of},
+        "models": models,
     }
 
 
@@ -129,7 +147,7 @@ def _envoy(targets: Sequence[str], model: str, work: Path, ends: ExitStack) -> E
     folder = work / f"envoy-{len(targets)}"
     folder.mkdir(exist_ok=True)
     try:
-        return ends.enter_context(Envoy(folder, targets, Settings(model)))
+        return ends.enter_context(Envoy(folder, targets, Settings(model, edits=PATIENT)))
     except RuntimeError as error:
         raise MeasurementError(str(error).strip().splitlines()[-1]) from None
 

@@ -36,6 +36,7 @@ def test_ctrl_c_leaves_nothing_behind(spawn: Spawn, moment: str) -> None:
         assert process.stdout
         while not process.stdout.readline().startswith(moment.encode()):
             pass
+        assert eventually(lambda: children(process.pid) != [], 60)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, b"classwire: interrupted\n")
@@ -43,14 +44,15 @@ def test_ctrl_c_leaves_nothing_behind(spawn: Spawn, moment: str) -> None:
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_server(spawn: Spawn) -> None:
-    """If the server does not stop after Ctrl-C, another one kills it, with its processes."""
+    """If the server does not stop after Ctrl-C, another one kills it and hung processes of it."""
     with spawn("demo", **{MARK: "second"}) as process:
         assert process.stdout
         while not process.stdout.readline().startswith(b"It serves"):
             pass
         [server] = children(process.pid)
         others = descendants(server)
-        stop(server)
+        for each in (server, *others):
+            stop(each)
         process.send_signal(signal.SIGINT)
         assert eventually(lambda: has_sigterm_pending(server), 60)
         process.send_signal(signal.SIGINT)

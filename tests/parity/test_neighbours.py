@@ -11,7 +11,9 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.server import Server
+from tests.compiled import Compiled
 from tests.conftest import launch_forked
+from tests.contract.engines import eventually
 from tests.parity.direct import TEXTS, Pairable
 from tests.parity.wire import text_input
 
@@ -101,11 +103,51 @@ def test_neighbours_change_nothing(
         Server(config, launch_forked) as server,
         grpc.insecure_channel(server.target) as channel,
     ):
+        _compare(ClassifyServiceStub(channel), tolerance)
+
+
+@pytest.mark.timeout(300)  # the first test that needs a compiled model compiles it
+@pytest.mark.parametrize(
+    ("artefact", "deterministic"), [("compiled_int8", False), ("compiled", True)]
+)
+def test_neighbours_change_nothing_in_a_compiled_engine(
+    artefact: str, deterministic: bool, few_texts: str, request: pytest.FixtureRequest
+) -> None:
+    """A text has the same bits from the compiled engine, in int8 and in float32 with
+    --deterministic, whatever its neighbours.
+    """
+    compiled: Compiled = request.getfixturevalue(artefact)
+    config = ServerConfig(
+        port=0,
+        model=(f"m={compiled.source.location}",),
+        precision=compiled.precision.value,
+        deterministic=deterministic,
+        compile=True,
+        compile_cache=compiled.config.compile_cache,
+        lanes=1,
+        batch_tokens=1 << 20,
+        calibration=few_texts,
+    )
+    with (
+        Server(config, launch_forked) as server,
+        grpc.insecure_channel(server.target) as channel,
+    ):
         stub = ClassifyServiceStub(channel)
-        expected = _alone(stub)
-        others = [_alone(stub), *_in_random_batches(stub), *_in_a_stream(stub)]
-        windows = _in_windows(stub, [])
-        among = [_in_windows(stub, TEXTS[:count]) for count in range(len(TEXTS))]
+        probe = pb.ClassifyRequest(input=pb.TextInput(text=PROBE))
+
+        def execution() -> int:
+            return int(stub.Classify(probe, timeout=60).model.engine.execution)
+
+        assert eventually(lambda: execution() == pb.EXECUTION_COMPILED)
+        _compare(stub, tolerance=0.0)
+
+
+def _compare(stub: ClassifyServiceStub, tolerance: float) -> None:
+    """Compare a text's logits alone with those among others."""
+    expected = _alone(stub)
+    others = [_alone(stub), *_in_random_batches(stub), *_in_a_stream(stub)]
+    windows = _in_windows(stub, [])
+    among = [_in_windows(stub, TEXTS[:count]) for count in range(len(TEXTS))]
     assert len(others) == 1 + BATCHES + 20
     for found, wanted in [*((each, expected) for each in others), *((w, windows) for w in among)]:
         differences = [abs(a - b) for a, b in zip(found, wanted, strict=True)]

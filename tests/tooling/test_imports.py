@@ -24,7 +24,7 @@ LAYERS = (
     {"open_inference", "observability"},
     {"registration"},
     {"admin"},
-    {"server"},
+    {"server", "ray"},
     {"cli"},
 )
 """The server's packages and top-level modules, lowest layer first. A package may import the

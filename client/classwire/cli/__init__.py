@@ -18,14 +18,14 @@ from .completion import completion
 from .failures import FAILED, Interrupted, explain
 from .inspection import health, models, tokenize
 from .rank import rank
-from .serving import compile_, demo, doctor, serve
+from .serving import compile_, demo, doctor, ray, serve
 from .token import token
 from .top import top
 from .zero_shot import zero_shot
 
 _GROUPS: Mapping[str, Sequence[click.Command]] = {
     "Classify": (classify, rank, zero_shot, tokenize),
-    "Serve": (serve, compile_, doctor),
+    "Serve": (serve, compile_, doctor, ray),
     "Operate": (top, health, models, admin, token),
     "Try": (demo,),
     "Shell": (completion,),

@@ -1,4 +1,4 @@
-"""`classwire serve`, `compile`, `doctor`, `demo`: the server's commands, loaded when they run."""
+"""Commands of the server, such as `classwire serve`, loaded when they run."""
 
 import json
 import shlex
@@ -87,3 +87,11 @@ demo = ServerCommand(
     "classwire_server.cli.demo.command:demo",
     "Show what a server does, on one of its own.",
 )
+ray = click.Group("ray", help="Run servers on a Ray cluster.")
+for _name, _help in {
+    "up": "Start servers on a Ray cluster, or replace them.",
+    "status": "Show the servers on a Ray cluster.",
+    "targets": "Print the servers' addresses, or write the file that Envoy watches.",
+    "down": "Drain and stop the servers on a Ray cluster.",
+}.items():
+    ray.add_command(ServerCommand(_name, f"classwire_server.cli.ray:{_name}", _help))

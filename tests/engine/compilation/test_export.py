@@ -31,8 +31,8 @@ from classwire_server.errors import CompileError
 from classwire_server.scoring import Activation
 from classwire_server.tokenization import Encoding, Text
 from tests.cli.conftest import Run, classwire
+from tests.compiled import Compiled
 from tests.contract.engines import PATIENCE_S, eventually
-from tests.engine.conftest import Compiled
 
 __all__ = ["classwire"]
 

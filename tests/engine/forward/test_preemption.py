@@ -7,9 +7,12 @@ from contextlib import ExitStack
 import pytest
 import torch
 
+from classwire_server.engine.compilation import export as compilation
+from classwire_server.engine.compilation.export import CompiledModel
 from classwire_server.engine.forward.attention import attend_within_texts
 from classwire_server.engine.forward.onednn import in_steps
 from classwire_server.engine.forward.preemption import Preemption
+from tests.compiled import Compiled
 from tests.contract.engines import PATIENCE_S, eventually
 
 LONG_S = 10 * PATIENCE_S
@@ -120,3 +123,24 @@ def test_operators_are_preemption_points(
         assert eventually(lambda: preemption.is_paused)
         assert yielding.layers_done == 0
     assert yielding.ends()
+
+
+@pytest.mark.timeout(300)  # the first test that needs the compiled model compiles it
+def test_a_compiled_pass_pauses(compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiled pass pauses as a plain one does: if it yields, until the urgent pass ends."""
+    preemption = Preemption(LONG_S)
+    monkeypatch.setattr(compilation, "PREEMPTION", preemption)
+    run = CompiledModel(compiled.artefact.folder, compiled.load(), lanes=2)
+    ids = torch.full((1, 6), 7)
+
+    @torch.inference_mode()
+    def compute() -> None:
+        run(ids, torch.zeros_like(ids), torch.zeros_like(ids), torch.tensor([0, 2, 6]))
+
+    with preemption.urgent():
+        compute()  # does not yield
+        yielding = YieldingPass(compute, preemption)
+        assert eventually(lambda: preemption.is_paused)
+        assert yielding.layers_done == 0
+    assert yielding.ends()
+    assert YieldingPass(compute, preemption).ends()

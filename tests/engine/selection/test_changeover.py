@@ -24,8 +24,8 @@ from classwire_server.engine.worker.pool import launch
 from classwire_server.errors import CompileError
 from classwire_server.server import Server
 from tests import faults
+from tests.compiled import TINY, Compiled
 from tests.contract.engines import eventually
-from tests.engine.conftest import Compiled
 from tests.parity.direct import TEXTS, Direct, largest_difference
 from tests.parity.wire import scores_by_id, text_input
 
@@ -82,11 +82,12 @@ def test_callers_go_on_while_the_engine_changes(
 def configure(
     checkpoint: Callable[..., Path], compiled: Compiled, few_texts: str
 ) -> Callable[..., ServerConfig]:
-    """The settings of a server with a tiny model of one layer."""
+    """The settings of a server with a tiny model."""
 
     def configure(architecture: str = "bert", **settings: Any) -> ServerConfig:
+        sizes = {} if architecture == "xlnet" else TINY
         return ServerConfig(
-            model=(f"tiny={checkpoint(architecture, num_hidden_layers=1)}",),
+            model=(f"tiny={checkpoint(architecture, **sizes)}",),
             compile_cache=compiled.config.compile_cache,
             batch_tokens=256,
             calibration=few_texts,
@@ -157,7 +158,7 @@ def test_without_a_compiler_the_plain_engine_goes_on(
 
     monkeypatch.setattr(compile_process, "compile_elsewhere", fail)
     caplog.set_level(logging.INFO, "classwire_server")
-    assert choose("bert", precision="int8") is None
+    assert choose("bert", precision="bfloat16") is None
     assert "tiny: compiling in the background" in caplog.messages
     line = "tiny: not compiled, goes on uncompiled: there is no C++ compiler"
     assert line in caplog.messages

@@ -21,7 +21,7 @@ from classwire_server.engine.selection.choice import Prepared, prepare
 from classwire_server.engine.selection.engine_start import EngineStart, circumstances
 from classwire_server.engine.selection.measurement_cache import Entry, MeasurementCache
 from classwire_server.tokenization import Text, Truncation
-from tests.engine.conftest import Compiled
+from tests.compiled import Compiled
 from tests.engine.selection.conftest import Begin
 from tests.engine.selection.test_changed_files import edit, rewrite
 

@@ -13,8 +13,8 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub, ModelServiceStub
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.server import Server
+from tests.compiled import Compiled
 from tests.contract.engines import PATIENCE_S, eventually
-from tests.engine.conftest import Compiled
 from tests.engine.selection.test_changed_files import forge, rewrite
 
 STARTS_ON = "starts on the measurement in"

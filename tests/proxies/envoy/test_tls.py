@@ -1,5 +1,6 @@
 """Mutual TLS on both sides of Envoy, with the shipped configuration."""
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from classwire import Client, Tls, UnavailableError
 from classwire_server.server import Server
 from tests.contract.engines import FakeEngine, eventually
 from tests.proxies.envoy.conftest import StartEnvoy
+from tests.proxies.envoy.web import CLASSIFY, send
 from tests.security.files import HOST, Pair, ca_file
 
 REPLICA = "classwire.internal"
@@ -68,6 +70,20 @@ def test_both_sides_prove_who_they_are(start_envoy: StartEnvoy, secured: Secured
     ):
         stranger.classify("I love it")
     assert eventually(lambda: '"certificate":"OU=' in envoy.log)
+
+
+def test_json_with_a_certificate(start_envoy: StartEnvoy, secured: Secured) -> None:
+    """A caller by JSON must have a certificate too."""
+    envoy = start_envoy([secured.replica(REPLICA).target], model="tiny", tls=secured.folder)
+    own = secured.client(secured.callers)
+    context = ssl.create_default_context(cafile=own.ca)
+    call = b'{"input": {"text": "I love it"}}'
+
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        send(envoy.target, CLASSIFY, call, tls=context)
+    assert own.cert is not None
+    context.load_cert_chain(own.cert, own.key)
+    assert send(envoy.target, CLASSIFY, call, tls=context).json["result"]["scores"]
 
 
 def test_a_replica_of_another_name_gets_no_calls(start_envoy: StartEnvoy, secured: Secured) -> None:

@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import socket
+import ssl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,9 +42,12 @@ def send(
     body: bytes = b"",
     headers: Mapping[str, str] | None = None,
     method: str = "POST",
+    tls: ssl.SSLContext | None = None,
 ) -> Reply:
-    """Make an HTTP request on a new connection."""
+    """Make an HTTP request on a new connection, by TLS if `tls` is given."""
     connection = http.client.HTTPConnection(target, timeout=PATIENCE_S)
+    if tls is not None:
+        connection = http.client.HTTPSConnection(target, timeout=PATIENCE_S, context=tls)
     try:
         connection.request(method, f"/{path}", body, dict(headers or {}))
         return _reply(connection.getresponse())

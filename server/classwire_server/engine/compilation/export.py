@@ -1,9 +1,11 @@
 """Ahead-of-time compilation of a packed model: one library of native code, without its weights.
 
 `torch.export` records the forward pass for any number of tokens and texts, and AOTInductor
-translates it to C++, which needs no Python between two operators.
+translates it to C++, which needs no Python between two operators. Classwire's own operators are in
+C++ there too, in the library that runs the model.
 """
 
+import ctypes
 import hashlib
 import subprocess
 import uuid
@@ -18,7 +20,10 @@ import torch
 
 from classwire_server.checkpoint.loading import Checkpoint
 from classwire_server.engine import Precision
+from classwire_server.engine.forward.int8 import Int8Linear
 from classwire_server.engine.forward.packed import PackedModel
+from classwire_server.engine.forward.preemption import PREEMPTION
+from classwire_server.engine.forward.prepacked import PrepackedLinear
 from classwire_server.errors import CompileError, telling_line
 
 from .compiler import check_compiler
@@ -26,8 +31,9 @@ from .environment import processor, source_digest, versions
 
 LIBRARY = "model.so"
 OPERATORS = "model.json"
-"""The operators that the library calls back. Torch expects it next to the library."""
+"""The operators that the library calls. Torch expects it next to the library."""
 RUNNER = "runner.so"
+"""Runs the library, and has Classwire's operators, which the library calls."""
 NAMESPACE = "namespace"
 """Contains the namespace of the runner's operators."""
 
@@ -79,10 +85,13 @@ def compile_model(model: PackedModel, folder: Path) -> None:
 
     check_compiler()
     package = folder / "package.pt2"
+    # One process may hold the operators of two artefacts, so their names must differ.
+    namespace = f"classwire_{uuid.uuid4().hex}"
+    (folder / NAMESPACE).write_text(namespace, encoding="ascii")
     try:
         # Torch's warnings here are about its own code.
         with (
-            _start_runner(folder) as runner,
+            _start_runner(folder, namespace) as runner,
             warnings.catch_warnings(),
             fresh_cache(dir=str(folder)),
             torch.no_grad(),
@@ -104,7 +113,9 @@ def compile_model(model: PackedModel, folder: Path) -> None:
             if name.endswith(".wrapper.so"):
                 (folder / LIBRARY).write_bytes(archive.read(name))
             elif name.endswith(".wrapper.json"):
-                (folder / OPERATORS).write_bytes(archive.read(name))
+                operators = archive.read(name).decode()
+                operators = operators.replace('"classwire::', f'"{namespace}::')
+                (folder / OPERATORS).write_text(operators, encoding="utf-8")
     package.unlink()
 
 
@@ -112,22 +123,33 @@ class CompiledModel:
     """The compiled forward pass of a packed model, which reads that model's own weights.
 
     Call it like PackedModel.forward, from any thread: up to `lanes` calls run at once, more wait.
-    It uses as many threads as torch is set to, and holds the GIL only in Classwire's own operators.
+    It uses as many threads as torch is set to, and takes the GIL only to pause for an urgent pass.
     `artefact` is the folder that `compile_model` wrote for this model. Its code is run, so no other
     user may write to it. Raises CompileError when it cannot be loaded or belongs to another model.
     """
 
     def __init__(self, artefact: Path, model: PackedModel, lanes: int) -> None:
         self._model = model  # keeps the weights alive, to which the library only points
+        self._preemption = PREEMPTION
+        # Kept too: the library has its address.
+        self._preemption_point = ctypes.CFUNCTYPE(None)(PREEMPTION.preemption_point)
         weights = _weights(model)
         try:
             torch.ops.load_library(artefact / RUNNER)
             namespace = (artefact / NAMESPACE).read_text(encoding="ascii")
             operators: Any = getattr(torch.ops, namespace)
-            runner: int = operators.open(str(artefact / LIBRARY), lanes)
+            runner: int = operators.open(
+                str(artefact / LIBRARY),
+                lanes,
+                PREEMPTION.urgent_address,
+                ctypes.cast(self._preemption_point, ctypes.c_void_p).value,
+            )
             weakref.finalize(self, operators.close, runner)
             names = operators.weight_names(runner)
             operators.set_weights(runner, names, [weights[name].detach() for name in names])
+            for layer in model.modules():
+                if isinstance(layer, Int8Linear | PrepackedLinear):
+                    operators.add_packed(runner, layer.weights.digest, layer.weights.tensors)
         except (OSError, RuntimeError, KeyError) as error:
             raise CompileError(f"{artefact}: cannot be loaded: {_reason(error)}") from error
         self._run = partial(operators.run.default, runner)
@@ -147,17 +169,15 @@ class CompiledModel:
         texts = len(bounds) - 1
         if texts < _LEAST_BOUNDS - 1:
             bounds = torch.cat((bounds, bounds[-1:]))  # (3,): adds an empty text to the lone one
-        logits = self._run([ids, token_type_ids, position_ids, bounds])
+        inputs = [ids, token_type_ids, position_ids, bounds]
+        logits = self._run(inputs, self._preemption.is_yielding)
         return logits[:texts]  # (texts, labels)
 
 
-def _start_runner(folder: Path) -> "subprocess.Popen[bytes]":
+def _start_runner(folder: Path, namespace: str) -> "subprocess.Popen[bytes]":
     """Start compiling RUNNER, which takes ten seconds, in parallel with the model."""
     from torch._inductor.cpp_builder import get_cpp_compiler
 
-    # One process may hold the operators of two artefacts, so their names must differ.
-    namespace = f"classwire_{uuid.uuid4().hex}"
-    (folder / NAMESPACE).write_text(namespace, encoding="ascii")
     torch_folder = Path(torch.__file__).parent
     headers = torch_folder / "include"
     return subprocess.Popen(

@@ -155,6 +155,11 @@ class Int8Weights:
         """
         return _WEIGHTS.of((rows, scales), lambda digest: Int8Weights(digest, rows, scales))
 
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """What `product` multiplies by, in the order in which compiled code reads it."""
+        return [self.packed, self.scales, self._zero_points]
+
     def product(self, codes: torch.Tensor) -> torch.Tensor:
         """uint8, (tokens, inputs) -> float32, (tokens, outputs), scaled by the weights' scales."""
         result: torch.Tensor = torch.ops.onednn.qlinear_pointwise(

@@ -4,6 +4,7 @@ The operating system would give both the same share of a core, and the urgent pa
 as long.
 """
 
+import ctypes
 import threading
 import time
 from collections.abc import Iterator
@@ -24,19 +25,19 @@ class Preemption:
         self.max_pause_s = max_pause_s
         self.is_paused = False
         self._changed = threading.Condition()  # guards _urgent and is_paused
-        self._urgent = 0
+        self._urgent = ctypes.c_int64()  # the number of urgent passes; read without the lock
         self._thread = threading.local()  # left_s: how long this thread's pass may still pause
 
     @contextmanager
     def urgent(self) -> Iterator[None]:
         """Context of an urgent pass."""
         with self._changed:
-            self._urgent += 1
+            self._urgent.value += 1
         try:
             yield
         finally:
             with self._changed:
-                self._urgent -= 1
+                self._urgent.value -= 1
                 self._changed.notify_all()
 
     @contextmanager
@@ -48,10 +49,23 @@ class Preemption:
         finally:
             self._thread.left_s = 0.0
 
+    @property
+    def is_yielding(self) -> bool:
+        """Whether this thread computes a pass that yields, and may still pause."""
+        return self._left_s > 0
+
+    @property
+    def urgent_address(self) -> int:
+        """Where native code reads the number of urgent passes, an int64, from any thread.
+
+        While it is 0, or the pass does not yield, a preemption point does nothing. The memory is
+        this object's.
+        """
+        return ctypes.addressof(self._urgent)
+
     def preemption_point(self) -> None:
         """Pause a yielding pass, which calls this between operators, while an urgent pass runs."""
-        left_s: float = getattr(self._thread, "left_s", 0.0)
-        if not self._urgent or left_s <= 0:  # without the lock: usually there is no urgent pass
+        if not self._urgent.value or not self.is_yielding:
             return
         with self._changed:
             if self.is_paused:
@@ -59,10 +73,16 @@ class Preemption:
             self.is_paused = True
             began_s = time.monotonic()
             try:
-                self._changed.wait_for(lambda: not self._urgent, left_s)
+                self._changed.wait_for(lambda: not self._urgent.value, self._left_s)
             finally:
                 self.is_paused = False
-            self._thread.left_s = left_s - (time.monotonic() - began_s)
+            self._thread.left_s -= time.monotonic() - began_s
+
+    @property
+    def _left_s(self) -> float:
+        """How long this thread's pass may still pause."""
+        left_s: float = getattr(self._thread, "left_s", 0.0)
+        return left_s
 
 
 PREEMPTION = Preemption()

@@ -97,6 +97,11 @@ class PrepackedWeights:
         weight = weight.contiguous()
         return _WEIGHTS.of((weight,), lambda digest: PrepackedWeights(digest, weight))
 
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """What `product` multiplies by, in the order in which compiled code reads it."""
+        return [self.packed]
+
     def product(self, rows: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """float32, (tokens, inputs) -> (tokens, outputs)."""
         result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(

@@ -1,0 +1,13 @@
+"""Settings of Ray, which it reads when it is imported, and its import."""
+
+import os
+import warnings
+from importlib.util import find_spec
+
+from tests.ray.environment import ENVIRONMENT
+
+os.environ |= ENVIRONMENT
+if find_spec("ray") is not None:
+    with warnings.catch_warnings():  # pydantic's, of Ray Serve's own classes
+        warnings.simplefilter("ignore")
+        import ray.serve  # noqa: F401
