@@ -269,5 +269,6 @@ def test_a_share(shadowed: Shadowed) -> None:
         pair.classify("slow 1")  # the other model is stuck on one, MAX_WAITING wait for it
     pair.new.wait_for(lambda engine: engine.texts == ["slow 1"])
     chosen = 1 + MAX_WAITING + pair.texts("shed")
+    pair.new.release()
 
     assert 65 < chosen < 135  # 7 is the standard deviation
