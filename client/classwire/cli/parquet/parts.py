@@ -20,7 +20,7 @@ from classwire.cli.rows.parquet import RowGroups
 from .results import ResultColumns
 
 _KEY = b"classwire"
-"""What the metadata of a file of results has its origin under."""
+"""Key of the origin in the metadata of a file of results."""
 
 
 def origin_of(source: Path, model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
