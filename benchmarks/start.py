@@ -28,7 +28,9 @@ ANSWER_TIMEOUT_S = 300.0
 POLL_S = 0.01
 """Interval between two calls to a server whose worker has not come back."""
 SETTLE_S = 3.0
-"""How long a first start may go on writing to its cache before the server is stopped."""
+"""How long a worker may go on reading its files in the background: it keeps their hash in the cache
+and tells it to its server. It is stopped or killed after that.
+"""
 
 
 class Starts:
@@ -77,6 +79,7 @@ class Starts:
                         time.sleep(SETTLE_S)
                     elif model == "bert-base":
                         self._say(f"{title}: {model}, a killed worker")
+                        time.sleep(SETTLE_S)
                         self.taken["read_s"].append(seconds_to_read(self._large))
                         self.taken["back_s"].append(seconds_until_back(server))
                     else:

@@ -12,8 +12,7 @@ from pyarrow import parquet
 from classwire import Reason
 from classwire.testing import FakeServer
 from tests.cli.conftest import Run, Spawn
-from tests.cli.parquet.test_results import by_length, saved
-from tests.cli.rows.test_parquet import damage
+from tests.cli.parquet.tables import by_length, damage, saved
 
 TEXTS = ["a", None, "bb", "ccc", "dddd", None, "eeeee"]
 """In row groups of two rows."""
@@ -38,7 +37,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def interrupted(classwire: Run, server: FakeServer, folder: Path, after: int) -> None:
-    """Run until the stream breaks after so many results."""
+    """Run until the stream breaks, which it does `after` results."""
     server.break_stream(Reason.INTERNAL, after_results=after)
     assert classwire(*command(server, folder)).code == 1
     server.requests.clear()

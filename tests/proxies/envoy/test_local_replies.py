@@ -38,7 +38,7 @@ STREAM = "classwire.v1.ClassifyService/StreamClassify"
         (STREAM, b'[{"config": {}}]', 404, 12),
         (CLASSIFY, b'{"input": {"text": "xylomancy \\ud800"}}', 400, 3),
         (CLASSIFY, b'{"input": ' * 200 + b"1" + b"}" * 200, 400, 3),
-        (CLASSIFY, gzip.compress(b'{"input": {"text": "xylomancy"}}'), 400, 3),
+        (CLASSIFY, gzip.compress(b'{"input": {"text": "xylomancy"}}', mtime=0), 400, 3),
         (CLASSIFY, b'{"input": {"text": "' + b"a" * (21 << 20) + b'"}}', 413, 8),
     ],
 )

@@ -27,7 +27,7 @@ except ImportError:  # Windows
     fcntl = None
 
 _KEY = b"classwire"
-"""What the metadata of a file of results has its origin under."""
+"""Key of the origin in the metadata of a file of results."""
 
 
 def origin_of(source: Path, model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:

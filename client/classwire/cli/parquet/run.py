@@ -12,7 +12,7 @@ import pyarrow as pa
 from classwire import Client, Model
 from classwire.cli.connection import Connection
 from classwire.cli.failures import terminating
-from classwire.cli.files import Run
+from classwire.cli.ordering import Run
 from classwire.cli.outputs import OutputFile, Scored
 from classwire.cli.progress import FileProgress
 from classwire.cli.resumption import Written
@@ -106,7 +106,7 @@ class _Job:
                 group, table, results = current[0]
                 results.add(outcome)
                 if results.rows == table.num_rows:
-                    parts.write(group, results.beside(table))
+                    parts.write(group, results.appended_to(table))
                     current.popleft()
                 progress.advance(row, outcome)
 
@@ -128,5 +128,5 @@ class _Job:
             "prefix": self._scoring.columns.prefix,
             **self._scoring.settings,
         }
-        del settings["priority"]
+        del settings["priority"]  # changes when a text is scored, but no score
         return origin_of(self._file.source, self._model, settings)
