@@ -146,6 +146,17 @@ def test_two_runs_at_once(
     assert rows(tmp_path / "out.parquet") == whole
 
 
+def test_parts_that_cannot_be_written(
+    classwire: Run, tmp_path: Path, whole: list[dict[str, Any]]
+) -> None:
+    """A run that cannot write ends with its first result, not with its first row group."""
+    (tmp_path / "out.parquet.parts").write_bytes(b"")
+    with FakeServer(by_length, max_items_per_message=1) as server:
+        ended = classwire(*command(server, tmp_path, "--force"))
+    assert ended.code == 2
+    assert ended.err.startswith("stopped after 0 rows, ")
+
+
 @pytest.mark.parametrize("size", [0, 4, 200, -1])
 def test_a_part_that_is_cut_is_written_again(
     classwire: Run, tmp_path: Path, whole: list[dict[str, Any]], size: int

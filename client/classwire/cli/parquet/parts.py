@@ -100,38 +100,11 @@ class Parts:
             written = Written(written.rows + size, written.errors + errors, input_bytes=size_bytes)
         return Begun(len(sizes), written)
 
-    def write(self, group: int, table: pa.Table) -> None:
-        """Write a row group with its results."""
-        self._take()
-        table = table.replace_schema_metadata(self._schema.metadata)
-        parquet.write_table(table, self._part(group), row_group_size=table.num_rows)
+    def begin(self) -> None:
+        """Create the folder, and lock it. The system ends the lock of a run that is killed.
 
-    def finish(self) -> None:
-        """Make the parts one file, the output, and remove them. Holds a row group in memory."""
-        self._take()
-        whole = self._folder / "whole"
-        with parquet.ParquetWriter(whole, self._schema) as writer:
-            for group, size in enumerate(self._groups.sizes):
-                with parquet.ParquetFile(self._part(group)) as part:
-                    writer.write_table(part.read(), row_group_size=size)
-        os.replace(whole, self._output)
-        shutil.rmtree(self._folder)
-
-    def discard(self) -> None:
-        """Remove what earlier runs left, except the output."""
-        if self._folder.is_dir():
-            self._take()
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self.close()
-
-    def close(self) -> None:
-        """Let other runs change the parts."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def _take(self) -> None:
-        """Create the folder, and lock it. The system ends the lock of a run that is killed."""
+        Raises Failure if another run has the lock, and OSError.
+        """
         while self._lock is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             if fcntl is None:
@@ -146,6 +119,36 @@ class Parts:
                 return
             if not self._folder.exists():  # another run has just removed it
                 self.close()
+
+    def write(self, group: int, table: pa.Table) -> None:
+        """Write a row group with its results."""
+        self.begin()
+        table = table.replace_schema_metadata(self._schema.metadata)
+        parquet.write_table(table, self._part(group), row_group_size=table.num_rows)
+
+    def finish(self) -> None:
+        """Make the parts one file, the output, and remove them. Holds a row group in memory."""
+        self.begin()
+        whole = self._folder / "whole"
+        with parquet.ParquetWriter(whole, self._schema) as writer:
+            for group, size in enumerate(self._groups.sizes):
+                with parquet.ParquetFile(self._part(group)) as part:
+                    writer.write_table(part.read(), row_group_size=size)
+        os.replace(whole, self._output)
+        shutil.rmtree(self._folder)
+
+    def discard(self) -> None:
+        """Remove what earlier runs left, except the output."""
+        if self._folder.is_dir():
+            self.begin()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self.close()
+
+    def close(self) -> None:
+        """Let other runs change the parts."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _part(self, group: int) -> Path:
         return self._folder / f"{group:06}"

@@ -104,6 +104,8 @@ class _Job:
 
             def emit(row: Row, outcome: Scored) -> None:
                 group, table, results = current[0]
+                if not results.rows:
+                    parts.begin()  # so that a wrong folder costs no row group
                 results.add(outcome)
                 if results.rows == table.num_rows:
                     parts.write(group, results.appended_to(table))
