@@ -41,7 +41,7 @@ def test_help_groups_the_commands(classwire: Run) -> None:
         title: [line.split()[0] for line in lines.splitlines() if line.startswith("  ")]
         for title, lines in zip(groups[::2], groups[1::2], strict=True)
     }
-    assert found["Serve"] == ["serve", "compile", "doctor"]
+    assert found["Serve"] == ["serve", "compile", "doctor", "ray"]
     assert found["Try"] == ["demo"]
     listed = [name for names in found.values() for name in names]
     assert sorted(listed) == sorted(command_names())
