@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -84,13 +85,12 @@ class _Job:
         """What earlier runs left of it."""
         if not self._file.has_output:
             return Begun()
-        with self._file.open() as groups:
-            return self._parts(groups).begun()
+        with self._file.open() as groups, closing(self._parts(groups)) as parts:
+            return parts.begun()
 
     def score(self, client: Client, begun: int, progress: FileProgress) -> int:
         """Score the rows behind the first `begun` row groups, and return how many rows failed."""
-        with self._file.open() as groups:
-            parts = self._parts(groups)
+        with self._file.open() as groups, closing(self._parts(groups)) as parts:
             if not begun:
                 parts.discard()
             # The row groups that have rows without a result: two, unless they are small.
@@ -104,6 +104,8 @@ class _Job:
 
             def emit(row: Row, outcome: Scored) -> None:
                 group, table, results = current[0]
+                if not results.rows:
+                    parts.begin()  # so that a wrong folder costs no row group
                 results.add(outcome)
                 if results.rows == table.num_rows:
                     parts.write(group, results.appended_to(table))
