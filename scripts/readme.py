@@ -33,7 +33,12 @@ def output_of(command: list[str]) -> str:
 def shown(output: str) -> str:
     """Return the part of `make test`'s output that the README shows."""
     last = output.splitlines()[-1]
-    return f"```\n{last}\n```\n\n{datetime.now(UTC).date()}, {in_words(machine())}."
+    return dated(f"```\n{last}\n```")
+
+
+def dated(block: str) -> str:
+    """Return a block of the README, and below it the day and the machine of its run."""
+    return f"{block}\n\n{datetime.now(UTC).date()}, {in_words(machine())}."
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Runs a command in a new terminal, and says what its screen shows at the end."""
+"""Runs a command in a new terminal, and returns what its screen shows at the end."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 ROWS, COLUMNS = 24, 80
 TIMEOUT_S = 110
-_DECIDED_BY_US = {"COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR"}
+_NOT_INHERITED = {"COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR"}
 _MOVE = re.compile(r"\n|\r|\x1b\[1A|\x1b\[2K|\x1b\[\?25[lh]")
 """What moves the cursor or clears its line, in what rich and `scripts.step` write."""
 
@@ -32,7 +32,7 @@ def in_terminal(
     """
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-    inherited = {name: value for name, value in os.environ.items() if name not in _DECIDED_BY_US}
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     process = subprocess.Popen(
         command,
         stdin=terminal,

@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections import defaultdict
-from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,12 +14,10 @@ from xml.etree import ElementTree
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.machine import in_words, machine
-
 from .pages import ROOT, between
+from .readme import README, dated
 from .terminal import COLUMNS, in_terminal, shown
 
-README = ROOT / "README.md"
 MARKERS = ("<!-- demo: begin -->", "<!-- demo: end -->")
 FILE = ROOT / "docs" / "pictures" / "demo.svg"
 COMMAND = [os.path.relpath(Path(sys.executable).with_name("classwire"), ROOT), "demo"]
@@ -90,9 +87,8 @@ def main() -> None:
     """Run the demo once; write the picture, and its text into the README."""
     picture = draw(demo())
     FILE.write_text(picture, encoding="utf-8")
-    where = f"{datetime.now(UTC).date()}, {in_words(machine())}."
     page = README.read_text(encoding="utf-8")
-    body = f"{block(text_of(picture))}\n\n{where}"
+    body = dated(block(text_of(picture)))
     README.write_text(between(page, *MARKERS, body), encoding="utf-8")
 
 

@@ -46,7 +46,7 @@ def room(result: Result, checkpoint: str) -> Figure:
 
 
 def shown_scaling(checkpoint: str) -> Callable[[Result], Figure]:
-    """Return a measure: `scaling`, which lacks where the cores do not suffice for GOAL."""
+    """Return the measure `scaling`; LookupError means that the cores do not suffice for GOAL."""
 
     def measure(result: Result) -> Figure:
         if room(result, checkpoint).median < GOAL:

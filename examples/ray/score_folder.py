@@ -44,7 +44,7 @@ class ScoreRowGroups(Classify):
         return pa.Table.from_pylist(done)
 
     def _score(self, part: RowGroup) -> dict[str, int]:
-        # Written aside and moved: a file in the output is complete, whoever dies meanwhile.
+        # Written aside and moved: a killed actor leaves no incomplete file in the output.
         aside = f"{part.target}.{uuid4().hex}.part"
         rows = errors = 0
         with pq.ParquetFile(part.path) as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.instrument import children, descendants
-from classwire.cli.failures import uninterrupted
+from classwire.cli.failures import terminating, uninterrupted
 from tests.cli.conftest import Spawn
 from tests.contract.engines import eventually
 from tests.engine.worker.callers import is_gone, stop
@@ -70,15 +70,32 @@ def has_sigterm_pending(pid: int) -> bool:
     return any(int(mask, 16) >> (signal.SIGTERM - 1) & 1 for mask in pending)
 
 
-def test_sigterm_stops_the_demo_and_its_server(spawn: Spawn) -> None:
-    """SIGTERM stops the demo and its server, with exit code 143."""
-    with spawn("demo", **{MARK: "sigterm"}) as process:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_stop_the_demo_and_its_server(spawn: Spawn, number: signal.Signals) -> None:
+    """SIGTERM, and SIGHUP of a terminal that closes, stop the demo and its server, with the exit
+    codes 143 and 129.
+    """
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip(f"the tests run with {number.name} ignored")
+    with spawn("demo", **{MARK: number.name}) as process:
         assert process.stdout
         assert process.stdout.readline().startswith(b"Starting a server")
-        process.terminate()
+        assert eventually(lambda: children(process.pid) != [], 60)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (143, b"")
-    assert eventually(lambda: processes_marked("sigterm") == [])
+    assert (process.returncode, err) == (128 + number, b"")
+    assert eventually(lambda: processes_marked(number.name) == [])
+
+
+def test_nohup() -> None:
+    """SIGHUP stays ignored where it is, as under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminating(at_hang_up=True):
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_signals_wait_for_the_end_of_a_step() -> None:

@@ -61,3 +61,20 @@ def test_options_that_leave_rows_out(classwire: Run, target: str, tmp_path: Path
         ended = classwire("classify", *file, *counts, *option)
         assert "--distribution goes with neither" in ended.err
         assert not (tmp_path / "counts.json").exists()
+
+
+@pytest.mark.parametrize("name", ["in.txt", "out.jsonl", "sub/../out.jsonl", "no/counts.json"])
+def test_a_file_that_cannot_be_written_is_named_first(
+    classwire: Run, unanswered_target: str, tmp_path: Path, name: str
+) -> None:
+    """The input, the output and a file in no folder are errors before a call, even with --force."""
+    source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source.write_text("good\n", "utf-8")
+    (tmp_path / "sub").mkdir()
+    file = ("--target", unanswered_target, "--file", str(source), "--output", str(output))
+    ended = classwire("classify", *file, "--distribution", str(tmp_path / name), "--force")
+
+    assert ended.code == 2
+    assert ended.complaint.endswith(("no such folder", "name another --distribution"))
+    assert source.read_text("utf-8") == "good\n"
+    assert not output.exists()

@@ -11,6 +11,7 @@ from scripts import picture
 from tests.notebook.outputs import FOLDER, assert_alike, outputs, rerun
 
 FILE = FOLDER / "reference_job.ipynb"
+HINT = "run: python -m scripts.notebook examples/notebook/reference_job.ipynb"
 
 
 def test_notebook_shows_what_it_shows_when_it_runs(tmp_path: Path) -> None:
@@ -18,7 +19,7 @@ def test_notebook_shows_what_it_shows_when_it_runs(tmp_path: Path) -> None:
     ran = rerun(FILE, tmp_path / "run.ipynb")
     assert ran.returncode == 0, ran.stderr
     before, now = outputs(FILE), outputs(tmp_path / "run.ipynb")
-    assert [*before] == [*now] == ["tokens", "logits", "scores", "answer"], "run: make notebook"
+    assert [*before] == [*now] == ["tokens", "logits", "scores", "answer"], HINT
     for cell, shown in now.items():
         assert_alike(before[cell], shown)
     for cell, columns in {"tokens": 3, "logits": 1, "scores": 1}.items():

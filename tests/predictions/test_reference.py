@@ -67,7 +67,8 @@ def test_the_distance(numbered: Callable[..., Numbered], bert: Path, tmp_path: P
         ({"1 star": -1}, "is not a JSON object"),
         ({"1 star": 1.5}, "is not a JSON object"),
         ({"1 star": True}, "is not a JSON object"),
-        ("{" * 5_000, "is not a JSON object"),
+        ("[" * 100_000, "is not a JSON object"),
+        ("1" * 5_000, "is not a JSON object"),
     ],
 )
 def test_bad_files(tmp_path: Path, content: Any, said: str) -> None:

@@ -5,10 +5,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.contract.engines import FakeEngine
-
-pytest.importorskip("ray", reason="Ray is not installed: `make test-ray` installs it")
-
 from classwire import Client
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.ray.directory import EXPIRY_S, Directory
@@ -16,6 +12,7 @@ from classwire_server.ray.envoy import write_replicas
 from classwire_server.ray.queue_time import QueueTime
 from classwire_server.ray.scaling import TARGET_S, wanted
 from classwire_server.server import Server
+from tests.contract.engines import FakeEngine
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "envoy" / "replicas.yaml"
 

@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,27 +11,24 @@ from classwire import Reason
 from classwire_server.config.model_source import ModelSource
 from classwire_server.config.server_config import EMBEDDED_FOLDER, ServerConfig
 from classwire_server.errors import StartError
+from classwire_server.ray.inference import BulkInference, batches_of
 from classwire_server.tokenization import Encoding, Text, Truncation
-from tests.contract.engines import LOGITS, FakeEngine
-
-pytest.importorskip("ray", reason="Ray is not installed: `make test-ray` installs it")
-
-from classwire_server.ray.inference import Inference, batches_of
+from tests.contract.engines import LOGITS, PATIENCE_S, FakeEngine
 
 
-def inference_on(engine: FakeEngine, batch_tokens: int = 16) -> Inference:
+def inference_on(engine: FakeEngine, batch_tokens: int = 16) -> BulkInference:
     """Return an inference of the embedded checkpoint's tokens on an engine."""
     config = ServerConfig(batch_tokens=batch_tokens)
-    return Inference(ModelSource("m", str(EMBEDDED_FOLDER)), config, engine.launch)
+    return BulkInference(ModelSource("m", str(EMBEDDED_FOLDER)), config, engine.launch)
 
 
-def encoded(inference: Inference, *texts: str) -> list[Encoding]:
+def encoded(inference: BulkInference, *texts: str) -> list[Encoding]:
     """Return the encodings of these texts."""
     tokenization = inference.launched.checkpoint.tokenization(Truncation.REJECT)
     return [tokenization.encode(Text(text), Truncation.REJECT, "") for text in texts]
 
 
-def outcomes(inference: Inference, *texts: str) -> list[object]:
+def outcomes(inference: BulkInference, *texts: str) -> list[object]:
     """Return the reason of each text, None for one that has the engine's logits."""
     rows = inference.run(encoded(inference, *texts))
     assert all(row.tolist() == list(LOGITS) for row in rows if isinstance(row, np.ndarray))
@@ -63,12 +61,21 @@ def test_a_text_that_fails_leaves_its_neighbours_alone() -> None:
 
 def test_texts_wait_for_a_lost_worker() -> None:
     """While no worker is up, texts wait, and have their logits when one is."""
-    engine = FakeEngine()
+    asked = threading.Event()
+
+    class Asked(FakeEngine):
+        def infer(self, *args: Any) -> Any:
+            if not self.is_up:
+                asked.set()
+            return super().infer(*args)
+
+    engine = Asked()
     inference = inference_on(engine)
     engine.lose()
     found: list[object] = []
     thread = threading.Thread(target=lambda: found.extend(outcomes(inference, "good", "fine")))
     thread.start()
+    assert asked.wait(PATIENCE_S)
     engine.come_back()
     thread.join()
     assert found == [None, None]
@@ -101,4 +108,4 @@ def test_batches_are_filled(lengths: list[int], batches: list[list[int]]) -> Non
 def test_a_checkpoint_that_cannot_be_served_is_refused(tmp_path: Path) -> None:
     """A folder without a checkpoint is a StartError with its path, and leaves no process."""
     with pytest.raises(StartError, match=tmp_path.name):
-        Inference(ModelSource("m", str(tmp_path)), ServerConfig(), FakeEngine().launch)
+        BulkInference(ModelSource("m", str(tmp_path)), ServerConfig(), FakeEngine().launch)

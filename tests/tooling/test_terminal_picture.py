@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from scripts.readme import README
 from scripts.terminal_picture import (
     FILE,
-    README,
     block,
     demo,
     draw,

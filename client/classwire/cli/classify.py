@@ -97,7 +97,7 @@ def classify(
             raise click.UsageError("--distribution goes with neither --resume nor --min-score.")
         from .files import classify_file
 
-        counts = Distribution(distribution, results)
+        counts = Distribution(distribution, path, results)
         source = rows.input_file(path, pair_column)
         errors = classify_file(connection, source, written, counts, **options)
         counts.write()

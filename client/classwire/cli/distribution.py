@@ -2,9 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +13,9 @@ from .failures import WrongUse
 from .output_options import OutputOptions
 
 if TYPE_CHECKING:
+    from .ordering import EmitScored
     from .outputs import Scored
-
-Row = TypeVar("Row")
+    from .rows import Row
 
 distribution_option = click.option(
     "--distribution",
@@ -29,21 +28,28 @@ distribution_option = click.option(
 class Distribution:
     """Counts rows by their highest label, and writes the counts to `path`; None for no file.
 
-    Raises WrongUse if the file exists, unless `results.force` is true.
+    Raises WrongUse if its folder is missing, if it is `source` or the file of `results`, or if it
+    exists, unless `results.force` is true.
     """
 
-    def __init__(self, path: Path | None, results: OutputOptions) -> None:
+    def __init__(self, path: Path | None, source: Path, results: OutputOptions) -> None:
         self._path = path
-        self._rows: Counter[str] = Counter()
-        if path is not None and path.exists() and not results.force:
+        self._labels: Counter[str] = Counter()
+        if path is None:
+            return
+        if not path.parent.is_dir():
+            raise WrongUse(f"{path.parent}: no such folder")
+        if path.resolve() in (source.resolve(), results.output.resolve()):
+            raise WrongUse(f"{path} is the --file or the --output; name another --distribution")
+        if path.exists() and not results.force:
             raise WrongUse(f"{path} exists; --force overwrites it")
 
-    def counting(self, emit: "Callable[[Row, Scored], None]") -> "Callable[[Row, Scored], None]":
+    def counting(self, emit: "EmitScored") -> "EmitScored":
         """Return a function that counts each outcome and calls `emit`."""
 
-        def counted(row: Row, outcome: "Scored") -> None:
+        def counted(row: "Row", outcome: "Scored") -> None:
             if not isinstance(outcome, ClasswireError) and outcome.label is not None:
-                self._rows[outcome.label] += 1
+                self._labels[outcome.label] += 1
             emit(row, outcome)
 
         return counted
@@ -51,5 +57,5 @@ class Distribution:
     def write(self) -> None:
         """Write the file, the most frequent label first."""
         if self._path is not None:
-            counts = json.dumps(dict(self._rows.most_common()), ensure_ascii=False, indent=1)
+            counts = json.dumps(dict(self._labels.most_common()), ensure_ascii=False, indent=1)
             self._path.write_text(counts + "\n", encoding="utf-8")

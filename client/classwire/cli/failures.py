@@ -46,31 +46,39 @@ class Interrupted(Failure):
     exit_code = INTERRUPTED
 
 
+HANG_UP = getattr(signal, "SIGHUP", None)
+"""The signal of a terminal that closes; None on Windows."""
+
+
 @contextmanager
-def terminating() -> Iterator[None]:
+def terminating(*, at_hang_up: bool = False) -> Iterator[None]:
     """While inside, SIGTERM unwinds the command, as Ctrl-C does, and the exit code is 143.
 
+    With `at_hang_up`, so does SIGHUP, with the exit code 129, unless it is ignored, as by `nohup`.
     For the main thread.
     """
 
     def terminated(number: int, _: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, terminated)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminated)}
+    if at_hang_up and HANG_UP is not None and signal.getsignal(HANG_UP) is not signal.SIG_IGN:
+        before[HANG_UP] = signal.signal(HANG_UP, terminated)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM wait. They take effect at its end.
+    """While inside, SIGINT, SIGTERM and SIGHUP wait. They take effect at its end.
 
     For the main thread.
     """
     came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, *([] if HANG_UP is None else [HANG_UP]))
     before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in numbers}
     try:
         yield

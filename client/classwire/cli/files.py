@@ -1,10 +1,10 @@
 """Files of texts: rows in, results out, progress on standard error."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import click
 
@@ -13,7 +13,7 @@ from classwire import ClasswireError, Client
 from .connection import Connection
 from .distribution import Distribution
 from .failures import WrongUse, described, terminating
-from .ordering import classify_rows
+from .ordering import EmitScored, Run, classify_rows
 from .outputs import Format, JsonLines, OutputFile, Scored, Table
 from .progress import FileProgress
 from .resumption import Written, foreign, read_written
@@ -21,10 +21,6 @@ from .row_options import STANDARD
 from .rows import InputFile, Row, open_rows
 from .rows.parquet import pyarrow_or_fail
 from .waiting import on_wait
-
-EmitScored: TypeAlias = Callable[[Row, Scored], None]
-Run: TypeAlias = Callable[[Client, Iterator[Row], EmitScored], int]
-"""Scores rows, hands each outcome to the function in order, and returns the number of errors."""
 
 
 def classify_file(
@@ -76,25 +72,25 @@ def score_file(
             if written.rows and written.head != head:
                 raise foreign(output, "line 1 has the labels of another model or of other options")
             with (
-                closing(_Results(output, written, head)) as results,
+                closing(_LateOutput(output, written, head)) as late,
                 FileProgress(source.path, source.size_bytes, output, written) as progress,
                 on_wait(progress.wait),
             ):
 
                 def emit(row: Row, outcome: Scored) -> None:
-                    results.write(format.result(row, outcome))
+                    late.write(format.result(row, outcome))
                     if target.tabs and isinstance(outcome, ClasswireError):
                         message = described(outcome, f"row {row.index}")
                         click.echo(f"classwire: {message}", err=True)
                     progress.advance(row, outcome)
 
                 errors = run(client, rows, emit)
-                results.write(b"")  # a file without rows has an output too
+                late.write(b"")  # a file without rows has an output too
                 return written.errors + errors
 
 
-class _Results:
-    """Where results are written. Their file is created with the first of them, so that a run that
+class _LateOutput:
+    """Where results are written. It creates their file with the first of them, so that a run that
     the server rejects leaves none.
     """
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
@@ -98,6 +99,7 @@ def _targets(address: str, file: str | None, watch: bool) -> None:
     """
     with _reported("targets"), _connected(address):
         from classwire_server.ray import targets
+        from classwire_server.ray.envoy import write_replicas
 
         last: list[str] | None = None
         while True:
@@ -105,7 +107,7 @@ def _targets(address: str, file: str | None, watch: bool) -> None:
                 found = targets()
                 if found is not None and found != last:
                     if file is not None:
-                        targets(file)
+                        write_replicas(Path(file), found)
                     print("\n".join(found), flush=True)
                     last = found
             except (RuntimeError, TimeoutError) as error:  # the last file stays
@@ -160,7 +162,7 @@ def _reported(command: str) -> Iterator[None]:
     """Print an error as one line, and exit: with 2 for a wrong setting, else with 1."""
     try:
         yield
-    except (StartError, RuntimeError, TimeoutError) as error:
+    except (StartError, RuntimeError, OSError) as error:  # a TimeoutError is an OSError
         print(f"classwire ray {command}: {visible(telling_line(error))}", file=sys.stderr)
         raise click.exceptions.Exit(2 if isinstance(error, ConfigError) else 1) from None
 

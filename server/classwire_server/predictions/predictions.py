@@ -32,7 +32,7 @@ class Highest(NamedTuple):
         return cls(best[0], score, score - scores[best[1]] if len(best) > 1 else math.nan)
 
 
-class Listener(Protocol):
+class AnswerListener(Protocol):
     """Gets each answer of a model that it has given for a whole text."""
 
     def answered(self, text: Text, labels: Sequence[str], highest: Highest) -> None:
@@ -67,7 +67,7 @@ class Predictions:
         labels: Sequence[str],
         activation: Activation,
         reference: Reference | None = None,
-        listener: Listener | None = None,
+        listener: AnswerListener | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.labels = labels

@@ -18,7 +18,7 @@ from classwire_server.tokenization import Fit, Tokenization, Tokenized, Truncati
 from classwire_server.windows import Aggregation, WindowPlan
 
 from .answers import Scoring, inputs_of, scored
-from .inference import Inference
+from .inference import BulkInference
 from .resources import assigned
 from .texts import texts_in
 
@@ -62,6 +62,7 @@ class Classify:
     Raises:
         StartError: The model cannot be served.
         ConfigError: A setting is wrong.
+        ValueError: The model cannot have these windows.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Classify:
         self._pair_column = pair_column
         self._prefix = prefix
         self._max_text_bytes = config.max_text_bytes
-        self._inference = Inference(config.sources[0], config)
+        self._inference = BulkInference(config.sources[0], config)
         checkpoint = self._inference.launched.checkpoint
         self.labels: Sequence[str] = checkpoint.labels
         try:

@@ -8,7 +8,7 @@ EXPIRY_S = 4.0
 
 
 class Directory:
-    """Knows the servers that have announced themselves of late.
+    """Knows the servers that have announced themselves within the last EXPIRY_S.
 
     Its state is not kept: when its node is lost, Ray Serve starts another one, and the servers
     announce themselves there. For use by one thread.

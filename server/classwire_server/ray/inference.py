@@ -28,7 +28,7 @@ Row = np.ndarray | Reason
 """The logits of a text, (labels,), or why it has none."""
 
 
-class Inference:
+class BulkInference:
     """One model in a process of its own, for one thread. The process ends with this one.
 
     Raises StartError if the model cannot be served.

@@ -41,6 +41,7 @@ class ServerProcess:
             stderr=subprocess.PIPE,
             pass_fds=[reader],
             text=True,
+            errors="replace",  # else one bad byte ends the thread that empties the pipe of the log
             start_new_session=True,
         )
         os.close(reader)
@@ -53,11 +54,6 @@ class ServerProcess:
         except BaseException:
             self.end()
             raise
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
 
     @property
     def exit_code(self) -> int | None:

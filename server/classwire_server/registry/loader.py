@@ -9,7 +9,7 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.config.predictions import read_distribution
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Launched
-from classwire_server.predictions.predictions import Listener, Predictions
+from classwire_server.predictions.predictions import AnswerListener, Predictions
 from classwire_server.predictions.reference import Reference
 from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.scheduling.scheduler import Bounds
@@ -42,7 +42,7 @@ class Loader:
         launch: Launch,
         registry: Registry,
         on_change: Callable[[], None],
-        listeners: Mapping[str, Listener],
+        listeners: Mapping[str, AnswerListener],
     ) -> None:
         self._config = config
         self._launch = launch

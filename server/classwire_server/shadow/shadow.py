@@ -17,7 +17,7 @@ from classwire_server.rpc.status import request_error
 from classwire_server.tokenization import Text
 
 from .figures import Comparison, ShadowFigures
-from .scoring import Scoring
+from .text import ShadowText
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Shadow:
         self._figures = ShadowFigures()
         self._models: Models = (None, None)
         self._waiting: deque[_Answered] = deque()
-        self._scoring: Scoring | None = None
+        self._current: ShadowText | None = None
         self._is_over = False
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()  # guards the six above
@@ -72,9 +72,9 @@ class Shadow:
 
     def look(self) -> None:
         """Start if both models were loaded; stop if one has failed, changed or gone."""
-        models = models_of(self.source, self._registry)
-        problem = problem_of(*models)
-        with self._changed:
+        with self._changed:  # also while it reads: a later look must not be undone by this one
+            models = models_of(self.source, self._registry)
+            problem = problem_of(*models)
             is_new, self._models = models != self._models, models
             was_running = self._figures.is_running
             may_run = (is_new or was_running) and not self._is_over
@@ -83,8 +83,9 @@ class Shadow:
                 name = f"shadow-{self.source.model}"
                 self._thread = threading.Thread(target=self._run, name=name, daemon=True)
                 self._thread.start()
-        if problem and was_running:
-            self._stop(problem)
+            stops = was_running and bool(problem)
+            current = self._drop() if stops else None
+        self._end(current, problem if stops else "")
 
     def read(self) -> ShadowFigures:
         """A copy of all figures at one moment."""
@@ -95,8 +96,8 @@ class Shadow:
         """Stop for good, and wait until the thread has ended."""
         with self._changed:
             self._is_over = True
-            thread = self._thread
-        self._stop()
+            thread, current = self._thread, self._drop()
+        self._end(current)
         if thread is not None:
             thread.join()
 
@@ -126,23 +127,24 @@ class Shadow:
         other = self._registry.served(self.source.other, "")
         if other.checkpoint.labels != answered.labels:
             raise CancelledError  # the answer is that of a model which was replaced since
-        scoring = Scoring.of(answered.text, other, self._timeout_s)
+        text = ShadowText.of(answered.text, other, self._timeout_s)
         with self._changed:
             if not self._figures.is_running:
                 raise CancelledError
-            self._scoring = scoring
+            self._current = text
         try:
-            return scoring.scores()
+            return text.scores()
         finally:
             with self._changed:
-                self._scoring = None
+                self._current = None
 
     def _failed(self, error: RequestError) -> None:
         is_shed = error.reason in FOR_LACK_OF_ROOM
+        stops = error.reason in OF_THE_MODEL
         with self._changed:
             self._figures.texts[Comparison.SHED if is_shed else Comparison.FAILED] += 1
-        if error.reason in OF_THE_MODEL:
-            self._stop("its process has ended")
+            current = self._drop() if stops else None
+        self._end(current, "its process has ended" if stops else "")
 
     def _compare(self, highest: Highest, scores: Sequence[float]) -> None:
         is_same = scores.index(max(scores)) == highest.label_id
@@ -155,14 +157,17 @@ class Shadow:
         dispatchers = [each.served.dispatcher for each in self._registry.entries() if each.served]
         return any(each.waiting_texts or each.backlog().busy_lanes for each in dispatchers)
 
-    def _stop(self, why: str = "") -> None:
-        with self._changed:
-            self._figures.is_running = False
-            self._waiting.clear()
-            scoring = self._scoring
-            self._changed.notify_all()
-        if scoring is not None:
-            scoring.cancel()
+    def _drop(self) -> ShadowText | None:
+        """Stop; returns the text that the other model has. The caller holds the lock."""
+        self._figures.is_running = False
+        self._waiting.clear()
+        self._changed.notify_all()
+        return self._current
+
+    def _end(self, current: ShadowText | None, why: str = "") -> None:
+        """Cancel a text, and log why the shadow has stopped, without the lock."""
+        if current is not None:
+            current.cancel()
         if why:
             log.warning("%s: no longer shadows %s: %s", self.source.other, self.source.model, why)
 

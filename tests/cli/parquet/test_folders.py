@@ -9,7 +9,7 @@ from pyarrow import parquet
 from classwire import Reason
 from classwire.testing import FakeServer
 from tests.cli.conftest import Run
-from tests.cli.parquet.test_results import by_length, saved
+from tests.cli.parquet.tables import by_length, saved
 from tests.cli.parquet.test_resumption import classified
 
 NAMES = ["a.parquet", "year=2025/b.parquet", "z.parquet"]

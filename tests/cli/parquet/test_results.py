@@ -13,26 +13,15 @@ from classwire import Reason
 from classwire.cli.rows.parquet import RowGroups
 from classwire.testing import FakeServer
 from tests.cli.conftest import Run
+from tests.cli.parquet.tables import by_length, saved
 
 ERROR = pa.struct([(name, pa.string()) for name in ("code", "reason", "message", "field")])
 
 
-def by_length(text: str, pair: str | None) -> dict[str, float]:
-    """Return scores that depend on the lengths of text and pair."""
-    return {"short": 1 / (1 + len(text)), "pair": len(pair or "") / 100}
-
-
-def saved(path: Path, table: pa.Table, rows: int = 2) -> Path:
-    """Write a table in row groups of so many rows, and return its path."""
-    path.parent.mkdir(exist_ok=True)
-    parquet.write_table(table, path, row_group_size=rows)
-    return path
-
-
-def score_type(place: str) -> pa.DataType:
-    """Return the type of a list of scores."""
+def score_type(label_number: str) -> pa.DataType:
+    """Return the type of a list of scores, which number their labels under `label_number`."""
     return pa.list_(
-        pa.struct([("label", pa.string()), (place, pa.int32()), ("score", pa.float32())])
+        pa.struct([("label", pa.string()), (label_number, pa.int32()), ("score", pa.float32())])
     )
 
 

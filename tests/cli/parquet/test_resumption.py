@@ -12,8 +12,7 @@ from pyarrow import parquet
 from classwire import Reason
 from classwire.testing import FakeServer
 from tests.cli.conftest import Run, Spawn
-from tests.cli.parquet.test_results import by_length, saved
-from tests.cli.rows.test_parquet import damage
+from tests.cli.parquet.tables import by_length, damage, saved
 
 TEXTS = ["a", None, "bb", "ccc", "dddd", None, "eeeee"]
 """In row groups of two rows."""
@@ -38,7 +37,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def interrupted(classwire: Run, server: FakeServer, folder: Path, after: int) -> None:
-    """Run until the stream breaks after so many results."""
+    """Run until the stream breaks, which it does `after` results."""
     server.break_stream(Reason.INTERNAL, after_results=after)
     assert classwire(*command(server, folder)).code == 1
     server.requests.clear()
@@ -114,6 +113,48 @@ def test_a_killed_run_goes_on(
         assert classwire(*command(server, tmp_path, "--resume")).code == 1
         assert classified(server) == ["dddd", "eeeee"]
     assert rows(tmp_path / "out.parquet") == whole
+
+
+def test_two_runs_at_once(
+    classwire: Run, spawn: Spawn, tmp_path: Path, whole: list[dict[str, Any]]
+) -> None:
+    """A run whose output another one writes fails and changes nothing; the other one ends well."""
+    parts = tmp_path / "out.parquet.parts"
+    over = threading.Event()
+
+    def answer(text: str, pair: str | None) -> dict[str, float]:
+        if text == "dddd":
+            over.wait(60)
+        return by_length(text, pair)
+
+    with (
+        FakeServer(answer, max_items_per_message=1) as server,
+        FakeServer(by_length) as another,
+        spawn(*command(server, tmp_path)) as process,
+    ):
+        while not (parts / "000001").exists():
+            assert process.poll() is None
+            over.wait(0.01)
+        for option in ("--resume", "--force"):
+            ended = classwire(*command(another, tmp_path, option))
+            assert ended.code == 1
+            assert "another run writes" in ended.err
+            assert sorted(part.name for part in parts.iterdir()) == ["000000", "000001"]
+        over.set()
+        process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert rows(tmp_path / "out.parquet") == whole
+
+
+def test_parts_that_cannot_be_written(
+    classwire: Run, tmp_path: Path, whole: list[dict[str, Any]]
+) -> None:
+    """A run that cannot write ends with its first result, not with its first row group."""
+    (tmp_path / "out.parquet.parts").write_bytes(b"")
+    with FakeServer(by_length, max_items_per_message=1) as server:
+        ended = classwire(*command(server, tmp_path, "--force"))
+    assert ended.code == 2
+    assert ended.err.startswith("stopped after 0 rows, ")
 
 
 @pytest.mark.parametrize("size", [0, 4, 200, -1])
@@ -212,6 +253,44 @@ def test_what_another_program_wrote_is_kept(
         output.unlink()
         interrupted(classwire, server, tmp_path, 3)
         assert "exists; --resume continues it" in classwire(*command(server, tmp_path)).complaint
+
+
+@pytest.mark.parametrize("origin", [b"no JSON", b"\xff", b"[]", b"null", b"[" * 100_000])
+def test_an_origin_of_another_program(
+    classwire: Run, tmp_path: Path, whole: list[dict[str, Any]], origin: bytes
+) -> None:
+    """Metadata under Classwire's name that are not Classwire's make a file another program's."""
+    saved(tmp_path / "out.parquet", pa.table({"t": ["mine"]}, metadata={"classwire": origin}))
+    with FakeServer(by_length) as server:
+        ended = classwire(*command(server, tmp_path, "--resume"))
+    assert ended.code == 2
+    assert "another command wrote it" in ended.complaint
+
+
+def test_an_output_that_was_changed(
+    classwire: Run, tmp_path: Path, whole: list[dict[str, Any]]
+) -> None:
+    """An output that has lost the column of errors is not taken for finished."""
+    output = tmp_path / "out.parquet"
+    with FakeServer(by_length) as server:
+        classwire(*command(server, tmp_path))
+        parquet.write_table(parquet.read_table(output).drop_columns(["error"]), output)
+        ended = classwire(*command(server, tmp_path, "--resume"))
+    assert ended.code == 2
+    assert "another command wrote it" in ended.complaint
+
+
+def test_the_errors_of_a_column_with_a_dot(classwire: Run, tmp_path: Path) -> None:
+    """A finished output has as many errors as its run, also if a nested column of the input has the
+    path that is the name of the column of errors.
+    """
+    nested = [{"error": number} for number in range(7)]
+    saved(tmp_path / "in.parquet", pa.table({"p": nested, "t": TEXTS}))
+    with FakeServer(by_length) as server:
+        first = classwire(*command(server, tmp_path, "--prefix", "p."))
+        second = classwire(*command(server, tmp_path, "--prefix", "p.", "--resume"))
+    assert ", 2 errors, " in first.err
+    assert ", 2 errors, " in second.err
 
 
 def test_damage_keeps_the_row_groups_before_it(

@@ -11,6 +11,7 @@ from pyarrow import parquet
 from classwire import TextInput
 from classwire.cli.failures import WrongUse
 from classwire.cli.rows import Columns, InputFile, Row, open_rows
+from tests.cli.parquet.tables import damage, saved
 from tests.cli.rows.reading import TEXT, rows_of, shown, write
 
 TEXTS = ["good", None, "", "grüße 🙂"]
@@ -19,19 +20,6 @@ TEXTS = ["good", None, "", "grüße 🙂"]
 def table_of(**columns: Any) -> pa.Table:
     """Return a table."""
     return pa.table(columns)
-
-
-def saved(path: Path, table: pa.Table, rows: int = 2, **how: Any) -> Path:
-    """Write a table in row groups of so many rows, and return its path."""
-    parquet.write_table(table, path, row_group_size=rows, **how)
-    return path
-
-
-def damage(path: Path, text: str) -> None:
-    """Give a text of an uncompressed file a length that no file has."""
-    data = path.read_bytes()
-    before, text_bytes, behind = data.partition(text.encode())
-    path.write_bytes(before[:-4] + b"\xff\xff\xff\x7f" + text_bytes + behind)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Results in Parquet: the columns of the input, and those of the results behind them."""
+"""Results in Parquet: files, parts and columns. `classwire.cli.rows.parquet` reads the input."""

@@ -44,31 +44,31 @@ def files_of(source: InputFile, target: OutputFile) -> list[ScoredFile]:
     Names that begin with a dot or an underscore are those of no data, as everywhere in Parquet.
     Raises WrongUse if there are none, or if the options do not go with Parquet.
     """
-    folder, output, columns = source.path, target.path, source.columns
+    given, output, columns = source.path, target.path, source.columns
     if columns.key:
         raise WrongUse("--id-column is not for results in Parquet, which have all columns")
-    if not folder.is_dir():
+    if not given.is_dir():
         source.resolved_format()
         if output.is_dir():
             raise WrongUse(f"{output} is a folder")
         if not output.parent.is_dir():
             raise WrongUse(f"{output.parent}: no such folder")
-        return [ScoredFile(folder, output, columns)]
+        return [ScoredFile(given, output, columns)]
     if output == STANDARD or output.is_file():
-        raise WrongUse(f"{folder} is a folder, and so are its results: name one with --output")
-    places = folder.resolve(), output.resolve()
-    if places[0].is_relative_to(places[1]) or places[1].is_relative_to(places[0]):
-        raise WrongUse(f"{output} and {folder} are the same folder, or one contains the other")
+        raise WrongUse(f"{given} is a folder, and so are its results: name one with --output")
+    read, written = given.resolve(), output.resolve()
+    if read.is_relative_to(written) or written.is_relative_to(read):
+        raise WrongUse(f"{output} and {given} are the same folder, or one contains the other")
     files, begin_bytes = [], 0
-    for path in sorted(folder.rglob("*.parquet")):
-        name = path.relative_to(folder)
+    for path in sorted(given.rglob("*.parquet")):
+        name = path.relative_to(given)
         if path.is_file() and not any(part.startswith((".", "_")) for part in name.parts):
             if replace(source, path=path).resolved_format() != "parquet":
-                raise WrongUse(f"{folder} is a folder: it can only be of Parquet files")
+                raise WrongUse(f"{given} is a folder: it can only be of Parquet files")
             files.append(ScoredFile(path, output / name, columns, begin_bytes))
             begin_bytes += path.stat().st_size
     if not files:
-        raise WrongUse(f"{folder} has no .parquet file")
+        raise WrongUse(f"{given} has no .parquet file")
     return files
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -19,8 +20,14 @@ from classwire.cli.rows.parquet import RowGroups
 
 from .results import ResultColumns
 
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 _KEY = b"classwire"
-"""What the metadata of a file of results has its origin under."""
+"""Key of the origin in the metadata of a file of results."""
 
 
 def origin_of(source: Path, model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,6 +65,8 @@ class Parts:
     """The parts of one output. The output appears when all are there.
 
     A part is complete if it can be read: a file of Parquet ends with what its readers begin with.
+    Only one run at a time changes parts, until `close`; where the system has no locks, any may. The
+    others raise Failure.
     """
 
     def __init__(
@@ -68,6 +77,7 @@ class Parts:
         self._groups = groups
         self._origin = origin
         self._error = columns.error
+        self._lock: int | None = None  # descriptor of the folder
         metadata = dict(groups.schema.metadata or {}) | {_KEY: json.dumps(origin).encode()}
         self._schema = pa.schema([*groups.schema, *columns.schema], metadata)
 
@@ -90,15 +100,35 @@ class Parts:
             written = Written(written.rows + size, written.errors + errors, input_bytes=size_bytes)
         return Begun(len(sizes), written)
 
+    def begin(self) -> None:
+        """Create the folder, and lock it. The system ends the lock of a run that is killed.
+
+        Raises Failure if another run has the lock, and OSError.
+        """
+        while self._lock is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if fcntl is None:
+                return
+            self._lock = os.open(self._folder, os.O_RDONLY)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.close()
+                raise Failure(f"another run writes {self._output}") from None
+            except OSError:  # a file system without locks
+                return
+            if not self._folder.exists():  # another run has just removed it
+                self.close()
+
     def write(self, group: int, table: pa.Table) -> None:
         """Write a row group with its results."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.begin()
         table = table.replace_schema_metadata(self._schema.metadata)
         parquet.write_table(table, self._part(group), row_group_size=table.num_rows)
 
     def finish(self) -> None:
         """Make the parts one file, the output, and remove them. Holds a row group in memory."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.begin()
         whole = self._folder / "whole"
         with parquet.ParquetWriter(whole, self._schema) as writer:
             for group, size in enumerate(self._groups.sizes):
@@ -109,7 +139,16 @@ class Parts:
 
     def discard(self) -> None:
         """Remove what earlier runs left, except the output."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder.is_dir():
+            self.begin()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self.close()
+
+    def close(self) -> None:
+        """Let other runs change the parts."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _part(self, group: int) -> Path:
         return self._folder / f"{group:06}"
@@ -117,15 +156,17 @@ class Parts:
     def _errors(self, path: Path, rows: int) -> int | None:
         """The number of errors in a file of results; None for a file that is incomplete."""
         try:
-            file = parquet.ParquetFile(path)
+            with parquet.ParquetFile(path) as file:
+                found = _origin_in(file.schema_arrow)
+                if found != self._origin or file.metadata.num_rows != rows:
+                    raise self._foreign(found)
+                if self._error not in file.schema_arrow.names:
+                    raise self._foreign({})
+                # Of a column whose name has a dot, it may read others too.
+                without: int = file.read(columns=[self._error]).column(self._error).null_count
+                return rows - without
         except (pa.ArrowException, OSError):
             return None
-        with file:
-            found = json.loads((file.schema_arrow.metadata or {}).get(_KEY, b"{}"))
-            if found != self._origin or file.metadata.num_rows != rows:
-                raise self._foreign(found)
-            without: int = file.read(columns=[self._error]).column(0).null_count
-            return rows - without
 
     def _foreign(self, found: Mapping[str, Any]) -> WrongUse:
         names = sorted(found.keys() | self._origin.keys())
@@ -137,3 +178,12 @@ class Parts:
         else:
             why = f"it has another {different[0].replace('_', ' ')}"
         return foreign(self._output, why)
+
+
+def _origin_in(schema: pa.Schema) -> Mapping[str, Any]:
+    """The origin in a file of results; empty if another program wrote the file."""
+    try:
+        found = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -26,11 +26,12 @@ _BATCH_ROWS = 1_024
 class ResultColumns:
     """The columns that results have."""
 
-    place: str
-    """What a score has the place of its label under: `label_id`, or `index` for candidates."""
+    label_number: str
+    """The field of a score with its label's number: `label_id`, or `index` for candidates."""
     prefix: str = ""
     """What all names begin with."""
     has_windows: bool = False
+    """Whether each row has its windows."""
 
     @property
     def error(self) -> str:
@@ -68,18 +69,18 @@ class ResultColumns:
     @property
     def _score(self) -> pa.StructType:
         return pa.struct(
-            [("label", pa.string()), (self.place, pa.int32()), ("score", pa.float32())]
+            [("label", pa.string()), (self.label_number, pa.int32()), ("score", pa.float32())]
         )
 
     def _score_lists(self, lists: Sequence[Sequence[Any] | None]) -> pa.ListArray:
-        """The scores of each row; None for no list. Far faster than from dicts."""
+        """The scores of each row; None for no list. From arrays, far faster than from dicts."""
         ends = list(accumulate((len(each or ()) for each in lists), initial=0))
         begins = [None if each is None else end for each, end in zip(lists, ends, strict=False)]
         scores = [score for each in lists for score in each or ()]
         values = pa.StructArray.from_arrays(
             [
                 pa.array([score.label for score in scores], pa.string()),
-                pa.array([getattr(score, self.place) for score in scores], pa.int32()),
+                pa.array([getattr(score, self.label_number) for score in scores], pa.int32()),
                 pa.array([score.score for score in scores], pa.float32()),
             ],
             fields=list(self._score),
@@ -104,7 +105,7 @@ class Results:
         if len(self._outcomes) == _BATCH_ROWS:
             self._pack()
 
-    def beside(self, table: pa.Table) -> pa.Table:
+    def appended_to(self, table: pa.Table) -> pa.Table:
         """Return the table of the row group with the columns of results behind its own."""
         self._pack()
         results = pa.Table.from_batches(self._batches, self._columns.schema)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow as pa
 from classwire import Client, Model
 from classwire.cli.connection import Connection
 from classwire.cli.failures import terminating
-from classwire.cli.files import Run
+from classwire.cli.ordering import Run
 from classwire.cli.outputs import OutputFile, Scored
 from classwire.cli.progress import FileProgress
 from classwire.cli.resumption import Written
@@ -84,13 +85,12 @@ class _Job:
         """What earlier runs left of it."""
         if not self._file.has_output:
             return Begun()
-        with self._file.open() as groups:
-            return self._parts(groups).begun()
+        with self._file.open() as groups, closing(self._parts(groups)) as parts:
+            return parts.begun()
 
     def score(self, client: Client, begun: int, progress: FileProgress) -> int:
         """Score the rows behind the first `begun` row groups, and return how many rows failed."""
-        with self._file.open() as groups:
-            parts = self._parts(groups)
+        with self._file.open() as groups, closing(self._parts(groups)) as parts:
             if not begun:
                 parts.discard()
             # The row groups that have rows without a result: two, unless they are small.
@@ -104,9 +104,11 @@ class _Job:
 
             def emit(row: Row, outcome: Scored) -> None:
                 group, table, results = current[0]
+                if not results.rows:
+                    parts.begin()  # so that a wrong folder costs no row group
                 results.add(outcome)
                 if results.rows == table.num_rows:
-                    parts.write(group, results.beside(table))
+                    parts.write(group, results.appended_to(table))
                     current.popleft()
                 progress.advance(row, outcome)
 
@@ -128,5 +130,5 @@ class _Job:
             "prefix": self._scoring.columns.prefix,
             **self._scoring.settings,
         }
-        del settings["priority"]
+        del settings["priority"]  # changes when a text is scored, but no score
         return origin_of(self._file.source, self._model, settings)

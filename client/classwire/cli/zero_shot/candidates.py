@@ -18,7 +18,8 @@ from classwire import (
 from classwire._calls.concurrent import mapped
 from classwire.cli.connection import Connection
 from classwire.cli.failures import WrongUse, described
-from classwire.cli.files import EmitScored, score_file
+from classwire.cli.files import score_file
+from classwire.cli.ordering import EmitScored
 from classwire.cli.outputs import OutputFile
 from classwire.cli.records import full_record, json_line, print_line
 from classwire.cli.rendering import console, heading, print_lines, score_lines

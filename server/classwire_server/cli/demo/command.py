@@ -53,7 +53,7 @@ def demo(context: click.Context, *, connection: Connection, device: str, plain: 
     from .local_server import LocalServer
 
     started_s = time.monotonic()
-    with terminating():
+    with terminating(at_hang_up=True):
         screen.say("Starting a server ...")
         with LocalServer(device) as server:
             with nullcontext() if screen.is_plain else elapsed("importing torch, loading a model"):

@@ -26,7 +26,7 @@ LONG_TEXT = Path(__file__).with_name("coat.txt")
 WINDOW_TOKENS = 48
 READY_TIMEOUT_S = 120.0
 MOST_LABELS = 10
-"""A table has at most so many labels, those with the highest scores."""
+"""Maximum labels in a table: those with the highest scores."""
 _LONGEST_LABEL = 20
 
 

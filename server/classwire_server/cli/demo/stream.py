@@ -13,8 +13,8 @@ from .crash import Crash
 from .reviews import Review
 
 STARS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
-MOST_LABELS = 10
-"""A histogram has at most so many bars."""
+MOST_BARS = 10
+"""Maximum bars of the histogram. Labels that were found most often have one."""
 
 
 class ReviewStream:
@@ -93,10 +93,10 @@ class ReviewStream:
             yield f"{process} took over; the longest wait took {self._longest_pause_s:.2f} s", ""
 
     def _most_found(self) -> Sequence[str]:
-        if len(self._labels) <= MOST_LABELS:
+        if len(self._labels) <= MOST_BARS:
             return self._labels
-        most = {label for label, _ in self._found.most_common(MOST_LABELS)}
-        return [label for label in self._labels if label in most] or self._labels[:MOST_LABELS]
+        most = {label for label, _ in self._found.most_common(MOST_BARS)}
+        return [label for label in self._labels if label in most] or self._labels[:MOST_BARS]
 
     def _count(self, result: StreamResult) -> None:
         now_s = time.monotonic()

@@ -25,8 +25,8 @@ _DEFAULTS = pb.ClassifyOptions()
 
 
 @dataclass(frozen=True, eq=False)
-class Scoring:
-    """A text for a model, as bulk work of no caller.
+class ShadowText:
+    """A text for the model that shadows another, as bulk work of no caller.
 
     The model reads a text that does not fit in windows. `scores` may be called once, the other
     methods by any thread.
