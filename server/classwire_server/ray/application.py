@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+
+from classwire_server.errors import telling_line
 
 from .directory import Directory
 from .envoy import write_replicas
@@ -84,10 +88,14 @@ def targets(replicas_file: str | Path | None = None) -> list[str] | None:
 
     None while the directory is new and may not know all of them. With `replicas_file` it writes the
     file that Envoy watches, unless the result is None. Needs `ray.init`, and servers that are up.
-    Raises RuntimeError if there are none, and TimeoutError if the directory does not answer.
+    Raises RuntimeError if there are none or Ray has lost the directory, and TimeoutError if the
+    directory does not answer.
     """
-    handle = _handle()
-    found: list[str] | None = handle.targets.remote().result(timeout_s=ANSWER_TIMEOUT_S)
+    try:
+        handle = _handle()
+        found: list[str] | None = handle.targets.remote().result(timeout_s=ANSWER_TIMEOUT_S)
+    except (RayError, RayServeException) as error:
+        raise RuntimeError(telling_line(error)) from error
     if replicas_file is not None and found is not None:
         write_replicas(Path(replicas_file), found)
     return found
