@@ -31,7 +31,11 @@ def _strings(table: pa.Table, name: str) -> Sequence[Any]:
     kind = values.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
         raise ValueError(f"column {name!r} has values of type {kind}, not texts")
-    strings: Sequence[Any] = values.to_pylist()
+    try:
+        strings: Sequence[Any] = values.to_pylist()
+    except UnicodeDecodeError:  # Parquet's readers do not check it
+        given = values.cast(pa.large_binary()).to_pylist()
+        strings = [each and each.decode("utf-8", "surrogateescape") for each in given]
     return strings
 
 
@@ -46,5 +50,15 @@ def _problems(texts: Text, max_text_bytes: int) -> Iterator[RequestError]:
             continue
         if not value.strip():
             yield RequestError(Reason.EMPTY_TEXT, "the text is empty or blank", field=field)
+        elif not _is_unicode(value):
+            yield RequestError(Reason.BAD_ENCODING, "the text is not UTF-8", field=field)
         elif len(value.encode()) > max_text_bytes:
             yield RequestError(Reason.TEXT_TOO_LARGE, "the text is too large", field=field)
+
+
+def _is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
