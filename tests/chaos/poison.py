@@ -58,16 +58,14 @@ def run(plan: Plan) -> Report:
                 texts = [known.text(n) for n in numbers]
                 texts[PLACE] = f"{poisons[number]} " * 400
                 for again in (False, True):
-                    before = _deaths(spawn)
+                    before = len(spawn.workers)
                     outcomes = ask(client, texts)
-                    deaths = _deaths(spawn) - before
+                    # The process that answers this is the last one: all others have ended.
+                    client.classify(f"{poisons[-1]} {kind} {again}")
+                    deaths = len(spawn.workers) - before
                     plan.say(f"{kind}: {deaths} deaths")
                     _judge(report, kind, again, known, numbers, outcomes, deaths)
     return report
-
-
-def _deaths(spawn: Succession) -> int:
-    return sum(worker.wait(0) is not None for worker in spawn.workers)
 
 
 def _judge(

@@ -67,10 +67,14 @@ def test_license_travels_with_both() -> None:
 
 @pytest.mark.parametrize("name", ["classwire", "classwire-server"])
 def test_lock_pins_every_dependency(name: str) -> None:
-    """The lock pins each dependency to a version within the distribution's range."""
+    """The lock pins each dependency to a version within the distribution's range; Ray is pinned for
+    its own environment.
+    """
     locked = {
         canonicalize_name(pin.name): pin
-        for pin in map(Requirement, lock_lines())
+        for pin in map(
+            Requirement, (*pins("requirements.lock"), *pins("tests/ray/requirements.txt"))
+        )
         if pin.marker is None or pin.marker.evaluate()
     }
     assert all(str(pin.specifier).startswith("==") for pin in locked.values())
@@ -83,7 +87,7 @@ def test_lock_pins_every_dependency(name: str) -> None:
             assert needed.specifier.contains(str(pin.specifier).removeprefix("=="))
 
 
-def lock_lines() -> list[str]:
-    """Return the lock's pins, without comments."""
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+def pins(file: str) -> list[str]:
+    """Return a file's pins, without comments."""
+    lines = (ROOT / file).read_text().splitlines()
     return [line for line in lines if line and not line.startswith("#")]
