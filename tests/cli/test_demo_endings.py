@@ -2,7 +2,8 @@
 
 import re
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -70,14 +71,22 @@ def has_sigterm_pending(pid: int) -> bool:
     return any(int(mask, 16) >> (signal.SIGTERM - 1) & 1 for mask in pending)
 
 
+@contextmanager
+def not_ignored(number: signal.Signals) -> Iterator[None]:
+    """Context in which new processes do not inherit that a signal is ignored, as by `nohup`."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_stop_the_demo_and_its_server(spawn: Spawn, number: signal.Signals) -> None:
     """SIGTERM, and SIGHUP of a terminal that closes, stop the demo and its server, with the exit
     codes 143 and 129.
     """
-    if signal.getsignal(number) is signal.SIG_IGN:
-        pytest.skip(f"the tests run with {number.name} ignored")
-    with spawn("demo", **{MARK: number.name}) as process:
+    with not_ignored(number), spawn("demo", **{MARK: number.name}) as process:
         assert process.stdout
         assert process.stdout.readline().startswith(b"Starting a server")
         assert eventually(lambda: children(process.pid) != [], 60)
