@@ -21,6 +21,7 @@ from .errors import StartError
 from .gate import Gate
 from .observability import logs
 from .observability.metrics.server import Metrics
+from .observability.shadow.shadows import Shadows, check
 from .registration import HEALTH_SERVICE, call_services, calls, health_calls, interceptors, methods
 from .registry.loader import Launch, Loader
 from .registry.registry import ModelState, Registry
@@ -33,7 +34,6 @@ from .rpc.rejection import Listener
 from .rpc.server_options import FAREWELL_S, grpc_options
 from .security.certificates import Certificates
 from .service.streaming.streams import Streams
-from .shadow.shadows import Shadows, check
 
 if TYPE_CHECKING:
     from .observability.tracing.tracer import Tracing

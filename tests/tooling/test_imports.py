@@ -15,12 +15,11 @@ CLIENT = Path(__file__).parents[2] / "client" / "classwire"
 LAYERS = (
     {"errors", "scoring", "aggregates", "windows"},
     {"config", "tokenization", "gate"},
-    {"checkpoint", "predictions"},
+    {"checkpoint"},
     {"engine", "security"},
     {"scheduling"},
     {"rpc", "registry"},
     {"service"},
-    {"shadow"},
     {"open_inference", "observability"},
     {"registration"},
     {"admin"},

@@ -13,12 +13,12 @@ from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Choice, Launched
 from classwire_server.engine.worker.pool import launch
 from classwire_server.errors import ConfigError, StartError
+from classwire_server.observability.shadow.shadows import check
 from classwire_server.registry.loader import Launch, Loader
 from classwire_server.registry.memory_budget import MB
 from classwire_server.registry.registry import Registry
 from classwire_server.security.authenticator import Authenticator
 from classwire_server.security.certificate_check import count_authorities, inspect_certificate
-from classwire_server.shadow.shadows import check
 
 launch_anew = partial(launch, anew=True)
 """Starts a model, and measures its engine even if an earlier start has measured it."""

@@ -1,1 +1,1 @@
-"""Logs, metrics and traces. No room below imports this one."""
+"""Logs, metrics, traces, and shadows. No room below imports this one."""

@@ -1,1 +1,1 @@
-"""The models of a server, by name."""
+"""The models of a server, by name, and what each says."""

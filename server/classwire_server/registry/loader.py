@@ -9,8 +9,8 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.config.predictions import read_distribution
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Launched
-from classwire_server.predictions.predictions import AnswerListener, Predictions
-from classwire_server.predictions.reference import Reference
+from classwire_server.registry.predictions.predictions import AnswerListener, Predictions
+from classwire_server.registry.predictions.reference import Reference
 from classwire_server.scheduling.dispatcher import Dispatcher
 from classwire_server.scheduling.scheduler import Bounds
 from classwire_server.tokenization import Truncation

@@ -20,7 +20,7 @@ from .limits import Limits
 if TYPE_CHECKING:
     from classwire_server.checkpoint.loading import Checkpoint
     from classwire_server.engine import Engine
-    from classwire_server.predictions.predictions import Predictions
+    from classwire_server.registry.predictions.predictions import Predictions
     from classwire_server.scheduling.dispatcher import Dispatcher
     from classwire_server.tokenization import Tokenization
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from classwire_server.engine import EngineTraits
-from classwire_server.predictions.predictions import Highest
+from classwire_server.registry.predictions.predictions import Highest
 from classwire_server.registry.registry import ServedModel
 from classwire_server.rpc.status import reason_of
 from classwire_server.scheduling.batch import Answer, Pending

@@ -1,7 +1,7 @@
 """Defines the metrics of what models say, and of their shadows."""
 
 from classwire_server.aggregates import SCORES
-from classwire_server.predictions.reference import MAX_LABELS, OTHER_LABELS
+from classwire_server.registry.predictions.reference import MAX_LABELS, OTHER_LABELS
 
 from .model_definitions import Metric
 

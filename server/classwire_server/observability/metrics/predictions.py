@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from classwire_server.observability.shadow.figures import Comparison
+from classwire_server.observability.shadow.shadows import Shadows
 from classwire_server.registry.registry import Registry
-from classwire_server.shadow.figures import Comparison
-from classwire_server.shadow.shadows import Shadows
 
 from . import prediction_definitions as definitions
 from .families import Family, family

@@ -5,10 +5,10 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from classwire_server.config.endpoints import target_of
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.gate import Gate
+from classwire_server.observability.shadow.shadows import Shadows
 from classwire_server.registry.registry import Registry
 from classwire_server.rpc.call_pool import CallPool
 from classwire_server.service.streaming.streams import Streams
-from classwire_server.shadow.shadows import Shadows
 
 from .calls import CallCounts
 from .exposition import Exposition

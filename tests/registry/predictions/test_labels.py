@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from classwire.v1 import classwire_pb2 as pb
-from classwire_server.predictions.reference import MAX_LABELS
+from classwire_server.registry.predictions.reference import MAX_LABELS
 from tests.checkpoints import STARS
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import LOGITS, PATIENCE_S
 from tests.observability.metrics.scrape import Scrape, get
 from tests.open_inference.wire import Stub, request
-from tests.predictions.conftest import Numbered
-from tests.predictions.engine import NumberedEngine, logits_of
+from tests.registry.predictions.conftest import Numbered
+from tests.registry.predictions.engine import NumberedEngine, logits_of
 
 SECRET = "unmentionable"
 LONG = "3 " * 700

@@ -16,7 +16,7 @@ from classwire_server.engine import Launched
 from classwire_server.server import Server
 from tests.contract.engines import PATIENCE_S, FakeEngine, eventually
 from tests.observability.metrics.scrape import Scrape
-from tests.predictions.engine import NumberedEngine
+from tests.registry.predictions.engine import NumberedEngine
 
 
 class Pair:

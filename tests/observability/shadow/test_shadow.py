@@ -15,15 +15,15 @@ from classwire.v1 import classwire_pb2 as pb
 from classwire_server.cli.check import findings
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError, StartError
+from classwire_server.observability.shadow.shadow import MAX_WAITING
 from classwire_server.server import Server
-from classwire_server.shadow.shadow import MAX_WAITING
 from classwire_server.tokenization import Encoding, Text
 from tests.admin.operator import Operator
 from tests.contract.conversation import Conversation, item
 from tests.contract.engines import LOGITS, PATIENCE_S, FakeEngine, eventually
 from tests.observability.metrics.scrape import Scrape
-from tests.predictions.engine import NumberedEngine, logits_of
-from tests.shadow.conftest import Shadowed
+from tests.observability.shadow.conftest import Shadowed
+from tests.registry.predictions.engine import NumberedEngine, logits_of
 
 
 def softmax(logits: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from classwire.contract.reasons import Reason
 from classwire_server.config.predictions import ShadowSource
 from classwire_server.errors import RequestError
-from classwire_server.predictions.predictions import Highest
+from classwire_server.registry.predictions.predictions import Highest
 from classwire_server.registry.registry import Registry, ServedModel
 from classwire_server.rpc.status import request_error
 from classwire_server.tokenization import Text

@@ -11,12 +11,12 @@ import pytest
 from classwire.v1 import classwire_pb2 as pb
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.errors import ConfigError, StartError
-from classwire_server.predictions.reference import OTHER_LABELS, Reference
+from classwire_server.registry.predictions.reference import OTHER_LABELS, Reference
 from tests.checkpoints import STARS
 from tests.contract.engines import PATIENCE_S
 from tests.observability.metrics.scrape import Scrape
-from tests.predictions.conftest import Numbered
-from tests.predictions.test_stability import ALARM, divergence
+from tests.registry.predictions.conftest import Numbered
+from tests.registry.predictions.test_stability import ALARM, divergence
 
 INDEX = "classwire_label_stability_index"
 EVEN = dict.fromkeys(STARS, 200)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from classwire_server.predictions.stability import (
+from classwire_server.registry.predictions.stability import (
     PARTS,
     SlidingCounts,
     population_stability_index,

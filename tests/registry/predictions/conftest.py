@@ -11,7 +11,7 @@ import pytest
 from classwire.v1.classwire_pb2_grpc import ClassifyServiceStub
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.server import Server
-from tests.predictions.engine import NumberedEngine
+from tests.registry.predictions.engine import NumberedEngine
 
 
 class Numbered:
