@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from transformers import BertForSequenceClassification, BertTokenizer
 
+from training.finetuning import Classifier
+
 
 def store(model: BertForSequenceClassification, folder: Path) -> None:
     """Write configuration and float16 weights next to the tokenizer's files."""
@@ -14,7 +16,7 @@ def store(model: BertForSequenceClassification, folder: Path) -> None:
     (folder / "model.safetensors").chmod(0o644)  # safetensors writes it readable by its owner only
 
 
-def load(folder: Path) -> tuple[BertForSequenceClassification, BertTokenizer]:
+def load(folder: Path) -> Classifier:
     """Load model and tokenizer as a server does: stored in float16, computed in float32."""
     model = BertForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
-    return model.eval(), BertTokenizer.from_pretrained(folder)
+    return Classifier(model.eval(), BertTokenizer.from_pretrained(folder))
