@@ -25,7 +25,7 @@ SEED = 1
 LAYERS = 4
 VOCABULARY_SIZE = 9000
 TEACHER = Recipe(epochs=2, learning_rate=1e-4)
-STUDENT = Recipe(epochs=2, learning_rate=1e-4, teacher_share=0.7)
+STUDENT = Recipe(epochs=3, learning_rate=1e-4, teacher_share=0.7)
 
 
 def parse() -> argparse.Namespace:
@@ -72,13 +72,14 @@ def main() -> None:
     layers = stages.run("layers", compare_layers)
     pieces = useful_pieces(tokenizer, [review.full_text for review in train], VOCABULARY_SIZE)
     smaller = with_pieces(with_layers(teacher.model, layers), pieces)
-    start = Classifier(smaller, cut_tokenizer(tokenizer, pieces, arguments.output))
+    start = Classifier(smaller, cut_tokenizer(tokenizer, pieces))
     student = stages.run("student", lambda: learn(start, recipe=STUDENT, teacher=teacher))
-    runs = stages.run("baselines", lambda: baseline.tune(train, validation, split.test, log))
 
     calibrate(teacher, validation)
     offsets, divisor = calibrate(student, validation)
-    checkpoint.store(student.model, arguments.output)
+    checkpoint.store(student, arguments.output)
+    log(f"stored: class offsets {offsets}, temperature {divisor}")
+    runs = stages.run("baselines", lambda: baseline.tune(train, validation, split.test, log))
 
     made = {
         "minutes": round(sum(stages.seconds.values()) / 60, 1),

@@ -3,7 +3,6 @@
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from transformers import BertTokenizer
 
@@ -36,15 +35,11 @@ def _is_character(piece: str) -> bool:
     return character.isascii() or unicodedata.category(character)[0] == "P" or character in "€£¥°"
 
 
-def cut_tokenizer(tokenizer: BertTokenizer, kept: Sequence[int], folder: Path) -> BertTokenizer:
-    """Write the files of a tokenizer that has only the pieces `kept`; ids are their positions."""
+def cut_tokenizer(tokenizer: BertTokenizer, kept: Sequence[int]) -> BertTokenizer:
+    """Return a tokenizer that has only the pieces `kept`; ids are their positions."""
     pieces = tokenizer.convert_ids_to_tokens(list(kept))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
-    smaller = BertTokenizer(
+    return BertTokenizer(
         vocab={piece: index for index, piece in enumerate(pieces)},
         do_lower_case=True,
         model_max_length=tokenizer.model_max_length,
     )
-    smaller.save_pretrained(folder)
-    return smaller
