@@ -11,8 +11,8 @@ from sklearn.pipeline import FeatureUnion
 from training.data import STARS, Review
 from training.metrics import Labels, Probabilities, Quality, quality
 
-STRENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
-BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+STRENGTHS = (1.0, 2.0, 4.0)
+BALANCES = (0.5, 1.0)
 
 Log = Callable[[str], None]
 
