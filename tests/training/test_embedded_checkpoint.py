@@ -82,11 +82,11 @@ def test_the_results_beat_the_baselines() -> None:
         assert ours["mean_absolute_error"] <= theirs["mean_absolute_error"], name
 
 
-def test_int8_is_within_a_third_of_a_point() -> None:
-    """On test products, int8 has float32's share of exact and of nearly exact stars."""
+def test_int8_loses_at_most_a_third_of_a_point() -> None:
+    """On test products, int8 is exact and nearly exact as often as float32, less 0.3 points."""
     ours, int8 = RESULTS["test"][OURS], RESULTS["test"][INT8]
     for name in ("accuracy", "off_by_one"):
-        assert int8[name] == pytest.approx(ours[name], abs=0.003)
+        assert int8[name] >= ours[name] - 0.003
 
 
 @pytest.fixture(scope="module", params=["float32", "int8"])
