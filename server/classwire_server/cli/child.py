@@ -2,7 +2,8 @@
 
     python -m classwire_server.cli.child DESCRIPTOR [OPTION ...]
 
-DESCRIPTOR is the reading end of a pipe whose other end that process holds.
+DESCRIPTOR is the reading end of a pipe whose other end that process holds. The demo and the
+replicas of Ray start their servers this way.
 """
 
 import os
