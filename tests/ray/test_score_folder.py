@@ -13,11 +13,11 @@ pytest.importorskip("ray", reason="Ray is not installed: `make test-ray` install
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.ray.environment import VARIABLES
 from classwire_server.config.server_config import EMBEDDED_FOLDER
 from tests.contract.engines import eventually
 from tests.parity.direct import Direct
 from tests.ray.clusters import kill_tree
-from tests.ray.environment import ENVIRONMENT
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "ray" / "score_folder.py"
 PATIENCE_S = 240.0
@@ -77,7 +77,7 @@ def _job(source: Path, output: Path, *options: str) -> "subprocess.Popen[str]":
             *(sys.executable, PROGRAM, source, output),
             *("--column", "review", "--actors", "1", *options),
         ],
-        env={**os.environ, **ENVIRONMENT},
+        env={**os.environ, **VARIABLES},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
