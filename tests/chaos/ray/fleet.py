@@ -72,7 +72,7 @@ def ray_fleet(
         ends.enter_context(_watch(running.address, str(folder / "replicas.yaml")))
         fleet = RayFleet(plan, envoy, Ledger(known))
         fleet.wait_for(replicas)
-        start(ends, envoy.target, fleet.ledger, **callers)
+        start(ends, envoy.target, fleet.ledger, retry=True, **callers)
         fleet.wait_for_load()
         yield fleet
 

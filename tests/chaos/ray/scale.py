@@ -20,7 +20,7 @@ def run(plan: Plan) -> Report:
     scaling = Scaling(NODES, upscale_delay_s=5.0, downscale_delay_s=15.0)
     with ray_fleet(plan, 1, scaling, **LIGHT) as fleet:
         with ExitStack() as load:
-            start(load, fleet.envoy.target, fleet.ledger, **HEAVY)
+            start(load, fleet.envoy.target, fleet.ledger, retry=True, **HEAVY)
             fleet.wait_for(NODES)
             plan.say(f"{NODES} servers")
             fleet.wait_for_load()
