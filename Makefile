@@ -88,7 +88,7 @@ proto: setup ## Generate the client's stubs from protos/
 lock: setup ## Resolve requirements.in into requirements.lock (ARGS=--upgrade: take the newest versions)
 	@scripts/lock $(ARGS)
 
-train-embedded: setup ## Train the embedded checkpoint on the data in CLASSWIRE_TRAINING_DATA
+train-embedded: real-weights ## Train the embedded checkpoint on the data in CLASSWIRE_TRAINING_DATA
 	@test -n "$(CLASSWIRE_TRAINING_DATA)" || \
 		{ echo "CLASSWIRE_TRAINING_DATA must name the folder of the training data" >&2; exit 2; }
 	$(BIN)/python -m training --data "$(CLASSWIRE_TRAINING_DATA)" --output $(EMBEDDED) $(ARGS)

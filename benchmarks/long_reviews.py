@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from classwire import Client, raise_for_errors
 from classwire_server.config.server_config import EMBEDDED_FOLDER
 from training.data import STARS, Review, load_reviews, split_by_group
-from training.evaluation import quality
+from training.metrics import quality
 
 from .figures import digits, ratio
 from .instrument import end_on_sigterm

@@ -1,30 +1,31 @@
 """Make the embedded checkpoint: `python -m training --data FOLDER --output FOLDER`."""
 
 import argparse
+import itertools
 import json
-import math
 import os
 import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from transformers import BertForSequenceClassification, logging
+from transformers import logging
 
-from training import baseline, card, checkpoint, report
-from training.architecture import bert_config
+from training import baseline, card, checkpoint, evaluation
+from training.augmentation import learn_words
+from training.calibration import calibrate
 from training.data import load_reviews, split_by_group
-from training.evaluation import quality, selection_score
-from training.finetuning import Recipe, balance_bias, finetune, mean_weights, predict
-from training.pretraining import pretrain
+from training.encoder import pretrained, with_layers, with_pieces
+from training.finetuning import Classifier, Recipe, finetune, least_missed_layers
+from training.metrics import selection_score
 from training.stages import Stages
-from training.vocabulary import train_tokenizer
+from training.vocabulary import cut_tokenizer, useful_pieces
 
 SEED = 1
-VOCABULARY_SIZE = 6000
-PRETRAINING_EPOCHS = 6
-FINETUNING_SEEDS = (1, 2)
+LAYERS = 4
+VOCABULARY_SIZE = 9000
+TEACHER = Recipe(epochs=2, learning_rate=1e-4)
+STUDENT = Recipe(epochs=3, learning_rate=1e-4, teacher_share=0.7)
 
 
 def parse() -> argparse.Namespace:
@@ -35,7 +36,7 @@ def parse() -> argparse.Namespace:
     add("--data", type=Path, default=known, required=not known, help="folder with reviews.jsonl")
     add("--output", type=Path, required=True, help="folder of the checkpoint to write")
     add("--keep", type=Path, help="folder that keeps results of steps for later runs")
-    add("--threads", type=int, default=1, help="torch threads (default 1)")
+    add("--threads", type=int, default=2, help="torch threads (default 2)")
     arguments = parser.parse_args()
     if not (arguments.data / "reviews.jsonl").is_file():
         parser.error("--data must be a folder with reviews.jsonl; or set CLASSWIRE_TRAINING_DATA")
@@ -58,61 +59,37 @@ def main() -> None:
     train, validation = split.train, split.validation
     log(f"reviews: {len(train)} train, {len(validation)} validation, {len(split.test)} test")
 
+    encoder, tokenizer = pretrained()
+    words = learn_words(train, tokenizer.get_vocab())
+    learn = partial(finetune, train=train, validation=validation, words=words, seed=SEED, log=log)
+    teacher = stages.run("teacher", lambda: learn(Classifier(encoder, tokenizer), recipe=TEACHER))
+
+    def compare_layers() -> tuple[int, ...]:
+        candidates = itertools.combinations(range(encoder.config.num_hidden_layers), LAYERS)
+        smaller = partial(with_layers, teacher.model)
+        return least_missed_layers(teacher, validation[:500], smaller, list(candidates), log)
+
+    layers = stages.run("layers", compare_layers)
+    pieces = useful_pieces(tokenizer, [review.full_text for review in train], VOCABULARY_SIZE)
+    smaller = with_pieces(with_layers(teacher.model, layers), pieces)
+    start = Classifier(smaller, cut_tokenizer(tokenizer, pieces))
+    student = stages.run("student", lambda: learn(start, recipe=STUDENT, teacher=teacher))
+
+    calibrate(teacher, validation)
+    offsets, divisor = calibrate(student, validation)
+    checkpoint.store(student, arguments.output)
+    log(f"stored: class offsets {offsets}, temperature {divisor}")
     runs = stages.run("baselines", lambda: baseline.tune(train, validation, split.test, log))
-    best = max(runs, key=lambda run: selection_score(run.validation))
-    baselines = {"TF-IDF and logistic regression": best}
-    for aim, run in {
-        "macro-F1": max(runs, key=lambda run: run.validation.macro_f1),
-        "absolute error": min(runs, key=lambda run: run.validation.mean_absolute_error),
-    }.items():
-        if run is not best:
-            baselines[f"the same, tuned for {aim} alone"] = run
-
-    recipe = Recipe()
-    alike = [run for run in runs if run.setting.balance == recipe.balance]
-    setting = max(alike, key=lambda run: selection_score(run.validation)).setting
-    teacher = stages.run("teacher", lambda: baseline.out_of_fold(train, setting, 5, SEED, log))
-
-    texts = [review.full_text for review in train]
-    tokenizer = train_tokenizer(texts, VOCABULARY_SIZE, arguments.output)
-    config = bert_config(len(tokenizer))
-    encoder = stages.run(
-        "encoder",
-        lambda: pretrain(texts, tokenizer, config, epochs=PRETRAINING_EPOCHS, seed=SEED, log=log),
-    )
-
-    def classifier(seed: int) -> BertForSequenceClassification:
-        return finetune(
-            train, validation, tokenizer, encoder, recipe, seed=seed, log=log, teacher=teacher
-        )
-
-    candidates = {
-        f"seed {seed}": stages.run(f"classifier-{seed}", partial(classifier, seed))
-        for seed in FINETUNING_SEEDS
-    }
-    candidates["mean of their weights"] = mean_weights(list(candidates.values()))
-
-    truth = baseline.labels_of(validation)
-    best_score = -math.inf
-    for name, candidate in candidates.items():
-        probabilities = predict(candidate, tokenizer, [review.full_text for review in validation])
-        found = balance_bias(probabilities, truth)
-        measured = quality(truth, (np.log(probabilities) + found).argmax(axis=1))
-        log(f"{name}: offsets {found.round(2).tolist()} validation {measured.rounded()}")
-        if selection_score(measured) > best_score:
-            best_score = selection_score(measured)
-            chosen, model, offsets = name, candidate, found
-    with torch.no_grad():
-        model.classifier.bias.add_(torch.from_numpy(offsets).float())
-    checkpoint.store(model, arguments.output)
 
     made = {
         "minutes": round(sum(stages.seconds.values()) / 60, 1),
         "seconds_by_step": {name: round(seconds) for name, seconds in stages.seconds.items()},
-        "weights": chosen,
-        "class_offsets": offsets.round(2).tolist(),
+        "layers": layers,
+        "class_offsets": offsets,
+        "temperature": divisor,
     }
-    results = report.measure(arguments.output, split, baselines, made)
+    best = max(runs, key=lambda run: selection_score(run.validation))
+    results = evaluation.measure(arguments.output, teacher, split, best, made)
     card.RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     card.write(results, arguments.output)
     log("measured on held-out products: " + json.dumps(results["test"]["this checkpoint"]))

@@ -1,4 +1,4 @@
-"""TF-IDF with logistic regression: the baseline and a teacher of the checkpoint."""
+"""TF-IDF with logistic regression: the baseline of the checkpoint."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
 
 from training.data import STARS, Review
-from training.evaluation import Labels, Probabilities, Quality, quality
+from training.metrics import Labels, Probabilities, Quality, quality
 
-STRENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
-BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+STRENGTHS = (1.0, 2.0, 4.0)
+BALANCES = (0.5, 1.0)
 
 Log = Callable[[str], None]
 
@@ -95,25 +95,3 @@ def tune(
             log(f"baseline {setting} validation {run.validation.rounded()}")
             runs.append(run)
     return runs
-
-
-def out_of_fold(
-    train: Sequence[Review], setting: Setting, folds: int, seed: int, log: Log
-) -> Probabilities:
-    """Return class probabilities `(reviews, classes)` from models not trained on that product."""
-    groups = sorted({review.group for review in train})
-    fold_of = dict(
-        zip(groups, np.random.default_rng(seed).permutation(len(groups)) % folds, strict=True)
-    )
-    fold = np.array([fold_of[review.group] for review in train])
-    texts = np.array([review.full_text for review in train], dtype=object)
-    labels = labels_of(train)
-    answer = np.zeros((len(train), len(STARS)))
-    for index in range(folds):
-        vectors = features()
-        model = regression(labels[fold != index], setting).fit(
-            vectors.fit_transform(texts[fold != index]), labels[fold != index]
-        )
-        answer[fold == index] = model.predict_proba(vectors.transform(texts[fold == index]))
-        log(f"baseline out of fold {index + 1}/{folds}")
-    return answer

@@ -1,4 +1,4 @@
-"""Token ids in batches of similar length, at random positions."""
+"""Token ids in batches of similar length."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from training.vocabulary import MAX_TOKENS
 
 
 @dataclass(frozen=True)
@@ -17,19 +15,6 @@ class Batch:
     rows: list[int]
     input_ids: Tensor
     attention_mask: Tensor
-    position_ids: Tensor
-
-
-def positions(lengths: Sequence[int], width: int, generator: random.Random) -> Tensor:
-    """Return position ids `(texts, width)`: `[CLS]` at 0, the rest shifted right at random or not.
-
-    Reviews are short; shifting half of them trains the embeddings of positions up to 511.
-    """
-    lines = []
-    for length in lengths:
-        offset = generator.randint(0, MAX_TOKENS - length) if generator.random() < 0.5 else 0
-        lines.append([0, *(min(offset + index, MAX_TOKENS - 1) for index in range(1, width))])
-    return torch.tensor(lines)
 
 
 def batches(
@@ -37,8 +22,7 @@ def batches(
 ) -> Iterator[Batch]:
     """Cut examples into batches of about `tokens` tokens, padding included.
 
-    With a generator: random order of batches, texts of similar length, shifted positions. Without:
-    shortest first and plain positions, for measuring.
+    With a generator: random order of batches, texts of similar length. Without: shortest first.
     """
     order = list(range(len(examples)))
     jitter = [generator.uniform(0.0, 6.0) if generator else 0.0 for _ in order]
@@ -60,7 +44,4 @@ def batches(
         for line, row in enumerate(rows):
             input_ids[line, : lengths[line]] = torch.tensor(examples[row])
         mask = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
-        plain = torch.arange(width).expand(len(rows), width)
-        yield Batch(
-            rows, input_ids, mask, positions(lengths, width, generator) if generator else plain
-        )
+        yield Batch(rows, input_ids, mask)

@@ -1,6 +1,5 @@
-"""Fine-tunes the pretrained encoder on stars."""
+"""Fine-tunes an encoder on stars, with or without a teacher."""
 
-import copy
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,15 +8,13 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import BertForMaskedLM, BertForSequenceClassification, BertTokenizer
+from transformers import BertForSequenceClassification, BertTokenizer
 
+from training.augmentation import Words, view
 from training.baseline import class_weights, labels_of
 from training.batching import batches
-from training.data import STARS, Review, join
-from training.evaluation import Labels, Probabilities, quality, selection_score
-from training.pretraining import rate
-
-HEAD_SEED = 0
+from training.data import STARS, Review
+from training.metrics import Labels, Probabilities, quality, selection_score
 
 Log = Callable[[str], None]
 
@@ -27,34 +24,41 @@ class Recipe:
     """Hyperparameters of fine-tuning. The README lists the compared ones.
 
     `neighbour_share` is the share of a label's weight for the neighbouring stars, `teacher_share`
-    the teacher's share of the target, `replaced_share` the share of masked or swapped word pieces,
-    `balance` the power of the inverse class frequency that weighs an example.
+    the teacher's share of the target, `masked_share` the share of masked word pieces, `balance` the
+    power of the inverse class frequency that weighs an example, `averaging` the share of the mean
+    weights that stays at each step.
     """
 
-    epochs: int = 4
-    learning_rate: float = 5e-4
+    epochs: int
+    learning_rate: float
+    teacher_share: float = 0.0
     batch_tokens: int = 2048
+    max_tokens: int = 160
     balance: float = 0.5
     neighbour_share: float = 0.15
-    teacher_share: float = 0.4
-    replaced_share: float = 0.1
-    dropout: float = 0.1
-    averaging: float = 0.998
+    masked_share: float = 0.05
+    averaging: float = 0.995
 
 
-def view(review: Review, generator: random.Random) -> str:
-    """Return one view of a review: mostly whole, else its text, its title or a few sentences."""
-    fate = generator.random()
-    if fate < 0.6:
-        return review.full_text
-    if fate < 0.72:
-        return review.text
-    if fate < 0.84 and review.title:
-        return review.title
-    sentences = review.sentences
-    first = generator.randrange(len(sentences))
-    chosen = " ".join(sentences[first : first + generator.randint(1, 3)])
-    return join(review.title, chosen) if generator.random() < 0.3 else chosen
+@dataclass(frozen=True)
+class Classifier:
+    """A model and its tokenizer."""
+
+    model: BertForSequenceClassification
+    tokenizer: BertTokenizer
+
+    def predict(self, texts: Sequence[str]) -> Probabilities:
+        """Return class probabilities `(texts, classes)`; truncates texts at 512 tokens."""
+        self.model.eval()
+        examples = self.tokenizer(list(texts), truncation=True)["input_ids"]
+        answer = np.zeros((len(texts), len(STARS)))
+        with torch.inference_mode():
+            for batch in batches(examples, tokens=4096):
+                logits = self.model(
+                    batch.input_ids, attention_mask=batch.attention_mask
+                ).logits  # (texts, classes)
+                answer[batch.rows] = logits.softmax(dim=-1).numpy()
+        return answer
 
 
 def ordinal_targets(labels: Labels, neighbour_share: float) -> Probabilities:
@@ -67,148 +71,113 @@ def ordinal_targets(labels: Labels, neighbour_share: float) -> Probabilities:
     return answer
 
 
-def noise(
+def masked(
     input_ids: Tensor, tokenizer: BertTokenizer, share: float, generator: torch.Generator
 ) -> Tensor:
-    """Mask or swap a share of the pieces, half each; `(texts, tokens)` in and out.
+    """Mask a share of the pieces, so that single words matter less; `(texts, tokens)` in and out.
 
-    This noise makes the classifier depend less on single words.
+    It masks no special tokens.
     """
     special = torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids))
-    fate = torch.rand(input_ids.shape, generator=generator)
-    answer = input_ids.clone()
-    answer[(fate < share / 2) & ~special] = tokenizer.mask_token_id
-    swapped = (fate >= share / 2) & (fate < share) & ~special
-    answer[swapped] = torch.randint(5, len(tokenizer), (int(swapped.sum()),), generator=generator)
-    return answer
+    chosen = (torch.rand(input_ids.shape, generator=generator) < share) & ~special
+    return input_ids.masked_fill(chosen, tokenizer.mask_token_id)
 
 
-def predict(
-    model: BertForSequenceClassification, tokenizer: BertTokenizer, texts: Sequence[str]
-) -> Probabilities:
-    """Return class probabilities `(texts, classes)`; truncates texts at the tokenizer's limit."""
-    model.eval()
-    examples = tokenizer(list(texts), truncation=True)["input_ids"]
-    answer = np.zeros((len(texts), len(STARS)))
-    with torch.inference_mode():
-        for batch in batches(examples, tokens=8192):
-            logits = model(
-                batch.input_ids, attention_mask=batch.attention_mask
-            ).logits  # (texts, classes)
-            answer[batch.rows] = logits.softmax(dim=-1).numpy()
-    return answer
+def rate(progress: float, warmup: float = 0.06) -> float:
+    """Return the factor of the learning rate: linear warm-up, then linear decay to zero."""
+    return progress / warmup if progress < warmup else (1 - progress) / (1 - warmup)
 
 
 def finetune(
+    start: Classifier,
     train: Sequence[Review],
     validation: Sequence[Review],
-    tokenizer: BertTokenizer,
-    pretrained: BertForMaskedLM,
+    words: Words,
     recipe: Recipe,
     *,
     seed: int,
     log: Log,
-    teacher: Probabilities | None = None,
-) -> BertForSequenceClassification:
-    """Train a classifier on a copy of the pretrained encoder; return averaged weights.
+    teacher: Classifier | None = None,
+) -> Classifier:
+    """Train `start` in place and return it with the mean of its weights over the last steps.
 
-    `teacher` is `(len(train), classes)`, with the recipe's class balance. `seed` determines views,
-    order, noise and dropout; the new layers always start equal, so that runs can be averaged. The
-    log reports quality on the validation split, which training does not use.
+    The word embeddings stay as they are, so that words outside the reviews keep their relation to
+    those inside. The teacher scores the same views as the student reads. `seed` determines views,
+    order, masks and dropout. The log reports quality on validation, which training does not use.
     """
-    torch.manual_seed(HEAD_SEED)
-    config = copy.deepcopy(pretrained.config)
-    config.hidden_dropout_prob = recipe.dropout
-    model = BertForSequenceClassification(config)
-    model.bert.load_state_dict(pretrained.bert.state_dict(), strict=False)
+    model, tokenizer = start.model, start.tokenizer
     torch.manual_seed(seed)
+    model.bert.embeddings.word_embeddings.weight.requires_grad_(False)
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.averaging)
     )
+    averaged = Classifier(cast(BertForSequenceClassification, average.module), tokenizer)
 
     labels = labels_of(train)
-    targets = ordinal_targets(labels, recipe.neighbour_share)
-    if teacher is not None:
-        targets = (1 - recipe.teacher_share) * targets + recipe.teacher_share * teacher
+    exact = ordinal_targets(labels, recipe.neighbour_share)
     weight_of = class_weights(labels, recipe.balance)
     weights = torch.tensor([weight_of[int(label)] for label in labels], dtype=torch.float32)
-    wanted = torch.tensor(targets, dtype=torch.float32)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=0.01, fused=True)
 
     order, generator = random.Random(seed), torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=0.01, fused=True
-    )
     truth, texts = labels_of(validation), [review.full_text for review in validation]
     for epoch in range(recipe.epochs):
-        examples = tokenizer(
-            [view(review, order) for review in train], truncation=True, max_length=192
-        )["input_ids"]
+        views = [view(review, words, order) for review in train]
+        targets = exact
+        if teacher is not None:
+            share = recipe.teacher_share
+            targets = (1 - share) * exact + share * teacher.predict(views)
+        wanted = torch.tensor(targets, dtype=torch.float32)
+        examples = tokenizer(views, truncation=True, max_length=recipe.max_tokens)["input_ids"]
         deck = list(batches(examples, recipe.batch_tokens, order))
         model.train()
         total = 0.0
         for index, batch in enumerate(deck):
             progress = (epoch + index / len(deck)) / recipe.epochs
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * rate(
-                    int(progress * 10_000), 10_000, warmup=500
-                )
+                group["lr"] = recipe.learning_rate * rate(progress)
             logits = model(
-                noise(batch.input_ids, tokenizer, recipe.replaced_share, generator),
+                masked(batch.input_ids, tokenizer, recipe.masked_share, generator),
                 attention_mask=batch.attention_mask,
-                position_ids=batch.position_ids,
             ).logits  # (texts, classes)
             losses = -(wanted[batch.rows] * logits.log_softmax(dim=-1)).sum(dim=-1)  # (texts,)
             loss = (weights[batch.rows] * losses).mean()
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             average.update_parameters(model)
             total += loss.item()
-        averaged = cast(BertForSequenceClassification, average.module)
-        measured = quality(truth, predict(averaged, tokenizer, texts).argmax(axis=1))
+            if index % 50 == 49:
+                mean = total / (index + 1)
+                log(f"epoch {epoch + 1} batch {index + 1}/{len(deck)} loss {mean:.3f}")
+        measured = quality(truth, averaged.predict(texts).argmax(axis=1))
         log(
-            f"fine-tuning seed {seed} epoch {epoch + 1}/{recipe.epochs} "
-            f"loss {total / len(deck):.3f} validation {measured.rounded()} "
-            f"selection {selection_score(measured):.4f}"
+            f"epoch {epoch + 1}/{recipe.epochs} loss {total / len(deck):.3f} "
+            f"validation {measured.rounded()} selection {selection_score(measured):.4f}"
         )
-    average.module.eval()
-    return cast(BertForSequenceClassification, average.module)
+    averaged.model.eval()
+    return averaged
 
 
-def mean_weights(
-    models: Sequence[BertForSequenceClassification],
-) -> BertForSequenceClassification:
-    """Return a model with the mean of the models' weights; they must have started equal.
+def least_missed_layers(
+    classifier: Classifier,
+    validation: Sequence[Review],
+    smaller: Callable[[tuple[int, ...]], BertForSequenceClassification],
+    candidates: Sequence[tuple[int, ...]],
+    log: Log,
+) -> tuple[int, ...]:
+    """Return the candidate whose layers alone agree best with the whole classifier.
 
-    Wortsman et al. 2022, "Model soups".
+    `smaller` makes a model with only these layers. Agreement is the cross-entropy between both
+    predictions on the validation texts.
     """
-    answer = copy.deepcopy(models[0])
-    states = [model.state_dict() for model in models]
-    answer.load_state_dict(
-        {name: torch.stack([state[name] for state in states]).mean(dim=0) for name in states[0]}
-    )
-    return answer
-
-
-def balance_bias(probabilities: Probabilities, truth: Labels, step: float = 0.05) -> Probabilities:
-    """Return class offsets `(classes,)` for the logits, by hill climbing on the selection score.
-
-    Each step moves one class by one or four increments, at most 1 in total, while the score grows.
-    """
-    logits = np.log(probabilities)
-    offsets = np.zeros(len(STARS))
-
-    def score(candidate: Probabilities) -> float:
-        return selection_score(quality(truth, (logits + candidate).argmax(axis=1)))
-
-    best, grew = score(offsets), True
-    while grew:
-        grew = False
-        for label in range(len(STARS)):
-            for change in (-4 * step, -step, step, 4 * step):
-                candidate = offsets.copy()
-                candidate[label] += change
-                if abs(candidate[label]) <= 1.0 and (found := score(candidate)) > best + 1e-9:
-                    best, offsets, grew = found, candidate, True
-    return offsets
+    texts = [review.full_text for review in validation]
+    whole = classifier.predict(texts)
+    found: dict[tuple[int, ...], float] = {}
+    for kept in candidates:
+        predicted = Classifier(smaller(kept), classifier.tokenizer).predict(texts)
+        found[kept] = float(-(whole * np.log(predicted)).sum(axis=1).mean())
+        log(f"layers {kept}: cross-entropy {found[kept]:.4f}")
+    return min(found, key=lambda kept: found[kept])

@@ -1,52 +1,45 @@
-"""The checkpoint's own WordPiece vocabulary and tokenizer."""
+"""Cuts the pretrained vocabulary to what English reviews need."""
 
-import string
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
-from tokenizers import BertWordPieceTokenizer
-from tokenizers.normalizers import BertNormalizer
 from transformers import BertTokenizer
 
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-MAX_TOKENS = 512
 
+def useful_pieces(tokenizer: BertTokenizer, texts: Sequence[str], size: int) -> list[int]:
+    """Return `size` ids of word pieces, in rising order.
 
-def splits(character: str) -> bool:
-    """Whether BERT splits words at this character, so that no piece continues with it."""
-    return character in string.punctuation or unicodedata.category(character).startswith("P")
-
-
-def learn_pieces(texts: Sequence[str], size: int) -> list[str]:
-    """Return at most `size` lowercase word pieces in id order, the same for the same texts.
-
-    It passes single characters explicitly: otherwise the trainer numbers them in the order of a
-    hash table, and breaks ties between pieces by these numbers.
+    In this order until there are enough: special tokens; single ASCII characters, so that any
+    English word has pieces, and marks such as dashes and currency signs; pieces that occur at least
+    twice in the texts; ASCII pieces from the vocabulary's start, where the frequent ones are.
     """
-    normalizer = BertNormalizer(lowercase=True)
-    characters = sorted(set("".join(normalizer.normalize_str(text) for text in texts)) - {" "})
-    letters = [each for each in characters if each.isalnum()]
-    symbols = [each for each in characters if not each.isalnum() and not splits(each)]
-    following = [f"##{each}" for each in (*letters, *symbols)]
-    fixed = [*SPECIAL_TOKENS, *characters, *following]
-    learner = BertWordPieceTokenizer(lowercase=True)
-    learner.train_from_iterator(
-        texts, vocab_size=size, min_frequency=3, special_tokens=fixed, show_progress=False
-    )
-    ids = learner.get_vocab()
-    return sorted(ids, key=lambda piece: ids[piece])
+    ids = tokenizer.get_vocab()
+    pieces = sorted(ids.keys() - set(tokenizer.all_special_tokens), key=lambda piece: ids[piece])
+    counts: Counter[int] = Counter()
+    for row in tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]:
+        counts.update(row)
+    kept = [
+        *sorted(tokenizer.all_special_ids),
+        *(ids[piece] for piece in pieces if _is_character(piece)),
+        *(index for index, times in counts.most_common() if times >= 2),
+        *(ids[piece] for piece in pieces if piece.isascii() and not piece.startswith("[unused")),
+    ]
+    return sorted(list(dict.fromkeys(kept))[:size])
 
 
-def train_tokenizer(texts: Sequence[str], size: int, folder: Path) -> BertTokenizer:
-    """Learn a vocabulary and write the tokenizer's files into `folder`."""
-    pieces = learn_pieces(texts, size)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
-    tokenizer = BertTokenizer(
+def _is_character(piece: str) -> bool:
+    character = piece.removeprefix("##")
+    if len(character) != 1:
+        return False
+    return character.isascii() or unicodedata.category(character)[0] == "P" or character in "€£¥°"
+
+
+def cut_tokenizer(tokenizer: BertTokenizer, kept: Sequence[int]) -> BertTokenizer:
+    """Return a tokenizer that has only the pieces `kept`; ids are their positions."""
+    pieces = tokenizer.convert_ids_to_tokens(list(kept))
+    return BertTokenizer(
         vocab={piece: index for index, piece in enumerate(pieces)},
         do_lower_case=True,
-        model_max_length=MAX_TOKENS,
+        model_max_length=tokenizer.model_max_length,
     )
-    tokenizer.save_pretrained(folder)
-    return tokenizer

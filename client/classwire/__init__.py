@@ -13,12 +13,12 @@ The package loads each name at its first use, so importing `classwire.errors` or
 `classwire.contract` loads no gRPC.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from ._version import __version__
 
+TYPE_CHECKING = False  # for type checkers it is True; importing typing takes milliseconds
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._drop_ins.cross_encoder import CrossEncoder
     from ._drop_ins.pipeline import TextClassificationPipeline, pipeline
     from ._drop_ins.zero_shot_pipeline import ZeroShotClassificationPipeline
@@ -173,10 +173,12 @@ _MODULES = {
 """Where each public name is defined."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name], __name__), name)
+    value = getattr(import_module(_MODULES[name], __name__), name)
     globals()[name] = value  # the next use does not come here
     return value
 

@@ -9,8 +9,8 @@ import torch
 from .encoding import Json
 
 MEAN_LOGITS, MAX_SCORE = "WINDOW_AGGREGATION_MEAN_LOGITS", "WINDOW_AGGREGATION_MAX_SCORE"
-LEAST_DISTANCE = 1e-4
-"""Least difference that may decide an expected value."""
+LEAST_SHARE, LEAST_DISTANCE = 1e-3, 2e-6
+"""Least difference that may decide an expected value, as a share of the larger one and at all."""
 DIGITS = 7
 
 
@@ -77,5 +77,5 @@ def number(value: float) -> float:
 
 
 def _tell_apart(one: float, other: float) -> None:
-    if one != other and abs(one - other) < LEAST_DISTANCE:
+    if one != other and math.isclose(one, other, rel_tol=LEAST_SHARE, abs_tol=LEAST_DISTANCE):
         raise ValueError(f"{one} and {other} are too close: rounding would decide their order")

@@ -20,7 +20,7 @@ REVIEW = (
     "We loved the caf\u00e9 \U0001f600: the coffee was excellent, the cake was fresh and the staff "
     "could not have been kinder. I would have given it five stars. Then we asked for the bill. It "
     "took forty minutes, it was wrong twice, and the manager shouted at us in front of everyone. "
-    "A terrible end. We will never come back, and I want my money back!"
+    "A terrible evening. We will never come back, and I want my money back!"
 )
 """A text whose parts differ, with characters of several bytes; the example programs read it."""
 NO_ROOM = Problem(

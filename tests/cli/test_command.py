@@ -251,6 +251,19 @@ def test_ctrl_c_during_the_imports_is_one_line(
     assert capsys.readouterr() == ("", "classwire: interrupted\n")
 
 
+def test_nothing_is_imported_before_ctrl_c_is_handled() -> None:
+    """Before `main` Python imports only the package, which imports nothing else: Ctrl-C in an
+    import there would print a traceback.
+    """
+    program = (
+        "import sys\nbefore = set(sys.modules)\nimport classwire.__main__\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert done.stdout.split() == ["classwire", "classwire.__main__", "classwire._version"]
+
+
 def test_both_ways_to_start_the_command_are_one() -> None:
     """The script that pip installs calls the same function as `python -m classwire`."""
     project = tomllib.loads(Path("client/pyproject.toml").read_text(encoding="utf-8"))

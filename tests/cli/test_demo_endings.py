@@ -1,4 +1,4 @@
-"""`classwire demo` that Ctrl-C or SIGTERM ends: nothing is left behind."""
+"""`classwire demo` that a signal ends: nothing is left behind."""
 
 import re
 import signal
@@ -94,6 +94,20 @@ def test_other_signals_stop_the_demo_and_its_server(spawn: Spawn, number: signal
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (128 + number, b"")
     assert eventually(lambda: processes_marked(number.name) == [])
+
+
+@pytest.mark.parametrize("moment", ["Starting a server", "500 reviews by one stream"])
+def test_the_server_ends_with_the_demo(spawn: Spawn, moment: str) -> None:
+    """However the demo's process ends, its server and the model's process end after it."""
+    mark = f"killed: {moment}"
+    with spawn("demo", **{MARK: mark}) as process:
+        assert process.stdout
+        while not process.stdout.readline().startswith(moment.encode()):
+            pass
+        assert eventually(lambda: children(process.pid) != [], 60)
+        process.kill()
+        process.communicate(timeout=60)
+    assert eventually(lambda: processes_marked(mark) == [], 60)
 
 
 def test_nohup() -> None:

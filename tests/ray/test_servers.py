@@ -36,7 +36,7 @@ def address() -> Iterator[str]:
 
 def servers() -> list[int]:
     """Return the processes of the servers."""
-    return named(descendants(os.getpid()), "-m classwire_server.ray.child")
+    return named(descendants(os.getpid()), "-m classwire_server.cli.child")
 
 
 def ray_command(address: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -89,7 +89,7 @@ def test_a_server_ends_with_its_replica(address: str) -> None:
     """When the process of a replica is killed, its server ends too, and both are replaced."""
     before = set(targets() or ())
     replicas = named(descendants(os.getpid()), "ray::ServeReplica:classwire:Servers")
-    child = named(descendants(replicas[0]), "-m classwire_server.ray.child")[0]
+    child = named(descendants(replicas[0]), "-m classwire_server.cli.child")[0]
     os.kill(replicas[0], signal.SIGKILL)
     assert eventually(lambda: is_gone(child), PATIENCE_S)
     assert eventually(

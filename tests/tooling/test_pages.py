@@ -1,13 +1,17 @@
 """The documentation shows files in their current state."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from conformance.examples import answers
+from conformance.generation.document import VECTORS
 from scripts.notebook_page import markdown
 from scripts.pages import END, filled, stale
 
+ROOT = Path(__file__).parents[2]
 PROGRAM = 'print("a", "b")  # <!-- nothing -->\n'
 PAGE = f"# A page\n\nBefore.\n\n<!-- file: examples/a.py -->\n{END}\n\nAfter.\n"
 SHOWN = f"<!-- file: examples/a.py -->\n\n```python\n{PROGRAM}```\n\n{END}\n\nAfter.\n"
@@ -42,6 +46,18 @@ def root(tmp_path: Path) -> Path:
 def test_pages_show_their_files() -> None:
     """Every file block in README.md and docs/ equals the file that it names."""
     assert [str(path) for path, _ in stale()] == [], "run: python -m scripts.pages"
+
+
+def test_pages_show_todays_scores() -> None:
+    """What a page says that example programs print has the score that transformers computes."""
+    _, (label, score) = next(iter(answers(json.loads(VECTORS.read_text(encoding="utf-8"))).items()))
+    pages = [ROOT / "examples" / "README.md", *(ROOT / "docs").rglob("*.md")]
+    printed = {
+        found: page.name
+        for page in pages
+        for found in re.findall(r"`(\d stars? 0\.\d{4})`", page.read_text(encoding="utf-8"))
+    }
+    assert printed.keys() == {f"{label} {score}"}, printed
 
 
 def test_a_block_is_filled_with_its_file(root: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,22 @@ import pytest
 import transformers
 
 from classwire import Classification, Client
+from classwire_server.config.server_config import ServerConfig
+from classwire_server.server import Server
+from tests.conftest import launch_forked
 from training import card
 from training.data import Review, load_reviews, split_by_group
-from training.evaluation import Quality, quality
-from training.report import SENTENCES
+from training.evaluation import INT8, OURS, SENTENCES, TEACHER, load_sentences
+from training.metrics import Quality, quality
 
 DATA = os.environ.get("CLASSWIRE_TRAINING_DATA", "")
 RESULTS: dict[str, Any] = json.loads(card.RESULTS.read_text(encoding="utf-8"))
-OURS = "this checkpoint"
 
 
 @pytest.fixture(scope="module")
 def sentences() -> list[dict[str, Any]]:
     """Return the sentences on other topics."""
-    return [json.loads(line) for line in SENTENCES.read_text(encoding="utf-8").splitlines()]
+    return load_sentences()
 
 
 def _measured(target: str, texts: list[str], stars: list[int]) -> Quality:
@@ -41,7 +44,7 @@ def _measured(target: str, texts: list[str], stars: list[int]) -> Quality:
 def test_the_folder(embedded_folder: Path) -> None:
     """The checkpoint is a small, complete BERT with the reference checkpoint's labels."""
     size_bytes = sum(file.stat().st_size for file in embedded_folder.iterdir())
-    assert size_bytes <= 6_000_000
+    assert size_bytes <= 25_000_000
     model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
         embedded_folder, output_loading_info=True
     )
@@ -52,19 +55,12 @@ def test_the_folder(embedded_folder: Path) -> None:
 
 
 def test_the_sentences(sentences: list[dict[str, Any]]) -> None:
-    """There are 60 sentences, 12 for each number of stars, on six topics, without duplicates."""
-    assert len({row["text"] for row in sentences}) == 60
-    assert set(Counter(row["stars"] for row in sentences).values()) == {12}
-    assert set(Counter(row["topic"] for row in sentences).values()) == {10}
-
-
-def test_more_sentences(sentences: list[dict[str, Any]]) -> None:
-    """140 further sentences: four for each number of stars on each of seven topics, all new."""
-    file = SENTENCES.with_name("more_sentences.jsonl")
-    more = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    assert set(Counter((row["topic"], row["stars"]) for row in more).values()) == {4}
-    assert len({row["topic"] for row in more}) == 7
-    assert len({row["text"] for row in sentences + more}) == 200
+    """There are 200 different ones: 60 on six topics, and 140 on these and a seventh."""
+    assert len({row["text"] for row in sentences}) == 200
+    counts = [Counter((row["topic"], row["stars"]) for row in sentences[:60])]
+    counts += [Counter((row["topic"], row["stars"]) for row in sentences[60:])]
+    assert [(len(each), set(each.values())) for each in counts] == [(30, {2}), (35, {4})]
+    assert len(SENTENCES) == 2
 
 
 def test_the_card_states_the_results(embedded_folder: Path, tmp_path: Path) -> None:
@@ -76,28 +72,51 @@ def test_the_card_states_the_results(embedded_folder: Path, tmp_path: Path) -> N
 
 
 def test_the_results_beat_the_baselines() -> None:
-    """On test products, macro-F1 and absolute error are at least as good as each baseline's."""
+    """On test products it is better than TF-IDF and than the majority class, exactly and nearly."""
     ours = RESULTS["test"][OURS]
-    for name, theirs in RESULTS["test"].items():
-        if name != OURS:
-            assert ours["macro_f1"] >= theirs["macro_f1"], name
-            assert ours["mean_absolute_error"] <= theirs["mean_absolute_error"], name
+    others = RESULTS["test"].keys() - {OURS, INT8, TEACHER}
+    assert len(others) == 2
+    for name in others:
+        theirs = RESULTS["test"][name]
+        assert ours["macro_f1"] >= theirs["macro_f1"], name
+        assert ours["mean_absolute_error"] <= theirs["mean_absolute_error"], name
+
+
+def test_int8_loses_at_most_a_third_of_a_point() -> None:
+    """On test products, int8 is exact and nearly exact as often as float32, less 0.3 points."""
+    ours, int8 = RESULTS["test"][OURS], RESULTS["test"][INT8]
+    for name in ("accuracy", "off_by_one"):
+        assert int8[name] >= ours[name] - 0.003
+
+
+@pytest.fixture(scope="module", params=["float32", "int8"])
+def served(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, float]]:
+    """Yield a server's address, its row of the card, and how far its shares may be from that.
+
+    Products in int8 are rounded differently on other processors.
+    """
+    config = ServerConfig(port=0, precision=request.param)
+    with Server(config, launch_forked) as server:
+        yield server.target, *((OURS, 0.0) if request.param == "float32" else (INT8, 0.01))
 
 
 def test_the_figures_on_sentences_equal_the_cards(
-    target: str, sentences: list[dict[str, Any]]
+    served: tuple[str, str, float], sentences: list[dict[str, Any]]
 ) -> None:
     """Measured over the wire, the figures on the sentences equal the card's."""
+    target, name, tolerance = served
     texts, stars = [row["text"] for row in sentences], [row["stars"] for row in sentences]
-    assert _measured(target, texts, stars).rounded() == RESULTS["sentences"]["all"]
+    expected = pytest.approx(RESULTS["sentences"][name]["all"], abs=tolerance)
+    assert _measured(target, texts, stars).rounded() == expected
 
 
 @pytest.mark.skipif(not DATA, reason="CLASSWIRE_TRAINING_DATA names no folder of the data")
-def test_the_figures_on_test_products_equal_the_cards(target: str) -> None:
+def test_the_figures_on_test_products_equal_the_cards(served: tuple[str, str, float]) -> None:
     """Measured over the wire, the figures on the test products equal the card's."""
+    target, name, tolerance = served
     test = split_by_group(load_reviews(Path(DATA))).test
     measured = _measured(target, [r.full_text for r in test], [r.stars for r in test])
-    assert measured.rounded() == RESULTS["test"][OURS]
+    assert measured.rounded() == pytest.approx(RESULTS["test"][name], abs=tolerance)
 
 
 def test_no_product_stands_in_two_sets() -> None:

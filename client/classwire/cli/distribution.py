@@ -13,9 +13,9 @@ from .failures import WrongUse
 from .output_options import OutputOptions
 
 if TYPE_CHECKING:
-    from .ordering import EmitScored
     from .outputs import Scored
     from .rows import Row
+    from .scoring import EmitScored
 
 distribution_option = click.option(
     "--distribution",

@@ -4,17 +4,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from typing import Any, TypeAlias
+from typing import Any
 
 from classwire import ClasswireError, Client, Outcome, StreamItem
 
-from .outputs import Scored
 from .rows import Row
 
 Emit = Callable[[Row, Outcome], None]
-EmitScored: TypeAlias = Callable[[Row, Scored], None]
-Run: TypeAlias = Callable[[Client, Iterator[Row], EmitScored], int]
-"""Scores rows, hands each outcome to the function in order, and returns the number of errors."""
 
 _HELD_ROWS = 4096
 

@@ -30,7 +30,7 @@ class ServerProcess:
         reader, self._writer = os.pipe()
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", f"{__package__}.child", str(reader)),
+                *(sys.executable, "-m", "classwire_server.cli.child", str(reader)),
                 *arguments,
                 *("--host", host, "--port", "0", "--unix-socket", str(socket)),
                 *("--metrics-host", "127.0.0.1", "--metrics-port", "0"),

@@ -38,6 +38,6 @@ def _raylet_with_server() -> int:
     """Return the process of a node that has a server, but not Ray Serve's controller."""
     for raylet in named(children(os.getpid()), "raylet/raylet "):
         below = descendants(raylet)
-        if named(below, "classwire_server.ray.child") and not named(below, "ServeController"):
+        if named(below, "-m classwire_server.cli.child") and not named(below, "ServeController"):
             return raylet
     raise AssertionError("no node has a server")

@@ -157,6 +157,58 @@ def test_parts_that_cannot_be_written(
     assert ended.err.startswith("stopped after 0 rows, ")
 
 
+@pytest.mark.parametrize("option", [[], ["--resume"], ["--force"]], ids=" ".join)
+@pytest.mark.parametrize("name", ["notes.txt", "000000", "0000", "000001/notes.txt"])
+def test_a_folder_of_another_program_is_kept(
+    classwire: Run,
+    tmp_path: Path,
+    unanswered_target: str,
+    name: str,
+    option: list[str],
+) -> None:
+    """A folder with the name of the parts that has anything else is an error before a call, and
+    stays as it is.
+    """
+    saved(tmp_path / "in.parquet", pa.table({"t": TEXTS}))
+    mine = tmp_path / "out.parquet.parts" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("precious")
+    files = ["--file", str(tmp_path / "in.parquet"), "--output", str(tmp_path / "out.parquet")]
+    command = ["classify", "--target", unanswered_target, *files, "--column", "t"]
+    ended = classwire(*command, *option)
+    assert (ended.code, mine.read_text()) == (2, "precious")
+    assert "is none of the command's parts; move it to another folder" in ended.complaint
+
+
+def test_parquet_of_another_program_is_no_part(
+    classwire: Run, tmp_path: Path, unanswered_target: str
+) -> None:
+    """A file with a part's name that another program wrote is kept."""
+    saved(tmp_path / "in.parquet", pa.table({"t": TEXTS}))
+    mine = saved(tmp_path / "out.parquet.parts" / "000000", pa.table({"t": ["precious"]}))
+    files = ["--file", str(tmp_path / "in.parquet"), "--output", str(tmp_path / "out.parquet")]
+    command = ["classify", "--target", unanswered_target, *files, "--column", "t", "--force"]
+    assert classwire(*command).code == 2
+    assert rows(mine) == [{"t": "precious"}]
+
+
+def test_what_another_program_adds_during_the_run_is_kept(
+    classwire: Run, tmp_path: Path, whole: list[dict[str, Any]]
+) -> None:
+    """A run ends well if its folder of parts gets another file, and leaves only that."""
+    parts = tmp_path / "out.parquet.parts"
+
+    def answer(text: str, pair: str | None) -> dict[str, float]:
+        if text == "eeeee":
+            (parts / "notes.txt").write_text("precious")
+        return by_length(text, pair)
+
+    with FakeServer(answer, max_items_per_message=1) as server:
+        assert classwire(*command(server, tmp_path)).code == 1
+    assert rows(tmp_path / "out.parquet") == whole
+    assert [path.name for path in parts.iterdir()] == ["notes.txt"]
+
+
 @pytest.mark.parametrize("size", [0, 4, 200, -1])
 def test_a_part_that_is_cut_is_written_again(
     classwire: Run, tmp_path: Path, whole: list[dict[str, Any]], size: int

@@ -10,7 +10,7 @@ from classwire.cli.row_options import STANDARD
 from classwire.cli.rows import Columns, InputFile
 from classwire.cli.rows.parquet import RowGroups
 
-from .parts import parts_folder
+from .parts import parts_folder, strangers
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,13 @@ def files_of(source: InputFile, target: OutputFile) -> list[ScoredFile]:
 
 
 def check_output(file: ScoredFile, target: OutputFile, names: Iterable[str]) -> None:
-    """Raise WrongUse if the output is there and may not be, or a name of `names` is taken."""
+    """Raise WrongUse if the output is there and may not be, a name of `names` is taken, or the
+    folder of the parts has a file of another program.
+    """
     if file.output.exists() and file.output.samefile(file.source):
         raise WrongUse(f"{file.output} is the file to read")
+    for path in strangers(file.output):
+        raise WrongUse(f"{path} is none of the command's parts; move it to another folder")
     if file.has_output and not target.force and not target.resume:
         raise WrongUse(f"{file.output} exists; --resume continues it, --force overwrites it")
     with file.open() as groups:

@@ -3,11 +3,11 @@
 import hashlib
 import json
 import os
-import shutil
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -15,19 +15,19 @@ from pyarrow import parquet
 
 from classwire import Model
 from classwire.cli.failures import Failure, WrongUse
+from classwire.cli.locking import lock
 from classwire.cli.resumption import Written, foreign
 from classwire.cli.rows.parquet import RowGroups
 
 from .results import ResultColumns
 
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 _KEY = b"classwire"
 """Key of the origin in the metadata of a file of results."""
+_WHOLE = "whole"
+"""Name of the file that becomes the output."""
+_NAME = re.compile(rf"\d{{6,}}|{_WHOLE}")
+_MAGIC = b"PAR1"
+"""What every file of Parquet begins with."""
 
 
 def origin_of(source: Path, model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,6 +48,12 @@ def origin_of(source: Path, model: Model, settings: Mapping[str, Any]) -> dict[s
 def parts_folder(output: Path) -> Path:
     """Return the folder of an output's parts, which is next to it."""
     return output.with_name(f"{output.name}.parts")
+
+
+def strangers(output: Path) -> list[Path]:
+    """Return what lies in the folder of an output's parts, and is no part."""
+    folder = parts_folder(output)
+    return [path for path in folder.iterdir() if not _is_part(path)] if folder.is_dir() else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +113,14 @@ class Parts:
         """
         while self._lock is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if fcntl is None:
+            if os.name == "nt":  # it opens no folder
                 return
             self._lock = os.open(self._folder, os.O_RDONLY)
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                lock(self._lock, self._output)
+            except Failure:
                 self.close()
-                raise Failure(f"another run writes {self._output}") from None
-            except OSError:  # a file system without locks
-                return
+                raise
             if not self._folder.exists():  # another run has just removed it
                 self.close()
 
@@ -129,19 +133,19 @@ class Parts:
     def finish(self) -> None:
         """Make the parts one file, the output, and remove them. Holds a row group in memory."""
         self.begin()
-        whole = self._folder / "whole"
+        whole = self._folder / _WHOLE
         with parquet.ParquetWriter(whole, self._schema) as writer:
             for group, size in enumerate(self._groups.sizes):
                 with parquet.ParquetFile(self._part(group)) as part:
                     writer.write_table(part.read(), row_group_size=size)
         os.replace(whole, self._output)
-        shutil.rmtree(self._folder)
+        self._remove()
 
     def discard(self) -> None:
         """Remove what earlier runs left, except the output."""
         if self._folder.is_dir():
             self.begin()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._remove()
             self.close()
 
     def close(self) -> None:
@@ -152,6 +156,14 @@ class Parts:
 
     def _part(self, group: int) -> Path:
         return self._folder / f"{group:06}"
+
+    def _remove(self) -> None:
+        """Remove the parts, and their folder if it has nothing else."""
+        for path in self._folder.iterdir():
+            if _is_part(path):
+                path.unlink()
+        with suppress(OSError):
+            self._folder.rmdir()
 
     def _errors(self, path: Path, rows: int) -> int | None:
         """The number of errors in a file of results; None for a file that is incomplete."""
@@ -178,6 +190,17 @@ class Parts:
         else:
             why = f"it has another {different[0].replace('_', ' ')}"
         return foreign(self._output, why)
+
+
+def _is_part(path: Path) -> bool:
+    """Whether a file has the name of a part, and is a file of results or how one begins."""
+    if not (_NAME.fullmatch(path.name) and path.is_file()):
+        return False
+    try:
+        return _KEY in (parquet.read_schema(path).metadata or {})
+    except (pa.ArrowException, OSError):  # a killed run left it incomplete
+        with path.open("rb") as file:
+            return _MAGIC.startswith(file.read(len(_MAGIC)))
 
 
 def _origin_in(schema: pa.Schema) -> Mapping[str, Any]:

@@ -1,9 +1,8 @@
 """Files and folders of Parquet: rows in, the same rows with results out."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,27 +11,17 @@ import pyarrow as pa
 from classwire import Client, Model
 from classwire.cli.connection import Connection
 from classwire.cli.failures import terminating
-from classwire.cli.ordering import Run
 from classwire.cli.outputs import OutputFile, Scored
 from classwire.cli.progress import FileProgress
 from classwire.cli.resumption import Written
 from classwire.cli.rows import InputFile, Row
 from classwire.cli.rows.parquet import RowGroups
+from classwire.cli.scoring import Scoring
 from classwire.cli.waiting import on_wait
 
 from .files import ScoredFile, check_output, files_of
 from .parts import Begun, Parts, origin_of
 from .results import ResultColumns, Results
-
-
-@dataclass(frozen=True, slots=True)
-class Scoring:
-    """How a command scores rows, and what it writes of the results."""
-
-    run: Run
-    columns: ResultColumns
-    settings: Mapping[str, Any]
-    """What the scores depend on, besides the model and the input."""
 
 
 def score_parquet(
@@ -43,12 +32,17 @@ def score_parquet(
     With `resume`, it keeps the row groups that have results, and counts their errors too. Raises
     WrongUse before it writes anything if a file, a column or an output is wrong.
     """
+    columns = ResultColumns(
+        "index" if scoring.labels else "label_id",
+        target.prefix,
+        has_windows=scoring.options.get("include_windows", False),
+    )
     files = files_of(source, target)
     for file in files:
-        check_output(file, target, scoring.columns.schema.names)
+        check_output(file, target, columns.schema.names)
     with terminating(), connection.open(patience_s=connection.item_timeout_s) as client:
         model = client.model(connection.model)
-        jobs = [_Job(file, model, scoring) for file in files]
+        jobs = [_Job(file, model, scoring, columns) for file in files]
         begun = [job.begun() if target.resume else Begun() for job in jobs]
         written = _together(each.written for each in begun)
         size_bytes = sum(file.size_bytes for file in files)
@@ -76,10 +70,13 @@ def _together(each_written: Iterator[Written]) -> Written:
 class _Job:
     """The scoring of one file."""
 
-    def __init__(self, file: ScoredFile, model: Model, scoring: Scoring) -> None:
+    def __init__(
+        self, file: ScoredFile, model: Model, scoring: Scoring, columns: ResultColumns
+    ) -> None:
         self._file = file
         self._model = model
         self._scoring = scoring
+        self._columns = columns
 
     def begun(self) -> Begun:
         """What earlier runs left of it."""
@@ -99,7 +96,7 @@ class _Job:
             def rows() -> Iterator[Row]:
                 for group in range(begun, len(groups.sizes)):
                     table = groups.table(group)
-                    current.append((group, table, Results(self._scoring.columns)))
+                    current.append((group, table, Results(self._columns)))
                     yield from groups.rows_of(group, table)
 
             def emit(row: Row, outcome: Scored) -> None:
@@ -119,7 +116,7 @@ class _Job:
             return errors
 
     def _parts(self, groups: RowGroups) -> Parts:
-        return Parts(self._file.output, groups, self._origin, self._scoring.columns)
+        return Parts(self._file.output, groups, self._origin, self._columns)
 
     @cached_property
     def _origin(self) -> dict[str, Any]:
@@ -127,8 +124,9 @@ class _Job:
         settings = {
             "column": columns.text,
             "pair_column": columns.pair,
-            "prefix": self._scoring.columns.prefix,
-            **self._scoring.settings,
+            "prefix": self._columns.prefix,
+            "labels": self._scoring.labels or None,
+            **self._scoring.options,
         }
         del settings["priority"]  # changes when a text is scored, but no score
         return origin_of(self._file.source, self._model, settings)

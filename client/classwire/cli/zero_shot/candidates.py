@@ -19,12 +19,11 @@ from classwire._calls.concurrent import mapped
 from classwire.cli.connection import Connection
 from classwire.cli.failures import WrongUse, described
 from classwire.cli.files import score_file
-from classwire.cli.ordering import EmitScored
 from classwire.cli.outputs import OutputFile
 from classwire.cli.records import full_record, json_line, print_line
 from classwire.cli.rendering import console, heading, print_lines, score_lines
 from classwire.cli.rows import InputFile, Row
-from classwire.cli.rows.parquet import pyarrow_or_fail
+from classwire.cli.scoring import EmitScored, Scoring
 
 _OF_THE_TEXT = (Reason.TOO_MANY_TOKENS, Reason.TOO_MANY_ITEMS)
 """Reasons that are about the text, whatever field they name: a long text has many windows."""
@@ -110,14 +109,5 @@ def zero_shot_file(
             errors += isinstance(outcome, ClasswireError)
         return errors
 
-    if target.is_parquet(source):
-        pyarrow_or_fail()
-        from classwire.cli.parquet.results import ResultColumns
-        from classwire.cli.parquet.run import Scoring, score_parquet
-
-        settings = {"labels": candidates.labels, **candidates.options}
-        columns = ResultColumns("index", target.prefix)
-        return score_parquet(connection, source, target, Scoring(run, columns, settings))
-    only_best = candidates.options.get("top_k") == 1
-    format = target.format(source.columns, only_best=only_best, labels=candidates.labels)
-    return score_file(connection, source, target, format, run)
+    scoring = Scoring(run, candidates.options, candidates.labels)
+    return score_file(connection, source, target, scoring)

@@ -11,7 +11,9 @@ from types import TracebackType
 from typing import IO, Self
 
 from classwire.cli.failures import Failure, one_line, uninterrupted
+from classwire_server.cli import child
 
+STANDARD_INPUT = 0
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 
@@ -20,8 +22,8 @@ class LocalServer:
     """Starts on entry and waits until it listens; on exit sends SIGTERM and waits.
 
     Raises Failure with the server's last log line if it does not start, or does not stop cleanly.
-    However the block ends, the server and its models' processes have ended then. For the main
-    thread.
+    However the block ends, the server and its models' processes have ended then. If this process
+    ends in the block, for any reason, the server ends after it. For the main thread.
     """
 
     def __init__(self, device: str) -> None:
@@ -29,7 +31,7 @@ class LocalServer:
         """Address of the server, once it listens."""
         self.exit_code: int | None = None
         """Exit code of the process, once it has ended."""
-        self._command = [sys.executable, "-m", "classwire", "serve"]
+        self._command = [sys.executable, "-m", child.__name__, str(STANDARD_INPUT)]
         self._command += ["--host", "127.0.0.1", "--port", "0"]
         self._command += ["--device", device] if device else []
         self._process: subprocess.Popen[bytes] | None = None
@@ -41,7 +43,7 @@ class LocalServer:
                 self._process = subprocess.Popen(
                     self._command,
                     bufsize=0,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,  # closes when this process ends
                     stdout=subprocess.PIPE,
                     stderr=self._log,
                     start_new_session=True,  # keeps Ctrl-C from the server: `_stop` ends it
@@ -105,5 +107,6 @@ class LocalServer:
             self.exit_code = process.wait()
             with suppress(OSError):  # none is left
                 os.killpg(process.pid, signal.SIGKILL)
-            if process.stdout is not None:
-                process.stdout.close()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()

@@ -19,7 +19,7 @@ from .stream import ReviewStream
 REFERENCE_TEXT = "I really love this book"
 BATCH = (
     "The fabric is soft, and it fits perfectly.",
-    "Fell apart in the first wash. I want my money back!",
+    "Awful. It fell apart in the first wash.",
     "   ",
 )
 LONG_TEXT = Path(__file__).with_name("coat.txt")
