@@ -99,10 +99,10 @@ reference: setup ## Compare with nlptown's published outputs (weights in CLASSWI
 	@CLASSWIRE_NLPTOWN_WEIGHTS="$(CLASSWIRE_NLPTOWN_WEIGHTS)" \
 		$(BIN)/python -m pytest tests/parity/test_golden.py $(ARGS)
 
-bench: envoy ## Measure engines and servers against the targets (ARGS=--short: a shorter run)
+bench: envoy ray ## Measure engines and servers against the targets (ARGS=--short: a shorter run)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: setup ## Test servers under load, faults and malformed messages (ARGS: names of trials, --short)
+chaos: envoy ray ## Test servers under load, faults and malformed messages (ARGS: names of trials, --short)
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 compat: setup ## Serve every model type of transformers and compare scores (ARGS: --precisions, --only TYPE)

@@ -23,11 +23,12 @@ from .machine import machine
 from .peers import tables as comparison
 from .plan import FULL, SHORT
 from .progress import progress
+from .ray import tables as ray
 from .suite import Suite
 
 PARTS = (
     *("engines", "served", "windows", "interference", "memory", "start", "lone"),
-    *("fleet", "accuracy", "peers"),
+    *("fleet", "ray", "accuracy", "peers"),
 )
 SHORT_PARTS = ("engines", "served", "windows", "interference", "start", "fleet")
 
@@ -78,6 +79,8 @@ def main() -> None:
     print(tables.page(result))
     if "fleet" in result:
         print(f"## Replicas behind Envoy\n\n{fleet.page(result)}\n")
+    if "ray" in result:
+        print(f"## Ray Data\n\n{ray.page(result)}\n")
     if "peers" in result:
         print(f"## Compared with other engines\n\n{comparison.page(result)}")
 

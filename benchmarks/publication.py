@@ -4,7 +4,7 @@
 
 A result writes the sections that it has figures for, and leaves the others: the benchmark; without
 the engines, starts, memory, and a call on an idle server; the comparison with other engines;
-replicas behind Envoy.
+replicas behind Envoy; Ray Data.
 """
 
 import argparse
@@ -18,11 +18,13 @@ from scripts.pages import between
 from . import charts, tables
 from .fleet import tables as fleet
 from .peers import tables as comparison
+from .ray import tables as ray
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "project" / "benchmarks.md"
 FLEET_PAGE = ROOT / "docs" / "guides" / "fleet.md"
+RAY_PAGE = ROOT / "docs" / "guides" / "ray.md"
 SERVERS_BEGIN = "<!-- servers: written by benchmarks.publication -->"
 SERVERS_END = "<!-- /servers -->"
 SERVERS = ("memory", "start", "lone", "windows")
@@ -30,6 +32,7 @@ SERVERS = ("memory", "start", "lone", "windows")
 BEGIN, END = "<!-- benchmark: written by benchmarks.publication -->", "<!-- /benchmark -->"
 PEERS_BEGIN, PEERS_END = "<!-- peers: written by benchmarks.publication -->", "<!-- /peers -->"
 FLEET_BEGIN, FLEET_END = "<!-- fleet: written by benchmarks.publication -->", "<!-- /fleet -->"
+RAY_BEGIN, RAY_END = "<!-- ray: written by benchmarks.publication -->", "<!-- /ray -->"
 PEERS_INTRODUCTION = (
     "Tokens per second of the engine alone next to other engines, each in its best configuration: "
     "BERT-base, on the same texts\nof real lengths ([how they are compared]"
@@ -67,6 +70,14 @@ def with_fleet(page: str, result: dict[str, Any]) -> str:
     return between(page, FLEET_BEGIN, FLEET_END, fleet.page(result)) if "fleet" in result else page
 
 
+def with_ray(page: str, result: dict[str, Any]) -> str:
+    """Return the guide with the figures of Ray Data, if the result has them. Pure.
+
+    Raises ValueError if the guide lacks the markers.
+    """
+    return between(page, RAY_BEGIN, RAY_END, ray.page(result)) if "ray" in result else page
+
+
 def _section(page: str) -> str:
     return "#" + page.replace("\n#", "\n##")
 
@@ -80,8 +91,8 @@ def main() -> None:
     after = published(*before, result, charts.draw(result, charts.FOLDER))
     for path, text in zip((PAGE, README), after, strict=True):
         path.write_text(text, encoding="utf-8")
-    guide = with_fleet(FLEET_PAGE.read_text(encoding="utf-8"), result)
-    FLEET_PAGE.write_text(guide, encoding="utf-8")
+    for path, put in ((FLEET_PAGE, with_fleet), (RAY_PAGE, with_ray)):
+        path.write_text(put(path.read_text(encoding="utf-8"), result), encoding="utf-8")
 
 
 if __name__ == "__main__":

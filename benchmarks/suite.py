@@ -28,6 +28,7 @@ from .plan import (
     Plan,
     fewer,
 )
+from .ray import measuring as ray
 from .serving import Serving, serve_and_load
 from .start import Starts
 from .windows import NLI_LABELS
@@ -212,6 +213,10 @@ class Suite:
         """Measure one replica and two behind Envoy, each on a core of its own."""
         wanted = fleet.subjects(self.plan, self.folder(self.plan.shape))
         return fleet.measure(wanted, self.plan.rounds, self._work, self._say, self.or_missing)
+
+    def ray(self) -> dict[str, Any]:
+        """Measure a job of Ray Data in turns with one server's stream."""
+        return ray.measure(self.plan, self.folder(self.plan.shape), self._all, self._say)
 
     @contextmanager
     def or_missing(self, what: str) -> Iterator[None]:

@@ -9,6 +9,8 @@ from .fleet.figures import GOAL, shown_scaling
 from .measures import Result
 from .peers.goals import GOALS
 from .plan import FLOAT32, FLOAT32_COMPILED, INT8_COMPILED, PADDED, PRECISIONS, SORTED
+from .ray.figures import GOAL as RAY_GOAL
+from .ray.figures import share
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,15 @@ FLEET_TARGETS = (
     Target("BERT-base float32, two replicas ÷ one, texts/s", GOAL, shown_scaling("bert-base")),
 )
 """Bounds on replicas behind Envoy."""
+
+RAY_TARGETS = (
+    Target(
+        "BERT-base float32, Ray Data ÷ one server's stream, tokens/s",
+        RAY_GOAL,
+        lambda result: share(result, "bert-base"),
+    ),
+)
+"""Bounds on jobs of Ray Data."""
 
 
 def measured(target: Target, result: Result) -> Figure | None:

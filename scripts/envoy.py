@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,8 @@ import yaml
 SHIPPED = Path(__file__).parents[1] / "deploy" / "envoy"
 INSTALLED_AS = "/etc/envoy"
 """The folder that the shipped configuration names."""
-INSTALLED = Path(sys.prefix) / "envoy" / "bin" / "envoy"
-"""Where `make envoy` installs Envoy."""
+INSTALLED = Path(__file__).parents[1] / ".venv" / "envoy" / "bin" / "envoy"
+"""Where `make envoy` installs Envoy, also for programs in the environment of `make ray`."""
 START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 20.0
 LOOPBACK = "127.0.0.1"
 

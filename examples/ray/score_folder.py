@@ -85,6 +85,7 @@ def check_job(output: Path, options: dict[str, Any]) -> None:
 
 def main() -> None:
     """Score what has no file yet, and show the progress."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray's default is to report
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("input", type=Path)
     parser.add_argument("output", type=Path)

@@ -94,14 +94,23 @@ class Callers:
     """Threads that call in a loop until the end of the block, and then wait for their last
     outcome.
 
-    `unary`, `batches` and `streams` are the numbers of threads for each kind of call.
+    `unary`, `batches` and `streams` are the numbers of threads for each kind of call. A stream has
+    at most `window` items without a result; 0 is the server's default.
     """
 
     def __init__(
-        self, client: Client, ledger: Ledger, *, unary: int = 0, batches: int = 0, streams: int = 0
+        self,
+        client: Client,
+        ledger: Ledger,
+        *,
+        unary: int = 0,
+        batches: int = 0,
+        streams: int = 0,
+        window: int = 0,
     ) -> None:
         self._client = client
         self._ledger = ledger
+        self._window = window or None
         self._end = threading.Event()
         kinds = [self.unary] * unary + [self.batch] * batches + [self.stream] * streams
         self._threads = [
@@ -151,7 +160,7 @@ class Callers:
     def stream(self) -> None:
         """Make a stream of `items`, and record its outcomes."""
         try:
-            for id_, _, outcome in self._client.classify_stream(self.items()):
+            for id_, _, outcome in self._client.classify_stream(self.items(), window=self._window):
                 self._ledger.end(int(id_), outcome)
         except ClasswireError as error:
             for id_ in error.unanswered:

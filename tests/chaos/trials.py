@@ -13,6 +13,7 @@ from .long_texts import LONG_TEXTS
 from .overload import OVERLOAD, OVERLOAD_EMBEDDED
 from .poison import POISON
 from .raising import RAISING
+from .ray.trials import RAY_BULK, RAY_NODE, RAY_SCALE
 from .rolling import ROLLING
 from .rotation import ROTATION
 from .sharing import SHARING
@@ -42,6 +43,9 @@ TRIALS: Mapping[str, Trial] = {
         ROLLING,
         FLEET,
         SLOW_REPLICA,
+        RAY_NODE,
+        RAY_SCALE,
+        RAY_BULK,
         ROTATION,
         SWAPS_TRIAL,
         STORM,

@@ -4,9 +4,9 @@ import os
 import warnings
 from importlib.util import find_spec
 
-from tests.ray.environment import ENVIRONMENT
+from benchmarks.ray.environment import VARIABLES
 
-os.environ |= ENVIRONMENT
+os.environ |= VARIABLES
 if find_spec("ray") is not None:
     with warnings.catch_warnings():  # pydantic's, of Ray Serve's own classes
         warnings.simplefilter("ignore")

@@ -1,5 +1,6 @@
 """The directory of addresses, the policy of their number, and the file for Envoy."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,23 @@ def test_a_withdrawn_server_stays_away() -> None:
     directory.withdraw("a")
     directory.announce("a", "10.0.0.1:1")
     assert directory.targets() == []
+
+
+@pytest.mark.parametrize("drains", [True, False])
+def test_the_directory_forgets_servers_that_are_gone(drains: bool) -> None:
+    """A directory of servers that are replaced all the time, drained or killed, does not grow."""
+    clock = Clock()
+    directory = Directory(clock)
+
+    def replace(number: int) -> int:
+        directory.announce(f"{number:06}", "10.0.0.1:1")
+        if drains:
+            directory.withdraw(f"{number:06}")
+        clock.now_s += 1.0
+        return len(pickle.dumps(directory))
+
+    sizes = [replace(number) for number in range(200)]
+    assert max(sizes[100:]) == max(sizes[:100])
 
 
 def test_the_file_for_envoy_is_like_the_shipped_one(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The job of examples/ray, killed and run again."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,13 @@ pytest.importorskip("ray", reason="Ray is not installed: `make test-ray` install
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.ray.environment import VARIABLES
 from classwire_server.config.server_config import EMBEDDED_FOLDER
 from tests.contract.engines import eventually
 from tests.parity.direct import Direct
 from tests.ray.clusters import kill_tree
-from tests.ray.environment import ENVIRONMENT
 
-ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).parents[2] / "examples" / "ray" / "score_folder.py"
 PATIENCE_S = 240.0
 TEXTS = ("I really love this book", "terrible", "It's fine", "")
 ROWS, ROW_GROUP = 4_000, 500
@@ -57,13 +58,26 @@ def test_a_killed_job_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert "another job" in said
 
 
+@pytest.mark.parametrize(("given", "expected"), [(None, "0"), ("1", "1")])
+def test_ray_reports_no_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
+) -> None:
+    """The job turns off Ray's usage statistics, unless its environment turns them on."""
+    monkeypatch.setattr(sys, "argv", [PROGRAM.name, str(tmp_path / "in"), str(tmp_path / "out")])
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED")
+    if given is not None:
+        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", given)
+    runpy.run_path(str(PROGRAM), run_name="__main__")  # there is no row to score
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == expected
+
+
 def _job(source: Path, output: Path, *options: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [
-            *(sys.executable, ROOT / "examples" / "ray" / "score_folder.py", source, output),
+            *(sys.executable, PROGRAM, source, output),
             *("--column", "review", "--actors", "1", *options),
         ],
-        env={**os.environ, **ENVIRONMENT},
+        env={**os.environ, **VARIABLES},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

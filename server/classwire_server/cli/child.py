@@ -1,9 +1,9 @@
-"""`classwire serve`, which drains when the process that has started it ends, for any reason.
+"""`classwire serve`, which drains when the process that has started it says so, or ends.
 
     python -m classwire_server.cli.child DESCRIPTOR [OPTION ...]
 
-DESCRIPTOR is the reading end of a pipe whose other end that process holds. The demo and the
-replicas of Ray start their servers this way.
+DESCRIPTOR is the reading end of a pipe whose other end that process holds. The server drains when
+that end is closed. The demo and the replicas of Ray start their servers this way.
 """
 
 import os

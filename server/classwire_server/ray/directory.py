@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 EXPIRY_S = 4.0
 """Time after which a server counts as gone that did not announce itself again."""
+MEMORY_S = 60.0
+"""How long a server that is gone is remembered. No announcement is later than this."""
 
 
 class Directory:
@@ -17,18 +19,17 @@ class Directory:
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock_s = clock_s
         self._complete_s = clock_s() + EXPIRY_S
-        self._announced: dict[str, tuple[str, float]] = {}
-        self._withdrawn: set[str] = set()
+        self._last: dict[str, tuple[str | None, float]] = {}  # None: withdrawn
 
     def announce(self, replica: str, target: str) -> None:
-        """Note that a replica's server is ready."""
-        if replica not in self._withdrawn:
-            self._announced[replica] = target, self._clock_s()
+        """Note that a replica's server is ready, unless it was withdrawn."""
+        known, _ = self._last.get(replica, (target, 0.0))
+        if known is not None:
+            self._note(replica, target)
 
     def withdraw(self, replica: str) -> None:
-        """Forget a replica, which is about to drain."""
-        self._withdrawn.add(replica)
-        self._announced.pop(replica, None)
+        """Forget the address of a replica, which is about to drain."""
+        self._note(replica, None)
 
     def targets(self) -> list[str] | None:
         """The addresses of all ready servers; None while a new directory may not know all yet."""
@@ -36,5 +37,14 @@ class Directory:
         if now_s < self._complete_s:
             return None
         return sorted(
-            target for target, seen_s in self._announced.values() if now_s < seen_s + EXPIRY_S
+            target
+            for target, seen_s in self._last.values()
+            if target is not None and now_s < seen_s + EXPIRY_S
         )
+
+    def _note(self, replica: str, target: str | None) -> None:
+        now_s = self._clock_s()
+        self._last[replica] = target, now_s
+        for other, (_, seen_s) in list(self._last.items()):
+            if now_s >= seen_s + MEMORY_S:
+                del self._last[other]

@@ -14,7 +14,7 @@ KILL_AFTER_S = 10.0
 
 
 class ServerProcess:
-    """A server on any free port of a host. It drains when this process ends.
+    """A server on any free port of a host. It drains at `end`, or when this process ends.
 
     `target` is its address for callers, `local_target` a Unix socket for this node, and `metrics`
     the address of its metrics on this node. The constructor waits until the server is ready.
@@ -62,15 +62,15 @@ class ServerProcess:
 
     def end(self) -> None:
         """Drain the server and wait until it has ended. May be called again."""
-        self._process.terminate()
+        if self._writer >= 0:
+            # No SIGTERM: the end of this process would be a second signal, which ends the drain.
+            os.close(self._writer)
+            self._writer = -1
         try:
             self._process.wait(self._drain_timeout_s + KILL_AFTER_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._writer >= 0:
-            os.close(self._writer)
-            self._writer = -1
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _announced(self, prefix: str) -> str:

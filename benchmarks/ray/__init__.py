@@ -1,0 +1,1 @@
+"""`Classify` on Ray Data next to one server's stream, on the same cores."""
