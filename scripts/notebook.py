@@ -20,7 +20,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
-TIMEOUT_S = 170
+TIMEOUT_S = 270
 """Longest run of all cells."""
 STARTUP = "import warnings\nwarnings.filterwarnings('error', module='__main__')\n"
 MASKED = {

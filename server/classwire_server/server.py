@@ -32,11 +32,11 @@ from .rpc.health import LIVENESS, Health, model_health
 from .rpc.observer import CallObserver
 from .rpc.rejection import Listener
 from .rpc.server_options import FAREWELL_S, grpc_options
-from .security.certificates import Certificates
 from .service.streaming.streams import Streams
 
 if TYPE_CHECKING:
     from .observability.tracing.tracer import Tracing
+    from .security.certificates import Certificates
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Server:
         self._lock = threading.Lock()  # guards _stopped and _loaded
         self._stopped = False
         self._loaded = False
-        self._certificates = Certificates(config) if config.tls_cert else None
+        self._certificates = _certificates(config)
         self._metrics: Metrics | None = None
         if config.metrics_port >= 0:
             self._metrics = Metrics(
@@ -262,7 +262,7 @@ class Server:
     ) -> None:
         self.stop()
 
-    def _bind(self, address: str, certificates: Certificates | None) -> int:
+    def _bind(self, address: str, certificates: "Certificates | None") -> int:
         try:
             if certificates is not None:
                 return self._grpc.add_secure_port(address, certificates.credentials())
@@ -292,6 +292,15 @@ class Server:
         for service, is_ready in ready.items():
             status = HealthCheckResponse.SERVING if is_ready else HealthCheckResponse.NOT_SERVING
             self._health.set(service, status)
+
+
+def _certificates(config: ServerConfig) -> "Certificates | None":
+    if not config.tls_cert:
+        return None
+    # Imported here, since without TLS a server needs no cryptography, a large library.
+    from .security.certificates import Certificates
+
+    return Certificates(config)
 
 
 def _tracing(config: ServerConfig) -> "Tracing | None":

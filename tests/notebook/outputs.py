@@ -11,7 +11,7 @@ import pytest
 from scripts.pages import ROOT
 
 FOLDER = ROOT / "examples" / "notebook"
-RUN_S = 200
+RUN_S = 300
 """Time for a run of `scripts.notebook`, which itself ends a notebook before."""
 NUMBER = re.compile(r"-?\d+\.\d+|\d+")
 

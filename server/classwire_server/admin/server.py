@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -19,9 +19,11 @@ from classwire_server.rpc.receive_timeout import ReceiveTimeout
 from classwire_server.rpc.rejection import Listener, reject
 from classwire_server.rpc.server_options import FAREWELL_S, grpc_options
 from classwire_server.rpc.status import request_error
-from classwire_server.security.certificates import Certificates
 
 from .service import AdminService
+
+if TYPE_CHECKING:
+    from classwire_server.security.certificates import Certificates
 
 THREADS = 8
 """Maximum calls at a time. A change of models holds a thread; others ask for its progress."""
@@ -43,7 +45,7 @@ class AdminServer:
         self,
         config: ServerConfig,
         service: AdminService,
-        certificates: Certificates | None,
+        certificates: "Certificates | None",
         listeners: Sequence[Listener],
     ) -> None:
         self.target = ""

@@ -9,6 +9,7 @@ from classwire_server.config.model_source import ModelSource
 from classwire_server.config.predictions import read_distribution
 from classwire_server.config.server_config import ServerConfig
 from classwire_server.engine import Launched
+from classwire_server.engine.worker.memory import trim
 from classwire_server.registry.predictions.predictions import AnswerListener, Predictions
 from classwire_server.registry.predictions.reference import Reference
 from classwire_server.scheduling.dispatcher import Dispatcher
@@ -72,6 +73,7 @@ class Loader:
         except BaseException:
             launched.engine.close()
             raise
+        trim()  # reading a tokenizer leaves as much free memory as the tokenizer takes
         self._log_loaded(source.name, launched, time.monotonic() - started_s)
         return served
 

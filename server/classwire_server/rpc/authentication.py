@@ -12,7 +12,6 @@ from classwire_server.security.authenticator import (
     bad_credentials,
     missing_credentials,
 )
-from classwire_server.security.certificate_names import names_in
 
 from .call import PRINCIPAL
 from .call_executor import CallExecutor
@@ -94,5 +93,8 @@ def _token(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:
 
 
 def _names(context: grpc.ServicerContext) -> frozenset[str]:
+    # Imported here: see _certificates in server.py.
+    from classwire_server.security.certificate_names import names_in
+
     properties: Any = context.auth_context()
     return names_in(*properties.get("x509_pem_cert", (b"",)))

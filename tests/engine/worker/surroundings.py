@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from classwire_server.engine.worker.forking import ForkedWorker
 from classwire_server.engine.worker.protocol import Link, receive, send
@@ -31,6 +32,7 @@ class Surroundings:
     frozen: int
     has_cuda_open: bool
     finds_scipy: bool
+    has_compiled_conversions: bool
 
 
 def tells(control: Link, links: Sequence[Link]) -> None:
@@ -51,10 +53,20 @@ def tells(control: Link, links: Sequence[Link]) -> None:
             gc.get_freeze_count(),
             torch.cuda.is_initialized(),
             bool(importlib.util.find_spec("scipy")) == is_scipy_available(),
+            _has_compiled_conversions(),
         ),
     )
     with suppress(EOFError):
         receive(control)
+
+
+def _has_compiled_conversions() -> bool:
+    """Whether transformers need not compile patterns before it loads a first model."""
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    with mock.patch("re.compile") as compiled:
+        get_checkpoint_conversion_mapping("bert")
+    return not compiled.called
 
 
 def leaves_traces(control: Link, links: Sequence[Link]) -> None:

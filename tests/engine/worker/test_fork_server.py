@@ -117,8 +117,8 @@ def _values(bert: str) -> Any:
 
 def test_a_fork_begins_with_the_imports_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has torch, transformers and BERT, and neither gRPC, the compiler, scipy nor CUDA. It has
-    one thread and the server's environment of today. Garbage collection runs, and leaves alone what
-    the fork server has imported.
+    one thread, the server's environment of today, and the patterns of weights' names. Garbage
+    collection runs, and leaves alone what the fork server has imported.
     """
     monkeypatch.setenv("SET_SINCE", "yes")
     with forked(surroundings.tells) as (_, found):
@@ -129,6 +129,7 @@ def test_a_fork_begins_with_the_imports_alone(monkeypatch: pytest.MonkeyPatch) -
     assert (found.has_cuda_open, found.finds_scipy, found.threads) == (False, True, 1)
     assert found.environment["SET_SINCE"] == "yes"
     assert found.environment["OMP_WAIT_POLICY"] == os.environ.get("OMP_WAIT_POLICY", "passive")
+    assert found.has_compiled_conversions
     assert found.collects
     assert found.frozen > 100_000
 

@@ -50,7 +50,7 @@ if __name__ == "__main__":
         with Client(server.target) as client:
             print(client.classify("I really love this book").label)
         print(*server.registry.served("", "model").engine.pids)
-        print({"torch", "transformers"} & set(sys.modules), flush=True)
+        print({"torch", "transformers", "cryptography"} & set(sys.modules), flush=True)
         sys.stdin.readline()
 """
 
@@ -60,9 +60,9 @@ if __name__ == "__main__":
     ("is_hung", "has_lost_its_forks"), [(False, False), (True, False), (False, True)]
 )
 def test_a_server_and_its_worker(bert: str, is_hung: bool, has_lost_its_forks: bool) -> None:
-    """The server's process imports no torch. When the server is killed, its worker ends too. The
-    fork server ends with it, and ends a worker that hangs. A worker that has lost its fork server
-    ends by itself, unless it hangs.
+    """The server's process imports no torch, and no cryptography without TLS. When it is killed,
+    its worker ends too. The fork server ends with it, and ends a worker that hangs. A worker that
+    has lost its fork server ends by itself, unless it hangs.
     """
     with subprocess.Popen(
         [sys.executable, "-c", SERVER, bert],

@@ -80,11 +80,20 @@ def _import_engine() -> None:
     with suppress(Exception):  # the worker meets it again, and reports it
         for module in MODULES:
             import_module(module)
+        _compile_conversions()
     if sys.modules["scipy"] is None:
         del sys.modules["scipy"]
         with suppress(Exception):  # the code of a checkpoint may ask whether there is scipy
             import_module("transformers.utils").is_scipy_available.cache_clear()
     gc.freeze()  # so that no collection in a worker visits, and copies, what they share
+
+
+def _compile_conversions() -> None:
+    """Compile the patterns of weights' names that transformers keeps from its first model on.
+
+    They are over a thousand, for all its model types, and each worker would compile them again.
+    """
+    import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("bert")
 
 
 def _fork(connection: Link, request: Fork, running: set[int]) -> None:
