@@ -36,7 +36,7 @@ from tritonclient.utils import InferenceServerException  # noqa: E402
 from classwire import Client  # noqa: E402
 
 HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "docs" / "guides" / "triton.md"
+PAGE = HERE / "triton.md"
 MODEL = "stars-en"
 TEXTS = (
     "I really love this book",
