@@ -24,10 +24,11 @@ def result() -> dict[str, Any]:
 
 
 def test_the_rate_is_that_of_actors_at_work() -> None:
-    """Actors that start late, or have nothing left to do, do not lower the rate; a pause of one
-    between two batches does.
+    """What an actor does before another starts, or after another's end, does not change the rate;
+    a pause between two of its batches does.
     """
-    first = [ScoredBatch(1, began_s, began_s + 1.0, 100) for began_s in (0.0, 1.0, 2.0, 3.0, 4.0)]
+    times_s = ((0.0, 1.5), (2.0, 3.0), (3.0, 4.0), (4.0, 4.5))
+    first = [ScoredBatch(1, began_s, done_s, 100) for began_s, done_s in times_s]
     second = [ScoredBatch(2, 1.5, 2.0, 100), ScoredBatch(2, 2.5, 4.0, 100)]
     # From 1.5 s to 4.0 s: the first actor has 200 tokens in 2 s, the second 200 in 2.5 s.
     assert tokens_per_s([*first, *second]) == pytest.approx(100 + 80)
