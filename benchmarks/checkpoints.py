@@ -57,7 +57,7 @@ SMALL = Shape("small", layers=4, hidden=128, heads=2, intermediate=512)
 BERT_ENGLISH = dataclasses.replace(BERT_BASE, name="bert-base, 110 M", vocabulary=30_522)
 """BERT-base with as many parameters as the English one: 110 million."""
 TINY = Shape("tiny", layers=2, hidden=192, heads=6, intermediate=768, vocabulary=6_000)
-"""The sizes of the embedded checkpoint."""
+"""A model that costs a server little, to load next to another one."""
 
 
 def words(vocabulary: int = VOCABULARY) -> list[str]:

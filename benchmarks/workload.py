@@ -6,6 +6,7 @@ writes `workload.json` from the CC0 "Women's E-Commerce Clothing Reviews": one J
 with "text" and "group" (the product). The file contains only lengths, in tokens of the embedded
 checkpoint, including special tokens. 50 % are sentences (5 to 25 tokens), 40 % whole reviews (30 to
 150), 10 % joined reviews of one product (151 to 510), since single reviews end at 500 characters.
+The file in the repository is from the predecessor of today's checkpoint.
 """
 
 import argparse

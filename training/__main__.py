@@ -16,7 +16,7 @@ from training.augmentation import learn_words
 from training.calibration import calibrate
 from training.data import load_reviews, split_by_group
 from training.encoder import pretrained, with_layers, with_pieces
-from training.finetuning import Classifier, Recipe, finetune, least_missed_layers
+from training.finetuning import Classifier, Recipe, best_layers, finetune
 from training.metrics import selection_score
 from training.stages import Stages
 from training.vocabulary import cut_tokenizer, useful_pieces
@@ -67,7 +67,7 @@ def main() -> None:
     def compare_layers() -> tuple[int, ...]:
         candidates = itertools.combinations(range(encoder.config.num_hidden_layers), LAYERS)
         smaller = partial(with_layers, teacher.model)
-        return least_missed_layers(teacher, validation[:500], smaller, list(candidates), log)
+        return best_layers(teacher, validation[:500], smaller, list(candidates), log)
 
     layers = stages.run("layers", compare_layers)
     pieces = useful_pieces(tokenizer, [review.full_text for review in train], VOCABULARY_SIZE)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from training.data import Review, join
 
 _WORD = re.compile(r"[a-z]+", re.IGNORECASE)
-# Frequent opinions whose reviews have about the mean of all reviews.
+# Frequent opinions whose reviews have about the mean stars of all reviews.
 _OPINIONS = frozenset((
     "attractive", "beautiful", "boring", "cute", "decent", "delicate", "disappointed",
     "exchanging", "flaws", "funky", "honestly", "hopefully", "incredible", "incredibly",
@@ -55,8 +55,8 @@ def learn_words(reviews: Sequence[Review], vocabulary: Mapping[str, int]) -> Wor
     return Words(frozenset(product), tuple(other))
 
 
-def transplant(text: str, words: Words, generator: random.Random) -> str:
-    """Return the text, lowercase, with each product word replaced by one that reviews do not use.
+def replace_product_words(text: str, words: Words, generator: random.Random) -> str:
+    """Return the text in lower case, with a word that reviews do not use for each product word.
 
     The same word has the same replacement throughout the text.
     """
@@ -74,14 +74,14 @@ def transplant(text: str, words: Words, generator: random.Random) -> str:
 def view(review: Review, words: Words, generator: random.Random) -> str:
     """Return one view of a review: whole, its text, its title or some sentences.
 
-    Half of the views are about something else.
+    Half of the views have their product words replaced.
     """
-    fate = generator.random()
-    if fate < 0.5:
+    draw = generator.random()
+    if draw < 0.5:
         text = review.full_text
-    elif fate < 0.6:
+    elif draw < 0.6:
         text = review.text
-    elif fate < 0.75 and review.title:
+    elif draw < 0.75 and review.title:
         text = review.title
     else:
         sentences = review.sentences
@@ -89,4 +89,6 @@ def view(review: Review, words: Words, generator: random.Random) -> str:
         text = " ".join(sentences[first : first + generator.randint(1, 3)])
         if generator.random() < 0.3:
             text = join(review.title, text)
-    return transplant(text, words, generator) if generator.random() < 0.5 else text
+    if generator.random() < 0.5:
+        return replace_product_words(text, words, generator)
+    return text

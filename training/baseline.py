@@ -1,20 +1,19 @@
 """TF-IDF with logistic regression: the baseline of the checkpoint."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
 
-from training.data import STARS, Review
+from training.data import Review
+from training.labels import class_weights, labels_of
 from training.metrics import Labels, Probabilities, Quality, quality
+from training.stages import Log
 
 STRENGTHS = (1.0, 2.0, 4.0)
 BALANCES = (0.5, 1.0)
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,6 @@ class Run:
     probabilities: dict[str, Probabilities]
 
 
-def labels_of(reviews: Sequence[Review]) -> Labels:
-    """Return class ids, shape `(reviews,)`."""
-    return np.array([review.label for review in reviews], dtype=np.int64)
-
-
 def features() -> FeatureUnion:
     """Return features: word 1-2-grams and character 2-5-grams within words, sublinear TF-IDF."""
     return FeatureUnion(
@@ -52,14 +46,6 @@ def features() -> FeatureUnion:
             ),
         ]
     )
-
-
-def class_weights(labels: Labels, balance: float) -> dict[int, float]:
-    """Return the weight of each class id, scaled so that the mean weight of a text is 1."""
-    counts = np.bincount(labels, minlength=len(STARS))
-    weights = counts.astype(float) ** -balance
-    weights *= counts.sum() / (weights * counts).sum()
-    return {label: float(weight) for label, weight in enumerate(weights)}
 
 
 def regression(labels: Labels, setting: Setting) -> LogisticRegression:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from training.baseline import labels_of
 from training.data import STARS, Review
 from training.finetuning import Classifier
+from training.labels import labels_of
 from training.metrics import Labels, Probabilities, quality, selection_score
 
 
-def balance_bias(logits: Probabilities, truth: Labels, step: float = 0.05) -> Probabilities:
+def class_offsets(logits: Probabilities, truth: Labels, step: float = 0.05) -> Probabilities:
     """Return class offsets `(classes,)` for the logits, by hill climbing on the selection score.
 
     Each step moves one class by one or four increments, at most 1 in total, while the score grows.
@@ -54,7 +54,7 @@ def calibrate(classifier: Classifier, validation: Sequence[Review]) -> tuple[lis
     """
     truth = labels_of(validation)
     logits = np.log(classifier.predict([review.full_text for review in validation]))
-    offsets = balance_bias(logits, truth)
+    offsets = class_offsets(logits, truth)
     divisor = temperature(logits + offsets, truth)
     layer = classifier.model.classifier
     with torch.no_grad():

@@ -15,8 +15,9 @@ see https://www.apache.org/licenses/LICENSE-2.0
 They derive from all-MiniLM-L6-v2 of the project sentence-transformers, which is licensed under
 the same licence, see https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2
 
-They were changed: trained on "Women's E-Commerce Clothing Reviews", which its publisher placed in
-the public domain (CC0 1.0, SPDX-License-Identifier: CC0-1.0),
+They were changed: cut to fewer layers and word pieces, and trained on "Women's E-Commerce Clothing
+Reviews", which its publisher placed in the public domain
+(CC0 1.0, SPDX-License-Identifier: CC0-1.0),
 see https://creativecommons.org/publicdomain/zero/1.0/
 """
 

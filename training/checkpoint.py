@@ -9,7 +9,10 @@ from training.finetuning import Classifier
 
 
 def store(classifier: Classifier, folder: Path) -> None:
-    """Write the tokenizer's files, the configuration and the weights in float16."""
+    """Write the tokenizer's files, the configuration and the weights in float16.
+
+    The classifier itself is of float16 afterwards.
+    """
     model, tokenizer = classifier.model, classifier.tokenizer
     torch.nn.Module.half(model)
     model.config.dtype = torch.float16

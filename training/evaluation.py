@@ -1,7 +1,7 @@
 """Measures a checkpoint on the test products and on the sentences.
 
-`python -m training.evaluation --data FOLDER` prints the card's tables from the weights in the
-repository.
+`python -m training.evaluation --data FOLDER` measures the weights in the repository, and prints the
+card's tables without the teacher and TF-IDF.
 """
 
 import argparse
@@ -26,11 +26,12 @@ from classwire_server.engine.forward.int8 import quantize
 from classwire_server.engine.forward.packed import PackedEngine, PackedModel
 from classwire_server.engine.packing import pack
 from classwire_server.tokenization import Text, Truncation
-from training.baseline import Run, labels_of
+from training.baseline import Run
 from training.card import sentence_table, test_table
 from training.checkpoint import load
 from training.data import STARS, Review, Split, load_reviews, split_by_group
 from training.finetuning import Classifier
+from training.labels import labels_of
 from training.metrics import Labels, calibration_error, f1_by_label, quality
 
 SENTENCES = tuple(
@@ -128,7 +129,7 @@ def measure_sentences(folder: Path, others: dict[str, Classifier]) -> dict[str, 
 
 
 def measure_test(folder: Path, split: Split, others: dict[str, Classifier]) -> dict[str, Any]:
-    """Return what `results.json` says about the test products, without the baseline."""
+    """Return the figures of the test products for `results.json`, except those of TF-IDF."""
     texts = [review.full_text for review in split.test]
     truth = labels_of(split.test)
     probabilities = {

@@ -11,17 +11,16 @@ from torch import Tensor
 from transformers import BertForSequenceClassification, BertTokenizer
 
 from training.augmentation import Words, view
-from training.baseline import class_weights, labels_of
 from training.batching import batches
 from training.data import STARS, Review
+from training.labels import class_weights, labels_of
 from training.metrics import Labels, Probabilities, quality, selection_score
-
-Log = Callable[[str], None]
+from training.stages import Log
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyperparameters of fine-tuning. The README lists the compared ones.
+    """Hyperparameters of fine-tuning.
 
     `neighbour_share` is the share of a label's weight for the neighbouring stars, `teacher_share`
     the teacher's share of the target, `masked_share` the share of masked word pieces, `balance` the
@@ -161,7 +160,7 @@ def finetune(
     return averaged
 
 
-def least_missed_layers(
+def best_layers(
     classifier: Classifier,
     validation: Sequence[Review],
     smaller: Callable[[tuple[int, ...]], BertForSequenceClassification],

@@ -53,7 +53,7 @@ def quality(truth: Labels, predicted: Labels) -> Quality:
 
 
 def selection_score(measured: Quality) -> float:
-    """Return the selection score: macro-F1 minus mean absolute error, on the validation set."""
+    """Return macro-F1 minus mean absolute error, by which validation chooses."""
     return measured.macro_f1 - measured.mean_absolute_error
 
 

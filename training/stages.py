@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 Outcome = TypeVar("Outcome")
+Log = Callable[[str], None]
 
 
 class Stages:
@@ -15,7 +16,7 @@ class Stages:
     A reused result counts with its original seconds. Empty the folder after changing a step.
     """
 
-    def __init__(self, folder: Path | None, log: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path | None, log: Log) -> None:
         """With `folder` None, it keeps no results."""
         self.seconds: dict[str, float] = {}
         self._folder = folder

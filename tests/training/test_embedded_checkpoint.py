@@ -72,7 +72,7 @@ def test_the_card_states_the_results(embedded_folder: Path, tmp_path: Path) -> N
 
 
 def test_the_results_beat_the_baselines() -> None:
-    """On test products it is better than TF-IDF and than the majority class, exactly and nearly."""
+    """On test products it has a better macro-F1 and error than TF-IDF and the majority class."""
     ours = RESULTS["test"][OURS]
     others = RESULTS["test"].keys() - {OURS, INT8, TEACHER}
     assert len(others) == 2
@@ -82,7 +82,7 @@ def test_the_results_beat_the_baselines() -> None:
         assert ours["mean_absolute_error"] <= theirs["mean_absolute_error"], name
 
 
-def test_int8_loses_at_most_a_third_of_a_point() -> None:
+def test_int8_loses_at_most_three_tenths_of_a_point() -> None:
     """On test products, int8 is exact and nearly exact as often as float32, less 0.3 points."""
     ours, int8 = RESULTS["test"][OURS], RESULTS["test"][INT8]
     for name in ("accuracy", "off_by_one"):

@@ -30,7 +30,7 @@ class RayFleet:
     ledger: Ledger
 
     def wait_for(self, replicas: int, other_than: Collection[str] = ()) -> None:
-        """Wait until Envoy calls this number of servers, which are not all those given."""
+        """Wait until Envoy calls this number of servers, and these are not `other_than`."""
 
         def are_there() -> bool:
             ready = self.envoy.ready()

@@ -29,7 +29,10 @@ def _run(name: str) -> Callable[[Plan], Report]:
 
 
 def _elsewhere(name: str, plan: Plan) -> Report:
-    """Raises RuntimeError if Ray is not installed, or the trial does not end."""
+    """Run a trial in .ray, and return its report.
+
+    Raises RuntimeError if Ray is not installed, or the trial does not end.
+    """
     if not PYTHON.exists():
         raise RuntimeError(NOT_INSTALLED)
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from classwire.cli.row_options import STANDARD
 from classwire.cli.rows import Columns, InputFile
 from classwire.cli.rows.parquet import RowGroups
 
-from .parts import parts_folder, strangers
+from .parts import other_files, parts_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def check_output(file: ScoredFile, target: OutputFile, names: Iterable[str]) -> 
     """
     if file.output.exists() and file.output.samefile(file.source):
         raise WrongUse(f"{file.output} is the file to read")
-    for path in strangers(file.output):
+    for path in other_files(file.output):
         raise WrongUse(f"{path} is none of the command's parts; move it to another folder")
     if file.has_output and not target.force and not target.resume:
         raise WrongUse(f"{file.output} exists; --resume continues it, --force overwrites it")

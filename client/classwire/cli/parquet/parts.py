@@ -50,8 +50,8 @@ def parts_folder(output: Path) -> Path:
     return output.with_name(f"{output.name}.parts")
 
 
-def strangers(output: Path) -> list[Path]:
-    """Return what lies in the folder of an output's parts, and is no part."""
+def other_files(output: Path) -> list[Path]:
+    """Return what is in the folder of an output's parts, but is no part."""
     folder = parts_folder(output)
     return [path for path in folder.iterdir() if not _is_part(path)] if folder.is_dir() else []
 
@@ -71,8 +71,8 @@ class Parts:
     """The parts of one output. The output appears when all are there.
 
     A part is complete if it can be read: a file of Parquet ends with what its readers begin with.
-    Only one run at a time changes parts, until `close`; where the system has no locks, any may. The
-    others raise Failure.
+    Only one run at a time changes parts, until `close`; another one raises Failure. Where the
+    system has no locks, any run may change them.
     """
 
     def __init__(

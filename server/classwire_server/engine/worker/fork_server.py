@@ -77,7 +77,7 @@ def _import_engine() -> None:
     """
     gc.disable()
     sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]  # hidden from imports
-    with suppress(Exception):  # the worker meets it again, and reports it
+    with suppress(Exception):  # a worker that needs what fails here reports it
         for module in MODULES:
             import_module(module)
         _compile_conversions()
@@ -92,6 +92,7 @@ def _compile_conversions() -> None:
     """Compile the patterns of weights' names that transformers keeps from its first model on.
 
     They are over a thousand, for all its model types, and each worker would compile them again.
+    transformers 4 has none: the import fails.
     """
     import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("bert")
 
