@@ -31,8 +31,12 @@ def new_target() -> Iterator[str]:
 
 @contextmanager
 def serving(command: str) -> Iterator[str]:
-    """Serve the embedded checkpoint with the command that a variable of the environment names."""
+    """Serve this checkout's embedded checkpoint with the command that a variable names.
+
+    The old wheel's own one is another.
+    """
     started = [os.environ[command], "serve", "--port", "0", "--deterministic"]
+    started += ["--model", os.environ["CLASSWIRE_CHECKPOINT"]]
     with subprocess.Popen(started, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
